@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in an .npz file: x and y, with or without parts, under the names that data sets in the wild use.
+
+    x, y · x_train, y_train, x_test, y_test · images, labels · train_images, train_labels, val_images, … · data, target
+
+Images come out as uint8 (N, H, W, C), everything else as float32 or uint8. Pickled (object) arrays are never opened.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from .files import count, fault
+from .parts import Part, Parts
+
+INPUTS = ("x", "images", "image", "data", "features", "inputs")
+TARGETS = ("y", "labels", "label", "target", "targets", "t")
+PART_WORDS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation")}
+CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
+
+
+def read_npz(path: Path) -> Parts:
+    """The parts in an .npz file; raises DataError if x and y are not there, do not fit together or cannot be used."""
+    arrays = _open(path)
+    notes: list[str] = []
+    parts = {part: found for part in PART_WORDS if (found := _part(path, arrays, part, notes)) is not None}
+    if "train" not in parts:
+        raise fault(f"{path}: x and y are not in the file",
+                    got=", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays",
+                    expected="x and y, or x_train, y_train (x_test, y_test), or images and labels",
+                    fix="np.savez(path, x=..., y=...)")
+    shapes = {part.x.shape[1:] for part in parts.values()}
+    if len(shapes) > 1:
+        raise fault(f"{path}: the parts differ in the shape of a sample",
+                    got=", ".join(f"{name} {part.x.shape[1:]}" for name, part in parts.items()))
+    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    notes.insert(0, f"{path}: {sizes} samples of shape {parts['train'].x.shape[1:]}, {parts['train'].x.dtype}")
+    return Parts(parts["train"], parts.get("test"), parts.get("val"), notes, _class_names(arrays))
+
+
+def _open(path: Path) -> dict[str, np.ndarray]:
+    name = None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {}
+            for name in archive.files:
+                arrays[name] = archive[name]
+            return arrays
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        place = f"{path}: the array {name}" if name else str(path)
+        if "allow_pickle" in str(error):
+            raise fault(f"{place} holds Python objects (dtype object), which could run code when opened: refused",
+                        expected="arrays of numbers",
+                        fix="save numbers of one dtype and shape: np.stack(...).astype('float32')") from error
+        raise fault(f"{place} cannot be read: the file is damaged or cut off", got=str(error),
+                    fix="copy or save the file again") from error
+
+
+def _part(path: Path, arrays: dict[str, np.ndarray], part: str, notes: list[str]) -> Part | None:
+    x_name, y_name = _find(arrays, INPUTS, part), _find(arrays, TARGETS, part)
+    if x_name is None or y_name is None:
+        return None
+    x, y = arrays[x_name], arrays[y_name]
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise fault(f"{path}: {x_name} and {y_name} do not belong together", expected="one target per sample",
+                    got=f"{x_name} {x.shape}, {y_name} {y.shape}")
+    said = notes if part == "train" else []
+    image = x_name.lower().strip("_").replace(part, "").strip("_") in ("images", "image")
+    return Part(prepare(x, f"{path}: {x_name}", said, image), _flat(y, f"{path}: {y_name}", said), str(path),
+                lambda item: f"{path}: {y_name}[{item}]")
+
+
+def _find(arrays: dict[str, np.ndarray], words: tuple[str, ...], part: str) -> str | None:
+    lowered = {name.lower(): name for name in arrays}
+    for word in words:
+        for beside in PART_WORDS[part]:
+            for name in (f"{word}_{beside}", f"{beside}_{word}", f"{beside}{word}", f"{word}{beside}"):
+                if name in lowered:
+                    return lowered[name]
+        if part == "train" and word in lowered:
+            return lowered[word]
+    return None
+
+
+def _class_names(arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    for name in CLASS_NAMES:
+        if name in arrays and arrays[name].dtype.kind == "U" and arrays[name].ndim == 1:
+            return tuple(str(text) for text in arrays[name])
+    return None
+
+
+# ---- bringing arrays into the common form
+
+
+def prepare(x: np.ndarray, name: str, notes: list[str], image: bool = False) -> np.ndarray:
+    """Inputs as uint8 or finite float32, at least (N, features), images channels-last; says in `notes` what was done."""
+    if x.dtype.kind not in "buif":
+        raise fault(f"{name} does not hold numbers", got=f"dtype {x.dtype}", expected="integers or floats")
+    if x.ndim == 1:
+        x = x[:, np.newaxis]
+    x = _channels_last(_narrow(x), notes)
+    if x.ndim == 3 and (image or x.dtype == np.uint8):
+        x = x[..., np.newaxis]
+    return finite(x, name)
+
+
+def _narrow(x: np.ndarray) -> np.ndarray:
+    if x.dtype in (np.uint8, np.float32):
+        return np.ascontiguousarray(x)
+    if x.ndim >= 3 and x.dtype.kind in "ui" and x.size and x.min() >= 0 and x.max() <= 255:
+        return x.astype(np.uint8)
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
+
+
+def _channels_last(x: np.ndarray, notes: list[str]) -> np.ndarray:
+    if x.ndim != 4 or x.shape[3] in (1, 3, 4) or x.shape[1] not in (1, 3, 4):
+        return x
+    notes.append(f"images {x.shape[1:]} with the channels first → channels last")
+    return np.ascontiguousarray(np.moveaxis(x, 1, 3))
+
+
+def finite(x: np.ndarray, name: str) -> np.ndarray:
+    """`x` itself; a DataError with the index of the first value that is NaN, infinite or too large for float32."""
+    if x.dtype.kind != "f" or np.isfinite(x.sum(dtype=np.float64)):
+        return x
+    bad = np.argwhere(~np.isfinite(x))
+    if len(bad) == 0:
+        return x
+    index = tuple(int(i) for i in bad[0])
+    raise fault(f"{name}{list(index)} is {x[index]}", got=f"{count(len(bad), 'value')} not finite in float32",
+                expected="finite numbers", fix="replace or leave out these samples before saving")
+
+
+def _flat(y: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Targets as they are, but (N, 1) as (N,), and one-hot rows as class numbers."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 1 and y.dtype.kind in "buifU":
+        return y if y.dtype.kind in "U" else finite(y, name)
+    if y.ndim != 2 or y.dtype.kind not in "buif":
+        raise fault(f"{name} cannot be a target", got=f"{y.dtype} of shape {y.shape}",
+                    expected="class numbers, class names or numbers of shape (N,), or numbers of shape (N, outputs)")
+    finite(y, name)
+    if np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1):
+        notes.append(f"targets: one-hot of width {y.shape[1]} → class numbers")
+        return y.argmax(axis=1)
+    return y

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which samples go where: fixed splits of a data set, and the order of its batches, both functions of a seed alone.
+
+Random keys are raw words of the counter-based Philox 4x64 generator (Salmon et al., SC 2011), whose stream NumPy
+promises never to change (NEP 19), put in order by a stable sort. So a permutation is the same on every machine and
+NumPy version, and that of epoch e needs nothing of the epochs before it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+
+SPLIT_STREAM = 2**64 - 1
+
+
+def permutation(n: int, seed: int, stream: int = 0) -> np.ndarray:
+    """A permutation of 0..n-1, int64 (n,), that depends only on (n, seed, stream)."""
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**64:
+        raise ArgumentError(explain("the seed cannot be used", got=str(seed), expected="a whole number from 0 to 2**64-1"))
+    words = np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(n)
+    return np.argsort(words, kind="stable").astype(np.int64)
+
+
+def split(n: int, fractions: Sequence[float], seed: int = 0, stratify: Any = None) -> tuple[np.ndarray, ...]:
+    """Disjoint sorted index arrays, one per fraction, deterministic in (n, fractions, seed, stratify).
+
+    `fractions` are shares of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that
+    sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one sample, and the
+    first part gets the rare classes. Raises ArgumentError for shares that do not fit or a wrong number of labels.
+    """
+    counts = _counts(n, fractions)
+    order = permutation(n, seed, SPLIT_STREAM)
+    if stratify is not None:
+        order = _interleave(order, np.asarray(stratify), n)
+    ends = np.cumsum(counts)
+    return tuple(np.sort(order[end - size:end]) for end, size in zip(ends, counts, strict=True))
+
+
+def _interleave(order: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    """Sort by (rank within the class + 1/2) / (size of the class): any cut then takes the same share of each class."""
+    if labels.shape != (n,):
+        raise ArgumentError(explain("stratify needs one label per sample", got=f"shape {labels.shape}", expected=f"({n},)"))
+    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    by_class = order[np.argsort(codes[order], kind="stable")]
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    position = (np.arange(n) - starts + 0.5) / np.repeat(sizes, sizes)
+    return by_class[np.argsort(position, kind="stable")]
+
+
+def _counts(n: int, fractions: Sequence[float]) -> list[int]:
+    if all(isinstance(part, int | np.integer) for part in fractions) and sum(fractions) > 1:
+        counts = [int(part) for part in fractions]
+    else:
+        exact = [n * float(part) for part in fractions]
+        counts = [int(np.floor(size + 1e-9)) for size in exact]
+        missing = int(np.floor(sum(exact) + 0.5)) - sum(counts)
+        remainders = sorted(range(len(counts)), key=lambda part: counts[part] - exact[part])
+        for part in remainders[:max(missing, 0)]:
+            counts[part] += 1
+    if not counts or min(counts) < 0 or sum(counts) > n:
+        raise ArgumentError(explain("the fractions of the split do not fit", got=str(tuple(fractions)),
+                                    expected=f"shares that sum to at most 1, or counts that sum to at most {n:,}"))
+    return counts
+
+
+class Batches:
+    """Index arrays of the batches of one epoch after the other; the position can be saved and restored exactly.
+
+        batches = Batches((x, y), batch_size=64, seed=0)
+        while batches.epoch < 5:
+            for indices in batches:                 # the rest of the current epoch
+                step(x[indices], y[indices])
+                state = batches.state()             # restore(state) goes on with the next batch
+
+    `arrays` is the number of samples, an array, or arrays of equal length. The order of epoch e depends only on
+    (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full.
+    """
+
+    def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False):
+        self.size = _common_length(arrays)
+        self.batch_size, self.seed, self.shuffle, self.drop_last = int(batch_size), int(seed), shuffle, drop_last
+        self.epoch, self.step = 0, 0
+        if self.batch_size < 1 or len(self) == 0:
+            raise ArgumentError(explain("no batch can be made", got=f"{self.size:,} samples, batch_size {batch_size}",
+                                        fix="use a batch_size from 1 to the number of samples"))
+
+    def __len__(self) -> int:
+        """Batches per epoch."""
+        return self.size // self.batch_size if self.drop_last else -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The rest of the current epoch, then the position moves to the start of the next one."""
+        order = self.order(self.epoch)
+        while self.step < len(self):
+            start = self.step * self.batch_size
+            self.step += 1
+            yield order[start:start + self.batch_size]
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def order(self, epoch: int) -> np.ndarray:
+        """All sample indices in the order of this epoch, int64 (size,)."""
+        return permutation(self.size, self.seed, epoch) if self.shuffle else np.arange(self.size, dtype=np.int64)
+
+    def state(self) -> dict[str, Any]:
+        """The position as plain data: `step` batches of `epoch` have been handed out."""
+        return {"epoch": self.epoch, "step": self.step} | self._settings()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state()` was taken; ArgumentError if the samples, the batch size or the seed were others."""
+        other = {name: (state.get(name), value) for name, value in self._settings().items() if state.get(name) != value}
+        if other:
+            raise ArgumentError(explain("the saved position belongs to other batches",
+                                        got=", ".join(f"{name} {was}" for name, (was, _) in other.items()),
+                                        expected=", ".join(f"{name} {now}" for name, (_, now) in other.items())))
+        epoch, step = int(state["epoch"]), int(state["step"])
+        if epoch < 0 or not 0 <= step <= len(self):
+            raise ArgumentError(explain("the saved position lies outside the epoch", got=f"epoch {epoch}, step {step}",
+                                        expected=f"step 0 to {len(self)}"))
+        self.epoch, self.step = epoch, step
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("size", "batch_size", "seed", "shuffle", "drop_last")}
+
+
+def _common_length(arrays: Any) -> int:
+    if isinstance(arrays, int | np.integer):
+        return int(arrays)
+    if isinstance(arrays, Mapping):
+        arrays = tuple(arrays.values())
+    lengths = [len(array) for array in arrays] if isinstance(arrays, tuple | list) else [len(arrays)]
+    if len(set(lengths)) != 1:
+        raise ArgumentError(explain("the arrays of a batch have different lengths", got=", ".join(map(str, lengths)),
+                                    expected="one length for all"))
+    return lengths[0]
