@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exponentials, logarithms and what is made of them, as functions of `Lanes`.
+
+In and out: float or double lanes of any width. exp writes x = k ln 2 + r with |r| <= ln 2 / 2 and scales a polynomial in
+r by 2**k; log writes x = 2**k (1 + f) with 1 + f between √½ and √2. Method: W. J. Cody and W. Waite, "Software manual
+for the elementary functions" (1980). The largest errors in the docstrings are measured by tests/native/test_math.py.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from chainrule.native import math_tables as tables
+from chainrule.native.math_core import DOUBLE, Lanes, per_lane, through_double
+
+INFINITY, NAN = math.inf, math.nan
+LOG2_E, LOG10_E = 1 / math.log(2), 1 / math.log(10)
+EXP = {32: tables.EXP_32, 64: tables.EXP_64}
+LN2 = {32: tables.LN2_32, 64: tables.LN2_64}
+LOG10_2 = {32: tables.LOG10_2_32, 64: tables.LOG10_2_64}
+# Beyond these exp is surely 0 or infinite, and k still fits the two factors of `scale_safely`.
+EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
+ROOT_HALF_BITS = {
+    32: struct.unpack("<I", struct.pack("<f", math.sqrt(0.5)))[0],
+    64: struct.unpack("<Q", struct.pack("<d", math.sqrt(0.5)))[0],
+}
+
+
+# ---- powers of two and the reduction of exp
+
+def reduce_exp(x: Lanes, bias: int) -> tuple[Lanes, Lanes]:
+    """(n, r) with x = k ln 2 + r; the low bits of the integer n hold k + bias."""
+    high, low = LN2[x.format.bits]
+    shift = x.format.round_shift + bias
+    shifted = x.fma(LOG2_E, shift)
+    k = shifted - shift
+    return shifted.bits(), k.fma(-low, k.fma(-high, x))
+
+
+def power_of_two(biased: Lanes, fraction: int) -> Lanes:
+    """2**k, from an integer whose low bits hold k + bias; k must be the exponent of a normal number."""
+    return (biased << fraction).as_float()
+
+
+def scale_safely(value: Lanes, n: Lanes) -> Lanes:
+    """value * 2**k, where n holds k + 2 bias; two factors, so that overflow and gradual underflow come out right."""
+    half = n.logical_right(1)
+    fraction = value.format.fraction
+    return value * power_of_two(half, fraction) * power_of_two(n - half, fraction)
+
+
+def exp_polynomial(r: Lanes) -> Lanes:
+    """exp(r) for |r| <= ln 2 / 2."""
+    return r.polynomial((1.0, 1.0, *EXP[r.format.bits]))
+
+
+def exp_normal(x: Lanes) -> Lanes:
+    """exp(x) where the result is known to be a normal number: one factor less than `exp`."""
+    n, r = reduce_exp(x, x.format.bias)
+    return exp_polynomial(r) * power_of_two(n, x.format.fraction)
+
+
+# ---- exponentials
+
+def exp(x: Lanes) -> Lanes:
+    n, r = reduce_exp(x.clamp(*EXP_RANGE[x.format.bits]), 2 * x.format.bias)
+    return scale_safely(exp_polynomial(r), n)
+
+
+def exp2(x: Lanes) -> Lanes:
+    format_ = x.format
+    x = x.clamp(-format_.bias - format_.fraction - 2.0, format_.bias + 1.0)
+    shift = format_.round_shift + 2 * format_.bias
+    shifted = x + shift
+    r = (x - (shifted - shift)) * math.log(2)
+    return scale_safely(exp_polynomial(r), shifted.bits())
+
+
+def expm1(x: Lanes) -> Lanes:
+    format_ = x.format
+    low, high = (-20.0, 89.0) if format_.bits == 32 else (-40.0, 710.0)
+    n, r = reduce_exp(x.clamp(low, high), format_.bias - 1)
+    rest = (r * r).fma(r.polynomial(EXP[format_.bits]), r)
+    half_power = power_of_two(n, format_.fraction)                  # half of 2**k, which would overflow for the largest x
+    half = rest.fma(half_power, half_power - 0.5)
+    tiny = x.call("fabs") < 2.0 ** -(format_.fraction + 2)          # keeps -0 and the last bit of subnormals
+    return tiny.choose(x, half + half)
+
+
+def sigmoid(x: Lanes) -> Lanes:
+    decay = exp(-x.call("fabs"))
+    return (x < 0.0).choose(decay, 1.0) / (decay + 1.0)
+
+
+def tanh(x: Lanes) -> Lanes:
+    return tanh_double(x) if x.element == DOUBLE else tanh_float(x)
+
+
+def tanh_float(x: Lanes) -> Lanes:
+    """x N(x²) / D(x²); tanh rounds to 1 beyond 9.01."""
+    bounded = x.clamp(-9.01, 9.01)
+    z = bounded * bounded
+    ratio = bounded * z.polynomial(tables.TANH_32) / z.polynomial(tables.TANH_32_DENOMINATOR)
+    return ratio.clamp(-1.0, 1.0)
+
+
+def tanh_double(x: Lanes) -> Lanes:
+    """With e = exp(2|x|) - 1: e / (e + 2), and the sign of x."""
+    e = expm1((x + x).call("fabs").clamp(0.0, 44.0))
+    return (e / (e + 2.0)).with_sign_of(x)
+
+
+@through_double
+def sinh(x: Lanes) -> Lanes:
+    a = x.call("fabs")
+    e = expm1(a)
+    half = exp(a * 0.5)                                             # for exp(a) overflows before sinh(a) does
+    return (a < 700.0).choose((e + e / (e + 1.0)) * 0.5, half * 0.5 * half).with_sign_of(x)
+
+
+@through_double
+def cosh(x: Lanes) -> Lanes:
+    a = x.call("fabs")
+    e, half = exp(a), exp(a * 0.5)
+    return (a < 700.0).choose(e * 0.5 + 0.5 / e, half * 0.5 * half)
+
+
+def erf(x: Lanes) -> Lanes:
+    return per_lane("erf", x) if x.element == DOUBLE else erf_float(x)
+
+
+def erf_float(x: Lanes) -> Lanes:
+    """x + x P(x²) up to 0.92, beyond it 1 - exp(-Q(|x|)), which rounds to 1 before |x| = 4."""
+    a = x.call("fabs").clamp(0.0, 4.0)
+    small = x.fma((a * a).polynomial(tables.ERF_SMALL_32), x)
+    large = 1.0 - exp_normal(a.polynomial([-c for c in tables.ERF_LARGE_32]))
+    return (a < 0.92).choose(small, large.with_sign_of(x))
+
+
+# ---- logarithms
+
+def split_exponent(x: Lanes) -> tuple[Lanes, Lanes]:
+    """(k, f) with x = 2**k (1 + f) and √½ <= 1 + f < √2, k as an integer; x must be normal and positive."""
+    root_half, fraction = ROOT_HALF_BITS[x.format.bits], x.format.fraction
+    bits = x.bits()
+    k = (bits - root_half) >> fraction
+    return k, (bits - (k << fraction)).as_float() - 1.0
+
+
+def split_any(x: Lanes) -> tuple[Lanes, Lanes]:
+    """`split_exponent` with k as a float, for subnormals too."""
+    fraction = x.format.fraction
+    subnormal = x < 2.0 ** (1 - x.format.bias)
+    k, f = split_exponent(subnormal.choose(x * 2.0**fraction, x))
+    k = k.convert("sitofp", x.element)
+    return k - subnormal.choose(x.constant(float(fraction)), 0.0), f
+
+
+def log_rest(f: Lanes) -> Lanes:
+    """log(1 + f) - f for 1 + f between √½ and √2."""
+    if f.format.bits == 32:
+        return f * f * f.fma(f.polynomial(tables.LOG_32), -0.5)
+    s = f / (f + 2.0)                                               # log(1 + f) = 2 artanh(s)
+    z, half_square = s * s, f * f * 0.5
+    return s * z.fma(z.polynomial(tables.LOG_64), half_square) - half_square
+
+
+def log_sum(k: Lanes, f: Lanes) -> Lanes:
+    """k ln 2 + log(1 + f), the small terms first."""
+    high, low = LN2[f.format.bits]
+    return k.fma(high, k.fma(low, log_rest(f)) + f)
+
+
+def log_domain(x: Lanes, result: Lanes) -> Lanes:
+    """`result` for finite x > 0; the logarithm's value at 0, below it, at infinity and at NaN."""
+    result = (x < INFINITY).choose(result, x)
+    return (x <= 0.0).choose(x.equals(0.0).choose(x.constant(-INFINITY), NAN), result)
+
+
+def log(x: Lanes) -> Lanes:
+    return log_domain(x, log_sum(*split_any(x)))
+
+
+def log2(x: Lanes) -> Lanes:
+    k, f = split_any(x)
+    return log_domain(x, (log_rest(f) + f).fma(LOG2_E, k))
+
+
+def log10(x: Lanes) -> Lanes:
+    k, f = split_any(x)
+    high, low = LOG10_2[f.format.bits]
+    return log_domain(x, k.fma(high, (log_rest(f) + f).fma(LOG10_E, k * low)))
+
+
+def log1p(x: Lanes) -> Lanes:
+    format_ = x.format
+    u = x + 1.0
+    k, f = split_exponent(u)
+    # Where x still matters beside 1, 2**-k (1 + x) - 1 in one rounding takes in what u has lost.
+    scale = ((format_.bias - k) << format_.fraction).as_float()
+    f = (x < 2.0 ** (format_.fraction + 3)).choose(x.fma(scale, scale - 1.0), f)
+    result = log_domain(u, log_sum(k.convert("sitofp", x.element), f))
+    return (x.call("fabs") < 2.0 ** -(format_.fraction + 2)).choose(x, result)
+
+
+# ---- inverse hyperbolic functions
+
+@through_double
+def asinh(x: Lanes) -> Lanes:
+    a = x.call("fabs")
+    square = a * a
+    return log1p_or_double(a, a + square / ((square + 1.0).call("sqrt") + 1.0)).with_sign_of(x)
+
+
+@through_double
+def acosh(x: Lanes) -> Lanes:
+    t = x - 1.0
+    return (x < 1.0).choose(NAN, log1p_or_double(x, t + (t * (t + 2.0)).call("sqrt")))
+
+
+def log1p_or_double(x: Lanes, argument: Lanes) -> Lanes:
+    """log(1 + argument), or log(2 x) where x is so large that its square may overflow."""
+    large = x > 2.0**28
+    return log1p(large.choose(x, argument)) + large.choose(x.constant(math.log(2)), 0.0)
+
+
+@through_double
+def atanh(x: Lanes) -> Lanes:
+    a = x.call("fabs")
+    return (log1p((a + a) / (1.0 - a)) * 0.5).with_sign_of(x)
+
+
+# ---- powers
+
+def power(x: Lanes, y: Lanes) -> Lanes:
+    return x.call("pow", y) if x.element == DOUBLE else power_float(x, y)
+
+
+def power_float(x: Lanes, y: Lanes) -> Lanes:
+    """exp2(y log2 |x|) in double precision, then the special cases of the C standard (F.10.4.4)."""
+    wide_x, wide_y = x.convert("fpext", DOUBLE).call("fabs"), y.convert("fpext", DOUBLE)
+    size = exp2(wide_y * log2(wide_x)).convert("fptrunc", x.element)
+    whole = y.call("trunc").equals(y)
+    odd = whole & (y * 0.5).call("trunc").differs(y * 0.5)
+    negative = x.bits() < 0
+    undefined = (x < 0.0) & ~whole & (x > -INFINITY)
+    result = undefined.choose(NAN, (negative & odd).choose(-size, size))
+    to_infinity = x.equals(-1.0) & y.call("fabs").equals(INFINITY)
+    return (y.equals(0.0) | x.equals(1.0) | to_infinity).choose(1.0, result)
