@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matrix products: c[…, m, n] (+)= a[…, m, k] b[…, k, n] with any strides, then an epilogue.
+
+In: a `ProductSpec` (extents and strides, known when the kernel is made). Out: LLVM functions that every thread calls with
+its own number. The law: rows and columns are cut into the fewest register tiles whose sizes differ by at most one, so
+edges waste nothing; one element of c is summed by one thread in an order that the spec alone fixes, so the number of
+threads never changes a bit. Operands are read where they lie; a panel is packed only where reading it in place would
+break vectors or thrash the caches (`make_plan` decides, and is the place to tune).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.gemm_pack import Panel, emit_pack
+from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
+from chainrule.native.kernel_finish import Epilogue, emit_finish, named_epilogue
+from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
+from chainrule.native.target import Target
+
+LONGEST = 512  # steps of the reduction that one packed panel holds
+ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
+SIZES = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class ProductSpec:
+    """One product. Strides count elements, one per batch axis, then (m, k), (k, n) and (m, n); batch strides may be 0.
+
+    `accumulate` adds to c instead of overwriting it; `epilogue` names steps such as ``("bias",)``, ``("relu",)``,
+    ``("residual",)`` that run on the finished sums.
+    """
+
+    m: int
+    n: int
+    k: int
+    a_strides: tuple[int, ...]
+    b_strides: tuple[int, ...]
+    c_strides: tuple[int, ...]
+    batch: tuple[int, ...] = ()
+    dtype: str = "float32"
+    accumulate: bool = False
+    epilogue: tuple[tuple[str, ...], ...] = ()
+
+    @staticmethod
+    def dense(m: int, n: int, k: int, *, batch: tuple[int, ...] = (), transpose_a: bool = False,
+              transpose_b: bool = False, **options: object) -> ProductSpec:
+        """The product of contiguous arrays; a transposed operand is stored as (…, k, m) or (…, n, k)."""
+        a, b = ((k, m) if transpose_a else (m, k)), ((n, k) if transpose_b else (k, n))
+        a_strides, b_strides = _contiguous((*batch, *a)), _contiguous((*batch, *b))
+        if transpose_a:
+            a_strides = (*a_strides[:-2], *a_strides[:-3:-1])
+        if transpose_b:
+            b_strides = (*b_strides[:-2], *b_strides[:-3:-1])
+        return ProductSpec(m, n, k, a_strides, b_strides, _contiguous((*batch, m, n)), batch, **options)  # type: ignore[arg-type]
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.insert(0, step)
+        step *= max(1, extent)
+    return tuple(strides)
+
+
+# ---- the plan: how a product is cut
+
+@dataclass(frozen=True)
+class Plan:
+    """How a product is cut into tiles and blocks, and which operands are packed; sizes of scratch count elements."""
+
+    row_tiles: int
+    rows: int  # of the shorter row tiles; the first `tall` have one more
+    tall: int
+    vectors: int
+    whole_tiles: int  # column tiles of `vectors` whole vectors
+    rest: int  # columns of the last, narrower tile; 0: there is none
+    blocks: int
+    tiles_per_block: int
+    steps: int  # of the reduction, per block
+    step_blocks: int
+    pack_a: bool
+    pack_b: bool
+    staged: bool  # c has no unit stride: tiles pass through scratch
+    a_size: int
+    b_size: int
+    tile_size: int
+
+    @property
+    def scratch(self) -> int:
+        """Elements of scratch per thread."""
+        return self.a_size + self.b_size + self.tile_size
+
+
+def canonical(spec: ProductSpec) -> tuple[ProductSpec, bool]:
+    """The same product with batch axes joined into m where the layout allows; True: a and b have changed places."""
+    while spec.batch and _joins(spec):
+        merge = lambda strides: (*strides[:-3], *strides[-2:])
+        spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m, a_strides=merge(spec.a_strides),
+                                   b_strides=merge(spec.b_strides), c_strides=merge(spec.c_strides))
+    if spec.c_strides[-1] == 1 or spec.n == 1 or spec.c_strides[-2] != 1 or spec.epilogue:
+        return spec, False
+    swap = lambda strides: (*strides[:-2], strides[-1], strides[-2])
+    return dataclasses.replace(spec, m=spec.n, n=spec.m, a_strides=swap(spec.b_strides), b_strides=swap(spec.a_strides),
+                               c_strides=swap(spec.c_strides)), True
+
+
+def _joins(spec: ProductSpec) -> bool:
+    runs_on = lambda strides: strides[-3] == strides[-2] * spec.m
+    return spec.b_strides[-3] == 0 and runs_on(spec.a_strides) and runs_on(spec.c_strides)
+
+
+def choose_vectors(rows: int, columns: int, target: Target) -> int:
+    """How many vectors wide a tile is, for `rows` rows and `columns` vectors of columns in all."""
+    if rows <= 4:
+        return max(1, min(columns, 8, (target.registers - 4) // (rows + 1)))
+    if columns <= 3:
+        return columns
+    return 3 if columns % 2 and columns % 3 == 0 else 2
+
+
+def make_plan(spec: ProductSpec, target: Target) -> Plan:
+    """The cut of a product; `spec` is canonical."""
+    lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
+    vectors = choose_vectors(spec.m, -(-spec.n // lanes), target)
+    row_tiles, rows, tall = split(spec.m, min(16, tile_rows(target, vectors)))
+    width = vectors * lanes
+    whole_tiles, rest = divmod(spec.n, width)
+    tiles = whole_tiles + bool(rest)
+    pack_a, pack_b = _packs_a(spec, size, tiles), _packs_b(spec, size, row_tiles)
+    step_blocks, steps, longer = split(spec.k, LONGEST if pack_a or pack_b else max(1, spec.k))
+    steps += bool(longer)
+    fits = max(1, target.second_level // 2 // max(1, steps * width * size))
+    per_unit = row_tiles
+    for extent in spec.batch:
+        per_unit *= extent
+    blocks = min(tiles, max(-(-tiles // fits), -(-ENOUGH_UNITS // max(1, per_unit))))
+    tiles_per_block = -(-tiles // max(1, blocks))
+    staged = spec.c_strides[-1] != 1 and spec.n > 1
+    height = rows + bool(tall)
+    line = lambda elements: -(-elements * size // 64) * 64 // size
+    return Plan(row_tiles, rows, tall, vectors, whole_tiles, rest, -(-tiles // max(1, tiles_per_block)), tiles_per_block,
+                steps, step_blocks, pack_a, pack_b, staged, line(steps * height) if pack_a else 0,
+                line(steps * width * tiles_per_block) if pack_b else 0, line(height * width) if staged else 0)
+
+
+def _packs_a(spec: ProductSpec, size: int, tiles: int) -> bool:
+    row, step = spec.a_strides[-2] * size, spec.a_strides[-1] * size
+    if tiles < 4 or spec.m < 8 or spec.k < 32:
+        return False
+    return row % 2048 == 0 if step == size else step >= 1024
+
+
+def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
+    if spec.b_strides[-1] != 1 and spec.n > 1:
+        return True
+    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= 2048
+
+
+def product_scratch(spec: ProductSpec, target: Target, threads: int) -> int:
+    """Bytes of 64-byte aligned scratch that all threads together need."""
+    spec, _ = canonical(spec)
+    return make_plan(spec, target).scratch * SIZES[spec.dtype] * threads
+
+
+# ---- the kernel
+
+def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target, epilogue: Epilogue | None = None,
+                 pointers: int = 0) -> list[ir.Function]:
+    """Functions ``void (a, b, c, extras…, scratch, i64 thread, i64 threads)``, to be called in turn with barriers between.
+
+    `epilogue` (with its number of extra `pointers`) replaces the named steps of the spec; see `kernel_finish`. Its row
+    counts over batch and m together. c must overlap neither the operands nor the extras.
+    """
+    if epilogue is None:
+        epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, spec.n, target)
+    elif not spec.epilogue:
+        spec = dataclasses.replace(spec, epilogue=(("callback",),))
+    spec, swapped = canonical(spec)
+    arguments = [("a", POINTER), ("b", POINTER), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
+                 ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX)]
+    function, writer = open_function(module, name, arguments, spec.dtype, target)
+    a, b, c, *extras, scratch, thread, threads = function.args
+    if spec.m and spec.n and 0 not in spec.batch:
+        emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras)
+        emitter.emit(b if swapped else a, a if swapped else b, c, scratch, thread, threads)
+    writer.builder.ret_void()
+    return [function]
+
+
+class _Product:
+    """One kernel being written: groups (batch item and column block), then blocks of the reduction, then tiles."""
+
+    def __init__(self, writer: Writer, name: str, spec: ProductSpec, plan: Plan, epilogue: Epilogue | None,
+                 extras: list[ir.Value]):
+        self.writer, self.spec, self.plan, self.extras = writer, spec, plan, extras
+        self.module, self.target = writer.module, writer.target
+        self.width = plan.vectors * writer.lanes
+        self.out_step = self.width if plan.staged else spec.c_strides[-2]
+        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", spec.dtype, self.out_step, spec.n, epilogue,
+                                               len(extras), self.target)
+
+    def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index) -> None:
+        writer, plan = self.writer, self.plan
+        mine = writer.at(scratch, writer.mul(thread, plan.scratch))
+        self.a_panel, self.b_panels = mine, writer.at(mine, plan.a_size)
+        self.tile = writer.at(mine, plan.a_size + plan.b_size)
+        groups = plan.blocks
+        for extent in self.spec.batch:
+            groups *= extent
+        begin, end = writer.share(groups * plan.row_tiles, thread, threads)
+        first, _ = writer.divide(begin, plan.row_tiles)
+        last, _ = writer.divide(writer.add(end, plan.row_tiles - 1), plan.row_tiles)
+        with writer.loop(first, last) as group:
+            done = writer.mul(group, plan.row_tiles)
+            tiles = writer.maximum(writer.sub(begin, done), 0), writer.minimum(writer.sub(end, done), plan.row_tiles)
+            self._group(group, tiles, a, b, c)
+
+    def _group(self, group: Index, tiles: tuple[Index, Index], a: ir.Value, b: ir.Value, c: ir.Value) -> None:
+        writer, spec, plan = self.writer, self.spec, self.plan
+        item, block = writer.divide(group, plan.blocks) if spec.batch else (0, group)
+        places = writer.unravel(item, spec.batch)
+        self.first_row = writer.mul(item, spec.m)
+        self.begin = writer.mul(block, plan.tiles_per_block) if plan.blocks > 1 else 0
+        self.end = writer.minimum(writer.add(self.begin, plan.tiles_per_block), plan.whole_tiles + bool(plan.rest))
+        a, b, c = (writer.at(pointer, writer.dot(places, strides[:-2]))
+                   for pointer, strides in ((a, spec.a_strides), (b, spec.b_strides), (c, spec.c_strides)))
+        if plan.step_blocks == 1:
+            self._steps(0, tiles, a, b, c)
+            return
+        with writer.loop(0, plan.step_blocks) as step_block:
+            self._steps(step_block, tiles, a, b, c)
+
+    def _steps(self, step_block: Index, tiles: tuple[Index, Index], a: ir.Value, b: ir.Value, c: ir.Value) -> None:
+        writer, spec, plan = self.writer, self.spec, self.plan
+        start = writer.mul(step_block, plan.steps)
+        self.count = writer.minimum(plan.steps, writer.sub(spec.k, start))
+        self.first_block = isinstance(step_block, int) or writer.builder.icmp_signed("==", step_block, constant(0))
+        self.last_block = isinstance(step_block, int) or writer.builder.icmp_signed(
+            "==", step_block, constant(plan.step_blocks - 1))
+        a = writer.at(a, writer.mul(start, spec.a_strides[-1]))
+        b = writer.at(b, writer.mul(start, spec.b_strides[-2]))
+        if plan.pack_b:
+            self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
+        heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall), 0) if plan.tall else None
+        if heights:
+            self._row_tiles(*heights, a, b, c)
+        self._row_tiles(plan.rows, writer.maximum(tiles[0], plan.tall), tiles[1], plan.tall, a, b, c)
+
+    def _row_tiles(self, height: int, begin: Index, end: Index, shift: int, a: ir.Value, b: ir.Value, c: ir.Value) -> None:
+        writer, spec, plan = self.writer, self.spec, self.plan
+        with writer.loop(begin, end) as tile:
+            row = writer.add(writer.mul(tile, height), shift)
+            left = writer.at(a, writer.mul(row, spec.a_strides[-2]))
+            if plan.pack_a:
+                panel = Panel(spec.dtype, height, height, spec.a_strides[-2], spec.a_strides[-1])
+                writer.builder.call(emit_pack(self.module, panel, self.target), [left, self.a_panel, constant(self.count)])
+                left = self.a_panel
+            self._over_columns(lambda column, number, valid: self._tile(height, row, column, number, valid, left, b, c))
+
+    def _over_columns(self, body) -> None:  # type: ignore[no-untyped-def]
+        """Call body(first column, number of the tile in its block, columns that exist) for the tiles of this block."""
+        writer, plan = self.writer, self.plan
+        if plan.whole_tiles:
+            with writer.loop(self.begin, writer.minimum(self.end, plan.whole_tiles)) as tile:
+                body(writer.mul(tile, self.width), writer.sub(tile, self.begin), self.width)
+        if not plan.rest:
+            return
+        if plan.blocks == 1:
+            body(plan.whole_tiles * self.width, plan.whole_tiles, plan.rest)
+            return
+        with writer.builder.if_then(writer.less(plan.whole_tiles, self.end)):
+            body(plan.whole_tiles * self.width, writer.sub(plan.whole_tiles, self.begin), plan.rest)
+
+    def _pack_b(self, b: ir.Value, column: Index, number: Index, valid: int) -> None:
+        writer, strides = self.writer, self.spec.b_strides
+        width = -(-valid // writer.lanes) * writer.lanes
+        pack = emit_pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
+        source = writer.at(b, writer.mul(column, strides[-1]))
+        writer.builder.call(pack, [source, self._b_panel(number), constant(self.count)])
+
+    def _b_panel(self, number: Index) -> ir.Value:
+        return self.writer.at(self.b_panels, self.writer.mul(number, self.plan.steps * self.width))
+
+    def _tile(self, height: int, row: Index, column: Index, number: Index, valid: int, left: ir.Value, b: ir.Value,
+              c: ir.Value) -> None:
+        writer, spec, plan = self.writer, self.spec, self.plan
+        out = writer.at(c, writer.add(writer.mul(row, spec.c_strides[-2]), writer.mul(column, spec.c_strides[-1])))
+        right = self._b_panel(number) if plan.pack_b else writer.at(b, writer.mul(column, spec.b_strides[-1]))
+        accumulate = ir.IntType(1)(1)
+        if not spec.accumulate:
+            fresh = self.first_block
+            accumulate = ir.IntType(1)(0) if isinstance(fresh, bool) else writer.builder.not_(fresh)
+        place = self.tile if plan.staged else out
+        if plan.staged:
+            with writer.builder.if_then(accumulate):
+                self._move(height, valid, out, place, gather=True)
+        tile = emit_tile(self.module, self._tile_constants(height, valid), self.target)
+        writer.builder.call(tile, [left, right, place, constant(self.count), accumulate])
+        self._finish(place, row, column, height, valid)
+        if plan.staged:
+            self._move(height, valid, out, place, gather=False)
+
+    def _tile_constants(self, height: int, valid: int) -> Tile:
+        spec, plan, lanes = self.spec, self.plan, self.writer.lanes
+        row, step = (1, height) if plan.pack_a else spec.a_strides[-2:]
+        vectors, tail = -(-valid // lanes), valid % lanes
+        right_step = vectors * lanes if plan.pack_b else spec.b_strides[-2]
+        return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
+                    self.out_step, 0 if plan.pack_b else tail, tail)
+
+    def _finish(self, out: ir.Value, row: Index, column: Index, height: int, valid: int) -> None:
+        if not self.finish:
+            return
+        writer = self.writer
+        arguments = [writer.add(self.first_row, row), 1, column, height, valid]
+        call = lambda: writer.builder.call(self.finish, [out, *map(constant, arguments), *self.extras])
+        if isinstance(self.last_block, bool):
+            call()
+            return
+        with writer.builder.if_then(self.last_block):
+            call()
+
+    def _move(self, height: int, valid: int, out: ir.Value, tile: ir.Value, gather: bool) -> None:
+        """Copy between c, wherever its elements lie, and the tile in scratch."""
+        writer, strides = self.writer, self.spec.c_strides
+        with writer.loop(0, height) as row, writer.loop(0, valid) as column:
+            far = writer.at(out, writer.add(writer.mul(row, strides[-2]), writer.mul(column, strides[-1])))
+            near = writer.at(tile, writer.add(writer.mul(row, self.width), column))
+            source, destination = (far, near) if gather else (near, far)
+            writer.store(writer.load(source), destination)

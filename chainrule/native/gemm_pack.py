@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packing: a panel of one operand copied so that a register tile reads it front to back.
+
+In: a strided matrix of `valid` rows and `count` steps of the reduction. Out: panel[step, row] with `width` rows, zeros in
+the rows that do not exist. Three ways: rows next to each other in memory are copied as vectors, steps next to each other
+are transposed in registers, everything else is copied one by one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, open_function
+from chainrule.native.target import Target
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The constants of one packing function; strides count elements."""
+
+    dtype: str
+    width: int
+    valid: int
+    row_stride: int
+    step_stride: int
+
+    @property
+    def name(self) -> str:
+        """The name of the panel's function in its module."""
+        return f"pack_{SHORT[self.dtype]}_{self.width}_{zlib.crc32(repr(self).encode()):08x}"
+
+
+def emit_pack(module: ir.Module, panel: Panel, target: Target) -> ir.Function:
+    """The function ``void (source, panel, i64 count)`` that packs `count` steps."""
+    known = module.globals.get(panel.name)
+    if known:
+        return known
+    arguments = [("source", POINTER), ("panel", POINTER), ("count", INDEX)]
+    function, writer = open_function(module, panel.name, arguments, panel.dtype, target, internal=True)
+    source, destination, count = function.args
+    if panel.row_stride == 1 or panel.valid == 1:
+        _copy(writer, panel, source, destination, count)
+    elif panel.step_stride == 1:
+        _transpose(writer, panel, source, destination, count)
+    else:
+        _one_by_one(writer, panel, source, destination, 0, count)
+    writer.builder.ret_void()
+    return function
+
+
+def _mask(writer: Writer, first: int, extent: int) -> ir.Value | None:
+    """The mask of the vector that starts at `first` in a row of `extent` elements."""
+    return None if first + writer.lanes <= extent else writer.mask(max(0, extent - first))
+
+
+def _copy(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, count: Index) -> None:
+    with writer.loop(0, count) as step:
+        here = writer.at(source, writer.mul(step, panel.step_stride))
+        there = writer.at(destination, writer.mul(step, panel.width))
+        for first in range(0, panel.width, writer.lanes):
+            value = writer.zeros()
+            if first < panel.valid:
+                value = writer.load_vector(writer.at(here, first), _mask(writer, first, panel.valid))
+            writer.store_vector(value, writer.at(there, first), _mask(writer, first, panel.width))
+
+
+def _transpose(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, count: Index) -> None:
+    whole, _ = writer.divide(count, writer.lanes)
+    stop = writer.mul(whole, writer.lanes)
+    with writer.loop(0, stop, writer.lanes) as step:
+        there = writer.at(destination, writer.mul(step, panel.width))
+        for first in range(0, panel.width, writer.lanes):
+            _transpose_square(writer, panel, writer.at(source, step), there, first)
+    _one_by_one(writer, panel, source, destination, stop, count)
+
+
+def _transpose_square(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, first: int) -> None:
+    rows = [writer.load_vector(writer.at(source, row * panel.row_stride)) if row < panel.valid else writer.zeros()
+            for row in range(first, first + writer.lanes)]
+    mask = _mask(writer, first, panel.width)
+    for step, value in enumerate(writer.transpose(rows)):
+        writer.store_vector(value, writer.at(destination, step * panel.width + first), mask)
+
+
+def _one_by_one(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, start: Index, stop: Index) -> None:
+    zero = ir.Constant(writer.element, 0.0)
+    with writer.loop(start, stop) as step:
+        here = writer.at(source, writer.mul(step, panel.step_stride))
+        there = writer.at(destination, writer.mul(step, panel.width))
+        with writer.loop(0, panel.valid) as row:
+            writer.store(writer.load(writer.at(here, writer.mul(row, panel.row_stride))), writer.at(there, row))
+        with writer.loop(panel.valid, panel.width) as row:
+            writer.store(zero, writer.at(there, row))

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small words that kernel generators write machine code with: loops, vectors, masks, transposes.
+
+In: an `ir.IRBuilder`. Out: LLVM IR that needs hardly any optimisation afterwards: loop variables are phi nodes, constants
+are folded while writing, addresses are a pointer plus a constant wherever the shape allows it. Integers may be Python
+ints or 64-bit LLVM values everywhere; all pointers are opaque, all offsets count elements, never bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from llvmlite import ir
+
+from chainrule.native.target import Target
+
+Index = int | ir.Value
+
+INDEX = ir.IntType(64)
+POINTER = ir.PointerType()
+ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+SHORT = {"float32": "f32", "float64": "f64"}
+
+
+def constant(value: Index) -> ir.Value:
+    """`value` as a 64-bit LLVM value."""
+    return ir.Constant(INDEX, value) if isinstance(value, int) else value
+
+
+def intrinsic(module: ir.Module, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
+    """The declaration of an LLVM intrinsic, made once per module."""
+    known = module.globals.get(name)
+    return known or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+class Writer:
+    """A builder that knows the element type and the vector width it writes for."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: str, target: Target):
+        self.builder, self.dtype, self.target = builder, dtype, target
+        self.module = builder.module
+        self.element = ELEMENTS[dtype]
+        self.size = 8 if dtype == "float64" else 4
+        self.lanes = target.lanes(dtype)
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.suffix = f"v{self.lanes}{SHORT[dtype]}"
+
+    # ---- integers, folded when both sides are known
+
+    def add(self, left: Index, right: Index) -> Index:
+        """left + right."""
+        if isinstance(left, int) and isinstance(right, int):
+            return left + right
+        if isinstance(right, int) and right == 0:
+            return left
+        if isinstance(left, int) and left == 0:
+            return right
+        return self.builder.add(constant(left), constant(right))
+
+    def mul(self, left: Index, right: Index) -> Index:
+        """left * right."""
+        if isinstance(left, int):
+            left, right = right, left
+        if isinstance(right, int) and (isinstance(left, int) or right in (0, 1)):
+            return left * right if isinstance(left, int) else (left if right == 1 else 0)
+        return self.builder.mul(constant(left), constant(right))
+
+    def sub(self, left: Index, right: Index) -> Index:
+        """left - right."""
+        if isinstance(left, int) and isinstance(right, int):
+            return left - right
+        return left if isinstance(right, int) and right == 0 else self.builder.sub(constant(left), constant(right))
+
+    def divide(self, left: Index, right: Index) -> tuple[Index, Index]:
+        """(left // right, left % right) of numbers that are not negative."""
+        if isinstance(left, int) and isinstance(right, int):
+            return divmod(left, right)
+        if isinstance(right, int) and right == 1:
+            return left, 0
+        quotient = self.builder.udiv(constant(left), constant(right))
+        return quotient, self.builder.sub(constant(left), self.builder.mul(quotient, constant(right)))
+
+    def minimum(self, left: Index, right: Index) -> Index:
+        """The smaller of both."""
+        if isinstance(left, int) and isinstance(right, int):
+            return min(left, right)
+        left, right = constant(left), constant(right)
+        return self.builder.select(self.builder.icmp_signed("<", left, right), left, right)
+
+    def maximum(self, left: Index, right: Index) -> Index:
+        """The larger of both."""
+        if isinstance(left, int) and isinstance(right, int):
+            return max(left, right)
+        left, right = constant(left), constant(right)
+        return self.builder.select(self.builder.icmp_signed(">", left, right), left, right)
+
+    def less(self, left: Index, right: Index) -> ir.Value:
+        """left < right, as one bit."""
+        return self.builder.icmp_signed("<", constant(left), constant(right))
+
+    def unravel(self, index: Index, extents: Sequence[int]) -> list[Index]:
+        """The coordinates of a flat index in a row-major grid."""
+        places: list[Index] = []
+        for extent in reversed(extents[1:]):
+            index, place = self.divide(index, extent)
+            places.insert(0, place)
+        return [index, *places] if extents else []
+
+    def dot(self, places: Sequence[Index], strides: Sequence[int]) -> Index:
+        """The sum of place * stride."""
+        total: Index = 0
+        for place, stride in zip(places, strides, strict=True):
+            total = self.add(total, self.mul(place, stride))
+        return total
+
+    def share(self, units: int, thread: Index, threads: Index) -> tuple[Index, Index]:
+        """The range of `units` equal units of work that belongs to one thread."""
+        begin, _ = self.divide(self.mul(thread, units), threads)
+        end, _ = self.divide(self.mul(self.add(thread, 1), units), threads)
+        return begin, end
+
+    # ---- memory
+
+    def at(self, pointer: ir.Value, offset: Index) -> ir.Value:
+        """`pointer` moved by `offset` elements."""
+        if isinstance(offset, int) and offset == 0:
+            return pointer
+        return self.builder.gep(pointer, [constant(offset)], source_etype=self.element)
+
+    def load(self, pointer: ir.Value) -> ir.Value:
+        """One element."""
+        return self.builder.load(pointer, typ=self.element, align=self.size)
+
+    def store(self, value: ir.Value, pointer: ir.Value) -> None:
+        """One element."""
+        self.builder.store(value, pointer, align=self.size)
+
+    def load_vector(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        """One vector from any address; lanes that `mask` leaves out are zero and not touched in memory."""
+        if mask is None:
+            return self.builder.load(pointer, typ=self.vector, align=self.size)
+        arguments = [POINTER, ir.IntType(32), mask.type, self.vector]
+        function = intrinsic(self.module, f"llvm.masked.load.{self.suffix}.p0", self.vector, arguments)
+        return self.builder.call(function, [pointer, ir.IntType(32)(self.size), mask, self.zeros()])
+
+    def store_vector(self, value: ir.Value, pointer: ir.Value, mask: ir.Value | None = None) -> None:
+        """One vector to any address; lanes that `mask` leaves out are not touched."""
+        if mask is None:
+            self.builder.store(value, pointer, align=self.size)
+            return
+        arguments = [self.vector, POINTER, ir.IntType(32), mask.type]
+        function = intrinsic(self.module, f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), arguments)
+        self.builder.call(function, [value, pointer, ir.IntType(32)(self.size), mask])
+
+    # ---- vectors
+
+    def zeros(self) -> ir.Value:
+        """A vector of zeros."""
+        return ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """A vector with `value` in every lane."""
+        index = ir.IntType(32)
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, value, index(0))
+        return self.builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes))
+
+    def multiply_add(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+        """left * right + total with one rounding where the processor can."""
+        function = intrinsic(self.module, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
+        return self.builder.call(function, [left, right, total])
+
+    def mask(self, valid: Index) -> ir.Value:
+        """A mask of the first `valid` lanes."""
+        bits = ir.VectorType(ir.IntType(1), self.lanes)
+        if isinstance(valid, int):
+            return ir.Constant(bits, [int(lane < valid) for lane in range(self.lanes)])
+        narrow = ir.IntType(32)
+        wide = ir.VectorType(narrow, self.lanes)
+        valid = self.builder.trunc(self.minimum(valid, self.lanes), narrow)
+        single = self.builder.insert_element(ir.Constant(wide, ir.Undefined), valid, narrow(0))
+        limit = self.builder.shuffle_vector(single, ir.Constant(wide, ir.Undefined), ir.Constant(wide, [0] * self.lanes))
+        return self.builder.icmp_signed("<", ir.Constant(wide, list(range(self.lanes))), limit)
+
+    def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """The transpose of a square of lanes x lanes elements: in round s, bit s of row and lane change places."""
+        pairs = ir.VectorType(ir.IntType(32), self.lanes)
+        for step in (1 << bit for bit in range(self.lanes.bit_length() - 1)):
+            low = [lane if not lane & step else lane - step + self.lanes for lane in range(self.lanes)]
+            high = [lane + step if not lane & step else lane + self.lanes for lane in range(self.lanes)]
+            after = list(rows)
+            for row in (row for row in range(self.lanes) if not row & step):
+                for place, order in ((row, low), (row + step, high)):
+                    after[place] = self.builder.shuffle_vector(rows[row], rows[row + step], ir.Constant(pairs, order))
+            rows = after
+        return rows
+
+    # ---- control flow
+
+    @contextlib.contextmanager
+    def loop(self, start: Index, stop: Index, step: int = 1) -> Iterator[Index]:
+        """Repeat the body for start, start + step, … below stop; the body runs not at all when start >= stop."""
+        inner, after, phi = self._open(start, stop)
+        yield phi
+        self._close(phi, inner, after, stop, step)
+
+    def _open(self, start: Index, stop: Index) -> tuple[ir.Block, ir.Block, ir.PhiInstr]:
+        builder, before = self.builder, self.builder.block
+        inner, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+        if isinstance(start, int) and isinstance(stop, int) and start < stop:
+            builder.branch(inner)
+        else:
+            builder.cbranch(self.less(start, stop), inner, after)
+        builder.position_at_end(inner)
+        phi = builder.phi(INDEX)
+        phi.add_incoming(constant(start), before)
+        return inner, after, phi
+
+    def _close(self, phi: ir.PhiInstr, inner: ir.Block, after: ir.Block, stop: Index, step: int) -> None:
+        following = self.builder.add(phi, constant(step))
+        phi.add_incoming(following, self.builder.block)
+        self.builder.cbranch(self.less(following, stop), inner, after)
+        self.builder.position_at_end(after)
+
+    def fold(self, start: Index, stop: Index, step: int, values: list[ir.Value],
+             body: Callable[[Index, list[ir.Value]], list[ir.Value]]) -> list[ir.Value]:
+        """A loop that carries `values` in registers; `body(index, values)` returns them for the next round."""
+        before = self.builder.block
+        inner, after, phi = self._open(start, stop)
+        carried = [self.builder.phi(value.type) for value in values]
+        results = body(phi, list(carried))
+        last = self.builder.block
+        self._close(phi, inner, after, stop, step)
+        for place, value, result in zip(carried, values, results, strict=True):
+            place.add_incoming(value, before)
+            place.add_incoming(result, last)
+        if isinstance(start, int) and isinstance(stop, int) and start < stop:
+            return results
+        return [self._join(before, value, last, result) for value, result in zip(values, results, strict=True)]
+
+    def _join(self, before: ir.Block, value: ir.Value, last: ir.Block, result: ir.Value) -> ir.Value:
+        joined = self.builder.phi(value.type)
+        joined.add_incoming(value, before)
+        joined.add_incoming(result, last)
+        return joined
+
+    def if_else(self, condition: ir.Value, then: Callable[[], list[ir.Value]],
+                otherwise: Callable[[], list[ir.Value]]) -> list[ir.Value]:
+        """The values of one of two branches."""
+        with self.builder.if_else(condition) as (yes, no):
+            with yes:
+                left, left_block = then(), self.builder.block
+            with no:
+                right, right_block = otherwise(), self.builder.block
+        return [self._join(left_block, one, right_block, other) for one, other in zip(left, right, strict=True)]
+
+
+def open_function(module: ir.Module, name: str, arguments: Sequence[tuple[str, ir.Type]], dtype: str, target: Target,
+                  internal: bool = False) -> tuple[ir.Function, Writer]:
+    """A new function with named arguments and a writer at its start; internal ones are never inlined."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [kind for _, kind in arguments]), name)
+    for argument, (label, _) in zip(function.args, arguments, strict=True):
+        argument.name = label
+    if internal:
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    return function, Writer(ir.IRBuilder(function.append_basic_block("entry")), dtype, target)
+
+
+def copy_elements(writer: Writer, source: ir.Value | None, destination: ir.Value, count: Index) -> None:
+    """destination[0:count] = source[0:count], or zeros where `source` is None, vector by vector with one masked tail."""
+    whole, rest = writer.divide(count, writer.lanes)
+    stop = writer.mul(whole, writer.lanes)
+
+    def move(offset: Index, mask: ir.Value | None) -> None:
+        value = writer.zeros() if source is None else writer.load_vector(writer.at(source, offset), mask)
+        writer.store_vector(value, writer.at(destination, offset), mask)
+
+    with writer.loop(0, stop, writer.lanes) as offset:
+        move(offset, None)
+    if not isinstance(rest, int) or rest:
+        with writer.builder.if_then(writer.less(0, rest)):
+            move(stop, writer.mask(rest))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The register tile: the one inner kernel of every product and every convolution.
+
+A tile keeps rows x vectors sums in registers and runs a small nest of reduction loops over them. Each step loads
+`vectors` vectors from the right operand and broadcasts one element per row from the left one:
+
+    out[r, :] (+)= sum over steps  left[offsets[r] + left step] * right[right step + 0 : vectors * lanes]
+
+Everything that differs between a product, a convolution and their gradients is in the constants of `Tile`. A tile is
+emitted once per module as an internal function and found again by its name, so shapes share them.
+After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, open_function
+from chainrule.native.target import Target
+
+Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
+
+ENOUGH = 8  # independent sums that hide the latency of multiply-add
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The constants of one register tile; `loops` go from the outermost inwards, the count of the first is an argument."""
+
+    dtype: str
+    offsets: tuple[int, ...]
+    vectors: int
+    loops: tuple[Loop, ...]
+    out_step: int
+    right_tail: int = 0  # lanes of the last vector that exist in memory; 0: all
+    out_tail: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the tile's function in its module."""
+        return f"tile_{SHORT[self.dtype]}_{len(self.offsets)}x{self.vectors}_{zlib.crc32(repr(self).encode()):08x}"
+
+
+def split(extent: int, limit: int) -> tuple[int, int, int]:
+    """(tiles, size, tall): `extent` cut into the fewest tiles <= limit; the first `tall` have size + 1, the rest size."""
+    tiles = max(1, -(-extent // limit))
+    return tiles, extent // tiles, extent % tiles
+
+
+def simplify(loops: list[Loop]) -> tuple[Loop, ...]:
+    """The same nest of at least one loop, without loops of one round and with loops joined that run on in both operands."""
+    result: list[Loop] = []
+    for count, left, right in loops:
+        if count == 1:
+            continue
+        if result and result[-1][1:] == (count * left, count * right):
+            result[-1] = (result[-1][0] * count, left, right)
+        else:
+            result.append((count, left, right))
+    return tuple(result) or ((1, 0, 0),)
+
+
+def tile_rows(target: Target, vectors: int) -> int:
+    """How many rows fit into registers beside one set of vectors of the right operand and one broadcast."""
+    return max(1, (target.registers - vectors - 1 - (target.registers == 32)) // vectors)
+
+
+def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
+    """The function ``void (left, right, out, i64 count, i1 accumulate)`` of a tile."""
+    known = module.globals.get(tile.name)
+    if known:
+        return known
+    arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX), ("accumulate", ir.IntType(1))]
+    function, writer = open_function(module, tile.name, arguments, tile.dtype, target, internal=True)
+    left, right, out, count, accumulate = function.args
+    sums = writer.if_else(accumulate, lambda: _load(writer, tile, out),
+                          lambda: [writer.zeros()] * (len(tile.offsets) * tile.vectors))
+    sums = _reduce(writer, tile, (count, *(loop[0] for loop in tile.loops[1:])), left, right, sums)
+    for (pointer, mask), total in zip(_places(writer, tile, out), sums, strict=True):
+        writer.store_vector(total, pointer, mask)
+    writer.builder.ret_void()
+    return function
+
+
+def _masks(writer: Writer, vectors: int, tail: int) -> list[ir.Value | None]:
+    return [None] * (vectors - 1) + [writer.mask(tail) if tail else None]
+
+
+def _places(writer: Writer, tile: Tile, out: ir.Value) -> list[tuple[ir.Value, ir.Value | None]]:
+    masks = _masks(writer, tile.vectors, tile.out_tail)
+    return [(writer.at(out, row * tile.out_step + column * writer.lanes), masks[column])
+            for row in range(len(tile.offsets)) for column in range(tile.vectors)]
+
+
+def _load(writer: Writer, tile: Tile, out: ir.Value) -> list[ir.Value]:
+    return [writer.load_vector(pointer, mask) for pointer, mask in _places(writer, tile, out)]
+
+
+def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Value, right: ir.Value,
+            sums: list[ir.Value]) -> list[ir.Value]:
+    """The loop nest; pointers are carried beside the sums so that every address is a pointer plus a constant."""
+    depth = len(tile.loops) - len(counts)
+    _, left_step, right_step = tile.loops[depth]
+    if len(counts) == 1:
+        return _innermost(writer, tile, counts[0], left, right, sums)
+
+    def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
+        results = _reduce(writer, tile, counts[1:], state[0], state[1], state[2:])
+        return [writer.at(state[0], left_step), writer.at(state[1], right_step), *results]
+
+    return writer.fold(0, counts[0], 1, [left, right, *sums], body)[2:]
+
+
+def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value,
+               sums: list[ir.Value]) -> list[ir.Value]:
+    """The last loop; a tile with few sums runs several chains of them side by side and adds these up at the end."""
+    _, left_step, right_step = tile.loops[-1]
+    chains = min(4, ENOUGH // len(sums)) if len(sums) < ENOUGH else 1
+
+    def steps(number: int) -> list[ir.Value]:
+        def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
+            here, there, parts = state[0], state[1], state[2:]
+            done = []
+            for chain in range(number):
+                part = parts[chain * len(sums):(chain + 1) * len(sums)]
+                done += _step(writer, tile, writer.at(here, chain * left_step), writer.at(there, chain * right_step), part)
+            rest = parts[number * len(sums):]
+            return [writer.at(here, number * left_step), writer.at(there, number * right_step), *done, *rest]
+        return body
+
+    state = [left, right, *sums, *[writer.zeros()] * (len(sums) * (chains - 1))]
+    if chains == 1:
+        return writer.fold(0, count, 1, state, steps(1))[2:]
+    whole, _ = writer.divide(count, chains)
+    state = writer.fold(0, whole, 1, state, steps(chains))
+    state = writer.fold(writer.mul(whole, chains), count, 1, state, steps(1))[2:]
+    for chain in range(1, chains):
+        part = state[chain * len(sums):(chain + 1) * len(sums)]
+        state[:len(sums)] = [writer.builder.fadd(one, other) for one, other in zip(state, part, strict=False)]
+    return state[:len(sums)]
+
+
+def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    masks = _masks(writer, tile.vectors, tile.right_tail)
+    rights = [writer.load_vector(writer.at(right, column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    result = []
+    for row, offset in enumerate(tile.offsets):
+        factor = writer.splat(writer.load(writer.at(left, offset)))
+        for column in range(tile.vectors):
+            result.append(writer.multiply_add(factor, rights[column], sums[row * tile.vectors + column]))
+    return result
