@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""chainrule: deep learning in pure Python, compiled to machine code.
+
+The names below are the public surface, grouped by stage; there is no logic here. Training, layers and the rest of the
+library load when they are first used, so that `import chainrule` costs little more than NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import ops as _ops
+from .compile import compile
+from .ir import Tensor, Variable, no_grad
+from .ops.control import stop_gradient
+from .transform import checkpoint, grad, gradients, hessian, jacobian, jvp, value_and_grad, vjp
+
+__version__ = "0.1.0"
+
+_MODULES = ("data", "inspect", "io", "linalg", "losses", "metrics", "nn", "optim", "random", "testing", "train")
+_LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _LAZY:
+        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_LAZY})
+
+
+__all__ = [
+    "Tensor", "Variable", "checkpoint", "compile", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
+    "stop_gradient", "value_and_grad", "vjp",
+]

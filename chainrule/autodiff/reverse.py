@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reverse accumulation over nodes: eager tape and traced graph are the same thing, so there is one function for both.
+
+Every vjp is written with operations, so what comes out is made of nodes again and can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import GraphError, inside_layer
+from ..ir.bind import pick
+from ..ir.graph import topological
+from ..ir.node import OUTPUT, Node, Type
+from ..ir.tensor import Tensor
+
+
+def backward(outputs: Sequence[Node], seeds: Sequence[Tensor], targets: Sequence[Any]) -> list[Tensor | None]:
+    """Gradients of sum(seed * output) with respect to `targets` (nodes, or Variables wherever they were read).
+
+    None for a target on which no output depends. A node used several times gets the sum over its uses.
+    """
+    order = topological(outputs)
+    active = _active(order, targets)
+    grads: dict[Node, Any] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        _accumulate(grads, output, seed)
+    wanted = set(targets)
+    kept: dict[Any, Tensor] = {}
+    for node in reversed(order):
+        g = grads.pop(node, None)
+        if g is None or node not in active:
+            continue
+        target = node if node in wanted else node.source if node.source in wanted else None
+        if target is not None:
+            kept[target] = kept[target] + g if target in kept else g
+        _propagate(node, g, active, grads)
+    return [kept.get(target) for target in targets]
+
+
+def _active(order: Sequence[Node], targets: Sequence[Any]) -> set[Node]:
+    """The nodes through which a gradient reaches a target."""
+    wanted, active = set(targets), set[Node]()
+    for node in order:
+        if node in wanted or node.source in wanted or (node.op.vjp is not None and any(x in active for x in node.inputs)):
+            active.add(node)
+    return active
+
+
+def _propagate(node: Node, g: Any, active: set[Node], grads: dict[Node, Any]) -> None:
+    if node.op is OUTPUT:
+        parent, index = node.inputs[0], node.attrs["index"]
+        parts = grads.setdefault(parent, [None] * len(parent.type))
+        parts[index] = g if parts[index] is None else parts[index] + g
+        return
+    if not node.inputs or node.op.vjp is None or not any(x in active for x in node.inputs):
+        return
+    with inside_layer(node.layer or ""):
+        for x, gx in zip(node.inputs, _input_gradients(node, g, active), strict=True):
+            if gx is not None and x in active:
+                _accumulate(grads, x, gx)
+
+
+def _input_gradients(node: Node, g: Any, active: set[Node]) -> Sequence[Tensor | None]:
+    inputs = [Tensor(x) for x in node.inputs]
+    y: Any = Tensor(node) if isinstance(node.type, Type) else tuple(pick(node, i) for i in range(len(node.type)))
+    if callable(node.op.vjp):
+        return node.op.vjp(g, y, *inputs, **node.attrs)
+    rules = node.op.vjp or ()
+    return [rule(g, y, *inputs, **node.attrs) if rule is not None and x in active else None
+            for rule, x in zip(rules, node.inputs, strict=True)]
+
+
+def _accumulate(grads: dict[Node, Any], node: Node, g: Tensor) -> None:
+    if g.node.type != node.type:
+        raise GraphError(f"the gradient of {node} has type {g.node.type}")
+    grads[node] = grads[node] + g if node in grads else g

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way of a function on one screen: trace, passes, lower, run; the table of contents of the compiler.
+
+`cr.gradients` inside the function has put back-propagation into the graph already; each stage is a stranger to the
+others and they meet here, in the graph.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import config
+from .errors import ArgumentError, explain
+from .ir import Graph, current_trace, graph_text, verify
+from .ir.bind import leaf
+from .passes import PASSES
+from .trace import Call, Captured, capture, read_call
+
+BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
+STAGES = ("graph", "passes", "kernels", "llvm", "asm")
+MANY_PROGRAMS = 32
+
+
+def lower(graph: Graph, backend: str) -> Any:
+    """A program of the given backend: a callable from a list of arrays to a list of arrays."""
+    return importlib.import_module(BACKEND_MODULES[backend], __package__).load(graph)
+
+
+def optimise(graph: Graph) -> Graph:
+    """Apply every pass in order; the result is verified after each."""
+    for name, rewrite in PASSES:
+        graph = verify(rewrite(graph), after=name)
+        if config.debug() >= 5:
+            print(f"--- after {name}\n{graph_text(graph)}", file=sys.stderr)
+    return graph
+
+
+@dataclass(eq=False)
+class Entry:
+    """One compiled signature: the traced function, its optimised graph and the program made of it."""
+
+    captured: Captured
+    graph: Graph
+    program: Any
+
+    def __call__(self, arrays: list[np.ndarray]) -> Any:
+        """Run once: read the Variables, run the program, put the assigned Variables back."""
+        writes = self.captured.writes
+        inputs = [*arrays, *(v.take_array(write=v in writes) for v in self.captured.reads)]
+        outputs = self.program(inputs)
+        results = len(outputs) - len(writes)
+        for variable, array in zip(writes, outputs[results:], strict=True):
+            variable.put_array(array)
+        return self.captured.result.build(outputs[:results], leaf)
+
+
+class Compiled:
+    """A function that is traced once per signature and then runs as a compiled program."""
+
+    def __init__(self, function: Callable[..., Any], backend: str | None = None):
+        if backend is not None and backend not in BACKEND_MODULES:
+            raise ArgumentError(explain("there is no such backend", got=repr(backend), expected=" | ".join(BACKEND_MODULES)))
+        functools.update_wrapper(self, function)
+        self.function, self._backend = function, backend
+        self.entries: dict[Any, Entry] = {}
+
+    @property
+    def backend(self) -> str:
+        """reference, native or xla."""
+        return self._backend or config.backend()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is not None:  # a compiled function inside another becomes part of it
+            return self.function(*args, **kwargs)
+        call = read_call(args, kwargs)
+        return self._entry(call)(call.arrays)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Entry:
+        """Compile for calls that look like this one, without running it."""
+        return self._entry(read_call(args, kwargs))
+
+    def show(self, stage: str = "graph", *args: Any, **kwargs: Any) -> str:
+        """Print and return a stage of the program of the last signature (or of the given arguments).
+
+        Stages: "graph" (as traced), "passes" (after each pass), "kernels", "llvm", "asm".
+        """
+        if stage not in STAGES:
+            raise ArgumentError(explain("there is no such stage", got=repr(stage), expected=" | ".join(STAGES)))
+        entry = self._shown(args, kwargs)
+        text = _stage_text(entry, stage)
+        print(text)
+        return text
+
+    def _shown(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        if args or kwargs:
+            return self.lower(*args, **kwargs)
+        if not self.entries:
+            raise ArgumentError(explain("nothing is compiled yet", fix="call the function once, or show(stage, *arguments)"))
+        return list(self.entries.values())[-1]
+
+    def _entry(self, call: Call) -> Entry:
+        key = (self.backend, call.key)
+        if key not in self.entries:
+            self.entries[key] = self._compile(call)
+        return self.entries[key]
+
+    def _compile(self, call: Call) -> Entry:
+        start = time.perf_counter()
+        captured = capture(self.function, call)
+        graph = optimise(verify(captured.graph))
+        entry = Entry(captured, graph, lower(graph, self.backend))
+        if config.debug() >= 1:
+            print(f"compiled {self.__name__} for {self.backend}: {len(graph.nodes)} nodes, "
+                  f"{time.perf_counter() - start:.2f} s", file=sys.stderr)
+        if len(self.entries) + 1 == MANY_PROGRAMS:
+            warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
+                          "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=4)
+        return entry
+
+
+def _stage_text(entry: Entry, stage: str) -> str:
+    if stage == "graph":
+        return graph_text(entry.captured.graph)
+    if stage != "passes":
+        return entry.program.show(stage)
+    graph, parts = entry.captured.graph, []
+    for name, rewrite in PASSES:
+        graph = rewrite(graph)
+        parts.append(f"--- after {name}: {len(graph.nodes)} nodes\n{graph_text(graph)}")
+    return "\n".join(parts)
+
+
+def compile(function: Callable[..., Any] | None = None, /, *, backend: str | None = None) -> Any:
+    """Compile a function of tensors: traced once per signature, differentiated, optimised, run as one program.
+
+    Args:
+        function: any function built from chainrule's operations; it may read and assign Variables. Python control flow
+            runs while tracing; conditions on tensors need `cr.where`.
+        backend: "native" (machine code for this CPU), "reference" (NumPy) or "xla" (JAX); default CHAINRULE_BACKEND.
+
+    Arrays and Python floats are dynamic; ints, strings and other objects are part of the signature.
+    """
+    if function is None:
+        return functools.partial(compile, backend=backend)
+    return Compiled(function, backend)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few switches of the library, read from the environment at each use, so that tests can change them.
+
+    CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
+    CHAINRULE_THREADS   threads of the native backend (default: all cores)
+    CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing
+    CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (calls · times · passes · graph · kernels · llvm · asm)
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import ArgumentError, explain
+
+BACKENDS = ("native", "reference", "xla")
+
+
+def backend() -> str:
+    """The default backend of `cr.compile`."""
+    name = os.environ.get("CHAINRULE_BACKEND", "native")
+    if name not in BACKENDS:
+        raise ArgumentError(explain("unknown backend in CHAINRULE_BACKEND", got=name, expected=" | ".join(BACKENDS)))
+    return name
+
+
+def threads() -> int:
+    """How many threads the native backend uses: at least 1."""
+    return _integer("CHAINRULE_THREADS", default=_cores(), low=1, high=1024)
+
+
+def debug() -> int:
+    """How much the compiler prints: 0 (nothing) to 7 (assembly)."""
+    return _integer("CHAINRULE_DEBUG", default=0, low=0, high=7)
+
+
+def cache_directory() -> Path | None:
+    """Where compiled code is kept between processes; None if it is not kept."""
+    text = os.environ.get("CHAINRULE_CACHE")
+    if text == "off":
+        return None
+    if text:
+        return Path(text)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chainrule"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _integer(name: str, default: int, low: int, high: int) -> int:
+    text = os.environ.get(name)
+    if text is None or text == "":
+        return default
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise ArgumentError(explain(f"{name} cannot be used", got=text, expected=f"an integer from {low} to {high}"))
+    return int(text)

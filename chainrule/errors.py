@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every exception of the library, and the one form in which a mistake is told.
+
+A message says in one line what is wrong, then what came, what was expected, one fix, the path of the layer and the line
+of the user's own code:
+
+    model[4] Dense: the last axis of the input has 1352 features, this layer was built for 128
+      got       (batch 4, features 1352), from model[3] Flatten
+      expected  (batch, features 128)
+      fix       use Dense(10) without a fixed input size, or Dense(1352, 10)
+      at        train.py:12  logits = model(images)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class ChainruleError(Exception):
+    """Base of every error that chainrule raises on purpose."""
+
+
+class ShapeError(ChainruleError, ValueError):
+    """Shapes do not fit together."""
+
+
+class DTypeError(ChainruleError, TypeError):
+    """Data types do not fit together."""
+
+
+class ArgumentError(ChainruleError, ValueError):
+    """An argument has a value that makes no sense."""
+
+
+class BoundsError(ChainruleError, IndexError):
+    """An index, a label or a token id lies outside the valid range."""
+
+
+class TraceError(ChainruleError, TypeError):
+    """Python needed the value of a tensor that does not exist yet, because its function is being compiled."""
+
+
+class GraphError(ChainruleError, AssertionError):
+    """A graph breaks a rule of the language: a bug in chainrule, not in the user's program."""
+
+
+class NonFiniteError(ChainruleError, ArithmeticError):
+    """A NaN or an infinity turned up in training."""
+
+
+class DataError(ChainruleError, ValueError):
+    """A file or a data set cannot be used as it is."""
+
+
+class MissingExtra(ChainruleError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str):
+        super().__init__(f"{feature} needs {package}; install it with: pip install 'chainrule[{extra}]'")
+
+
+# ---- where we are: the layer's path and the user's line
+
+_layers: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("chainrule_layers", default=())
+
+
+@contextlib.contextmanager
+def inside_layer(path: str) -> Iterator[None]:
+    """Everything that happens within is told to happen in the layer `path`, such as ``model[4] Dense``."""
+    token = _layers.set((*_layers.get(), path))
+    try:
+        yield
+    finally:
+        _layers.reset(token)
+
+
+def layer_path() -> str | None:
+    """The path of the innermost layer that is running, or None outside any layer."""
+    layers = _layers.get()
+    return layers[-1] if layers else None
+
+
+def user_frame() -> tuple[str, int] | None:
+    """(file, line) of the innermost frame that is not chainrule's own."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(PACKAGE) and not filename.startswith("<frozen"):
+            return filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def describe_frame(frame: tuple[str, int] | None) -> str | None:
+    """A frame as text: ``train.py:12  logits = model(images)``."""
+    if frame is None:
+        return None
+    filename, line = frame
+    text = linecache.getline(filename, line).strip()
+    return f"{os.path.basename(filename)}:{line}" + (f"  {text}" if text else "")
+
+
+def explain(problem: str, *, got: str | None = None, expected: str | None = None, fix: str | None = None,
+            at: str | None = None, layer: str | None = None) -> str:
+    """The text of a message; `layer` and `at` default to the running layer and to the user's line."""
+    layer = layer or layer_path()
+    lines = [f"{layer}: {problem}" if layer else problem]
+    rows = {"got": got, "expected": expected, "fix": fix, "at": at or describe_frame(user_frame())}
+    lines += [f"  {name:9} {text}" for name, text in rows.items() if text]
+    return "\n".join(lines)

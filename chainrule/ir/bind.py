@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bind`: the one door through which every operation passes.
+
+Outside a trace it checks the types, computes by the NumPy meaning and records the node, so that gradients can be taken;
+inside a trace it makes a symbolic node. Errors appear at the user's line either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import errors
+from . import dtype as dtypes
+from .node import CONSTANT, OUTPUT, Node, Op, Type
+from .tensor import Tensor
+from .trace import current_trace
+from .variable import Variable
+
+
+class _Recording(threading.local):
+    on: bool = True
+
+
+_recording = _Recording()
+
+
+def recording() -> bool:
+    """Whether eager operations remember their inputs, so that gradients can be taken."""
+    return _recording.on
+
+
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
+    """Within, eager operations keep no history: less memory, and no gradients of what is computed here."""
+    before, _recording.on = _recording.on, False
+    try:
+        yield
+    finally:
+        _recording.on = before
+
+
+def bind(op: Op, *inputs: Tensor, **attrs: Any) -> Any:
+    """Apply a primitive: a Tensor, or a tuple of Tensors for operations with several results."""
+    nodes = tuple(x.node for x in inputs)
+    kind = op.infer(*(node.type for node in nodes), **attrs)
+    if current_trace() is None and all(node.data is not None for node in nodes):
+        node = _run(op, nodes, attrs, kind)
+    else:
+        node = Node(op, nodes, attrs, kind, where=errors.user_frame(), layer=errors.layer_path())
+    return tuple(pick(node, i) for i in range(len(kind))) if isinstance(kind, tuple) else Tensor(node)
+
+
+def _run(op: Op, nodes: tuple[Node, ...], attrs: dict[str, Any], kind: Any) -> Node:
+    with np.errstate(all="ignore"):
+        data = op.meaning(*(node.data for node in nodes), **attrs)
+    if isinstance(kind, tuple):
+        return Node(op, nodes if _recording.on else (), attrs, kind, data, layer=errors.layer_path())
+    data = np.asarray(data)
+    if not _recording.on or not nodes or kind.dtype.kind != "f":
+        return Node(CONSTANT, (), {}, kind, data)
+    return Node(op, nodes, attrs, kind, data, layer=errors.layer_path())
+
+
+def pick(node: Node, index: int) -> Tensor:
+    """Result `index` of a node with several results."""
+    data = None if node.data is None else np.asarray(node.data[index])
+    inputs = (node,) if node.inputs or data is None else ()
+    op, attrs = (OUTPUT, {"index": index}) if inputs else (CONSTANT, {})
+    return Tensor(Node(op, inputs, attrs, node.type[index], data, where=node.where, layer=node.layer))
+
+
+def leaf(array: np.ndarray) -> Tensor:
+    """A tensor that holds `array` (not copied) and has no history."""
+    return Tensor(Node(CONSTANT, (), {}, Type(array.shape, array.dtype), array))
+
+
+def as_tensor(x: Any, dtype: Any = None, like: np.dtype | None = None) -> Tensor:
+    """Tensor, Variable, NumPy array, scalar or nested sequence as a Tensor.
+
+    A bare Python scalar takes the dtype `like` where that loses nothing in kind (2 beside float32 is float32).
+    Floats in sequences become float32, as everything made from Python numbers.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, Variable):
+        return x.value
+    if isinstance(x, np.ndarray | np.generic):
+        array = np.asarray(x)
+        return leaf(array if dtype is None and array.dtype in dtypes.ALL else array.astype(_target(array, dtype)))
+    if isinstance(x, bool | int | float):
+        return leaf(_scalar(x, dtypes.canonical(dtype) if dtype is not None else dtypes.of_scalar(x, like)))
+    return _from_sequence(x, dtype)
+
+
+def _target(array: np.ndarray, dtype: Any) -> np.dtype:
+    return dtypes.canonical(dtype if dtype is not None else array.dtype)
+
+
+def _scalar(x: Any, dtype: np.dtype) -> np.ndarray:
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(x, dtype=dtype)
+    except OverflowError:
+        raise errors.DTypeError(errors.explain(f"{x} does not fit into {dtype}", got=str(x), expected=str(dtype))) from None
+
+
+def _from_sequence(x: Any, dtype: Any) -> Tensor:
+    if contains(x, Tensor | Variable):
+        raise errors.ArgumentError(errors.explain("a list of tensors is not an array yet", fix="join them with cr.stack([...])"))
+    array = _numpy(x)
+    if dtype is None and array.dtype.kind == "f" and isinstance(x, list | tuple) and not contains(x, np.ndarray | np.generic):
+        dtype = dtypes.DEFAULT_FLOAT
+    return leaf(np.asarray(array, dtype=_target(array, dtype)))
+
+
+def _numpy(x: Any) -> np.ndarray:
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype == object:
+        raise errors.ShapeError(errors.explain(
+            "these values do not form an array", got=f"{type(x).__name__} of unequal rows or of objects",
+            expected="numbers in equally long rows", fix="pad the rows to one length"))
+    return array
+
+
+def contains(x: Any, kinds: Any) -> bool:
+    """Whether the nested sequence `x` holds an instance of `kinds`."""
+    return isinstance(x, kinds) or (isinstance(x, list | tuple) and any(contains(item, kinds) for item in x))

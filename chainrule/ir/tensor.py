@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Tensor`: the user's handle on a node.
+
+A tensor is a typed value; outside a compiled function it has data at once. The handle may be rebound (`x[0] = 1`), the
+node behind it never changes. Operators and indexing are put on the class by `ops.operators`, next to the words they use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError, TraceError, describe_frame, explain
+from .node import Node, Shape
+
+
+class Tensor:
+    """An array of one dtype; made by `cr.asarray` and by every operation.
+
+    `np.asarray(x)`, `x.numpy()`, `x.item()` give the data; they raise TraceError inside a compiled function, where
+    there is none yet.
+    """
+
+    __slots__ = ("__weakref__", "node")
+    __array_priority__ = 1000
+
+    def __init__(self, node: Node):
+        self.node = node
+
+    @property
+    def shape(self) -> Shape:
+        """Extent of each axis."""
+        return self.node.type.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the elements."""
+        return self.node.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.node.type.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.node.type.size
+
+    @property
+    def device(self) -> str:
+        """Where the data lives; always "cpu" for eager tensors."""
+        return "cpu"
+
+    # ---- the data
+
+    def numpy(self) -> np.ndarray:
+        """The data as a NumPy array, shared and read-only."""
+        return self._data("numpy()")
+
+    def item(self) -> Any:
+        """The only element as a Python number."""
+        return self._only("item()").item()
+
+    def tolist(self) -> Any:
+        """The data as nested Python lists."""
+        return self._data("tolist()").tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._data("np.asarray"), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        array = self._data("__dlpack__")
+        return (array if array.flags.writeable else array.copy()).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._only("a truth value", "use cr.where(condition, a, b) instead of if"))
+
+    def __int__(self) -> int:
+        return int(self._only("an int"))
+
+    def __float__(self) -> float:
+        return float(self._only("a float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._only("a complex"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index, this one is {self.dtype}")
+        return int(self._only("an index"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a tensor with no axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        if not self.shape:
+            raise TypeError("iteration over a tensor with no axes")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        if self.node.data is None:
+            return f"Tensor({self.node.type}, traced)"
+        text = np.array2string(self.node.data, separator=", ", prefix="Tensor(", threshold=100)
+        return f"Tensor({text}, dtype={self.dtype})"
+
+    def _data(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
+        if self.node.data is None:
+            raise TraceError(explain(
+                f"{wanted} needs the value of a tensor that does not exist yet: the function is being compiled",
+                got=f"Tensor({self.node.type}) made by {self.node.op.name} at {describe_frame(self.node.where) or 'the arguments'}",
+                expected="a tensor outside a compiled function", fix=fix))
+        data = self.node.data.view()
+        data.flags.writeable = False
+        return data
+
+    def _only(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
+        if self.size != 1:
+            raise ShapeError(explain(f"{wanted} needs exactly one element", got=f"shape {self.shape}",
+                                     fix="reduce it first, for example with cr.any, cr.all, cr.sum or cr.mean"))
+        return self._data(wanted, fix).reshape(())
+
+    if TYPE_CHECKING:  # put on the class by ops.operators
+        T: Any
+        mT: Any
+        __add__: Any
+        __radd__: Any
+        __sub__: Any
+        __rsub__: Any
+        __mul__: Any
+        __rmul__: Any
+        __truediv__: Any
+        __rtruediv__: Any
+        __pow__: Any
+        __neg__: Any
+        __matmul__: Any
+        __invert__: Any
+        __and__: Any
+        __lt__: Any
+        __le__: Any
+        __gt__: Any
+        __ge__: Any
+        __getitem__: Any
+        __setitem__: Any

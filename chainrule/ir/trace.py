@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Trace`: what is remembered while a Python function runs on symbols instead of arrays.
+
+Nodes need no list of their own (a graph is what its outputs need); a trace only keeps the Variables that were read and
+assigned, because they become extra inputs and outputs of the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from .node import Node
+
+
+class Trace:
+    """The Variables that a traced function reads (each an input node) and assigns (each the newest node)."""
+
+    def __init__(self, outer: Trace | None = None):
+        self.reads: dict[Any, Node] = {}
+        self.writes: dict[Any, Node] = {}
+        self.outer = outer
+
+
+class _State(threading.local):
+    trace: Trace | None = None
+
+
+_state = _State()
+
+
+def current_trace() -> Trace | None:
+    """The trace that is going on in this thread, or None: then operations run at once."""
+    return _state.trace
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[Trace]:
+    """Within, operations make symbols instead of arrays."""
+    outer = _state.trace
+    _state.trace = trace = Trace(outer)
+    try:
+        yield trace
+    finally:
+        _state.trace = outer
+
+
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Within, operations run at once, even inside a trace (for values that do not depend on the traced function)."""
+    outer, _state.trace = _state.trace, None
+    try:
+        yield
+    finally:
+        _state.trace = outer

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Variable`: a named array that programs read and update in place: parameters, running statistics, optimiser slots.
+
+In a trace, the first read makes an input of the graph and an assignment makes an output; outside, both act at once.
+A compiled program may write into the array itself, so a Variable whose array was handed out (`value`) is copied first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, explain
+from .dtype import canonical
+from .graph import input_node
+from .node import CONSTANT, Node, Type
+from .tensor import Tensor
+from .trace import current_trace
+
+
+class Variable:
+    """An array with a name that keeps its shape and dtype for life.
+
+    Args:
+        value: initial content; Python floats become float32.
+        name: shown in messages, summaries and files.
+        trainable: whether optimisers and `parameters()` see it.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_leaf", "name", "trainable")
+    __array_priority__ = 1000
+
+    def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
+        source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(value)
+        if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
+            dtype = "float32"
+        self._array = np.array(source, dtype=canonical(dtype or source.dtype), order="C", copy=True)
+        self._leaf: Node | None = None
+        self.name, self.trainable = name, trainable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of each axis."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Data type of the elements."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._array.size
+
+    @property
+    def type(self) -> Type:
+        """Shape and dtype."""
+        return Type(self._array.shape, self._array.dtype)
+
+    @property
+    def value(self) -> Tensor:
+        """The present content as a Tensor; gradients with respect to the Variable flow to it."""
+        trace = current_trace()
+        return Tensor(self._eager_leaf() if trace is None else self._traced(trace))
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the content as a NumPy array."""
+        return self._array.copy()
+
+    def assign(self, value: Any) -> None:
+        """Replace the content; `value` needs the same shape and dtype (Python numbers and lists are converted)."""
+        tensor = value if isinstance(value, Tensor) else value.value if isinstance(value, Variable) else self._converted(value)
+        self._check(tensor)
+        trace = current_trace()
+        if trace is not None:
+            trace.writes[self] = tensor.node
+        else:
+            self._array, self._leaf = np.array(tensor.numpy(), order="C", copy=True), None
+
+    def take_array(self, write: bool) -> np.ndarray:
+        """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
+        if write and self._leaf is not None:
+            self._array, self._leaf = self._array.copy(), None
+        return self._array
+
+    def put_array(self, array: np.ndarray) -> None:
+        """Take over `array` as the content (after a program has run)."""
+        self._array, self._leaf = array, None
+
+    def _eager_leaf(self) -> Node:
+        if self._leaf is None:
+            self._leaf = Node(CONSTANT, (), {}, self.type, self._array, source=self)
+        return self._leaf
+
+    def _traced(self, trace: Any) -> Node:
+        if self in trace.writes:
+            return trace.writes[self]
+        if self not in trace.reads:
+            trace.reads[self] = input_node(self.type, source=self)
+        return trace.reads[self]
+
+    def _converted(self, value: Any) -> Tensor:
+        array = np.asarray(value)
+        array = array if isinstance(value, np.ndarray | np.generic) else array.astype(self.dtype)
+        return Tensor(Node(CONSTANT, (), {}, Type(array.shape, array.dtype), array))
+
+    def _check(self, value: Any) -> None:
+        if value.shape != self.shape:
+            raise ShapeError(explain(f"variable {self.name or '(unnamed)'} keeps its shape", got=f"shape {value.shape}",
+                                     expected=f"shape {self.shape}", fix="reshape the value, or make a new Variable"))
+        if value.dtype != self.dtype:
+            raise ArgumentError(explain(f"variable {self.name or '(unnamed)'} keeps its dtype", got=str(value.dtype),
+                                        expected=str(self.dtype), fix=f"cast the value with cr.astype(value, '{self.dtype}')"))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array, dtype=dtype)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"Variable({self.name or 'unnamed'}: {self.type}{'' if self.trainable else ', not trainable'})"

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that is a sentence of the words and needs no primitive of its own.
+
+A rule of its own (`custom_gradient`) is written only where stability or memory needs one: sigmoid, log-sum-exp, softmax,
+the pooled maximum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ShapeError, explain
+from ..ir.bind import as_tensor, bind
+from ..ir.dtype import bool_, is_float, promote
+from ..ir.tensor import Tensor
+from . import types
+from .broadcast import broadcast_to
+from .contract import contract
+from .control import custom_gradient, stop_gradient
+from .elementwise import (
+    abs,
+    add,
+    astype,
+    atan2,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_or,
+    bitwise_xor,
+    cos,
+    divide,
+    equal,
+    erf,
+    exp,
+    expm1,
+    less,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    operands,
+    sign,
+    sin,
+    sqrt,
+    tanh,
+    where,
+    zeros_like,
+)
+from .index import iota
+from .movement import CONCAT, permute_dims, reshape
+from .reduce import max, sum
+
+# ---- comparisons and logic
+
+
+def not_equal(x1: Any, x2: Any, /) -> Tensor:
+    """x1 != x2."""
+    return bitwise_invert(equal(x1, x2))
+
+
+def greater(x1: Any, x2: Any, /) -> Tensor:
+    """x1 > x2."""
+    return less(x2, x1)
+
+
+def greater_equal(x1: Any, x2: Any, /) -> Tensor:
+    """x1 >= x2."""
+    return less_equal(x2, x1)
+
+
+def logical_and(x1: Any, x2: Any, /) -> Tensor:
+    """Both true (non-zero)."""
+    return bitwise_and(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
+
+
+def logical_or(x1: Any, x2: Any, /) -> Tensor:
+    """Either true (non-zero)."""
+    return bitwise_or(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
+
+
+def logical_xor(x1: Any, x2: Any, /) -> Tensor:
+    """Exactly one true (non-zero)."""
+    return bitwise_xor(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
+
+
+def logical_not(x: Any, /) -> Tensor:
+    """Not true: zero."""
+    return bitwise_invert(astype(as_tensor(x), bool_))
+
+
+def isnan(x: Any, /) -> Tensor:
+    """Whether each element is NaN."""
+    x = as_tensor(x)
+    return not_equal(x, x)
+
+
+def isinf(x: Any, /) -> Tensor:
+    """Whether each element is an infinity."""
+    x = as_tensor(x)
+    return equal(abs(x), math.inf) if is_float(x.dtype) else zeros_like(x, dtype=bool_)
+
+
+def isfinite(x: Any, /) -> Tensor:
+    """Whether each element is neither NaN nor an infinity."""
+    x = as_tensor(x)
+    return less(abs(x), math.inf) if is_float(x.dtype) else bitwise_invert(zeros_like(x, dtype=bool_))
+
+
+# ---- products
+
+def matmul(x1: Any, x2: Any, /) -> Tensor:
+    """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their axis."""
+    a, b = _one_dtype(as_tensor(x1), as_tensor(x2))
+    if not a.ndim or not b.ndim:
+        raise ShapeError(explain("a matrix product needs at least one axis on each side", got=f"{a.shape} and {b.shape}",
+                                 fix="multiply by a scalar with *"))
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ShapeError(explain("the inner extents of a matrix product differ", got=f"{a.shape} @ {b.shape}",
+                                 expected=f"the last extent of the left, {a.shape[-1]}, to equal {b.shape[-2 if b.ndim > 1 else 0]}",
+                                 fix="transpose one operand: x.mT, or reshape it"))
+    if b.ndim <= 2:
+        return contract(a, b, contracting=((a.ndim - 1,), (max_int(b.ndim - 2, 0),)))
+    if a.ndim == 1:
+        return reshape(matmul(reshape(a, (1, -1)), b), (*b.shape[:-2], b.shape[-1]))
+    lead = types.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = broadcast_to(a, (*lead, *a.shape[-2:])), broadcast_to(b, (*lead, *b.shape[-2:]))
+    batch = tuple(range(len(lead)))
+    return contract(a, b, contracting=((a.ndim - 1,), (b.ndim - 2,)), batch=(batch, batch))
+
+
+def max_int(a: int, b: int) -> int:
+    """The larger of two Python integers (`max` is the reduction here)."""
+    return a if a > b else b
+
+
+def _one_dtype(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = promote(a.dtype, b.dtype)
+    return astype(a, dtype), astype(b, dtype)
+
+
+def matrix_transpose(x: Any, /) -> Tensor:
+    """The last two axes exchanged."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(explain("a transpose needs at least two axes", got=f"shape {x.shape}"))
+    return permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+# ---- joining
+
+def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
+    """The arrays one after another along an existing axis (None: flattened)."""
+    parts = [as_tensor(x) for x in arrays]
+    if axis is None:
+        parts, axis = [reshape(x, (x.size,)) for x in parts], 0
+    dtype = promote(*(x.dtype for x in parts))
+    place = types.normalize_axis(axis, parts[0].ndim)
+    return astype(parts[0], dtype) if len(parts) == 1 else bind(CONCAT, *(astype(x, dtype) for x in parts), axis=place)
+
+
+def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
+    """The arrays side by side along a new axis."""
+    parts = [as_tensor(x) for x in arrays]
+    place = types.normalize_axis(axis, parts[0].ndim + 1)
+    return concat([reshape(x, (*x.shape[:place], 1, *x.shape[place:])) for x in parts], axis=place)
+
+
+# ---- elementary functions without a primitive
+
+def square(x: Any, /) -> Tensor:
+    """x * x."""
+    x = as_tensor(x)
+    return multiply(x, x)
+
+
+def reciprocal(x: Any, /) -> Tensor:
+    """1 / x."""
+    return divide(1, x)
+
+
+def tan(x: Any, /) -> Tensor:
+    """Tangent of x in radians."""
+    return divide(sin(x), cos(x))
+
+
+def log2(x: Any, /) -> Tensor:
+    """Logarithm to base 2."""
+    return divide(log(x), math.log(2))
+
+
+def log10(x: Any, /) -> Tensor:
+    """Logarithm to base 10."""
+    return divide(log(x), math.log(10))
+
+
+def logaddexp(x1: Any, x2: Any, /) -> Tensor:
+    """log(exp(x1) + exp(x2)) without overflow."""
+    a, b = operands(x1, x2)
+    high, low = maximum(a, b), minimum(a, b)
+    gap = where(equal(a, b), zeros_like(a), low - high)  # also for two infinities
+    return add(high, log1p(exp(gap)))
+
+
+def asin(x: Any, /) -> Tensor:
+    """Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1]."""
+    x = as_tensor(x)
+    return atan2(x, sqrt((1 - x) * (1 + x)))
+
+
+def acos(x: Any, /) -> Tensor:
+    """Inverse cosine, in [0, pi]; NaN outside [-1, 1]."""
+    x = as_tensor(x)
+    return atan2(sqrt((1 - x) * (1 + x)), x)
+
+
+def atan(x: Any, /) -> Tensor:
+    """Inverse tangent, in [-pi/2, pi/2]."""
+    return atan2(x, 1)
+
+
+def sinh(x: Any, /) -> Tensor:
+    """Hyperbolic sine: (u + u / (u + 1)) / 2 with u = expm1(|x|)."""
+    x = as_tensor(x)
+    u = expm1(abs(x))
+    large = equal(u, math.inf)
+    safe = where(large, zeros_like(u), u)
+    return sign(x) * where(large, exp(abs(x) - math.log(2)), 0.5 * (safe + safe / (safe + 1)))
+
+
+def cosh(x: Any, /) -> Tensor:
+    """Hyperbolic cosine."""
+    half = exp(abs(x) - math.log(2))
+    return half + 0.25 / half
+
+
+def asinh(x: Any, /) -> Tensor:
+    """Inverse hyperbolic sine."""
+    x = as_tensor(x)
+    a = abs(x)
+    large = less(1e8, a)
+    small = where(large, zeros_like(a), a)
+    return sign(x) * where(large, log(a) + math.log(2), log1p(small + small * small / (1 + sqrt(small * small + 1))))
+
+
+def acosh(x: Any, /) -> Tensor:
+    """Inverse hyperbolic cosine; NaN below 1."""
+    x = as_tensor(x)
+    large = less(1e8, x)
+    t = where(large, zeros_like(x), x - 1)
+    return where(large, log(x) + math.log(2), log1p(t + sqrt(t * (t + 2))))
+
+
+def atanh(x: Any, /) -> Tensor:
+    """Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond."""
+    x = as_tensor(x)
+    return 0.5 * sign(x) * log1p(2 * abs(x) / (1 - abs(x)))
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max]; a bound of None does not limit."""
+    x = as_tensor(x)
+    if min is not None:
+        x = maximum(x, min)
+    return minimum(x, max) if max is not None else x
+
+
+# ---- activations
+
+def relu(x: Any, /) -> Tensor:
+    """max(x, 0); gradient 0 at 0."""
+    x = as_tensor(x)
+    return where(less(0, x), x, zeros_like(x)) if x.dtype.kind == "f" else maximum(x, 0)
+
+
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+    """x for x > 0, else negative_slope * x."""
+    x = as_tensor(x)
+    return where(less(0, x), x, x * negative_slope)
+
+
+def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
+    """x for x > 0, else alpha (e^x - 1)."""
+    x = as_tensor(x)
+    return where(less(0, x), x, alpha * expm1(minimum(x, 0)))
+
+
+def selu(x: Any, /) -> Tensor:
+    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def sigmoid(x: Any, /) -> Tensor:
+    """1 / (1 + e^-x), computed as (1 + tanh(x / 2)) / 2: no overflow."""
+    return 0.5 * (1 + tanh(0.5 * as_tensor(x)))
+
+
+def log_sigmoid(x: Any, /) -> Tensor:
+    """log(sigmoid(x)) = min(x, 0) - log1p(e^-|x|)."""
+    return negative(softplus(negative(x)))
+
+
+def softplus(x: Any, /) -> Tensor:
+    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), with gradient sigmoid(x)."""
+    x = as_tensor(x)
+    value = maximum(x, 0) + log1p(exp(-abs(x)))
+    return custom_gradient(value, (x,), lambda g, y, x: (g * sigmoid(x),))
+
+
+def softsign(x: Any, /) -> Tensor:
+    """x / (1 + |x|)."""
+    x = as_tensor(x)
+    return x / (1 + abs(x))
+
+
+def silu(x: Any, /) -> Tensor:
+    """x sigmoid(x), also called swish."""
+    x = as_tensor(x)
+    return x * sigmoid(x)
+
+
+def mish(x: Any, /) -> Tensor:
+    """x tanh(softplus(x))."""
+    x = as_tensor(x)
+    return x * tanh(softplus(x))
+
+
+def gelu(x: Any, /, approximate: str = "none") -> Tensor:
+    """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+    x = as_tensor(x)
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+    return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+def hard_sigmoid(x: Any, /) -> Tensor:
+    """min(max(x / 6 + 1/2, 0), 1)."""
+    return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
+
+
+def hard_tanh(x: Any, /) -> Tensor:
+    """min(max(x, -1), 1)."""
+    return clip(x, -1.0, 1.0)
+
+
+def softmax(x: Any, /, axis: int = -1) -> Tensor:
+    """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow."""
+    x = as_tensor(x)
+    z = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
+    value = z / sum(z, axis=axis, keepdims=True)
+    return custom_gradient(value, (x,), lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),))
+
+
+def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
+    """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g)."""
+    x = as_tensor(x)
+    shifted = x - max(x, axis=axis, keepdims=True)
+    value = shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
+    return custom_gradient(value, (x,), lambda g, y, x: (g - exp(y) * sum(g, axis=axis, keepdims=True),))
+
+
+def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """log(sum(e^x)) over `axis` (default: all), shifted by the maximum; -inf for all -inf."""
+    x = as_tensor(x)
+    axes = types.normalize_axes(axis, x.ndim)
+    high = stop_gradient(max(x, axis=axes, keepdims=True))
+    high = where(isfinite(high), high, zeros_like(high))
+    value = log(sum(exp(x - high), axis=axes, keepdims=True)) + high
+    return value if keepdims else reshape(value, types.without(x.shape, axes))
+
+
+def one_hot(labels: Any, classes: int, dtype: Any = "float32") -> Tensor:
+    """1 at the label's position along a new last axis, 0 elsewhere."""
+    labels = as_tensor(labels)
+    place = iota((*labels.shape, classes), labels.ndim, labels.dtype)
+    return astype(equal(reshape(labels, (*labels.shape, 1)), place), dtype)
+
+

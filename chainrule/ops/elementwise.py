@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Elementwise words: the primitives (operands of one type, no broadcasting) and their public functions.
+
+The public functions promote and broadcast, then bind the primitive. `y` in a derivative is the result, `g` its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, explain
+from ..ir.bind import as_tensor, bind
+from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
+from ..ir.node import Op, Type, op
+from ..ir.tensor import Tensor
+from . import types
+from .broadcast import broadcast_to
+
+# ---- the primitives: name, type rule, meaning, derivative
+# fmt: off
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype) if x.size else x.copy()
+
+
+NEG   = op("neg",   infer=types.numeric,  meaning=np.negative, vjp=(lambda g, y, x: -g,))
+ABS   = op("abs",   infer=types.numeric,  meaning=np.absolute, vjp=(lambda g, y, x: g * sign(x),))
+SIGN  = op("sign",  infer=types.numeric,  meaning=np.sign,     vjp=None)
+EXP   = op("exp",   infer=types.floating, meaning=np.exp,      vjp=(lambda g, y, x: g * y,))
+EXPM1 = op("expm1", infer=types.floating, meaning=np.expm1,    vjp=(lambda g, y, x: g * (y + 1),))
+LOG   = op("log",   infer=types.floating, meaning=np.log,      vjp=(lambda g, y, x: g / x,))
+LOG1P = op("log1p", infer=types.floating, meaning=np.log1p,    vjp=(lambda g, y, x: g / (1 + x),))
+SQRT  = op("sqrt",  infer=types.floating, meaning=np.sqrt,     vjp=(lambda g, y, x: g / (2 * y),))
+SIN   = op("sin",   infer=types.floating, meaning=np.sin,      vjp=(lambda g, y, x: g * cos(x),))
+COS   = op("cos",   infer=types.floating, meaning=np.cos,      vjp=(lambda g, y, x: -g * sin(x),))
+TANH  = op("tanh",  infer=types.floating, meaning=np.tanh,     vjp=(lambda g, y, x: g * (1 - y * y),))
+ERF   = op("erf",   infer=types.floating, meaning=_erf,        vjp=(lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),))
+FLOOR = op("floor", infer=types.numeric,  meaning=np.floor,    vjp=None)
+CEIL  = op("ceil",  infer=types.numeric,  meaning=np.ceil,     vjp=None)
+ROUND = op("round", infer=types.numeric,  meaning=np.round,    vjp=None)
+NOT   = op("not",   infer=types.integral, meaning=np.invert,   vjp=None)
+
+ADD     = op("add",     infer=types.numeric,  meaning=np.add,      vjp=(lambda g, y, a, b: g, lambda g, y, a, b: g))
+SUB     = op("sub",     infer=types.numeric,  meaning=np.subtract, vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g))
+MUL     = op("mul",     infer=types.numeric,  meaning=np.multiply, vjp=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a))
+DIV     = op("div",     infer=types.floating, meaning=np.divide,   vjp=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b))
+POW     = op("pow",     infer=types.numeric,  meaning=np.power,    vjp=(lambda g, y, a, b: _pow_base(g, a, b), lambda g, y, a, b: _pow_exponent(g, y, a, b)))
+MAXIMUM = op("maximum", infer=types.numeric,  meaning=np.maximum,  vjp=(lambda g, y, a, b: g * _share(a, b, y), lambda g, y, a, b: g * _share(b, a, y)))
+MINIMUM = op("minimum", infer=types.numeric,  meaning=np.minimum,  vjp=(lambda g, y, a, b: g * _share(a, b, y), lambda g, y, a, b: g * _share(b, a, y)))
+ATAN2   = op("atan2",   infer=types.floating, meaning=np.arctan2,  vjp=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)))
+FLOOR_DIVIDE = op("floor_divide", infer=types.numeric, meaning=np.floor_divide, vjp=None)
+REMAINDER    = op("remainder",    infer=types.numeric, meaning=np.remainder,    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)))
+AND   = op("and", infer=types.integral, meaning=np.bitwise_and, vjp=None)
+OR    = op("or",  infer=types.integral, meaning=np.bitwise_or,  vjp=None)
+XOR   = op("xor", infer=types.integral, meaning=np.bitwise_xor, vjp=None)
+SHIFT_LEFT  = op("shift_left",  infer=types.integral, meaning=np.left_shift,  vjp=None)
+SHIFT_RIGHT = op("shift_right", infer=types.integral, meaning=np.right_shift, vjp=None)
+EQUAL = op("equal", infer=types.comparison, meaning=np.equal, vjp=None)
+LESS  = op("less",  infer=types.comparison, meaning=np.less,  vjp=None)
+LESS_EQUAL = op("less_equal", infer=types.comparison, meaning=np.less_equal, vjp=None)
+
+
+def _infer_where(condition: Type, a: Type, b: Type) -> Type:
+    if condition.dtype != np.dtype(bool):
+        raise DTypeError(explain("where needs a boolean condition", got=str(condition), fix="compare first: x > 0"))
+    types.same(a, b)
+    types.same(Type(condition.shape, a.dtype), a)
+    return a
+
+
+WHERE = op("where", infer=_infer_where, meaning=np.where,
+           vjp=(None, lambda g, y, c, a, b: where(c, g, zeros_like(g)), lambda g, y, c, a, b: where(c, zeros_like(g), g)))
+CAST  = op("cast", infer=lambda x, *, dtype: Type(x.shape, dtype), meaning=lambda x, *, dtype: x.astype(dtype),
+           vjp=(lambda g, y, x, dtype: astype(g, x.dtype) if is_float(x.dtype) and is_float(dtype) else None,))
+BITCAST = op("bitcast", infer=lambda x, *, dtype: Type(x.shape, dtype), meaning=lambda x, *, dtype: x.view(dtype), vjp=None)
+# fmt: on
+
+
+def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    safe = where(equal(b, 0), ones_like(b), b)  # d(a^0)/da = 0, also at a = 0
+    return where(equal(b, 0), zeros_like(g), g * b * power(a, safe - 1))
+
+
+def _pow_exponent(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    positive = less(0, a)  # at a = 0 the limit is 0 for b > 0; below 0 the derivative does not exist
+    value = g * y * log(where(positive, a, ones_like(a)))
+    return where(positive, value, where(equal(a, 0), zeros_like(value), value * float("nan")))
+
+
+def _share(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
+    """1 where `a` is the chosen operand, 1/2 at ties, so that the two shares add up to 1."""
+    return where(equal(a, b), full_like(y, 0.5), astype(equal(a, y), y.dtype))
+
+
+# ---- promotion and broadcasting
+
+def operands(*values: Any) -> list[Tensor]:
+    """The values as tensors of one dtype and one shape."""
+    typed = [x if isinstance(x, Tensor) else as_tensor(x) for x in values if not _is_scalar(x)]
+    dtype = promote(*(x.dtype for x in typed)) if typed else None
+    for x in values:
+        if _is_scalar(x):
+            dtype = of_scalar(x, dtype)
+    rest = iter(typed)
+    tensors = [as_tensor(x, dtype) if _is_scalar(x) else next(rest) for x in values]
+    shape = types.broadcast_shapes(*(x.shape for x in tensors))
+    return [broadcast_to(astype(x, dtype), shape) for x in tensors]
+
+
+def _is_scalar(x: Any) -> bool:
+    return isinstance(x, bool | int | float) and not isinstance(x, np.generic)
+
+
+def _float_operands(*values: Any) -> list[Tensor]:
+    return [x if is_float(x.dtype) else astype(x, DEFAULT_FLOAT) for x in operands(*values)]
+
+
+def _unary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any], Tensor]:
+    def function(x: Any, /) -> Tensor:
+        return bind(record, *prepare(x))
+    return _named(function, name, text)
+
+
+def _binary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any, Any], Tensor]:
+    def function(x1: Any, x2: Any, /) -> Tensor:
+        return bind(record, *prepare(x1, x2))
+    return _named(function, name, text)
+
+
+def _named(function: Any, name: str, text: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
+
+
+# fmt: off
+negative = _unary(NEG,   "negative", "-x.")
+sign     = _unary(SIGN,  "sign",     "-1, 0 or 1 by the sign of x; NaN stays NaN.")
+exp      = _unary(EXP,   "exp",      "e^x.", _float_operands)
+expm1    = _unary(EXPM1, "expm1",    "e^x - 1, accurate near 0.", _float_operands)
+log      = _unary(LOG,   "log",      "Natural logarithm; -inf at 0, NaN below.", _float_operands)
+log1p    = _unary(LOG1P, "log1p",    "log(1 + x), accurate near 0.", _float_operands)
+sqrt     = _unary(SQRT,  "sqrt",     "Square root; NaN below 0.", _float_operands)
+sin      = _unary(SIN,   "sin",      "Sine of x in radians.", _float_operands)
+cos      = _unary(COS,   "cos",      "Cosine of x in radians.", _float_operands)
+tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", _float_operands)
+erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", _float_operands)
+bitwise_invert = _unary(NOT, "bitwise_invert", "Each bit flipped; of booleans, the negation.")
+
+add      = _binary(ADD, "add", "x1 + x2.")
+subtract = _binary(SUB, "subtract", "x1 - x2.")
+multiply = _binary(MUL, "multiply", "x1 * x2.")
+divide   = _binary(DIV, "divide", "x1 / x2; integers are divided as float32.", _float_operands)
+power    = _binary(POW, "power", "x1 to the power x2; gradient 0 with respect to x1 where x2 is 0.")
+maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
+minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
+atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", _float_operands)
+floor_divide = _binary(FLOOR_DIVIDE, "floor_divide", "x1 / x2 rounded down.")
+remainder    = _binary(REMAINDER, "remainder", "x1 - x2 * floor(x1 / x2), with the sign of x2.")
+bitwise_and  = _binary(AND, "bitwise_and", "Bits set in both operands.")
+bitwise_or   = _binary(OR, "bitwise_or", "Bits set in either operand.")
+bitwise_xor  = _binary(XOR, "bitwise_xor", "Bits set in exactly one operand.")
+bitwise_left_shift  = _binary(SHIFT_LEFT, "bitwise_left_shift", "x1 shifted left by x2 bits.")
+bitwise_right_shift = _binary(SHIFT_RIGHT, "bitwise_right_shift", "x1 shifted right by x2 bits, keeping the sign.")
+equal      = _binary(EQUAL, "equal", "x1 == x2.")
+less       = _binary(LESS, "less", "x1 < x2.")
+less_equal = _binary(LESS_EQUAL, "less_equal", "x1 <= x2.")
+# fmt: on
+
+
+def abs(x: Any, /) -> Tensor:
+    """|x|; its gradient at 0 is 0."""
+    x = as_tensor(x)
+    return x if x.dtype.kind in "ub" else bind(ABS, x)
+
+
+def _rounding(record: Op, name: str, text: str) -> Callable[[Any], Tensor]:
+    def function(x: Any, /) -> Tensor:
+        x = as_tensor(x)
+        return bind(record, x) if is_float(x.dtype) else x
+    return _named(function, name, text)
+
+
+floor = _rounding(FLOOR, "floor", "The next integer below; gradient 0.")
+ceil = _rounding(CEIL, "ceil", "The next integer above; gradient 0.")
+round = _rounding(ROUND, "round", "The nearest integer, half to even; gradient 0.")
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    """`x` converted to `dtype`; a float gradient is converted back."""
+    x, dtype = as_tensor(x), canonical(dtype)
+    return x if x.dtype == dtype else bind(CAST, x, dtype=dtype)
+
+
+def bitcast(x: Any, dtype: Any, /) -> Tensor:
+    """The bits of `x` read as another dtype of the same width."""
+    return bind(BITCAST, as_tensor(x), dtype=canonical(dtype))
+
+
+def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
+    """x1 where the condition holds, else x2."""
+    condition = as_tensor(condition)
+    a, b = operands(x1, x2)
+    shape = types.broadcast_shapes(condition.shape, a.shape)
+    return bind(WHERE, *(broadcast_to(x, shape) for x in (condition, a, b)))
+
+
+def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """An array of the shape of `x`, each element `fill_value`."""
+    x = as_tensor(x)
+    return broadcast_to(as_tensor(fill_value, canonical(dtype) if dtype is not None else x.dtype), x.shape)
+
+
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """An array of zeros of the shape and dtype of `x`."""
+    return full_like(x, 0, dtype=dtype)
+
+
+def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """An array of ones of the shape and dtype of `x`."""
+    return full_like(x, 1, dtype=dtype)
+
+
+__all__ = [
+    "abs", "add", "astype", "atan2", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "ceil", "cos", "divide", "equal", "erf", "exp", "expm1", "floor",
+    "floor_divide", "full_like", "less", "less_equal", "log", "log1p", "maximum", "minimum", "multiply", "negative",
+    "ones_like", "operands", "power", "remainder", "round", "sign", "sin", "sqrt", "subtract", "tanh", "where",
+    "zeros_like",
+]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words that choose elements by position: take, scatter, argsort, iota; indices are data, bounds are checked.
+
+`take` reads along one axis, `scatter` writes along one axis; the other indexing functions are composed from them.
+An index out of bounds raises BoundsError when it runs, compiled or not; negative indices count from the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import BoundsError, DTypeError, ShapeError, explain
+from ..ir.bind import as_tensor, bind
+from ..ir.dtype import canonical, int64, is_integer
+from ..ir.node import Shape, Type, op
+from ..ir.tensor import Tensor
+from . import types
+from .broadcast import broadcast_to
+from .elementwise import astype, less, where, zeros_like
+from .movement import flip, permute_dims, reshape
+
+
+def check_bounds(indices: np.ndarray, extent: int, what: str = "an index is out of bounds") -> None:
+    """Raise BoundsError for the first index outside -extent .. extent - 1."""
+    if indices.size and (indices.min() < -extent or indices.max() >= extent):
+        wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
+        raise BoundsError(explain(what, got=f"{indices[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
+                                  expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
+                                  fix="check where the indices come from; do they start at 1?"))
+
+
+def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
+    if not is_integer(indices.dtype):
+        raise DTypeError(explain("indices must be integers", got=str(indices), fix="cast them with cr.astype(i, cr.int64)"))
+    return Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1:]), x.dtype)
+
+
+def _mean_take(x: np.ndarray, indices: np.ndarray, *, axis: int) -> np.ndarray:
+    check_bounds(indices, x.shape[axis])
+    return np.take(x, indices, axis=axis)
+
+
+def _infer_scatter(base: Type, indices: Type, updates: Type, *, axis: int, mode: str) -> Type:
+    expected = _infer_take(base, indices, axis=axis)
+    if updates != expected:
+        raise ShapeError(explain("the updates do not fit the indices", got=str(updates), expected=str(expected)))
+    return base
+
+
+def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str) -> np.ndarray:
+    check_bounds(indices, base.shape[axis])
+    result = base.copy()
+    place = (*(slice(None),) * axis, indices)
+    if mode == "add":
+        np.add.at(result, place, updates)
+    else:
+        result[place] = updates
+    return result
+
+
+TAKE = op("take", infer=_infer_take, meaning=_mean_take,
+          vjp=(lambda g, y, x, i, axis: scatter(zeros_like(x), i, g, axis=axis), None))
+
+SCATTER = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
+             vjp=(lambda g, y, b, i, u, axis, mode: g if mode == "add" else bind(SCATTER, g, i, zeros_like(u), axis=axis, mode="set"),
+                  None,
+                  lambda g, y, b, i, u, axis, mode: bind(TAKE, g, i, axis=axis)))
+
+ARGSORT = op("argsort", infer=lambda x, *, axis: Type(x.shape, int64), vjp=None,
+             meaning=lambda x, *, axis: np.argsort(x, axis=axis, stable=True))
+
+IOTA = op("iota", infer=lambda *, shape, axis, dtype: Type(shape, dtype), vjp=None,
+          meaning=lambda *, shape, axis, dtype: np.broadcast_to(
+              np.arange(shape[axis], dtype=dtype).reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape))
+
+
+def iota(shape: Shape, axis: int, dtype: Any = int64) -> Tensor:
+    """The position along `axis` of each element: 0, 1, 2, ..."""
+    return bind(IOTA, shape=tuple(shape), axis=axis, dtype=canonical(dtype))
+
+
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
+    """x[..., indices, ...] along `axis`: the axis is replaced by the axes of `indices`."""
+    x, indices = as_tensor(x), as_tensor(indices)
+    if axis is None:
+        if x.ndim != 1:
+            raise ShapeError(explain("take needs an axis for arrays of more than one", got=f"shape {x.shape}", fix="say axis=0"))
+        axis = 0
+    return bind(TAKE, x, indices, axis=types.normalize_axis(axis, x.ndim))
+
+
+def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str = "add") -> Tensor:
+    """`base` with `updates` added (or, with mode="set", put) at positions `indices` of `axis`."""
+    base = as_tensor(base)
+    return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim), mode=mode)
+
+
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
+    """For each position of `indices`, the element of `x` at that index along `axis`; other axes broadcast."""
+    x, indices = as_tensor(x), as_tensor(indices)
+    axis = types.normalize_axis(axis, x.ndim)
+    shape = types.broadcast_shapes(types.without(x.shape, (axis,)), types.without(indices.shape, (axis,)))
+    x = broadcast_to(x, (*shape[:axis], x.shape[axis], *shape[axis:]))
+    indices = broadcast_to(indices, (*shape[:axis], indices.shape[axis], *shape[axis:]))
+    last = (*(i for i in range(x.ndim) if i != axis), axis)
+    back = tuple(int(i) for i in np.argsort(last))
+    return permute_dims(_take_rows(permute_dims(x, last), permute_dims(indices, last)), back)
+
+
+def _take_rows(x: Tensor, indices: Tensor) -> Tensor:
+    """Along the last axis, with equal leading axes, by positions in the flattened array."""
+    extent, flat = x.shape[-1], reshape(x, (x.size,))
+    indices = wrap(astype(indices, int64), extent)
+    rows = iota((x.size // extent if extent else 0, 1), 0) * extent
+    return reshape(take(flat, reshape(reshape(indices, (-1, indices.shape[-1])) + rows, (indices.size,)), axis=0), indices.shape)
+
+
+def wrap(indices: Tensor, extent: int) -> Tensor:
+    """Negative indices counted from the end; those out of bounds become -huge, so that they are found when they run."""
+    wrapped = where(less(indices, 0), indices + extent, indices)
+    return where(less(wrapped, 0) | less(extent - 1, wrapped), -(2**62), wrapped)
+
+
+def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when descending)."""
+    x = as_tensor(x)
+    axis = types.normalize_axis(axis, x.ndim)
+    if not descending:
+        return bind(ARGSORT, x, axis=axis)
+    return x.shape[axis] - 1 - flip(bind(ARGSORT, flip(x, axis=axis), axis=axis), axis=axis)
+
+
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """`x` in ascending (or descending) order along `axis`."""
+    x = as_tensor(x)
+    return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)

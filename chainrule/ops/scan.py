@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`scan`, the loop that is one operation: for x in xs: carry, y = body(carry, x, constants).
+
+With `history` the carry that enters each step is kept as further results, which is what the derivative needs: it is a
+scan in the other direction whose body is the derivative of the body, recomputing what happens inside one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import backward
+from ..errors import ShapeError, explain
+from ..ir.bind import bind
+from ..ir.dtype import is_float
+from ..ir.graph import Graph, close, inline, input_node, interpret
+from ..ir.node import Type, op
+from ..ir.tensor import Tensor
+from ..ir.trace import tracing
+from .elementwise import zeros_like
+
+
+def _infer_scan(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Type, ...]:
+    carried, sliced, fixed = _split(inputs, carries, sequences)
+    steps = [Type(x.shape[1:], x.dtype) for x in sliced]
+    if [*carried, *steps, *fixed] != [x.type for x in body.inputs] or any(x.shape[0] != length for x in sliced):
+        raise ShapeError(explain("the operands of scan do not fit its body", got=", ".join(map(str, inputs)),
+                                 expected=", ".join(str(x.type) for x in body.inputs) + f" for each of {length} steps"))
+    out = [x.type for x in body.outputs]
+    if out[:carries] != list(carried):
+        raise ShapeError(explain("the body of scan must return a carry of the type it got", got=", ".join(map(str, out[:carries])),
+                                 expected=", ".join(map(str, carried))))
+    kept = [*out[carries:], *(carried if history else ())]
+    return (*carried, *(Type((length, *t.shape), t.dtype) for t in kept))
+
+
+def _split(values: Sequence[Any], carries: int, sequences: int) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    return values[:carries], values[carries:carries + sequences], values[carries + sequences:]
+
+
+def _mean_scan(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[np.ndarray, ...]:
+    carry, sliced, fixed = _split(inputs, carries, sequences)
+    kinds = _infer_scan(*(Type(x.shape, x.dtype) for x in inputs), body=body, carries=carries, sequences=sequences,
+                        length=length, reverse=reverse, history=history)[carries:]
+    stacked = [np.empty(t.shape, t.dtype) for t in kinds]
+    for i in reversed(range(length)) if reverse else range(length):
+        outputs = interpret(body, [*carry, *(x[i] for x in sliced), *fixed])
+        for target, value in zip(stacked, [*outputs[carries:], *(carry if history else ())], strict=True):
+            target[i] = value
+        carry = outputs[:carries]
+    return (*map(np.asarray, carry), *stacked)
+
+
+def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+              history: bool) -> list[Tensor | None]:
+    attrs = {"carries": carries, "sequences": sequences, "length": length}
+    if not history:
+        y = bind(SCAN, *inputs, body=body, reverse=reverse, history=True, **attrs)
+    entered = y[len(y) - carries:]
+    _, sliced, fixed = _split(inputs, carries, sequences)
+    floats = [i for i, x in enumerate(inputs) if is_float(x.dtype)]
+    of_carry = [i for i in floats if i < carries]
+    of_slice = [i for i in floats if carries <= i < carries + sequences]
+    of_fixed = [i for i in floats if i >= carries + sequences]
+    stacked = range(carries, len(body.outputs))
+    seeds = [i for i in stacked if g[i] is not None]
+    derived = _derived_body(body, of_carry, of_slice, of_fixed, seeds, carries + sequences)
+    start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
+    results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *fixed, body=derived, carries=len(start),
+                   sequences=carries + sequences + len(seeds), length=length, reverse=not reverse, history=False)
+    places = [*of_carry, *of_fixed, *of_slice]
+    return [results[places.index(i)] if i in places else None for i in range(len(inputs))]
+
+
+def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed: list[int], seeds: list[int],
+                  first_fixed: int) -> Graph:
+    """(g carry, g constants so far, carry, x, g y, constants) -> (g carry before, g constants, g x)."""
+    with tracing():
+        g_carry = [input_node(body.inputs[i].type) for i in of_carry]
+        g_fixed = [input_node(body.inputs[i].type) for i in of_fixed]
+        values = [input_node(x.type) for x in body.inputs]
+        g_stacked = [input_node(body.outputs[i].type) for i in seeds]
+        outputs = inline(body, values)
+        wanted = [values[i] for i in (*of_carry, *of_fixed, *of_slice)]
+        found = backward([outputs[i] for i in (*of_carry, *seeds)], [Tensor(x) for x in (*g_carry, *g_stacked)], wanted)
+        grads = [x if x is not None else zeros_like(Tensor(node)) for x, node in zip(found, wanted, strict=True)]
+        n = len(of_carry)
+        total = [Tensor(so_far) + x for so_far, x in zip(g_fixed, grads[n:n + len(of_fixed)], strict=True)]
+        results = [*grads[:n], *total, *grads[n + len(of_fixed):]]
+    inputs = (*g_carry, *g_fixed, *values[:first_fixed], *g_stacked, *values[first_fixed:])
+    return close(inputs, [x.node for x in results])
+
+
+SCAN = op("scan", infer=_infer_scan, meaning=_mean_scan, vjp=_scan_vjp)

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python to graph: what a call looks like (`signature`), and running a function on symbols (`capture`)."""
+
+from .capture import Captured, capture
+from .signature import Call, read_call
+
+__all__ = ["Call", "Captured", "capture", "read_call"]

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`capture`: run a Python function on symbols and return the graph of what it did, with the Variables it touched.
+
+Inputs of the graph: the arrays of the call, then the Variables that were read. Outputs: the tensors in the result, then
+the Variables that were assigned; an assigned Variable that was also read is aliased, so a backend may write in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..errors import TraceError, describe_frame, explain
+from ..ir import Graph, Tensor, Trace, Variable, as_tensor, tracing
+from ..ir.graph import close, input_node
+from ..ir.node import INPUT, Node
+from .signature import Call, Dynamic, Static
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """A traced function: its graph, the Variables among its inputs and outputs, and the structure of its result."""
+
+    graph: Graph
+    reads: tuple[Variable, ...]
+    writes: tuple[Variable, ...]
+    result: Result
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """How to put the result of a call together: static leaves, and None where the next output of the graph goes."""
+
+    leaves: tuple[Static | None, ...]
+    tree: trees.Tree
+
+    def build(self, outputs: list[np.ndarray], wrap: Callable[[np.ndarray], Any]) -> Any:
+        """The structure with each output wrapped."""
+        rest = iter(outputs)
+        return trees.unflatten(self.tree, [wrap(next(rest)) if leaf is None else leaf.value for leaf in self.leaves])
+
+
+def capture(function: Callable[..., Any], call: Call) -> Captured:
+    """Trace `function` for calls that look like `call`."""
+    symbols = [input_node(kind.type) for kind in call.leaves if isinstance(kind, Dynamic)]
+    rest = iter(symbols)
+    leaves = [Tensor(next(rest)) if isinstance(kind, Dynamic) else kind.value for kind in call.leaves]
+    args, kwargs = trees.unflatten(call.tree, leaves)
+    with tracing() as trace:
+        result, outputs = _read_result(function(*args, **kwargs))
+    return Captured(_graph(symbols, outputs, trace), tuple(trace.reads), tuple(trace.writes), result)
+
+
+def _read_result(value: Any) -> tuple[Result, list[Node]]:
+    leaves, tree = trees.flatten(value)
+    outputs, kinds = [], list[Static | None]()
+    for leaf in leaves:
+        if isinstance(leaf, Tensor | Variable | np.ndarray | np.generic):
+            outputs.append(as_tensor(leaf).node)
+            kinds.append(None)
+        else:
+            kinds.append(Static(leaf))
+    return Result(tuple(kinds), tree), outputs
+
+
+def _graph(symbols: list[Node], outputs: list[Node], trace: Trace) -> Graph:
+    inputs = [*symbols, *trace.reads.values()]
+    place = {variable: len(symbols) + i for i, variable in enumerate(trace.reads)}
+    aliases = tuple((len(outputs) + i, place[v]) for i, v in enumerate(trace.writes) if v in place)
+    graph = close(inputs, [*outputs, *trace.writes.values()], aliases)
+    _check_leaks(graph)
+    return graph
+
+
+def _check_leaks(graph: Graph) -> None:
+    declared = set(graph.inputs)
+    for node in graph.nodes:
+        if node.op is INPUT and node not in declared:
+            user = graph.users[node][0] if graph.users[node] else node
+            raise TraceError(explain(
+                "a tensor that was kept from another compiled function is used here", got=f"Tensor({node.type})",
+                expected="arrays, or tensors that a compiled function returned",
+                fix="return the tensor from the function instead of storing it", at=describe_frame(user.where)))

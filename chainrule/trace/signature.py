@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a call of a compiled function looks like: arrays are dynamic (only type counts), everything else is static.
+
+Tensors, NumPy arrays, NumPy scalars and Python floats are dynamic; ints, bools, strings, None, functions, modules and
+other objects are static: part of the key, so another value compiles another program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import tree as trees
+from ..errors import ArgumentError, TraceError, explain
+from ..ir import Tensor, Type
+from ..ir.dtype import ALL, DEFAULT_FLOAT
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """The place of an array among the leaves of a call."""
+
+    type: Type
+
+
+@dataclass(frozen=True, eq=False)
+class Static:
+    """A leaf whose value is part of the program; compared by type and value, or by identity if it has no hash."""
+
+    value: Any
+
+    def _key(self) -> Any:
+        try:
+            hash(self.value)
+        except TypeError:
+            return id(self.value)
+        return type(self.value), self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: the arrays, and the key under which its program is kept."""
+
+    arrays: list[np.ndarray]
+    leaves: tuple[Dynamic | Static, ...]
+    tree: trees.Tree
+
+    @property
+    def key(self) -> Any:
+        """Hashable; equal keys run the same program."""
+        return self.leaves, self.tree
+
+
+def read_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Sort the leaves of the arguments into arrays and static values."""
+    leaves, tree = trees.flatten((args, kwargs))
+    arrays: list[np.ndarray] = []
+    kinds: list[Dynamic | Static] = []
+    for leaf in leaves:
+        array = _array(leaf)
+        if array is None:
+            kinds.append(Static(leaf))
+        else:
+            arrays.append(array)
+            kinds.append(Dynamic(Type(array.shape, array.dtype)))
+    return Call(arrays, tuple(kinds), tree)
+
+
+def _array(leaf: Any) -> np.ndarray | None:
+    if isinstance(leaf, Tensor):
+        if leaf.node.data is None:
+            raise TraceError(explain("a tensor of another compiled function was passed in", got=repr(leaf),
+                                     fix="return it from that function first"))
+        return leaf.node.data
+    if isinstance(leaf, np.ndarray | np.generic):
+        array = np.asarray(leaf)
+        if array.dtype not in ALL:
+            raise ArgumentError(explain("an argument has a data type that is not supported", got=str(array.dtype),
+                                        expected=", ".join(map(str, ALL))))
+        return array
+    if type(leaf) is float:
+        return np.asarray(leaf, DEFAULT_FLOAT)
+    return None

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The derivatives a user asks for, all made of one function: reverse accumulation over nodes (`autodiff.backward`).
+
+They work on eager values and inside compiled functions alike, and their results can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import tree
+from .autodiff import backward
+from .errors import ArgumentError, DTypeError, ShapeError, explain
+from .ir import Tensor, Variable, as_tensor
+from .ir.bind import leaf
+from .ir.dtype import is_float
+from .ir.graph import topological
+from .ops.broadcast import broadcast_to
+from .ops.compose import stack
+from .ops.control import barrier, custom_gradient
+from .ops.elementwise import astype, equal, ones_like, zeros_like
+from .ops.index import iota
+from .ops.movement import reshape
+
+
+def gradients(loss: Any, targets: Any) -> Any:
+    """Back-propagation: d loss / d target for everything in `targets`, in the same structure.
+
+    Args:
+        loss: a scalar tensor.
+        targets: a Variable, a tensor that the loss was computed from, a nested structure of them, or a module (which
+            gives a dict: dotted name → gradient of each trainable parameter).
+
+    A target that the loss does not depend on has gradient zero.
+    """
+    loss = as_tensor(loss)
+    if loss.shape != ():
+        raise ShapeError(explain("a gradient needs a scalar loss", got=f"shape {loss.shape}", expected="shape ()",
+                                 fix="did you forget cr.mean(loss) or cr.sum(loss)? For all outputs use cr.jacobian or cr.vjp"))
+    if not is_float(loss.dtype):
+        raise DTypeError(explain("a gradient needs a floating-point loss", got=str(loss.dtype)))
+    structure = targets.parameters() if hasattr(targets, "parameters") else targets
+    leaves, shape = tree.flatten(structure)
+    return tree.unflatten(shape, _pull([loss], [ones_like(loss)], leaves))
+
+
+def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any]) -> list[Tensor]:
+    keys = [_target(x) for x in targets]
+    found = backward([y.node for y in outputs], seeds, keys)
+    return [g if g is not None else zeros_like(x) for g, x in zip(found, targets, strict=True)]
+
+
+def _target(x: Any) -> Any:
+    if isinstance(x, Variable):
+        return x
+    if isinstance(x, Tensor):
+        if not is_float(x.dtype):
+            raise DTypeError(explain("only floating-point tensors have gradients", got=f"Tensor({x.node.type})",
+                                     fix="cast it with cr.astype(x, cr.float32) before it is used"))
+        return x.node.source if x.node.source is not None else x.node
+    raise ArgumentError(explain("gradients are taken with respect to Variables, tensors or modules", got=type(x).__name__))
+
+
+def _fresh(x: Any) -> Tensor:
+    """The same value as a node of its own, through which outer derivatives still pass."""
+    x = as_tensor(x)
+    return custom_gradient(x, (x,), lambda g, y, x: (g,)) if is_float(x.dtype) else x
+
+
+def _scalar_output(function: Callable[..., Any], args: Sequence[Any], has_aux: bool) -> tuple[Tensor, Any]:
+    result = function(*args)
+    value, aux = result if has_aux else (result, None)
+    value = as_tensor(value)
+    if value.shape != ():
+        raise ShapeError(explain("a gradient needs a function with a scalar result", got=f"shape {value.shape}", expected="shape ()",
+                                 fix="did you forget cr.mean or cr.sum? For all outputs use cr.jacobian"))
+    return value, aux
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns (f(*args), gradient with respect to the arguments `argnums`)."""
+    @functools.wraps(function)
+    def with_gradient(*args: Any) -> Any:
+        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        fresh = [tree.map(_fresh, arg) if i in places else arg for i, arg in enumerate(args)]
+        value, aux = _scalar_output(function, fresh, has_aux)
+        leaves, shape = tree.flatten([fresh[i] for i in places])
+        grads = tree.unflatten(shape, _pull([value], [ones_like(value)], leaves))
+        result = grads[0] if isinstance(argnums, int) else tuple(grads)
+        return ((value, aux), result) if has_aux else (value, result)
+    return with_gradient
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns the gradient of the scalar function `function` with respect to the arguments `argnums`."""
+    both = value_and_grad(function, argnums, has_aux)
+
+    @functools.wraps(function)
+    def gradient(*args: Any) -> Any:
+        value, result = both(*args)
+        return (result, value[1]) if has_aux else result
+    return gradient
+
+
+def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """(f(*primals), pull): pull(cotangents) gives one gradient per primal, the product of the cotangents with the Jacobian."""
+    fresh = [tree.map(_fresh, x) for x in primals]
+    result = tree.map(as_tensor, function(*fresh))
+    outputs, _ = tree.flatten(result)
+    leaves, shape = tree.flatten(tuple(fresh))
+
+    def pull(cotangents: Any) -> tuple[Any, ...]:
+        seeds = [as_tensor(c, like=y.dtype) for c, y in zip(tree.flatten(cotangents)[0], outputs, strict=True)]
+        for seed, y in zip(seeds, outputs, strict=True):
+            if seed.shape != y.shape or seed.dtype != y.dtype:
+                raise ShapeError(explain("a cotangent must look like the result", got=str(seed.node.type), expected=str(y.node.type)))
+        return tree.unflatten(shape, _pull(outputs, seeds, leaves))
+    return result, pull
+
+
+def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """(f(*primals), directional derivative along `tangents`): the derivative of the vjp, which is linear in its argument."""
+    result, pull = vjp(function, *primals)
+    outputs, shape = tree.flatten(result)
+    dummies = [_fresh(zeros_like(y)) for y in outputs]
+    pulled, _ = tree.flatten(pull(tree.unflatten(shape, dummies)))
+    seeds = [as_tensor(t, like=p.dtype) for t, p in zip(tree.flatten(tuple(tangents))[0], pulled, strict=True)]
+    return result, tree.unflatten(shape, _pull(pulled, seeds, dummies))
+
+
+def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns d f / d argument, shape (*output, *argument), one reverse pass per output element."""
+    @functools.wraps(function)
+    def rows(*args: Any) -> Tensor:
+        x = _fresh(args[argnums])
+        y = as_tensor(function(*(x if i == argnums else arg for i, arg in enumerate(args))))
+        basis = [reshape(_unit(y, i), y.shape) for i in range(y.size)]
+        found = [_pull([y], [e], [x])[0] for e in basis]
+        return reshape(stack(found), (*y.shape, *x.shape)) if found else broadcast_to(as_tensor(0, x.dtype), (*y.shape, *x.shape))
+    return rows
+
+
+def _unit(y: Tensor, i: int) -> Tensor:
+    """1 at element `i` of the flattened `y`, 0 elsewhere."""
+    return astype(equal(iota((y.size,), 0), i), y.dtype)
+
+
+def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns the second derivatives of a scalar function, shape (*argument, *argument)."""
+    return jacobian(grad(function, argnums), argnums)
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The same function, but what happens inside is computed again when gradients are taken, instead of being kept.
+
+    The function takes tensors and returns one tensor; it may read Variables.
+    """
+    @functools.wraps(function)
+    def recomputed(*args: Any) -> Tensor:
+        inputs = [as_tensor(x) for x in args]
+        value = as_tensor(function(*inputs))
+        variables = _variables_below(value, inputs)
+        reads = [v.value for v in variables]
+
+        def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
+            again = [_fresh(barrier(x)) for x in values[:len(inputs)]]
+            result = as_tensor(function(*again))
+            return tuple(_pull([result], [g], [*again, *variables]))
+        return custom_gradient(_forgetful(value), (*inputs, *reads), rule)
+    return recomputed
+
+
+def _forgetful(value: Tensor) -> Tensor:
+    """An eager value without the history that would keep everything inside alive; a symbol as it is."""
+    return value if value.node.data is None else leaf(value.node.data)
+
+
+def _variables_below(result: Tensor, inputs: Sequence[Tensor]) -> list[Variable]:
+    known = {x.node for x in inputs}
+    nodes = topological([result.node], (), lambda node: () if node in known else node.inputs)
+    return list(dict.fromkeys(node.source for node in nodes if node.source is not None))
+
