@@ -295,7 +295,7 @@ def scipy_bca(data, statistic, replicates):
 
 @pytest.mark.parametrize("distribution", ["exponential", "standard_normal"])
 def test_bca_is_that_of_scipy(distribution):
-    data = getattr(np.random.default_rng(5), distribution)(40)
+    data = getattr(np.random.default_rng(5), distribution)(size=40)
     mean = lambda counts: counts @ data / counts.sum(axis=1)
     replicates = resample(mean, np.ones(40), 2000, seed=7)
     expected = scipy_bca(data, np.mean, replicates)
