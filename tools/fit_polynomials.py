@@ -121,10 +121,9 @@ FITS = {
     "COS_64":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 58),
     "ATAN_32":      Fit(atan_rest, lambda z: z, 0, tan8, 27),
     "ATAN_64":      Fit(atan_rest, lambda z: z, 0, tan8, 57),
-    "ASIN_32":      Fit(asin_rest, lambda z: z, 0, mp.mpf(1) / 4, 27),
-    "ASIN_64":      Fit(asin_rest, lambda z: z, 0, mp.mpf(1) / 4, 57),
-    "TANH_32":      Fit(of_square(lambda t: mp.tanh(t) / t), of_square(lambda t: t / mp.tanh(t)), 0, 9.02 ** 2, 25, 3, 5),
-    "TANH_SMALL_32": Fit(of_square(relative(mp.tanh, lambda t: t, 3)), lambda z: z, 0, 0.56 ** 2, 27),
+    "ASIN_32":      Fit(asin_rest, lambda z: z, 0, 0.5625**2, 27),
+    "ASIN_64":      Fit(asin_rest, lambda z: z, 0, 0.5625**2, 57),
+    "TANH_32":      Fit(of_square(relative(mp.tanh, lambda t: t, 3)), lambda z: z, 0, 0.56**2, 27),
     "ERF_SMALL_32": Fit(of_square(lambda t: mp.erf(t) / t - 1), lambda z: 1, 0, 0.93 ** 2, 27),
     "ERF_LARGE_32": Fit(erf_exponent, lambda t: mp.erfc(t) / mp.erf(t), 0.92, 4, 26),
 }

@@ -90,7 +90,10 @@ def expm1(x: Lanes) -> Lanes:
 
 def sigmoid(x: Lanes) -> Lanes:
     decay = exp(-x.call("fabs"))
-    return (x < 0.0).choose(decay, 1.0) / (decay + 1.0)
+    total = decay + 1.0
+    lost = decay - (total - 1.0)                                    # what rounding `total` has dropped
+    ratio = (x < 0.0).choose(decay, 1.0) / total
+    return ratio.fma(-lost, ratio)
 
 
 def tanh(x: Lanes) -> Lanes:
@@ -98,11 +101,12 @@ def tanh(x: Lanes) -> Lanes:
 
 
 def tanh_float(x: Lanes) -> Lanes:
-    """x N(x²) / D(x²); tanh rounds to 1 beyond 9.01."""
-    bounded = x.clamp(-9.01, 9.01)
-    z = bounded * bounded
-    ratio = bounded * z.polynomial(tables.TANH_32) / z.polynomial(tables.TANH_32_DENOMINATOR)
-    return ratio.clamp(-1.0, 1.0)
+    """x + x³ P(x²) up to 0.55, beyond it 1 - 2 / (exp(2|x|) + 1), which rounds to 1 before |x| = 10."""
+    a = x.call("fabs").clamp(0.0, 10.0)
+    z = a * a
+    small = (a * z).fma(z.polynomial(tables.TANH_32), a)
+    large = 1.0 - 2.0 / (exp_normal(a + a) + 1.0)
+    return (a < 0.55).choose(small, large).with_sign_of(x)
 
 
 def tanh_double(x: Lanes) -> Lanes:

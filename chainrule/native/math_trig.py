@@ -79,6 +79,7 @@ def cos(x: Lanes) -> Lanes:
     return quarter_turns(n + 1, sine, cosine)
 
 
+@through_double
 def tan(x: Lanes) -> Lanes:
     n, sine, cosine = sine_and_cosine(x)
     even = (n & 1).equals(0)
@@ -126,8 +127,8 @@ def atan2(y: Lanes, x: Lanes) -> Lanes:
 
 
 def half_arcsine(a: Lanes) -> tuple[Lanes, Lanes]:
-    """(large, p) for 0 <= a <= 1: asin(a) is p up to ½; where `large`, it is π/2 - 2 p and acos(a) is 2 p."""
-    large = a > 0.5
+    """(large, p) for 0 <= a <= 1: asin(a) is p up to 9/16; where `large`, it is π/2 - 2 p and acos(a) is 2 p."""
+    large = a > 0.5625
     z = large.choose((1.0 - a) * 0.5, a * a)
     t = large.choose(z.call("sqrt"), a)
     return large, (t * z).fma(z.polynomial(ASIN[a.format.bits]), t)
