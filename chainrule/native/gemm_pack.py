@@ -26,6 +26,12 @@ class Panel:
     valid: int
     row_stride: int
     step_stride: int
+    pitch: int = 0  # elements from one step of the panel to the next; 0: the width
+
+    @property
+    def step(self) -> int:
+        """Elements from one step of the panel to the next."""
+        return self.pitch or self.width
 
     @property
     def name(self) -> str:
@@ -59,7 +65,7 @@ def _mask(writer: Writer, first: int, extent: int) -> ir.Value | None:
 def _copy(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, count: Index) -> None:
     with writer.loop(0, count) as step:
         here = writer.at(source, writer.mul(step, panel.step_stride))
-        there = writer.at(destination, writer.mul(step, panel.width))
+        there = writer.at(destination, writer.mul(step, panel.step))
         for first in range(0, panel.width, writer.lanes):
             value = writer.zeros()
             if first < panel.valid:
@@ -71,7 +77,7 @@ def _transpose(writer: Writer, panel: Panel, source: ir.Value, destination: ir.V
     whole, _ = writer.divide(count, writer.lanes)
     stop = writer.mul(whole, writer.lanes)
     with writer.loop(0, stop, writer.lanes) as step:
-        there = writer.at(destination, writer.mul(step, panel.width))
+        there = writer.at(destination, writer.mul(step, panel.step))
         for first in range(0, panel.width, writer.lanes):
             _transpose_square(writer, panel, writer.at(source, step), there, first)
     _one_by_one(writer, panel, source, destination, stop, count)
@@ -82,14 +88,14 @@ def _transpose_square(writer: Writer, panel: Panel, source: ir.Value, destinatio
             for row in range(first, first + writer.lanes)]
     mask = _mask(writer, first, panel.width)
     for step, value in enumerate(writer.transpose(rows)):
-        writer.store_vector(value, writer.at(destination, step * panel.width + first), mask)
+        writer.store_vector(value, writer.at(destination, step * panel.step + first), mask)
 
 
 def _one_by_one(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, start: Index, stop: Index) -> None:
     zero = ir.Constant(writer.element, 0.0)
     with writer.loop(start, stop) as step:
         here = writer.at(source, writer.mul(step, panel.step_stride))
-        there = writer.at(destination, writer.mul(step, panel.width))
+        there = writer.at(destination, writer.mul(step, panel.step))
         with writer.loop(0, panel.valid) as row:
             writer.store(writer.load(writer.at(here, writer.mul(row, panel.row_stride))), writer.at(there, row))
         with writer.loop(panel.valid, panel.width) as row:

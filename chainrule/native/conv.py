@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions on channels-last arrays: x (N, *S, Cin), w (*K, Cin / groups, Cout), y (N, *O, Cout).
+
+In: a `ConvSpec`. Out: LLVM functions to be called in turn by every thread, with barriers between them. Nothing is unfolded
+into columns: in x the taps of one kernel row and their channels lie next to each other, so the register tile of the
+product reads its left operand straight from the image (`conv_correlate`, `conv_filter`).
+
+    forward          y[n, o, c] = sum over t, i  x[n, o * stride + t * dilation - low, i] * w[t, i, c]
+    input_gradient   the same correlation over the gradient of y with w transposed and turned round, once per residue of
+                     the stride
+    filter_gradient  w's rows are the tile's rows, the pixels are the reduction
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.errors import ArgumentError, explain
+from chainrule.native.conv_correlate import Axis, Correlation, correlation_scratch, emit_correlation
+from chainrule.native.conv_filter import emit_filter_gradient, filter_scratch
+from chainrule.native.gemm_pack import Panel, emit_pack
+from chainrule.native.kernel_build import INDEX, POINTER, constant, open_function
+from chainrule.native.kernel_finish import Epilogue, named_epilogue
+from chainrule.native.target import Target
+
+KINDS = ("forward", "input_gradient", "filter_gradient")
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """One convolution or one of its gradients; `spatial` and `kernel` have one to three entries.
+
+    Padding is (low, high) per axis with zeros; negative padding crops. `epilogue` names steps for the forward pass.
+    """
+
+    batch: int
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    in_channels: int
+    out_channels: int
+    stride: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    padding: tuple[tuple[int, int], ...] = ()
+    groups: int = 1
+    dtype: str = "float32"
+    kind: str = "forward"
+    epilogue: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        rank = len(self.spatial)
+        for name, default in (("stride", 1), ("dilation", 1), ("padding", (0, 0))):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (default,) * rank)
+        lengths = {len(self.kernel), len(self.stride), len(self.dilation), len(self.padding)}
+        if self.kind not in KINDS or lengths != {rank} or not 1 <= rank <= 3:
+            raise ArgumentError(explain("this is not a convolution", got=str(self), expected=f"one of {KINDS}, rank 1 to 3"))
+        if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ArgumentError(explain("groups must divide the channels", got=str(self)))
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """The spatial extents of y."""
+        return tuple(axis.out for axis in self.axes[3 - len(self.spatial):])
+
+    @property
+    def axes(self) -> tuple[Axis, Axis, Axis]:
+        """The three axes of the forward correlation; missing ones are in front and have extent 1."""
+        axes = [Axis(extent, max(0, (extent + low + high - (taps - 1) * dilation - 1) // stride + 1), stride, taps, dilation,
+                     low)
+                for extent, taps, stride, dilation, (low, high)
+                in zip(self.spatial, self.kernel, self.stride, self.dilation, self.padding, strict=True)]
+        return (*[Axis(1, 1)] * (3 - len(axes)), *axes)  # type: ignore[return-value]
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The shapes of x, w and y."""
+        return ((self.batch, *self.spatial, self.in_channels),
+                (*self.kernel, self.in_channels // self.groups, self.out_channels),
+                (self.batch, *self.out, self.out_channels))
+
+
+# ---- the three kinds as correlations
+
+def _forward(spec: ConvSpec) -> Correlation:
+    axes, inside = spec.axes, spec.in_channels // spec.groups
+    tap = inside * spec.out_channels
+    return Correlation(spec.dtype, spec.batch, axes, spec.groups, inside, spec.out_channels // spec.groups,
+                       (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap), 0, spec.out_channels,
+                       spec.out_channels // spec.groups)
+
+
+def _residues(axis: Axis) -> list[tuple[Axis, int, int]]:
+    """The correlations along one axis that make up the gradient of x: (axis, first turned tap, step between taps)."""
+    result = []
+    for residue in range(min(axis.stride, axis.source)):
+        taps = [tap for tap in range(axis.taps) if (residue + axis.low - tap * axis.dilation) % axis.stride == 0]
+        taps.reverse()  # the last tap reads the earliest position of the gradient
+        places = [(residue + axis.low - tap * axis.dilation) // axis.stride for tap in taps]
+        step = taps[0] - taps[1] if len(taps) > 1 else 1
+        dilation = places[1] - places[0] if len(taps) > 1 else 1
+        positions = -(-(axis.source - residue) // axis.stride)
+        result.append((Axis(axis.out, positions, 1, len(taps), dilation, -places[0] if taps else 0, axis.stride, residue,
+                            axis.source), axis.taps - 1 - taps[0] if taps else 0, step))
+    return result
+
+
+def _input_gradient(spec: ConvSpec) -> list[Correlation]:
+    inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
+    tap = spec.out_channels * inside
+    strides = (spec.axes[1].taps * spec.axes[2].taps * tap, spec.axes[2].taps * tap, tap)
+    result = []
+    for residues in itertools.product(*map(_residues, spec.axes)):
+        steps = tuple(step * stride for (_, _, step), stride in zip(residues, strides, strict=True))
+        first = sum(begin * stride for (_, begin, _), stride in zip(residues, strides, strict=True))
+        axes = tuple(axis for axis, _, _ in residues)
+        result.append(Correlation(spec.dtype, spec.batch, axes, spec.groups, outside, inside, steps, first, inside,
+                                  outside * inside))  # type: ignore[arg-type]
+    return result
+
+
+def _weights_size(spec: ConvSpec) -> int:
+    """Elements of the transposed weights, rounded up to whole cache lines."""
+    size = spec.in_channels // spec.groups * spec.out_channels
+    for taps in spec.kernel:
+        size *= taps
+    return -(-size // 16) * 16
+
+
+def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
+    """Bytes of 64-byte aligned scratch that all threads together need."""
+    size = 8 if spec.dtype == "float64" else 4
+    if spec.kind == "filter_gradient":
+        return filter_scratch(_forward(spec), target, threads) * size
+    if spec.kind == "forward":
+        return correlation_scratch(_forward(spec), target) * threads * size
+    return (_weights_size(spec) + _largest(spec, target) * threads) * size
+
+
+def _largest(spec: ConvSpec, target: Target) -> int:
+    return max((correlation_scratch(part, target) for part in _input_gradient(spec)), default=0)
+
+
+# ---- emission
+
+def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Target, epilogue: Epilogue | None = None,
+                     pointers: int = 0) -> list[ir.Function]:
+    """Functions ``void (left, right, out, extras…, scratch, i64 thread, i64 threads)``, with barriers between them.
+
+    forward: (x, w, y); input_gradient: (gradient of y, w, gradient of x); filter_gradient: (x, gradient of y, gradient of
+    w). `epilogue` sees the flat pixel of the result as its row and the channel as its column; filter gradients have none.
+    """
+    if spec.kind == "filter_gradient":
+        return emit_filter_gradient(module, name, _forward(spec), target)
+    columns = spec.out_channels if spec.kind == "forward" else spec.in_channels
+    if epilogue is None:
+        epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
+    if spec.kind == "forward":
+        return [_emit_main(module, name, spec, target, [_forward(spec)], epilogue, pointers)]
+    return [_emit_transpose(module, f"{name}_transpose", spec, target, pointers),
+            _emit_main(module, name, spec, target, _input_gradient(spec), epilogue, pointers)]
+
+
+def _arguments(pointers: int) -> list[tuple[str, ir.Type]]:
+    return [("left", POINTER), ("right", POINTER), ("out", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
+            ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX)]
+
+
+def _emit_main(module: ir.Module, name: str, spec: ConvSpec, target: Target, parts: list[Correlation],
+               epilogue: Epilogue | None, pointers: int) -> ir.Function:
+    function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
+    left, right, out, *extras, scratch, thread, threads = function.args
+    room = max((correlation_scratch(part, target) for part in parts), default=0)
+    if spec.kind == "input_gradient":
+        right, scratch = scratch, writer.at(scratch, _weights_size(spec))
+    mine = writer.at(scratch, writer.mul(thread, room))
+    for number, part in enumerate(parts):
+        emit_correlation(writer, f"{name}_{number}", part, epilogue, extras, (left, right, out, mine), (thread, threads))
+    writer.builder.ret_void()
+    return function
+
+
+def _emit_transpose(module: ir.Module, name: str, spec: ConvSpec, target: Target, pointers: int) -> ir.Function:
+    """The first phase of the input gradient: w[t, i, c] becomes w'[last - t, c, i] at the start of the scratch."""
+    function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
+    weights, turned, (thread, threads) = function.args[1], function.args[3 + pointers], function.args[-2:]
+    inside, outside = spec.in_channels // spec.groups, spec.out_channels
+    taps = _weights_size(spec) and spec.axes[0].taps * spec.axes[1].taps * spec.axes[2].taps
+    whole, rest = divmod(inside, writer.lanes)
+    for first, chunks, width in ((0, whole, writer.lanes), (whole * writer.lanes, int(rest > 0), rest)):
+        if not chunks * taps:
+            continue
+        pack = emit_pack(module, Panel(spec.dtype, width, width, outside, 1, inside), target)
+        with writer.loop(*writer.share(taps * chunks, thread, threads)) as unit:
+            tap, chunk = writer.divide(unit, chunks)
+            row = writer.add(writer.mul(chunk, width), first)
+            source = writer.add(writer.mul(tap, inside * outside), writer.mul(row, outside))
+            destination = writer.add(writer.mul(writer.sub(taps - 1, tap), inside * outside), row)
+            writer.builder.call(pack, [writer.at(weights, source), writer.at(turned, destination), constant(outside)])
+    writer.builder.ret_void()
+    return function

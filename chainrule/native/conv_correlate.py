@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dense correlation behind the forward convolution and the gradient of its input.
+
+In: three axes with stride, dilation and padding, and where weights and results lie. Out: code that walks over units
+(sample, plane, band of output lines) and fills each with register tiles. The law: a line of pixels is cut into the fewest
+tiles whose widths differ by at most one, short lines are put together into one tile, so no pixel is computed twice. Where
+the kernel reaches over the edge, the thread first copies the band with its zeros into its own scratch, which costs one
+part in taps * channels / lanes of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.kernel_build import Index, Writer, constant, copy_elements
+from chainrule.native.kernel_finish import Epilogue, emit_finish
+from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
+from chainrule.native.target import Target
+
+ENOUGH_UNITS = 16
+BAND_BYTES = 1 << 17  # of padded copy that one thread keeps in its second cache level
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: output position o reads source positions o * stride + tap * dilation - low.
+
+    The result of position o is put at o * place_step + place_first of an axis of `place_extent` (default: out) positions.
+    """
+
+    source: int
+    out: int
+    stride: int = 1
+    taps: int = 1
+    dilation: int = 1
+    low: int = 0
+    place_step: int = 1
+    place_first: int = 0
+    place_extent: int = -1
+
+    @property
+    def extent(self) -> int:
+        """How long the axis of the result is."""
+        return self.out if self.place_extent < 0 else self.place_extent
+
+    def reach(self, positions: int) -> int:
+        """How many source positions a run of output positions touches."""
+        return (positions - 1) * self.stride + (max(1, self.taps) - 1) * self.dilation + 1
+
+    @property
+    def inside(self) -> bool:
+        """True: no tap ever leaves the source."""
+        return self.low <= 0 and self.reach(self.out) - self.low <= self.source
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """One correlation; strides of the weights count elements, columns lie next to each other."""
+
+    dtype: str
+    batch: int
+    axes: tuple[Axis, Axis, Axis]
+    groups: int
+    inside: int  # channels that are summed, per group
+    columns: int  # channels that are made, per group
+    tap_steps: tuple[int, int, int]
+    first_tap: int  # offset of the first tap
+    channel_step: int
+    group_step: int
+
+    @property
+    def empty(self) -> bool:
+        """True: there is nothing to compute."""
+        return not (self.batch and self.columns and all(axis.out for axis in self.axes))
+
+    @property
+    def direct(self) -> bool:
+        """True: the source can be read where it lies."""
+        return all(axis.inside for axis in self.axes)
+
+    @property
+    def source_strides(self) -> tuple[int, int, int]:
+        """Elements from one position of the source to the next, per axis."""
+        pixel = self.inside * self.groups
+        return (self.axes[1].source * self.axes[2].source * pixel, self.axes[2].source * pixel, pixel)
+
+    @property
+    def place_strides(self) -> tuple[int, int, int]:
+        """Pixels from one position of the result to the next, per axis."""
+        return (self.axes[1].extent * self.axes[2].extent, self.axes[2].extent, 1)
+
+
+# ---- the plan
+
+@dataclass(frozen=True)
+class Lines:
+    """How the pixels of a plane become tiles: `together` lines make one tile, or one line is cut into tiles."""
+
+    vectors: int
+    together: bool
+    lines: int
+    size: int  # image lines per line (together) or pixels per tile; the first `tall` have one more
+    tall: int
+    tiles: int  # per line
+    bands: int
+    lines_per_band: int
+
+
+def choose_vectors(columns: int, target: Target) -> int:
+    """How many vectors wide a tile is, for `columns` vectors of columns in all."""
+    if columns <= 3:
+        return max(1, columns)
+    return 3 if columns % 2 and columns % 3 == 0 else 2
+
+
+def plan_lines(part: Correlation, target: Target) -> Lines:
+    """The cut of a correlation that is not empty."""
+    _, high, wide = part.axes
+    vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    limit = min(16, tile_rows(target, vectors))
+    together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
+    if together:
+        lines, size, tall = split(high.out, limit // wide.out)
+        tiles = 1
+    else:
+        lines = high.out
+        tiles, size, tall = split(wide.out, limit)
+    bands = max(1, -(-ENOUGH_UNITS // (part.batch * part.axes[0].out)))
+    if not part.direct:
+        line_bytes = part.axes[0].taps * wide.reach(wide.out) * part.source_strides[2] * 4
+        bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
+    per_band = -(-lines // min(bands, lines))
+    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band)
+
+
+def _band_height(part: Correlation, lines: Lines) -> int:
+    """Source lines that the largest band touches."""
+    high = part.axes[1]
+    positions = lines.lines_per_band * (lines.size + bool(lines.tall)) if lines.together else lines.lines_per_band
+    return high.reach(min(positions, high.out))
+
+
+def correlation_scratch(part: Correlation, target: Target) -> int:
+    """Elements of scratch that one thread needs."""
+    if part.empty or part.direct:
+        return 0
+    wide = part.axes[2]
+    height = _band_height(part, plan_lines(part, target))
+    size = max(1, part.axes[0].taps) * height * wide.reach(wide.out) * part.source_strides[2]
+    return -(-size // 16) * 16
+
+
+# ---- the padded copy
+
+def copy_padded_line(writer: Writer, axis: Axis, pixel: int, source: ir.Value, destination: ir.Value,
+                     exists: ir.Value) -> None:
+    """Copy one line with its zeros on both sides; a line that does not exist is all zeros."""
+    reach = axis.reach(axis.out)
+    before, start = min(reach, max(0, axis.low)), max(0, -axis.low)
+    count = max(0, min(axis.source - start, reach - before))
+    with writer.builder.if_else(exists) as (yes, no):
+        with yes:
+            parts = ((None, 0, before), (writer.at(source, start * pixel), before, count),
+                     (None, before + count, reach - before - count))
+            for origin, first, length in parts:
+                if length:
+                    copy_elements(writer, origin, writer.at(destination, first * pixel), length * pixel)
+        with no:
+            copy_elements(writer, None, destination, reach * pixel)
+
+
+def inside_axis(writer: Writer, place: Index, axis: Axis) -> ir.Value:
+    """0 <= place < axis.source."""
+    return writer.builder.icmp_unsigned("<", constant(place), constant(axis.source))
+
+
+# ---- the kernel
+
+def emit_correlation(writer: Writer, name: str, part: Correlation, epilogue: Epilogue | None, extras: list[ir.Value],
+                     pointers: tuple[ir.Value, ir.Value, ir.Value, ir.Value], share: tuple[Index, Index]) -> None:
+    """Write the share of one thread; pointers: source, weights, result and this thread's scratch."""
+    if not part.empty:
+        _Correlate(writer, name, part, epilogue, extras, pointers).emit(*share)
+
+
+class _Correlate:
+    """One correlation being written: units, then groups, column tiles, lines and pixel tiles."""
+
+    def __init__(self, writer: Writer, name: str, part: Correlation, epilogue: Epilogue | None, extras: list[ir.Value],
+                 pointers: tuple[ir.Value, ir.Value, ir.Value, ir.Value]):
+        self.writer, self.part, self.extras = writer, part, extras
+        self.module, self.target = writer.module, writer.target
+        self.source, self.weights, self.out, self.scratch = pointers
+        self.lines = plan_lines(part, self.target)
+        self.width = self.lines.vectors * writer.lanes
+        self.channels = part.groups * part.columns
+        self.out_step = part.axes[2].place_step * self.channels
+        self.strides = part.source_strides
+        if not part.direct:
+            line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
+            self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
+        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", part.dtype, self.out_step, part.columns,
+                                               epilogue, len(extras), self.target)
+
+    def emit(self, thread: Index, threads: Index) -> None:
+        writer, part, lines = self.writer, self.part, self.lines
+        deep = part.axes[0]
+        units = part.batch * deep.out * lines.bands
+        with writer.loop(*writer.share(units, thread, threads)) as unit:
+            sample, plane, band = writer.unravel(unit, (part.batch, deep.out, lines.bands))
+            first = writer.mul(band, lines.lines_per_band)
+            last = writer.minimum(writer.add(first, lines.lines_per_band), lines.lines)
+            image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
+            self.origin = self._direct(image, plane) if part.direct else self._padded(image, plane, first, last)
+            self.base = 0 if part.direct else self._row(first)
+            place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
+            self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
+            self._groups(first, last)
+
+    def _row(self, line: Index) -> Index:
+        """The first image line of a line of tiles."""
+        writer, lines = self.writer, self.lines
+        if not lines.together:
+            return line
+        return writer.add(writer.mul(line, lines.size), writer.minimum(line, lines.tall))
+
+    def _direct(self, image: ir.Value, plane: Index) -> ir.Value:
+        writer, axes, strides = self.writer, self.part.axes, self.strides
+        start = sum(-axis.low * stride for axis, stride in zip(axes, strides, strict=True))
+        return writer.at(writer.at(image, start), writer.mul(plane, axes[0].stride * strides[0]))
+
+    def _padded(self, image: ir.Value, plane: Index, first: Index, last: Index) -> ir.Value:
+        """Copy the source lines of a band, with the zeros around them, into scratch."""
+        writer, (deep, high, wide), natural = self.writer, self.part.axes, self.part.source_strides
+        top = writer.mul(self._row(first), high.stride)
+        rows = writer.add(writer.mul(writer.sub(writer.sub(self._row(last), self._row(first)), 1), high.stride), high.reach(1))
+        with writer.loop(0, deep.taps) as tap:
+            depth = writer.sub(writer.add(writer.mul(plane, deep.stride), writer.mul(tap, deep.dilation)), deep.low)
+            with writer.loop(0, rows) as row:
+                height = writer.sub(writer.add(top, row), high.low)
+                offset = writer.add(writer.mul(depth, natural[0]), writer.mul(height, natural[1]))
+                place = writer.add(writer.mul(tap, self.strides[0]), writer.mul(row, self.strides[1]))
+                exists = writer.builder.and_(inside_axis(writer, depth, deep), inside_axis(writer, height, high))
+                copy_padded_line(writer, wide, natural[2], writer.at(image, offset), writer.at(self.scratch, place), exists)
+        return self.scratch
+
+    def _groups(self, first: Index, last: Index) -> None:
+        part, writer = self.part, self.writer
+        if part.groups == 1:
+            self._columns(0, first, last)
+            return
+        with writer.loop(0, part.groups) as group:
+            self._columns(group, first, last)
+
+    def _columns(self, group: Index, first: Index, last: Index) -> None:
+        writer, part = self.writer, self.part
+        whole, rest = divmod(part.columns, self.width)
+        if whole:
+            with writer.loop(0, whole) as tile:
+                self._lines(group, writer.mul(tile, self.width), self.width, first, last)
+        if rest:
+            self._lines(group, whole * self.width, rest, first, last)
+
+    def _lines(self, group: Index, column: Index, valid: int, first: Index, last: Index) -> None:
+        writer, part, lines = self.writer, self.part, self.lines
+        left = writer.at(self.origin, writer.mul(group, part.inside))
+        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), part.first_tap), column))
+        channel = writer.add(writer.mul(group, part.columns), column)
+        spans = ((first, writer.minimum(last, lines.tall), 1), (writer.maximum(first, lines.tall), last, 0))
+        if not lines.together:
+            with writer.loop(first, last) as line:
+                self._line(line, left, right, channel, valid)
+            return
+        for begin, end, more in spans[not lines.tall:]:
+            with writer.loop(begin, end) as line:
+                self._tile(self._row(line), 0, lines.size + more, part.axes[2].out, left, right, channel, valid)
+
+    def _line(self, line: Index, left: ir.Value, right: ir.Value, channel: Index, valid: int) -> None:
+        writer, lines = self.writer, self.lines
+        for begin, end, width, shift in ((0, lines.tall, lines.size + 1, 0), (lines.tall, lines.tiles, lines.size, lines.tall)):
+            if begin < end:
+                with writer.loop(begin, end) as tile:
+                    self._tile(line, writer.add(writer.mul(tile, width), shift), 1, width, left, right, channel, valid)
+
+    def _tile(self, row: Index, pixel: Index, height: int, width: int, left: ir.Value, right: ir.Value, channel: Index,
+              valid: int) -> None:
+        writer, part = self.writer, self.part
+        _, high, wide = part.axes
+        offset = writer.add(writer.mul(writer.sub(row, self.base), high.stride * self.strides[1]),
+                            writer.mul(pixel, wide.stride * self.strides[2]))
+        place = writer.add(self.pixel, writer.mul(writer.add(writer.mul(row, high.place_step), high.place_first),
+                                                  part.place_strides[1]))
+        place = writer.add(place, writer.add(writer.mul(pixel, wide.place_step), wide.place_first))
+        tile = self._constants(height, width, valid)
+        out = writer.at(self.out, writer.add(writer.mul(place, self.channels), channel))
+        function = emit_tile(self.module, tile, self.target)
+        zero = ir.IntType(1)(0)
+        writer.builder.call(function, [writer.at(left, offset), right, out, constant(tile.loops[0][0]), zero])
+        if self.finish:
+            numbers = [place, wide.place_step, channel, height * width, valid]
+            writer.builder.call(self.finish, [out, *map(constant, numbers), *self.extras])
+
+    def _constants(self, height: int, width: int, valid: int) -> Tile:
+        part, strides = self.part, self.strides
+        deep, high, wide = part.axes
+        depth = strides[0] * (deep.dilation if part.direct else 1)
+        steps = (depth, high.dilation * strides[1], wide.dilation * strides[2])
+        loops = [(axis.taps, step, tap) for axis, step, tap in zip(part.axes, steps, part.tap_steps, strict=True)]
+        offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2]
+                        for row in range(height) for pixel in range(width))
+        tail = valid % self.writer.lanes
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
+                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail)

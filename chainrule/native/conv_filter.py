@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gradient of a convolution's weights: w'[t, i, c] = sum over samples and pixels x[reached, i] * g[pixel, c].
+
+In: the forward correlation. Out: one or two LLVM functions. The rows of the register tile are weights (taps of one kernel
+row and their channels lie next to each other in x), its reduction runs over pixels. The law: the batch is cut into blocks
+whose number the shape alone fixes, every block sums into its own copy, and a second phase adds the copies in order; so the
+number of threads never changes a bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.conv_correlate import Correlation, choose_vectors, copy_padded_line, inside_axis
+from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, copy_elements, open_function
+from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
+from chainrule.native.target import Target
+
+BLOCKS = 8  # copies of the result, so also how many threads find work of their own
+COPIES_BYTES = 1 << 21  # that all copies may take
+CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
+
+
+@dataclass(frozen=True)
+class FilterPlan:
+    """How the sum over the batch and the rows of the result are cut; `runs` are rows that lie next to each other in x."""
+
+    blocks: int
+    chunk: int  # samples that one tile sums over
+    vectors: int
+    run: int  # rows per run
+    runs: tuple[tuple[int, int], ...]  # per tap axis that separates runs: (count, source step)
+    together: bool  # several runs of the last of these axes make one tile
+    tiles: int
+    size: int  # runs (together) or rows per tile; the first `tall` have one more
+    tall: int
+    parts: int  # pieces of the result that different threads may take
+
+    @property
+    def lines(self) -> int:
+        """How many groups of runs there are for the outer axes."""
+        total = 1
+        for count, _ in self.runs[:-1] if self.together else self.runs:
+            total *= count
+        return total
+
+
+def plan_filter(part: Correlation, target: Target) -> FilterPlan:
+    """The cut of a filter gradient."""
+    strides = padded_strides(part)
+    vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    limit = min(16, tile_rows(target, vectors))
+    wide = part.axes[2]
+    joined = part.groups == 1 and wide.dilation == 1
+    run = part.inside * (wide.taps if joined else 1)
+    runs = tuple((axis.taps, axis.dilation * stride)
+                 for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
+    together = 0 < 2 * run <= limit
+    tiles, size, tall = split(runs[-1][0], limit // run) if together else split(run, limit)
+    copy = result_size(part) * (8 if part.dtype == "float64" else 4)
+    blocks = max(1, min(part.batch, BLOCKS, COPIES_BYTES // max(1, copy)))
+    samples = max(1, -(-part.batch // blocks))
+    chunk = samples if part.direct else max(1, min(samples, CHUNK_BYTES // max(1, strides[0] * 4)))
+    plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
+    parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
+    return FilterPlan(*(getattr(plan, name) for name in list(plan.__dataclass_fields__)[:-1]), parts)
+
+
+def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
+    """Column tiles of all groups."""
+    return part.groups * -(-part.columns // (vectors * target.lanes(part.dtype)))
+
+
+def padded_strides(part: Correlation) -> tuple[int, int, int, int]:
+    """Elements from one sample, plane, line and pixel of what the tiles read to the next."""
+    pixel = part.source_strides[2]
+    extents = [axis.source if part.direct else axis.reach(axis.out) for axis in part.axes]
+    line = extents[2] * pixel
+    return extents[0] * extents[1] * line, extents[1] * line, line, pixel
+
+
+def result_size(part: Correlation) -> int:
+    """Elements of the gradient."""
+    size = part.inside * part.groups * part.columns
+    for axis in part.axes:
+        size *= axis.taps
+    return size
+
+
+def _line(elements: int) -> int:
+    return -(-elements // 16) * 16
+
+
+def filter_scratch(part: Correlation, target: Target, threads: int) -> int:
+    """Elements of scratch that all threads together need."""
+    if part.empty:
+        return 0
+    plan = plan_filter(part, target)
+    copies = plan.blocks * _line(result_size(part)) if plan.blocks > 1 else 0
+    return copies + threads * _thread_scratch(part, plan)
+
+
+def _thread_scratch(part: Correlation, plan: FilterPlan) -> int:
+    return 0 if part.direct else _line(plan.chunk * padded_strides(part)[0])
+
+
+def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target: Target) -> list[ir.Function]:
+    """Functions ``void (x, gradient of y, gradient of w, scratch, i64 thread, i64 threads)``, with barriers between."""
+    function, writer = open_function(module, name, _ARGUMENTS, part.dtype, target)
+    source, gradient, out, scratch, thread, threads = function.args
+    if part.empty:
+        _share_copy(writer, None, out, result_size(part), thread, threads)
+        writer.builder.ret_void()
+        return [function]
+    plan = plan_filter(part, target)
+    partial = scratch if plan.blocks > 1 else out
+    shared = plan.blocks * _line(result_size(part)) if plan.blocks > 1 else 0
+    mine = writer.at(scratch, writer.add(shared, writer.mul(thread, _thread_scratch(part, plan))))
+    _Filter(writer, part, plan, (source, gradient, partial, mine)).emit(thread, threads)
+    writer.builder.ret_void()
+    return [function] if plan.blocks == 1 else [function, _emit_sum(module, f"{name}_sum", part, plan, target)]
+
+
+_ARGUMENTS = [("source", POINTER), ("gradient", POINTER), ("out", POINTER), ("scratch", POINTER), ("thread", INDEX),
+              ("threads", INDEX)]
+
+
+def _share_copy(writer: Writer, source: ir.Value | None, out: ir.Value, size: int, thread: Index, threads: Index) -> None:
+    begin, end = writer.share(size, thread, threads)
+    copy_elements(writer, source, writer.at(out, begin), writer.sub(end, begin))
+
+
+def _emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, target: Target) -> ir.Function:
+    """The second phase: the copies of all blocks are added in the order of the blocks."""
+    function, writer = open_function(module, name, _ARGUMENTS, part.dtype, target)
+    _, _, out, copies, thread, threads = function.args
+    size = result_size(part)
+    pieces = -(-size // writer.lanes)
+    begin, end = writer.share(pieces, thread, threads)
+    # The copies are padded to whole cache lines, so only the store of the very last vector needs a mask.
+
+    def add(piece: Index, mask: ir.Value | None) -> None:
+        place = writer.mul(piece, writer.lanes)
+        total = writer.load_vector(writer.at(copies, place))
+        for block in range(1, plan.blocks):
+            other = writer.load_vector(writer.at(copies, writer.add(place, block * _line(size))))
+            total = writer.builder.fadd(total, other)
+        writer.store_vector(total, writer.at(out, place), mask)
+
+    with writer.loop(begin, writer.minimum(end, size // writer.lanes)) as piece:
+        add(piece, None)
+    if size % writer.lanes:
+        with writer.builder.if_then(writer.builder.icmp_signed("==", end, constant(pieces))), \
+                writer.builder.if_then(writer.less(begin, end)):
+            add(pieces - 1, writer.mask(size % writer.lanes))
+    writer.builder.ret_void()
+    return function
+
+
+class _Filter:
+    """One filter gradient being written: (block, part) units, then chunks of samples, column tiles and row tiles."""
+
+    def __init__(self, writer: Writer, part: Correlation, plan: FilterPlan, pointers: tuple[ir.Value, ...]):
+        self.writer, self.part, self.plan = writer, part, plan
+        self.module, self.target = writer.module, writer.target
+        self.source, self.gradient, self.out, self.scratch = pointers
+        self.strides = padded_strides(part)
+        self.channels = part.groups * part.columns
+        self.pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
+
+    def emit(self, thread: Index, threads: Index) -> None:
+        writer, part, plan = self.writer, self.part, self.plan
+        with writer.loop(*writer.share(plan.blocks * plan.parts, thread, threads)) as unit:
+            block, self.piece = writer.divide(unit, plan.parts)
+            self.copy = writer.at(self.out, writer.mul(block, _line(result_size(part))) if plan.blocks > 1 else 0)
+            first, last = writer.share(part.batch, block, plan.blocks)
+            with writer.loop(first, last, plan.chunk) as sample:
+                self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
+                self.accumulate = writer.less(first, sample)
+                image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]))
+                left = self._direct(image) if part.direct else self._padded(image)
+                right = writer.at(self.gradient, writer.mul(sample, self.pixels * self.channels))
+                self._jobs(left, right)
+
+    def _direct(self, image: ir.Value) -> ir.Value:
+        lows = zip(self.part.axes, self.part.source_strides, strict=True)
+        return self.writer.at(image, sum(-axis.low * stride for axis, stride in lows))
+
+    def _padded(self, image: ir.Value) -> ir.Value:
+        """Copy a chunk of samples, with the zeros around them, into scratch."""
+        writer, (deep, high, wide), natural = self.writer, self.part.axes, self.part.source_strides
+        planes, rows = deep.reach(deep.out), high.reach(high.out)
+        with writer.loop(0, writer.mul(self.count, planes * rows)) as line:
+            sample, plane, row = writer.unravel(line, (0, planes, rows))
+            depth, height = writer.sub(plane, deep.low), writer.sub(row, high.low)
+            offset = writer.dot((sample, depth, height), (deep.source * natural[0], natural[0], natural[1]))
+            exists = writer.builder.and_(inside_axis(writer, depth, deep), inside_axis(writer, height, high))
+            destination = writer.at(self.scratch, writer.mul(line, self.strides[2]))
+            copy_padded_line(writer, wide, natural[2], writer.at(image, offset), destination, exists)
+        return self.scratch
+
+    def _jobs(self, left: ir.Value, right: ir.Value) -> None:
+        """The lines of this part, for each column tile of each group."""
+        writer, part, plan = self.writer, self.part, self.plan
+        width = plan.vectors * writer.lanes
+        whole, rest = divmod(part.columns, width)
+        begin, end = 0, plan.lines * part.groups
+        for first, tiles, valid in ((0, whole, width), (whole * width, int(rest > 0), rest)):
+            if not tiles:
+                continue
+            begin, end = writer.share(plan.lines * part.groups * tiles, self.piece, plan.parts)
+            with writer.loop(begin, end) as job:
+                group, tile, line = writer.unravel(job, (part.groups, tiles, plan.lines))
+                column = writer.add(writer.mul(tile, width), first)
+                self._line(line, group, column, valid, left, right)
+
+    def _line(self, line: Index, group: Index, column: Index, valid: int, left: ir.Value, right: ir.Value) -> None:
+        writer, part, plan = self.writer, self.part, self.plan
+        outer = plan.runs[:-1] if plan.together else plan.runs
+        places = writer.unravel(line, [count for count, _ in outer])
+        channel = writer.add(writer.mul(group, part.columns), column)
+        left = writer.at(left, writer.add(writer.mul(group, part.inside), writer.dot(places, [step for _, step in outer])))
+        right = writer.at(right, channel)
+        rows = plan.run * (plan.runs[-1][0] if plan.together else 1)
+        out = writer.at(self.copy, writer.add(writer.mul(line, rows * self.channels), channel))
+        for begin, end, size, shift in ((0, plan.tall, plan.size + 1, 0), (plan.tall, plan.tiles, plan.size, plan.tall)):
+            if begin < end:
+                with writer.loop(begin, end) as tile:
+                    self._tile(writer.add(writer.mul(tile, size), shift), size, valid, left, right, out)
+
+    def _tile(self, start: Index, size: int, valid: int, left: ir.Value, right: ir.Value, out: ir.Value) -> None:
+        writer, plan = self.writer, self.plan
+        step, rows = (plan.runs[-1][1], plan.run) if plan.together else (1, 1)
+        tile = emit_tile(self.module, self._constants(size, valid), self.target)
+        left = writer.at(left, writer.mul(start, step))
+        out = writer.at(out, writer.mul(start, rows * self.channels))
+        writer.builder.call(tile, [left, right, out, constant(self.count), self.accumulate])
+
+    def _constants(self, size: int, valid: int) -> Tile:
+        part, plan = self.part, self.plan
+        if plan.together:
+            offsets = tuple(run * plan.runs[-1][1] + row for run in range(size) for row in range(plan.run))
+        else:
+            offsets = tuple(range(size))
+        _, high, wide = part.axes
+        steps = [axis.stride * stride for axis, stride in zip(part.axes, self.strides[1:], strict=True)]
+        rights = (high.out * wide.out * self.channels, wide.out * self.channels, self.channels)
+        inner = simplify([(axis.out, step, right) for axis, step, right in zip(part.axes, steps, rights, strict=True)])
+        inner = () if inner == ((1, 0, 0),) else inner
+        tail = valid % self.writer.lanes
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
+                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail)
