@@ -87,7 +87,7 @@ def sniff(path: Path) -> str:
     for magic, kind in _MAGICS:
         if start.startswith(magic):
             return kind
-    return "idx" if "idx" in path.name and path.suffix in (".gz", "") or "-ubyte" in path.name else "table"
+    return "idx" if ("idx" in path.name and path.suffix in (".gz", "")) or "-ubyte" in path.name else "table"
 
 
 _MAGICS = (

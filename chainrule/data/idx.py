@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import prepare
 from .files import close_names, existing, fault, read_bytes
 from .parts import Part, Parts
 
@@ -65,11 +66,7 @@ def read_pair(images: str | os.PathLike, labels: str | os.PathLike | None = None
     if len(x) != len(y):
         raise fault(f"{images} and {labels} do not belong together", got=f"{len(x):,} images, {len(y):,} labels",
                     expected="as many labels as images")
-    return Part(_as_images(x), y, str(images), lambda item: f"{labels}: item {item} (byte {8 + item * y.itemsize})")
-
-
-def _as_images(x: np.ndarray) -> np.ndarray:
-    return x[..., np.newaxis] if x.ndim == 3 else x
+    return Part(prepare(x, str(images), [], image=True), y, str(images), lambda item: f"{labels}: item {item} (byte {8 + item * y.itemsize})")
 
 
 def _labels_beside(images: Path) -> Path:

@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ class Table:
     delimiter: str = ","
     decimal: str = "."
     notes: list[str] = field(default_factory=list)
+    target: int = -1
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,17 +67,21 @@ class Table:
     def take(self, indices: Sequence[int] | np.ndarray) -> Table:
         """The table with only these rows."""
         rows, lines = [self.rows[i] for i in indices], [self.lines[i] for i in indices]
-        return Table(self.path, self.names, rows, lines, self.header, self.delimiter, self.decimal)
+        return replace(self, rows=rows, lines=lines)
 
     def select(self, columns: Sequence[int]) -> Table:
         """The table with only these columns."""
         rows = [[row[i] for i in columns] for row in self.rows]
-        return Table(self.path, [self.names[i] for i in columns], rows, self.lines, self.header, self.delimiter,
-                     self.decimal)
+        return replace(self, names=[self.names[i] for i in columns], rows=rows)
 
     def place(self, row: int, column: int | None = None) -> str:
         """``adult.csv:18, column age``: where a cell or a row stands."""
-        return f"{self.path}:{self.lines[row]}" + ("" if column is None else f", column {self.names[column]}")
+        return f"{self.path}:{self.lines[row]}" + ("" if column is None else f", {column_label(self.names[column])}")
+
+
+def column_label(name: str) -> str:
+    """``column age``; the made-up names of a file without header line are left as they are."""
+    return name if name.startswith("column_") else f"column {name}"
 
 
 # ---- reading

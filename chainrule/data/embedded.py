@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 
 from .parts import Part, Parts
-from .split import split
+from .splits import split
 
 TRAIN, TEST = 1437, 360
 

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data: from the user's files to arrays, with fixed splits, fitted preprocessing and batches that can be resumed.
+
+    dataset = data.load("people.csv", target="income")
+    print(dataset)                                      # what was found and done
+    batches = data.Batches(dataset.x_train, 64, seed=0)
+"""
+
+from .dataset import Dataset, load
+from .dataset import load_digits as digits
+from .idx import read_idx
+from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
+from .splits import Batches, permutation, split
+from .table import read_table
+from .target import Target
+
+__all__ = [
+    "Batches", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load",
+    "permutation", "preprocess_from_config", "read_idx", "read_table", "split",
+]

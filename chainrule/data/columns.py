@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One column of a table: texts come in, the slots of a float32 matrix are filled.
+
+    NumericColumn    (value - mean) / std, plus a slot that marks missing values if the training data had any
+    CategoryColumn   one slot per category, one for rare and unknown ones, one for missing if the training data had any
+    DroppedColumn    no slot: constant, empty, or a different text in most rows
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .files import count, fault
+from .table import column_label, is_missing, parse_number
+
+MOSTLY = 0.9            # above this share of numbers, the other values are taken for mistakes
+RARE_SHARE = 0.001      # categories in fewer rows (and in fewer than 2) share one slot
+IDENTIFIER_SHARE = 0.5  # with more different texts per row, a column names its rows
+
+Place = Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fitted column: plain data."""
+
+    kind: ClassVar[str] = ""
+    name: str
+
+    def features(self) -> list[str]:
+        """The names of its slots."""
+        return []
+
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+        """Fill `out` (N, slots), which is zero at first."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Column:
+        """The column that a config described."""
+        found = {field.name: config[field.name] for field in fields(cls)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+
+
+@dataclass(frozen=True)
+class DroppedColumn(Column):
+    """A column without a slot, and why."""
+
+    kind: ClassVar[str] = "dropped"
+    reason: str
+
+
+@dataclass(frozen=True)
+class NumericColumn(Column):
+    """A number, standardised; missing ones are the median, and marked if `marks_missing`."""
+
+    kind: ClassVar[str] = "numeric"
+    mean: float
+    std: float
+    median: float
+    marks_missing: bool
+
+    def features(self) -> list[str]:
+        """The number itself, and perhaps the mark."""
+        return [self.name, f"{self.name} (missing)"] if self.marks_missing else [self.name]
+
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+        """Fill the number and the mark; DataError for a text that is no number."""
+        values, missing = read_numbers(texts, decimal, place)
+        out[:, 0] = (np.where(missing, self.median, values) - self.mean) / self.std
+        if self.marks_missing:
+            out[:, 1] = missing
+
+
+@dataclass(frozen=True)
+class CategoryColumn(Column):
+    """One-hot; `(other)` stands for rare and unknown categories."""
+
+    kind: ClassVar[str] = "categories"
+    categories: tuple[str, ...]
+    has_missing: bool
+
+    def features(self) -> list[str]:
+        """``name=category`` for each, then ``name=(other)`` and perhaps ``name=(missing)``."""
+        names = [f"{self.name}={category}" for category in (*self.categories, "(other)")]
+        return [*names, f"{self.name}=(missing)"] if self.has_missing else names
+
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+        """Set one slot of each row."""
+        slots = {category: slot for slot, category in enumerate(self.categories)}
+        other = len(self.categories)
+        missing = other + self.has_missing
+        chosen = [slots[text] if text in slots else missing if is_missing(text) else other for text in texts]
+        out[np.arange(len(texts)), chosen] = 1.0
+
+
+def read_numbers(texts: Sequence[str], decimal: str, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """Values as float64, NaN where missing, and the mask of missing; DataError for no number or an infinite one."""
+    values = np.full(len(texts), np.nan)
+    missing = np.zeros(len(texts), bool)
+    for row, text in enumerate(texts):
+        if is_missing(text):
+            missing[row] = True
+            continue
+        number = parse_number(text, decimal)
+        if number is None:
+            raise fault(f"{place(row)}: {text!r} is not a number, and the other values are",
+                        fix="correct the value, leave it empty, or name the column in categorical=")
+        if not abs(number) <= 3.4e38:
+            raise fault(f"{place(row)}: {text!r} is not a finite number", fix="correct the value or leave it empty")
+        values[row] = number
+    return values, missing
+
+
+# ---- deciding
+
+
+def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
+               place: Place) -> tuple[Column, str | None]:
+    """Decide what a column is and fit it; the second result says what is worth saying of it.
+
+    Numeric if all present values are numbers; more than 90 % numbers is a DataError at the first other value. Columns
+    with one value, no value, or a text that differs in more than half of the rows are left out. Categories in less than
+    0.1 % of the rows, or in one row only, share the slot ``(other)``.
+    """
+    present = [text for text in texts if not is_missing(text)]
+    if not present:
+        return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
+    if len(present) == len(texts) and len(set(present)) == 1:
+        return DroppedColumn(name, "constant"), f"{column_label(name)}: always {present[0]} → left out"
+    numbers = sum(parse_number(text, decimal) is not None for text in present)
+    if not categorical and numbers > MOSTLY * len(present):
+        return _fit_numbers(name, texts, decimal, place)
+    return _fit_categories(name, texts, present, categorical)
+
+
+def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place) -> tuple[Column, str | None]:
+    values, missing = read_numbers(texts, decimal, place)
+    known = values[~missing]
+    std, median = float(known.std()), float(np.median(known))
+    column = NumericColumn(name, float(known.mean()), std if std > 0 else 1.0, median, bool(missing.any()))
+    if not missing.any():
+        return column, None
+    return column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks them"
+
+
+def _fit_categories(name: str, texts: Sequence[str], present: Sequence[str],
+                    wanted: bool) -> tuple[Column, str | None]:
+    sizes = Counter(present)
+    if len(sizes) > IDENTIFIER_SHARE * len(present) and len(sizes) > 2 and not wanted:
+        reason = f"{len(sizes):,} different texts in {count(len(present), 'row')}"
+        return DroppedColumn(name, "identifier"), f"{column_label(name)}: {reason} → left out"
+    least = max(2, round(RARE_SHARE * len(texts)))
+    kept = tuple(sorted(category for category, size in sizes.items() if size >= least))
+    missing = len(texts) - len(present)
+    note = f"{column_label(name)}: {len(sizes):,} categories"
+    if len(kept) < len(sizes):
+        note += f", {len(sizes) - len(kept):,} of them in fewer than {least} rows → one category for rare and unknown"
+    if missing:
+        note += f", {missing:,} missing → own category"
+    return CategoryColumn(name, kept, missing > 0), note

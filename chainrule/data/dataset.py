@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's data, whatever its form, as one Dataset: `load` finds the reader, splits, encodes and says what it did.
+
+A source comes in (a word, a file, a folder); training, test and perhaps validation arrays go out, with the fitted
+preprocessing and target, which are plain data and belong into the saved model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import arrays, embedded, idx, images
+from .files import count, existing, fault, sniff
+from .parts import Part, Parts
+from .preprocess import Scaling, TablePreprocess, fit_array, fit_table
+from .splits import split
+from .table import MISSING_TARGET, Table, column_label, find_column, read_like, read_table
+from .target import Target, class_sizes, fit_target
+
+DIGITS = "digits"
+FEW = 20
+Source = str | os.PathLike | tuple | list
+
+
+@dataclass
+class Dataset:
+    """Arrays for training and testing, and all that is known of them.
+
+    x_*            images as uint8 (N, H, W, C), vectors as float32 or uint8 (N, features), tables already encoded float32
+    y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression
+    task           "classification" or "regression"
+    class_names    names by class number; empty for regression
+    feature_names  of tables, else empty
+    feature_shape  the shape of one input of the network
+    preprocess     fitted: `transform` makes network inputs of raw rows or arrays
+    target         fitted: `decode` makes class names of class numbers; `mean` and `std` of regression targets
+    description    lines that say what was found and done
+    encoded        whether x_* are network inputs already (tables); otherwise `inputs` scales them
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    preprocess: TablePreprocess | Scaling
+    target: Target
+    x_val: np.ndarray | None = None
+    y_val: np.ndarray | None = None
+    feature_names: tuple[str, ...] = ()
+    description: list[str] = field(default_factory=list)
+    encoded: bool = False
+
+    @property
+    def task(self) -> str:
+        """What is to be learnt: "classification" or "regression"."""
+        return self.target.task
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names by class number; empty for regression."""
+        return self.target.class_names
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """The shape of one input of the network."""
+        return tuple(self.x_train.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network must return: the classes, or the targets of a regression."""
+        return len(self.class_names) or self.y_train.shape[1]
+
+    def inputs(self, part: str = "train", indices: np.ndarray | slice | None = None) -> np.ndarray:
+        """Network inputs, float32 (N, *feature_shape), of "train", "test" or "val", all or those of `indices`."""
+        x = getattr(self, f"x_{part}")
+        x = x if indices is None else x[indices]
+        return x if self.encoded else self.preprocess.transform(x)
+
+    def __str__(self) -> str:
+        return "\n".join(self.description)
+
+
+def load(source: Source, target: str | int | os.PathLike | None = None, *, test: Source | None = None,
+         task: str | None = None, classes: int | Sequence[str] | None = None, header: bool | None = None,
+         categorical: Sequence[str | int] = (), drop: Sequence[str | int] = (),
+         resize: int | tuple[int, int] | None = None, colour: str | None = None,
+         test_fraction: float = 0.2, val_fraction: float = 0.0, seed: int = 0) -> Dataset:
+    """Read a data set in any of these forms:
+
+        "digits"                     the embedded handwritten digits
+        "data.npz"                   x and y (or x_train …, images and labels, train_images …)
+        "train-images-idx3-ubyte"    idx, plain or gzip, labels beside it, as `target`, or both as a tuple
+        "mnist/"                     a folder with the four MNIST files
+        "people.csv"                 a table; `target` is the name or index of a column, the last one if not given
+        "photos/", "photos.tar.gz"   images, one folder per class, with train/ and test/ (val/) above them or not
+
+    `test` is a second source of the same form; without one, and if the source has no test part, `test_fraction` of the
+    samples are set aside, each class in its share (`seed`). `val_fraction` sets aside a part of the training data too.
+    `task` and `classes` override what `target.fit_target` decides: numbers with a fraction or more than 20 values are
+    regression. `header`, `categorical`, `drop` concern tables, `resize` and `colour` ("grey", "rgb") images.
+    Raises DataError that names the file and the place; MissingExtra if images need Pillow and it is not there.
+    """
+    if isinstance(source, str) and source == DIGITS:
+        parts, name = embedded.read_digits(), DIGITS
+    else:
+        pictures = images.pictures_from(resize, colour)
+        parts, name = _read(source, target, pictures, header), _name(source)
+        if test is not None:
+            _add_test(parts, test, pictures)
+    return _assemble(name, parts, task, classes, {"categorical": categorical, "drop": drop},
+                     (test_fraction, val_fraction), seed)
+
+
+def load_digits() -> Dataset:
+    """The embedded digits: 1,437 training and 360 test images (N, 8, 8, 1) uint8 of 0..16, always the same split."""
+    return load(DIGITS)
+
+
+# ---- which reader
+
+
+def _read(source: Source, target: Any, pictures: images.Pictures, header: bool | None) -> Parts:
+    if isinstance(source, tuple | list):
+        return _read_pair(*source)
+    path = existing(source)
+    if path.is_dir():
+        return idx.read_folder(path) if idx.is_idx_folder(path) else images.read_folder(path, pictures)
+    kind = sniff(path)
+    if kind == "npz":
+        return arrays.read_npz(path)
+    if kind == "tar":
+        return images.read_tar(path, pictures)
+    if kind == "idx":
+        return _read_pair(path, target)
+    if kind == "table":
+        return _read_table(path, target, header)
+    raise fault(f"{path}: a single {kind} file cannot be loaded as a data set", fix=_ADVICE[kind])
+
+
+_ADVICE = {"npy": "put both arrays into one file: np.savez(path, x=..., y=...)",
+           "parquet": "write it as CSV: pandas.read_parquet(path).to_csv(..., index=False)",
+           "image": "name the folder that holds one folder of images per class"}
+
+
+def _read_pair(image_file: Any, label_file: Any = None, *more: Any) -> Parts:
+    if more:
+        raise fault("a pair of idx files is expected", got=f"{2 + len(more)} files", expected="(images, labels)")
+    part = idx.read_pair(image_file, label_file)
+    shape = " x ".join(map(str, part.x.shape[1:]))
+    return Parts(part, notes=[f"{part.origin}: {count(len(part), 'sample')} of {shape}"])
+
+
+def _name(source: Source) -> str:
+    return Path(source[0] if isinstance(source, tuple | list) else source).name
+
+
+def _add_test(parts: Parts, source: Source, pictures: images.Pictures) -> None:
+    """Read a second source as the test part; its own parts, if it has any, are taken together as one."""
+    if isinstance(parts.train.x, Table):
+        table = read_like(Path(source), parts.train.x.names, parts.train.x.header)
+        other = Parts(_table_part(table, parts.train.x.target, parts.notes))
+        parts.notes += [f"test set: {table.notes[0]}"]
+    else:
+        other = _read(source, None, pictures, None)
+        parts.notes += [f"test set: {note}" for note in other.notes]
+    parts.test = other.test or other.train
+    if isinstance(parts.train.x, np.ndarray) and (
+            not isinstance(parts.test.x, np.ndarray) or parts.test.x.shape[1:] != parts.train.x.shape[1:]):
+        raise fault("training and test data differ in form", got=f"{parts.test.origin}: {_form(parts.test.x)}",
+                    expected=f"{_form(parts.train.x)}, as in {parts.train.origin}")
+
+
+def _form(x: Any) -> str:
+    return f"samples of shape {x.shape[1:]}" if isinstance(x, np.ndarray) else "a table"
+
+
+# ---- tables
+
+
+def _read_table(path: Path, target: Any, header: bool | None) -> Parts:
+    table = read_table(path, header)
+    column = find_column(table, -1 if target is None else target)
+    if len(table.names) < 2:
+        raise fault(f"{path}: the table has one column only", got=table.names[0],
+                    expected="columns separated by ',', ';', tab or '|', and a target column")
+    notes = list(table.notes)
+    notes.append(f"target: {column_label(table.names[column])}" + (" (the last one)" if target is None else ""))
+    return Parts(_table_part(table, column, notes), notes=notes)
+
+
+def _table_part(table: Table, column: int, notes: list[str]) -> Part:
+    table.target = column
+    texts = table.column(column)
+    known = [row for row, text in enumerate(texts) if text.lower() not in MISSING_TARGET]
+    if not known:
+        raise fault(f"{table.path}: the target {column_label(table.names[column])} has no values")
+    if len(known) < len(texts):
+        notes.append(f"{count(len(texts) - len(known), 'row')} without a target left out ({Path(table.path).name})")
+        table = table.take(known)
+        texts = table.column(column)
+    return Part(table, np.array(texts), table.path, lambda row: table.place(row, column))
+
+
+# ---- from parts to a Dataset
+
+
+def _assemble(name: str, parts: Parts, task: str | None, classes: int | Sequence[str] | None,
+              options: dict[str, Any], fractions: tuple[float, float], seed: int) -> Dataset:
+    decimal = getattr(parts.train.x, "decimal", ".")
+    target = fit_target(parts.train.y, parts.train.where, task, parts.class_names if classes is None else classes, decimal)
+    _set_aside(parts, target, fractions, seed)
+    if target.task == "regression":
+        target = fit_target(parts.train.y, parts.train.where, "regression", decimal=decimal)
+    y = {part: target.encode(found.y, found.where) for part, found in parts.items()}
+    notes = [*parts.notes, _describe_target(target, y["train"]), *_label_notes(parts, target)]
+    if isinstance(parts.train.x, Table):
+        return _from_tables(name, parts, target, y, notes, options)
+    scaling = fit_array(parts.train.x)
+    found = {part: found.x for part, found in parts.items()}
+    return Dataset(name, found["train"], y["train"], found["test"], y["test"], scaling, target, found.get("val"),
+                   y.get("val"), description=[*notes, scaling.describe()])
+
+
+def _from_tables(name: str, parts: Parts, target: Target, y: dict[str, np.ndarray], notes: list[str],
+                 options: dict[str, Any]) -> Dataset:
+    table = parts.train.x
+    preprocess, more = fit_table(table, table.target, **options)
+    more += _giveaways(table, y["train"], target)
+    x = {part: preprocess.transform(found.x) for part, found in parts.items()}
+    return Dataset(name, x["train"], y["train"], x["test"], y["test"], preprocess, target, x.get("val"), y.get("val"),
+                   preprocess.feature_names, [*notes, *more], encoded=True)
+
+
+def _giveaways(table: Table, codes: np.ndarray, target: Target) -> list[str]:
+    """Columns of few values that each go with one class: they may give the answer away."""
+    notes = []
+    for i, name in enumerate(table.names):
+        values, inverse = np.unique(table.column(i), return_inverse=True)
+        if i == table.target or target.task == "regression" or not 1 < len(values) <= FEW:
+            continue
+        if len(np.unique(np.stack([inverse, codes]), axis=1).T) == len(values):
+            notes.append(f"{column_label(name)}: each of its values goes with one class: "
+                         "if it is not known beforehand, leave it out (drop)")
+    return notes
+
+
+def _set_aside(parts: Parts, target: Target, fractions: tuple[float, float], seed: int) -> None:
+    """Split off what is not there: the test part if there is none, the validation part if it is asked for."""
+    for word, fraction in (("test", fractions[0]), ("val", fractions[1])):
+        if getattr(parts, word) is not None or (word == "val" and fraction == 0):
+            continue
+        train = parts.train
+        labels = target.encode(train.y, train.where) if target.task == "classification" else None
+        keep, aside = split(len(train), (1 - fraction, fraction), seed, labels)
+        if not len(keep) or not len(aside):
+            raise fault(f"{train.origin}: too few samples to set a {word} part aside",
+                        got=f"{count(len(train), 'sample')}, {word}_fraction {fraction}")
+        parts.train, part = train.take(keep), train.take(aside)
+        setattr(parts, word, part)
+        how = "" if labels is None else ", each class in its share"
+        parts.notes.append(f"{word} part: {len(aside):,} of {len(train):,} samples set aside with seed {seed}{how}")
+
+
+def _describe_target(target: Target, y: np.ndarray) -> str:
+    if target.task == "classification":
+        return f"classification into {count(len(target.class_names), 'class', 'classes')}: {class_sizes(target.class_names, y)}"
+    shown = f"{float(y.min()):.4g} to {float(y.max()):.4g}, mean {target.mean[0]:.4g}, spread {target.std[0]:.4g}"
+    return f"regression of {count(y.shape[1], 'number')}: {shown}"
+
+
+def _label_notes(parts: Parts, target: Target) -> list[str]:
+    notes = []
+    if target.values and target.values == target.class_names and all(v.lstrip("-").isdigit() for v in target.values) \
+            and target.values != tuple(map(str, range(len(target.values)))):
+        notes.append(f"labels {', '.join(target.values[:10])} become class numbers 0 to {len(target.values) - 1}")
+    notes += [f"{part.origin}: the labels end with a dot, read without it" for _, part in parts.items()
+              if target.dotted(part.y)]
+    return notes

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a source holds to the float32 inputs of a network: fitted on the training part, saved inside the model.
+
+    TablePreprocess   rows of texts    → numbers standardised, missing values filled and marked, categories one-hot
+    ImageScaling      uint8 (N,H,W,C)  → (x - mean) / std per channel
+    FeatureScaling    (N, features)    → (x - mean) / std per feature
+
+Each is plain data: `to_config()` is ready for JSON, and `preprocess_from_config` gives back an object whose `transform`
+returns the same bits, because Python writes floats so that they read back exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .arrays import prepare
+from .columns import CategoryColumn, Column, DroppedColumn, NumericColumn, fit_column
+from .files import count, fault
+from .table import Table, align, column_label, find_column
+
+CHUNK_VALUES = 1 << 22
+
+
+# ---- tables
+
+
+@dataclass(frozen=True)
+class TablePreprocess:
+    """The fitted columns of a table, without its target; `names` are all columns of the file, target included."""
+
+    kind: ClassVar[str] = "table"
+    names: tuple[str, ...]
+    target: str
+    columns: tuple[Column, ...]
+    decimal: str = "."
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of the encoded features: ``age``, ``workclass=Private``, ``age (missing)``, …"""
+        return tuple(name for column in self.columns for name in column.features())
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """The shape of one transformed sample."""
+        return (len(self.feature_names),)
+
+    def transform(self, rows: Table | Sequence[Any]) -> np.ndarray:
+        """Rows to float32 (N, features).
+
+        `rows` is a Table, a list of dicts (name → value), or a list of lists with the columns in the order of the file,
+        with or without the target. Values may be texts, numbers or None. Raises DataError with the place of a value
+        that cannot be used.
+        """
+        sources = [name for name in self.names if name != self.target]
+        if isinstance(rows, Table):
+            table = align(rows, list(self.names) if self.target in rows.names else sources)
+            columns = {name: table.column(i) for i, name in enumerate(table.names)}
+            return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)))
+        columns = _columns_of(rows, sources, self.names)
+        return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}")
+
+    def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str]) -> np.ndarray:
+        out = np.zeros((size, *self.feature_shape), np.float32)
+        start = 0
+        for column in self.columns:
+            width = len(column.features())
+            if width:
+                column.encode(columns[column.name], out[:, start:start + width], self.decimal,
+                              lambda row, name=column.name: place(row, name))
+            start += width
+        return out
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        columns = [{"kind": column.kind} | asdict(column) for column in self.columns]
+        return {"kind": self.kind, "names": list(self.names), "target": self.target, "decimal": self.decimal,
+                "columns": columns}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TablePreprocess:
+        """The object that `to_config` described."""
+        kinds = {kind.kind: kind for kind in (NumericColumn, CategoryColumn, DroppedColumn)}
+        columns = tuple(kinds[column["kind"]].from_config(column) for column in config["columns"])
+        return cls(tuple(config["names"]), config["target"], columns, config["decimal"])
+
+
+def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
+              drop: Sequence[str | int] = ()) -> tuple[TablePreprocess, list[str]]:
+    """Fit every column of a table but the target; returns the preprocessing and lines that say what was decided.
+
+    A column is numeric if all its values are numbers, else categorical; `categorical` (names or indices) makes numeric
+    columns categorical, `drop` leaves columns out. The rules for each kind stand at `columns.fit_column`.
+    """
+    chosen = {find_column(table, column, "categorical") for column in categorical}
+    dropped = {find_column(table, column, "dropped") for column in drop}
+    columns: list[Column] = []
+    notes: list[str] = []
+    for i, name in enumerate(table.names):
+        if i == target:
+            continue
+        if i in dropped:
+            column, note = DroppedColumn(name, "on request"), f"{column_label(name)}: left out on request"
+        else:
+            column, note = fit_column(name, table.column(i), table.decimal, i in chosen, lambda row, i=i: table.place(row, i))
+        columns.append(column)
+        notes += [note] if note else []
+    plain = sum(isinstance(column, NumericColumn) for column in columns)
+    preprocess = TablePreprocess(tuple(table.names), table.names[target], tuple(columns), table.decimal)
+    if not preprocess.feature_names:
+        raise fault(f"{table.path}: no column is left to learn from", got="; ".join(notes) or "only the target")
+    notes.append(f"{count(plain, 'numeric column')} standardised; "
+                 f"{count(len(preprocess.feature_names), 'feature')} after encoding")
+    return preprocess, notes
+
+
+def _columns_of(rows: Sequence[Any], sources: list[str], names: Sequence[str]) -> dict[str, list[str]]:
+    order = {len(sources): sources, len(names): list(names)}
+    for i, row in enumerate(rows):
+        if isinstance(row, Mapping) and (absent := [name for name in sources if name not in row]):
+            raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=", ".join(sources),
+                        fix="give None for a missing value")
+        if not isinstance(row, Mapping) and len(row) not in order:
+            raise fault(f"row {i} has {count(len(row), 'value')}", expected=f"{len(sources)}: {', '.join(sources)}")
+    dicts = [row if isinstance(row, Mapping) else dict(zip(order[len(row)], row, strict=True)) for row in rows]
+    return {name: [_text(row[name]) for row in dicts] for name in sources}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float | np.floating):
+        return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")
+    return str(value).strip()
+
+
+# ---- arrays
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """(x - mean) / std along the last axis, in float32; a single mean and std hold for all features."""
+
+    kind: ClassVar[str] = ""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    feature_shape: tuple[int, ...]
+
+    def transform(self, x: np.ndarray) -> np.ndarray:
+        """An array (N, *feature_shape) to float32 of the same shape; DataError for another shape."""
+        x = np.asarray(x)
+        if x.shape[1:] != self.feature_shape:
+            raise fault("the inputs have another shape than the training data", got=str(x.shape),
+                        expected=f"(N, {', '.join(map(str, self.feature_shape))})")
+        out = x.astype(np.float32)
+        out -= np.float32(self.mean)
+        out /= np.float32(self.std)
+        return out
+
+    def describe(self) -> str:
+        """One line for the user: what happens to the values."""
+        if len(self.mean) > 4:
+            return f"{len(self.mean)} features standardised (mean 0, spread 1 over the training set)"
+        shown = ", ".join(f"{mean:.4g} and {std:.4g}" for mean, std in zip(self.mean, self.std, strict=True))
+        return f"values scaled by mean and spread of the training set: {shown}"
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"kind": self.kind} | {name: list(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Scaling:
+        """The object that `to_config` described."""
+        return cls(tuple(config["mean"]), tuple(config["std"]), tuple(config["feature_shape"]))
+
+
+class ImageScaling(Scaling):
+    """Scaling of images (N, H, W, C) by the mean and standard deviation of each channel."""
+
+    kind: ClassVar[str] = "image"
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> ImageScaling:
+        """Mean and standard deviation over all pixels of each channel; a constant channel gets the spread 1."""
+        return cls(*_moments(x.reshape(-1, x.shape[-1])), tuple(x.shape[1:]))
+
+
+class FeatureScaling(Scaling):
+    """Scaling of vectors (N, features) or sequences (N, time, features) by each feature; uint8 by one mean and std."""
+
+    kind: ClassVar[str] = "features"
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> FeatureScaling:
+        """Mean and standard deviation of each feature, or of all values if they are bytes (flattened images)."""
+        rows = x.reshape(-1, 1 if x.dtype == np.uint8 else x.shape[-1])
+        return cls(*_moments(rows), tuple(x.shape[1:]))
+
+
+def _moments(rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each column in float64, in two passes over blocks, so that memory stays small."""
+    block = max(1, CHUNK_VALUES // rows.shape[1])
+    blocks = range(0, len(rows), block)
+    mean = sum(rows[i:i + block].sum(axis=0, dtype=np.float64) for i in blocks) / len(rows)
+    squares = sum(np.square(rows[i:i + block] - mean).sum(axis=0) for i in blocks)
+    std = np.sqrt(squares / len(rows))
+    return tuple(map(float, mean)), tuple(float(value) if value > 1e-12 else 1.0 for value in std)
+
+
+def fit_array(x: np.ndarray) -> Scaling:
+    """ImageScaling for (N, H, W, C), FeatureScaling for everything else."""
+    return ImageScaling.fit(x) if x.ndim == 4 else FeatureScaling.fit(x)
+
+
+def as_inputs(x: np.ndarray, name: str = "x") -> np.ndarray:
+    """A user's array in the common form (uint8 or float32, channels last), checked for values that are not finite."""
+    return prepare(np.asarray(x), name, [])
+
+
+def preprocess_from_config(config: Mapping[str, Any]) -> TablePreprocess | Scaling:
+    """The preprocessing that a `to_config()` described, of any kind."""
+    kinds = {kind.kind: kind for kind in (TablePreprocess, ImageScaling, FeatureScaling)}
+    if config.get("kind") not in kinds:
+        raise fault("unknown kind of preprocessing", got=repr(config.get("kind")), expected=", ".join(kinds))
+    return kinds[config["kind"]].from_config(config)
