@@ -9,6 +9,7 @@ kept, a uniform random sample of all of them that does not depend on how they we
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,15 @@ class Metric:
         """Forget everything seen."""
         self.broken = False
         self.total = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What was seen so far, as plain data and arrays, for a checkpoint in the middle of an epoch."""
+        return {name: _packed(value) for name, value in vars(self).items() if not callable(value)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        for name, value in state.items():
+            setattr(self, name, _unpacked(value))
 
     def result(self) -> float:
         """The value over everything seen since the last reset."""
@@ -99,6 +109,23 @@ class Records:
     @staticmethod
     def _capacity(rows: np.ndarray) -> int:
         return max(256, min(CAPACITY, NUMBERS_KEPT // max(rows.shape[1], 1)))
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, Records):
+        return {"records": {**{name: getattr(value, name) for name in ("seen", "keys", "rows")}, "generator": value.generator.bit_generator.state}}
+    if isinstance(value, list | tuple):
+        return [_packed(item) for item in value]
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, dict) and "records" in value:
+        records = Records()
+        records.seen, records.keys, records.rows = (value["records"][name] for name in ("seen", "keys", "rows"))
+        records.generator.bit_generator.state = value["records"]["generator"]
+        return records
+    return [_unpacked(item) for item in value] if isinstance(value, list) else value
 
 
 def record_interval(value: float, statistic: Statistic, kept: int, seen: int, level: float) -> Interval | None:

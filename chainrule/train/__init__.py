@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training, evaluation and prediction: `fit`, `evaluate`, `predict`, with callbacks, logs and checkpoints."""
+
+from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
+from .evaluate import Result, evaluate, predict
+from .fit import Training, fit
+from .history import History
+
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "History", "Result", "Training", "csv_log", "evaluate", "fit",
+           "json_log", "predict", "tensorboard"]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may happen beside training: stopping early, keeping checkpoints, writing logs.
+
+A callback sees the run (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set `run.stop`. What it needs
+to go on after an interruption it returns from `state`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import assign_arrays, variable_arrays
+from .history import better_when_larger
+from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
+
+
+class Callback:
+    """Base of all callbacks: every method may be left out."""
+
+    def begin(self, run: Any) -> None:
+        """Before the first step (of a new or a resumed run)."""
+
+    def after_step(self, run: Any) -> None:
+        """After each step."""
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        """After each epoch, with its row of the history."""
+
+    def end(self, run: Any) -> None:
+        """After the last step, also when the run was interrupted."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain data and arrays that `restore` needs."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+
+
+class EarlyStopping(Callback):
+    """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; keep the best weights.
+
+    The direction follows from the metric: accuracy up, loss down. With `restore_best`, the model ends with the weights
+    of its best epoch, also when all epochs were used.
+    """
+
+    def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
+        self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+        self.best, self.best_epoch, self.waited = math.nan, 0, 0
+        self.weights: dict[str, np.ndarray] = {}
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        value = run.history[self.monitor][-1]
+        if self._improved(value):
+            self.best, self.best_epoch, self.waited = value, row["epoch"], 0
+            self.weights = variable_arrays(run.model.variables()) if self.restore_best else {}
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            run.stop = True
+            run.reporter.say(f"stopped early: {self.monitor} has not improved for {self.patience} epochs; best {self.best:.4g} in epoch {self.best_epoch}")
+
+    def _improved(self, value: float) -> bool:
+        if value is None or math.isnan(value):
+            return False
+        gain = value - self.best if better_when_larger(self.monitor) else self.best - value
+        return math.isnan(self.best) or gain > self.min_delta
+
+    def end(self, run: Any) -> None:
+        if self.weights and not run.history.interrupted:
+            assign_arrays(run.model.variables(), self.weights, "model")
+
+    def state(self) -> dict[str, Any]:
+        return {"best": None if math.isnan(self.best) else self.best, "best_epoch": self.best_epoch, "waited": self.waited, "weights": self.weights}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best = math.nan if state["best"] is None else state["best"]
+        self.best_epoch, self.waited, self.weights = state["best_epoch"], state["waited"], state["weights"]
+
+
+class Checkpoint(Callback):
+    """Write the whole run to `path` every `every` epochs and, with `every_steps`, every so many steps."""
+
+    def __init__(self, path: str | Path, every: int = 1, every_steps: int | None = None):
+        self.path, self.every, self.every_steps = Path(path), every, every_steps
+
+    def after_step(self, run: Any) -> None:
+        if self.every_steps and run.step_number % self.every_steps == 0:
+            run.save(self.path)
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        if row["epoch"] % self.every == 0:
+            run.save(self.path)
+
+
+class WriteLog(Callback):
+    """Write each epoch's row to a log (see `train.logs`); a resumed run goes on after its last epoch."""
+
+    def __init__(self, kind: type[Log], path: str | Path):
+        self.kind, self.path = kind, path
+        self._log: Log | None = None
+
+    def begin(self, run: Any) -> None:
+        self._log = self.kind(self.path, len(run.history) or None)  # type: ignore[call-arg]
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(row)
+
+    def end(self, run: Any) -> None:
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def json_log(path: str | Path) -> WriteLog:
+    """One JSON object per epoch."""
+    return WriteLog(JsonLinesLog, path)
+
+
+def csv_log(path: str | Path) -> WriteLog:
+    """One CSV row per epoch."""
+    return WriteLog(CsvLog, path)
+
+
+def tensorboard(directory: str | Path) -> WriteLog:
+    """TensorBoard event files (extra `log`)."""
+    return WriteLog(TensorBoardLog, directory)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `fit`, `evaluate` and `predict` accept as data, as arrays of one length: (x, y) or (x, y, sample weights)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, explain
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs, targets and one weight per sample, all in memory."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The samples at `indices`, as new contiguous arrays."""
+        return self.x[indices], self.y[indices], self.weights[indices]
+
+
+def samples(data: Any, name: str = "the data") -> Samples:
+    """(x, y) or (x, y, weights) as arrays; float64 inputs become float32, integer inputs stay."""
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=type(data).__name__, expected="(x, y) or (x, y, sample weights)",
+                                    fix="for a file or a folder use chainrule.data.load(path)"))
+    x, y = inputs(data[0], f"x of {name}"), _targets(data[1], f"y of {name}")
+    weights = np.ones(len(x), np.float32) if len(data) == 2 else np.asarray(data[2], np.float32)
+    if not len(x) == len(y) == len(weights):
+        raise ShapeError(explain(f"{name} has arrays of different lengths", got=f"x {len(x)}, y {len(y)}, weights {len(weights)}",
+                                 expected="one target and one weight for each sample"))
+    if not len(x):
+        raise ShapeError(explain(f"{name} has no samples", got=f"x of shape {x.shape}"))
+    return Samples(x, y, weights)
+
+
+def inputs(x: Any, name: str = "x") -> np.ndarray:
+    """Inputs as an array with one entry per sample."""
+    array = _targets(x, name)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _targets(y: Any, name: str) -> np.ndarray:
+    array = y.numpy() if hasattr(y, "numpy") else np.asarray(y)
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(explain(f"{name} is not numeric", got=f"dtype {array.dtype}", expected="numbers",
+                                    fix="encode labels as integers 0..C-1; chainrule.data.load does it for files"))
+    if array.ndim == 0:
+        raise ShapeError(explain(f"{name} must have one entry per sample", got="a single number"))
+    return array.astype(np.float32) if array.dtype == np.float64 and array.ndim else array

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evaluate` and `predict`: the model in inference mode over data of any length, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import losses, metrics
+from .. import tree as trees
+from ..errors import ArgumentError, explain
+from ..ir.bind import leaf
+from .data import Samples, inputs, samples
+from .step import loss_step, output_step
+
+
+class Result(dict[str, Any]):
+    """Measured values by name, each an Estimate with its 95 % interval where there is one; prints as a list."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:14} {value}" for name, value in self.items())
+
+    __repr__ = __str__
+
+
+def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] = (), batch_size: int = 256, level: float = 0.95,
+             backend: str | None = None) -> Result:
+    """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
+
+    Args:
+        data: (x, y) or (x, y, sample weights).
+        loss: name or function of chainrule.losses, or None.
+        metrics: names or objects of chainrule.metrics.
+        level: of the intervals (Wilson for proportions, bootstrap for the others).
+    """
+    if loss is None and not metrics:
+        raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
+    measured = _fresh_metrics(metrics)
+    step = loss_step(model, losses.get(loss), backend) if loss is not None else _without_loss(model, backend)
+    value = measure(step, samples(data), measured, batch_size)
+    result = Result({} if loss is None else {"loss": value})
+    result.update({metric.name: metric.estimate(level) for metric in measured})
+    return result
+
+
+def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
+    found = [metrics.get(m) for m in names]
+    for metric in found:
+        metric.reset()
+    return found
+
+
+def _without_loss(model: Any, backend: str | None) -> Any:
+    step, nothing = output_step(model, backend), leaf(np.zeros((), np.float32))
+    return lambda x, y, weights: (nothing, nothing, step(x))
+
+
+def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int) -> float:
+    """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample."""
+    for metric in measured:
+        metric.reset()
+    total = weight = 0.0
+    for x, y, weights, count in _padded_batches(data, batch_size):
+        batch_total, batch_weight, outputs = step(x, y, weights)
+        total += batch_total.item()
+        weight += batch_weight.item()
+        for metric in measured:
+            metric.update(outputs.numpy()[:count], y[:count], weights[:count])
+    return total / weight if weight else float("nan")
+
+
+def _padded_batches(data: Samples, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+    """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
+    size = min(batch_size, len(data))
+    for start in range(0, len(data), size):
+        indices = np.arange(start, min(start + size, len(data)))
+        x, y, weights = data.batch(np.concatenate([indices, np.full(size - len(indices), start)]))
+        weights[len(indices):] = 0
+        yield x, y, weights, len(indices)
+
+
+def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None) -> Any:
+    """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode."""
+    data = inputs(x)
+    size = max(min(batch_size, len(data)), 1)
+    step = output_step(model, backend)
+    parts = [_first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
+             for start in range(0, max(len(data), 1), size)]
+    return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
+
+
+def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """A last batch filled up with its first sample, so that one program serves all."""
+    missing = size - len(batch) if len(batch) else 0
+    return np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]) if missing else batch
+
+
+def _first_rows(outputs: Any, count: int) -> Any:
+    return trees.map(lambda t: t.numpy()[:count], outputs)

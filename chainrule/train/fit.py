@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fit`: batches through the compiled step, epoch after epoch, with exact sums, checkpoints and a way back after Ctrl-C.
+
+The order of the data is a function of (seed, epoch) alone, the random state of dropout is a Variable, and a checkpoint
+holds both: a run that was killed and resumed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import losses, metrics, optim, random
+from ..data import Batches
+from ..errors import ArgumentError, explain
+from ..ir import no_grad
+from .callbacks import Callback
+from .checkpoint import assign_arrays, read_state, variable_arrays, write_state
+from .data import Samples, samples
+from .evaluate import measure
+from .history import History
+from .interrupt import Interruption
+from .progress import reporter
+from .step import explain_nonfinite, loss_step, training_step
+
+
+def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
+        validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
+        penalty: Callable[[Any], Any] | None = None, shuffle: bool = True, checkpoint: str | Path | None = None,
+        resume: str | Path | None = None, progress: bool | str = True, backend: str | None = None) -> History:
+    """Train a model on data in memory.
+
+    Args:
+        model: a module; what comes in is inferred from the first batch.
+        data: (x, y) or (x, y, sample weights).
+        loss: name or function of chainrule.losses; the objective is the weighted mean over a batch.
+        optimizer: an optimiser of chainrule.optim, or its name.
+        epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch.
+        validation: (x, y) measured after each epoch, in columns `validation_…`.
+        metrics: names or objects of chainrule.metrics, exact over the epoch for any batch size.
+        seed: of the order of the data, the weights that are not built yet, and dropout.
+        penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
+        checkpoint: file that holds the whole run after each epoch and when it is interrupted.
+        resume: a checkpoint to go on from; ends with the same bits as a run that was not interrupted.
+        progress: True (bar or lines, by the terminal), "bar", "lines" or False.
+        backend: "native", "reference" or "xla".
+
+    Returns the History. Ctrl-C ends the run early, keeps what was learnt and marks `history.interrupted`.
+    Raises NonFiniteError, naming layer, operation and line, when a NaN or infinity turns up; the model then still has
+    the weights from before that step.
+    """
+    run = Training(model, samples(data, "the training data"), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                   validation=None if validation is None else samples(validation, "the validation data"), metric_names=metrics, seed=seed,
+                   callbacks=callbacks, penalty=penalty, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend)
+    if resume is not None:
+        run.restore(resume)
+    return run.run()
+
+
+class Training:
+    """One run of `fit`: everything that changes while it goes on, and how to save and restore it."""
+
+    def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
+                 metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
+                 checkpoint: str | Path | None, progress: bool | str, backend: str | None):
+        if epochs < 0:
+            raise ArgumentError(explain("the number of epochs is negative", got=str(epochs)))
+        self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
+        self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
+        self.metrics = [metrics.get(m) for m in metric_names]
+        self.validation_metrics = [metrics.get(m) for m in metric_names]
+        self.callbacks, self.checkpoint = list(callbacks), checkpoint
+        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
+        self.history, self.stop, self.reporter = History(), False, reporter(progress)
+        self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
+        self.interruption = Interruption()
+        self._build()
+        self.step = training_step(model, self.loss, self.optimizer, penalty, backend)
+        self.validation_step = loss_step(model, self.loss, backend)
+
+    # ---- where the run is
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.batches.epoch
+
+    @property
+    def step_number(self) -> int:
+        """Steps that are done, over all epochs."""
+        return self.batches.epoch * len(self.batches) + self.batches.step
+
+    def _build(self) -> None:
+        random.seed(self.seed)
+        with no_grad():
+            self.model(self.data.x[:1], training=False)
+        self.optimizer.build(self.model.parameters())
+
+    # ---- the loop
+
+    def run(self) -> History:
+        """All epochs that are left."""
+        self.history.interrupted = False
+        for callback in self.callbacks:
+            callback.begin(self)
+        try:
+            with self.reporter, self.interruption:
+                while self.epoch < self.epochs and not self.stop:
+                    self._epoch()
+        except KeyboardInterrupt:
+            self._interrupted()
+        for callback in self.callbacks:
+            callback.end(self)
+        return self.history
+
+    def _epoch(self) -> None:
+        self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
+        started = time.perf_counter() - self.seconds
+        number = self.epoch + 1
+        for indices in self.batches:
+            self._step(indices)
+            self.seconds = time.perf_counter() - started
+        self._finish(number)
+
+    def _step(self, indices: np.ndarray) -> None:
+        x, y, weights = self.data.batch(indices)
+        total, weight, outputs = self.step(x, y, weights)
+        mean = total.item() / weight.item() if weight.item() else 0.0
+        if not np.isfinite(mean):
+            self._nonfinite(x, y, weights)
+        self.total += total.item()
+        self.weight += weight.item()
+        for metric in self.metrics:
+            metric.update(outputs.numpy(), y, weights)
+        self.reporter.advance(len(x), mean)
+        for callback in self.callbacks:
+            callback.after_step(self)
+        self.interruption.act()
+
+    def _nonfinite(self, *arrays: np.ndarray) -> None:
+        entry = self.step.lower(*arrays)
+        raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {self.batches.step}")
+
+    def _finish(self, number: int) -> None:
+        row: dict[str, Any] = {"epoch": number, "loss": self.total / self.weight if self.weight else float("nan")}
+        row |= {metric.name: metric.result() for metric in self.metrics}
+        if self.validation is not None:
+            row |= {f"validation_{name}": value for name, value in self._validate().items()}
+        row["seconds"] = self.seconds
+        self._forget_epoch()
+        self.history.rows.append(row)
+        self.reporter.finish(row)
+        for callback in self.callbacks:
+            callback.after_epoch(self, row)
+        if self.checkpoint is not None:
+            self.save(self.checkpoint)
+
+    def _validate(self) -> dict[str, float]:
+        loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size)
+        return {"loss": loss} | {metric.name: metric.result() for metric in self.validation_metrics}
+
+    def _forget_epoch(self) -> None:
+        self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
+        for metric in self.metrics:
+            metric.reset()
+
+    def _interrupted(self) -> None:
+        self.history.interrupted = True
+        done = f"interrupted in epoch {self.epoch + 1}, after step {self.batches.step} of {len(self.batches)}"
+        if self.checkpoint is None:
+            self.reporter.say(f"{done}; the model keeps what it has learnt (give checkpoint=\"file\" to be able to go on)")
+            return
+        self.save(self.checkpoint)
+        self.reporter.say(f"{done}; saved. Go on with: fit(..., resume=\"{self.checkpoint}\")")
+
+    # ---- saving and restoring
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole run to a file."""
+        write_state(path, {
+            "batches": self.batches.state(), "total": self.total, "weight": self.weight, "seconds": self.seconds,
+            "history": _without_nan(self.history.rows), "model": variable_arrays(self.model.variables()),
+            "optimizer": variable_arrays(self.optimizer.variables()), "random": variable_arrays(random.variables()),
+            "metrics": [metric.state() for metric in self.metrics], "callbacks": [callback.state() for callback in self.callbacks],
+        })
+
+    def restore(self, path: str | Path) -> None:
+        """Go on from a file that `save` wrote, with the same model, data, batch size and seed."""
+        state = read_state(path)
+        if len(state["metrics"]) != len(self.metrics) or len(state["callbacks"]) != len(self.callbacks):
+            raise ArgumentError(explain("the checkpoint belongs to a run with other metrics or callbacks",
+                                        got=f"{len(state['metrics'])} metrics, {len(state['callbacks'])} callbacks",
+                                        expected=f"{len(self.metrics)} metrics, {len(self.callbacks)} callbacks"))
+        self.batches.restore(state["batches"])
+        assign_arrays(self.model.variables(), state["model"], "model")
+        assign_arrays(self.optimizer.variables(), state["optimizer"], "optimizer")
+        assign_arrays(random.variables(), state["random"], "random state")
+        self.total, self.weight, self.seconds = state["total"], state["weight"], state["seconds"]
+        self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in state["history"]]
+        for metric, saved in zip(self.metrics, state["metrics"], strict=True):
+            metric.restore(saved)
+        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.restore(saved)
+
+
+def _without_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()} for row in rows]

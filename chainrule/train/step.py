@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two compiled programs of training: one step of learning, and the outputs of a batch.
+
+A step is a transaction: if its loss or a gradient is not finite, no Variable changes (weights, statistics, optimiser
+slots and random state stay as they were), so that the step can be run again by the reference interpreter, which then
+finds the operation, layer and line where the first NaN or infinity was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ..compile import Compiled, Entry, compile
+from ..errors import NonFiniteError, describe_frame, explain
+from ..ir import Node, Tensor, current_trace
+from ..ir.graph import interpret
+from ..ir.node import CONSTANT
+from ..ops.broadcast import sum_over
+from ..ops.compose import isfinite
+from ..ops.elementwise import where
+from ..transform import gradients
+
+Arrays = tuple[np.ndarray, ...]
+
+
+def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
+                  backend: str | None = None) -> Compiled:
+    """step(x, y, weights) -> (sum of losses, sum of weights, outputs); learns only from finite numbers."""
+    def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
+        outputs = model(x, training=True)
+        total, weight = loss.sum_and_weight(outputs, y, weights)
+        objective = total / weight
+        grads = gradients(objective if penalty is None else objective + penalty(model), model)
+        optimizer.update(model, grads)
+        _commit_if(isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective)))
+        return total, weight, outputs
+    return compile(step, backend=backend)
+
+
+def _summed(g: Tensor) -> Tensor:
+    return sum_over(g, tuple(range(g.ndim)))
+
+
+def _commit_if(finite: Tensor) -> None:
+    """Every Variable assigned so far in this trace keeps its old value unless `finite` holds."""
+    trace = current_trace()
+    for variable, new in list(trace.writes.items()) if trace is not None else ():
+        if variable in trace.reads:
+            variable.assign(where(finite, Tensor(new), Tensor(trace.reads[variable])))
+
+
+def output_step(model: Any, backend: str | None = None) -> Compiled:
+    """outputs(x): the model in inference mode."""
+    return compile(lambda x: model(x, training=False), backend=backend)
+
+
+def loss_step(model: Any, loss: Any, backend: str | None = None) -> Compiled:
+    """step(x, y, weights) -> (sum of losses, sum of weights, outputs) in inference mode; nothing is learnt."""
+    def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
+        outputs = model(x, training=False)
+        return (*loss.sum_and_weight(outputs, y, weights), outputs)
+    return compile(step, backend=backend)
+
+
+def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str) -> NonFiniteError:
+    """The error that names the first operation of the program, in its order, whose result is not finite."""
+    inputs = [*arrays, *(v.take_array(write=False) for v in entry.captured.reads)]
+    names = ["the inputs", "the targets", "the sample weights"]
+    for name, array in zip(names, arrays, strict=False):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return _bad_data(name, array, place)
+    for variable in entry.captured.reads:
+        if variable.dtype.kind == "f" and not np.isfinite(variable.numpy()).all():
+            return NonFiniteError(explain(f"{variable.name or 'a variable'} is not finite before {place}", expected="finite weights",
+                                          fix="start again from an earlier checkpoint, with a smaller learning rate"))
+    found: list[tuple[Node, Any]] = []
+
+    def watch(node: Node, value: Any) -> None:
+        if not found and node.op is not CONSTANT and isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            found.append((node, value))
+
+    interpret(entry.captured.graph, inputs, watch)
+    if not found:
+        return NonFiniteError(explain(f"the loss or a gradient is not finite at {place}", fix="lower the learning rate or clip the gradients"))
+    return _made_by(*found[0], place)
+
+
+def _bad_data(name: str, array: np.ndarray, place: str) -> NonFiniteError:
+    where_ = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return NonFiniteError(explain(f"{name} of {place} hold a value that is not finite", got=f"{array[where_]} at position {where_} of the batch",
+                                  expected="finite numbers", fix="clean the data: remove or fill the samples with missing values"))
+
+
+def _made_by(node: Node, value: np.ndarray, place: str) -> NonFiniteError:
+    bad = np.argwhere(~np.isfinite(value))
+    first = tuple(int(i) for i in bad[0])
+    return NonFiniteError(explain(
+        f"`{node.op.name}` made the first value that is not finite, at {place}",
+        got=f"{value[first]} at position {first} of {node.type} ({len(bad):,} of {value.size:,} are not finite)",
+        expected="finite numbers", fix="lower the learning rate, clip the gradients (clip_norm=1.0), or look at the operands of this operation",
+        layer=node.layer or None, at=describe_frame(node.where)))
