@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution kernels and both gradients against a direct NumPy sum over the taps, in double precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_engine import Compiled, aligned, assembly
+from llvmlite import ir
+
+from chainrule.errors import ArgumentError
+from chainrule.native.conv import KINDS, ConvSpec, convolution_scratch, emit_convolution
+from chainrule.native.target import Target
+
+HOST = Target.host()
+
+
+def taps(spec: ConvSpec):
+    """For each tap: the tap, the source positions and the output positions that it connects, per axis."""
+    for tap in itertools.product(*map(range, spec.kernel)):
+        source, out = [range(spec.batch)], [range(spec.batch)]
+        for extent, places, stride, dilation, (low, _), number in zip(spec.spatial, spec.out, spec.stride, spec.dilation,
+                                                                      spec.padding, tap, strict=True):
+            positions = np.arange(places) * stride + number * dilation - low
+            valid = (positions >= 0) & (positions < extent)
+            source.append(positions[valid])
+            out.append(np.nonzero(valid)[0])
+        yield tap, np.ix_(*source), np.ix_(*out)
+
+
+def oracle(spec: ConvSpec, x, w, g):
+    """y, the gradient of x and the gradient of w."""
+    groups = (spec.groups, -1)
+    x, g = (array.astype("float64").reshape(*array.shape[:-1], spec.groups, array.shape[-1] // spec.groups) for array in (x, g))
+    w = w.astype("float64").reshape(*w.shape[:-1], *groups) if w.size else np.zeros((*w.shape[:-1], *groups[:1], 0))
+    y, dx, dw = np.zeros(g.shape), np.zeros(x.shape), np.zeros(w.shape)
+    for tap, source, out in taps(spec):
+        y[out] += np.einsum("...gi,igo->...go", x[source], w[tap])
+        dx[source] += np.einsum("...go,igo->...gi", g[out], w[tap])
+        dw[tap] += np.einsum("ngi,ngo->igo", x[source].reshape(-1, *x.shape[-2:]), g[out].reshape(-1, *g.shape[-2:]))
+    return y, dx, dw
+
+
+def check(spec: ConvSpec, kinds=KINDS, threads=(1, 2, 3)) -> None:
+    rng = np.random.default_rng(5)
+    x, w, g = (rng.standard_normal(shape).astype(spec.dtype) for shape in spec.shapes)
+    for kind, expected, operands in zip(KINDS, oracle(spec, x, w, g), ((x, w), (g, w), (x, g)), strict=True):
+        if kind in kinds:
+            _check_kind(dataclasses.replace(spec, kind=kind), expected, operands, threads)
+
+
+def _check_kind(spec, expected, operands, threads) -> None:
+    module, results = ir.Module(), []
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    shape = spec.shapes[{"forward": 2, "input_gradient": 0, "filter_gradient": 1}[spec.kind]]
+    for number in threads:
+        result = np.full(shape, np.nan, spec.dtype)
+        kernel([*operands, result], aligned(convolution_scratch(spec, HOST, number)), number)
+        results.append(result.tobytes())
+    assert len(set(results)) == 1, "the number of threads changed the result"
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0, atol=scale * (3e-6 if spec.dtype == "float32" else 1e-14))
+
+
+SAME = ((1, 1), (1, 1))
+ROWS = {
+    "valid": ConvSpec(2, (7, 9), (3, 3), 5, 7),
+    "same": ConvSpec(2, (7, 9), (3, 3), 5, 7, padding=SAME),
+    "one channel": ConvSpec(1, (12, 13), (5, 5), 1, 33, padding=((2, 2), (2, 2))),
+    "seven by seven": ConvSpec(2, (15, 17), (7, 7), 3, 16, stride=(2, 2), padding=((3, 3), (3, 3))),
+    "stride, uneven padding": ConvSpec(3, (8, 8), (3, 3), 16, 32, stride=(2, 2), padding=((1, 1), (0, 1))),
+    "pointwise": ConvSpec(3, (5, 6), (1, 1), 20, 18),
+    "pointwise, stride": ConvSpec(3, (9, 8), (1, 1), 16, 32, stride=(2, 2)),
+    "stride beyond the kernel": ConvSpec(9, (6, 6), (2, 2), 3, 70, stride=(3, 3), dtype="float64"),
+    "groups, dilation": ConvSpec(2, (9, 9), (3, 3), 6, 9, groups=3, dilation=(2, 2), padding=((1, 2), (0, 3))),
+    "depthwise": ConvSpec(2, (9, 9), (3, 3), 6, 6, groups=6, padding=SAME),
+    "depthwise, wide": ConvSpec(3, (9, 7), (3, 5), 37, 37, groups=37, padding=SAME, stride=(2, 1)),
+    "depthwise, multiplier": ConvSpec(2, (6, 6), (3, 3), 4, 8, groups=4),
+    "many channels": ConvSpec(20, (4, 4), (3, 3), 130, 70, padding=SAME, dilation=(1, 2)),
+    "one axis, cropped": ConvSpec(2, (20,), (4,), 3, 5, stride=(3,), padding=((-1, 2),)),
+    "three axes": ConvSpec(2, (5, 6, 7), (3, 2, 3), 3, 4, padding=((1, 1),) * 3, stride=(2, 1, 1)),
+    "three axes, dilation": ConvSpec(2, (9, 8, 9), (3, 3, 3), 2, 4, dilation=(2, 1, 2), stride=(2, 3, 1),
+                                     padding=((2, 1), (0, 3), (4, 1))),
+    "kernel beyond the image": ConvSpec(2, (2, 2), (5, 5), 3, 4, padding=((2, 3), (2, 2))),
+    "no output": ConvSpec(2, (2, 2), (3, 3), 3, 4),
+    "no sample": ConvSpec(0, (4, 4), (3, 3), 3, 4),
+    "large image": ConvSpec(1, (90, 100), (3, 3), 8, 8, padding=SAME),
+    "double": ConvSpec(5, (8, 8), (3, 3), 9, 12, padding=SAME, dtype="float64"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows(name):
+    check(ROWS[name])
+
+
+@st.composite
+def specs(draw):
+    rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    per_axis = lambda values: tuple(draw(values) for _ in range(rank))
+    return ConvSpec(draw(st.integers(1, 3)), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)),
+                    groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20)), per_axis(st.integers(1, 3)),
+                    per_axis(st.integers(1, 2)), per_axis(st.tuples(st.integers(-1, 4), st.integers(-1, 4))), groups)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(specs(), st.sampled_from(KINDS))
+def test_odd_convolutions(spec, kind):
+    check(spec, kinds=(kind,), threads=(1, 2))
+
+
+def test_epilogue_of_the_forward_pass():
+    spec = ConvSpec(2, (6, 7), (3, 3), 4, 19, padding=SAME, epilogue=(("bias",), ("relu",), ("residual",)))
+    rng = np.random.default_rng(6)
+    x, w, residual = (rng.standard_normal(shape).astype("float32") for shape in spec.shapes)
+    bias, y, module = rng.standard_normal(19).astype("float32"), np.empty(spec.shapes[2], "float32"), ir.Module()
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    kernel([x, w, y, bias, residual], aligned(convolution_scratch(spec, HOST, 2)), 2)
+    plain = oracle(spec, x, w, residual)[0].reshape(y.shape)
+    np.testing.assert_allclose(y, np.maximum(plain + bias, 0) + residual, rtol=1e-5, atol=1e-5)
+
+
+def test_real_threads_give_the_same_bits():
+    spec = ConvSpec(9, (10, 10), (3, 3), 8, 24, padding=SAME, kind="filter_gradient")
+    rng, module, results = np.random.default_rng(8), ir.Module(), []
+    x, _, g = (rng.standard_normal(shape).astype("float32") for shape in spec.shapes)
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    for threads in (1, 3):
+        result = np.empty(spec.shapes[1], "float32")
+        kernel([x, g, result], aligned(convolution_scratch(spec, HOST, threads)), threads, real=threads > 1)
+        results.append(result.tobytes())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("family", "instruction"), [("avx2", "vfmadd"), ("avx512", "zmm"), ("neon", "fmla")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_processors_compile(family, instruction, kind):
+    target, module = Target.named(family), ir.Module()
+    emit_convolution(module, "conv", ConvSpec(2, (8, 8), (3, 3), 3, 20, padding=SAME, kind=kind), target)
+    assert instruction in assembly(module, target)
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(ArgumentError, match="groups must divide"):
+        ConvSpec(1, (4,), (3,), 3, 4, groups=2)
+    with pytest.raises(ArgumentError, match="not a convolution"):
+        ConvSpec(1, (4, 4), (3,), 3, 4)
