@@ -24,7 +24,7 @@ Interval = tuple[float, float]
 Statistic = Callable[[np.ndarray], np.ndarray]
 NORMAL = NormalDist()
 CHUNK = 2**21  # numbers in one block of counts (16 MiB), so that resampling never needs much memory
-JACKKNIFE_GROUPS = 4096
+JACKKNIFE_GROUPS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _corrected(tails: np.ndarray, values: np.ndarray, value: float, acceleration
 
 
 def _acceleration(statistic: Statistic, counts: np.ndarray, seed: int) -> float:
-    """Skewness of the leave-one-out values / 6; beyond 4096 distinct records, from a random choice of as many."""
+    """Skewness of the leave-one-out values / 6; beyond 1024 distinct records, from a random choice of as many."""
     groups = np.flatnonzero(counts)
     total = len(groups)
     if total > JACKKNIFE_GROUPS:

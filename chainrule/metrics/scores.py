@@ -3,7 +3,7 @@
 
 The log loss is a sum; the area is a statement about all pairs of items, so all scores are kept until `reset` (in the
 dtype they came in: 4 bytes for each item and class in float32). Intervals come from a random choice of at most 4096
-items.
+items (for the area over many classes fewer, down to 1024, because each class is resampled).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class AUC(ClassMetric):
 
     def _interval(self, level: float, value: float) -> Interval | None:
         scores, labels, weights = self._seen()
-        seen = len(labels)
-        if seen > CAPACITY:
-            chosen = np.sort(np.random.default_rng(0).choice(seen, CAPACITY, replace=False))
+        seen, most = len(labels), max(1024, CAPACITY * 2 // max(scores.shape[1], 2))
+        if seen > most:
+            chosen = np.sort(np.random.default_rng(0).choice(seen, most, replace=False))
             scores, labels, weights = scores[chosen], labels[chosen], weights[chosen]
         return record_interval(value, self._statistic(scores, labels, weights), len(labels), seen, level)
 
@@ -83,9 +83,10 @@ def _area(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Stat
     of_positive, of_negative = (weights * positive)[order], (weights * ~positive)[order]
 
     def statistic(counts: np.ndarray) -> np.ndarray:
-        occurs = counts[:, order]
-        hits = np.add.reduceat(occurs * of_positive, starts, axis=1)
-        others = np.add.reduceat(occurs * of_negative, starts, axis=1)
+        occurs = np.take(counts, order, axis=1)
+        hits, others = occurs * of_positive, occurs * of_negative
+        if len(starts) < len(order):
+            hits, others = (np.add.reduceat(part, starts, axis=1) for part in (hits, others))
         below = np.cumsum(others, axis=1) - others / 2
         pairs = hits.sum(axis=1) * others.sum(axis=1)
         return np.divide((hits * below).sum(axis=1), pairs, out=np.full(len(counts), math.nan), where=pairs > 0)
