@@ -169,7 +169,7 @@ def _add_test(parts: Parts, source: Source, pictures: images.Pictures) -> None:
         parts.notes += [f"test set: {table.notes[0]}"]
     else:
         other = _read(source, None, pictures, None)
-        parts.notes += [f"test set: {note}" for note in other.notes]
+        parts.notes.append(f"test set: {len(other.test or other.train):,} samples of {source}")
     parts.test = other.test or other.train
     if isinstance(parts.train.x, np.ndarray) and (
             not isinstance(parts.test.x, np.ndarray) or parts.test.x.shape[1:] != parts.train.x.shape[1:]):

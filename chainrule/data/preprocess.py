@@ -23,7 +23,7 @@ from .columns import CategoryColumn, Column, DroppedColumn, NumericColumn, fit_c
 from .files import count, fault
 from .table import Table, align, column_label, find_column
 
-CHUNK_VALUES = 1 << 22
+CHUNK_VALUES = 1 << 20
 
 
 # ---- tables
@@ -186,7 +186,7 @@ class ImageScaling(Scaling):
     @classmethod
     def fit(cls, x: np.ndarray) -> ImageScaling:
         """Mean and standard deviation over all pixels of each channel; a constant channel gets the spread 1."""
-        return cls(*_moments(x.reshape(-1, x.shape[-1])), tuple(x.shape[1:]))
+        return cls(*_moments(x, x.shape[-1]), tuple(x.shape[1:]))
 
 
 class FeatureScaling(Scaling):
@@ -197,18 +197,36 @@ class FeatureScaling(Scaling):
     @classmethod
     def fit(cls, x: np.ndarray) -> FeatureScaling:
         """Mean and standard deviation of each feature, or of all values if they are bytes (flattened images)."""
-        rows = x.reshape(-1, 1 if x.dtype == np.uint8 else x.shape[-1])
-        return cls(*_moments(rows), tuple(x.shape[1:]))
+        return cls(*_moments(x, 1 if x.dtype == np.uint8 else x.shape[-1]), tuple(x.shape[1:]))
 
 
-def _moments(rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each column in float64, in two passes over blocks, so that memory stays small."""
-    block = max(1, CHUNK_VALUES // rows.shape[1])
-    blocks = range(0, len(rows), block)
-    mean = sum(rows[i:i + block].sum(axis=0, dtype=np.float64) for i in blocks) / len(rows)
-    squares = sum(np.square(rows[i:i + block] - mean).sum(axis=0) for i in blocks)
-    std = np.sqrt(squares / len(rows))
+def _moments(x: np.ndarray, width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each of the `width` last-axis entries, in float64, block by block.
+
+    Bytes are summed as whole numbers, so the result is exact; other numbers are summed in two passes.
+    """
+    rows = x.reshape(len(x), -1)
+    size = rows.size // width
+    if x.dtype == np.uint8:
+        sums, squares = _fold(rows, width, np.uint64, lambda block: block.astype(np.uint16))
+        exact = [int(square) * size - int(total) ** 2 for total, square in zip(sums, squares, strict=True)]
+        mean, std = sums / size, np.sqrt(np.array(exact, np.float64)) / size
+    else:
+        mean = _fold(rows, width, np.float64, lambda block: block.astype(np.float64))[0] / size
+        tiled = np.tile(mean, rows.shape[1] // width)
+        std = np.sqrt(_fold(rows, width, np.float64, lambda block: block - tiled)[1] / size)
     return tuple(map(float, mean)), tuple(float(value) if value > 1e-12 else 1.0 for value in std)
+
+
+def _fold(rows: np.ndarray, width: int, dtype: Any, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Sum and sum of squares, (2, width), of the changed rows: down the columns first, where memory is contiguous."""
+    totals = np.zeros((2, rows.shape[1]), dtype)
+    block = max(1, CHUNK_VALUES // rows.shape[1])
+    for start in range(0, len(rows), block):
+        values = change(rows[start:start + block])
+        totals[0] += values.sum(axis=0, dtype=dtype)
+        totals[1] += (values * values).sum(axis=0, dtype=dtype)
+    return totals.reshape(2, -1, width).sum(axis=1)
 
 
 def fit_array(x: np.ndarray) -> Scaling:
