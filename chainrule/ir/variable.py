@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError, explain
 from .dtype import canonical
 from .graph import input_node
-from .node import CONSTANT, Node, Type
+from .node import CONSTANT, REGISTRY, Node, Type
 from .tensor import Tensor
 from .trace import current_trace
 
@@ -80,7 +80,7 @@ class Variable:
         self._check(tensor)
         trace = current_trace()
         if trace is not None:
-            trace.writes[self] = tensor.node
+            trace.writes[self] = self._assigned(tensor.node)
         else:
             self._array, self._leaf = np.array(tensor.numpy(), order="C", copy=True), None
 
@@ -98,6 +98,10 @@ class Variable:
         if self._leaf is None:
             self._leaf = Node(CONSTANT, (), {}, self.type, self._array, source=self)
         return self._leaf
+
+    def _assigned(self, node: Node) -> Node:
+        """What a later read in the same trace gives: a leaf for gradients, as it is outside a trace."""
+        return Node(REGISTRY["custom_gradient"], (node,), {"rule": None}, node.type, where=node.where, layer=node.layer, source=self)
 
     def _traced(self, trace: Any) -> Node:
         if self in trace.writes:

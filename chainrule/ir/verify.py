@@ -33,6 +33,9 @@ def _verify_node(node: Node, declared: set[Node], after: str) -> None:
         raise GraphError(f"after {after}: {node} is {'not a declared input' if node.op is INPUT else 'declared as an input'}")
     if node.data is not None:
         raise GraphError(f"after {after}: {node} carries data inside a graph")
+    for value in node.attrs.values():
+        if isinstance(value, Graph):
+            verify(value, after)
     inferred = node.op.infer(*(x.type for x in node.inputs), **node.attrs)
     if inferred != node.type:
         raise GraphError(f"after {after}: {node} should have type {inferred}")

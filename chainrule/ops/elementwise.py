@@ -58,8 +58,8 @@ REMAINDER    = op("remainder",    infer=types.numeric, meaning=np.remainder,    
 AND   = op("and", infer=types.integral, meaning=np.bitwise_and, vjp=None)
 OR    = op("or",  infer=types.integral, meaning=np.bitwise_or,  vjp=None)
 XOR   = op("xor", infer=types.integral, meaning=np.bitwise_xor, vjp=None)
-SHIFT_LEFT  = op("shift_left",  infer=types.integral, meaning=np.left_shift,  vjp=None)
-SHIFT_RIGHT = op("shift_right", infer=types.integral, meaning=np.right_shift, vjp=None)
+SHIFT_LEFT  = op("shift_left",  infer=types.integer,  meaning=np.left_shift,  vjp=None)
+SHIFT_RIGHT = op("shift_right", infer=types.integer,  meaning=np.right_shift, vjp=None)
 EQUAL = op("equal", infer=types.comparison, meaning=np.equal, vjp=None)
 LESS  = op("less",  infer=types.comparison, meaning=np.less,  vjp=None)
 LESS_EQUAL = op("less_equal", infer=types.comparison, meaning=np.less_equal, vjp=None)
@@ -73,11 +73,17 @@ def _infer_where(condition: Type, a: Type, b: Type) -> Type:
     return a
 
 
+def _infer_bitcast(x: Type, *, dtype: np.dtype) -> Type:
+    if x.dtype.itemsize != dtype.itemsize:
+        raise DTypeError(explain("bitcast needs a dtype of the same width", got=f"{x.dtype} as {dtype}"))
+    return Type(x.shape, dtype)
+
+
 WHERE = op("where", infer=_infer_where, meaning=np.where,
            vjp=(None, lambda g, y, c, a, b: where(c, g, zeros_like(g)), lambda g, y, c, a, b: where(c, zeros_like(g), g)))
 CAST  = op("cast", infer=lambda x, *, dtype: Type(x.shape, dtype), meaning=lambda x, *, dtype: x.astype(dtype),
            vjp=(lambda g, y, x, dtype: astype(g, x.dtype) if is_float(x.dtype) and is_float(dtype) else None,))
-BITCAST = op("bitcast", infer=lambda x, *, dtype: Type(x.shape, dtype), meaning=lambda x, *, dtype: x.view(dtype), vjp=None)
+BITCAST = op("bitcast", infer=_infer_bitcast, meaning=lambda x, *, dtype: x.view(dtype), vjp=None)
 # fmt: on
 
 

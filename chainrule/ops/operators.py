@@ -164,10 +164,12 @@ def _linear(x: Tensor, arrays: list[tuple[int, Tensor]], shape: tuple[int, ...])
     if len(arrays) == 1:
         return arrays[0][1]
     total: Any = 0
+    lowest: Any = 0  # a product with -huge may come back into bounds, so the part that is out is carried beside
     for axis, index in arrays:
         extent = x.shape[axis]
-        total = total * extent + wrap(e.astype(broadcast_to(index, shape), int64), extent)
-    return total
+        part = wrap(e.astype(broadcast_to(index, shape), int64), extent)
+        total, lowest = total * extent + part, e.minimum(part, lowest)
+    return e.where(e.less(lowest, 0), lowest, total)
 
 
 # ---- the table

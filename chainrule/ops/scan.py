@@ -57,7 +57,9 @@ def _mean_scan(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, l
 def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
               history: bool) -> list[Tensor | None]:
     attrs = {"carries": carries, "sequences": sequences, "length": length}
-    if not history:
+    if history:  # the kept carries are results like others: the body hands out what it got
+        body = Graph(body.inputs, (*body.outputs, *body.inputs[:carries]))
+    else:
         y = bind(SCAN, *inputs, body=body, reverse=reverse, history=True, **attrs)
     entered = y[len(y) - carries:]
     _, sliced, fixed = _split(inputs, carries, sequences)

@@ -41,6 +41,7 @@ def only(kinds: str, words: str) -> Any:
 floating = only("f", "a floating-point operand")
 numeric = only("iuf", "a numeric operand")
 integral = only("biu", "an integer or boolean operand")
+integer = only("iu", "an integer operand")
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape:

@@ -5,13 +5,17 @@
     algebra   what changes nothing is dropped, movements in a row become one
     fold      small values that depend on no input are computed now
     share     equal operations on equal operands are one
+    loosen    barriers have kept apart what is computed again, and go
+
+Each works on the bodies of loops first (`nested`).
 """
 
 from .algebra import algebra
 from .erase import erase, loosen
 from .fold import fold
+from .nested import nested
 from .share import share
 
-PASSES = (("erase", erase), ("algebra", algebra), ("fold", fold), ("share", share), ("loosen", loosen))
+PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, algebra, fold, share, loosen))
 
-__all__ = ["PASSES", "algebra", "erase", "fold", "loosen", "share"]
+__all__ = ["PASSES", "algebra", "erase", "fold", "loosen", "nested", "share"]
