@@ -226,7 +226,7 @@ def acosh(x: Lanes) -> Lanes:
 def log1p_or_double(x: Lanes, argument: Lanes) -> Lanes:
     """log(1 + argument), or log(2 x) where x is so large that its square may overflow."""
     large = x > 2.0**28
-    return log1p(large.choose(x, argument)) + large.choose(x.constant(math.log(2)), 0.0)
+    return log1p(large.choose(x - 1.0, argument)) + large.choose(x.constant(math.log(2)), 0.0)
 
 
 @through_double
