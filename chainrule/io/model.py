@@ -55,7 +55,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118  (not a dict)
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except FileNotFoundError:
         raise DataError(explain("there is no such file", got=str(path))) from None
     except (SafetensorError, OSError) as error:

@@ -50,13 +50,14 @@ class Log:
 class JsonLinesLog(Log):
     """One JSON object a line (`history.jsonl`); NaN and infinities, which JSON does not know, are written as null.
 
-    Without `resumed_epoch` an old file is replaced. Raises DataError if the file to resume is damaged before its last
-    line, or lacks epochs up to the resumed one.
+    Without `resumed_epoch` an old file is replaced; with it, a file that is not there yet is begun. Raises DataError if
+    the file to resume is damaged before its last line, or ends before the resumed epoch.
     """
 
     def __init__(self, path: str | os.PathLike[str], resumed_epoch: int | None = None):
         self.path = Path(path)
-        kept = [] if resumed_epoch is None else _until(_read_objects(self.path), resumed_epoch, self.path)
+        resumes = resumed_epoch is not None and self.path.exists()
+        kept = _until(_read_objects(self.path), resumed_epoch, self.path) if resumes else []
         write_atomically(self.path, "".join(_json_line(record) for record in kept))
 
     def write(self, record: dict) -> None:
@@ -113,7 +114,8 @@ class CsvLog(Log):
     def __init__(self, path: str | os.PathLike[str], resumed_epoch: int | None = None):
         self.path = Path(path)
         self.columns: list[str] = []
-        rows = [] if resumed_epoch is None else _until(self._read(), resumed_epoch, self.path)
+        resumes = resumed_epoch is not None and self.path.exists()
+        rows = _until(self._read(), resumed_epoch, self.path) if resumes else []
         self._rewrite(rows)
 
     def write(self, record: dict) -> None:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a data set to a network, a loss, metrics and an optimiser: the choices the command line makes unless told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import models, optim
+from ..data import Dataset
+from .settings import Settings
+
+
+def is_image(dataset: Dataset) -> bool:
+    """Whether the inputs are images (H, W, C) worth convolving."""
+    return len(dataset.feature_shape) == 3 and min(dataset.feature_shape[:2]) >= 4
+
+
+def choose(settings: Settings, dataset: Dataset) -> Settings:
+    """The settings with everything that was left open decided by the form and the size of the data."""
+    kind = settings.model if settings.model != "auto" else "cnn" if is_image(dataset) else "mlp"
+    samples = len(dataset.x_train)
+    small = samples < 5000
+    return replace(
+        settings, model=kind,
+        hidden=settings.hidden or ((128,) if kind == "cnn" else (256, 128) if not small else (64, 32)),
+        dropout=_default(settings.dropout, 0.25 if kind == "cnn" else 0.2 if not small else 0.0),
+        epochs=_default(settings.epochs, 30 if kind == "cnn" and small else 8 if kind == "cnn" else 15 if not small else 100),
+        batch_size=_default(settings.batch_size, 32 if small else 128),
+        learning_rate=_default(settings.learning_rate, 2e-3 if kind == "cnn" or small else 1e-3),
+    )
+
+
+def _default(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
+def build(settings: Settings, dataset: Dataset) -> Any:
+    """The network."""
+    if settings.model == "cnn":
+        return models.cnn(dataset.outputs, dataset.feature_shape, hidden=settings.hidden[0], dropout=settings.dropout)
+    return models.mlp(dataset.outputs, settings.hidden, settings.dropout, input_shape=dataset.feature_shape)
+
+
+def optimizer(settings: Settings, steps: int) -> Any:
+    """AdamW with a short warm-up and a cosine decay over all steps."""
+    warm = max(1, min(steps // 20, 200))
+    schedule = optim.schedules.warmup_cosine(settings.learning_rate, warmup_steps=warm, decay_steps=max(steps, warm + 1))
+    return optim.AdamW(schedule, weight_decay=settings.weight_decay)
+
+
+def steps(settings: Settings, samples: int) -> int:
+    """Steps of the whole run."""
+    return settings.epochs * math.ceil(samples / settings.batch_size)
+
+
+def loss_name(dataset: Dataset) -> str:
+    """The loss of the task."""
+    return "cross_entropy" if dataset.task == "classification" else "mean_squared_error"
+
+
+def metric_names(dataset: Dataset) -> list[str]:
+    """What is measured after each epoch."""
+    return ["accuracy"] if dataset.task == "classification" else ["mae"]
+
+
+def final_metrics(dataset: Dataset) -> list[str]:
+    """What is measured on the test set."""
+    if dataset.task == "regression":
+        return ["rmse", "mae", "r2"]
+    return ["accuracy", "f1_macro", "auc"] if len(dataset.class_names) == 2 else ["accuracy", "f1_macro"]
+
+
+def targets(dataset: Dataset, part: str) -> np.ndarray:
+    """What the network learns: class numbers, or targets standardised by the training set."""
+    y = getattr(dataset, f"y_{part}")
+    return y if dataset.task == "classification" else standardise(dataset, y)
+
+
+def standardise(dataset: Dataset, y: np.ndarray) -> np.ndarray:
+    """Regression targets with mean 0 and spread 1 over the training set."""
+    mean, std = np.asarray(dataset.target.mean), np.asarray(dataset.target.std)
+    return ((y - mean) / np.where(std > 0, std, 1)).astype(np.float32)
+
+
+def unstandardise(target: Any, outputs: np.ndarray) -> np.ndarray:
+    """Outputs of the network in the unit of the targets."""
+    std = np.asarray(target.std)
+    return outputs * np.where(std > 0, std, 1) + np.asarray(target.mean)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run: data, network, fit, evaluation; everything lands in a run folder.
+
+    model.safetensors   weights, architecture, preprocessing, class names
+    config.toml         all settings, as given and as chosen
+    history.jsonl       one JSON object per epoch
+    checkpoint.safetensors   the whole run after its last epoch, to go on from
+    result.json         the measured values with their intervals
+    *.png               learning curves, confusion matrix, most confident mistakes
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, data, io, random, train
+from ..errors import ArgumentError, explain
+from . import recipe, report
+from .settings import Settings, check
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run gave: its folder, the history and the measured values (None when it was interrupted)."""
+
+    folder: Path
+    history: Any
+    result: Any
+
+
+def train_run(settings: Settings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True, say: Any = print) -> Finished:
+    """Train, evaluate and write the run folder; `resume` goes on in a folder that was interrupted."""
+    started = time.perf_counter()
+    dataset = load(settings)
+    say(str(dataset))
+    settings = check(recipe.choose(settings, dataset))
+    folder = resume or new_folder(output, dataset.name)
+    random.seed(settings.seed)
+    model = recipe.build(settings, dataset)
+    settings.write(folder / "config.toml", version=__version__, python=platform.python_version(), numpy=np.__version__)
+    say(f"\n{_sentence(settings, model)}; run folder {folder}\n")
+    history = _fit(settings, dataset, model, folder, resume, progress)
+    io.save(model, folder / "model.safetensors", extra=_extra(dataset))
+    if history.interrupted:
+        say(f"go on with: chainrule train --resume {folder}")
+        return Finished(folder, history, None)
+    result = report.report(model, dataset, history, folder, settings.backend)
+    say(f"\n{report.summary_lines(result, dataset)}\ndone in {time.perf_counter() - started:.1f} s; see {folder}")
+    return Finished(folder, history, result)
+
+
+def load(settings: Settings) -> data.Dataset:
+    """The data of a run."""
+    return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize,
+                     val_fraction=settings.validation_fraction, seed=settings.seed)
+
+
+def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resume: Path | None, progress: bool | str) -> Any:
+    steps = recipe.steps(settings, len(dataset.x_train))
+    checkpoint = folder / "checkpoint.safetensors"
+    callbacks: list[Any] = [train.json_log(folder / "history.jsonl")]
+    if settings.patience is not None and dataset.x_val is not None:
+        callbacks.append(train.EarlyStopping(patience=settings.patience))
+    validation = None if dataset.x_val is None else (dataset.inputs("val"), recipe.targets(dataset, "val"))
+    return train.fit(model, (dataset.inputs("train"), recipe.targets(dataset, "train")), loss=recipe.loss_name(dataset),
+                     optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs, batch_size=settings.batch_size,
+                     validation=validation, metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
+                     checkpoint=checkpoint, resume=checkpoint if resume else None, progress=progress, backend=settings.backend)
+
+
+def _extra(dataset: data.Dataset) -> dict[str, Any]:
+    return {"task": dataset.task, "preprocess": dataset.preprocess.to_config(), "target": dataset.target.to_config(),
+            "feature_shape": list(dataset.feature_shape), "name": dataset.name}
+
+
+def _sentence(settings: Settings, model: Any) -> str:
+    count = sum(v.size for v in model.parameters().values())
+    return (f"{settings.model} with {count:,} parameters, {settings.epochs} epochs in batches of {settings.batch_size}, "
+            f"learning rate {settings.learning_rate:g}, seed {settings.seed}")
+
+
+def new_folder(output: Path | None, name: str) -> Path:
+    """`output`, which must not hold a run yet, or the next free `runs/<name>-<number>`; it is made."""
+    if output is not None:
+        if (output / "config.toml").exists():
+            raise ArgumentError(explain("the output folder holds a run already", got=str(output),
+                                        fix=f"choose another --output, or go on with --resume {output}"))
+        output.mkdir(parents=True, exist_ok=True)
+        return output
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.split(".")[0]) or "run"
+    for number in range(1, 100_000):
+        folder = Path("runs") / f"{stem}-{number:03d}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise ArgumentError(explain("there are too many runs", got="runs/", fix="clean up, or give --output"))
