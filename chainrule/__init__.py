@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import ops as _ops
+from . import arrays as _arrays
+from .arrays import *  # noqa: F403
 from .compile import compile
+from .einsum import einsum
 from .ir import Tensor, Variable, no_grad
-from .ops.control import stop_gradient
 from .transform import checkpoint, grad, gradients, hessian, jacobian, jvp, value_and_grad, vjp
 
 __version__ = "0.1.0"
@@ -35,6 +36,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Tensor", "Variable", "checkpoint", "compile", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
-    "stop_gradient", "value_and_grad", "vjp",
+    "Tensor", "Variable", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
+    "value_and_grad", "vjp", *_arrays.__all__,
 ]

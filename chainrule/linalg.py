@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear algebra of the array API standard's extension, for real matrices (..., m, n); all differentiable.
+
+Factorisations and solvers are primitives (`ops.linalg`); here operands are converted and broadcast, and the rest is
+composed. Integers are converted to float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from .arrays.creation import eye, tril, triu
+from .arrays.dtypes import finfo
+from .arrays.products import tensordot, vecdot
+from .errors import ArgumentError, ShapeError, explain
+from .ir.bind import as_tensor
+from .ir.dtype import DEFAULT_FLOAT, int64, is_float, promote
+from .ir.tensor import Tensor
+from .ops import linalg as words
+from .ops.broadcast import broadcast_to
+from .ops.compose import concat, matmul, matrix_transpose, not_equal
+from .ops.control import stop_gradient
+from .ops.elementwise import abs, astype, equal, exp, less, multiply, power, sqrt, where, zeros_like
+from .ops.movement import pad, reshape, slice_axis
+from .ops.reduce import max, min, sum
+from .ops.types import broadcast_shapes, normalize_axes, normalize_axis, without
+
+
+class QR(NamedTuple):
+    """Result of `qr`."""
+
+    Q: Tensor
+    R: Tensor
+
+
+class Eigh(NamedTuple):
+    """Result of `eigh`."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class SVD(NamedTuple):
+    """Result of `svd`."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class SlogDet(NamedTuple):
+    """Result of `slogdet`."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def _floating(*values: Any) -> list[Tensor]:
+    """The operands in one floating-point dtype."""
+    tensors = [as_tensor(x) for x in values]
+    dtype = promote(*(x.dtype for x in tensors))
+    return [astype(x, dtype if is_float(dtype) else DEFAULT_FLOAT) for x in tensors]
+
+
+def _matrix(x: Any) -> Tensor:
+    x = _floating(x)[0]
+    if x.ndim < 2:
+        raise ShapeError(explain("this needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
+    return x
+
+
+# ---- factorisations
+
+def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
+    """Lower triangular L with L L^T = x for symmetric positive definite x (or, if `upper`, L^T)."""
+    x = _matrix(x)
+    lower = tril(words.cholesky(matrix_transpose(triu(x)) if upper else x))
+    return matrix_transpose(lower) if upper else lower
+
+
+def qr(x: Any, /, *, mode: str = "reduced") -> QR:
+    """Orthonormal columns q and upper triangular r with q r = x.
+
+    Args:
+        mode: "reduced" (q of shape (..., m, min(m, n))) or "complete" (q square; no gradient through the columns added).
+    """
+    if mode not in ("reduced", "complete"):
+        raise ArgumentError(explain("there is no such mode of qr", got=repr(mode), expected='"reduced" | "complete"'))
+    x = _matrix(x)
+    q, r = words.qr(x)
+    missing = x.shape[-2] - r.shape[-2]
+    if mode == "reduced" or not missing:
+        return QR(q, r)
+    return QR(_completed(q), pad(r, [(0, 0)] * (r.ndim - 2) + [(0, missing), (0, 0)]))
+
+
+def _completed(q: Tensor) -> Tensor:
+    """Orthonormal columns (..., m, k), followed by m - k further ones: QR of [q, 1] gives them."""
+    *lead, m, k = q.shape
+    fixed = stop_gradient(q)
+    square, _ = words.qr(concat([fixed, broadcast_to(eye(m, dtype=q.dtype), (*lead, m, m))], axis=-1))
+    return concat([q, stop_gradient(slice_axis(square, q.ndim - 1, k, m))], axis=-1)
+
+
+def eigh(x: Any, /) -> Eigh:
+    """Ascending eigenvalues and orthonormal eigenvectors (columns) of symmetric matrices."""
+    return Eigh(*words.eigh(_matrix(x)))
+
+
+def eigvalsh(x: Any, /) -> Tensor:
+    """Ascending eigenvalues of symmetric matrices."""
+    return words.eigh(_matrix(x))[0]
+
+
+def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
+    """u, s, vh with x = u diag(s) vh and descending s.
+
+    Args:
+        full_matrices: whether u and vh are square; no gradient flows through the vectors added for that.
+    """
+    u, s, vh = words.svd(_matrix(x))
+    if full_matrices:
+        u = _completed(u) if u.shape[-1] < u.shape[-2] else u
+        vh = matrix_transpose(_completed(matrix_transpose(vh))) if vh.shape[-2] < vh.shape[-1] else vh
+    return SVD(u, s, vh)
+
+
+def svdvals(x: Any, /) -> Tensor:
+    """Singular values in descending order."""
+    return words.svd(_matrix(x))[1]
+
+
+# ---- solving and determinants
+
+def solve(x1: Any, x2: Any, /) -> Tensor:
+    """y with x1 y = x2; x2 of one axis is a vector, else a stack of matrices (..., n, k)."""
+    a, b = _floating(x1, x2)
+    if b.ndim == 1:
+        return reshape(_solve(a, reshape(b, (b.size, 1))), (*a.shape[:-2], b.size))
+    return _solve(a, b)
+
+
+def _solve(a: Tensor, b: Tensor) -> Tensor:
+    lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return words.solve(broadcast_to(a, (*lead, *a.shape[-2:])), broadcast_to(b, (*lead, *b.shape[-2:])))
+
+
+def inv(x: Any, /) -> Tensor:
+    """Inverse matrices; LinAlgError for singular ones. `solve(x, b)` is faster and more accurate than `inv(x) @ b`."""
+    x = _matrix(x)
+    return words.solve(x, broadcast_to(eye(x.shape[-2], dtype=x.dtype), x.shape))
+
+
+def slogdet(x: Any, /) -> SlogDet:
+    """Sign and natural logarithm of the absolute value of the determinant."""
+    return SlogDet(*words.slogdet(_matrix(x)))
+
+
+def det(x: Any, /) -> Tensor:
+    """Determinant."""
+    sign, logarithm = slogdet(x)
+    return sign * exp(logarithm)
+
+
+def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
+    """Moore-Penrose inverse; singular values up to `rtol` (default max(m, n) eps) times the largest count as zero."""
+    x = _matrix(x)
+    u, s, vh = words.svd(x)
+    kept = less(_cutoff(s, x, rtol), s)
+    inverse = where(kept, 1 / where(kept, s, 1), 0)
+    return matmul(matrix_transpose(vh) * reshape(inverse, (*s.shape[:-1], 1, s.shape[-1])), matrix_transpose(u))
+
+
+def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
+    """Number of singular values above `rtol` (default max(m, n) eps) times the largest; int64."""
+    x = _matrix(x)
+    s = svdvals(x)
+    return sum(astype(less(_cutoff(s, x, rtol), s), int64), axis=-1)
+
+
+def _cutoff(s: Tensor, x: Tensor, rtol: Any) -> Tensor:
+    if not s.shape[-1]:
+        return s
+    m, n = x.shape[-2:]
+    rtol = as_tensor((m if m > n else n) * finfo(x.dtype).eps if rtol is None else rtol, like=x.dtype)
+    return reshape(astype(rtol, x.dtype), (*rtol.shape, 1)) * stop_gradient(max(s, axis=-1, keepdims=True))
+
+
+def matrix_power(x: Any, n: int, /) -> Tensor:
+    """The product of `n` times x, by repeated squaring; the identity for 0, powers of the inverse for negative n."""
+    x = _matrix(x)
+    if n < 0:
+        return matrix_power(inv(x), -n)
+    result = None if n else broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
+    while n:
+        if n & 1:
+            result = x if result is None else matmul(result, x)
+        n >>= 1
+        x = matmul(x, x) if n else x
+    return result  # type: ignore[return-value]
+
+
+# ---- diagonals and products
+
+def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+    """The diagonals of the matrices (..., m, n); `offset` counts from the main one to the upper right."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(explain("a diagonal needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
+    *lead, m, n = x.shape
+    row, column = (-offset, 0) if offset < 0 else (0, offset)
+    count = sorted((0, m - row, n - column))[1] if m > row and n > column else 0
+    start = row * n + column
+    flat = reshape(x, (*lead, m * n))
+    return slice_axis(flat, x.ndim - 2, start, start + (count - 1) * (n + 1) + 1 if count else start, n + 1)
+
+
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+    """The sum along the diagonal `offset`; integers are added up in 64 bits."""
+    return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
+
+
+def outer(x1: Any, x2: Any, /) -> Tensor:
+    """All products of the elements of two vectors."""
+    a, b = as_tensor(x1), as_tensor(x2)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError(explain("an outer product needs two vectors", got=f"shapes {a.shape} and {b.shape}"))
+    return multiply(reshape(a, (a.size, 1)), b)
+
+
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """The vector product of vectors of three elements along `axis`; the other axes broadcast."""
+    a, b = as_tensor(x1), as_tensor(x2)
+    shape = broadcast_shapes(a.shape, b.shape)
+    if not a.ndim or not b.ndim or {a.shape[axis], b.shape[axis]} != {3}:
+        raise ShapeError(explain("a vector product needs three elements along its axis", got=f"{a.shape} and {b.shape}, axis {axis}"))
+    axis = normalize_axis(axis, len(shape))
+    a, b = broadcast_to(a, shape), broadcast_to(b, shape)
+    return _turned(a, axis, 1) * _turned(b, axis, 2) - _turned(a, axis, 2) * _turned(b, axis, 1)
+
+
+def _turned(x: Tensor, axis: int, by: int) -> Tensor:
+    return concat([slice_axis(x, axis, by, 3), slice_axis(x, axis, 0, by)], axis=axis)
+
+
+# ---- norms
+
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero."""
+    x = _floating(x)[0]
+    axes = normalize_axes(axis, x.ndim)
+    reduced = without(x.shape, axes)
+    value = _norm(x, axes, ord)
+    return value if keepdims else reshape(value, reduced)
+
+
+def _norm(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
+    options = {"axis": axes, "keepdims": True}
+    if math.isinf(ord):
+        return (max if ord > 0 else min)(abs(x), **options) if x.size else sum(abs(x), **options)
+    if ord == 0:
+        return sum(astype(not_equal(x, 0), x.dtype), **options)
+    if ord == 1:
+        return sum(abs(x), **options)
+    if ord == 2:
+        return _root(sum(x * x, **options))
+    return power(sum(power(abs(x), ord), **options), 1 / ord)
+
+
+def _root(x: Tensor) -> Tensor:
+    """sqrt with gradient 0 at 0."""
+    zero = equal(x, 0)
+    return where(zero, zeros_like(x), sqrt(where(zero, 1, x)))
+
+
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
+    """Norm of the matrices (..., m, n).
+
+    Args:
+        ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 and -2 (largest and smallest singular
+            value), 1 and -1 (largest and smallest column sum of |x|), inf and -inf (row sum).
+    """
+    x = _matrix(x)
+    value = _matrix_norm(x, ord)
+    return reshape(value, (*x.shape[:-2], 1, 1)) if keepdims else value
+
+
+def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
+    if ord == "fro":
+        return vector_norm(x, axis=(-2, -1))
+    if ord == "nuc":
+        return sum(svdvals(x), axis=-1)
+    if ord not in (1, -1, 2, -2, math.inf, -math.inf):
+        raise ArgumentError(explain("there is no such matrix norm", got=repr(ord), expected='"fro" | "nuc" | ±1 | ±2 | ±inf'))
+    values = svdvals(x) if ord in (2, -2) else sum(abs(x), axis=-2 if ord in (1, -1) else -1)
+    return (max if ord > 0 else min)(values, axis=-1) if values.shape[-1] else sum(values, axis=-1)
+
+
+__all__ = [
+    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
+    "matrix_rank", "matrix_transpose", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "trace",
+    "vecdot", "vector_norm",
+]

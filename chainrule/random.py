@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers whose generator is a Variable: the same bits eagerly and compiled, saved and resumed with the model.
+
+A generator holds uint32[4]: a key of 64 bits (the seed) and a stream of 64 bits, which each draw advances by one. The
+bits of a draw are a pure function of these (Philox 4x32-10; Salmon et al., 2011), whatever the backend and the threads.
+The functions of this module draw from one default generator, whose seed is 0 until `seed` is called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError, DTypeError, explain
+from .ir.bind import as_tensor
+from .ir.dtype import canonical, float32, float64, int64, is_float, uint32, uint64
+from .ir.node import Shape
+from .ir.tensor import Tensor
+from .ir.variable import Variable
+from .ops.broadcast import broadcast_to
+from .ops.compose import concat
+from .ops.elementwise import (
+    add,
+    astype,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    cos,
+    equal,
+    less,
+    log,
+    negative,
+    remainder,
+    sqrt,
+    where,
+)
+from .ops.index import argsort, take
+from .ops.movement import reshape, slice_axis
+from .ops.random import random_bits, unit_uniform
+from .ops.reduce import argmax
+from .ops.types import broadcast_shapes, normalize_axis
+
+_LAST = 2**32 - 1
+
+
+class Generator:
+    """A source of random numbers with a state of its own.
+
+    Args:
+        seed: any integer; generators with different seeds (modulo 2^64) give unrelated numbers.
+        name: of the Variable that holds the state, shown in files and messages.
+
+    Attributes:
+        state: Variable uint32[4]: key 0, key 1, stream 0, stream 1.
+    """
+
+    def __init__(self, seed: int = 0, name: str = "random"):
+        self.state = Variable(_initial(seed), name=name, trainable=False)
+
+    def seed(self, seed: int) -> None:
+        """Start again from `seed`."""
+        self.state.assign(_initial(seed))
+
+    def next(self) -> Tensor:
+        """The state for one draw; the next one gets another stream."""
+        state = self.state.value
+        low = slice_axis(state, 0, 2, 3)
+        carry = astype(equal(low, _LAST), uint32)
+        step = concat([as_tensor(np.array([0, 0, 1], np.uint32)), carry])
+        self.state.assign(add(state, step))
+        return state
+
+    def bits(self, shape: int | Sequence[int] = ()) -> Tensor:
+        """uint32, each of the 2^32 values equally likely."""
+        return random_bits(self.next(), _shape(shape))
+
+    def uniform(self, shape: int | Sequence[int] = (), low: Any = 0.0, high: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+        """Equally likely in [low, high); `low` and `high` may be tensors. Multiples of 2^-24 (float64: 2^-53) of the range."""
+        dtype = _float_dtype(dtype)
+        u = _unit(self.next(), _shape(shape), dtype)
+        if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
+            return u
+        low, high = (astype(as_tensor(bound), dtype) for bound in (low, high))
+        return low + (high - low) * u
+
+    def normal(self, shape: int | Sequence[int] = (), mean: Any = 0.0, std: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+        """Normally distributed around `mean` with standard deviation `std` (numbers or tensors).
+
+        z = sqrt(-2 log u) cos(2 pi v) for uniform u in (0, 1] and v in [0, 1) (Box and Muller, 1958).
+        """
+        dtype = _float_dtype(dtype)
+        u, v = _halves(_unit(self.next(), (2, *_shape(shape)), dtype))
+        z = sqrt(-2 * log(1 - u)) * cos((2 * math.pi) * v)
+        return astype(as_tensor(mean), dtype) + astype(as_tensor(std), dtype) * z
+
+    def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: Any = int64) -> Tensor:
+        """Integers, equally likely in low, ..., high - 1; with one bound, in 0, ..., low - 1.
+
+        64 random bits modulo the number of values: no value is preferred by more than that number / 2^64.
+        """
+        low, high = (0, low) if high is None else (low, high)
+        if not 0 < high - low < 2**63:
+            raise ArgumentError(explain("randint needs low < high", got=f"low {low}, high {high}"))
+        offset = remainder(_wide(self.next(), _shape(shape)), high - low)
+        return astype(astype(offset, int64) + low, dtype)
+
+    def bernoulli(self, p: Any = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
+        """True with probability `p` (a number or a tensor), of shape `shape`, by default that of `p`."""
+        p = as_tensor(p)
+        p = p if is_float(p.dtype) else astype(p, float32)
+        return less(_unit(self.next(), p.shape if shape is None else _shape(shape), p.dtype), p)
+
+    def exponential(self, shape: int | Sequence[int] = (), scale: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+        """Exponentially distributed with mean `scale`: -scale log(u) for uniform u in (0, 1]."""
+        dtype = _float_dtype(dtype)
+        return astype(as_tensor(scale), dtype) * -log(1 - _unit(self.next(), _shape(shape), dtype))
+
+    def categorical(self, logits: Any, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
+        """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the largest.
+
+        Args:
+            shape: of the result; it must broadcast with the other axes of `logits`, whose shape is the default.
+        """
+        logits = as_tensor(logits)
+        axis = normalize_axis(axis, logits.ndim) - logits.ndim
+        rest = tuple(n for i, n in enumerate(logits.shape) if i != axis % logits.ndim)
+        wanted = rest if shape is None else _shape(shape)
+        place = len(wanted) + 1 + axis
+        full = (*wanted[:place], logits.shape[axis], *wanted[place:])
+        if broadcast_shapes(full, logits.shape) != full:
+            raise ArgumentError(explain("the shape of the samples does not fit the logits", got=f"{wanted} and {logits.shape}"))
+        noise = negative(log(-log(_open_unit(self.next(), full, logits.dtype))))
+        return argmax(broadcast_to(logits, full) + noise, axis=place)
+
+    def permutation(self, x: Any, *, axis: int = 0) -> Tensor:
+        """The numbers 0, ..., x - 1 in random order; or, of an array, its slices along `axis` in random order."""
+        if isinstance(x, int):
+            return argsort(_wide(self.next(), (x,)))
+        x = as_tensor(x)
+        axis = normalize_axis(axis, x.ndim)
+        return take(x, argsort(_wide(self.next(), (x.shape[axis],))), axis=axis)
+
+
+# ---- from bits to numbers
+
+def _initial(seed: int) -> np.ndarray:
+    return np.array([seed & _LAST, (seed >> 32) & _LAST, 0, 0], np.uint32)
+
+
+def _shape(shape: int | Sequence[int]) -> Shape:
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
+
+
+def _float_dtype(dtype: Any) -> np.dtype:
+    dtype = canonical(dtype)
+    if not is_float(dtype):
+        raise DTypeError(explain("these random numbers are real", got=str(dtype), expected="float32 or float64",
+                                 fix="use randint for integers"))
+    return dtype
+
+
+def _halves(pair: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = (reshape(slice_axis(pair, 0, i, i + 1), pair.shape[1:]) for i in (0, 1))
+    return first, second
+
+
+def _wide(state: Tensor, shape: Shape) -> Tensor:
+    """uint64 random bits."""
+    high, low = _halves(astype(random_bits(state, (2, *shape)), uint64))
+    return bitwise_or(bitwise_left_shift(high, 32), low)
+
+
+def _unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
+    """In [0, 1): multiples of 2^-24 in float32, of 2^-53 in float64."""
+    if dtype == float64:
+        return astype(bitwise_right_shift(_wide(state, shape), 11), float64) * 2.0**-53
+    return unit_uniform(state, shape)
+
+
+def _open_unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
+    """In (0, 1): with 0 replaced by half of the smallest step."""
+    u = _unit(state, shape, dtype)
+    return where(less(0, u), u, 2.0**-54 if dtype == float64 else 2.0**-25)
+
+
+# ---- the default generator
+
+default = Generator(0)
+
+
+def seed(seed: int) -> None:
+    """Start the default generator again from `seed`: the same draws follow in the same order."""
+    default.seed(seed)
+
+
+bits = default.bits
+uniform = default.uniform
+normal = default.normal
+randint = default.randint
+bernoulli = default.bernoulli
+exponential = default.exponential
+categorical = default.categorical
+permutation = default.permutation
+
+__all__ = ["Generator", "bernoulli", "bits", "categorical", "default", "exponential", "normal", "permutation", "randint",
+           "seed", "uniform"]
