@@ -95,17 +95,29 @@ class Plan:
         return self.a_size + self.b_size + self.tile_size
 
 
-def canonical(spec: ProductSpec) -> tuple[ProductSpec, bool]:
+def canonical(spec: ProductSpec, target: Target) -> tuple[ProductSpec, bool]:
     """The same product with batch axes joined into m where the layout allows; True: a and b have changed places."""
     while spec.batch and _joins(spec):
         merge = lambda strides: (*strides[:-3], *strides[-2:])
         spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m, a_strides=merge(spec.a_strides),
                                    b_strides=merge(spec.b_strides), c_strides=merge(spec.c_strides))
-    if spec.c_strides[-1] == 1 or spec.n == 1 or spec.c_strides[-2] != 1 or spec.epilogue:
+    if not _swaps(spec, target.lanes(spec.dtype)):
         return spec, False
     swap = lambda strides: (*strides[:-2], strides[-1], strides[-2])
     return dataclasses.replace(spec, m=spec.n, n=spec.m, a_strides=swap(spec.b_strides), b_strides=swap(spec.a_strides),
                                c_strides=swap(spec.c_strides)), True
+
+
+def _swaps(spec: ProductSpec, lanes: int) -> bool:
+    """Whether the transposed product is cheaper: c lies transposed, or b does and is much larger than a."""
+    (row, column), (b_step, b_column), a_step = spec.c_strides[-2:], spec.b_strides[-2:], spec.a_strides[-1]
+    if spec.n == 1:
+        return row == 1 and spec.m >= lanes
+    if column != 1:
+        return row == 1
+    wasted = -spec.m % lanes
+    transposes = b_step == 1 and b_column != 1 and a_step == 1 and not spec.accumulate
+    return transposes and 5 * wasted <= spec.m and spec.m <= 8 * lanes and spec.k >= 64 and 6 * spec.m <= spec.n
 
 
 def _joins(spec: ProductSpec) -> bool:
@@ -116,7 +128,7 @@ def _joins(spec: ProductSpec) -> bool:
 def choose_vectors(rows: int, columns: int, target: Target) -> int:
     """How many vectors wide a tile is, for `rows` rows and `columns` vectors of columns in all."""
     if rows <= 4:
-        return max(1, min(columns, 8, (target.registers - 4) // (rows + 1)))
+        return max(1, min(columns, 8 if rows == 1 and columns >= 16 else 4))
     if columns <= 3:
         return columns
     return 3 if columns % 2 and columns % 3 == 0 else 2
@@ -131,7 +143,8 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     pack_a, pack_b = _packs_a(spec, size, tiles), _packs_b(spec, size, row_tiles)
-    step_blocks, steps, longer = split(spec.k, LONGEST if pack_a or pack_b else max(1, spec.k))
+    staged = spec.c_strides[-1] != 1 and spec.n > 1
+    step_blocks, steps, longer = split(spec.k, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.k))
     steps += bool(longer)
     fits = max(1, target.second_level // 2 // max(1, steps * width * size))
     per_unit = row_tiles
@@ -139,7 +152,6 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
         per_unit *= extent
     blocks = min(tiles, max(-(-tiles // fits), -(-ENOUGH_UNITS // max(1, per_unit))))
     tiles_per_block = -(-tiles // max(1, blocks))
-    staged = spec.c_strides[-1] != 1 and spec.n > 1
     height = rows + bool(tall)
     line = lambda elements: -(-elements * size // 64) * 64 // size
     return Plan(row_tiles, rows, tall, vectors, whole_tiles, rest, -(-tiles // max(1, tiles_per_block)), tiles_per_block,
@@ -162,7 +174,7 @@ def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
 
 def product_scratch(spec: ProductSpec, target: Target, threads: int) -> int:
     """Bytes of 64-byte aligned scratch that all threads together need."""
-    spec, _ = canonical(spec)
+    spec, _ = canonical(spec, target)
     return make_plan(spec, target).scratch * SIZES[spec.dtype] * threads
 
 
@@ -179,13 +191,13 @@ def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, spec.n, target)
     elif not spec.epilogue:
         spec = dataclasses.replace(spec, epilogue=(("callback",),))
-    spec, swapped = canonical(spec)
+    spec, swapped = canonical(spec, target)
     arguments = [("a", POINTER), ("b", POINTER), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
                  ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX)]
     function, writer = open_function(module, name, arguments, spec.dtype, target)
     a, b, c, *extras, scratch, thread, threads = function.args
     if spec.m and spec.n and 0 not in spec.batch:
-        emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras)
+        emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras, swapped)
         emitter.emit(b if swapped else a, a if swapped else b, c, scratch, thread, threads)
     writer.builder.ret_void()
     return [function]
@@ -195,12 +207,14 @@ class _Product:
     """One kernel being written: groups (batch item and column block), then blocks of the reduction, then tiles."""
 
     def __init__(self, writer: Writer, name: str, spec: ProductSpec, plan: Plan, epilogue: Epilogue | None,
-                 extras: list[ir.Value]):
-        self.writer, self.spec, self.plan, self.extras = writer, spec, plan, extras
+                 extras: list[ir.Value], swapped: bool):
+        self.writer, self.spec, self.plan, self.extras, self.swapped = writer, spec, plan, extras, swapped
         self.module, self.target = writer.module, writer.target
         self.width = plan.vectors * writer.lanes
         self.out_step = self.width if plan.staged else spec.c_strides[-2]
-        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", spec.dtype, self.out_step, spec.n, epilogue,
+        # Of a swapped product the epilogue still sees the rows and columns that the caller knows.
+        step, columns = (spec.c_strides[-1], None) if swapped else (self.out_step, spec.n)
+        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", spec.dtype, step, columns, epilogue,
                                                len(extras), self.target)
 
     def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index) -> None:
@@ -223,7 +237,7 @@ class _Product:
         writer, spec, plan = self.writer, self.spec, self.plan
         item, block = writer.divide(group, plan.blocks) if spec.batch else (0, group)
         places = writer.unravel(item, spec.batch)
-        self.first_row = writer.mul(item, spec.m)
+        self.first_row = writer.mul(item, spec.n if self.swapped else spec.m)
         self.begin = writer.mul(block, plan.tiles_per_block) if plan.blocks > 1 else 0
         self.end = writer.minimum(writer.add(self.begin, plan.tiles_per_block), plan.whole_tiles + bool(plan.rest))
         a, b, c = (writer.at(pointer, writer.dot(places, strides[:-2]))
@@ -300,7 +314,11 @@ class _Product:
                 self._move(height, valid, out, place, gather=True)
         tile = emit_tile(self.module, self._tile_constants(height, valid), self.target)
         writer.builder.call(tile, [left, right, place, constant(self.count), accumulate])
-        self._finish(place, row, column, height, valid)
+        if plan.staged and self.swapped:
+            self._turn(height, valid, out, place)
+            self._finish(out, column, row, valid, height)
+            return
+        self._finish(place, *((column, row, valid, height) if self.swapped else (row, column, height, valid)))
         if plan.staged:
             self._move(height, valid, out, place, gather=False)
 
@@ -312,17 +330,22 @@ class _Product:
         return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
                     self.out_step, 0 if plan.pack_b else tail, tail)
 
-    def _finish(self, out: ir.Value, row: Index, column: Index, height: int, valid: int) -> None:
+    def _finish(self, out: ir.Value, row: Index, column: Index, rows: int, columns: int) -> None:
         if not self.finish:
             return
         writer = self.writer
-        arguments = [writer.add(self.first_row, row), 1, column, height, valid]
+        arguments = [writer.add(self.first_row, row), 1, column, rows, columns]
         call = lambda: writer.builder.call(self.finish, [out, *map(constant, arguments), *self.extras])
         if isinstance(self.last_block, bool):
             call()
             return
         with writer.builder.if_then(self.last_block):
             call()
+
+    def _turn(self, height: int, valid: int, out: ir.Value, tile: ir.Value) -> None:
+        """Write the tile in scratch to c, whose columns are the tile's rows."""
+        panel = Panel(self.spec.dtype, height, height, self.width, 1, self.spec.c_strides[-1])
+        self.writer.builder.call(emit_pack(self.module, panel, self.target), [tile, out, constant(valid)])
 
     def _move(self, height: int, valid: int, out: ir.Value, tile: ir.Value, gather: bool) -> None:
         """Copy between c, wherever its elements lie, and the tile in scratch."""

@@ -58,11 +58,12 @@ def named_epilogue(steps: Sequence[tuple[str, ...]], dtype: str, columns: int, t
     return (epilogue if steps else None), sum(STEPS[step][0] for step, *_ in steps)
 
 
-def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int, epilogue: Epilogue, pointers: int,
-                target: Target) -> ir.Function:
+def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int | None, epilogue: Epilogue,
+                pointers: int, target: Target) -> ir.Function:
     """The function ``void (out, row, row step, column, rows, columns, extras…)`` that finishes part of a tile in place.
 
-    `columns` is the length of a whole row: when the vector width divides it, no masked code is written.
+    `columns` is the length of a whole row: when the vector width divides it, no masked code is written. None: tiles of
+    any width come.
     """
     arguments = [("out", POINTER), ("row", INDEX), ("row_step", INDEX), ("column", INDEX), ("rows", INDEX),
                  ("columns", INDEX)] + [(f"extra{number}", POINTER) for number in range(pointers)]
@@ -82,8 +83,8 @@ def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns
 
         with writer.loop(0, stop, writer.lanes) as offset:
             move(offset, None)
-        if columns % writer.lanes:
+        if columns is None or columns % writer.lanes:
             with writer.builder.if_then(writer.less(0, rest)):
-                move(stop, writer.mask(columns % writer.lanes))
+                move(stop, writer.mask(rest if columns is None else columns % writer.lanes))
     writer.builder.ret_void()
     return function

@@ -52,7 +52,7 @@ def check(spec: ProductSpec, threads=(1, 2, 3)) -> None:
 
 DENSE = [
     (1, 1, 1), (1, 10, 128), (1, 128, 784), (5, 1, 40), (3, 17, 9), (14, 32, 64), (15, 33, 65), (29, 16, 16), (37, 53, 71),
-    (32, 10, 128), (64, 80, 2100), (100, 530, 600), (2, 300, 5), (7, 5, 3), (0, 4, 4), (4, 0, 4), (4, 6, 0), (17, 2048, 33),
+    (32, 10, 128), (200, 1, 33), (64, 80, 2100), (100, 530, 600), (2, 300, 5), (7, 5, 3), (0, 4, 4), (4, 0, 4), (4, 6, 0), (17, 2048, 33),
 ]  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def test_dense_shapes(m, n, k):
     check(ProductSpec.dense(m, n, k))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 10, 128), (37, 53, 71), (64, 80, 600), (20, 130, 10), (5, 1, 40), (4, 6, 0)])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 10, 128), (37, 53, 71), (64, 80, 600), (20, 130, 10), (5, 1, 40), (4, 6, 0),
+                                       (32, 256, 1024), (16, 100, 70), (99, 1, 64)])
 @pytest.mark.parametrize("transposed", [(True, False), (False, True), (True, True)])
 def test_transposed_operands(m, n, k, transposed):
     check(ProductSpec.dense(m, n, k, transpose_a=transposed[0], transpose_b=transposed[1]))
@@ -81,7 +82,7 @@ def test_batches(batch):
 
 def test_broadcast_batch_becomes_rows():
     spec = ProductSpec(6, 20, 9, (6 * 9, 9, 1), (0, 20, 1), (6 * 20, 20, 1), (4,))
-    joined, swapped = canonical(spec)
+    joined, swapped = canonical(spec, HOST)
     assert (joined.m, joined.batch, swapped) == (24, (), False)
     check(spec)
     check(dataclasses.replace(spec, a_strides=(0, 9, 1)))
@@ -116,7 +117,7 @@ def test_named_epilogue():
     np.testing.assert_allclose(c, np.maximum(a @ b + bias, 0) + residual, rtol=2e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("shape", [(6, 20, 9), (30, 41, 700)])
+@pytest.mark.parametrize("shape", [(6, 20, 9), (30, 41, 700), (70, 1, 30)])
 def test_epilogue_callback_sees_rows_and_columns(shape):
     m, n, k = shape
 
@@ -131,6 +132,16 @@ def test_epilogue_callback_sees_rows_and_columns(shape):
     c = np.empty((3, m, n), "float32")
     compiled(spec, epilogue=epilogue, pointers=1)([a, b, c, table], aligned(product_scratch(spec, HOST, 1)), 1)
     np.testing.assert_allclose(c, a @ b - table, rtol=2e-5, atol=3e-4)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(16, 200, 100), (32, 256, 1024), (80, 1, 90)])
+def test_epilogue_of_a_swapped_product(m, n, k):
+    spec = ProductSpec.dense(m, n, k, transpose_b=n > 1, epilogue=(("bias",), ("residual",)))
+    assert HOST.vector_bytes < 64 or canonical(spec, HOST)[1]
+    rng, c = np.random.default_rng(4), np.empty((m, n), "float32")
+    a, b, bias, residual = (rng.standard_normal(shape).astype("float32") for shape in ((m, k), (n, k), n, (m, n)))
+    compiled(spec)([a, b, c, bias, residual], aligned(product_scratch(spec, HOST, 2)), 2)
+    np.testing.assert_allclose(c, a @ b.T + bias + residual, rtol=2e-5, atol=3e-4)
 
 
 def test_unknown_epilogue_step_is_refused():
