@@ -58,7 +58,7 @@ def _picture(width: float, height: float, path: PathLike, paint) -> Path:
 
 def _say(axes, text: str) -> None:
     axes.set_axis_off()
-    axes.text(0.5, 0.5, _plain(text), ha="center", va="center", fontsize=12, color=GREY, transform=axes.transAxes, wrap=True)
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12, color=GREY, transform=axes.transAxes)
 
 
 def _plain(text: object) -> str:
@@ -83,7 +83,8 @@ def draw_history(history: list[dict], path: PathLike) -> Path:
     history.
     """
     if not history:
-        raise ArgumentError(explain("there is nothing to draw", got="an empty history", expected="one record per epoch"))
+        raise ArgumentError(explain("there is nothing to draw", got="an empty history",
+                                    expected="one record per epoch"))
     names = _measures(history)
     rows = max(1, math.ceil((len(names) - 1) / 2)) if len(names) > 3 else max(1, len(names) - 1)
     return _picture(10 if len(names) > 1 else 6, max(4.0, 2.6 * rows), path,
@@ -154,7 +155,7 @@ def _spans_decades(history: list[dict], name: str) -> bool:
 def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None, path: PathLike) -> Path:
     """Counts and row percentages of a confusion matrix (true class, predicted class), legible for 2 to 100 classes.
 
-    The colour is the share of the row, so that rare classes can be read as well, on a scale that brings out small shares.
+    The colour is the share of the row, so that rare classes can be read as well, and its scale brings out small shares.
     Up to 30 classes each cell shows count and percentage; above 12 a list names the most frequent confusions.
     `class_names` None gives 0, 1, 2, …. Raises ShapeError unless the matrix is square and has a name for each class.
     """
@@ -164,8 +165,8 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None, pat
         raise ShapeError(explain("the confusion matrix cannot be drawn", got=f"{matrix.shape}, {len(names)} names",
                                  expected="(classes, classes) and a name for each class"))
     classes = len(matrix)
-    size = max(4.2, 0.75 * classes + 1.5) if classes <= 12 else 14.0
-    return _picture(size + (1.2 if classes <= 12 else 4.5), size, path, lambda figure: _paint_matrix(figure, matrix, names))
+    height, margin = (max(4.2, 0.75 * classes + 1.5), 1.2) if classes <= 12 else (14.0, 4.5)
+    return _picture(height + margin, height, path, lambda figure: _paint_matrix(figure, matrix, names))
 
 
 def _paint_matrix(figure, matrix: np.ndarray, names: list[str]) -> None:
@@ -240,12 +241,13 @@ def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, c
     images, true, predicted, confidence = map(np.asarray, (images, true, predicted, confidence))
     if not len(images) == len(true) == len(predicted) == len(confidence):
         raise ShapeError(explain("the mistakes cannot be drawn", expected="one length for all four",
-                                 got=f"{len(images)} inputs, {len(true)} true labels, {len(predicted)} predicted labels, "
+                                 got=f"{len(images)} inputs, {len(true)} true labels, {len(predicted)} predicted, "
                                      f"{len(confidence)} confidences"))
     wrong = np.flatnonzero(true != predicted)
     order = np.argsort(-np.nan_to_num(confidence[wrong].astype(float), nan=-1), kind="stable")
     worst = wrong[order][:most]
-    title = f"{len(wrong)} mistakes in {len(true)}" + (f", the {len(worst)} most confident" if len(wrong) > len(worst) else "")
+    selection = f", the {len(worst)} most confident" if len(wrong) > len(worst) else ""
+    title = f"{len(wrong)} mistakes in {len(true)}{selection}"
     name = lambda label: _short(class_names[int(label)] if class_names is not None else int(label), 16)
     captions = [(name(true[i]), name(predicted[i]), f"{100 * confidence[i]:.1f} %") for i in worst]
     if not len(worst):
@@ -267,7 +269,7 @@ def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, 
         figure.suptitle(title, fontsize=12)
         for number, (image, caption) in enumerate(zip(_displayable(images), captions, strict=True)):
             axes = figure.add_subplot(rows, columns, number + 1)
-            axes.imshow(image, cmap="gray", interpolation="nearest", **({"vmin": 0, "vmax": 1} if image.ndim == 2 else {}))
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(f"true: {caption[0]}\nsaid: {caption[1]}, {caption[2]}", fontsize=9)
 
@@ -332,7 +334,8 @@ def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike) -> 
     finite = np.isfinite(true) & np.isfinite(predicted)
     true, predicted = true[finite], predicted[finite]
     if not len(true):
-        raise ArgumentError(explain("there is nothing to draw", got="no finite pair of values", expected="at least one"))
+        raise ArgumentError(explain("there is nothing to draw", got="no finite pair of values",
+                                    expected="at least one"))
     return _picture(10, 4.6, path, lambda figure: _paint_regression(figure, true, predicted))
 
 
@@ -345,12 +348,13 @@ def _paint_regression(figure, true: np.ndarray, predicted: np.ndarray) -> None:
     left.scatter(true[chosen], predicted[chosen], **dots)
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     left.plot(ends, ends, color=ORANGE, linewidth=1.6, label="predicted = true")
-    error = f"mean absolute error {np.abs(residual).mean():.4g}, root mean squared error {np.sqrt((residual**2).mean()):.4g}"
+    absolute, square = np.abs(residual).mean(), np.square(residual).mean()
     left.set(xlabel="true value", ylabel="predicted value", title="Predicted and true values")
     left.legend(loc="upper left")
     right.scatter(true[chosen], residual[chosen], **dots)
     right.axhline(0, color=ORANGE, linewidth=1.6)
-    right.axhline(residual.mean(), color=GREEN, linewidth=1.4, linestyle="--", label=f"mean residual {residual.mean():.3g}")
+    mean = residual.mean()
+    right.axhline(mean, color=GREEN, linewidth=1.4, linestyle="--", label=f"mean residual {mean:.3g}")
     right.set(xlabel="true value", ylabel="predicted − true", title="Residuals")
     right.legend(loc="upper left")
-    figure.suptitle(error, fontsize=11)
+    figure.suptitle(f"mean absolute error {absolute:.4g}, root mean squared error {math.sqrt(square):.4g}", fontsize=11)

@@ -40,7 +40,7 @@ NAMES: dict[str, type[Metric]] = {
 
 
 def get(metric: str | Metric | type[Metric] | Callable, **options) -> Metric:
-    """The metric of that name, fresh: a key of `NAMES`, "top_5" (any k), or "f1_macro" (precision, recall; any average).
+    """The metric of that name, new: a key of `NAMES`, "top_5" (any k), or "f1_macro" (precision, recall; any average).
 
     `options` go to its class: `probabilities=True` (classification), `average`, `positive`, `k`. A metric is given back
     as it is, a class is called, and any other function(outputs, targets) → one value per item becomes a `Mean`.

@@ -113,7 +113,8 @@ class Records:
 
 def _packed(value: Any) -> Any:
     if isinstance(value, Records):
-        return {"records": {**{name: getattr(value, name) for name in ("seen", "keys", "rows")}, "generator": value.generator.bit_generator.state}}
+        generator = value.generator.bit_generator.state
+        return {"records": {"seen": value.seen, "keys": value.keys, "rows": value.rows, "generator": generator}}
     if isinstance(value, list | tuple):
         return [_packed(item) for item in value]
     return value

@@ -17,7 +17,9 @@ from .base import Metric
 from .intervals import Interval, bootstrap, wilson
 from .items import ClassItems, checked_labels, class_items, item_weights
 
-__all__ = ["F1", "Accuracy", "ClassMetric", "ConfusionMatrix", "Precision", "Recall", "TopKAccuracy", "confusion_matrix"]
+__all__ = [
+    "F1", "Accuracy", "ClassMetric", "ConfusionMatrix", "Precision", "Recall", "TopKAccuracy", "confusion_matrix",
+]
 
 MOST_CLASSES = 4096  # a confusion matrix of 128 MiB
 AVERAGES = ("binary", "macro", "micro", "weighted")
@@ -51,9 +53,9 @@ class ClassMetric(Metric):
                                      fix="call reset() before the outputs of another model"))
         self.columns = columns
         if self.probabilities and np.any((items.scores < 0) | (items.scores > 1)):
-            raise ArgumentError(explain(f"{self.name}: the outputs are not probabilities", expected="values from 0 to 1",
+            raise ArgumentError(explain(f"{self.name}: the outputs are not probabilities",
                                         got=f"values from {items.scores.min():.4g} to {items.scores.max():.4g}",
-                                        fix="leave out probabilities=True for logits"))
+                                        expected="values from 0 to 1", fix="leave out probabilities=True for logits"))
 
     @property
     def effective(self) -> float:
@@ -162,8 +164,9 @@ class ConfusionMatrix(ClassMetric):
         if not self.matrix.size:
             self.matrix, self.square_matrix = np.zeros((classes, classes)), np.zeros((classes, classes))
         predicted = self._predicted(items)
-        self.matrix += _count_pairs(items.labels, predicted, classes, items.weights)
-        self.square_matrix += _count_pairs(items.labels, predicted, classes, items.weights**2)
+        # not added in place: a state taken before must not change
+        self.matrix = self.matrix + _count_pairs(items.labels, predicted, classes, items.weights)
+        self.square_matrix = self.square_matrix + _count_pairs(items.labels, predicted, classes, items.weights**2)
 
     def _value(self) -> float:
         return float(np.trace(self.matrix)) / self.total

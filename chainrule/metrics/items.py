@@ -87,8 +87,9 @@ def item_weights(weights: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarr
                                  expected=f"{shape} or its first axes, such as {shape[:1]}",
                                  fix="pass one weight (or mask value) for each item or for each row"))
     if not np.all(np.isfinite(given)) or np.any(given < 0):
-        raise ArgumentError(explain("weights must be finite and not negative", expected="numbers from 0 upwards",
-                                    got=f"values from {given.min()} to {given.max()}", fix="use 0 to leave an item out"))
+        raise ArgumentError(explain("weights must be finite and not negative",
+                                    got=f"values from {given.min()} to {given.max()}",
+                                    expected="numbers from 0 upwards", fix="use 0 to leave an item out"))
     return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
 
 
@@ -123,8 +124,8 @@ def _refuse_label(labels: np.ndarray, label, where: str, classes: int) -> None:
 def _numeric(array: np.ndarray, what: str) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind not in "biuf":
-        raise DTypeError(explain(f"the {what} are not numbers", got=f"dtype {array.dtype}", expected="floats or integers",
-                                 fix="map class names to labels 0, 1, 2, … first" if what == "targets" else None))
+        raise DTypeError(explain(f"the {what} are not numbers", got=f"dtype {array.dtype}",
+                                 expected="floats or integers", fix="map class names to labels 0, 1, 2, … first" if what == "targets" else None))
     return array
 
 

@@ -86,7 +86,8 @@ def _parse(line: bytes, number: int, path: Path) -> dict:
         raise DataError(explain(f"{path}, line {number} is not JSON", got=repr(line[:60]), expected=str(error),
                                 fix="remove the line, or start a new run")) from error
     if not isinstance(record, dict):
-        raise DataError(explain(f"{path}, line {number} is not a record", got=repr(line[:60]), expected="a JSON object"))
+        raise DataError(explain(f"{path}, line {number} is not a record", got=repr(line[:60]),
+                                expected="a JSON object"))
     return record
 
 

@@ -27,7 +27,8 @@ def test_json_lines_are_strict_json_and_nan_is_null(tmp_path):
     forbid = lambda text: pytest.fail(f"{text} is not JSON")
     lines = [json.loads(line, parse_constant=forbid) for line in log.path.read_text(encoding="utf-8").splitlines()]
     assert lines[0]["grad_norm"] is None and lines[0]["parts"] == {"a": [1.5, None]} and lines[0]["note"] == "ä"
-    assert lines[1] == {"epoch": 2, "loss": 0.25, "validation_accuracy": float(np.float32(0.2)), "grad_norm": None, "count": 3}
+    accuracy = float(np.float32(0.2))
+    assert lines[1] == {"epoch": 2, "loss": 0.25, "validation_accuracy": accuracy, "grad_norm": None, "count": 3}
     history = read_history(log.path)
     assert math.isnan(history[0]["grad_norm"]) and history[1]["loss"] == 0.25
 
@@ -58,6 +59,8 @@ def test_a_new_log_replaces_the_old_one_and_gaps_are_told(tmp_path, kind):
     kind(tmp_path / "log")
     assert (tmp_path / "log").read_text() == ""
     kind(tmp_path / "log", resumed_epoch=0).write(record(1))
+    kind(tmp_path / "begun later", resumed_epoch=4).write(record(5))
+    kind(tmp_path / "begun later", resumed_epoch=5).write(record(6))
     with pytest.raises(errors.ArgumentError, match="number of its epoch"):
         kind(tmp_path / "log").write({"loss": 1.0})
 
