@@ -64,11 +64,13 @@ def exp_normal(x: Lanes) -> Lanes:
 # ---- exponentials
 
 def exp(x: Lanes) -> Lanes:
+    """exp(x); at most 0.91 ulp in float, 0.85 in double."""
     n, r = reduce_exp(x.clamp(*EXP_RANGE[x.format.bits]), 2 * x.format.bias)
     return scale_safely(exp_polynomial(r), n)
 
 
 def exp2(x: Lanes) -> Lanes:
+    """2**x; at most 0.90 ulp in float, 0.95 in double."""
     format_ = x.format
     x = x.clamp(-format_.bias - format_.fraction - 2.0, format_.bias + 1.0)
     shift = format_.round_shift + 2 * format_.bias
@@ -78,6 +80,7 @@ def exp2(x: Lanes) -> Lanes:
 
 
 def expm1(x: Lanes) -> Lanes:
+    """exp(x) - 1, precise near 0; at most 1.6 ulp in float, 1.8 in double."""
     format_ = x.format
     low, high = (-20.0, 89.0) if format_.bits == 32 else (-40.0, 710.0)
     n, r = reduce_exp(x.clamp(low, high), format_.bias - 1)
@@ -89,6 +92,7 @@ def expm1(x: Lanes) -> Lanes:
 
 
 def sigmoid(x: Lanes) -> Lanes:
+    """1 / (1 + exp(-x)), without overflow; at most 1.9 ulp in float, 1.7 in double."""
     decay = exp(-x.call("fabs"))
     total = decay + 1.0
     lost = decay - (total - 1.0)                                    # what rounding `total` has dropped
@@ -97,6 +101,7 @@ def sigmoid(x: Lanes) -> Lanes:
 
 
 def tanh(x: Lanes) -> Lanes:
+    """tanh(x); at most 1.5 ulp in float, 2.4 in double."""
     return tanh_double(x) if x.element == DOUBLE else tanh_float(x)
 
 
@@ -117,6 +122,7 @@ def tanh_double(x: Lanes) -> Lanes:
 
 @through_double
 def sinh(x: Lanes) -> Lanes:
+    """(exp(x) - exp(-x)) / 2; at most 0.51 ulp in float, 2.4 in double."""
     a = x.call("fabs")
     e = expm1(a)
     half = exp(a * 0.5)                                             # for exp(a) overflows before sinh(a) does
@@ -125,12 +131,14 @@ def sinh(x: Lanes) -> Lanes:
 
 @through_double
 def cosh(x: Lanes) -> Lanes:
+    """(exp(x) + exp(-x)) / 2; at most 0.51 ulp in float, 2.4 in double."""
     a = x.call("fabs")
     e, half = exp(a), exp(a * 0.5)
     return (a < 700.0).choose(e * 0.5 + 0.5 / e, half * 0.5 * half)
 
 
 def erf(x: Lanes) -> Lanes:
+    """2/√π times the integral of exp(-t²) from 0 to x; at most 1.2 ulp in float; double calls the C library for each lane."""
     return per_lane("erf", x) if x.element == DOUBLE else erf_float(x)
 
 
@@ -183,21 +191,25 @@ def log_domain(x: Lanes, result: Lanes) -> Lanes:
 
 
 def log(x: Lanes) -> Lanes:
+    """The natural logarithm; at most 0.85 ulp in float, 0.80 in double."""
     return log_domain(x, log_sum(*split_any(x)))
 
 
 def log2(x: Lanes) -> Lanes:
+    """The logarithm to base 2, exact for powers of 2; at most 1.6 ulp in float, 1.6 in double."""
     k, f = split_any(x)
     return log_domain(x, (log_rest(f) + f).fma(LOG2_E, k))
 
 
 def log10(x: Lanes) -> Lanes:
+    """The logarithm to base 10; at most 1.8 ulp in float, 2.9 in double."""
     k, f = split_any(x)
     high, low = LOG10_2[f.format.bits]
     return log_domain(x, k.fma(high, (log_rest(f) + f).fma(LOG10_E, k * low)))
 
 
 def log1p(x: Lanes) -> Lanes:
+    """log(1 + x), precise near 0; at most 1.5 ulp in float, 1.3 in double."""
     format_ = x.format
     u = x + 1.0
     k, f = split_exponent(u)
@@ -212,6 +224,7 @@ def log1p(x: Lanes) -> Lanes:
 
 @through_double
 def asinh(x: Lanes) -> Lanes:
+    """The inverse of sinh; at most 0.51 ulp in float, 1.7 in double."""
     a = x.call("fabs")
     square = a * a
     return log1p_or_double(a, a + square / ((square + 1.0).call("sqrt") + 1.0)).with_sign_of(x)
@@ -219,6 +232,7 @@ def asinh(x: Lanes) -> Lanes:
 
 @through_double
 def acosh(x: Lanes) -> Lanes:
+    """The inverse of cosh, NaN below 1; at most 0.51 ulp in float, 2.4 in double."""
     t = x - 1.0
     return (x < 1.0).choose(NAN, log1p_or_double(x, t + (t * (t + 2.0)).call("sqrt")))
 
@@ -231,6 +245,7 @@ def log1p_or_double(x: Lanes, argument: Lanes) -> Lanes:
 
 @through_double
 def atanh(x: Lanes) -> Lanes:
+    """The inverse of tanh; at most 0.51 ulp in float, 1.9 in double."""
     a = x.call("fabs")
     return (log1p((a + a) / (1.0 - a)) * 0.5).with_sign_of(x)
 
@@ -238,6 +253,7 @@ def atanh(x: Lanes) -> Lanes:
 # ---- powers
 
 def power(x: Lanes, y: Lanes) -> Lanes:
+    """x**y as C's pow defines it; at most 0.51 ulp in float; double calls the C library for each lane."""
     return x.call("pow", y) if x.element == DOUBLE else power_float(x, y)
 
 

@@ -2,8 +2,8 @@
 """Sine, cosine, tangent and their inverses, as functions of `Lanes`.
 
 In and out: float or double lanes of any width, angles in radians. The argument is reduced to x = k π/2 + r with
-|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which is right while k is exact: up to
-|x| = 2**51. Beyond that, where neighbouring doubles are more than a quarter turn apart, x counts as 0; infinities give NaN.
+|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which holds up to |x| = 2**47. From there
+to 2**51 r outgrows its polynomials a little (25 ulp in double); beyond, x counts as 0; infinities give NaN.
 """
 
 from __future__ import annotations
@@ -70,17 +70,20 @@ def quarter_turns(n: Lanes, even: Lanes, odd: Lanes) -> Lanes:
 # ---- trigonometric functions
 
 def sin(x: Lanes) -> Lanes:
+    """sin(x); at most 1.6 ulp in float, 1.0 in double, up to |x| = 2**47."""
     n, sine, cosine = sine_and_cosine(x)
     return x.equals(0.0).choose(x, quarter_turns(n, sine, cosine))      # keeps -0
 
 
 def cos(x: Lanes) -> Lanes:
+    """cos(x); at most 1.6 ulp in float, 1.0 in double, up to |x| = 2**47."""
     n, sine, cosine = sine_and_cosine(x)
     return quarter_turns(n + 1, sine, cosine)
 
 
 @through_double
 def tan(x: Lanes) -> Lanes:
+    """sin(x) / cos(x); at most 0.51 ulp in float, 2.5 in double, up to |x| = 2**47."""
     n, sine, cosine = sine_and_cosine(x)
     even = (n & 1).equals(0)
     return x.equals(0.0).choose(x, even.choose(sine, -cosine) / even.choose(cosine, sine))
@@ -105,6 +108,7 @@ def complement(angle: Lanes, turns: int) -> Lanes:
 
 
 def atan(x: Lanes) -> Lanes:
+    """The inverse of tan, in [-π/2, π/2]; at most 2.0 ulp in float, 2.2 in double."""
     a = x.call("fabs")
     flipped = a > 1.0
     arc = arc_of_ratio(flipped.choose(1.0, a), flipped.choose(a, 1.0))
@@ -115,6 +119,7 @@ def atan(x: Lanes) -> Lanes:
 
 @through_double
 def atan2(y: Lanes, x: Lanes) -> Lanes:
+    """The angle of the point (x, y), in [-π, π]; at most 0.51 ulp in float."""
     a, b = y.call("fabs"), x.call("fabs")
     steep = a > b
     small, big = steep.choose(b, a), steep.choose(a, b)
@@ -135,11 +140,13 @@ def half_arcsine(a: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def asin(x: Lanes) -> Lanes:
+    """The inverse of sin, in [-π/2, π/2], NaN beyond ±1; at most 1.3 ulp in float, 1.5 in double."""
     large, p = half_arcsine(x.call("fabs"))
     return large.choose(complement(p + p, 1), p).with_sign_of(x)
 
 
 def acos(x: Lanes) -> Lanes:
+    """The inverse of cos, in [0, π], NaN beyond ±1; at most 1.0 ulp in float and double."""
     large, p = half_arcsine(x.call("fabs"))
     twice, negative = p + p, x < 0.0
     beyond_half = negative.choose(complement(twice, 2), twice)

@@ -147,19 +147,19 @@ UNARY = {
     "acosh":   (np.arccosh,    INF,  0.51, 3.0),
     "atanh":   (np.arctanh,    INF,  0.51, 2.5),
     "sigmoid": (special.expit, INF,  2.0,  2.0),
-    "erf":     (special.erf,   INF,  1.2,  2.0),
-    "sin":     (np.sin,        2e15, 1.6,  1.0),
-    "cos":     (np.cos,        2e15, 1.6,  1.0),
-    "tan":     (np.tan,        2e15, 0.51, 2.5),
+    "erf":     (special.erf,   INF,  1.2,  3.5),
+    "sin":     (np.sin,        1e14, 1.6,  1.0),
+    "cos":     (np.cos,        1e14, 1.6,  1.0),
+    "tan":     (np.tan,        1e14, 0.51, 2.5),
     "asin":    (np.arcsin,     INF,  1.5,  2.0),
     "acos":    (np.arccos,     INF,  1.5,  1.5),
-    "atan":    (np.arctan,     INF,  2.0,  2.0),
+    "atan":    (np.arctan,     INF,  2.0,  2.5),
     "sqrt":    (np.sqrt,       INF,  0.51, 0.51),
     "rsqrt":   (lambda x: 1 / np.sqrt(x), INF, 1.6, 1.6),
     "reciprocal": (lambda x: 1 / x, INF, 0.51, 0.51),
 }
 EXACT = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "abs": np.abs, "sign": np.sign}
-BINARY = {"pow": (np.power, 1.0), "atan2": (np.arctan2, 1.0)}
+BINARY = {"pow": (np.power, 0.51), "atan2": (np.arctan2, 0.51)}
 # fmt: on
 HAS_LONG_DOUBLE = np.finfo(np.longdouble).nmant > 52
 
@@ -211,7 +211,7 @@ def test_float64_stays_within_its_ulp(name):
 
 
 @pytest.mark.parametrize("name", BINARY)
-def test_functions_of_two_float32_stay_within_an_ulp(name):
+def test_functions_of_two_float32_are_rounded_correctly_but_for_ties(name):
     oracle, allowed = BINARY[name]
     rng = np.random.default_rng(2)
     x = np.exp2(rng.uniform(-149, 128, 100_000)).astype("float32")
