@@ -186,7 +186,7 @@ class Lanes:
         return self._cast("bitcast", FLOAT if self.element.width == 32 else DOUBLE)
 
     def convert(self, name: str, element: ir.Type) -> Lanes:
-        """A conversion instruction of the builder (`fpext`, `fptrunc`, `sitofp`, `zext`, `trunc` …) to lanes of `element`."""
+        """Lanes of `element` by a conversion instruction: `fpext`, `fptrunc`, `sitofp`, `zext`, `trunc` …"""
         return self._cast(name, element)
 
     def with_sign_of(self, other: Lanes) -> Lanes:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exponentials, logarithms and what is made of them, as functions of `Lanes`.
 
-In and out: float or double lanes of any width. exp writes x = k ln 2 + r with |r| <= ln 2 / 2 and scales a polynomial in
-r by 2**k; log writes x = 2**k (1 + f) with 1 + f between √½ and √2. Method: W. J. Cody and W. Waite, "Software manual
-for the elementary functions" (1980). The largest errors in the docstrings are measured by tests/native/test_math.py.
+In and out: float or double lanes of any width. exp writes x = k ln 2 + r with |r| <= ln 2 / 2 and scales a polynomial
+in r by 2**k; log writes x = 2**k (1 + f) with 1 + f between √½ and √2. Method: W. J. Cody and W. Waite, "Software
+manual for the elementary functions" (1980). The largest errors in the docstrings are measured by tests/native/test_math.py.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def expm1(x: Lanes) -> Lanes:
     low, high = (-20.0, 89.0) if format_.bits == 32 else (-40.0, 710.0)
     n, r = reduce_exp(x.clamp(low, high), format_.bias - 1)
     rest = (r * r).fma(r.polynomial(EXP[format_.bits]), r)
-    half_power = power_of_two(n, format_.fraction)                  # half of 2**k, which would overflow for the largest x
+    half_power = power_of_two(n, format_.fraction)              # half, for 2**k overflows at the largest x
     half = rest.fma(half_power, half_power - 0.5)
     tiny = x.call("fabs") < 2.0 ** -(format_.fraction + 2)          # keeps -0 and the last bit of subnormals
     return tiny.choose(x, half + half)
@@ -138,7 +138,7 @@ def cosh(x: Lanes) -> Lanes:
 
 
 def erf(x: Lanes) -> Lanes:
-    """2/√π times the integral of exp(-t²) from 0 to x; at most 1.2 ulp in float; double calls the C library for each lane."""
+    """2/√π ∫ exp(-t²) dt from 0 to x; at most 1.2 ulp in float; double calls the C library for each lane."""
     return per_lane("erf", x) if x.element == DOUBLE else erf_float(x)
 
 

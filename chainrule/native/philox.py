@@ -44,7 +44,7 @@ def _wide_product(word: Lanes, factor: int) -> tuple[Lanes, Lanes]:
 
 
 def emit_random_bits(builder: ir.IRBuilder, index: ir.Value, state: Sequence[ir.Value]) -> ir.Value:
-    """Element `index` (i64, or a vector of i64) of the stream `state` (four i32 scalars: key0, key1, stream0, stream1)."""
+    """Element `index` (i64 or a vector of i64) of the stream `state` (four i32: key0, key1, stream0, stream1)."""
     element = Lanes(builder, index)
     words = _blocks(builder, element.logical_right(2), state)
     which = (element & 3).convert("trunc", I32)
@@ -53,7 +53,7 @@ def emit_random_bits(builder: ir.IRBuilder, index: ir.Value, state: Sequence[ir.
 
 
 def emit_random_run(builder: ir.IRBuilder, first: ir.Value, width: int, state: Sequence[ir.Value]) -> list[ir.Value]:
-    """Elements first … first + 4 width - 1, as four vectors <width x i32> in order; `first` (i64) is a multiple of 4."""
+    """Elements first … first + 4 width - 1 as four vectors <width x i32>; `first` (i64) is a multiple of 4."""
     vector = ir.VectorType(I64, width)
     block = spread(builder, builder.lshr(first, I64(2)), width)
     block = builder.add(block, ir.Constant(vector, list(range(width))))

@@ -78,8 +78,8 @@ def compile_module(module: ir.Module):
 @cache
 def kernel(emit, dtype: str, width: int, arity: int):
     engine, text = compile_module(loop_module(emit, dtype, width, arity))
-    call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)(engine.get_function_address("kernel"))
-    return engine, call, text
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)
+    return engine, prototype(engine.get_function_address("kernel")), text
 
 
 def apply(emit, *inputs: np.ndarray, width: int = 16) -> np.ndarray:
@@ -282,7 +282,8 @@ def test_no_emitter_adds_a_block(name):
 def test_integer_division_is_that_of_numpy(dtype, width):
     info, rng = np.iinfo(dtype), np.random.default_rng(4)
     small = np.array([0, 1, 2, 3, 7, info.max, info.max - 1, info.min, info.min + 1], dtype)
-    values = np.concatenate([small, rng.integers(info.min, info.max, 20, dtype), (small[:5] * info.dtype.type(-1 if info.min else 1))])
+    negative = small[:5] * info.dtype.type(-1 if info.min else 1)
+    values = np.concatenate([small, negative, rng.integers(info.min, info.max, 20, dtype)])
     a, b = (v.ravel().copy() for v in np.meshgrid(values, values))
     signed = info.min < 0
     for emit, oracle in ((emit_floor_divide, np.floor_divide), (emit_remainder, np.remainder)):

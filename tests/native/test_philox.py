@@ -29,7 +29,7 @@ KNOWN = [
 
 
 def run_kernel(fill, *arrays: np.ndarray) -> None:
-    """Compile a function of as many pointers as there are arrays, whose body `fill(builder, pointers)` emits; call it."""
+    """Compile a function of one pointer for each array, whose body `fill(builder, pointers)` emits, and call it."""
     module = ir.Module()
     types = [ir.IntType(8 * a.itemsize).as_pointer() for a in arrays]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), "kernel")
@@ -85,7 +85,8 @@ def test_emitted_elements_are_those_of_the_stream(width):
 
     def fill(builder, args):
         indices = builder.load(vector(builder, args[0], width), align=8)
-        builder.store(emit_random_bits(builder, indices, load_state(builder, args[1])), vector(builder, args[2], width), align=4)
+        bits = emit_random_bits(builder, indices, load_state(builder, args[1]))
+        builder.store(bits, vector(builder, args[2], width), align=4)
 
     run_kernel(fill, index, STATE, out)
     np.testing.assert_array_equal(out, random_bits(STATE, 64)[index])
