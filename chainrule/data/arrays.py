@@ -45,7 +45,7 @@ def read_npz(path: Path) -> Parts:
 def _open(path: Path) -> dict[str, np.ndarray]:
     name = None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {}
             for name in archive.files:
                 arrays[name] = archive[name]
