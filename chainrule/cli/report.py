@@ -12,7 +12,7 @@ import numpy as np
 from .. import metrics, train
 from ..data import Dataset
 from ..inspect import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
-from ..io.files import write_atomically
+from ..files import write_atomically
 from . import recipe
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
-from ..io.files import write_atomically
+from ..files import write_atomically
 
 MODELS = ("auto", "cnn", "mlp")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtra, ShapeError, explain
-from ..io.files import write_atomically
+from ..files import write_atomically
 
 __all__ = ["draw_confusion_matrix", "draw_history", "draw_mistakes", "draw_regression"]
 

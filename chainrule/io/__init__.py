@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files: models as safetensors with their architecture in the header; every file is written whole or not at all."""
 
-from .files import write_atomically
 from .model import load, read_model, save
 
-__all__ = ["load", "read_model", "save", "write_atomically"]
+__all__ = ["load", "read_model", "save"]

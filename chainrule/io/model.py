@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import nn
 from ..errors import DataError, explain
-from .files import write_atomically
+from ..files import write_atomically
 
 FORMAT = "chainrule model 1"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, explain
-from ..io.files import write_atomically
+from ..files import write_atomically
 
 FORMAT = "chainrule checkpoint 1"
 ARRAY = "array:"  # a JSON string that begins like this stands for the array of that name

@@ -7,6 +7,7 @@ holds both: a run that was killed and resumed ends with the same bits as one tha
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class Training:
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
         self.metrics = [metrics.get(m) for m in metric_names]
-        self.validation_metrics = [metrics.get(m) for m in metric_names]
+        self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint = list(callbacks), checkpoint
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
         self.history, self.stop, self.reporter = History(), False, reporter(progress)

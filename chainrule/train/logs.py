@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import ArgumentError, DataError, MissingExtra, explain
-from ..io.files import write_atomically
+from ..files import write_atomically
 
 __all__ = ["CsvLog", "JsonLinesLog", "Log", "TensorBoardLog", "read_history"]
 
