@@ -95,7 +95,7 @@ def _pow_base(g: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _pow_exponent(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     positive = less(0, a)  # at a = 0 the limit is 0 for b > 0; below 0 the derivative does not exist
     value = g * y * log(where(positive, a, ones_like(a)))
-    return where(positive, value, where(equal(a, 0), zeros_like(value), value * float("nan")))
+    return where(positive, value, where(equal(a, 0), zeros_like(value), full_like(value, math.nan)))
 
 
 def _share(a: Tensor, b: Tensor, y: Tensor) -> Tensor:

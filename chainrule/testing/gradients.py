@@ -59,6 +59,8 @@ def _weighted(function: Callable[..., Any], rng: np.random.Generator) -> Scalar:
     def scalar(*args: Any) -> Tensor:
         outputs = [as_tensor(y) for y in tree.flatten(function(*args))[0]]
         floats = [astype(y, float64) for y in outputs if is_float(y.dtype)]
+        if not floats:
+            raise ArgumentError(explain("there is no floating-point result to differentiate"))
         if not weights:
             weights.extend(rng.uniform(0.5, 1.5, y.shape) for y in floats)
         return _sum([total(y * w) for y, w in zip(floats, weights, strict=True)])

@@ -65,7 +65,7 @@ def _fitting(x: Tensor, other: Tensor) -> Tensor:
 
 def _identity(rng: np.random.Generator, x: Tensor, other: Tensor) -> Tensor:
     functions: tuple[Callable[[Tensor], Tensor], ...] = (
-        lambda x: x * 1.0, lambda x: x / 1.0, lambda x: x - 0.0, lambda x: -(-x), lambda x: e.tanh(x) + e.tanh(x),
+        lambda x: x * 1.0, lambda x: x / 1.0, lambda x: x - 0.0, lambda x: e.negative(-x), lambda x: e.tanh(x) + e.tanh(x),
         lambda x: m.reshape(m.reshape(x, (x.size,)), x.shape), lambda x: x * (e.exp(e.ones_like(x)) * 0.5))
     return functions[rng.integers(len(functions))](x)
 
