@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from chainrule.native.math_core import Lanes, splat
-from chainrule.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
+from chainrule.ops.philox import KEY_STEPS, MULTIPLIERS, ROUNDS, WORD
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -21,26 +21,21 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 def emit_philox4x32_10(builder: ir.IRBuilder, c0: ir.Value, c1: ir.Value, c2: ir.Value, c3: ir.Value,
                        k0: ir.Value, k1: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
     """Four random words from the counter c0 … c3 and the key k0, k1, all of type i32 or vectors of i32 of one width."""
-    words, keys = [Lanes(builder, c) for c in (c0, c1, c2, c3)], [Lanes(builder, k) for k in (k0, k1)]
+    # Words travel in the low halves of 64-bit lanes, whose high halves are garbage that the multiplication ignores.
+    words = [Lanes(builder, c).convert("zext", I64) for c in (c0, c1, c2, c3)]
+    keys = [Lanes(builder, k) for k in (k0, k1)]
     for i in range(ROUNDS):
         if i:
             keys = [key + step for key, step in zip(keys, KEY_STEPS, strict=True)]
-        words = _round(words, keys)
-    w0, w1, w2, w3 = (word.value for word in words)
+        words = _round(words, [key.convert("zext", I64) for key in keys])
+    w0, w1, w2, w3 = (word.convert("trunc", I32).value for word in words)
     return w0, w1, w2, w3
 
 
 def _round(words: Sequence[Lanes], keys: Sequence[Lanes]) -> list[Lanes]:
     c0, c1, c2, c3 = words
-    high0, low0 = _wide_product(c0, MULTIPLIERS[0])
-    high1, low1 = _wide_product(c2, MULTIPLIERS[1])
-    return [high1 ^ c1 ^ keys[0], low1, high0 ^ c3 ^ keys[1], low0]
-
-
-def _wide_product(word: Lanes, factor: int) -> tuple[Lanes, Lanes]:
-    """The high and the low word of a product of 64 bits."""
-    product = word.convert("zext", I64) * factor
-    return product.logical_right(32).convert("trunc", I32), product.convert("trunc", I32)
+    left, right = ((word & WORD) * factor for word, factor in zip((c0, c2), MULTIPLIERS, strict=True))
+    return [right.logical_right(32) ^ c1 ^ keys[0], right, left.logical_right(32) ^ c3 ^ keys[1], left]
 
 
 def emit_random_bits(builder: ir.IRBuilder, index: ir.Value, state: Sequence[ir.Value]) -> ir.Value:
