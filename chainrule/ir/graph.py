@@ -101,7 +101,7 @@ def like(node: Node, inputs: tuple[Node, ...]) -> Node:
 def make(op: Any, *inputs: Node, at: Node | None = None, **attrs: Any) -> Node:
     """A symbolic node with an inferred type, placed where `at` was."""
     kind = op.infer(*(x.type for x in inputs), **attrs)
-    return Node(op, inputs, attrs, kind, where=at and at.where, layer=at and at.layer)
+    return Node(op, inputs, attrs, kind, where=at.where if at else None, layer=at.layer if at else None)
 
 
 def constant(value: Any, at: Node | None = None) -> Node:

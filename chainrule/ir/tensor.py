@@ -145,6 +145,7 @@ class Tensor:
         __matmul__: Any
         __invert__: Any
         __and__: Any
+        __or__: Any
         __lt__: Any
         __le__: Any
         __gt__: Any

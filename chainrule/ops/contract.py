@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError, explain
 from ..ir.bind import bind
-from ..ir.node import Shape, Type, op
+from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
 from . import types
 from .movement import permute_dims
@@ -171,10 +171,10 @@ def _infer_filter_gradient(x: Type, g: Type, *, kernel: Shape, groups: int, **_:
 CONV = op("conv", infer=_infer_conv, meaning=_mean_conv,
           vjp=(lambda g, y, x, w, **attrs: bind(CONV_INPUT_GRADIENT, g, w, extents=x.shape[1:-1], **attrs),
                lambda g, y, x, w, **attrs: bind(CONV_FILTER_GRADIENT, x, g, kernel=w.shape[:-2], **attrs)))
-CONV_INPUT_GRADIENT = op("conv_input_gradient", infer=_infer_input_gradient, meaning=_mean_input_gradient,
+CONV_INPUT_GRADIENT: Op = op("conv_input_gradient", infer=_infer_input_gradient, meaning=_mean_input_gradient,
           vjp=(lambda h, y, g, w, extents, **attrs: bind(CONV, h, w, **attrs),
                lambda h, y, g, w, extents, **attrs: bind(CONV_FILTER_GRADIENT, h, g, kernel=w.shape[:-2], **attrs)))
-CONV_FILTER_GRADIENT = op("conv_filter_gradient", infer=_infer_filter_gradient, meaning=_mean_filter_gradient,
+CONV_FILTER_GRADIENT: Op = op("conv_filter_gradient", infer=_infer_filter_gradient, meaning=_mean_filter_gradient,
           vjp=(lambda h, y, x, g, kernel, **attrs: bind(CONV_INPUT_GRADIENT, g, h, extents=x.shape[1:-1], **attrs),
                lambda h, y, x, g, kernel, **attrs: bind(CONV, x, h, **attrs)))
 

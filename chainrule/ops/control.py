@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ir.bind import as_tensor, bind
-from ..ir.node import op
+from ..ir.node import Op, op
 from ..ir.tensor import Tensor
 
 # ---- custom derivatives: the value of y, the gradient of a rule
@@ -19,7 +19,7 @@ def _custom_vjp(g: Tensor, y: Tensor, value: Tensor, *inputs: Tensor, rule: Call
 
 CUSTOM = op("custom_gradient", infer=lambda y, *_, rule: y, meaning=lambda y, *_, rule: y, vjp=_custom_vjp)
 
-BARRIER = op("barrier", infer=lambda x: x, meaning=lambda x: x, vjp=(lambda g, y, x: bind(BARRIER, g),))
+BARRIER: Op = op("barrier", infer=lambda x: x, meaning=lambda x: x, vjp=(lambda g, y, x: bind(BARRIER, g),))
 
 
 def custom_gradient(value: Any, inputs: tuple[Any, ...], rule: Callable[..., tuple[Any, ...]]) -> Tensor:

@@ -20,6 +20,9 @@ from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
 
+Unary = Callable[[Any], Tensor]
+Binary = Callable[[Any, Any], Tensor]
+
 # ---- the primitives: name, type rule, meaning, derivative
 # fmt: off
 
@@ -146,14 +149,14 @@ def _named(function: Any, name: str, text: str) -> Any:
 
 # fmt: off
 negative = _unary(NEG,   "negative", "-x.")
-sign     = _unary(SIGN,  "sign",     "-1, 0 or 1 by the sign of x; NaN stays NaN.")
-exp      = _unary(EXP,   "exp",      "e^x.", _float_operands)
+sign: Unary = _unary(SIGN,  "sign",     "-1, 0 or 1 by the sign of x; NaN stays NaN.")
+exp: Unary = _unary(EXP,   "exp",      "e^x.", _float_operands)
 expm1    = _unary(EXPM1, "expm1",    "e^x - 1, accurate near 0.", _float_operands)
 log      = _unary(LOG,   "log",      "Natural logarithm; -inf at 0, NaN below.", _float_operands)
 log1p    = _unary(LOG1P, "log1p",    "log(1 + x), accurate near 0.", _float_operands)
 sqrt     = _unary(SQRT,  "sqrt",     "Square root; NaN below 0.", _float_operands)
-sin      = _unary(SIN,   "sin",      "Sine of x in radians.", _float_operands)
-cos      = _unary(COS,   "cos",      "Cosine of x in radians.", _float_operands)
+sin: Unary = _unary(SIN,   "sin",      "Sine of x in radians.", _float_operands)
+cos: Unary = _unary(COS,   "cos",      "Cosine of x in radians.", _float_operands)
 tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", _float_operands)
 erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", _float_operands)
 bitwise_invert = _unary(NOT, "bitwise_invert", "Each bit flipped; of booleans, the negation.")
@@ -166,7 +169,7 @@ power    = _binary(POW, "power", "x1 to the power x2; gradient 0 with respect to
 maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", _float_operands)
-floor_divide = _binary(FLOOR_DIVIDE, "floor_divide", "x1 / x2 rounded down.")
+floor_divide: Binary = _binary(FLOOR_DIVIDE, "floor_divide", "x1 / x2 rounded down.")
 remainder    = _binary(REMAINDER, "remainder", "x1 - x2 * floor(x1 / x2), with the sign of x2.")
 bitwise_and  = _binary(AND, "bitwise_and", "Bits set in both operands.")
 bitwise_or   = _binary(OR, "bitwise_or", "Bits set in either operand.")

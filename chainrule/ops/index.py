@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import BoundsError, DTypeError, ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import canonical, int64, is_integer
-from ..ir.node import Shape, Type, op
+from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
@@ -52,7 +52,7 @@ def _infer_scatter(base: Type, indices: Type, updates: Type, *, axis: int, mode:
 def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str) -> np.ndarray:
     check_bounds(indices, base.shape[axis])
     result = base.copy()
-    place = (*(slice(None),) * axis, indices)
+    place: Any = (*(slice(None),) * axis, indices)
     if mode == "add":
         np.add.at(result, place, updates)
     else:
@@ -63,7 +63,7 @@ def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *,
 TAKE = op("take", infer=_infer_take, meaning=_mean_take,
           vjp=(lambda g, y, x, i, axis: scatter(zeros_like(x), i, g, axis=axis), None))
 
-SCATTER = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
+SCATTER: Op = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
              vjp=(lambda g, y, b, i, u, axis, mode: g if mode == "add" else bind(SCATTER, g, i, zeros_like(u), axis=axis, mode="set"),
                   None,
                   lambda g, y, b, i, u, axis, mode: bind(TAKE, g, i, axis=axis)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
-from ..ir.node import Shape, Type, op
+from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
 from . import types
 
@@ -146,7 +146,7 @@ def _mean_unwindow(x: np.ndarray, *, extents: Shape, axes: Shape, kernel: Shape,
 WINDOW = op("window", infer=_infer_window, meaning=_mean_window,
             vjp=(lambda g, y, x, axes, kernel, stride, dilation:
                  bind(UNWINDOW, g, extents=tuple(x.shape[a] for a in axes), axes=axes, kernel=kernel, stride=stride, dilation=dilation),))
-UNWINDOW = op("unwindow", infer=_infer_unwindow, meaning=_mean_unwindow,
+UNWINDOW: Op = op("unwindow", infer=_infer_unwindow, meaning=_mean_unwindow,
               vjp=(lambda g, y, x, extents, **attrs: bind(WINDOW, g, **attrs),))
 
 

@@ -104,7 +104,8 @@ class _Mask:
 
 def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     """Apply slices, integers and new axes; what is left is one entry per axis: an index array or None."""
-    start, count, step, shape, left = [], [], [], [], []
+    start, count, step, shape = list[int](), list[int](), list[int](), list[int]()
+    left: list[Any] = []
     axis = 0
     for item in items:
         if item is None:
@@ -201,15 +202,15 @@ _UNARY: dict[str, Callable[[Any], Tensor]] = {
 # fmt: on
 
 
-def _install(kind: type) -> None:
+def _install(kind: Any) -> None:
     for name, function in {**_BINARY, **_COMPARE}.items():
         setattr(kind, f"__{name}__", _operator(function))
     for name, function in _BINARY.items():
         setattr(kind, f"__r{name}__", _operator(_reflected(function)))
     for name, unary in _UNARY.items():
         setattr(kind, f"__{name}__", lambda self, unary=unary: unary(self))
-    kind.__getitem__ = getitem  # type: ignore[attr-defined]
-    kind.__array_ufunc__ = None  # type: ignore[attr-defined]  # NumPy arrays on the left hand over to us
+    kind.__getitem__ = getitem
+    kind.__array_ufunc__ = None  # NumPy arrays on the left hand over to us
 
 
 def _need_axes(x: Any) -> Tensor:

@@ -27,8 +27,8 @@ def philox4x32(counter, key) -> Words:
         c0, c2 = (right >> np.uint64(32)) ^ c1 ^ np.uint64(k0), (left >> np.uint64(32)) ^ c3 ^ np.uint64(k1)
         c1, c3 = right & np.uint64(WORD), left & np.uint64(WORD)
         k0, k1 = (k0 + KEY_STEPS[0]) & WORD, (k1 + KEY_STEPS[1]) & WORD
-    c0, c1, c2, c3 = (word.astype(np.uint32) for word in np.broadcast_arrays(c0, c1, c2, c3))
-    return c0, c1, c2, c3
+    w0, w1, w2, w3 = (word.astype(np.uint32) for word in np.broadcast_arrays(c0, c1, c2, c3))
+    return w0, w1, w2, w3
 
 
 def random_bits(state: np.ndarray, count: int) -> np.ndarray:

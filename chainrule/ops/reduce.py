@@ -39,7 +39,7 @@ MAX = op("max", infer=_infer_extreme, meaning=lambda x, *, axes: np.max(x, axis=
 MIN = op("min", infer=_infer_extreme, meaning=lambda x, *, axes: np.min(x, axis=axes), vjp=(_extreme_vjp,))
 ARGMAX = op("argmax", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmax(x, axis=axis), vjp=None)
 ARGMIN = op("argmin", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmin(x, axis=axis), vjp=None)
-CUMSUM = op("cumsum", infer=lambda x, *, axis: types.numeric(x), meaning=lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
+CUMSUM: Op = op("cumsum", infer=lambda x, *, axis: types.numeric(x), meaning=lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
             vjp=(lambda g, y, x, axis: flip(bind(CUMSUM, flip(g, axis=axis), axis=axis), axis=axis),))
 # fmt: on
 
