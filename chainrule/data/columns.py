@@ -20,6 +20,7 @@ from .table import column_label, is_missing, parse_number
 
 MOSTLY = 0.9            # above this share of numbers, the other values are taken for mistakes
 RARE_SHARE = 0.001      # categories in fewer rows (and in fewer than 2) share one slot
+LARGEST = 3.4e38        # of float32
 IDENTIFIER_SHARE = 0.5  # with more different texts per row, a column names its rows
 
 Place = Callable[[int], str]
@@ -100,8 +101,10 @@ class CategoryColumn(Column):
 
 def read_numbers(texts: Sequence[str], decimal: str, place: Place) -> tuple[np.ndarray, np.ndarray]:
     """Values as float64, NaN where missing, and the mask of missing; DataError for no number or an infinite one."""
-    values = np.full(len(texts), np.nan)
     missing = np.zeros(len(texts), bool)
+    if (plain := plain_numbers(texts, decimal)) is not None:
+        return plain, missing
+    values = np.full(len(texts), np.nan)
     for row, text in enumerate(texts):
         if is_missing(text):
             missing[row] = True
@@ -110,10 +113,21 @@ def read_numbers(texts: Sequence[str], decimal: str, place: Place) -> tuple[np.n
         if number is None:
             raise fault(f"{place(row)}: {text!r} is not a number, and the other values are",
                         fix="correct the value, leave it empty, or name the column in categorical=")
-        if not abs(number) <= 3.4e38:
+        if not abs(number) <= LARGEST:
             raise fault(f"{place(row)}: {text!r} is not a finite number", fix="correct the value or leave it empty")
         values[row] = number
     return values, missing
+
+
+def plain_numbers(texts: Sequence[str], decimal: str) -> np.ndarray | None:
+    """The texts as float64 if they all are finite numbers, at the speed of NumPy; None if one is anything else."""
+    try:
+        values = np.array(texts, np.float64)
+    except ValueError:
+        return None
+    with np.errstate(invalid="ignore"):
+        plain = decimal == "." and bool((np.abs(values) <= LARGEST).all())
+    return values if plain and "_" not in "".join(texts) else None
 
 
 # ---- deciding
@@ -127,6 +141,9 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
     with one value, no value, or a text that differs in more than half of the rows are left out. Categories in less than
     0.1 % of the rows, or in one row only, share the slot ``(other)``.
     """
+    plain = None if categorical else plain_numbers(texts, decimal)
+    if plain is not None and plain.min() < plain.max():
+        return NumericColumn(name, float(plain.mean()), float(plain.std()), float(np.median(plain)), False), None
     present = [text for text in texts if not is_missing(text)]
     if not present:
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"

@@ -242,10 +242,10 @@ def _giveaways(table: Table, codes: np.ndarray, target: Target) -> list[str]:
     """Columns of few values that each go with one class: they may give the answer away."""
     notes = []
     for i, name in enumerate(table.names):
-        values, inverse = np.unique(table.column(i), return_inverse=True)
-        if i == table.target or target.task == "regression" or not 1 < len(values) <= FEW:
+        texts = table.column(i)
+        if i == table.target or target.task == "regression" or not 1 < len(set(texts)) <= FEW:
             continue
-        if len(np.unique(np.stack([inverse, codes]), axis=1).T) == len(values):
+        if len(set(zip(texts, codes.tolist(), strict=True))) == len(set(texts)):
             notes.append(f"{column_label(name)}: each of its values goes with one class: "
                          "if it is not known beforehand, leave it out (drop)")
     return notes

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -173,8 +174,12 @@ def _decode_all(images: list[tuple[str, Callable[[], bytes]]], pictures: Picture
     chunks = [images[start:start + CHUNK] for start in range(0, len(images), CHUNK)]
     image_class = _pillow()
     with ThreadPoolExecutor(config.threads()) as pool:
-        decoded = pool.map(lambda chunk: [_decode(image_class, name, read, pictures) for name, read in chunk], chunks)
+        decoded = pool.map(lambda chunk: [_decode(image_class, read, pictures) for _, read in chunk], chunks)
         arrays = [array for chunk in decoded for array in chunk]
+    for (name, _), array in zip(images, arrays, strict=True):
+        if isinstance(array, Exception):
+            problem = re.sub(r" <_io[^>]*>", "", str(array))  # the address of a buffer in memory
+            raise fault(f"{name}: the image cannot be read", got=problem, fix="replace or remove the file") from array
     shape = arrays[0].shape[:2]
     for (name, _), array in zip(images, arrays, strict=True):
         if array.shape[:2] != shape:
@@ -191,20 +196,13 @@ def _sizes_differ(name: str, size: tuple[int, ...], first: str, first_size: tupl
                  expected="one height and width for all", fix=f"load(..., resize=({height}, {width}))")
 
 
-def _decode(pillow: Any, name: str, read: Callable[[], bytes], pictures: Pictures) -> np.ndarray:
+def _decode(pillow: Any, read: Callable[[], bytes], pictures: Pictures) -> np.ndarray | Exception:
+    """One image, or what went wrong, to be raised in the user's thread, where the line can be named."""
     try:
         with pillow.open(io.BytesIO(read())) as image:
             return _to_array(image, pictures)
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error, pillow.DecompressionBombError) as error:
-        problem = str(error).replace(f" {_repr_of_buffer(error)}", "")
-        raise fault(f"{name}: the image cannot be read", got=problem,
-                    fix="replace or remove the file") from error
-
-
-def _repr_of_buffer(error: Exception) -> str:
-    """Pillow names the memory it read from; that address says nothing to the user."""
-    text = str(error)
-    return text[text.index("<_io"):text.index(">") + 1] if "<_io" in text and ">" in text else text
+        return error
 
 
 def _to_array(image: Any, pictures: Pictures) -> np.ndarray:

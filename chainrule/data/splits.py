@@ -32,8 +32,9 @@ def split(n: int, fractions: Sequence[float], seed: int = 0, stratify: Any = Non
     """Disjoint sorted index arrays, one per fraction, deterministic in (n, fractions, seed, stratify).
 
     `fractions` are shares of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that
-    sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one sample, and the
-    first part gets the rare classes. Raises ArgumentError for shares that do not fit or a wrong number of labels.
+    sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one
+    sample; a first part of more than half gets every class of two samples or more. Raises ArgumentError for shares that
+    do not fit or a wrong number of labels.
     """
     counts = _counts(n, fractions)
     order = permutation(n, seed, SPLIT_STREAM)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
 import pytest
 
 from chainrule.data import load, preprocess_from_config, read_table
+from chainrule.data.columns import read_numbers
+from chainrule.data.table import is_missing
 from chainrule.errors import ArgumentError, DataError
 
 
@@ -58,6 +61,31 @@ def test_quotes_blank_lines_and_places(write):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
 def test_encodings(write, encoding):
     assert read_table(write("a,b\nKöln,1\n", encoding=encoding)).rows == [["Köln", "1"]]
+
+
+def test_gzipped_table(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(PEOPLE.encode()))
+    assert load(tmp_path / "t.csv.gz").class_names == ("high", "low")
+
+
+@pytest.mark.parametrize("texts", [["1", "2.5", "-3e2"], ["1", "", "4"], ["1", "nan", "4"], ["1", "?", "4"]])
+def test_quick_and_careful_reading_of_numbers_agree(texts):
+    values, missing = read_numbers(texts, ".", str)
+    expected = [np.nan if is_missing(text) else float(text) for text in texts]
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(missing, np.isnan(expected))
+
+
+def test_texts_with_underscores_are_no_numbers(write):
+    dataset = load(write("code,x,y\n" + "".join(f"1_{i % 3},{i},{i % 2}\n" for i in range(40))))
+    assert "code=1_2" in dataset.feature_names
+
+
+def test_winequality_as_published(write):
+    text = '"fixed acidity";"pH";"quality"\n' + "".join(f"{7 + i / 10:.1f};3.{i % 7};{5 + i % 3}\n" for i in range(30))
+    dataset = load(write(text))
+    assert dataset.feature_names == ("fixed acidity", "pH") and dataset.class_names == ("5", "6", "7")
+    assert "labels 5, 6, 7 become class numbers 0 to 2" in str(dataset)
 
 
 def test_encoding_of_columns_agrees_with_numpy(write):
