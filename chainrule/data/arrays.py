@@ -23,13 +23,17 @@ PART_WORDS = {"train": ("train", "training"), "test": ("test",), "val": ("val", 
 CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
 
 
-def read_npz(path: Path) -> Parts:
-    """The parts in an .npz file; raises DataError if x and y are not there, do not fit together or cannot be used."""
+def read_npz(path: Path, target: str | None = None) -> Parts:
+    """The parts in an .npz file, `target` being the name of y (without its part) if it is none of the usual ones.
+
+    Raises DataError if x and y are not there, do not fit together or cannot be used.
+    """
+    targets = TARGETS if target is None else (target.lower(),)
     arrays = _open(path)
     notes: list[str] = []
-    parts = {part: found for part in PART_WORDS if (found := _part(path, arrays, part, notes)) is not None}
+    parts = {part: found for part in PART_WORDS if (found := _part(path, arrays, part, notes, targets)) is not None}
     if "train" not in parts:
-        raise fault(f"{path}: x and y are not in the file",
+        raise fault(f"{path}: x and {target or 'y'} are not in the file",
                     got=", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "no arrays",
                     expected="x and y, or x_train, y_train (x_test, y_test), or images and labels",
                     fix="np.savez(path, x=..., y=...)")
@@ -60,8 +64,9 @@ def _open(path: Path) -> dict[str, np.ndarray]:
                     fix="copy or save the file again") from error
 
 
-def _part(path: Path, arrays: dict[str, np.ndarray], part: str, notes: list[str]) -> Part | None:
-    x_name, y_name = _find(arrays, INPUTS, part), _find(arrays, TARGETS, part)
+def _part(path: Path, arrays: dict[str, np.ndarray], part: str, notes: list[str],
+          targets: tuple[str, ...]) -> Part | None:
+    x_name, y_name = _find(arrays, INPUTS, part), _find(arrays, targets, part)
     if x_name is None or y_name is None:
         return None
     x, y = arrays[x_name], arrays[y_name]

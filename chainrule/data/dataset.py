@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, explain
 from . import arrays, embedded, idx, images
 from .files import count, existing, fault, sniff
 from .parts import Part, Parts
@@ -79,7 +80,10 @@ class Dataset:
 
     def inputs(self, part: str = "train", indices: np.ndarray | slice | None = None) -> np.ndarray:
         """Network inputs, float32 (N, *feature_shape), of "train", "test" or "val", all or those of `indices`."""
-        x = getattr(self, f"x_{part}")
+        x = getattr(self, f"x_{part}", None)
+        if x is None:
+            raise ArgumentError(explain("the data set has no such part", got=repr(part), expected='"train", "test" or "val"',
+                                        fix="load(..., val_fraction=0.1)" if part == "val" else None))
         x = x if indices is None else x[indices]
         return x if self.encoded else self.preprocess.transform(x)
 
@@ -95,7 +99,7 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     """Read a data set in any of these forms:
 
         "digits"                     the embedded handwritten digits
-        "data.npz"                   x and y (or x_train …, images and labels, train_images …)
+        "data.npz"                   x and y (or x_train …, images and labels, train_images …); `target` names another y
         "train-images-idx3-ubyte"    idx, plain or gzip, labels beside it, as `target`, or both as a tuple
         "mnist/"                     a folder with the four MNIST files
         "people.csv"                 a table; `target` is the name or index of a column, the last one if not given
@@ -134,7 +138,7 @@ def _read(source: Source, target: Any, pictures: images.Pictures, header: bool |
         return idx.read_folder(path) if idx.is_idx_folder(path) else images.read_folder(path, pictures)
     kind = sniff(path)
     if kind == "npz":
-        return arrays.read_npz(path)
+        return arrays.read_npz(path, None if target is None else str(target))
     if kind == "tar":
         return images.read_tar(path, pictures)
     if kind == "idx":
@@ -222,6 +226,8 @@ def _assemble(name: str, parts: Parts, task: str | None, classes: int | Sequence
     notes = [*parts.notes, _describe_target(target, y["train"]), *_label_notes(parts, target)]
     if isinstance(parts.train.x, Table):
         return _from_tables(name, parts, target, y, notes, options)
+    if any(len(columns) for columns in options.values()):
+        raise ArgumentError(explain("categorical and drop concern tables", got=f"{parts.train.origin}: no table"))
     scaling = fit_array(parts.train.x)
     found = {part: found.x for part, found in parts.items()}
     return Dataset(name, found["train"], y["train"], found["test"], y["test"], scaling, target, found.get("val"),

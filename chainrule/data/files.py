@@ -80,7 +80,7 @@ def first_bytes(path: Path, count: int = 512) -> bytes:
 def sniff(path: Path) -> str:
     """The kind of a file: ``npz``, ``npy``, ``tar``, ``idx``, ``parquet``, ``image``, or ``table`` for anything else."""
     start = first_bytes(path)
-    if start[257:262] == b"ustar":
+    if start[257:262] == b"ustar" or ".tar" in path.suffixes or path.suffix == ".tgz":
         return "tar"
     if start[:2] == b"\0\0" and len(start) >= 4 and 1 <= start[3] <= 8:
         return "idx"

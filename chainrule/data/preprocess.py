@@ -244,4 +244,7 @@ def preprocess_from_config(config: Mapping[str, Any]) -> TablePreprocess | Scali
     kinds = {kind.kind: kind for kind in (TablePreprocess, ImageScaling, FeatureScaling)}
     if config.get("kind") not in kinds:
         raise fault("unknown kind of preprocessing", got=repr(config.get("kind")), expected=", ".join(kinds))
-    return kinds[config["kind"]].from_config(config)
+    try:
+        return kinds[config["kind"]].from_config(config)
+    except (KeyError, TypeError) as error:
+        raise fault(f"the saved preprocessing of kind {config['kind']} is incomplete", got=repr(error)) from error

@@ -7,9 +7,11 @@ import gzip
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chainrule.data import load, read_idx
-from chainrule.errors import DataError
+from chainrule.errors import ArgumentError, DataError
 
 CODES = {"u1": 8, "i1": 9, ">i2": 11, ">i4": 12, ">f4": 13, ">f8": 14}
 
@@ -203,3 +205,27 @@ def test_npy_is_told_what_to_do(tmp_path):
 def test_parts_of_other_shape(tmp_path):
     np.savez(tmp_path / "d.npz", x_train=np.ones((4, 3)), y_train=[0, 1, 0, 1], x_test=np.ones((4, 2)), y_test=[0, 1, 0, 1])
     assert "train (3,), test (2,)" in problem(load, tmp_path / "d.npz")
+
+
+def test_target_names_another_array(tmp_path):
+    np.savez(tmp_path / "d.npz", x_train=random((10, 3)), age_train=np.linspace(0, 1, 10), y_train=np.arange(10))
+    assert load(tmp_path / "d.npz", "age").task == "regression"
+    assert "x and size are not in the file" in problem(load, tmp_path / "d.npz", "size")
+
+
+def test_what_does_not_concern_arrays_is_refused(pair):
+    with pytest.raises(ArgumentError, match="concern tables"):
+        load(pair, drop=["a"])
+    with pytest.raises(ArgumentError, match="no such part"):
+        load(pair).inputs("val")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["d.npz", "images-idx3-ubyte.gz", "d.csv", "d.tar.gz", "d"]),
+       st.sampled_from([b"", b"PK\x03\x04", b"\0\0\x08\3", b"\x1f\x8b\x08\0", b"1,2\n3,", b'"']), st.binary(max_size=600))
+def test_any_bytes_are_a_data_error(tmp_path, name, start, rest):
+    (tmp_path / name).write_bytes(start + rest)
+    try:
+        load(tmp_path / name)
+    except DataError as error:
+        assert name in str(error) or "labels" in str(error)
