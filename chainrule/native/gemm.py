@@ -21,7 +21,7 @@ from chainrule.native.kernel_finish import Epilogue, emit_finish, named_epilogue
 from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
 from chainrule.native.target import Target
 
-LONGEST = 512  # steps of the reduction that one packed panel holds
+LONGEST = 384  # steps of the reduction that one packed panel holds
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -138,10 +138,11 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     """The cut of a product; `spec` is canonical."""
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
     vectors = choose_vectors(spec.m, -(-spec.n // lanes), target)
-    row_tiles, rows, tall = split(spec.m, min(16, tile_rows(target, vectors)))
     width = vectors * lanes
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
+    most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
+    row_tiles, rows, tall = split(spec.m, min(most, tile_rows(target, vectors)))
     pack_a, pack_b = _packs_a(spec, size, tiles), _packs_b(spec, size, row_tiles)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     step_blocks, steps, longer = split(spec.k, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.k))
@@ -150,7 +151,8 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     per_unit = row_tiles
     for extent in spec.batch:
         per_unit *= extent
-    blocks = min(tiles, max(-(-tiles // fits), -(-ENOUGH_UNITS // max(1, per_unit))))
+    wanted = ENOUGH_UNITS // 2 if pack_a else ENOUGH_UNITS  # every block packs its rows of a anew
+    blocks = min(tiles, max(-(-tiles // fits), -(-wanted // max(1, per_unit))))
     tiles_per_block = -(-tiles // max(1, blocks))
     height = rows + bool(tall)
     line = lambda elements: -(-elements * size // 64) * 64 // size
@@ -159,17 +161,24 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
                 line(steps * width * tiles_per_block) if pack_b else 0, line(height * width) if staged else 0)
 
 
+def _collides(spec: ProductSpec, size: int) -> bool:
+    """Whether the rows of a fall on the same sets of the first cache level."""
+    return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
+
+
 def _packs_a(spec: ProductSpec, size: int, tiles: int) -> bool:
-    row, step = spec.a_strides[-2] * size, spec.a_strides[-1] * size
-    if tiles < 4 or spec.m < 8 or spec.k < 32:
+    """Rows that fall on the same cache sets are packed, and steps that are pages apart if many tiles read them."""
+    if spec.m < 8 or spec.k < 32:
         return False
-    return row % 2048 == 0 if step == size else step >= 1024
+    return tiles >= (4 if _collides(spec, size) else 12) and (
+        _collides(spec, size) or (spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096))
 
 
 def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
+    """Columns that do not lie next to each other must be packed; steps that are pages apart if many tiles read them."""
     if spec.b_strides[-1] != 1 and spec.n > 1:
         return True
-    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= 2048
+    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= 4096
 
 
 def product_scratch(spec: ProductSpec, target: Target, threads: int) -> int:
