@@ -84,12 +84,19 @@ class ConvSpec:
 
 # ---- the three kinds as correlations
 
+def _depthwise(spec: ConvSpec) -> bool:
+    """Every channel is convolved with its own kernel."""
+    return spec.groups == spec.in_channels == spec.out_channels > 1
+
+
 def _forward(spec: ConvSpec) -> Correlation:
     axes, inside = spec.axes, spec.in_channels // spec.groups
     tap = inside * spec.out_channels
-    return Correlation(spec.dtype, spec.batch, axes, spec.groups, inside, spec.out_channels // spec.groups,
-                       (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap), 0, spec.out_channels,
-                       spec.out_channels // spec.groups)
+    steps = (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap)
+    groups = 1 if _depthwise(spec) else spec.groups
+    columns = spec.out_channels // groups
+    return Correlation(spec.dtype, spec.batch, axes, groups, inside, columns, steps, 0, spec.out_channels, columns,
+                       _depthwise(spec))
 
 
 def _residues(axis: Axis) -> list[tuple[Axis, int, int]]:
@@ -116,8 +123,9 @@ def _input_gradient(spec: ConvSpec) -> list[Correlation]:
         steps = tuple(step * stride for (_, _, step), stride in zip(residues, strides, strict=True))
         first = sum(begin * stride for (_, begin, _), stride in zip(residues, strides, strict=True))
         axes = tuple(axis for axis, _, _ in residues)
-        result.append(Correlation(spec.dtype, spec.batch, axes, spec.groups, outside, inside, steps, first, inside,
-                                  outside * inside))  # type: ignore[arg-type]
+        groups, columns = (1, spec.in_channels) if _depthwise(spec) else (spec.groups, inside)
+        result.append(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, inside,  # type: ignore[arg-type]
+                                  outside * inside, _depthwise(spec)))
     return result
 
 

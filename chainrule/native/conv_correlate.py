@@ -69,6 +69,7 @@ class Correlation:
     first_tap: int  # offset of the first tap
     channel_step: int
     group_step: int
+    lanewise: bool = False  # depthwise: every channel is its own group, so channels are lanes on both sides
 
     @property
     def empty(self) -> bool:
@@ -83,7 +84,7 @@ class Correlation:
     @property
     def source_strides(self) -> tuple[int, int, int]:
         """Elements from one position of the source to the next, per axis."""
-        pixel = self.inside * self.groups
+        pixel = self.columns if self.lanewise else self.inside * self.groups
         return (self.axes[1].source * self.axes[2].source * pixel, self.axes[2].source * pixel, pixel)
 
     @property
@@ -265,7 +266,7 @@ class _Correlate:
 
     def _lines(self, group: Index, column: Index, valid: int, first: Index, last: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
-        left = writer.at(self.origin, writer.mul(group, part.inside))
+        left = writer.at(self.origin, column if part.lanewise else writer.mul(group, part.inside))
         right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), part.first_tap), column))
         channel = writer.add(writer.mul(group, part.columns), column)
         spans = ((first, writer.minimum(last, lines.tall), 1), (writer.maximum(first, lines.tall), last, 0))
@@ -312,4 +313,4 @@ class _Correlate:
                         for row in range(height) for pixel in range(width))
         tail = valid % self.writer.lanes
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail)
+                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail, part.lanewise)

@@ -53,7 +53,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     wide = part.axes[2]
-    joined = part.groups == 1 and wide.dilation == 1
+    joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise
     run = part.inside * (wide.taps if joined else 1)
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
@@ -221,7 +221,8 @@ class _Filter:
         outer = plan.runs[:-1] if plan.together else plan.runs
         places = writer.unravel(line, [count for count, _ in outer])
         channel = writer.add(writer.mul(group, part.columns), column)
-        left = writer.at(left, writer.add(writer.mul(group, part.inside), writer.dot(places, [step for _, step in outer])))
+        first = channel if part.lanewise else writer.mul(group, part.inside)
+        left = writer.at(left, writer.add(first, writer.dot(places, [step for _, step in outer])))
         right = writer.at(right, channel)
         rows = plan.run * (plan.runs[-1][0] if plan.together else 1)
         out = writer.at(self.copy, writer.add(writer.mul(line, rows * self.channels), channel))
@@ -251,4 +252,4 @@ class _Filter:
         inner = () if inner == ((1, 0, 0),) else inner
         tail = valid % self.writer.lanes
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail)
+                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail, part.lanewise)

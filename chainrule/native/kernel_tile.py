@@ -37,6 +37,7 @@ class Tile:
     out_step: int
     right_tail: int = 0  # lanes of the last vector that exist in memory; 0: all
     out_tail: int = 0
+    lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
 
     @property
     def name(self) -> str:
@@ -148,7 +149,11 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
     rights = [writer.load_vector(writer.at(right, column * writer.lanes), mask) for column, mask in enumerate(masks)]
     result = []
     for row, offset in enumerate(tile.offsets):
-        factor = writer.splat(writer.load(writer.at(left, offset)))
-        for column in range(tile.vectors):
-            result.append(writer.multiply_add(factor, rights[column], sums[row * tile.vectors + column]))
+        if tile.lanewise:
+            factors = [writer.load_vector(writer.at(left, offset + column * writer.lanes), mask)
+                       for column, mask in enumerate(masks)]
+        else:
+            factors = [writer.splat(writer.load(writer.at(left, offset)))] * tile.vectors
+        for column, (factor, value) in enumerate(zip(factors, rights, strict=True)):
+            result.append(writer.multiply_add(factor, value, sums[row * tile.vectors + column]))
     return result
