@@ -20,6 +20,8 @@ from .parts import Part, Parts
 INPUTS = ("x", "images", "image", "data", "features", "inputs")
 TARGETS = ("y", "labels", "label", "target", "targets", "t")
 PART_WORDS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation")}
+# what zipfile and numpy raise for a damaged archive; encrypted members are a RuntimeError
+DAMAGES = (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
 
 
@@ -54,7 +56,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             for name in archive.files:
                 arrays[name] = archive[name]
             return arrays
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGES as error:
         place = f"{path}: the array {name}" if name else str(path)
         if "allow_pickle" in str(error):
             raise fault(f"{place} holds Python objects (dtype object), which could run code when opened: refused",
