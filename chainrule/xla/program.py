@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled XLA program: NumPy arrays in, NumPy arrays out; inputs that outputs take over are donated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..ir import Graph, Node
+from . import faults
+from .emit import emit
+from .lowering import LOWERINGS
+
+
+def _wide() -> Any:
+    """64-bit types for the time of one of our calls, whatever the user has set."""
+    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(True)
+
+
+class XlaProgram:
+    """A graph compiled by XLA for the default device of JAX.
+
+    Calling it takes and gives a list of arrays, and raises BoundsError for an index out of bounds. Matrices that LAPACK
+    would refuse (not positive definite, singular) give NaN instead of an error.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self._sites: list[tuple[Node, int]] = []
+        kinds = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in graph.inputs]
+        with _wide():
+            self._lowered = jax.jit(self._run, donate_argnums=self._donated()).lower(*kinds)
+            self._compiled = self._lowered.compile()
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of the graph; none shares memory with an input."""
+        with _wide():
+            outputs, wrong, indices = self._compiled(*(np.asarray(x, order="C") for x in arrays))
+            faults.raise_first(self._sites, np.asarray(wrong), np.asarray(indices))
+            return [np.array(y, order="C", copy=True) for y in outputs]
+
+    def show(self, stage: str) -> str:
+        """"kernels": StableHLO, what XLA gets; "llvm" and "asm": the program that XLA made of it."""
+        return self._lowered.as_text() if stage == "kernels" else self._compiled.as_text() or ""
+
+    def _run(self, *inputs: Any) -> tuple[list[Any], Any, Any]:
+        with faults.collecting() as found:
+            outputs = emit(self.graph, inputs, LOWERINGS)
+        self._sites = [(fault.node, fault.extent) for fault in found]
+        return (outputs, jnp.asarray([fault.wrong for fault in found], bool),
+                jnp.asarray([fault.index for fault in found], jnp.int64))
+
+    def _donated(self) -> tuple[int, ...]:
+        return tuple(sorted({index for _, index in self.graph.aliases}))

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an XLA program promises beside its values: bounds, Variables, other people's settings. Oracle: the reference backend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tables.ops import make_body
+
+pytest.importorskip("jax")
+
+import jax
+
+import chainrule as cr
+from chainrule.compile import optimise
+from chainrule.errors import BoundsError
+from chainrule.ir import REGISTRY, Graph, Tensor, Type, bind, tracing
+from chainrule.ir.graph import close, input_node, interpret
+from chainrule.ops import elementwise as e
+from chainrule.ops.compose import softmax
+from chainrule.ops.index import scatter, take
+from chainrule.testing import compare_backends, random_graph
+from chainrule.testing.backends import assert_same
+from chainrule.xla import load
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_program_gives_what_numpy_gives(seed: int) -> None:
+    graph, arrays = random_graph(seed, size=14)
+    expected, found = interpret(graph, arrays), load(optimise(graph))(arrays)
+    for value, wanted in zip(found, expected, strict=True):
+        assert_same(value, wanted, f"seed {seed}", 1e-4, 1e-5)
+
+
+def test_the_random_bits_are_the_same() -> None:
+    state = np.array([1, 2**32 - 1, 77, 5], np.uint32)
+    compare_backends(lambda s: bind(REGISTRY["random_bits"], s, shape=(3, 333)), state, backends=["xla"])
+
+
+@pytest.mark.parametrize("index", [5, -6, 2**40])
+def test_an_index_out_of_bounds_is_found(index: int) -> None:
+    look_up = cr.compile(lambda x, i: take(x, i, axis=0) * 2.0, backend="xla")
+    put = cr.compile(lambda x, i: scatter(x, i, e.ones_like(i, dtype="float32")), backend="xla")
+    x = np.arange(5.0, dtype="float32")
+    np.testing.assert_array_equal(look_up(x, np.array([0, -5, 4])), [0, 0, 8])
+    for function in (look_up, put):
+        with pytest.raises(BoundsError, match=f"got +{index}"):
+            function(x, np.array([0, index, 1]))
+
+
+def test_a_lookup_in_an_empty_axis_is_found() -> None:
+    look_up = cr.compile(lambda x, i: take(x, i, axis=0), backend="xla")
+    assert look_up(np.zeros((0, 2), "float32"), np.zeros(0, int)).shape == (0, 2)
+    with pytest.raises(BoundsError, match="empty"):
+        look_up(np.zeros((0, 2), "float32"), np.array([0]))
+
+
+def looking_up() -> Graph:
+    """(carry, index, table) -> (carry + table[index])."""
+    f = np.dtype("float32")
+    inputs = [input_node(Type((), f)), input_node(Type((), np.dtype("int64"))), input_node(Type((4,), f))]
+    with tracing():
+        carry, index, table = map(Tensor, inputs)
+        result = carry + take(table, index, axis=0)
+    return close(inputs, [result.node])
+
+
+def test_an_index_out_of_bounds_in_a_loop_is_found() -> None:
+    body = looking_up()
+
+    def total(start: Tensor, indices: Tensor, table: Tensor) -> Tensor:
+        return bind(REGISTRY["scan"], start, indices, table, body=body, carries=1, sequences=1, length=indices.shape[0],
+                    reverse=False, history=False)[0]
+    run, table = cr.compile(total, backend="xla"), np.arange(4, dtype="float32")
+    assert run(np.float32(1), np.array([3, -1, 2]), table).item() == 9
+    with pytest.raises(BoundsError, match=r"got +7"):
+        run(np.float32(1), np.array([3, 1, 7]), table)
+    assert run(np.float32(1), np.zeros(0, np.int64), table).item() == 1
+
+
+def test_the_settings_of_jax_are_left_alone() -> None:
+    before = jax.config.jax_enable_x64
+    program = cr.compile(lambda x: x * 2, backend="xla")
+    result = program(np.array([2**40, 3]))
+    assert result.dtype == np.int64 and result.tolist() == [2**41, 6]
+    assert jax.config.jax_enable_x64 == before
+    assert jax.numpy.ones(2).dtype == (np.float64 if before else np.float32)
+
+
+def test_variables_are_updated_and_earlier_values_stay() -> None:
+    v = cr.Variable(np.arange(200_000, dtype="float32"), name="v")
+    step = cr.compile(lambda x: (v.assign(v.value + x), v.value * 1.0)[1], backend="xla")
+    before, kept = v.value, v.numpy()
+    for i in range(3):
+        result = step(np.float32(1))
+        np.testing.assert_array_equal(v.numpy(), kept + i + 1)
+        np.testing.assert_array_equal(result, kept + i + 1)
+    np.testing.assert_array_equal(before, kept)
+    v.assign(v.numpy())
+    cr.compile(lambda: v.assign(v.value * 2.0), backend="reference")()
+    np.testing.assert_array_equal(v.numpy(), (kept + 3) * 2)
+
+
+def test_arguments_are_not_written_into() -> None:
+    x = np.arange(200_000, dtype="float32")
+    v = cr.Variable(x)
+    step = cr.compile(lambda y: v.assign(v.value + y), backend="xla")
+    step(x)
+    step(x)
+    np.testing.assert_array_equal(x, np.arange(200_000, dtype="float32"))
+    np.testing.assert_array_equal(v.numpy(), 3 * x)
+
+
+def test_a_training_step_gives_what_numpy_gives() -> None:
+    def steps(backend: str) -> list[np.ndarray]:
+        rng = np.random.default_rng(3)
+        w = cr.Variable(rng.standard_normal((4, 3)).astype("float32"), name="w")
+        x, y = rng.standard_normal((8, 4)).astype("float32"), rng.integers(0, 3, 8)
+
+        def step(x: Tensor, y: Tensor) -> Tensor:
+            loss = -cr.mean(cr.take_along_axis(e.log(softmax(x @ w)), y[:, None], axis=1))
+            w.assign(w.value - 0.5 * cr.gradients(loss, w))
+            return loss
+        run = cr.compile(step, backend=backend)
+        return [*(run(x, y).numpy() for _ in range(5)), w.numpy()]
+
+    for found, wanted in zip(steps("xla"), steps("reference"), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_derivatives_of_loops_compile() -> None:
+    body = make_body(np.dtype("float64"))
+    rng = np.random.default_rng(0)
+    carry, xs, w = rng.standard_normal(3), rng.standard_normal((4, 3)), rng.standard_normal((3, 3))
+
+    def loss(carry: Tensor, xs: Tensor, w: Tensor) -> Tensor:
+        last, _, ys = bind(REGISTRY["scan"], carry, cr.asarray(0), xs, w, body=body, carries=2, sequences=1, length=4,
+                           reverse=False, history=False)
+        return cr.sum(last * last) + cr.sum(ys * ys)
+    compare_backends(cr.grad(loss, (0, 1, 2)), carry, xs, w, backends=["xla"], rtol=1e-10, atol=1e-12)
+
+
+def test_show_gives_the_program() -> None:
+    program = cr.compile(lambda x: e.tanh(x) + 1.0, backend="xla")
+    program(np.ones(3, "float32"))
+    entry = next(iter(program.entries.values()))
+    assert "stablehlo.tanh" in entry.program.show("kernels")
+    assert "HloModule" in entry.program.show("asm")
+
+
+def test_a_missing_jax_is_one_clear_line() -> None:
+    code = ("import sys; sys.modules['jax'] = None\n"
+            "import chainrule as cr, numpy as np\n"
+            "try: cr.compile(lambda x: x + 1.0, backend='xla')(np.ones(2, 'float32'))\n"
+            "except cr.errors.MissingExtra as error: print(error)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "the xla backend needs jax; install it with: pip install 'chainrule[xla]'"
