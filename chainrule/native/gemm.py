@@ -134,6 +134,15 @@ def choose_vectors(rows: int, columns: int, target: Target) -> int:
     return 3 if columns % 2 and columns % 3 == 0 else 2
 
 
+def cut_rows(spec: ProductSpec, size: int, limit: int) -> tuple[int, int, int]:
+    """The row tiles as in `split`; tiles of one size are preferred where they cost nothing, since they compile faster."""
+    if spec.m >= 64 and spec.a_strides[-1] == 1 and (spec.b_strides[-2] * size < 4096 or spec.b_strides[-1] != 1):
+        for rows in range(limit, limit // 2, -1):
+            if spec.m % rows == 0:
+                return spec.m // rows, rows, 0
+    return split(spec.m, limit)
+
+
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
     """The cut of a product; `spec` is canonical."""
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
@@ -142,7 +151,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
-    row_tiles, rows, tall = split(spec.m, min(most, tile_rows(target, vectors)))
+    row_tiles, rows, tall = cut_rows(spec, size, min(most, tile_rows(target, vectors)))
     pack_a, pack_b = _packs_a(spec, size, tiles), _packs_b(spec, size, row_tiles)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     step_blocks, steps, longer = split(spec.k, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.k))
