@@ -43,6 +43,10 @@ class BoundsError(ChainruleError, IndexError):
     """An index, a label or a token id lies outside the valid range."""
 
 
+class AxisError(ShapeError, BoundsError):
+    """There is no such axis."""
+
+
 class TraceError(ChainruleError, TypeError):
     """Python needed the value of a tensor that does not exist yet, because its function is being compiled."""
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from ..ir.bind import as_tensor, contains
+from ..ir.bind import as_tensor, contains, leaf
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, canonical, is_float
 from ..ir.tensor import Tensor
+from ..ir.trace import current_trace
 from ..ir.variable import Variable
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import stack
@@ -106,6 +107,8 @@ def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, devi
     check_device(device)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     value = as_tensor(fill_value, dtype)
+    if current_trace() is None and not isinstance(fill_value, Tensor | Variable):
+        return leaf(np.full(shape, value.node.data))
     return broadcast_to(value if dtype is None else astype(value, dtype), shape)
 
 
@@ -172,7 +175,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
     """Ones on diagonal `k` (0 the main one, 1 the one above it), zeros elsewhere."""
     check_device(device)
     shape = (n_rows, n_rows if n_cols is None else n_cols)
-    return astype(equal(iota(shape, 1), iota(shape, 0) + k), DEFAULT_FLOAT if dtype is None else dtype)
+    return astype(equal(iota(shape, 1), iota(shape, 0) + _within(k, shape)), DEFAULT_FLOAT if dtype is None else dtype)
 
 
 def tril(x: Any, /, *, k: int = 0) -> Tensor:
@@ -190,7 +193,12 @@ def triu(x: Any, /, *, k: int = 0) -> Tensor:
 def _above(x: Tensor, k: int) -> Tensor:
     if x.ndim < 2:
         raise ArgumentError(explain("a triangle needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
-    return less(iota(x.shape[-2:], 0) + k, iota(x.shape[-2:], 1))
+    return less(iota(x.shape[-2:], 0) + _within(k, x.shape[-2:]), iota(x.shape[-2:], 1))
+
+
+def _within(k: int, shape: Sequence[int]) -> int:
+    """The number of a diagonal; of those outside of the matrix, the nearest."""
+    return sorted((-shape[0] - 1, k, shape[1]))[1]
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:

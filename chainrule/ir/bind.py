@@ -112,17 +112,21 @@ def _scalar(x: Any, dtype: np.dtype) -> np.ndarray:
 def _from_sequence(x: Any, dtype: Any) -> Tensor:
     if contains(x, Tensor | Variable):
         raise errors.ArgumentError(errors.explain("a list of tensors is not an array yet", fix="join them with cr.stack([...])"))
-    array = _numpy(x)
+    array = _numpy(x, None if dtype is None else dtypes.canonical(dtype))
     if dtype is None and array.dtype.kind == "f" and isinstance(x, list | tuple) and not contains(x, np.ndarray | np.generic):
         dtype = dtypes.DEFAULT_FLOAT
     return leaf(np.asarray(array, dtype=_target(array, dtype)))
 
 
-def _numpy(x: Any) -> np.ndarray:
+def _numpy(x: Any, dtype: np.dtype | None) -> np.ndarray:
     try:
-        array = np.asarray(x)
-    except ValueError:
-        array = np.asarray(None)
+        array = np.asarray(x, dtype)
+    except OverflowError:
+        raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=repr(x), expected=str(dtype))) from None
+    except (ValueError, TypeError):
+        array = np.asarray(None) if dtype is None else _numpy(x, None)
+        if array.dtype != object:
+            dtypes.canonical(array.dtype)  # strings and complex numbers are refused by name
     if array.dtype == object:
         raise errors.ShapeError(errors.explain(
             "these values do not form an array", got=f"{type(x).__name__} of unequal rows or of objects",

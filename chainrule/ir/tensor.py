@@ -70,9 +70,10 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._data("np.asarray"), dtype=dtype, copy=copy)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        array = self._data("__dlpack__")
-        return (array if array.flags.writeable else array.copy()).__dlpack__(**options)
+    def __dlpack__(self, *, stream: Any = None, max_version: tuple[int, int] | None = None,
+                   dl_device: tuple[Any, int] | None = None, copy: bool | None = None) -> Any:
+        data = self._data("__dlpack__").copy() if copy is not False else self.node.data  # whoever forbids the copy must not write
+        return data.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)

@@ -8,7 +8,7 @@ the pooled maximum.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ShapeError, explain
@@ -222,13 +222,24 @@ def atan(x: Any, /) -> Tensor:
     return atan2(x, 1)
 
 
+def _odd(x: Tensor, value: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
+    """An odd function from its value at |x|, with the sign of x (also of zero) and the derivative `slope`."""
+    signed = where(equal(x, 0), x, sign(x) * value)
+    return custom_gradient(signed, (x,), lambda g, y, x: (g * slope(x),))
+
+
+def _floating(x: Any) -> Tensor:
+    x = as_tensor(x)
+    return x if is_float(x.dtype) else astype(x, float)
+
+
 def sinh(x: Any, /) -> Tensor:
     """Hyperbolic sine: (u + u / (u + 1)) / 2 with u = expm1(|x|)."""
-    x = as_tensor(x)
+    x = _floating(x)
     u = expm1(abs(x))
     large = equal(u, math.inf)
     safe = where(large, zeros_like(u), u)
-    return sign(x) * where(large, exp(abs(x) - math.log(2)), 0.5 * (safe + safe / (safe + 1)))
+    return _odd(x, where(large, exp(abs(x) - math.log(2)), 0.5 * (safe + safe / (safe + 1))), cosh)
 
 
 def cosh(x: Any, /) -> Tensor:
@@ -239,11 +250,12 @@ def cosh(x: Any, /) -> Tensor:
 
 def asinh(x: Any, /) -> Tensor:
     """Inverse hyperbolic sine."""
-    x = as_tensor(x)
+    x = _floating(x)
     a = abs(x)
     large = less(1e8, a)
     small = where(large, zeros_like(a), a)
-    return sign(x) * where(large, log(a) + math.log(2), log1p(small + small * small / (1 + sqrt(small * small + 1))))
+    value = where(large, log(a) + math.log(2), log1p(small + small * small / (1 + sqrt(small * small + 1))))
+    return _odd(x, value, lambda x: 1 / sqrt(x * x + 1))
 
 
 def acosh(x: Any, /) -> Tensor:
@@ -251,13 +263,13 @@ def acosh(x: Any, /) -> Tensor:
     x = as_tensor(x)
     large = less(1e8, x)
     t = where(large, zeros_like(x), x - 1)
-    return where(large, log(x) + math.log(2), log1p(t + sqrt(t * (t + 2))))
+    return where(large, log(x) + math.log(2), log1p(t + sqrt(t) * sqrt(t + 2)))
 
 
 def atanh(x: Any, /) -> Tensor:
     """Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond."""
-    x = as_tensor(x)
-    return 0.5 * sign(x) * log1p(2 * abs(x) / (1 - abs(x)))
+    x = _floating(x)
+    return _odd(x, 0.5 * log1p(2 * abs(x) / (1 - abs(x))), lambda x: 1 / ((1 - x) * (1 + x)))
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, explain
-from ..ir.bind import as_tensor, bind
+from ..ir.bind import as_tensor, bind, leaf
 from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
-from ..ir.node import Op, Type, op
+from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
+from ..ir.trace import current_trace
 from . import types
 from .broadcast import broadcast_to
 
@@ -110,19 +111,34 @@ def _share(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
 
 def operands(*values: Any) -> list[Tensor]:
     """The values as tensors of one dtype and one shape."""
-    typed = [x if isinstance(x, Tensor) else as_tensor(x) for x in values if not _is_scalar(x)]
+    if _agree(values):
+        return list(values)
+    typed = [as_tensor(x) for x in values if not _is_scalar(x)]
     dtype = promote(*(x.dtype for x in typed)) if typed else None
     for x in values:
         if _is_scalar(x):
             dtype = of_scalar(x, dtype)
+    shape = types.broadcast_shapes(*(x.shape for x in typed))
     rest = iter(typed)
-    tensors = [as_tensor(x, dtype) if _is_scalar(x) else next(rest) for x in values]
-    shape = types.broadcast_shapes(*(x.shape for x in tensors))
-    return [broadcast_to(astype(x, dtype), shape) for x in tensors]
+    return [_repeated(x, dtype, shape) if _is_scalar(x) else broadcast_to(astype(next(rest), dtype), shape) for x in values]
+
+
+def _agree(values: tuple[Any, ...]) -> bool:
+    """Whether all are Tensors of one type, for which nothing is to be done."""
+    first = values[0]
+    return isinstance(first, Tensor) and all(isinstance(x, Tensor) and x.node.type == first.node.type for x in values[1:])
 
 
 def _is_scalar(x: Any) -> bool:
     return isinstance(x, bool | int | float) and not isinstance(x, np.generic)
+
+
+def _repeated(value: Any, dtype: Any, shape: Shape) -> Tensor:
+    """A Python number as an array; eagerly one element that is seen everywhere, without an operation."""
+    scalar = as_tensor(value, dtype)
+    if not shape or current_trace() is not None:
+        return broadcast_to(scalar, shape)
+    return leaf(np.ndarray(shape, dtype, scalar.node.data, 0, (0,) * len(shape)))
 
 
 def _float_operands(*values: Any) -> list[Tensor]:
@@ -169,7 +185,6 @@ power    = _binary(POW, "power", "x1 to the power x2; gradient 0 with respect to
 maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", _float_operands)
-floor_divide: Binary = _binary(FLOOR_DIVIDE, "floor_divide", "x1 / x2 rounded down.")
 remainder    = _binary(REMAINDER, "remainder", "x1 - x2 * floor(x1 / x2), with the sign of x2.")
 bitwise_and  = _binary(AND, "bitwise_and", "Bits set in both operands.")
 bitwise_or   = _binary(OR, "bitwise_or", "Bits set in either operand.")
@@ -209,6 +224,16 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> T
 def bitcast(x: Any, dtype: Any, /) -> Tensor:
     """The bits of `x` read as another dtype of the same width."""
     return bind(BITCAST, as_tensor(x), dtype=canonical(dtype))
+
+
+def floor_divide(x1: Any, x2: Any, /) -> Tensor:
+    """x1 / x2 rounded down; with an infinite operand floor(x1 / x2), as the array API standard asks."""
+    a, b = operands(x1, x2)
+    quotient = bind(FLOOR_DIVIDE, a, b)
+    if not is_float(a.dtype):
+        return quotient
+    endless = bitwise_or(equal(abs(a), math.inf), equal(abs(b), math.inf))
+    return where(endless, floor(divide(a, b)), quotient)
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:

@@ -62,7 +62,7 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
     items: list[Any] = []
     for item in key:
         items += _item(item)
-    used = sum(1 for item in items if item is not None and item is not Ellipsis)
+    used = sum(1 for item in items if item is not None and item is not Ellipsis and not _is_single(item))
     if used > x.ndim:
         raise BoundsError(explain("there are more indices than axes", got=f"{used} indices", expected=f"at most {x.ndim} for shape {x.shape}"))
     if sum(1 for item in items if item is Ellipsis) > 1:
@@ -81,11 +81,16 @@ def _item(item: Any) -> list[Any]:
         return [int(item)]
     array = as_tensor(item)
     if array.dtype == bool_:
-        return [_Mask(array, axis) for axis in range(array.ndim)] if array.ndim else [_Mask(array, -1)]
+        return [_Mask(array, axis) for axis in range(array.ndim or 1)]
     if not is_integer(array.dtype):
         raise DTypeError(explain("an index must be an integer, a slice, None, `...` or a boolean mask", got=f"{array.dtype}",
                                  fix="cast it with cr.astype(i, cr.int64)"))
     return [array]
+
+
+def _is_single(item: Any) -> bool:
+    """Whether the item is a mask without axes, which selects all or nothing along a new axis."""
+    return isinstance(item, _Mask) and not item.mask.ndim
 
 
 class _Mask:
@@ -95,11 +100,11 @@ class _Mask:
         self.mask, self.axis = mask, axis
 
     def positions(self, shape: tuple[int, ...]) -> Tensor:
-        if self.mask.shape != shape:
+        if self.mask.ndim != len(shape) or any(m not in (n, 0) for m, n in zip(self.mask.shape, shape, strict=True)):
             raise BoundsError(explain("a boolean mask must have the shape of the axes it selects from", got=f"mask {self.mask.shape}",
                                       expected=str(shape)))
-        found = np.nonzero(self.mask._data("a boolean mask", "use cr.where(mask, a, b), whose shape does not depend on the data"))
-        return as_tensor(found[self.axis])
+        known = self.mask._data("a boolean mask", "use cr.where(mask, a, b), whose shape does not depend on the data")
+        return as_tensor(np.nonzero(np.atleast_1d(known))[self.axis])
 
 
 def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
@@ -112,8 +117,10 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             shape.append(1)
             left.append(None)
             continue
-        if isinstance(item, _Mask) and item.axis == -1:
-            raise BoundsError(explain("a 0-dimensional mask selects all or nothing; use cr.where"))
+        if _is_single(item):
+            shape.append(1)
+            left.append(item.positions(()))
+            continue
         first, n, d = _range(item, x.shape[axis], axis)
         start.append(first)
         count.append(n)

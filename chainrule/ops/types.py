@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError, explain
+from ..errors import AxisError, DTypeError, ShapeError, explain
 from ..ir.dtype import bool_
 from ..ir.node import Shape, Type
 
@@ -46,6 +46,9 @@ integer = only("iu", "an integer operand")
 
 def broadcast_shapes(*shapes: Shape) -> Shape:
     """The shape in which all `shapes` meet by NumPy's rule; ShapeError when they do not."""
+    different = {shape for shape in shapes if shape}
+    if len(different) < 2:  # the common case, for which NumPy's function is slow
+        return different.pop() if different else ()
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
@@ -64,10 +67,10 @@ def _broadcast_fix(shapes: Sequence[Shape]) -> str:
 
 
 def normalize_axis(axis: int, ndim: int) -> int:
-    """`axis` counted from the front; ShapeError when there is no such axis."""
+    """`axis` counted from the front; AxisError when there is no such axis."""
     if not -ndim <= axis < ndim:
-        raise ShapeError(explain(f"there is no axis {axis}", got=f"an array with {ndim} axes",
-                                 expected=f"an axis from {-ndim} to {ndim - 1}" if ndim else "no axis at all"))
+        raise AxisError(explain(f"there is no axis {axis}", got=f"an array with {ndim} axes",
+                                expected=f"an axis from {-ndim} to {ndim - 1}" if ndim else "no axis at all"))
     return axis % ndim
 
 
