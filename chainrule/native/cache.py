@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machine code kept on disk between processes, in a directory that only its owner can write.
+
+A file is a line with the checksum of the rest, then the object code. A file that is damaged, foreign or writable by
+others is not loaded but made again; where nothing can be kept, compilation simply happens each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import llvmlite
+
+from .. import __version__, config
+from .target import Target
+
+HEADER = 65  # 64 hexadecimal digits and a newline
+
+
+def key(target: Target, text: str) -> str:
+    """The name of the entry for a program text on a processor."""
+    parts = (target.triple, target.processor, target.features, llvmlite.__version__, __version__, _own_code(), text)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+_code: str | None = None
+
+
+def _own_code() -> str:
+    """A checksum of the generators themselves: a changed generator makes other code from the same text."""
+    global _code
+    if _code is None:
+        total = hashlib.sha256()
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            total.update(path.read_bytes())
+        _code = total.hexdigest()
+    return _code
+
+
+def directory() -> Path | None:
+    """The directory, made if it is missing; None if there is none that only this user can write."""
+    base = config.cache_directory()
+    if base is None:
+        return None
+    path = base / "native"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path if _is_private(path) else None
+    except OSError:
+        return None
+
+
+def _is_private(path: Path) -> bool:
+    state = path.stat()
+    if not hasattr(os, "getuid"):
+        return True
+    return state.st_uid == os.getuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def read(name: str) -> bytes | None:
+    """The object code kept under a name, if it is whole."""
+    path = directory()
+    if path is None:
+        return None
+    try:
+        if not _is_private(path / name):
+            return None
+        content = (path / name).read_bytes()
+    except OSError:
+        return None
+    code = content[HEADER:]
+    return code if content[:HEADER] == _header(code) else None
+
+
+def _header(code: bytes) -> bytes:
+    return hashlib.sha256(code).hexdigest().encode() + b"\n"
+
+
+def write(name: str, code: bytes) -> None:
+    """Keep object code under a name: a temporary file first, then one rename."""
+    path = directory()
+    if path is None:
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path)
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_header(code) + code)
+        os.replace(temporary, path / name)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)

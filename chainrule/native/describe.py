@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan as text: one line per step (what, for which operation, how much work), then the loop nests, then the memory."""
+
+from __future__ import annotations
+
+from .lower import Plan
+from .steps import KernelStep, Step
+
+
+def describe(plan: Plan, addresses: bool = False) -> str:
+    """The plan as text; with `addresses` it names every buffer of every step, so that equal texts are equal programs."""
+    lines = [_line(i, step) for i, step in enumerate(plan.steps)]
+    if addresses:
+        lines = [f"{i} {step.kind} {[str(b) for b in _operands(step)]}" for i, step in enumerate(plan.steps)]  # type: ignore[attr-defined]
+    seen: dict[str, int] = {}
+    for i, step in enumerate(plan.steps):
+        text = step.text  # type: ignore[attr-defined]
+        if text and text not in seen:
+            seen[text] = i
+            lines += ["", f"step {i}:", text]
+        elif text and addresses:
+            lines.append(f"step {i} is step {seen[text]}")
+    temporary = {b for step in plan.steps for b in (*step.reads, *step.writes) if b.kind == "temporary"}
+    lines += ["", f"arena {plan.arena:,} bytes for {len(temporary)} buffers of {sum(b.bytes for b in temporary):,} bytes"]
+    return "\n".join(lines)
+
+
+def _operands(step: Step) -> list[object]:
+    return [*step.slots] if isinstance(step, KernelStep) else [*step.reads, *step.writes]
+
+
+def _line(number: int, step: Step) -> str:
+    shape = "x".join(map(str, step.writes[0].shape)) if step.writes else ""
+    layer = f"  {step.node.layer}" if step.node.layer else ""
+    return f"{number:4} {step.kind:8} {step.label:24} {shape:20} {step.bytes:12,} B {step.flops:14,} flop{layer}"  # type: ignore[attr-defined]

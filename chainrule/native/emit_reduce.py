@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reductions inside a kernel: sums and extremes over loops, kept in registers, in an order that the shape alone fixes.
+
+Where the reduced axis runs through the lanes, each lane keeps a part and the parts are joined by a tree at the end; where
+a kept axis does, each lane is a result of its own. argmax and argmin keep (value, index) pairs; the first of equals wins
+and a NaN wins over everything, as in NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from llvmlite import ir
+
+from . import emit_value
+from .expression import Stage, Store
+from .kernel_build import INDEX
+from .math_core import splat
+
+if TYPE_CHECKING:
+    from .loops import KernelEmitter
+
+NARROW = ir.IntType(32)
+Pair = tuple[ir.Value, ...]
+
+
+def identity(reduce: str, dtype: str) -> float | int:
+    """What a reduction begins with."""
+    if reduce == "sum":
+        return 0.0 if emit_value.is_float(dtype) else 0
+    largest = reduce in ("max", "argmax")
+    if emit_value.is_float(dtype):
+        return float("-inf") if largest else float("inf")
+    if dtype == "bool":
+        return int(not largest)
+    limits = np.iinfo(dtype)
+    return int(limits.min if largest else limits.max)
+
+
+class Reduction:
+    """Writes one reduction stage; accumulators live on the stack until LLVM puts them into registers."""
+
+    def __init__(self, emitter: KernelEmitter, stage: Stage):
+        self.emitter, self.stage = emitter, stage
+        self.by_index = stage.reduce in ("argmax", "argmin")
+        self.lane_reduced = stage.lane is not None and stage.lane in stage.over
+
+    def emit(self) -> None:
+        """Loops over what is kept, and inside them over what is reduced."""
+        emitter, stage = self.emitter, self.stage
+        if stage.lane is None or self.lane_reduced:
+            with emitter.nest(stage.inner):
+                self.reduce()
+            return
+        with emitter.nest(stage.inner[:-1]):
+            for _ in emitter.lane_loop(stage.lane):
+                self.reduce()
+
+    def reduce(self) -> None:
+        """All sums of one place (of one vector of places)."""
+        emitter, stage = self.emitter, self.stage
+        vector = stage.lane is not None
+        parts = [self.allocate(store, vector) for store in stage.stores]
+        with emitter.level({}):
+            loops = stage.over[:-1] if self.lane_reduced else stage.over
+            with emitter.nest(loops):
+                if self.lane_reduced:
+                    for _ in emitter.lane_loop(stage.lane):
+                        self.steps(parts)
+                else:
+                    self.steps(parts)
+        for store, part in zip(stage.stores, parts, strict=True):
+            self.finish(store, part)
+
+    def types(self, store: Store, vector: bool) -> tuple[ir.Type, ...]:
+        """The types of an accumulator."""
+        element = emit_value.ELEMENTS[self.source(store)]
+        types = (element, INDEX) if self.by_index else (element,)
+        return tuple(ir.VectorType(t, self.emitter.lanes) for t in types) if vector else types
+
+    def source(self, store: Store) -> str:
+        """The dtype of what is reduced."""
+        return store.value.dtype
+
+    def allocate(self, store: Store, vector: bool) -> list[ir.Value]:
+        """Fresh accumulators with their first values."""
+        emitter = self.emitter
+        first = ir.IRBuilder(emitter.entry)
+        first.position_at_start(emitter.entry)
+        start: list[float | int] = [identity(self.stage.reduce or "", self.source(store)), (1 << 63) - 1]
+        places = []
+        for type_, value in zip(self.types(store, vector), start, strict=False):
+            place = first.alloca(type_)
+            emitter.builder.store(splat(type_, value), place)
+            places.append(place)
+        return places
+
+    def steps(self, parts: list[list[ir.Value]]) -> None:
+        """Add one element (one vector) to each accumulator."""
+        emitter, b = self.emitter, self.emitter.builder
+        for store, places in zip(self.stage.stores, parts, strict=True):
+            value = emitter.value(store.value)
+            types = self.types(store, self.stage.lane is not None)
+            new: Pair = (emitter.spread(value, b) if isinstance(types[0], ir.VectorType) else value,)
+            if self.by_index:
+                form = self.stage.index
+                new = (*new, emitter.offsets(form) if isinstance(types[0], ir.VectorType) else _constant(emitter.offset(form)))
+            old = tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
+            joined = self.join(b, old, new, self.source(store))
+            if self.lane_reduced and emitter.tail is not None:
+                joined = tuple(b.select(emitter.tail, j, o) for j, o in zip(joined, old, strict=True))
+            for place, result in zip(places, joined, strict=True):
+                b.store(result, place)
+
+    def join(self, b: ir.IRBuilder, old: Pair, new: Pair, dtype: str) -> Pair:
+        """Two partial results as one."""
+        reduce = self.stage.reduce
+        if self.by_index:
+            return _first(b, old, new, dtype, ">" if reduce == "argmax" else "<")
+        if reduce == "sum":
+            return (emit_value.OPERATIONS["add"](b, dtype, old[0], new[0]),)
+        return (emit_value.OPERATIONS["maximum" if reduce == "max" else "minimum"](b, dtype, new[0], old[0]),)
+
+    def finish(self, store: Store, places: list[ir.Value]) -> None:
+        """Store the result."""
+        emitter, b = self.emitter, self.emitter.builder
+        types = self.types(store, self.stage.lane is not None)
+        values = tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
+        if self.lane_reduced:
+            values = self.across(b, values, self.source(store))
+        if self.by_index:
+            store = Store(store.slot, store.form, type(store.value)("position", "int64", (), None, -1))
+        emitter.store(store, values[-1])
+
+    def across(self, b: ir.IRBuilder, values: Pair, dtype: str) -> Pair:
+        """The lanes joined by a tree."""
+        lanes = self.emitter.lanes
+        step = lanes // 2
+        while step:
+            order = [(i + step) % lanes for i in range(lanes)]
+            moved = tuple(b.shuffle_vector(v, v, ir.Constant(ir.VectorType(NARROW, lanes), order)) for v in values)
+            values = self.join(b, values, moved, dtype)
+            step //= 2
+        return tuple(b.extract_element(v, NARROW(0)) for v in values)
+
+
+def _first(b: ir.IRBuilder, old: Pair, new: Pair, dtype: str, sign: str) -> Pair:
+    """The pair with the better value; of equal ones, that with the smaller index."""
+    better = emit_value.compare(b, sign, dtype, new[0], old[0])
+    same = emit_value.compare(b, "==", dtype, new[0], old[0])
+    if emit_value.is_float(dtype):
+        nan_new, nan_old = b.fcmp_unordered("uno", new[0], new[0]), b.fcmp_unordered("uno", old[0], old[0])
+        better = b.or_(better, b.and_(nan_new, b.not_(nan_old)))
+        same = b.or_(same, b.and_(nan_new, nan_old))
+    better = b.or_(better, b.and_(same, b.icmp_signed("<", new[1], old[1])))
+    return b.select(better, new[0], old[0]), b.select(better, new[1], old[1])
+
+
+def _constant(value: object) -> ir.Value:
+    return INDEX(value) if isinstance(value, int) else value  # type: ignore[return-value]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From LLVM text to machine code in memory.
+
+In: modules. Out: object code, or the address of a function in it. The optimiser runs without its loop and vectorising
+passes, because the kernels are written as vectors already; that makes it several times faster.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import llvmlite.binding as llvm
+
+from .target import Target
+
+_lock = threading.Lock()
+
+
+@functools.cache
+def initialize() -> None:
+    """Make LLVM ready for the host, once per process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def target_machine(target: Target) -> llvm.TargetMachine:
+    """LLVM's view of the processor."""
+    initialize()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.processor, features=target.features, opt=2, reloc="pic", codemodel="default", jit=True)
+
+
+def optimised(text: str, target: Target) -> llvm.ModuleRef:
+    """The module, verified and optimised."""
+    with _lock:
+        module = llvm.parse_assembly(text)
+        module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=1)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
+        builder = llvm.create_pass_builder(target_machine(target), options)
+        builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def object_code(module: llvm.ModuleRef, target: Target) -> bytes:
+    """The module as an object file."""
+    with _lock:
+        return target_machine(target).emit_object(module)
+
+
+def assembly(module: llvm.ModuleRef, target: Target) -> str:
+    """The module as assembly text."""
+    with _lock:
+        return target_machine(target).emit_assembly(module)
+
+
+class Library:
+    """Object code that is loaded into this process."""
+
+    def __init__(self, code: bytes, target: Target):
+        with _lock:
+            empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
+            self._engine = llvm.create_mcjit_compiler(empty, target_machine(target))
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Where a function begins."""
+        return self._engine.get_function_address(name)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What gets a buffer and what is computed on the way: the cut of a graph into kernels.
+
+In: a graph. Out: the nodes that are stored, in order; each is the result of one kernel, product or host step. A value is
+stored if it must be (results, operands of products, reductions), if several users would compute it again at more than the
+price of storing it, or if a broadcast would repeat its computation for every copy.
+"""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..ir.node import Node, Type
+from . import emit_value
+from .inline import MOVEMENTS, RULES, resolve, uniform
+
+REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
+PRODUCTS = ("contract",)
+CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
+COSTS = {
+    "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
+    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3,
+    "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0,
+}  # fmt: skip
+LOAD = 3
+
+
+def kind_of(node: Node) -> str:
+    """leaf, inline, reduce, product, scatter or host: how a node is computed."""
+    name = node.op.name
+    if name in ("input", "constant"):
+        return "leaf"
+    if name in REDUCTIONS:
+        return "reduce" if isinstance(node.type, Type) else "host"
+    if name in PRODUCTS:
+        return "product" if node.dtype.kind == "f" else "host"
+    if name in RULES:
+        return "inline"
+    if not isinstance(node.type, Type) or name == "output":
+        return "host"
+    return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
+
+
+class Grouping:
+    """The decisions for one graph: `stored` maps each node to whether it has a buffer of its own."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.stored: dict[Node, bool] = {}
+        self.work: dict[Node, int] = {}
+        self.users = self._users()
+        self.results = {resolve(x) for x in graph.outputs}
+        for node in graph.nodes:
+            if resolve(node) is node:
+                self._decide(node)
+
+    def _users(self) -> dict[Node, int]:
+        users: dict[Node, int] = {}
+        for node in self.graph.nodes:
+            if resolve(node) is node:
+                for x in {resolve(x) for x in node.inputs}:
+                    users[x] = users.get(x, 0) + 1
+        return users
+
+    def roots(self) -> list[Node]:
+        """Stored nodes that are computed, in order."""
+        return [x for x in self.graph.nodes if self.stored.get(x) and kind_of(x) != "leaf"]
+
+    def has_buffer(self, node: Node) -> bool:
+        """Whether the node lies in memory in row-major order: stored, or a reshape of what is."""
+        node = resolve(node)
+        while node.op.name == "reshape" and not self.stored[node]:
+            node = resolve(node.inputs[0])
+        return self.stored[node]
+
+    def _decide(self, node: Node) -> None:
+        kind = kind_of(node)
+        if kind == "leaf":
+            self.stored[node], self.work[node] = uniform(node) is None, 0
+            return
+        if kind == "inline":
+            self._inline(node)
+            return
+        self.stored[node] = True
+        if kind == "product":
+            for x in node.inputs:
+                self._store_operand(resolve(x))
+        elif kind == "host":
+            for x in node.inputs:
+                self.store(resolve(x))
+        elif node.op.name == "unwindow" and self.cost(node.inputs[0]) > CHEAP_TO_REPEAT:
+            self._store_source(resolve(node.inputs[0]))
+
+    def _inline(self, node: Node) -> None:
+        name = node.op.name
+        if name == "take" or name == "random_bits":
+            self.store(resolve(node.inputs[0]))
+        if name in ("broadcast", "window") and node.type.size > node.inputs[0].type.size and self.cost(node.inputs[0]) > LOAD + 2:
+            self._store_source(resolve(node.inputs[0]))
+        self.work[node] = COSTS.get(name, 1) + sum(self.cost(x) for x in node.inputs)
+        shared = self.users.get(node, 0) > 1 and self.work[node] > CHEAP_TO_REPEAT + LOAD and name not in ("reshape", "transpose", "broadcast")
+        self.stored[node] = node in self.results and uniform(node) is None and not self._is_view(node)
+        self.stored[node] = self.stored[node] or shared
+
+    def _is_view(self, node: Node) -> bool:
+        return node.op.name == "reshape" and self.has_buffer(node.inputs[0])
+
+    def cost(self, node: Node) -> int:
+        """What it costs to have one element of a node."""
+        node = resolve(node)
+        if uniform(node) is not None:
+            return 0
+        return LOAD if self.has_buffer(node) else self.work[node]
+
+    def store(self, node: Node) -> None:
+        """Make sure that a node lies in memory in row-major order."""
+        if not self.has_buffer(node):
+            self.stored[node] = True
+        elif uniform(node) is not None:
+            self.stored[node] = True
+
+    def _store_source(self, node: Node) -> None:
+        """Store what a chain of movements starts from."""
+        while node.op.name in MOVEMENTS and node.op.name not in ("pad", "concat") and not self.stored[node]:
+            node = resolve(node.inputs[0])
+        if not self.stored[node] and uniform(node) is None:
+            self.stored[node] = True
+
+    def _store_operand(self, node: Node) -> None:
+        """Store an operand of a product, or what it is a view of."""
+        source = node
+        while source.op.name in ("reshape", "transpose", "broadcast", "slice") and not self.stored[source]:
+            source = resolve(source.inputs[0])
+        if uniform(source) is not None:
+            self.stored[node] = True
+            return
+        self.stored[source] = True

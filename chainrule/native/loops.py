@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a kernel to LLVM: loops, levels, vectors.
+
+In: a `Kernel`. Out: a function ``void (slots…, status, i64 begin, i64 end)`` that runs the units begin … end - 1. Every
+value is written at the outermost loop level at which all it depends on is known, so nothing is computed twice and no
+optimisation pass has to find that out. Vectors always have the same width; the rest of a row is done under a mask, so the
+arithmetic of an element does not depend on where a range begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from llvmlite import ir
+
+from . import emit_value
+from .emit_reduce import Reduction
+from .expression import Conditions, Expression, Kernel, Stage, Store, forms_of
+from .index import ZERO, Form, Var, bounds, coefficient, number, variables
+from .kernel_build import INDEX, POINTER, Index, Writer, constant, intrinsic
+from .math_core import splat
+from .target import Target
+
+BIT, BYTE, NARROW = ir.IntType(1), ir.IntType(8), ir.IntType(32)
+
+
+class Level:
+    """One depth of the loop nest: where its values are written, and those that are there already."""
+
+    def __init__(self, builder: ir.IRBuilder):
+        here, after = builder.append_basic_block("level"), builder.append_basic_block("body")
+        builder.branch(here)
+        builder.position_at_end(here)
+        end = builder.branch(after)
+        builder.position_at_end(after)
+        self.builder = ir.IRBuilder(here)
+        self.builder.position_before(end)
+        self.known: dict[object, ir.Value] = {}
+
+
+class KernelEmitter:
+    """Writes one kernel."""
+
+    def __init__(self, module: ir.Module, name: str, kernel: Kernel, target: Target):
+        self.module, self.kernel, self.target = module, kernel, target
+        self.lanes = target.lanes("float32")
+        type_ = ir.FunctionType(ir.VoidType(), [POINTER] * (len(kernel.slots) + 1) + [INDEX, INDEX])
+        self.function = ir.Function(module, type_, name)
+        self.function.attributes.add("nounwind")
+        *self.pointers, self.status, self.begin, self.end = self.function.args
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.entry = self.builder.block
+        self.writer = Writer(self.builder, "float32", target)
+        self.levels: list[Level] = []
+        self.depth: dict[Var, int] = {}
+        self.values: dict[Var, Index] = {}
+        self.lane: Var | None = None
+        self.tail: ir.Value | None = None
+        self.written: set[int] = set()
+        self.stage_level = 0
+
+    # ---- the nest
+
+    def emit(self) -> ir.Function:
+        """Write the function and return it."""
+        kernel = self.kernel
+        with self.level({}), self.writer.loop(self.begin, self.end) as unit:
+            places = self.writer.unravel(unit, [v.n for v in kernel.outer[:kernel.units]])
+            with self.level(dict(zip(kernel.outer[:kernel.units], places, strict=True))), self.nest(kernel.outer[kernel.units:]):
+                for stage in kernel.stages:
+                    self.stage(stage)
+        self.builder.ret_void()
+        return self.function
+
+    @contextlib.contextmanager
+    def level(self, variables_: dict[Var, Index]) -> Iterator[None]:
+        """A new depth at which these variables are known."""
+        self.levels.append(Level(self.builder))
+        for v, value in variables_.items():
+            self.depth[v], self.values[v] = len(self.levels) - 1, value
+        yield
+        for v in variables_:
+            del self.depth[v], self.values[v]
+        self.levels.pop()
+
+    @contextlib.contextmanager
+    def nest(self, loops: Sequence[Var]) -> Iterator[None]:
+        """Plain loops, one level each."""
+        if not loops:
+            yield
+            return
+        with self.writer.loop(0, self.stop(loops[0])) as i, self.level({loops[0]: i}), self.nest(loops[1:]):
+            yield
+
+    def stop(self, var: Var) -> Index:
+        """How far a loop runs."""
+        limit = self.kernel.limits.get(var)
+        return var.n if limit is None else self.writer.minimum(var.n, self.offset(limit))
+
+    def lane_loop(self, var: Var) -> Iterator[None]:
+        """Whole vectors, then the rest under a mask; the body is written for each part that exists."""
+        limit, lanes = self.kernel.limits.get(var), self.lanes
+        total = bounds(limit)[1] if limit is not None else var.n  # extents of cut loops differ by whole vectors
+        stop, rest = self.stop(var), total % lanes
+        self.lane = var
+        if total >= lanes:
+            whole = self.writer.sub(stop, rest) if limit is None else self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
+            with self.writer.loop(0, whole, lanes) as i, self.level({var: i}):
+                yield
+        if rest:
+            whole = total - rest if limit is None else self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
+            self.tail = self.writer.mask(rest)
+            with self.maybe(limit is not None and self.writer.less(whole, stop)), self.level({var: whole}):
+                yield
+            self.tail = None
+        self.lane = None
+
+    @contextlib.contextmanager
+    def maybe(self, condition: ir.Value | bool) -> Iterator[None]:
+        """Under a condition, if there is one."""
+        if isinstance(condition, bool):
+            yield
+        else:
+            with self.builder.if_then(condition):
+                yield
+
+    def stage(self, stage: Stage) -> None:
+        """One stage, at a level of its own, so that it sees what the stages before it have stored."""
+        with self.level({}):
+            self.stage_level = len(self.levels) - 1
+            if stage.reduce:
+                Reduction(self, stage).emit()
+            elif stage.lane is None:
+                with self.nest(stage.inner):
+                    self.stores(stage.stores)
+            else:
+                with self.nest(stage.inner[:-1]):
+                    for _ in self.lane_loop(stage.lane):
+                        self.stores(stage.stores)
+        self.written |= {store.slot for store in stage.stores}
+
+    def stores(self, stores: Sequence[Store]) -> None:
+        """Store values at the present depth."""
+        for value, store in [(self.value(store.value), store) for store in stores]:
+            self.store(store, value)
+
+    # ---- positions
+
+    def level_of(self, variables_: set[Var]) -> int:
+        """The depth at which all these variables are known."""
+        return max((self.depth[v] for v in variables_), default=0)
+
+    def offset(self, form: Form) -> Index:
+        """A form as a number (of the first lane), each part written at its own level."""
+        if not form.terms:
+            return form.const
+        depth = self.level_of(variables(form))
+        known = self.levels[depth].known
+        if form not in known:
+            deep = [t for t in form.terms if self.level_of(variables(Form(0, (t,)))) == depth]
+            total: Index = self.offset(Form(form.const, tuple(t for t in form.terms if t not in deep)))
+            writer = self.writer_at(depth)
+            for v, c in deep:
+                total = writer.add(total, writer.mul(self.variable(v), c))
+            known[form] = total
+        return known[form]
+
+    def variable(self, var: Var) -> Index:
+        """The value of a variable, quotient or remainder."""
+        if var.kind == "i":
+            return self.values[var]
+        writer = self.writer_at(self.level_of(variables(var.of)))
+        quotient, rest = writer.divide(self.offset(var.of), var.n)
+        return quotient if var.kind == "/" else rest
+
+    def writer_at(self, depth: int) -> Writer:
+        """A writer that writes at a level."""
+        return Writer(self.levels[depth].builder, "float32", self.target)
+
+    def varies(self, form: Form) -> bool:
+        """Whether a form differs from lane to lane."""
+        return self.lane is not None and self.lane in variables(form)
+
+    def offsets(self, form: Form) -> ir.Value:
+        """A form in every lane, as a vector of 64-bit integers."""
+        b = self.levels[self.level_of(variables(form))].builder
+        wide = ir.VectorType(INDEX, self.lanes)
+        if not self.varies(form):
+            return self.spread(constant(self.offset(form)), b)
+        step = coefficient(form, self.lane)
+        if step is not None:
+            return b.add(self.spread(constant(self.offset(form)), b), ir.Constant(wide, [step * i for i in range(self.lanes)]))
+        total = ir.Constant(wide, [form.const] * self.lanes)
+        for v, c in form.terms:
+            total = b.add(total, b.mul(self.variables_of(v, b), splat(wide, c)))
+        return total
+
+    def variables_of(self, var: Var, b: ir.IRBuilder) -> ir.Value:
+        """A variable, quotient or remainder in every lane."""
+        if var.kind == "i":
+            return self.offsets(Form(0, ((var, 1),)))
+        inner = self.offsets(var.of)
+        if bounds(var.of)[1] < 1 << 31:  # 32-bit division by a constant is much cheaper
+            narrow = ir.VectorType(NARROW, self.lanes)
+            inner = b.trunc(inner, narrow)
+        result = (b.udiv if var.kind == "/" else b.urem)(inner, splat(inner.type, var.n))
+        return result if result.type.element == INDEX else b.zext(result, ir.VectorType(INDEX, self.lanes))
+
+    def spread(self, value: ir.Value, b: ir.IRBuilder) -> ir.Value:
+        """A scalar in every lane; a vector as it is."""
+        if isinstance(value.type, ir.VectorType):
+            return value
+        type_ = ir.VectorType(value.type, self.lanes)
+        if isinstance(value, ir.Constant):
+            return ir.Constant(type_, [value.constant] * self.lanes)
+        undefined = ir.Constant(type_, ir.Undefined)
+        single = b.insert_element(undefined, value, NARROW(0))
+        return b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(NARROW, self.lanes), [0] * self.lanes))
+
+    def condition(self, conditions: Conditions, depth: int) -> ir.Value | None:
+        """Whether all hold: one bit, one bit per lane, or None where there are none."""
+        b, found = self.levels[depth].builder, None
+        for form, n in sorted(conditions, key=lambda item: self.varies(item[0])):
+            place = self.offsets(form) if self.varies(form) else constant(self.offset(form))
+            bit = b.icmp_unsigned("<", place, splat(place.type, n))
+            if found is not None and bit.type != found.type:
+                found = self.spread(found, b)
+            found = bit if found is None else b.and_(found, bit)
+        return found
+
+    def mask(self, conditions: Conditions, depth: int) -> ir.Value | None:
+        """The lanes that exist and for which the conditions hold, as a vector, or None for all."""
+        b, found = self.levels[depth].builder, self.condition(conditions, depth)
+        if found is None:
+            return self.tail
+        found = self.spread(found, b)
+        return found if self.tail is None else b.and_(found, self.tail)
+
+    # ---- values
+
+    def depth_of(self, x: Expression) -> int:
+        """The level at which an expression is written."""
+        depth = max((self.depth_of(a) for a in x.args), default=0)
+        for form in forms_of(x):
+            depth = max(depth, self.level_of(variables(form)))
+        if x.kind in ("load", "take", "random") and x.attr[0] in self.written:
+            depth = max(depth, self.stage_level)
+        return depth
+
+    def value(self, x: Expression) -> ir.Value:
+        """The value of an expression, a scalar if it is the same in all lanes."""
+        depth = self.depth_of(x)
+        known = self.levels[depth].known
+        if x not in known:
+            known[x] = self.make(x, depth)
+        return known[x]
+
+    def make(self, x: Expression, depth: int) -> ir.Value:
+        """Write an expression at a level."""
+        b = self.levels[depth].builder
+        special = {"load": self.load, "take": self.take, "guard": self.guard, "random": self.random}.get(x.kind)
+        if special is not None:
+            return special(x, depth)
+        if x.kind == "constant":
+            return emit_value.constant(x.dtype, x.attr)
+        if x.kind == "position":
+            place = self.offsets(x.attr) if self.varies(x.attr) else constant(self.offset(x.attr))
+            return emit_value.cast(b, place, "int64", x.dtype)
+        return emit_value.operation(b, x.kind, x.dtype, [a.dtype for a in x.args], self.even([self.value(a) for a in x.args], b))
+
+    def even(self, values: list[ir.Value], b: ir.IRBuilder) -> list[ir.Value]:
+        """All vectors or all scalars."""
+        if any(isinstance(v.type, ir.VectorType) for v in values):
+            return [self.spread(v, b) for v in values]
+        return values
+
+    def guard(self, x: Expression, depth: int) -> ir.Value:
+        """A choice by conditions on positions."""
+        b = self.levels[depth].builder
+        found = self.condition(x.attr, depth)
+        values = [self.value(a) for a in x.args]
+        if isinstance(found.type, ir.VectorType):
+            values = [self.spread(v, b) for v in values]
+        values = self.even(values, b)
+        return b.select(found, *values)
+
+    def memory_type(self, dtype: str) -> ir.Type:
+        """The type of an element in memory."""
+        return BYTE if dtype == "bool" else emit_value.ELEMENTS[dtype]
+
+    def load(self, x: Expression, depth: int) -> ir.Value:
+        """An element or a vector of a buffer."""
+        slot, form, conditions = x.attr
+        return self.fetch(x.dtype, slot, form, None, conditions, depth)
+
+    def fetch(self, dtype: str, slot: int, form: Form, extra: ir.Value | None, conditions: Conditions, depth: int) -> ir.Value:
+        """What lies at form + extra of a slot, where the conditions hold."""
+        b, type_ = self.levels[depth].builder, self.memory_type(dtype)
+        spread = self.varies(form) or any(self.varies(f) for f, _ in conditions)
+        spread = spread or (extra is not None and isinstance(extra.type, ir.VectorType))
+        if not spread:
+            raw = self._scalar(b, type_, slot, form, extra, conditions, depth)
+        elif coefficient(form, self.lane) == 1 and (extra is None or not isinstance(extra.type, ir.VectorType)):
+            raw = self._contiguous(b, type_, slot, form, extra, conditions, depth)
+        else:
+            raw = self._gather(b, type_, slot, form, extra, conditions, depth)
+        return b.icmp_unsigned("!=", raw, splat(raw.type, 0)) if dtype == "bool" else raw
+
+    def _at(self, b: ir.IRBuilder, type_: ir.Type, slot: int, place: Index | ir.Value) -> ir.Value:
+        if isinstance(place, int) and place == 0:
+            return self.pointers[slot]
+        return b.gep(self.pointers[slot], [constant(place)], source_etype=type_)
+
+    def _many(self, b: ir.IRBuilder, type_: ir.Type, slot: int, places: ir.Value) -> ir.Value:
+        """The addresses of the elements at `places`."""
+        pointers = b.gep(self.pointers[slot], [places], source_etype=type_)
+        pointers.type = ir.VectorType(POINTER, self.lanes)  # llvmlite does not infer it from the vector of positions
+        return pointers
+
+    def _place(self, b: ir.IRBuilder, form: Form, extra: ir.Value | None) -> Index:
+        return self.offset(form) if extra is None else b.add(constant(self.offset(form)), extra)
+
+    def _scalar(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
+                conditions: Conditions, depth: int) -> ir.Value:
+        found = self.condition(conditions, depth)
+        place = self._place(b, form, extra)
+        if found is not None:
+            place = b.select(found, constant(place), INDEX(0))
+        return b.load(self._at(b, type_, slot, place), typ=type_)
+
+    def _contiguous(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
+                    conditions: Conditions, depth: int) -> ir.Value:
+        pointer, wide = self._at(b, type_, slot, self._place(b, form, extra)), ir.VectorType(type_, self.lanes)
+        mask = self.mask(conditions, depth)
+        if mask is None:
+            return b.load(pointer, typ=wide, align=self._size(type_))
+        name = f"llvm.masked.load.v{self.lanes}{type_.intrinsic_name}.p0"
+        callee = intrinsic(self.module, name, wide, [POINTER, NARROW, mask.type, wide])
+        return b.call(callee, [pointer, NARROW(self._size(type_)), mask, splat(wide, 0)])
+
+    def _gather(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
+                conditions: Conditions, depth: int) -> ir.Value:
+        places, wide = self.offsets(form), ir.VectorType(type_, self.lanes)
+        if extra is not None:
+            places = b.add(places, self.spread(extra, b))
+        pointers = self._many(b, type_, slot, places)
+        mask = self.mask(conditions, depth)
+        mask = ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes) if mask is None else mask
+        callee = intrinsic(self.module, f"llvm.masked.gather.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", wide,
+                           [ir.VectorType(POINTER, self.lanes), NARROW, mask.type, wide])
+        return b.call(callee, [pointers, NARROW(self._size(type_)), mask, splat(wide, 0)])
+
+    @staticmethod
+    def _size(type_: ir.Type) -> int:
+        return {"i8": 1, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8}[str(type_)]
+
+    def store(self, store: Store, value: ir.Value) -> None:
+        """Store a value at the present depth."""
+        b, dtype = self.builder, store.value.dtype
+        type_ = self.memory_type(dtype)
+        if dtype == "bool":
+            value = b.zext(value, emit_value.widened(value.type, BYTE))
+        if self.lane is None or not self.varies(store.form):
+            b.store(value, self._at(b, type_, store.slot, self.offset(store.form)))
+            return
+        value = self.spread(value, b)
+        if coefficient(store.form, self.lane) == 1:
+            self._store_vector(b, type_, value, self._at(b, type_, store.slot, self.offset(store.form)))
+        else:
+            self._scatter(b, type_, value, self._many(b, type_, store.slot, self.offsets(store.form)))
+
+    def _store_vector(self, b: ir.IRBuilder, type_: ir.Type, value: ir.Value, pointer: ir.Value) -> None:
+        size = self._size(type_)
+        if self.tail is None:
+            b.store(value, pointer, align=size)
+            return
+        callee = intrinsic(self.module, f"llvm.masked.store.v{self.lanes}{type_.intrinsic_name}.p0", ir.VoidType(),
+                           [value.type, POINTER, NARROW, self.tail.type])
+        b.call(callee, [value, pointer, NARROW(size), self.tail])
+
+    def _scatter(self, b: ir.IRBuilder, type_: ir.Type, value: ir.Value, pointers: ir.Value) -> None:
+        mask = self.tail if self.tail is not None else ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes)
+        callee = intrinsic(self.module, f"llvm.masked.scatter.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", ir.VoidType(),
+                           [value.type, ir.VectorType(POINTER, self.lanes), NARROW, mask.type])
+        b.call(callee, [value, pointers, NARROW(self._size(type_)), mask])
+
+    # ---- positions that are data
+
+    def take(self, x: Expression, depth: int) -> ir.Value:
+        """The element that an index chooses; an index out of bounds is reported and read as 0."""
+        slot, form, stride, extent, check, conditions = x.attr
+        b = self.levels[depth].builder
+        index = emit_value.cast(b, self.value(x.args[0]), x.args[0].dtype, "int64")
+        index = b.select(b.icmp_signed("<", index, splat(index.type, 0)), b.add(index, splat(index.type, extent)), index)
+        bad = b.icmp_unsigned(">=", index, splat(index.type, extent))
+        self.report(self._exists(bad, conditions, depth), check, b)
+        if not extent:
+            return splat(emit_value.ELEMENTS[x.dtype], 0)
+        place = b.mul(b.select(bad, splat(index.type, 0), index), splat(index.type, stride))
+        return self.fetch(x.dtype, slot, form, place, conditions, depth)
+
+    def _exists(self, bad: ir.Value, conditions: Conditions, depth: int) -> ir.Value:
+        """Whether any lane that exists is bad."""
+        b = self.levels[depth].builder
+        if not isinstance(bad.type, ir.VectorType):
+            found = self.condition(tuple(c for c in conditions if not self.varies(c[0])), depth)
+            return bad if found is None else b.and_(bad, found)
+        mask = self.mask(conditions, depth)
+        bad = bad if mask is None else b.and_(bad, mask)
+        return b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", BIT, [bad.type]), [bad])
+
+    def report(self, bad: ir.Value, check: int, b: ir.IRBuilder) -> None:
+        """Record a failed check in the status."""
+        b.call(report_function(self.module), [self.status, bad, INDEX(check)])
+
+    def random(self, x: Expression, depth: int) -> ir.Value:
+        """Random bits of a position."""
+        from .philox import emit_random_bits
+
+        slot, form, _ = x.attr
+        b = self.levels[depth].builder
+        words = [b.load(self._at(b, NARROW, slot, i), typ=NARROW) for i in range(4)]
+        index = self.offsets(form) if self.varies(form) else constant(self.offset(form))
+        return emit_random_bits(b, index, words)
+
+
+def report_function(module: ir.Module) -> ir.Function:
+    """``void report(status, i1 bad, i64 check)``: keep the number of a check that failed."""
+    known = module.globals.get("report")
+    if known is not None:
+        return known
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, BIT, INDEX]), "report")
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    status, bad, check = function.args
+    with builder.if_then(bad):
+        builder.store(check, status)
+    builder.ret_void()
+    return function
+
+
+def emit_kernel(module: ir.Module, name: str, kernel: Kernel, target: Target) -> ir.Function:
+    """The function of a kernel."""
+    return KernelEmitter(module, name, kernel, target).emit()
+
+
+__all__ = ["ZERO", "KernelEmitter", "emit_kernel", "number", "report_function"]

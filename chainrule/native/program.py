@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Program`: a graph ready to run as machine code.
+
+A call fills the addresses of this call's arrays into a table and calls one machine-code function per stretch of native
+steps; nothing else happens per kernel. Arrays that come again (the Variables of a training loop) keep their entry.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from .. import config
+from ..errors import BoundsError, describe_frame, explain
+from ..ir.graph import Graph, interpret
+from . import cache, engine
+from .buffers import LINE, Buffer
+from .describe import describe
+from .lower import Plan, lower
+from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, SegmentEmitter
+from .steps import HostStep, Step
+from .target import Target
+
+FEW = 60_000  # work of a whole program below which it runs on one thread
+Function = Callable[[int, int, int], None]
+PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+def aligned(size: int) -> np.ndarray:
+    """`size` bytes that begin at a cache line."""
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start:start + size]
+
+
+class Program:
+    """Runs a graph; made by `load`."""
+
+    def __init__(self, graph: Graph, threads: int | None = None):
+        self.target = Target.host()
+        self.threads = threads if threads is not None else config.threads()
+        start = time.perf_counter()
+        self.plan: Plan = lower(graph, self.target, self.threads)
+        lowered = time.perf_counter()
+        self.groups = [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]
+        self._externals()
+        self._text: str | None = None
+        self.library = self._compile()
+        self.seconds = {"lower": lowered - start, "compile": time.perf_counter() - lowered}
+        self.lock = threading.Lock()
+        self._prepare()
+
+    # ---- making it
+
+    def _externals(self) -> None:
+        plan = self.plan
+        self.fresh = [b for i, b in enumerate(plan.outputs) if i not in plan.in_place]
+        order = [*plan.inputs, *plan.constants, *self.fresh]
+        self.places = {b: FIRST + i for i, b in enumerate(order)}
+
+    def _module(self, segments: Sequence[tuple[str, Sequence[Step]]]) -> ir.Module:
+        module = ir.Module("program")
+        module.triple = self.target.triple
+        emitter = SegmentEmitter(module, self.target, self.places.__getitem__)
+        for name, steps in segments:
+            emitter.emit(name, steps)
+        return module
+
+    def _segments(self) -> list[tuple[str, Sequence[Step]]]:
+        return [(f"segment{i}", steps) for i, (native, steps) in enumerate(self.groups) if native]
+
+    def _compile(self) -> engine.Library | None:
+        segments = self._segments()
+        if not segments:
+            return None
+        key = cache.key(self.target, describe(self.plan, addresses=True))
+        code = cache.read(key)
+        if code is None:
+            code = engine.object_code(engine.optimised(str(self._module(segments)), self.target), self.target)
+            cache.write(key, code)
+        return engine.Library(code, self.target)
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
+        self.control[:] = 0
+        self.arena = aligned(plan.arena)
+        self.table = np.zeros(FIRST + len(self.places), np.int64)
+        self.table[ARENA], self.table[CONTROL] = self.arena.ctypes.data, self.control.ctypes.data
+        for buffer in plan.constants:
+            self.table[self.places[buffer]] = buffer.value.ctypes.data
+        self.address = self.table.ctypes.data
+        self.last: list[Any] = [None] * len(plan.inputs)
+        self.kinds = [(x.shape, x.dtype) for x in plan.graph.inputs]
+        self.work = sum(s.work for s in plan.steps if s.native)  # type: ignore[attr-defined]
+        self.parallel = self.threads > 1 and self.work >= FEW
+        self.runs: list[Callable[[], None]] = []
+        for i, (native, steps) in enumerate(self.groups):
+            if native:
+                self.runs.append(self._native(f"segment{i}"))
+            else:
+                self.runs += [self._host(step) for step in steps if isinstance(step, HostStep)]
+
+    def _native(self, name: str) -> Callable[[], None]:
+        assert self.library is not None
+        function: Any = PROTOTYPE(self.library.address(name))
+        address = self.address
+        if not self.parallel:
+            return lambda: function(address, 0, 1)
+        from .threads import pool
+
+        threads, entry = self.threads, self.library.address(name)
+        return lambda: pool(threads).run(function, entry, address)
+
+    def _host(self, step: HostStep) -> Callable[[], None]:
+        shapes = [x.type for x in step.node.inputs]
+
+        def run() -> None:
+            arrays = [self.array(b).reshape(t.shape) for b, t in zip(step.reads, shapes, strict=True)]
+            results = step.run(*arrays)
+            results = results if isinstance(results, tuple) else (results,)
+            for buffer, result in zip(step.writes, results, strict=True):
+                self.array(buffer)[...] = result
+        return run
+
+    def array(self, buffer: Buffer) -> np.ndarray:
+        """A buffer as an array, during a call."""
+        if buffer.kind == "temporary":
+            return self.arena[buffer.offset:buffer.offset + buffer.bytes].view(buffer.dtype).reshape(buffer.shape)
+        if buffer.kind == "constant":
+            return buffer.value
+        return self.last[buffer.index] if buffer.kind == "input" else self.results[buffer.index]
+
+    # ---- running it
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for these inputs; in-place outputs are the input arrays themselves, updated."""
+        with self.lock:
+            self._bind(arrays)
+            results = self._fresh_outputs()
+            for run in self.runs:
+                run()
+            if self.control[STATUS]:
+                self._raise()
+            self.results = ()
+            return results
+
+    def _bind(self, arrays: Sequence[np.ndarray]) -> None:
+        last, table = self.last, self.table
+        for i, array in enumerate(arrays):
+            if array is not last[i]:
+                shape, dtype = self.kinds[i]
+                if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
+                    array = np.ascontiguousarray(array, dtype)
+                if array.shape != shape:
+                    array = array.reshape(shape)
+                last[i] = array
+                table[FIRST + i] = array.__array_interface__["data"][0]
+
+    def _fresh_outputs(self) -> list[np.ndarray]:
+        plan, results = self.plan, []
+        for i, buffer in enumerate(plan.outputs):
+            if i in plan.in_place:
+                results.append(self.last[buffer.index])
+                continue
+            array = np.empty(buffer.shape, buffer.dtype)
+            self.table[self.places[buffer]] = array.__array_interface__["data"][0]
+            results.append(array)
+        self.results: Any = results
+        return results
+
+    def _raise(self) -> None:
+        """Find the failed check by running the graph by its meaning, and say where it is."""
+        number, self.control[STATUS] = int(self.control[STATUS]), 0
+        node = self.plan.checks[number - 1]
+        indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
+        extent = node.inputs[0].shape[node.attrs["axis"]]
+        wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
+        raise BoundsError(explain(
+            "an index is out of bounds", got=f"{indices[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
+            expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
+            fix="check where the indices come from; do they start at 1?", at=describe_frame(node.where), layer=node.layer))
+
+    # ---- looking at it
+
+    def show(self, stage: str) -> str:
+        """The program as text: "kernels", "llvm" or "asm"."""
+        if stage == "kernels":
+            return describe(self.plan)
+        module = engine.optimised(str(self._module(self._segments())), self.target)
+        return str(module) if stage == "llvm" else engine.assembly(module, self.target)
+
+    def profile(self, arrays: Sequence[np.ndarray], repeat: int = 5) -> list[tuple[str, str, float, float, float]]:
+        """(name, kind, seconds, GFLOP/s, GB/s) of every step, on one thread, the best of some runs."""
+        from .profile import profile
+
+        return profile(self, arrays, repeat)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stretch of native steps as one function ``void (table, i64 thread, i64 threads)`` that every thread calls.
+
+The table holds the arena, the control words and the arrays of this call. Kernels run in order; a barrier stands only
+between steps of which one needs what another thread has written since the last barrier. Small steps run on thread 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+
+from .buffers import Buffer
+from .kernel_build import INDEX, POINTER, Writer, intrinsic
+from .steps import KernelStep, ProductStep, Step
+from .target import Target
+
+SMALL_STEP = 20_000  # work below which one thread does a step alone
+STATUS, COUNT, GENERATION, CONTROL_WORDS = 0, 16, 32, 48  # places of the control words, each in a cache line of its own
+YIELD_EVERY = 1024  # rounds of waiting between two offers of the processor to others
+ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
+
+
+class SegmentEmitter:
+    """Writes segments and the kernels they call into one module; equal kernels are written once."""
+
+    def __init__(self, module: ir.Module, target: Target, place: Callable[[Buffer], int]):
+        self.module, self.target, self.place = module, target, place
+        self.functions: dict[str, list[ir.Function]] = {}
+        self.barrier = emit_barrier(module, target)
+
+    def emit(self, name: str, steps: Sequence[Step]) -> ir.Function:
+        """The function of one segment."""
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), name)
+        function.attributes.add("nounwind")
+        self.table, self.thread, self.threads = function.args
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.writer = Writer(self.builder, "float32", self.target)
+        self.bases = {i: self._entry(i) for i in (ARENA, CONTROL)}
+        self.pending = Pending()
+        for step in steps:
+            self._step(step)
+        self._barrier()
+        self.builder.ret_void()
+        return function
+
+    def _entry(self, index: int) -> ir.Value:
+        pointer = self.builder.gep(self.table, [INDEX(index)], source_etype=POINTER)
+        return self.builder.load(pointer, typ=POINTER, align=8)
+
+    def pointer(self, buffer: Buffer) -> ir.Value:
+        """Where a buffer lies in this call."""
+        if buffer.kind == "temporary":
+            return self.builder.gep(self.bases[ARENA], [INDEX(buffer.offset)], source_etype=ir.IntType(8))
+        index = self.place(buffer)
+        if index not in self.bases:
+            here = self.builder.block
+            self.builder.position_at_start(here.function.entry_basic_block)
+            self.bases[index] = self._entry(index)
+            self.builder.position_at_end(here)
+        return self.bases[index]
+
+    def _barrier(self) -> None:
+        self.builder.call(self.barrier, [self.bases[CONTROL], self.threads])
+        self.pending = Pending()
+
+    def functions_of(self, step: KernelStep | ProductStep) -> list[ir.Function]:
+        """The functions of a step, written at the first use."""
+        key = hashlib.sha256(step.text.encode()).hexdigest()[:16]
+        if key not in self.functions:
+            self.functions[key] = step.emit(self.module, f"{step.kind}_{key}", self.target)
+            for function in self.functions[key]:
+                function.linkage = "internal"
+                function.attributes.add("noinline")
+        return self.functions[key]
+
+    def _step(self, step: Step) -> None:
+        alone = step.work < SMALL_STEP or (isinstance(step, KernelStep) and step.units == 1)
+        if self.pending.conflicts(step, alone):
+            self._barrier()
+        if isinstance(step, KernelStep):
+            self._kernel(step, alone)
+        elif isinstance(step, ProductStep):
+            self._product(step, alone)
+        self.pending.add(step, alone)
+
+    def _kernel(self, step: KernelStep, alone: bool) -> None:
+        function, = self.functions_of(step)
+        pointers = [*map(self.pointer, step.slots), self.bases[CONTROL]]
+        if alone:
+            with self._only_first():
+                self.builder.call(function, [*pointers, INDEX(0), INDEX(step.units)])
+            return
+        begin, end = self.writer.share(step.units, self.thread, self.threads)
+        self.builder.call(function, [*pointers, begin, end])
+
+    def _product(self, step: ProductStep, alone: bool) -> None:
+        pointers = [*map(self.pointer, step.reads), *map(self.pointer, step.writes)]
+        for number, function in enumerate(self.functions_of(step)):
+            if alone:
+                with self._only_first():
+                    self.builder.call(function, [*pointers, INDEX(0), INDEX(1)])
+                continue
+            if number:
+                self._barrier()
+            self.builder.call(function, [*pointers, self.thread, self.threads])
+
+    def _only_first(self):  # type: ignore[no-untyped-def]
+        return self.builder.if_then(self.builder.icmp_unsigned("==", self.thread, INDEX(0)))
+
+
+class Pending:
+    """What was read and written since the last barrier, and whether by thread 0 alone."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[Buffer, bool]] = []
+        self.writes: list[tuple[Buffer, bool]] = []
+
+    def conflicts(self, step: Step, alone: bool) -> bool:
+        """Whether the step must wait for another thread."""
+        clash = lambda mine, theirs: any(overlap(a, b) and not (alone and by_first) for a in mine for b, by_first in theirs)
+        return clash(step.reads, self.writes) or clash(step.writes, self.writes) or clash(step.writes, self.reads)
+
+    def add(self, step: Step, alone: bool) -> None:
+        """The step has run."""
+        self.reads += [(b, alone) for b in step.reads]
+        self.writes += [(b, alone) for b in step.writes]
+
+
+def overlap(a: Buffer, b: Buffer) -> bool:
+    """Whether two buffers share memory."""
+    if a is b:
+        return True
+    if a.kind != "temporary" or b.kind != "temporary":
+        return False
+    return a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes
+
+
+def emit_barrier(module: ir.Module, target: Target) -> ir.Function:
+    """``void barrier(control, i64 threads)``: wait until all threads have come; after a while let others run."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), "barrier")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    control, threads = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    word = lambda i: b.gep(control, [INDEX(i)], source_etype=INDEX)
+    with b.if_then(b.icmp_unsigned("==", threads, INDEX(1))):
+        b.ret_void()
+    generation = b.load_atomic(word(GENERATION), "acquire", 8, typ=INDEX)
+    come = b.atomic_rmw("add", word(COUNT), INDEX(1), "acq_rel")
+    with b.if_then(b.icmp_unsigned("==", b.add(come, INDEX(1)), threads)):
+        b.atomic_rmw("xchg", word(COUNT), INDEX(0), "monotonic")
+        b.atomic_rmw("xchg", word(GENERATION), b.add(generation, INDEX(1)), "release")
+        b.ret_void()
+    spin(b, target, lambda: b.icmp_unsigned("!=", b.load_atomic(word(GENERATION), "acquire", 8, typ=INDEX), generation))
+    b.ret_void()
+    return function
+
+
+def spin(b: ir.IRBuilder, target: Target, done: Callable[[], ir.Value]) -> None:
+    """Wait in a loop until `done`; now and then let another thread have the processor."""
+    wait, rest, after = (b.append_basic_block(n) for n in ("wait", "rest", "after"))
+    before = b.block
+    b.branch(wait)
+    b.position_at_end(wait)
+    rounds = b.phi(INDEX)
+    rounds.add_incoming(INDEX(1), before)
+    b.cbranch(done(), after, rest)
+    b.position_at_end(rest)
+    if target.triple.startswith("x86_64"):
+        b.call(intrinsic(b.module, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+    if "windows" not in target.triple:
+        with b.if_then(b.icmp_unsigned("==", b.and_(rounds, INDEX(YIELD_EVERY - 1)), INDEX(0))):
+            b.call(intrinsic(b.module, "sched_yield", ir.IntType(32), []), [])
+    rounds.add_incoming(b.add(rounds, INDEX(1)), b.block)
+    b.branch(wait)
+    b.position_at_end(after)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a program: kernels and products, which are machine code, and host steps, which are NumPy.
+
+Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Steps of equal
+`text` share one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from llvmlite import ir
+
+from ..ir.node import Node
+from .buffers import Buffer
+from .conv import ConvSpec, convolution_scratch, emit_convolution
+from .expression import Expression, Kernel, kernel_text, operands
+from .gemm import ProductSpec, emit_product, product_scratch
+from .loops import emit_kernel
+from .target import Target
+
+SERIAL = 24_000  # work, in units of about 0.1 ns, below which a step is not worth a second thread
+
+
+@dataclass(eq=False)
+class Step:
+    """One step: what it does, for whom, what it reads and writes."""
+
+    node: Node
+    reads: list[Buffer]
+    writes: list[Buffer]
+
+    native = True
+    scratch = None  # the buffer for scratch, if it needs one
+
+    @property
+    def label(self) -> str:
+        """Short name for tables."""
+        return self.node.op.name
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that go in and out."""
+        return sum(b.bytes for b in {*self.reads, *self.writes})
+
+
+@dataclass(eq=False)
+class KernelStep(Step):
+    """A fused loop nest; `slots` are the buffers behind the kernel's slots."""
+
+    kernel: Kernel
+    slots: list[Buffer]
+    checks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.text = kernel_text(self.kernel)
+
+    kind = "loops"
+
+    @property
+    def units(self) -> int:
+        """How many units of work there are to share."""
+        total = 1
+        for v in self.kernel.outer[:self.kernel.units]:
+            total *= v.n
+        return total
+
+    @property
+    def flops(self) -> int:
+        """Operations on elements, movement not counted."""
+        total = 0
+        for stage in self.kernel.stages:
+            count = sum(x.kind not in ("load", "constant", "position", "guard") for x in operands(stage))
+            total += (count + len(stage.stores) * bool(stage.reduce)) * self.trips(stage)
+        return total
+
+    def trips(self, stage: Any) -> int:
+        """How often the body of a stage runs."""
+        total = 1
+        for v in (*self.kernel.outer, *stage.inner, *stage.over):
+            total *= v.n
+        return total
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.flops + self.bytes // 2 + sum(self.trips(s) for s in self.kernel.stages)
+
+    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The function of the kernel."""
+        return [emit_kernel(module, name, self.kernel, target)]
+
+    def loads(self) -> list[tuple[Expression, Buffer]]:
+        """Every load with the buffer it reads."""
+        return [(x, self.slots[x.attr[0]]) for stage in self.kernel.stages for x in operands(stage)
+                if x.kind in ("load", "take", "random")]
+
+
+@dataclass(eq=False)
+class ProductStep(Step):
+    """A matrix product or a convolution, from its own generator."""
+
+    spec: ProductSpec | ConvSpec
+    flops: int = 0
+
+    def __post_init__(self) -> None:
+        self.text = repr(self.spec)
+
+    kind = "product"
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.flops // 10 + self.bytes // 4
+
+    def scratch_bytes(self, target: Target, threads: int) -> int:
+        """Bytes of scratch that all threads together need."""
+        size = product_scratch if isinstance(self.spec, ProductSpec) else convolution_scratch
+        return size(self.spec, target, threads)  # type: ignore[arg-type]
+
+    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The functions of the phases, to be called in turn."""
+        emit = emit_product if isinstance(self.spec, ProductSpec) else emit_convolution
+        return emit(module, name, self.spec, target)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class HostStep(Step):
+    """An operation that runs by its NumPy meaning; `run` takes and returns arrays."""
+
+    run: Callable[..., Any]
+    native = False
+    kind = "host"
+    flops = 0
+    text = ""

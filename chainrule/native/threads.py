@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Worker threads that run one machine-code function side by side with the caller.
+
+A worker waits in machine code for a new job number, without Python and without its lock, so a call that follows soon
+finds it awake; after a while it falls asleep on a semaphore. Handing over a job is three words and a look at who sleeps.
+The caller is thread 0; a segment ends with a barrier, so when the caller returns, all have finished.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from . import cache, engine
+from .kernel_build import INDEX, POINTER
+from .segment import spin
+from .target import Target
+
+JOB, FUNCTION, ARGUMENT, STOP = 0, 8, 16, 24  # words, each in a cache line of its own
+SPINS = 20_000  # rounds of waiting before a worker falls asleep, about 0.3 ms
+ENTRY = "wait_for_jobs"
+
+
+def emit_wait(module: ir.Module, target: Target) -> ir.Function:
+    """``i64 wait_for_jobs(words, i64 seen, i64 thread, i64 threads, i64 spins)``: run jobs until none comes; the last job."""
+    function = ir.Function(module, ir.FunctionType(INDEX, [POINTER, INDEX, INDEX, INDEX, INDEX]), ENTRY)
+    words, seen, thread, threads, spins = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    word = lambda i: b.gep(words, [INDEX(i)], source_etype=INDEX)
+    last, left = b.alloca(INDEX), b.alloca(INDEX)
+    b.store(seen, last)
+    again = b.append_basic_block("again")
+    b.branch(again)
+    b.position_at_end(again)
+    b.store(spins, left)
+
+    def changed() -> ir.Value:
+        rest = b.sub(b.load(left, typ=INDEX), INDEX(1))
+        b.store(rest, left)
+        new = b.load_atomic(word(JOB), "acquire", 8, typ=INDEX)
+        return b.or_(b.icmp_signed("!=", new, b.load(last, typ=INDEX)), b.icmp_signed("<", rest, INDEX(0)))
+
+    spin(b, target, changed)
+    new = b.load_atomic(word(JOB), "acquire", 8, typ=INDEX)
+    with b.if_then(b.icmp_signed("==", new, b.load(last, typ=INDEX))):
+        b.ret(new)
+    b.store(new, last)
+    with b.if_then(b.icmp_signed("!=", b.load(word(STOP), typ=INDEX), INDEX(0))):
+        b.ret(new)
+    job = b.load(word(FUNCTION), typ=ir.PointerType(ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX])))
+    b.call(job, [b.load(word(ARGUMENT), typ=POINTER), thread, threads])
+    b.branch(again)
+    return function
+
+
+class Pool:
+    """`threads` - 1 workers; use `pool(threads)`."""
+
+    def __init__(self, threads: int):
+        self.threads, self.process = threads, os.getpid()
+        self.words = (ctypes.c_int64 * 40)()
+        self.lock = threading.Lock()
+        self.asleep = [False] * threads
+        self.signals = [threading.Semaphore(0) for _ in range(threads)]
+        self.wait = _wait_function()
+        self.workers = [threading.Thread(target=self._work, args=(i,), daemon=True, name=f"chainrule-{i}") for i in range(1, threads)]
+        for worker in self.workers:
+            worker.start()
+
+    def _work(self, thread: int) -> None:
+        words, address, seen = self.words, ctypes.addressof(self.words), 0
+        while not words[STOP]:
+            seen = self.wait(address, seen, thread, self.threads, SPINS)
+            self.asleep[thread] = True  # set before the last look, so that a job is never missed
+            if words[JOB] == seen and not words[STOP]:
+                self.signals[thread].acquire()
+            self.asleep[thread] = False
+
+    def run(self, function: Callable[[int, int, int], None], entry: int, argument: int) -> None:
+        """Run function(argument, thread, threads) on all threads; `entry` is its address."""
+        with self.lock:
+            words = self.words
+            words[FUNCTION], words[ARGUMENT] = entry, argument
+            words[JOB] += 1
+            self._wake()
+            function(argument, 0, self.threads)
+
+    def _wake(self) -> None:
+        for i in range(1, self.threads):
+            if self.asleep[i]:
+                self.asleep[i] = False
+                self.signals[i].release()
+
+    def close(self) -> None:
+        """End the workers."""
+        self.words[STOP] = 1
+        self.words[JOB] += 1
+        for i in range(1, self.threads):
+            self.signals[i].release()
+        for worker in self.workers:
+            worker.join(timeout=1.0)
+
+
+_pools: dict[int, Pool] = {}
+_pools_lock = threading.Lock()
+_library: engine.Library | None = None
+
+
+def pool(threads: int) -> Pool:
+    """The pool of so many threads, made at the first use and again in a forked process."""
+    found = _pools.get(threads)
+    if found is None:
+        with _pools_lock:
+            found = _pools.get(threads) or _pools.setdefault(threads, Pool(threads))
+    return found
+
+
+def _wait_function() -> Callable[..., int]:
+    global _library
+    target = Target.host()
+    if _library is None:
+        name = cache.key(target, ENTRY)
+        code = cache.read(name)
+        if code is None:
+            module = ir.Module("threads")
+            module.triple = target.triple
+            emit_wait(module, target)
+            code = engine.object_code(engine.optimised(str(module), target), target)
+            cache.write(name, code)
+        _library = engine.Library(code, target)
+    types = [ctypes.c_void_p, *[ctypes.c_int64] * 4]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(_library.address(ENTRY))
+
+
+def _close_all() -> None:
+    for found in _pools.values():
+        if found.process == os.getpid():
+            found.close()
+    _pools.clear()
+
+
+def _forget() -> None:
+    """In a forked child the workers do not exist."""
+    global _pools_lock
+    _pools.clear()
+    _pools_lock = threading.Lock()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
