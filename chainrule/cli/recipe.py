@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, optim
-from ..data import Dataset
+from ..data import Dataset, Target
 from .settings import Settings
 
 
@@ -67,11 +67,11 @@ def metric_names(dataset: Dataset) -> list[str]:
     return ["accuracy"] if dataset.task == "classification" else ["mae"]
 
 
-def final_metrics(dataset: Dataset) -> list[str]:
+def final_metrics(target: Target) -> list[str]:
     """What is measured on the test set."""
-    if dataset.task == "regression":
+    if target.task == "regression":
         return ["rmse", "mae", "r2"]
-    return ["accuracy", "f1_macro", "auc"] if len(dataset.class_names) == 2 else ["accuracy", "f1_macro"]
+    return ["accuracy", "f1_macro", "auc"] if len(target.class_names) == 2 else ["accuracy", "f1_macro"]
 
 
 def targets(dataset: Dataset, part: str) -> np.ndarray:
@@ -86,7 +86,7 @@ def standardise(dataset: Dataset, y: np.ndarray) -> np.ndarray:
     return ((y - mean) / np.where(std > 0, std, 1)).astype(np.float32)
 
 
-def unstandardise(target: Any, outputs: np.ndarray) -> np.ndarray:
+def unstandardise(target: Target, outputs: np.ndarray) -> np.ndarray:
     """Outputs of the network in the unit of the targets."""
     std = np.asarray(target.std)
     return outputs * np.where(std > 0, std, 1) + np.asarray(target.mean)

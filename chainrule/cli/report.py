@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import metrics, train
 from ..data import Dataset
-from ..inspect import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
 from ..files import write_atomically
+from ..inspect import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
 from . import recipe
 
 
@@ -34,7 +34,7 @@ def measure(outputs: np.ndarray, dataset: Dataset) -> dict[str, Any]:
     """Estimates of the final metrics from the outputs of the network for the test part."""
     values = outputs if dataset.task == "classification" else recipe.unstandardise(dataset.target, outputs)
     result = {}
-    for name in recipe.final_metrics(dataset):
+    for name in recipe.final_metrics(dataset.target):
         metric = metrics.get(name)
         metric.update(values, dataset.y_test)
         result[name] = metric.estimate()

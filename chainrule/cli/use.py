@@ -39,25 +39,21 @@ class Saved:
 
 def evaluate_run(run: Path, source: str | None, target: str | None, backend: str | None) -> str:
     """The measured values of the model, as text."""
-    saved, settings = Saved(run), read_settings(run / "config.toml")
-    if source is None:
-        dataset = load(settings)
-        x, y = dataset.inputs("test"), dataset.y_test
-    else:
-        x, y, dataset = _foreign(saved, source, target or settings.target)
+    saved = Saved(run)
+    x, y = _held_out(run) if source is None else data.load_like(source, saved.preprocess, saved.target, target)
     outputs = saved.outputs(x, backend)
     lines = []
-    for name in recipe.final_metrics(dataset):
-        metric = metrics.get(name, probabilities=True) if dataset.task == "classification" else metrics.get(name)
+    for name in recipe.final_metrics(saved.target):
+        metric = metrics.get(name, probabilities=True) if saved.target.task == "classification" else metrics.get(name)
         metric.update(outputs, y)
         lines.append(f"{name:9} {metric.estimate()}  on {len(x):,} samples")
     return "\n".join(lines)
 
 
-def _foreign(saved: Saved, source: str, target: str | None) -> tuple[np.ndarray, np.ndarray, data.Dataset]:
-    """All samples of another source, encoded as the model expects."""
-    dataset = data.load(source, target, like=(saved.preprocess, saved.target))
-    return dataset.inputs("test"), dataset.y_test, dataset
+def _held_out(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The test part of the data that the run was trained on."""
+    dataset = load(read_settings(run / "config.toml"))
+    return dataset.inputs("test"), dataset.y_test
 
 
 def predict_files(run: Path, files: list[Path], top: int, backend: str | None) -> Iterator[str]:

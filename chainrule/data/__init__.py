@@ -6,7 +6,7 @@
     batches = data.Batches(dataset.x_train, 64, seed=0)
 """
 
-from .dataset import Dataset, load
+from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits
 from .idx import read_idx
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
@@ -15,6 +15,6 @@ from .table import read_table
 from .target import Target
 
 __all__ = [
-    "Batches", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load",
-    "permutation", "preprocess_from_config", "read_idx", "read_table", "split",
+    "Batches", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load", "load_like",
+    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_table", "split",
 ]

@@ -123,8 +123,31 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
 
 
 def load_digits() -> Dataset:
-    """The embedded digits: 1,437 training and 360 test images (N, 8, 8, 1) uint8 of 0..16, always the same split."""
+    """The embedded digits: 1,437 training and 360 test images (N, 8, 8, 1) uint8 of 0..255, always the same split."""
     return load(DIGITS)
+
+
+def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Target, target: str | int | os.PathLike | None = None,
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """(network inputs, encoded targets) of another source, as a fitted preprocessing and target expect them.
+
+    The test part of the source if it has one, else all of it. Raises DataError where the data do not fit.
+    """
+    shape = preprocess.feature_shape
+    pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape))
+    column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
+    parts = _read(source, column, pictures, None)
+    part = parts.test or parts.train
+    return preprocess.transform(part.x), fitted.encode(part.y, part.where)
+
+
+def _colour(shape: tuple[int, ...]) -> str | None:
+    return {1: "grey", 3: "rgb"}.get(shape[-1]) if len(shape) == 3 else None
+
+
+def read_image(path: str | os.PathLike, shape: tuple[int, ...]) -> np.ndarray:
+    """One image file as uint8 of the given (H, W, C), scaled and converted to grey or RGB as needed."""
+    return images.read_file(existing(path), images.pictures_from(shape[:2], _colour(shape)))
 
 
 # ---- which reader

@@ -75,6 +75,11 @@ def read_folder(folder: Path, pictures: Pictures) -> Parts:
     return _read(listing, pictures)
 
 
+def read_file(path: Path, pictures: Pictures) -> np.ndarray:
+    """One image as uint8 (H, W, C); raises DataError naming the file."""
+    return _decode_all([(str(path), path.read_bytes)], pictures)[0]
+
+
 def read_tar(path: Path, pictures: Pictures) -> Parts:
     """The same from a .tar or .tar.gz file."""
     listing = Listing(str(path))
