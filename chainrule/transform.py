@@ -46,9 +46,9 @@ def gradients(loss: Any, targets: Any) -> Any:
     return tree.unflatten(shape, _pull([loss], [ones_like(loss)], leaves))
 
 
-def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any]) -> list[Tensor]:
+def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any], stops: Sequence[Tensor] = ()) -> list[Tensor]:
     keys = [_target(x) for x in targets]
-    found = backward([y.node for y in outputs], seeds, keys)
+    found = backward([y.node for y in outputs], seeds, keys, {x.node for x in stops})
     return [g if g is not None else zeros_like(x) for g, x in zip(found, targets, strict=True)]
 
 
@@ -167,7 +167,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
         def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
             again = [_fresh(barrier(x)) for x in values[:len(inputs)]]
             result = as_tensor(function(*again))
-            return tuple(_pull([result], [g], [*again, *variables]))
+            return tuple(_pull([result], [g], [*again, *variables], stops=again))
         return custom_gradient(_forgetful(value), (*inputs, *reads), rule)
     return recomputed
 

@@ -6,7 +6,7 @@ Every vjp is written with operations, so what comes out is made of nodes again a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..errors import GraphError, inside_layer
@@ -16,13 +16,15 @@ from ..ir.node import OUTPUT, Node, Type
 from ..ir.tensor import Tensor
 
 
-def backward(outputs: Sequence[Node], seeds: Sequence[Tensor], targets: Sequence[Any]) -> list[Tensor | None]:
+def backward(outputs: Sequence[Node], seeds: Sequence[Tensor], targets: Sequence[Any],
+             stops: Collection[Node] = ()) -> list[Tensor | None]:
     """Gradients of sum(seed * output) with respect to `targets` (nodes, or Variables wherever they were read).
 
-    None for a target on which no output depends. A node used several times gets the sum over its uses.
+    None for a target on which no output depends. A node used several times gets the sum over its uses. What lies before
+    the nodes `stops` does not count: they are taken as given.
     """
     order = topological(outputs)
-    active = _active(order, targets)
+    active = _active(order, targets, stops)
     grads: dict[Node, Any] = {}
     for output, seed in zip(outputs, seeds, strict=True):
         _accumulate(grads, output, seed)
@@ -35,15 +37,17 @@ def backward(outputs: Sequence[Node], seeds: Sequence[Tensor], targets: Sequence
         target = node if node in wanted else node.source if node.source in wanted else None
         if target is not None:
             kept[target] = kept[target] + g if target in kept else g
-        _propagate(node, g, active, grads)
+        if node not in stops:
+            _propagate(node, g, active, grads)
     return [kept.get(target) for target in targets]
 
 
-def _active(order: Sequence[Node], targets: Sequence[Any]) -> set[Node]:
+def _active(order: Sequence[Node], targets: Sequence[Any], stops: Collection[Node]) -> set[Node]:
     """The nodes through which a gradient reaches a target."""
     wanted, active = set(targets), set[Node]()
     for node in order:
-        if node in wanted or node.source in wanted or (node.op.vjp is not None and any(x in active for x in node.inputs)):
+        through = node.op.vjp is not None and node not in stops and any(x in active for x in node.inputs)
+        if through or node in wanted or node.source in wanted:
             active.add(node)
     return active
 
