@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,16 @@ class Entry:
     graph: Graph
     program: Any
 
+    @cached_property
+    def _reads(self) -> list[tuple[Any, bool]]:
+        """The Variables to read, each with whether the program may write into its array."""
+        written = set(map(id, self.captured.writes))  # by identity: == of Variables is elementwise
+        return [(variable, id(variable) in written) for variable in self.captured.reads]
+
     def __call__(self, arrays: list[np.ndarray]) -> Any:
         """Run once: read the Variables, run the program, put the assigned Variables back."""
         writes = self.captured.writes
-        inputs = [*arrays, *(v.take_array(write=v in writes) for v in self.captured.reads)]
-        outputs = self.program(inputs)
+        outputs = self.program([*arrays, *(variable.take_array(write) for variable, write in self._reads)])
         results = len(outputs) - len(writes)
         for variable, array in zip(writes, outputs[results:], strict=True):
             variable.put_array(array)
