@@ -202,8 +202,7 @@ class _Correlate:
         if not part.direct:
             line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
             self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
-        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", part.dtype, self.out_step, part.columns,
-                                               epilogue, len(extras), self.target)
+        self.name, self.epilogue = f"{name}_finish", epilogue
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
@@ -299,9 +298,11 @@ class _Correlate:
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
         writer.builder.call(function, [writer.at(left, offset), right, out, constant(tile.loops[0][0]), zero])
-        if self.finish:
-            numbers = [place, wide.place_step, channel, height * width, valid]
-            writer.builder.call(self.finish, [out, *map(constant, numbers), *self.extras])
+        if self.epilogue:
+            finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
+                                 self.target)
+            numbers = [place, wide.place_step, channel, height * width]
+            writer.builder.call(finish, [out, *map(constant, numbers), *self.extras])
 
     def _constants(self, height: int, width: int, valid: int) -> Tile:
         part, strides = self.part, self.strides

@@ -230,10 +230,7 @@ class _Product:
         self.module, self.target = writer.module, writer.target
         self.width = plan.vectors * writer.lanes
         self.out_step = self.width if plan.staged else spec.c_strides[-2]
-        # Of a swapped product the epilogue still sees the rows and columns that the caller knows.
-        step, columns = (spec.c_strides[-1], None) if swapped else (self.out_step, spec.n)
-        self.finish = epilogue and emit_finish(self.module, f"{name}_finish", spec.dtype, step, columns, epilogue,
-                                               len(extras), self.target)
+        self.name, self.epilogue = f"{name}_finish", epilogue
 
     def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index) -> None:
         writer, plan = self.writer, self.plan
@@ -349,11 +346,15 @@ class _Product:
                     self.out_step, 0 if plan.pack_b else tail, tail)
 
     def _finish(self, out: ir.Value, row: Index, column: Index, rows: int, columns: int) -> None:
-        if not self.finish:
+        """Run the epilogue; of a swapped product it still sees the rows and columns that the caller knows."""
+        if not self.epilogue:
             return
         writer = self.writer
-        arguments = [writer.add(self.first_row, row), 1, column, rows, columns]
-        call = lambda: writer.builder.call(self.finish, [out, *map(constant, arguments), *self.extras])
+        step = self.spec.c_strides[-1] if self.swapped else self.out_step
+        finish = emit_finish(self.module, self.name, self.spec.dtype, step, columns, self.epilogue, len(self.extras),
+                             self.target)
+        arguments = [writer.add(self.first_row, row), 1, column, rows]
+        call = lambda: writer.builder.call(finish, [out, *map(constant, arguments), *self.extras])
         if isinstance(self.last_block, bool):
             call()
             return

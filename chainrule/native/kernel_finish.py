@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError, explain
-from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, open_function
+from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from chainrule.native.target import Target
 
 Epilogue = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value, ir.Value | None, list[ir.Value]], ir.Value]
@@ -58,33 +58,26 @@ def named_epilogue(steps: Sequence[tuple[str, ...]], dtype: str, columns: int, t
     return (epilogue if steps else None), sum(STEPS[step][0] for step, *_ in steps)
 
 
-def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int | None, epilogue: Epilogue,
-                pointers: int, target: Target) -> ir.Function:
-    """The function ``void (out, row, row step, column, rows, columns, extras…)`` that finishes part of a tile in place.
-
-    `columns` is the length of a whole row: when the vector width divides it, no masked code is written. None: tiles of
-    any width come.
-    """
-    arguments = [("out", POINTER), ("row", INDEX), ("row_step", INDEX), ("column", INDEX), ("rows", INDEX),
-                 ("columns", INDEX)] + [(f"extra{number}", POINTER) for number in range(pointers)]
+def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int, epilogue: Epilogue, pointers: int,
+                target: Target) -> ir.Function:
+    """The function ``void (out, row, row step, column, rows, extras…)`` that finishes `columns` columns of rows in place."""
+    name = f"{name}_{columns}"
+    known = module.globals.get(name)
+    if known:
+        return known
+    arguments = [("out", POINTER), ("row", INDEX), ("row_step", INDEX), ("column", INDEX), ("rows", INDEX)]
+    arguments += [(f"extra{number}", POINTER) for number in range(pointers)]
     function, writer = open_function(module, name, arguments, dtype, target, internal=True)
-    out, first_row, row_step, first_column, rows, width, *extras = function.args
-    whole, rest = writer.divide(width, writer.lanes)
-    stop = writer.mul(whole, writer.lanes)
+    out, first_row, row_step, first_column, rows, *extras = function.args
+    out.add_attribute("noalias")  # so that what does not change from row to row is loaded once
+    whole, rest = divmod(columns, writer.lanes)
     with writer.loop(0, rows) as number:
         here = writer.at(out, writer.mul(number, out_step))
         row = writer.add(first_row, writer.mul(number, row_step))
-
-        def move(offset: Index, mask: ir.Value | None, here: ir.Value = here, row: Index = row) -> None:
-            place = writer.at(here, offset)
-            value = writer.load_vector(place, mask)
-            value = epilogue(writer.builder, value, row, writer.add(first_column, offset), mask, extras)
+        for vector in range(whole + bool(rest)):
+            mask = writer.mask(rest) if vector == whole else None
+            place, column = writer.at(here, vector * writer.lanes), writer.add(first_column, vector * writer.lanes)
+            value = epilogue(writer.builder, writer.load_vector(place, mask), row, constant(column), mask, extras)
             writer.store_vector(value, place, mask)
-
-        with writer.loop(0, stop, writer.lanes) as offset:
-            move(offset, None)
-        if columns is None or columns % writer.lanes:
-            with writer.builder.if_then(writer.less(0, rest)):
-                move(stop, writer.mask(rest if columns is None else columns % writer.lanes))
     writer.builder.ret_void()
     return function
