@@ -35,7 +35,7 @@ def canonical(dtype: Any) -> np.dtype:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if found not in ALL:
+    if found is None or found not in ALL:  # NumPy takes None for float64
         raise DTypeError(explain("this data type is not supported", got=str(dtype), expected=", ".join(map(str, ALL)),
                                  fix="convert the data first, for example x.astype('float32')"))
     return found
