@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that were meant: the nearest known names for a misspelt one, as one line of advice."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .errors import ArgumentError, explain
+
+# words of other libraries for the same thing
+SYNONYMS = {
+    "strides": "stride", "dilation_rate": "dilation", "use_bias": "bias", "kernel_initializer": "weight_initializer",
+    "in_features": "input_shape", "in_channels": "input_shape", "out_features": "units", "out_channels": "filters",
+    "input_dim": "input_shape", "p": "rate", "lr": "learning_rate", "eps": "epsilon", "clipnorm": "clip_norm", "clipvalue": "clip_value",
+    "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy", "mse": "mean_squared_error",
+    "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
+    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
+}
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """"did you mean …?" for the nearest known names, or None if none is near."""
+    known = list(known)
+    if SYNONYMS.get(name.lower()) in known:
+        return f"use {SYNONYMS[name.lower()]!r}"
+    lower = {k.lower(): k for k in known}
+    found = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    return "did you mean " + " or ".join(repr(k) for k in found) + "?" if found else None
+
+
+def look_up(kind: str, name: str, table: Mapping[str, Any], fix: str | None = None) -> Any:
+    """The entry of a table; ArgumentError with the nearest names if there is none."""
+    if name not in table:
+        raise ArgumentError(explain(f"there is no {kind} of this name", got=repr(name), expected=", ".join(sorted(table)),
+                                    fix=closest(name, table) or fix or f"pass a function instead of the name of the {kind}"))
+    return table[name]
+
+
+def named(table: dict[str, Any]) -> Callable[[Any], Any]:
+    """A decorator that enters a function or class in a table under its own name."""
+    def enter(function: Any) -> Any:
+        table[function.__name__] = function
+        return function
+    return enter

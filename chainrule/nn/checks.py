@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What layers ask of their input, told with the names of the axes, where the input came from, and one fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..ir import Tensor
+from ..ir.dtype import canonical, is_float
+
+SPATIAL = {1: ("steps",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+def axis_names(rank: int) -> tuple[str, ...]:
+    """Names of all axes of a batch with `rank` spatial axes."""
+    return ("batch", *SPATIAL[rank], "channels")
+
+
+def describe(shape: Sequence[int], names: Sequence[str] | None = None) -> str:
+    """A shape with names: ``(batch 4, height 28, width 28, channels 1)``."""
+    if names is None or len(names) != len(shape):
+        return f"shape {tuple(shape)}"
+    return "(" + ", ".join(f"{name} {n}" for name, n in zip(names, shape, strict=True)) + ")"
+
+
+def origin(x: Tensor) -> str:
+    """", from model[3] Flatten", with the extents that were flattened into features, as far as they are known."""
+    text = f", from {x.node.layer}" if x.node.layer else ""
+    if x.node.op.name == "reshape" and x.node.inputs and len(x.node.inputs[0].shape) > 2 and x.ndim == 2:
+        inner = x.node.inputs[0].shape[1:]
+        text += f" ({x.shape[-1]} = {' x '.join(map(str, inner))})"
+    return text
+
+
+def need_float(x: Tensor, dtype: Any, images: bool = False) -> None:
+    """The input has the dtype of the layer's weights."""
+    dtype = canonical(dtype)
+    if x.dtype == dtype:
+        return
+    if not is_float(x.dtype):
+        fix = "scale the images: x.astype('float32') / 255" if images and x.dtype.itemsize == 1 else f"cast the data: x.astype('{dtype}')"
+        raise DTypeError(explain(f"the input holds {'booleans' if x.dtype.kind == 'b' else 'integers'}", got=f"{x.dtype}{list(x.shape)}{origin(x)}",
+                                 expected=str(dtype), fix=fix))
+    raise DTypeError(explain(f"the input is {x.dtype}, the weights of this layer are {dtype}", got=f"{x.dtype}{list(x.shape)}{origin(x)}",
+                             expected=str(dtype), fix=f"cast the data once, x.astype('{dtype}'), or make the layer with dtype='{x.dtype}'"))
+
+
+def need_features(x: Tensor, features: int, names: Sequence[str], fix: str) -> None:
+    """The last axis has the extent for which the layer was built."""
+    if x.shape[-1] != features:
+        last = names[-1]
+        raise ShapeError(explain(f"the input has {x.shape[-1]} {last}, this layer was built for {features}",
+                                 got=describe(x.shape, names) + origin(x), expected=describe_last(names, features), fix=fix))
+
+
+def describe_last(names: Sequence[str], features: int) -> str:
+    """``(batch, features 128)``."""
+    return "(" + ", ".join([*names[:-1], f"{names[-1]} {features}"]) + ")"
+
+
+def need_rank(x: Tensor, rank: int) -> None:
+    """A batch of channels-last images (or sequences, or volumes) with `rank` spatial axes."""
+    names = axis_names(rank)
+    if x.ndim == len(names):
+        return
+    fix = {-1: "add the missing axis: x[..., None] if the channels are missing, x[None] if the batch is",
+           1: "remove the axis that is too many, for example x[0]"}.get(x.ndim - len(names), "reshape the input, or leave out the Flatten before it")
+    raise ShapeError(explain(f"the input has {x.ndim} axes, this layer needs {len(names)}", got=describe(x.shape) + origin(x),
+                             expected="(" + ", ".join(names) + ")", fix=fix))
+
+
+def positive(name: str, value: Any) -> int:
+    """A positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(explain(f"{name} must be a positive integer", got=repr(value)))
+    return value
+
+
+def probability(name: str, value: Any) -> float:
+    """A number in [0, 1)."""
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        fix = f"a share in percent is {value / 100:g}" if isinstance(value, int | float) and 1 < value <= 100 else None
+        raise ArgumentError(explain(f"{name} is the share that is dropped", got=repr(value), expected="0 <= rate < 1", fix=fix))
+    return float(value)
+
+
+def extents(name: str, value: Any, rank: int) -> tuple[int, ...]:
+    """One positive integer for all spatial axes, or one for each."""
+    items = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
+    if len(items) != rank or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in items):
+        raise ArgumentError(explain(f"{name} needs one positive integer, or one per spatial axis ({rank})", got=repr(value),
+                                    fix=f"for example {name}=3" + (f" or {name}={(3,) * rank}" if rank > 1 else "")))
+    return items

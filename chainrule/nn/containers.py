@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modules made of modules: one after another (`Sequential`), and with a way round (`Residual`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import ArgumentError, ShapeError, explain
+from . import activations
+from .activations import Activation
+from .module import Module, _held
+
+
+class Sequential(Module):
+    """Layers one after another; functions among them become layers.
+
+    `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by position:
+    "0.weight", "0.bias", "3.weight".
+    """
+
+    def __init__(self, layers: Sequence[Any] = ()):
+        self.layers: list[Module] = []
+        for layer in _listed(layers):
+            self.add(layer)
+
+    def add(self, layer: Any) -> Sequential:
+        """Append a layer; returns the model."""
+        if isinstance(layer, type) and issubclass(layer, Module):
+            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__, fix=f"call it: {layer.__name__}(...)"))
+        if isinstance(layer, str) or not callable(layer):
+            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer),
+                                        fix=f"use nn.Activation({layer!r})" if isinstance(layer, str) else "nn.Dense(10), for example"))
+        self.layers.append(layer if isinstance(layer, Module) else Activation(layer))
+        if self._record.built and not self.layers[-1].built:
+            self._record.built = False
+        return self
+
+    def attributes(self) -> Iterator[tuple[str, Any]]:
+        for i, layer in enumerate(self.layers):
+            yield from _held(str(i), layer)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        return super().input_shape or (self.layers[0].input_shape if self.layers else None)
+
+    def _input_type(self) -> Any:
+        return self.layers[0]._input_type() if self.layers else super()._input_type()
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": list(self.layers)}
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Sequential(self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+
+def _listed(layers: Any) -> Sequence[Any]:
+    if not isinstance(layers, list | tuple):
+        raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, fix="nn.Sequential([layer, layer, ...])"))
+    return layers
+
+
+class Residual(Module):
+    """y = activation(body(x) + shortcut(x)) (He et al., 2016).
+
+    Args:
+        body: a module, or a list of layers.
+        shortcut: a module for the way round; None for the identity.
+        activation: name, function or layer.
+    """
+
+    def __init__(self, body: Any, shortcut: Any = None, activation: Any = None):
+        self.body = Sequential(body) if isinstance(body, list | tuple) else body
+        self.shortcut = Sequential(shortcut) if isinstance(shortcut, list | tuple) else shortcut
+        self.activation = activations.get(activation)
+
+    def _input_type(self) -> Any:
+        return self.body._input_type()
+
+    def forward(self, x: Any) -> Any:
+        y, way = self.body(x), x if self.shortcut is None else self.shortcut(x)
+        if y.shape != way.shape:
+            raise ShapeError(explain("the two ways of a residual block have different shapes", got=f"body {y.shape}, shortcut {way.shape}",
+                                     expected="one shape", fix="give a shortcut that changes the shape as the body does: "
+                                                               f"Residual(body, shortcut=nn.Conv2D({y.shape[-1]}, 1, stride=...))"))
+        return self.activation(y + way)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions over one, two or three spatial axes, channels-last: image (N, *S, in), weight (*kernel, in / groups, out).
+
+Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. One class does the work; the
+ranks are its children.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir.dtype import canonical
+from ..ops.contract import conv, conv_transpose
+from . import activations, initializers
+from .checks import SPATIAL, axis_names, describe, extents, need_features, need_float, need_rank, origin, positive
+from .module import Module
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def parse_padding(padding: Any, rank: int) -> Any:
+    """"valid", "same", an int, one int per axis or one pair per axis, as "valid" | "same" | pairs."""
+    if padding in ("valid", "same"):
+        return padding
+    items = (padding,) * rank if isinstance(padding, int) else tuple(padding) if isinstance(padding, tuple | list) else ()
+    pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
+    if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
+        raise ArgumentError(explain("this padding is not understood", got=repr(padding),
+                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs (before, after)'))
+    return pairs
+
+
+def pads(padding: Any, spatial: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Pairs:
+    """The zeros (before, after) along each spatial axis."""
+    if padding == "valid":
+        return ((0, 0),) * len(spatial)
+    if padding != "same":
+        return padding
+    total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in zip(spatial, kernel, stride, dilation, strict=True)]
+    return tuple((t // 2, t - t // 2) for t in total)
+
+
+def check_window(x: Any, kernel: tuple[int, ...], padding: Pairs, dilation: tuple[int, ...], what: str) -> None:
+    """At least one window fits along each spatial axis."""
+    for name, n, k, (low, high), d in zip(SPATIAL[len(kernel)], x.shape[1:-1], kernel, padding, dilation, strict=True):
+        reach = (k - 1) * d + 1
+        if reach > n + low + high:
+            raise ShapeError(explain(f"the {what} is larger than the image: {name} {n + low + high} is less than {reach}",
+                                     got=describe(x.shape, axis_names(len(kernel))) + origin(x), expected=f"{name} of at least {reach - low - high}",
+                                     fix='use padding="same", a smaller kernel, or fewer pooling layers before'))
+
+
+class Convolution(Module):
+    """The convolution of any rank: y[n, o, c] = activation(sum over k, i of x[n, o stride + k dilation - low, i] w[k, i, c] + b[c]).
+
+    Args:
+        filters: channels that come out.
+        kernel_size, stride, dilation: an integer, or one per spatial axis.
+        padding: "valid" (none), "same" (as many windows as ceil(extent / stride)), an integer, or one integer or pair
+            (before, after) per axis.
+        groups: channels in and out are split into so many groups that see only each other.
+        activation: name, function or layer.
+        bias: whether a number per channel is added.
+    """
+
+    rank = 2
+
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1,
+                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 dtype: Any = "float32"):
+        self.filters, self.groups = positive("filters", filters), positive("groups", groups)
+        self.kernel, self.stride, self.dilation = (extents(name, value, self.rank) for name, value in
+                                                   (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)))
+        self.padding = parse_padding(padding, self.rank)
+        self.activation = activations.get(activation)
+        self.use_bias, self.initial, self.dtype = bias, (weight_initializer, bias_initializer), canonical(dtype)
+        if filters % groups:
+            raise ArgumentError(explain("the groups do not divide the filters", got=f"filters {filters}, groups {groups}",
+                                        fix=f"use filters={-(-filters // groups) * groups}"))
+
+    def _input_type(self) -> Any:
+        return self.dtype
+
+    def _weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (*self.kernel, channels // self.groups, self.filters)
+
+    def build(self, x: Any) -> None:
+        self._check(x)
+        if x.shape[-1] % self.groups:
+            raise ShapeError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels", got=describe(x.shape, axis_names(self.rank)) + origin(x),
+                                     expected=f"channels in a multiple of {self.groups}"))
+        self.weight = initializers.make(self.initial[0], self._weight_shape(x.shape[-1]), self.dtype, "weight")
+        self.channels = x.shape[-1]
+        if self.use_bias:
+            self.bias = initializers.make(self.initial[1], (self.filters,), self.dtype, "bias")
+
+    def _check(self, x: Any) -> None:
+        need_rank(x, self.rank)
+        need_float(x, self.dtype, images=True)
+
+    def forward(self, x: Any) -> Any:
+        self._check(x)
+        need_features(x, self.channels, axis_names(self.rank), self._channels_fix(x))
+        y = self.convolve(x)
+        return self.activation(y + self.bias if self.use_bias else y)
+
+    def _channels_fix(self, x: Any) -> str:
+        if x.shape[1] == self.channels:
+            order = (0, *range(2, x.ndim), 1)
+            return f"the batch looks like channels-first: transpose it, cr.permute_dims(x, {order})"
+        return f"give the images {self.channels} channels, or make a new layer for {x.shape[-1]}"
+
+    def convolve(self, x: Any) -> Any:
+        """The convolution without bias and activation."""
+        padding = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
+        check_window(x, self.kernel, padding, self.dilation, "kernel")
+        return conv(x, self.weight.value, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+
+
+class Conv1D(Convolution):
+    __doc__ = f"Convolution over sequences (N, steps, channels). {Convolution.__doc__}"
+    rank = 1
+
+
+class Conv2D(Convolution):
+    __doc__ = f"Convolution over images (N, height, width, channels). {Convolution.__doc__}"
+    rank = 2
+
+
+class Conv3D(Convolution):
+    __doc__ = f"Convolution over volumes (N, depth, height, width, channels). {Convolution.__doc__}"
+    rank = 3
+
+
+class DepthwiseConv2D(Convolution):
+    """A convolution that sees each channel alone: groups = channels, `multiplier` filters for each.
+
+    Args:
+        kernel_size, stride, padding, dilation, activation, bias: as in Conv2D.
+        multiplier: channels that come out per channel that comes in; weight (height, width, 1, in * multiplier).
+    """
+
+    def __init__(self, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, multiplier: int = 1,
+                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 dtype: Any = "float32"):
+        Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer, bias_initializer, dtype)
+        self.multiplier = positive("multiplier", multiplier)
+
+    def build(self, x: Any) -> None:
+        self._check(x)
+        self.groups, self.filters = x.shape[-1], x.shape[-1] * self.multiplier
+        super().build(x)
+
+
+class Conv2DTranspose(Convolution):
+    """The transpose of Conv2D: from (N, height, width, in) to stride times as large, weight (height, width, filters, in).
+
+    Padding "valid" gives (n - 1) stride + (kernel - 1) dilation + 1 pixels, "same" gives n * stride; pairs cut pixels off.
+    """
+
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, activation: Any = None,
+                 bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros", dtype: Any = "float32"):
+        Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer, bias_initializer, dtype)
+
+    def _weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (*self.kernel, self.filters, channels)
+
+    def convolve(self, x: Any) -> Any:
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
+        out = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
+        if self.padding == "same":
+            padding = pads("same", out, self.kernel, self.stride, self.dilation)
+        else:
+            padding = pads(self.padding, out, self.kernel, self.stride, self.dilation)
+            out = tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True))
+        return conv_transpose(x, self.weight.value, extents=out, stride=self.stride, padding=padding, dilation=self.dilation)

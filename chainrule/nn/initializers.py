@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where weights start: arrays drawn from the default generator of `chainrule.random`, so that one seed fixes them all.
+
+`fan_in` and `fan_out` are the connections of one unit, from shapes (*kernel, in, out). Glorot and Bengio (2010), He et
+al. (2015), LeCun et al. (1998), Saxe et al. (2014) for orthogonal matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir import no_grad
+from ..ir.trace import eager
+from ..ir.variable import Variable
+from ..names import look_up, named
+
+Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
+TABLE: dict[str, Callable[..., Any]] = {}
+_STD_OF_TRUNCATED = 0.87962566103423978  # of a standard normal cut at ±2
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """(fan in, fan out) of a weight (*kernel, in, out)."""
+    field = math.prod(shape[:-2])
+    if len(shape) < 2:
+        return (shape[0] if shape else 1,) * 2
+    return field * shape[-2], field * shape[-1]
+
+
+def _draw(kind: str, *args: Any, dtype: Any) -> np.ndarray:
+    with eager(), no_grad():
+        return getattr(random.default, kind)(*args, dtype=dtype).numpy()
+
+
+@named(TABLE)
+def zeros(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+    """All 0."""
+    return np.zeros(shape, dtype)
+
+
+@named(TABLE)
+def ones(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+    """All 1."""
+    return np.ones(shape, dtype)
+
+
+@named(TABLE)
+def normal(shape: tuple[int, ...], dtype: Any = "float32", std: float = 0.05, mean: float = 0.0) -> np.ndarray:
+    """Normally distributed around `mean`."""
+    return _draw("normal", shape, mean, std, dtype=dtype)
+
+
+@named(TABLE)
+def uniform(shape: tuple[int, ...], dtype: Any = "float32", low: float = -0.05, high: float = 0.05) -> np.ndarray:
+    """Equally likely in [low, high)."""
+    return _draw("uniform", shape, low, high, dtype=dtype)
+
+
+@named(TABLE)
+def truncated_normal(shape: tuple[int, ...], dtype: Any = "float32", std: float = 0.05) -> np.ndarray:
+    """Normal numbers with those beyond two standard deviations drawn again; `std` is that before cutting."""
+    values = _draw("normal", shape, dtype=dtype)
+    values = np.array(values)
+    while (far := np.abs(values) > 2).any():
+        values[far] = _draw("normal", (int(far.sum()),), dtype=dtype)
+    return (values * std).astype(dtype)
+
+
+@named(TABLE)
+def orthogonal(shape: tuple[int, ...], dtype: Any = "float32", gain: float = 1.0) -> np.ndarray:
+    """Orthonormal columns (or rows, whichever are fewer), times `gain`; leading axes are rows."""
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(_draw("normal", (max(rows, columns), min(rows, columns)), dtype="float64"))
+    q = q * np.sign(np.diagonal(r))  # uniform over the orthogonal group
+    return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
+
+
+@named(TABLE)
+def identity(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+    """1 on the diagonal of a matrix, 0 elsewhere."""
+    if len(shape) != 2:
+        raise ShapeError(explain("the identity starts matrices only", got=f"shape {shape}", expected="two axes"))
+    return np.eye(*shape, dtype=dtype)
+
+
+def constant(value: float) -> Initializer:
+    """All elements `value`."""
+    return lambda shape, dtype="float32": np.full(shape, value, dtype)
+
+
+def _scaled(name: str, mode: str, kind: str, gain: float) -> None:
+    """Variance gain / fan, where fan is "in" or the mean ("average") of both."""
+    def initializer(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        variance = gain / max(1.0, fan_in if mode == "in" else (fan_in + fan_out) / 2)
+        if kind == "uniform":
+            bound = math.sqrt(3 * variance)
+            return uniform(shape, dtype, -bound, bound)
+        return truncated_normal(shape, dtype, math.sqrt(variance) / _STD_OF_TRUNCATED)
+    initializer.__name__ = initializer.__qualname__ = name
+    initializer.__doc__ = f"{kind.title()} with variance {gain:g} / {'fan in' if mode == 'in' else 'mean of fan in and fan out'}."
+    TABLE[name] = globals()[name] = initializer
+
+
+for _name, _mode, _gain in (("glorot", "average", 1.0), ("he", "in", 2.0), ("lecun", "in", 1.0)):
+    for _kind in ("uniform", "normal"):
+        _scaled(f"{_name}_{_kind}", _mode, _kind, _gain)
+
+
+def get(initializer: Any) -> Initializer:
+    """A name, a number (constant) or a function (shape, dtype) -> array as a function."""
+    if isinstance(initializer, str):
+        return look_up("initialiser", initializer, TABLE)
+    if isinstance(initializer, int | float):
+        return constant(float(initializer))
+    if not callable(initializer):
+        raise ArgumentError(explain("an initialiser is a name, a number or a function (shape, dtype) -> array", got=repr(initializer)))
+    return initializer
+
+
+def seed(seed: int) -> None:
+    """The same as `chainrule.random.seed`: the next weights are a function of it."""
+    random.seed(seed)
+
+
+def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainable: bool = True) -> Variable:
+    """A Variable of the given shape with what the initialiser gives."""
+    shape = tuple(int(n) for n in shape)
+    value = np.asarray(get(initializer)(shape, dtype))
+    if value.shape != shape:
+        raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape), expected=str(shape)))
+    return Variable(value.astype(dtype, copy=False), name=name, trainable=trainable)

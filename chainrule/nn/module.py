@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Module`: a layer is data plus one call.
+
+A subclass has `__init__` (what comes out) and `forward` (what happens); Variables and modules are found among its
+attributes, in the order in which they were set, also in lists, tuples and dicts. What comes in is inferred at the first
+call, by `build`. While a module runs, messages name it by its path: ``model[4] Dense``, ``model.encoder Dense``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain, inside_layer
+from ..ir import Tensor, Type, Variable, as_tensor, tracing
+from ..ir.bind import contains
+from ..ir.dtype import canonical
+from ..ir.graph import input_node
+from ..ir.trace import eager
+from ..names import closest
+from ..random import Generator
+
+REGISTRY: dict[str, type[Module]] = {}
+
+
+@dataclass
+class Record:
+    """What is remembered of a module: how it was made, whether it is built, and for what inputs."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    input_shape: tuple[int, ...] | None = None
+    built: bool = False
+    inputs: tuple[Type, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of an outermost module: the dotted name of each module below it, and the mode of what runs now."""
+
+    names: dict[int, str]
+    composite: bool
+    training: bool
+
+
+_run: contextvars.ContextVar[Run | None] = contextvars.ContextVar("chainrule_run", default=None)
+
+
+class _Recorder(type):
+    """Remembers the arguments of a constructor, so that authors of layers owe nothing for being saved."""
+
+    def __call__(cls, *args: Any, input_shape: Any = None, **options: Any) -> Any:
+        signature = inspect.signature(cls.__init__)
+        _check_names(cls, signature, options)
+        bound = signature.bind(None, *args, **options)
+        module = cls.__new__(cls)
+        module._record = Record(dict(list(bound.arguments.items())[1:]), _shape(input_shape))
+        module.__init__(*args, **options)
+        return module
+
+
+def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:
+    kinds = [p.kind for p in signature.parameters.values()]
+    names = [*list(signature.parameters)[1:], "input_shape"]
+    for name in options if inspect.Parameter.VAR_KEYWORD not in kinds else ():
+        if name not in names:
+            raise ArgumentError(explain(f"{cls.__name__} has no argument {name!r}", got=f"{name}={options[name]!r}",
+                                        expected=", ".join(names), fix=closest(name, names)))
+
+
+def _shape(shape: Any) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ArgumentError(explain("input_shape holds the positive extents of one sample, without the batch", got=str(shape),
+                                    expected="for example (28, 28, 1)", fix="leave the batch axis out"))
+    return tuple(int(n) for n in shape)
+
+
+class Module(metaclass=_Recorder):
+    """Base of every layer and model.
+
+    Write `__init__` and `forward(x, ...)`; no call of `super().__init__()` is needed. A layer whose Variables depend on
+    what comes in also writes `build(x, ...)`, which runs once before the first `forward`. `forward` may take `training`.
+    Any module can be given `input_shape=` (one sample, without the batch) when it is made.
+    """
+
+    _record: Record
+    input_dtype: Any = "float32"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__module__.startswith(__package__.split(".")[0] + ".")
+        cls.registered_name = f"chainrule.{cls.__name__}" if own else cls.__name__
+        REGISTRY[cls.registered_name] = cls
+        cls.takes_training = "training" in inspect.signature(cls.forward).parameters
+        cls.__signature__ = _public_signature(cls)
+
+    registered_name = "chainrule.Module"
+    takes_training = False
+
+    def __init__(self) -> None:
+        """Nothing is kept here: a subclass sets its attributes."""
+
+    def build(self, *inputs: Any) -> None:
+        """Create the Variables that depend on what comes in; runs once, before the first `forward`."""
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x)")
+
+    def __call__(self, *inputs: Any, training: bool | None = None, **options: Any) -> Any:
+        """Run the module; `training` is passed to every module below, and is False unless it is given here or above."""
+        with _running(self, training) as mode:
+            arrays = tuple(_input(x) for x in inputs)
+            if not self._record.built:
+                self._build(arrays)
+            if self.takes_training:
+                options["training"] = mode
+            result = self.forward(*arrays, **options)
+            for watch in _watches.get():
+                watch(self, result)
+            return result
+
+    # ---- what it holds
+
+    def attributes(self) -> Iterator[tuple[str, Any]]:
+        """(name, Variable or Module) for everything that this module holds itself, in order."""
+        for name, value in vars(self).items():
+            yield from _held(name, value)
+
+    def modules(self) -> dict[str, Module]:
+        """Dotted name → module, for this module ("") and all below, each once."""
+        return {name: module for name, module in _walk(self, "", set()) if isinstance(module, Module)}
+
+    def variables(self) -> dict[str, Variable]:
+        """Dotted name → Variable, trainable or not, in the order of the layers, each once."""
+        self._build_from_shape()
+        return {name: value for name, value in _walk(self, "", set()) if isinstance(value, Variable)}
+
+    def parameters(self) -> dict[str, Variable]:
+        """Dotted name → trainable Variable, in the order of the layers, weight before bias."""
+        return {name: value for name, value in self.variables().items() if value.trainable}
+
+    def freeze(self, trainable: bool = False) -> None:
+        """Make all floating-point parameters here and below fixed (or trainable again)."""
+        for variable in own_parameters(self):
+            variable.trainable = trainable
+
+    # ---- building
+
+    @property
+    def built(self) -> bool:
+        """Whether this module knows what comes in."""
+        return self._record.built
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample, as given or as seen at the first call; None if not known yet."""
+        if self._record.input_shape is not None or not self._record.inputs:
+            return self._record.input_shape
+        return self._record.inputs[0].shape[1:]
+
+    def _build(self, arrays: tuple[Any, ...]) -> None:
+        if all(isinstance(x, Tensor) for x in arrays):
+            self._record.inputs = tuple(x.node.type for x in arrays)
+        with eager():
+            self.build(*arrays)
+        prefix = _dotted(self)
+        for name, value in self.attributes():
+            if isinstance(value, Variable) and value.name in ("", "random", name, name.split(".")[-1]):
+                value.name = f"{prefix}.{name}" if prefix else name
+        self._record.built = True
+
+    def _build_from_shape(self) -> None:
+        if not self._record.built and self.input_shape is not None:
+            self.trace(Type((1, *self.input_shape), self._input_type()))
+
+    def _input_type(self) -> np.dtype:
+        return canonical(self.input_dtype)
+
+    def trace(self, *types: Type, training: bool = False) -> tuple[list[Any], Any]:
+        """Run on symbols of the given types, without computing: (input nodes, result). Builds what is not built yet."""
+        with tracing():
+            nodes = [input_node(kind) for kind in types]
+            return nodes, self(*(Tensor(node) for node in nodes), training=training)
+
+    # ---- files and tables
+
+    def config(self) -> dict[str, Any]:
+        """The arguments from which the constructor makes this module again."""
+        return dict(self._record.arguments)
+
+    def summary(self, input_shape: Any = None) -> str:
+        """Print and return a table: layers, output shapes, parameters, FLOPs, memory and receptive fields."""
+        from .summary import summary
+
+        text = summary(self, _shape(input_shape))
+        print(text)
+        return text
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def _public_signature(cls: type[Module]) -> inspect.Signature:
+    """What help() shows: the constructor's arguments and input_shape."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    shape = inspect.Parameter("input_shape", inspect.Parameter.KEYWORD_ONLY, default=None)
+    rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+    return inspect.Signature([*(p for p in parameters if p not in rest and p.name != "input_shape"), shape, *rest])
+
+
+# ---- the modules and Variables below a module
+
+def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Variable | Module):
+        yield name, value
+    elif isinstance(value, Generator):
+        yield f"{name}.state", value.state
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _held(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _held(f"{name}.{key}", item)
+
+
+def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """(dotted name, Module or Variable) from here downwards, shared ones at their first place."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield name, value
+    if isinstance(value, Module):
+        for below, item in value.attributes():
+            yield from _walk(item, f"{name}.{below}" if name else below, seen)
+
+
+def own_parameters(module: Module) -> list[Variable]:
+    """The Variables that are parameters by nature, frozen now or not: floating-point, and not among a layer's `statistics`."""
+    return [value for owner in module.modules().values() for name, value in owner.attributes()
+            if isinstance(value, Variable) and name not in getattr(owner, "statistics", ()) and value.dtype.kind == "f"]
+
+
+# ---- running
+
+Watch = Callable[[Module, Any], None]
+_watches: contextvars.ContextVar[tuple[Watch, ...]] = contextvars.ContextVar("chainrule_watches", default=())
+
+
+@contextlib.contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Within, `watch(module, result)` sees the result of every module that runs."""
+    token = _watches.set((*_watches.get(), watch))
+    try:
+        yield
+    finally:
+        _watches.reset(token)
+
+
+@contextlib.contextmanager
+def _running(module: Module, training: bool | None) -> Iterator[bool]:
+    outer = _run.get()
+    if outer is None or id(module) not in outer.names:
+        found = module.modules()
+        names, composite = {id(m): name for name, m in found.items()}, len(found) > 1
+        names = {**outer.names, **names} if outer is not None else names
+    else:
+        names, composite = outer.names, outer.composite
+    mode = training if training is not None else outer.training if outer is not None else False
+    token = _run.set(Run(names, composite, bool(mode)))
+    try:
+        with inside_layer(display(names[id(module)], module, composite)):
+            yield bool(mode)
+    finally:
+        _run.reset(token)
+
+
+def display(name: str, module: Module, composite: bool = True) -> str:
+    """A dotted name as messages show it: ``model[4] Dense`` for "4", ``model.encoder.layers[3] Dense``."""
+    path = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
+    return f"model{path} {type(module).__name__}" if composite else type(module).__name__
+
+
+def _dotted(module: Module) -> str:
+    run = _run.get()
+    return run.names.get(id(module), "") if run is not None else ""
+
+
+def _input(x: Any) -> Any:
+    if isinstance(x, Variable | np.ndarray | np.generic):
+        return as_tensor(x)
+    if isinstance(x, list | tuple) and x and not contains(x, Tensor | Variable | np.ndarray | Module) and contains(x, int | float):
+        return as_tensor(x)
+    return x

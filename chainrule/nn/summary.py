@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of a model: traced once on symbols, so nothing is computed; products are counted where they stand.
+
+FLOPs are two (multiply, add) per product of matrix products and convolutions, for one sample. The receptive field is the
+width of the input window that one output element sees.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import ArgumentError, explain
+from ..ir import Node, Tensor, Type, no_grad
+from ..ir.graph import topological
+from . import module as modules
+from .containers import Residual, Sequential
+from .convolution import Convolution
+from .module import Module, display
+from .pooling import Pooling
+
+
+def flops(node: Node) -> int:
+    """Multiplications and additions of one product node."""
+    if node.op.name == "contract":
+        return 2 * node.type.size * math.prod(node.inputs[0].shape[i] for i in node.attrs["contracting"][0])
+    if node.op.name == "conv":
+        return 2 * node.type.size * math.prod(node.inputs[1].shape[:-1])
+    if node.op.name == "conv_input_gradient":
+        return 2 * node.inputs[0].type.size * math.prod(node.inputs[1].shape[:-1])
+    return 0
+
+
+def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
+    """The table as text."""
+    rows = _rows(model, input_shape)
+    return _render(model, rows)
+
+
+def _rows(model: Module, input_shape: tuple[int, ...] | None) -> list[dict[str, Any]]:
+    shape = input_shape or model.input_shape
+    if shape is None:
+        raise ArgumentError(explain("the shape of the input is not known yet", got=f"{type(model).__name__} that was never called",
+                                    expected="the shape of one sample", fix="model.summary(input_shape=(28, 28, 1)), or call the model first"))
+    dtype = model._record.inputs[0].dtype if model._record.inputs else model._input_type()
+    seen: dict[int, Any] = {}
+    with no_grad(), modules.watching(lambda m, y: seen.setdefault(id(m), y)):
+        _, result = model.trace(Type((1, *shape), dtype))
+    nodes = topological([x.node for x in _tensors(result)])
+    fields = receptive_fields(model)
+    found = model.modules()
+    leaves = {name: m for name, m in found.items() if len(m.modules()) == 1} or found
+    return [_row(name, m, seen.get(id(m)), nodes, fields.get(id(m)), len(found) > 1) for name, m in leaves.items()]
+
+
+def _row(name: str, module: Module, output: Any, nodes: Any, field: Any, composite: bool) -> dict[str, Any]:
+    path = display(name, module, composite)
+    parts = _tensors(output)
+    own = [v for v in module.variables().values() if v.dtype.kind == "f"]
+    return {
+        "layer": path, "output": " ".join(str(tuple(x.shape[1:])) for x in parts) or "-",
+        "trainable": sum(v.size for v in own if v.trainable), "fixed": sum(v.size for v in own if not v.trainable),
+        "flops": sum(flops(node) for node in nodes if node.layer == path),
+        "weights": sum(v.type.bytes for v in own), "memory": sum(x.node.type.bytes for x in parts), "field": field,
+    }
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    items = output if isinstance(output, list | tuple) else output.values() if isinstance(output, dict) else [output]
+    return [x for x in items if isinstance(x, Tensor)]
+
+
+# ---- receptive fields
+
+Field = tuple[tuple[int, ...], tuple[int, ...]]  # (width, distance between neighbours) along each spatial axis
+
+
+def receptive_fields(model: Module) -> dict[int, Any]:
+    """Module → width of the input window of one output element along each spatial axis, along chains of layers."""
+    found: dict[int, Any] = {}
+    _follow(model, None, found)
+    return {key: field[0] for key, field in found.items() if field is not None}
+
+
+def _follow(module: Module, field: Field | None, found: dict[int, Any]) -> Field | None:
+    if isinstance(module, Sequential):
+        for layer in module.layers:
+            field = _follow(layer, field, found)
+    elif isinstance(module, Residual):
+        if module.shortcut is not None:
+            _follow(module.shortcut, field, found)
+        field = _follow(module.body, field, found)
+    elif isinstance(module, Convolution | Pooling):
+        field = _widened(module, field)
+    elif type(module).__name__ in ("Flatten", "Dense", "Reshape") or "Global" in type(module).__name__:
+        field = None
+    found[id(module)] = field
+    return field
+
+
+def _widened(module: Any, field: Field | None) -> Field:
+    width, jump = field or ((1,) * module.rank, (1,) * module.rank)
+    if len(width) != module.rank:
+        return (1,) * module.rank, (1,) * module.rank
+    wider = tuple(w + (k - 1) * d * j for w, k, d, j in zip(width, module.kernel, module.dilation, jump, strict=True))
+    return wider, tuple(j * s for j, s in zip(jump, module.stride, strict=True))
+
+
+# ---- text
+
+HEADS = ("layer", "output", "parameters", "FLOPs", "memory", "receptive field")
+
+
+def _render(model: Module, rows: list[dict[str, Any]]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in HEADS:
+        table.add_column(head, justify="left" if head in ("layer", "output") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(row["layer"].replace("[", "\\["), row["output"], f"{row['trainable'] + row['fixed']:,}", number(row["flops"]), size(row["memory"]),
+                      " x ".join(map(str, row["field"])) if row["field"] else "")
+    console = Console(width=160, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n" + _totals(model, rows)
+
+
+def _totals(model: Module, rows: list[dict[str, Any]]) -> str:
+    variables = [v for v in model.variables().values() if v.dtype.kind == "f"]
+    trainable, fixed = (sum(v.size for v in variables if v.trainable is kind) for kind in (True, False))
+    weights = sum(v.type.bytes for v in variables)
+    return (f" parameters  {trainable + fixed:,} ({trainable:,} trainable, {fixed:,} not), {size(weights)}\n"
+            f" per sample  {number(sum(r['flops'] for r in rows))} FLOPs, {size(sum(r['memory'] for r in rows))} of layer outputs")
+
+
+def number(n: float) -> str:
+    """A count in three digits: 1.23 M."""
+    for unit in ("", " k", " M", " G", " T"):
+        if n < 1000 or unit == " T":
+            return f"{n:.3g}{unit}" if unit else f"{n:g}"
+        n /= 1000
+    return ""
+
+
+def size(n: float) -> str:
+    """Bytes in three digits: 1.2 KiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if n < 1024 or unit == "TiB":
+            return f"{n:.4g} {unit}"
+        n /= 1024
+    return ""

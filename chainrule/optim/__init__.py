@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimisers, schedules of their learning rate, and penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ArgumentError, explain
+from ..names import look_up
+from . import penalties, rules, schedules
+from .base import Optimizer, clip_by_norm
+from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
+
+NAMES = {name.lower(): getattr(rules, name) for name in rules.__all__}
+
+
+def get(optimizer: Any) -> Optimizer:
+    """An optimiser from its name (any case), its class, or itself."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        return look_up("optimiser", optimizer.lower(), NAMES, fix="for example optim.Adam(1e-3)")()
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer()
+    raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer), expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
+
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "Optimizer", "RMSprop", "clip_by_norm", "get", "penalties", "schedules"]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Optimizer`: walks over the parameters, keeps their slots as Variables, and counts the steps.
+
+What one step does to one array is a pure function (`optim.rules`, the papers' lines); scalars such as bias corrections
+are computed once per step, so that the update of a parameter is one elementwise chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir import Tensor, Variable, as_tensor
+from ..names import closest
+from ..ops import reduce
+from ..ops.compose import clip
+from ..ops.elementwise import astype, minimum, sqrt
+
+Scalars = Mapping[str, Any]
+
+
+class Optimizer:
+    """Base of the optimisers; a subclass names its slots and writes `scalars` and `rule`.
+
+    Args:
+        learning_rate: a number, or a schedule: a function of the step (0, 1, ...) such as those of `optim.schedules`.
+        weight_decay: added to the gradient as weight_decay * parameter (AdamW decays by itself).
+        clip_norm: the gradients, taken together as one vector, are scaled down to this length if they are longer.
+        clip_value: each element of a gradient is limited to [-clip_value, clip_value].
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+        self.schedule: Callable[[Tensor], Any] | None = learning_rate if callable(learning_rate) else None
+        self._rate = Variable(np.float64(0.0 if self.schedule else _rate(learning_rate)), name="learning_rate", trainable=False)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.clip_norm, self.clip_value = (None if c is None else positive(n, c) for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
+        self.step = Variable(np.int64(0), name="step", trainable=False)
+        self.state: dict[str, tuple[Variable, dict[str, Variable]]] = {}
+
+    # ---- what a subclass writes
+
+    def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
+        """Numbers that all parameters share in step t = 1, 2, ...; `rate` is the learning rate of this step."""
+        return {"rate": rate}
+
+    def rule(self, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], scalars: Scalars) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """(the new parameter, the new slots) from parameter, gradient and slots: one array each."""
+        raise NotImplementedError
+
+    def start(self, slot: str, parameter: Variable) -> np.ndarray:
+        """What a slot holds before the first step: zeros."""
+        return np.zeros(parameter.shape, parameter.dtype)
+
+    # ---- the learning rate
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; assigning replaces a schedule, in compiled steps that are traced from now on."""
+        with_step = self.schedule(self.step.value) if self.schedule else self._rate
+        return float(as_tensor(with_step).item())
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.schedule = value if callable(value) else None
+        if not callable(value):
+            self._rate.assign(np.float64(_rate(value)))
+
+    # ---- the update
+
+    def update(self, model: Any, grads: Any) -> None:
+        """One step: assign new values to the parameters from their gradients.
+
+        Args:
+            model: a module, or a dict (or list) of Variables; those that are frozen are left alone.
+            grads: what `cr.gradients(loss, model)` gave: the same keys, each gradient of its parameter's shape and dtype.
+        """
+        parameters, grads = _named(model), _named_grads(grads)
+        _check_keys(parameters, grads)
+        parameters = {name: p for name, p in parameters.items() if p.trainable}
+        self.build(parameters)
+        grads = self._clipped({name: _fitting(name, p, grads[name]) for name, p in parameters.items()})
+        shared: dict[np.dtype, Scalars] = {}
+        for name, p in parameters.items():
+            if p.dtype not in shared:
+                shared[p.dtype] = self.scalars(astype(self.step.value + 1, p.dtype), self._rate_now(p.dtype))
+            self._apply(name, p, grads[name], shared[p.dtype])
+        self.step.assign(self.step.value + 1)
+
+    def _apply(self, name: str, parameter: Variable, g: Tensor, scalars: Scalars) -> None:
+        slots = self.state[name][1]
+        p = parameter.value
+        g = g + self.weight_decay * p if self.weight_decay and not isinstance(self, Decoupled) else g
+        new, after = self.rule(p, g, {key: v.value for key, v in slots.items()}, scalars)
+        parameter.assign(new)
+        for key, value in after.items():
+            slots[key].assign(value)
+
+    def _rate_now(self, dtype: np.dtype) -> Tensor:
+        return astype(as_tensor(self.schedule(self.step.value)) if self.schedule else self._rate.value, dtype)
+
+    def _clipped(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.clip_value is not None:
+            grads = {name: clip(g, -self.clip_value, self.clip_value) for name, g in grads.items()}
+        if self.clip_norm is not None and grads:
+            grads = clip_by_norm(grads, self.clip_norm)
+        return grads
+
+    # ---- state
+
+    def build(self, parameters: Any) -> None:
+        """Make the slots of parameters (a dict of Variables, or a module) that have none yet."""
+        for name, p in _named(parameters).items():
+            if name in self.state and self.state[name][0] is p:
+                continue
+            slots = {key: Variable(self.start(key, p), name=f"{name}.{key}", trainable=False) for key in self.slots}
+            self.state[name] = (p, slots)
+
+    def variables(self) -> dict[str, Variable]:
+        """Name → Variable of everything that the next step depends on: step, learning rate, and the slots as "0.weight.first"."""
+        slots = {f"{name}.{key}": v for name, (_, slots) in self.state.items() for key, v in slots.items()}
+        return {"step": self.step, "learning_rate": self._rate, **slots}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(learning_rate={getattr(self.schedule, '__name__', 'schedule') if self.schedule else self.learning_rate})"
+
+
+class Decoupled:
+    """Marks rules that treat weight decay themselves."""
+
+
+def clip_by_norm(grads: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
+    """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together."""
+    total: Any = sum((reduce.sum(g * g) for g in list(grads.values())[1:]), start=reduce.sum(next(iter(grads.values())) ** 2))
+    factor = minimum(norm / (sqrt(total) + 1e-6), 1.0)
+    return {name: g * astype(factor, g.dtype) for name, g in grads.items()}
+
+
+# ---- what comes in
+
+def positive(name: str, value: Any) -> float:
+    """A number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+        raise ArgumentError(explain(f"{name} must be a positive number", got=repr(value)))
+    return float(value)
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A number that is at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= 0:
+        raise ArgumentError(explain(f"{name} must not be negative", got=repr(value)))
+    return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """A number in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < 1:
+        raise ArgumentError(explain(f"{name} must lie in [0, 1)", got=repr(value)))
+    return float(value)
+
+
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
+        raise ArgumentError(explain("the learning rate is a number that is not negative, or a schedule", got=repr(value),
+                                    fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))
+    return float(value)
+
+
+def _named(model: Any) -> dict[str, Variable]:
+    found = model.parameters() if hasattr(model, "parameters") else model
+    if isinstance(found, Variable):
+        found = [found]
+    if isinstance(found, list | tuple):
+        found = {str(i): v for i, v in enumerate(found)}
+    if not isinstance(found, dict) or not all(isinstance(v, Variable) for v in found.values()):
+        raise ArgumentError(explain("an optimiser updates a module, or a dict or list of Variables", got=type(found).__name__,
+                                    fix="pass the model: optimizer.update(model, grads)"))
+    return found
+
+
+def _named_grads(grads: Any) -> dict[str, Any]:
+    if isinstance(grads, dict):
+        return grads
+    items = grads if isinstance(grads, list | tuple) else [grads]
+    return {str(i): g for i, g in enumerate(items)}
+
+
+def _check_keys(parameters: Mapping[str, Variable], grads: Mapping[str, Any]) -> None:
+    missing = [name for name, p in parameters.items() if p.trainable and name not in grads]
+    unknown = [name for name in grads if name not in parameters]
+    if missing or unknown:
+        parts = [f"{word} {', '.join(names[:5])}" for word, names in (("no gradient for", missing), ("unknown", unknown)) if names]
+        known = closest(unknown[0], parameters) if unknown else None
+        raise ArgumentError(explain("the gradients do not belong to these parameters", got="; ".join(parts),
+                                    expected=f"one gradient for each of {', '.join(list(parameters)[:5])}{', ...' if len(parameters) > 5 else ''}",
+                                    fix=known or "take them of the same model: cr.gradients(loss, model)"))
+
+
+def _fitting(name: str, p: Variable, g: Any) -> Tensor:
+    g = as_tensor(g)
+    if g.shape != p.shape or g.dtype != p.dtype:
+        raise ShapeError(explain(f"the gradient of {name} does not fit", got=f"{g.dtype}{list(g.shape)}", expected=f"{p.dtype}{list(p.shape)}",
+                                 fix="are the gradients those of another layer?"))
+    return g
+
+
+__all__: Sequence[str] = ["Decoupled", "Optimizer", "clip_by_norm"]

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optimisers: each a rule on one array, in the symbols of its paper (p parameter, g gradient, t step, eta rate)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+from ..ir import Tensor, Variable
+from ..ops.elementwise import abs, expm1, maximum, sqrt
+from .base import Decoupled, Optimizer, Scalars, fraction, not_negative, positive
+
+Slots = Mapping[str, Tensor]
+
+
+class SGD(Optimizer):
+    """Gradient descent: v = momentum v + g; p = p - eta v, or with Nesterov p = p - eta (g + momentum v).
+
+    Polyak (1964); Nesterov (1983) in the form of Sutskever et al. (2013).
+
+    Args:
+        learning_rate: eta, a number or a schedule.
+        momentum: in [0, 1); 0 keeps no velocity.
+        nesterov: look ahead.
+        weight_decay, clip_norm, clip_value: see Optimizer.
+    """
+
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0,
+                 clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
+        self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
+        self.slots = ("velocity",) if momentum else ()
+        if nesterov and not momentum:
+            raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0", fix="SGD(..., momentum=0.9, nesterov=True)"))
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        if not self.momentum:
+            return p - scalars["rate"] * g, {}
+        v = self.momentum * slots["velocity"] + g
+        return p - scalars["rate"] * (g + self.momentum * v if self.nesterov else v), {"velocity": v}
+
+
+class Adagrad(Optimizer):
+    """s = s + g^2; p = p - eta g / (sqrt(s) + epsilon) (Duchi et al., 2011).
+
+    Args:
+        learning_rate: eta, a number or a schedule.
+        initial: what s starts with.
+        epsilon: keeps the quotient finite.
+        weight_decay, clip_norm, clip_value: see Optimizer.
+    """
+
+    slots = ("square",)
+
+    def __init__(self, learning_rate: Any = 0.01, initial: float = 0.0, epsilon: float = 1e-10, weight_decay: float = 0.0,
+                 clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
+        self.initial, self.epsilon = not_negative("initial", initial), positive("epsilon", epsilon)
+
+    def start(self, slot: str, parameter: Variable) -> np.ndarray:
+        return np.full(parameter.shape, self.initial, parameter.dtype)
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        s = slots["square"] + g * g
+        return p - scalars["rate"] * g / (sqrt(s) + self.epsilon), {"square": s}
+
+
+class RMSprop(Optimizer):
+    """s = rho s + (1 - rho) g^2; p = p - eta g / (sqrt(s) + epsilon) (Hinton, 2012); with momentum as in SGD.
+
+    Args:
+        learning_rate: eta, a number or a schedule.
+        rho: memory of the mean square.
+        momentum: of the scaled gradient; 0 keeps no velocity.
+        centered: divide by the standard deviation: s - (mean g)^2 in the place of s (Graves, 2013).
+        weight_decay, clip_norm, clip_value: see Optimizer.
+    """
+
+    def __init__(self, learning_rate: Any = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8, centered: bool = False,
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
+        self.rho, self.momentum, self.centered = fraction("rho", rho), fraction("momentum", momentum), centered
+        self.epsilon = positive("epsilon", epsilon)
+        self.slots = ("square", *(("velocity",) if momentum else ()), *(("mean",) if centered else ()))
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        s = self.rho * slots["square"] + (1 - self.rho) * g * g
+        new, spread = {"square": s}, s
+        if self.centered:
+            new["mean"] = m = self.rho * slots["mean"] + (1 - self.rho) * g
+            spread = s - m * m
+        step = g / (sqrt(spread) + self.epsilon)
+        if self.momentum:
+            new["velocity"] = step = self.momentum * slots["velocity"] + step
+        return p - scalars["rate"] * step, new
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p = p - eta m' / (sqrt(v') + epsilon), with m' = m / (1 - b1^t),
+    v' = v / (1 - b2^t) (Kingma and Ba, 2015).
+
+    Args:
+        learning_rate: eta, a number or a schedule.
+        beta1, beta2: memory of the mean and of the mean square.
+        epsilon: keeps the quotient finite.
+        weight_decay, clip_norm, clip_value: see Optimizer.
+    """
+
+    slots = ("first", "second")
+
+    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
+        self.beta1, self.beta2, self.epsilon = fraction("beta1", beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+
+    def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
+        return {"rate": rate, "step": rate / _correction(self.beta1, t), "scale": 1 / sqrt(_correction(self.beta2, t))}
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        m = self.beta1 * slots["first"] + (1 - self.beta1) * g
+        v = self.beta2 * slots["second"] + (1 - self.beta2) * g * g
+        return p - scalars["step"] * m / (sqrt(v) * scalars["scale"] + self.epsilon), {"first": m, "second": v}
+
+
+def _correction(beta: float, t: Tensor) -> Tensor:
+    """1 - beta^t, without cancellation for beta near 1."""
+    return -expm1(t * math.log(beta)) if beta else 1 - 0 * t
+
+
+class AdamW(Decoupled, Adam):
+    """Adam with weight decay apart from the gradient: p = p - eta weight_decay p, then the step of Adam
+    (Loshchilov and Hutter, 2019)."""
+
+    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+                 weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        return super().rule(p * (1 - scalars["rate"] * self.weight_decay), g, slots, scalars)
+
+
+class Adamax(Optimizer):
+    """m = b1 m + (1 - b1) g; u = max(b2 u, |g| + epsilon); p = p - eta m / ((1 - b1^t) u) (Kingma and Ba, 2015, section 7)."""
+
+    slots = ("first", "norm")
+
+    def __init__(self, learning_rate: Any = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+        super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
+        self.beta1, self.beta2, self.epsilon = fraction("beta1", beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+
+    def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
+        return {"step": rate / _correction(self.beta1, t)}
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        m = self.beta1 * slots["first"] + (1 - self.beta1) * g
+        u = maximum(self.beta2 * slots["norm"], abs(g) + self.epsilon)
+        return p - scalars["step"] * m / u, {"first": m, "norm": u}
+
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "RMSprop"]
