@@ -13,14 +13,17 @@ product reads its left operand straight from the image (`conv_correlate`, `conv_
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
 
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError, explain
-from chainrule.native.conv_correlate import Axis, Correlation, correlation_scratch, emit_correlation
+from chainrule.native.conv_correlate import Axis, Correlation, correlation_scratch, emit_correlation, fold_samples
 from chainrule.native.conv_filter import emit_filter_gradient, filter_scratch
+from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.kernel_build import INDEX, POINTER, constant, open_function
 from chainrule.native.kernel_finish import Epilogue, named_epilogue
@@ -99,9 +102,32 @@ def _forward(spec: ConvSpec) -> Correlation:
                        _depthwise(spec))
 
 
-def _residues(axis: Axis) -> list[tuple[Axis, int, int]]:
-    """The correlations along one axis that make up the gradient of x: (axis, first turned tap, step between taps)."""
-    result = []
+def _folded(spec: ConvSpec) -> Correlation:
+    return fold_samples(_forward(spec))
+
+
+@dataclass(frozen=True)
+class Residue:
+    """One correlation along one axis of the gradient of x; `repeats` residues follow that differ by `shift` taps each."""
+
+    axis: Axis
+    first: int  # turned tap
+    step: int  # between taps
+    repeats: int = 1
+    shift: int = 0
+
+    def followed_by(self, other: Residue) -> Residue | None:
+        """Both as one, if `other` is the next repeat."""
+        shift = other.first - self.first - self.shift * (self.repeats - 1)
+        axis = dataclasses.replace(other.axis, place_first=self.axis.place_first)
+        if (axis, other.step) != (self.axis, self.step) or (self.repeats > 1 and shift != self.shift):
+            return None
+        return dataclasses.replace(self, repeats=self.repeats + 1, shift=shift)
+
+
+def _residues(axis: Axis) -> list[Residue]:
+    """The correlations along one axis that make up the gradient of x, one for each residue of the stride."""
+    result: list[Residue] = []
     for residue in range(min(axis.stride, axis.source)):
         taps = [tap for tap in range(axis.taps) if (residue + axis.low - tap * axis.dilation) % axis.stride == 0]
         taps.reverse()  # the last tap reads the earliest position of the gradient
@@ -109,8 +135,10 @@ def _residues(axis: Axis) -> list[tuple[Axis, int, int]]:
         step = taps[0] - taps[1] if len(taps) > 1 else 1
         dilation = places[1] - places[0] if len(taps) > 1 else 1
         positions = -(-(axis.source - residue) // axis.stride)
-        result.append((Axis(axis.out, positions, 1, len(taps), dilation, -places[0] if taps else 0, axis.stride, residue,
-                            axis.source), axis.taps - 1 - taps[0] if taps else 0, step))
+        found = Residue(Axis(axis.out, positions, 1, len(taps), dilation, -places[0] if taps else 0, axis.stride, residue,
+                             axis.source), axis.taps - 1 - taps[0] if taps else 0, step)
+        joined = result[-1].followed_by(found) if result else None
+        result[-1:] = [joined] if joined else [*result[-1:], found]
     return result
 
 
@@ -120,13 +148,26 @@ def _input_gradient(spec: ConvSpec) -> list[Correlation]:
     strides = (spec.axes[1].taps * spec.axes[2].taps * tap, spec.axes[2].taps * tap, tap)
     result = []
     for residues in itertools.product(*map(_residues, spec.axes)):
-        steps = tuple(step * stride for (_, _, step), stride in zip(residues, strides, strict=True))
-        first = sum(begin * stride for (_, begin, _), stride in zip(residues, strides, strict=True))
-        axes = tuple(axis for axis, _, _ in residues)
+        steps, shifts = (tuple(getattr(residue, name) * stride for residue, stride in zip(residues, strides, strict=True))
+                         for name in ("step", "shift"))
+        first = sum(residue.first * stride for residue, stride in zip(residues, strides, strict=True))
+        axes, repeats = (tuple(getattr(residue, name) for residue in residues) for name in ("axis", "repeats"))
         groups, columns = (1, spec.in_channels) if _depthwise(spec) else (spec.groups, inside)
-        result.append(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, inside,  # type: ignore[arg-type]
-                                  outside * inside, _depthwise(spec)))
+        result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, inside,
+                                               outside * inside, _depthwise(spec), repeats, shifts)))  # type: ignore[arg-type]
     return result
+
+
+def _product(spec: ConvSpec) -> ProductSpec | None:
+    """The same as a matrix product, if the kernel covers the whole image once and nothing else."""
+    if spec.kernel != spec.spatial or spec.groups > 1 or any(pad != (0, 0) for pad in spec.padding) or set(spec.out) != {1}:
+        return None
+    n, inside, outside = spec.batch, math.prod(spec.kernel) * spec.in_channels, spec.out_channels
+    if spec.kind == "forward":
+        return ProductSpec.dense(n, outside, inside, dtype=spec.dtype, epilogue=spec.epilogue)
+    if spec.kind == "input_gradient":
+        return ProductSpec.dense(n, inside, outside, transpose_b=True, dtype=spec.dtype)
+    return ProductSpec.dense(inside, outside, n, transpose_a=True, dtype=spec.dtype)
 
 
 def _weights_size(spec: ConvSpec) -> int:
@@ -140,15 +181,20 @@ def _weights_size(spec: ConvSpec) -> int:
 def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
     """Bytes of 64-byte aligned scratch that all threads together need."""
     size = 8 if spec.dtype == "float64" else 4
+    product = _product(spec)
+    if product:
+        return max(product_scratch(product, target, threads), _correlation_room(spec, target, threads) * size)
     if spec.kind == "filter_gradient":
         return filter_scratch(_forward(spec), target, threads) * size
-    if spec.kind == "forward":
-        return correlation_scratch(_forward(spec), target) * threads * size
-    return (_weights_size(spec) + _largest(spec, target) * threads) * size
+    return _correlation_room(spec, target, threads) * size
 
 
-def _largest(spec: ConvSpec, target: Target) -> int:
-    return max((correlation_scratch(part, target) for part in _input_gradient(spec)), default=0)
+def _correlation_room(spec: ConvSpec, target: Target, threads: int) -> int:
+    """Elements of scratch that the forward pass or the gradient of the input needs as a correlation."""
+    if spec.kind != "input_gradient":
+        return correlation_scratch(_folded(spec), target) * threads
+    largest = max((correlation_scratch(part, target) for part in _input_gradient(spec)), default=0)
+    return _weights_size(spec) + largest * threads
 
 
 # ---- emission
@@ -160,13 +206,16 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
     forward: (x, w, y); input_gradient: (gradient of y, w, gradient of x); filter_gradient: (x, gradient of y, gradient of
     w). `epilogue` sees the flat pixel of the result as its row and the channel as its column; filter gradients have none.
     """
+    product = _product(spec)
+    if product and not (spec.kind == "input_gradient" and (epilogue or spec.epilogue)):  # rows there are pixels
+        return emit_product(module, name, product, target, epilogue, pointers)
     if spec.kind == "filter_gradient":
         return emit_filter_gradient(module, name, _forward(spec), target)
     columns = spec.out_channels if spec.kind == "forward" else spec.in_channels
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
     if spec.kind == "forward":
-        return [_emit_main(module, name, spec, target, [_forward(spec)], epilogue, pointers)]
+        return [_emit_main(module, name, spec, target, [_folded(spec)], epilogue, pointers)]
     return [_emit_transpose(module, f"{name}_transpose", spec, target, pointers),
             _emit_main(module, name, spec, target, _input_gradient(spec), epilogue, pointers)]
 

@@ -10,6 +10,8 @@ part in taps * channels / lanes of the work.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -70,6 +72,9 @@ class Correlation:
     channel_step: int
     group_step: int
     lanewise: bool = False  # depthwise: every channel is its own group, so channels are lanes on both sides
+    repeats: tuple[int, int, int] = (1, 1, 1)  # the same again with results one place further and other taps, per axis
+    repeat_steps: tuple[int, int, int] = (0, 0, 0)  # elements of the weights from one repeat to the next
+    steps: tuple[int, int, int] | None = None  # source strides, where they are not those of dense axes
 
     @property
     def empty(self) -> bool:
@@ -84,6 +89,8 @@ class Correlation:
     @property
     def source_strides(self) -> tuple[int, int, int]:
         """Elements from one position of the source to the next, per axis."""
+        if self.steps:
+            return self.steps
         pixel = self.columns if self.lanewise else self.inside * self.groups
         return (self.axes[1].source * self.axes[2].source * pixel, self.axes[2].source * pixel, pixel)
 
@@ -91,6 +98,18 @@ class Correlation:
     def place_strides(self) -> tuple[int, int, int]:
         """Pixels from one position of the result to the next, per axis."""
         return (self.axes[1].extent * self.axes[2].extent, self.axes[2].extent, 1)
+
+
+def fold_samples(part: Correlation) -> Correlation:
+    """The same correlation with the samples as its lines, if every sample has one line only and nothing is repeated."""
+    deep, high, wide = part.axes
+    plain = all(axis.extent == axis.out for axis in part.axes) and part.repeats == (1, 1, 1)
+    if not plain or high.out != 1 or (deep.source, deep.taps, deep.out) != (1, 1, 1) or part.batch == 1:
+        return part
+    _, line, pixel = part.source_strides
+    return dataclasses.replace(part, batch=1, axes=(high, Axis(part.batch, part.batch), wide),
+                               tap_steps=(part.tap_steps[1], 0, part.tap_steps[2]),
+                               steps=(line, high.source * line, pixel))
 
 
 # ---- the plan
@@ -128,7 +147,8 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
     else:
         lines = high.out
         tiles, size, tall = split(wide.out, limit)
-    bands = max(1, -(-ENOUGH_UNITS // (part.batch * part.axes[0].out)))
+    units = part.batch * part.axes[0].out * part.repeats[0] * part.repeats[1] * part.repeats[2]
+    bands = max(1, -(-ENOUGH_UNITS // units))
     if not part.direct:
         line_bytes = part.axes[0].taps * wide.reach(wide.out) * part.source_strides[2] * 4
         bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
@@ -207,9 +227,11 @@ class _Correlate:
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
         deep = part.axes[0]
-        units = part.batch * deep.out * lines.bands
-        with writer.loop(*writer.share(units, thread, threads)) as unit:
-            sample, plane, band = writer.unravel(unit, (part.batch, deep.out, lines.bands))
+        grid = (part.repeats[0], part.repeats[1], part.repeats[2], part.batch, deep.out, lines.bands)
+        with writer.loop(*writer.share(math.prod(grid), thread, threads)) as unit:
+            *repeat, sample, plane, band = writer.unravel(unit, grid) if math.prod(part.repeats) > 1 else (
+                0, 0, 0, *writer.unravel(unit, grid[3:]))
+            self.first_tap = writer.add(part.first_tap, writer.dot(repeat, part.repeat_steps))
             first = writer.mul(band, lines.lines_per_band)
             last = writer.minimum(writer.add(first, lines.lines_per_band), lines.lines)
             image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
@@ -217,6 +239,7 @@ class _Correlate:
             self.base = 0 if part.direct else self._row(first)
             place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
             self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
+            self.pixel = writer.add(self.pixel, writer.dot(repeat, part.place_strides))
             self._groups(first, last)
 
     def _row(self, line: Index) -> Index:
@@ -266,7 +289,7 @@ class _Correlate:
     def _lines(self, group: Index, column: Index, valid: int, first: Index, last: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
         left = writer.at(self.origin, column if part.lanewise else writer.mul(group, part.inside))
-        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), part.first_tap), column))
+        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), self.first_tap), column))
         channel = writer.add(writer.mul(group, part.columns), column)
         spans = ((first, writer.minimum(last, lines.tall), 1), (writer.maximum(first, lines.tall), last, 0))
         if not lines.together:

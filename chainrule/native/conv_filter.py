@@ -21,6 +21,7 @@ from chainrule.native.target import Target
 BLOCKS = 8  # copies of the result, so also how many threads find work of their own
 COPIES_BYTES = 1 << 21  # that all copies may take
 CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
+ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     copy = result_size(part) * (8 if part.dtype == "float64" else 4)
     blocks = max(1, min(part.batch, BLOCKS, COPIES_BYTES // max(1, copy)))
     samples = max(1, -(-part.batch // blocks))
-    chunk = samples if part.direct else max(1, min(samples, CHUNK_BYTES // max(1, strides[0] * 4)))
+    pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
+    fits = max(CHUNK_BYTES // max(1, strides[0] * 4), -(-ENOUGH_PIXELS // pixels))
+    chunk = samples if part.direct else max(1, min(samples, fits))
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return FilterPlan(*(getattr(plan, name) for name in list(plan.__dataclass_fields__)[:-1]), parts)

@@ -8,7 +8,7 @@ are transposed in registers, everything else is copied one by one.
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -36,7 +36,7 @@ class Panel:
     @property
     def name(self) -> str:
         """The name of the panel's function in its module."""
-        return f"pack_{SHORT[self.dtype]}_{self.width}_{zlib.crc32(repr(self).encode()):08x}"
+        return f"pack_{SHORT[self.dtype]}_{self.width}_{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
 
 
 def emit_pack(module: ir.Module, panel: Panel, target: Target) -> ir.Function:

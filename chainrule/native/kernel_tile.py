@@ -13,7 +13,7 @@ After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -42,7 +42,7 @@ class Tile:
     @property
     def name(self) -> str:
         """The name of the tile's function in its module."""
-        return f"tile_{SHORT[self.dtype]}_{len(self.offsets)}x{self.vectors}_{zlib.crc32(repr(self).encode()):08x}"
+        return f"tile_{SHORT[self.dtype]}_{len(self.offsets)}x{self.vectors}_{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
 
 
 def split(extent: int, limit: int) -> tuple[int, int, int]:

@@ -87,6 +87,11 @@ ROWS = {
     "three axes, dilation": ConvSpec(2, (9, 8, 9), (3, 3, 3), 2, 4, dilation=(2, 1, 2), stride=(2, 3, 1),
                                      padding=((2, 1), (0, 3), (4, 1))),
     "kernel beyond the image": ConvSpec(2, (2, 2), (5, 5), 3, 4, padding=((2, 3), (2, 2))),
+    "kernel covers the image": ConvSpec(20, (5, 5), (5, 5), 6, 30),
+    "one line per sample": ConvSpec(20, (4, 6), (3, 3), 6, 30, padding=((0, 0), (1, 1)), stride=(2, 1)),
+    "one pixel per sample": ConvSpec(20, (1, 1), (3, 3), 20, 30, padding=SAME),
+    "patches": ConvSpec(3, (12, 8), (4, 4), 3, 17, stride=(4, 4)),
+    "stride three, dilation": ConvSpec(2, (13, 11), (3, 4), 4, 5, stride=(3, 2), dilation=(2, 3), padding=((2, 1), (3, 3))),
     "no output": ConvSpec(2, (2, 2), (3, 3), 3, 4),
     "no sample": ConvSpec(0, (4, 4), (3, 3), 3, 4),
     "large image": ConvSpec(1, (90, 100), (3, 3), 8, 8, padding=SAME),
@@ -123,6 +128,19 @@ def test_epilogue_of_the_forward_pass():
     kernel([x, w, y, bias, residual], aligned(convolution_scratch(spec, HOST, 2)), 2)
     plain = oracle(spec, x, w, residual)[0].reshape(y.shape)
     np.testing.assert_allclose(y, np.maximum(plain + bias, 0) + residual, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("base", [ConvSpec(3, (9, 7), (3, 3), 21, 4, stride=(2, 2), padding=SAME), ConvSpec(5, (3, 4), (3, 4), 5, 6),
+                                  ConvSpec(5, (1, 4), (1, 3), 5, 6)])
+def test_epilogue_of_the_input_gradient(base):
+    spec = dataclasses.replace(base, kind="input_gradient", epilogue=(("bias",), ("residual",)))
+    rng, module = np.random.default_rng(6), ir.Module()
+    residual, w, g = (rng.standard_normal(shape).astype("float32") for shape in spec.shapes)
+    bias, dx = rng.standard_normal(spec.in_channels).astype("float32"), np.empty(spec.shapes[0], "float32")
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    kernel([g, w, dx, bias, residual], aligned(convolution_scratch(spec, HOST, 2)), 2)
+    plain = oracle(spec, residual, w, g)[1].reshape(dx.shape)
+    np.testing.assert_allclose(dx, plain + bias + residual, rtol=1e-5, atol=1e-5)
 
 
 def test_real_threads_give_the_same_bits():
