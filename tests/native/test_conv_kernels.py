@@ -46,21 +46,21 @@ def oracle(spec: ConvSpec, x, w, g):
     return y, dx, dw
 
 
-def check(spec: ConvSpec, kinds=KINDS, threads=(1, 2, 3)) -> None:
+def check(spec: ConvSpec, kinds=KINDS, threads=(1, 2, 3), target: Target = HOST) -> None:
     rng = np.random.default_rng(5)
     x, w, g = (rng.standard_normal(shape).astype(spec.dtype) for shape in spec.shapes)
     for kind, expected, operands in zip(KINDS, oracle(spec, x, w, g), ((x, w), (g, w), (x, g)), strict=True):
         if kind in kinds:
-            _check_kind(dataclasses.replace(spec, kind=kind), expected, operands, threads)
+            _check_kind(dataclasses.replace(spec, kind=kind), expected, operands, threads, target)
 
 
-def _check_kind(spec, expected, operands, threads) -> None:
+def _check_kind(spec, expected, operands, threads, target) -> None:
     module, results = ir.Module(), []
-    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, target), target)
     shape = spec.shapes[{"forward": 2, "input_gradient": 0, "filter_gradient": 1}[spec.kind]]
     for number in threads:
         result = np.full(shape, np.nan, spec.dtype)
-        kernel([*operands, result], aligned(convolution_scratch(spec, HOST, number)), number)
+        kernel([*operands, result], aligned(convolution_scratch(spec, target, number)), number)
         results.append(result.tobytes())
     assert len(set(results)) == 1, "the number of threads changed the result"
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
@@ -102,6 +102,13 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 def test_rows(name):
     check(ROWS[name])
+
+
+@pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
+@pytest.mark.parametrize("family", ["sse", "avx2"])
+@pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample"])
+def test_narrower_vectors(family, name):
+    check(ROWS[name], target=Target.named(family))
 
 
 @st.composite

@@ -34,15 +34,15 @@ def view(rng, shape, strides, dtype) -> tuple[np.ndarray, np.ndarray]:
     return buffer, np.lib.stride_tricks.as_strided(buffer, shape, [stride * size for stride in strides])
 
 
-def check(spec: ProductSpec, threads=(1, 2, 3)) -> None:
-    rng, kernel, results = np.random.default_rng(7), compiled(spec), []
+def check(spec: ProductSpec, threads=(1, 2, 3), target: Target = HOST) -> None:
+    rng, kernel, results = np.random.default_rng(7), compiled(spec, target), []
     a_buffer, a = view(rng, (*spec.batch, spec.m, spec.k), spec.a_strides, spec.dtype)
     b_buffer, b = view(rng, (*spec.batch, spec.k, spec.n), spec.b_strides, spec.dtype)
     before, c_before = view(rng, (*spec.batch, spec.m, spec.n), spec.c_strides, spec.dtype)
     expected = a.astype("float64") @ b.astype("float64") + (c_before if spec.accumulate else 0.0)
     for number in threads:
         buffer = before.copy()
-        kernel([a_buffer, b_buffer, buffer], aligned(product_scratch(spec, HOST, number)), number)
+        kernel([a_buffer, b_buffer, buffer], aligned(product_scratch(spec, target, number)), number)
         results.append(buffer.tobytes())
         c = np.lib.stride_tricks.as_strided(buffer, c_before.shape, c_before.strides)
         bound = 8 * EPSILON[spec.dtype] * (np.abs(a).astype("float64") @ np.abs(b).astype("float64") + np.abs(expected) + 1)
@@ -167,6 +167,14 @@ def test_other_processors_compile(family, instruction):
     target, module = Target.named(family), ir.Module()
     emit_product(module, "product", ProductSpec.dense(33, 50, 70, transpose_b=True, epilogue=(("bias",),)), target)
     assert instruction in assembly(module, target)
+
+
+@pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
+@pytest.mark.parametrize("family", ["sse", "avx2"])
+@pytest.mark.parametrize("spec", [ProductSpec.dense(37, 53, 71), ProductSpec.dense(64, 80, 600, transpose_b=True),
+                                  ProductSpec.dense(1, 10, 128), ProductSpec.dense(9, 130, 70, batch=(2,), dtype="float64")])
+def test_narrower_vectors(family, spec):
+    check(spec, target=Target.named(family))
 
 
 def test_full_tile_does_not_spill():
