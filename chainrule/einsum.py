@@ -58,9 +58,11 @@ def _parse(subscripts: str, tensors: list[Tensor]) -> tuple[list[Labels], Labels
     parts = left.split(",")
     if len(parts) != len(tensors):
         raise _malformed(subscripts, f"{len(parts)} terms for {len(tensors)} operands")
+    for part in (*parts, right):
+        _check_characters(part, subscripts)
     spread = max((_spread(part, x, subscripts) for part, x in zip(parts, tensors, strict=True)), default=0)
-    inputs = [_labels(part, x.ndim - _letters(part), subscripts) for part, x in zip(parts, tensors, strict=True)]
-    output = _labels(right, spread, subscripts) if arrow else _implicit(inputs)
+    inputs = [_labels(part, x.ndim - _letters(part)) for part, x in zip(parts, tensors, strict=True)]
+    output = _labels(right, spread) if arrow else _implicit(inputs)
     known = set(itertools.chain(*inputs))
     if len(set(output)) != len(output) or not set(output) <= known:
         raise _malformed(subscripts, "each label of the result must occur once there, and in some operand")
@@ -85,11 +87,14 @@ def _spread(part: str, x: Tensor, subscripts: str) -> int:
     return extra
 
 
-def _labels(part: str, spread: int, subscripts: str) -> Labels:
+def _check_characters(part: str, subscripts: str) -> None:
+    if not all(letter.isalpha() and letter.isascii() for letter in part.replace("...", "", 1)):
+        raise _malformed(subscripts, f"unexpected characters in {part!r}")
+
+
+def _labels(part: str, spread: int) -> Labels:
     """Letters as they are; the axes of `...` as numbers counted from the last, so that they broadcast."""
     head, dots, tail = part.partition("...")
-    if not all(letter.isalpha() and letter.isascii() for letter in head + tail):
-        raise _malformed(subscripts, f"unexpected characters in {part!r}")
     return (*head, *(range(-spread, 0) if dots else ()), *tail)
 
 

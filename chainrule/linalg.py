@@ -149,7 +149,8 @@ def _solve(a: Tensor, b: Tensor) -> Tensor:
 def inv(x: Any, /) -> Tensor:
     """Inverse matrices; LinAlgError for singular ones. `solve(x, b)` is faster and more accurate than `inv(x) @ b`."""
     x = _matrix(x)
-    return words.solve(x, broadcast_to(eye(x.shape[-2], dtype=x.dtype), x.shape))
+    m = x.shape[-2]
+    return words.solve(x, broadcast_to(eye(m, dtype=x.dtype), (*x.shape[:-2], m, m)))
 
 
 def slogdet(x: Any, /) -> SlogDet:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, DTypeError, explain
+from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir.bind import as_tensor
 from .ir.dtype import canonical, float32, float64, int64, is_float, uint32, uint64
 from .ir.node import Shape
@@ -131,7 +131,7 @@ class Generator:
         place = len(wanted) + 1 + axis
         full = (*wanted[:place], logits.shape[axis], *wanted[place:])
         if broadcast_shapes(full, logits.shape) != full:
-            raise ArgumentError(explain("the shape of the samples does not fit the logits", got=f"{wanted} and {logits.shape}"))
+            raise ShapeError(explain("the shape of the samples does not fit the logits", got=f"{wanted} and {logits.shape}"))
         noise = negative(log(-log(_open_unit(self.next(), full, logits.dtype))))
         return argmax(broadcast_to(logits, full) + noise, axis=place)
 

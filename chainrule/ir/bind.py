@@ -91,14 +91,15 @@ def as_tensor(x: Any, dtype: Any = None, like: np.dtype | None = None) -> Tensor
         return x.value
     if isinstance(x, np.ndarray | np.generic):
         array = np.asarray(x)
-        return leaf(array if dtype is None and array.dtype in dtypes.ALL else array.astype(_target(array, dtype)))
+        return leaf(np.asarray(array, dtype=_target(array, dtype)))
     if isinstance(x, bool | int | float):
         return leaf(_scalar(x, dtypes.canonical(dtype) if dtype is not None else dtypes.of_scalar(x, like)))
     return _from_sequence(x, dtype)
 
 
 def _target(array: np.ndarray, dtype: Any) -> np.dtype:
-    return dtypes.canonical(dtype if dtype is not None else array.dtype)
+    number = array.dtype.kind in "biuf"  # strings and complex numbers are refused by name
+    return dtypes.canonical(dtype if dtype is not None and number else array.dtype)
 
 
 def _scalar(x: Any, dtype: np.dtype) -> np.ndarray:
@@ -125,8 +126,6 @@ def _numpy(x: Any, dtype: np.dtype | None) -> np.ndarray:
         raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=repr(x), expected=str(dtype))) from None
     except (ValueError, TypeError):
         array = np.asarray(None) if dtype is None else _numpy(x, None)
-        if array.dtype != object:
-            dtypes.canonical(array.dtype)  # strings and complex numbers are refused by name
     if array.dtype == object:
         raise errors.ShapeError(errors.explain(
             "these values do not form an array", got=f"{type(x).__name__} of unequal rows or of objects",
