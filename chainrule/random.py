@@ -196,6 +196,11 @@ def seed(seed: int) -> None:
     default.seed(seed)
 
 
+def variables() -> dict[str, Variable]:
+    """The state of the default generator, for checkpoints."""
+    return {"random": default.state}
+
+
 bits = default.bits
 uniform = default.uniform
 normal = default.normal
@@ -206,4 +211,4 @@ categorical = default.categorical
 permutation = default.permutation
 
 __all__ = ["Generator", "bernoulli", "bits", "categorical", "default", "exponential", "normal", "permutation", "randint",
-           "seed", "uniform"]
+           "seed", "uniform", "variables"]
