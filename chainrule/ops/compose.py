@@ -283,9 +283,9 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 # ---- activations
 
 def relu(x: Any, /) -> Tensor:
-    """max(x, 0); gradient 0 at 0."""
+    """max(x, 0); gradient 0 at 0; NaN stays NaN."""
     x = as_tensor(x)
-    return where(less(0, x), x, zeros_like(x)) if x.dtype.kind == "f" else maximum(x, 0)
+    return where(less_equal(x, 0), zeros_like(x), x)
 
 
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:

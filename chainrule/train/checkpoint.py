@@ -51,7 +51,7 @@ def read_state(path: str | Path) -> Any:
 
 def _take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
     if isinstance(value, np.ndarray):
-        arrays[path] = np.ascontiguousarray(value)
+        arrays[path] = np.asarray(value, order="C")
         return ARRAY + path
     if isinstance(value, Mapping):
         return {key: _take_arrays(item, arrays, f"{path}/{key}") for key, item in value.items()}

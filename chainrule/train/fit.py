@@ -129,10 +129,10 @@ class Training:
 
     def _step(self, indices: np.ndarray) -> None:
         x, y, weights = self.data.batch(indices)
-        total, weight, outputs = self.step(x, y, weights)
-        mean = total.item() / weight.item() if weight.item() else 0.0
-        if not np.isfinite(mean):
+        total, weight, outputs, finite = self.step(x, y, weights)
+        if weight.item() and not finite.item():
             self._nonfinite(x, y, weights)
+        mean = total.item() / weight.item() if weight.item() else 0.0
         self.total += total.item()
         self.weight += weight.item()
         for metric in self.metrics:

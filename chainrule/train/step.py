@@ -29,15 +29,16 @@ Arrays = tuple[np.ndarray, ...]
 
 def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
                   backend: str | None = None) -> Compiled:
-    """step(x, y, weights) -> (sum of losses, sum of weights, outputs); learns only from finite numbers."""
-    def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
+    """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite."""
+    def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
         total, weight = loss.sum_and_weight(outputs, y, weights)
         objective = total / weight
         grads = gradients(objective if penalty is None else objective + penalty(model), model)
         optimizer.update(model, grads)
-        _commit_if(isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective)))
-        return total, weight, outputs
+        finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
+        _commit_if(finite)
+        return total, weight, outputs, finite
     return compile(step, backend=backend)
 
 
