@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import os
 import sys
 import threading
 import time
@@ -106,6 +107,9 @@ class Team:
             threading.Thread(target=self._work, args=(thread,), daemon=True).start()
 
     def _work(self, thread: int) -> None:
+        if self.size > 1 and hasattr(os, "sched_setaffinity"):  # else the scheduler may wake all of them on one core
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[thread % len(cores)]})
         while True:
             self.start.wait()
             functions, pointers = self.job
