@@ -112,9 +112,10 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
 def _take_rows(x: Tensor, indices: Tensor) -> Tensor:
     """Along the last axis, with equal leading axes, by positions in the flattened array."""
     extent, flat = x.shape[-1], reshape(x, (x.size,))
-    indices = wrap(astype(indices, int64), extent)
-    rows = iota((x.size // extent if extent else 0, 1), 0) * extent
-    return reshape(take(flat, reshape(reshape(indices, (-1, indices.shape[-1])) + rows, (indices.size,)), axis=0), indices.shape)
+    count = int(np.prod(indices.shape[:-1], dtype=np.int64))
+    rows = iota((count, 1), 0) * extent
+    places = reshape(wrap(astype(indices, int64), extent), (count, indices.shape[-1])) + rows
+    return reshape(take(flat, reshape(places, (indices.size,)), axis=0), indices.shape)
 
 
 def wrap(indices: Tensor, extent: int) -> Tensor:
