@@ -61,7 +61,7 @@ class Reduction:
         """All sums of one place (of one vector of places)."""
         emitter, stage = self.emitter, self.stage
         vector = stage.lane is not None
-        parts = [self.allocate(store, vector) for store in stage.stores]
+        parts = [self.allocate(store, vector) for store in stage.sums]
         with emitter.level({}):
             loops = stage.over[:-1] if self.lane_reduced else stage.over
             with emitter.nest(loops):
@@ -70,7 +70,7 @@ class Reduction:
                         self.steps(parts)
                 else:
                     self.steps(parts)
-        for store, part in zip(stage.stores, parts, strict=True):
+        for store, part in zip(stage.sums, parts, strict=True):
             self.finish(store, part)
 
     def types(self, store: Store, vector: bool) -> tuple[ir.Type, ...]:
@@ -99,8 +99,9 @@ class Reduction:
     def steps(self, parts: list[list[ir.Value]]) -> None:
         """Add one element (one vector) to each accumulator."""
         emitter, b = self.emitter, self.emitter.builder
-        for store, places in zip(self.stage.stores, parts, strict=True):
-            value = emitter.value(store.value)
+        values = [emitter.value(store.value) for store in self.stage.sums]
+        emitter.stores(self.stage.stores)
+        for store, value, places in zip(self.stage.sums, values, parts, strict=True):
             types = self.types(store, self.stage.lane is not None)
             new: Pair = (emitter.spread(value, b) if isinstance(types[0], ir.VectorType) else value,)
             if self.by_index:

@@ -53,9 +53,9 @@ class Store:
 
 @dataclass
 class Stage:
-    """Loops `inner` under the kernel's outer loops; with `reduce`, the values are reduced over the loops in `over`.
+    """Loops `inner` under the kernel's outer loops; `sums` are reduced by `reduce` over the loops in `over`.
 
-    `lane` is the variable that runs through the lanes of vectors: the last of `inner`, or the last of `over`, or None.
+    `stores` happen at every element, of the reduced loops too. `lane` is the variable that runs through the lanes of vectors: the last of `inner`, or the last of `over`, or None.
     `index` is the position that argmax and argmin report.
     """
 
@@ -65,13 +65,15 @@ class Stage:
     over: tuple[Var, ...] = ()
     lane: Var | None = None
     index: Form | None = None
+    sums: list[Store] = field(default_factory=list)
 
 
 @dataclass
 class Kernel:
     """Stages under outer loops; the first `units` of these are shared out among threads.
 
-    `slots` are the dtypes of the buffers, `limits` the forms that bound the variables of cut loops from above.
+    `slots` are the dtypes of the buffers, `limits` the forms that bound the variables of cut loops from above. The last
+    slots are local to the kernel: `local` says how many elements each has, enough for one row.
     """
 
     outer: tuple[Var, ...]
@@ -79,6 +81,7 @@ class Kernel:
     stages: list[Stage]
     slots: list[str]
     limits: dict[Var, Form] = field(default_factory=dict)
+    local: tuple[int, ...] = ()
 
 
 def conditions_text(conditions: Conditions) -> str:
@@ -112,16 +115,16 @@ def _attr_text(x: Expression) -> str:
 
 def kernel_text(kernel: Kernel) -> str:
     """The kernel as text; equal texts are equal kernels."""
-    lines = [f"slots {' '.join(kernel.slots)}", f"outer {_loops(kernel.outer, kernel.limits)} units {kernel.units}"]
+    lines = [f"slots {' '.join(kernel.slots)} local {kernel.local}", f"outer {_loops(kernel.outer, kernel.limits)} units {kernel.units}"]
     for stage in kernel.stages:
         kind = f"{stage.reduce} over {_loops(stage.over, kernel.limits)}" if stage.reduce else "map"
         lane = f" lane {name(stage.lane)}" if stage.lane else ""
         index = f" index {text(stage.index)}" if stage.index else ""
         lines.append(f"stage {_loops(stage.inner, kernel.limits)} {kind}{lane}{index}")
         names: dict[Expression, str] = {}
-        for store in stage.stores:
+        for store, sign in [*((x, "=") for x in stage.stores), *((x, "<-") for x in stage.sums)]:
             value = expression_text(store.value, names, lines)
-            lines.append(f"b{store.slot}[{text(store.form)}] = {value}")
+            lines.append(f"b{store.slot}[{text(store.form)}] {sign} {value}")
     return "\n".join(lines)
 
 
@@ -131,6 +134,11 @@ def _loops(loops: Sequence[Var], limits: dict[Var, Form]) -> str:
 
 def operands(stage: Stage) -> list[Expression]:
     """All expressions of a stage, each once, arguments first."""
+    return operands_of([*stage.stores, *stage.sums])
+
+
+def operands_of(stores: Sequence[Store]) -> list[Expression]:
+    """All expressions behind some stores, each once, arguments first."""
     found: dict[Expression, None] = {}
 
     def visit(x: Expression) -> None:
@@ -139,7 +147,7 @@ def operands(stage: Stage) -> list[Expression]:
                 visit(a)
             found[x] = None
 
-    for store in stage.stores:
+    for store in stores:
         visit(store.value)
     return list(found)
 

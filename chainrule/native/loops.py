@@ -45,12 +45,18 @@ class KernelEmitter:
     def __init__(self, module: ir.Module, name: str, kernel: Kernel, target: Target):
         self.module, self.kernel, self.target = module, kernel, target
         self.lanes = target.lanes("float32")
-        type_ = ir.FunctionType(ir.VoidType(), [POINTER] * (len(kernel.slots) + 1) + [INDEX, INDEX])
+        type_ = ir.FunctionType(ir.VoidType(), [POINTER] * (len(kernel.slots) - len(kernel.local) + 1) + [INDEX, INDEX])
         self.function = ir.Function(module, type_, name)
         self.function.attributes.add("nounwind")
         *self.pointers, self.status, self.begin, self.end = self.function.args
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.entry = self.builder.block
+        for dtype, count in zip(kernel.slots[len(kernel.slots) - len(kernel.local):], kernel.local, strict=True):
+            place = self.builder.alloca(self.memory_type(dtype), size=INDEX(count))
+            place.align = 64
+            first = self.builder.gep(place, [INDEX(0)], source_etype=self.memory_type(dtype))
+            first.type = POINTER  # llvmlite gives addresses on the stack a typed pointer
+            self.pointers.append(first)
         self.writer = Writer(self.builder, "float32", target)
         self.levels: list[Level] = []
         self.depth: dict[Var, int] = {}
@@ -138,7 +144,7 @@ class KernelEmitter:
                 with self.nest(stage.inner[:-1]):
                     for _ in self.lane_loop(stage.lane):
                         self.stores(stage.stores)
-        self.written |= {store.slot for store in stage.stores}
+        self.written |= {store.slot for store in (*stage.stores, *stage.sums)}
 
     def stores(self, stores: Sequence[Store]) -> None:
         """Store values at the present depth."""

@@ -18,13 +18,15 @@ from ..ir.graph import Graph
 from ..ir.node import Node, Type
 from .buffers import Buffer, plan_arena
 from .conv import ConvSpec
+from .fuse import Group, fuse
 from .gemm import ProductSpec
 from .group import Grouping, kind_of
 from .host import host_function
 from .index import coefficient, form_of, loop
 from .inline import Inliner, resolve
 from .prepare import prepare
-from .schedule import arrange, copy_draft, draft
+from .rows import arrange_group
+from .schedule import copy_draft, draft
 from .steps import HostStep, KernelStep, ProductStep, Step
 from .target import Target
 
@@ -64,6 +66,7 @@ class Lowering:
         self.constants: list[Buffer] = []
         self.outputs: list[Buffer] = []
         self.checks: list[Node] = []
+        self.items: list[Any] = []  # drafts (after fusion, groups of them) and finished steps, in order
         self.steps: list[Step] = []
 
     def plan(self) -> Plan:
@@ -73,7 +76,10 @@ class Lowering:
                 self._constant(node)
         for node in self.grouping.roots():
             self._step(node)
-        in_place = self._finish_outputs()
+        self._fresh_outputs()
+        self.items = fuse(self.items, self.lanes)
+        in_place = self._in_place_outputs()
+        self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
         return Plan(self.graph, self.steps, self.inputs, self.constants, self.outputs, in_place, self.checks, arena)
@@ -131,12 +137,25 @@ class Lowering:
         """The kernels that compute a node into a buffer."""
         if not node.type.size:
             return
-        found = draft(node, self.inliner, target)
-        for kernel, slots in arrange(found, self.lanes, lambda size, dtype: self.fresh((size,), dtype)):
-            self._add_kernel(node, kernel, slots)
+        self.items.append(draft(node, self.inliner, target))
 
-    def _add_kernel(self, node: Node, kernel: Any, slots: list[Buffer]) -> None:
-        written = {slots[s.slot] for stage in kernel.stages for s in stage.stores}
+    def _arrange(self) -> None:
+        """Turn the groups of drafts into kernels."""
+        readers: dict[Buffer, set[int]] = {}
+        for i, item in enumerate(self.items):
+            for buffer in item.reads:
+                readers.setdefault(buffer, set()).add(i)
+        for i, item in enumerate(self.items):
+            if not isinstance(item, Group):
+                self.steps.append(item)
+                continue
+            private = lambda b, i=i: b.kind == "temporary" and readers.get(b, set()) <= {i}
+            node = item.parts[-1].node
+            for kernel, slots in arrange_group(item.parts, self.lanes, lambda size, dtype: self.fresh((size,), dtype), private):
+                self._add_kernel(node, kernel, slots)
+
+    def _add_kernel(self, node: Any, kernel: Any, slots: list[Buffer]) -> None:
+        written = {slots[s.slot] for stage in kernel.stages for s in (*stage.stores, *stage.sums) if s.slot < len(slots)}
         step = KernelStep(node, [], sorted(written, key=slots.index), kernel, slots)
         step.reads = list(dict.fromkeys(buffer for _, buffer in step.loads()))
         self.steps.append(step)
@@ -147,7 +166,7 @@ class Lowering:
         if isinstance(node.type, Type):
             self.buffers[node] = targets[0]
         self.parts[node] = targets
-        self.steps.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
+        self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
 
     def _whole(self, node: Node) -> Buffer:
         """The buffer of an operand; one that is not in memory yet is put there."""
@@ -164,7 +183,7 @@ class Lowering:
     def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0) -> None:
         target = self.fresh(node.shape, node.dtype.name)
         self.buffers[node] = target
-        self.steps.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node)))
+        self.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node)))
 
     def _contract(self, node: Node) -> None:
         a, b = (resolve(x) for x in node.inputs)
@@ -213,84 +232,85 @@ class Lowering:
 
     # ---- outputs
 
-    def _finish_outputs(self) -> dict[int, int]:
-        """Give each output a buffer; copy what lies elsewhere. The in-place ones: output index -> input index."""
+    def _fresh_outputs(self) -> None:
+        """Give each output that is not in place a buffer of its own."""
         aliases = dict(self.graph.aliases)
-        in_place: dict[int, int] = {}
-        copies = []
         for i, node in enumerate(self.graph.outputs):
             node = resolve(node)
             buffer = self.buffer_of(node)
             if i in aliases:
-                in_place[i] = aliases[i]
-                target = self.inputs[aliases[i]]
-                if buffer is target:
-                    self.outputs.append(target)
-                    continue
-                if buffer is not None and buffer.kind == "temporary" and self._may_write_early(buffer, target):
-                    self._rename(buffer, target)
-                else:
-                    copies.append((node, target))
-                self.outputs.append(target)
+                self.outputs.append(self.inputs[aliases[i]])
             elif buffer is not None and buffer.kind == "temporary":
                 buffer.kind, buffer.index, buffer.shape = "output", i, node.shape
                 self.outputs.append(buffer)
             else:
-                target = Buffer(node.shape, node.dtype.name, "output", i)
-                self.outputs.append(target)
-                self._kernels_of_copy(node, target)
+                self.outputs.append(Buffer(node.shape, node.dtype.name, "output", i))
+                self._copy(node, self.outputs[-1])
+
+    def _in_place_outputs(self) -> dict[int, int]:
+        """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index."""
+        copies = []
+        for i, index in self.graph.aliases:
+            node, target = resolve(self.graph.outputs[i]), self.inputs[index]
+            buffer = self.buffer_of(node)
+            if buffer is target:
+                continue
+            if buffer is not None and buffer.kind == "temporary" and self._may_write_early(buffer, target):
+                self._rename(buffer, target)
+            else:
+                copies.append((node, target))
+        before = len(self.items)
         for node, target in [(self._moved_away(node), target) for node, target in copies]:
-            self._kernels_of_copy(node, target)
-        return in_place
+            self._copy(node, target)
+        self.items[before:] = [Group(x) for x in self.items[before:]]
+        return dict(self.graph.aliases)
 
     def _moved_away(self, node: Node) -> Node:
         """A node that is an input itself is copied first, because its memory may be written next."""
         source = self.buffer_of(node)
         if source is not None and source.kind == "input":
             buffer = self.fresh(source.shape, source.dtype)
-            self._kernels_of_copy(node, buffer)
+            self._copy(node, buffer)
             node = Node(node.op, node.inputs, node.attrs, node.type)
             self.buffers[node] = buffer
         return node
 
-    def _kernels_of_copy(self, node: Node, target: Buffer) -> None:
+    def _copy(self, node: Node, target: Buffer) -> None:
         """Compute or copy a node into a buffer."""
         source = self.buffer_of(node)
         if source is None:
             self._kernels(node, target)
-            return
-        if not node.type.size:
-            return
-        for kernel, slots in arrange(copy_draft(self.inliner(), source, target, node), self.lanes, lambda *_: None):
-            self._add_kernel(node, kernel, slots)
+        elif node.type.size:
+            self.items.append(copy_draft(self.inliner(), source, target, node))
 
     def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
         """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content later."""
-        if self.checks or any(isinstance(s, HostStep) for s in self.steps):
+        if self.checks or any(isinstance(s, HostStep) for s in self.items):
             return False
-        if any(target in s.writes for s in self.steps) or any(self.buffer_of(x) is target for x in self.graph.outputs):
+        if any(target in s.writes for s in self.items) or any(self.buffer_of(x) is target for x in self.graph.outputs):
             return False
-        writers = [i for i, s in enumerate(self.steps) if buffer in s.writes]
+        writers = [i for i, s in enumerate(self.items) if buffer in s.writes]
         if not writers:
             return False
-        for i, step in enumerate(self.steps):
-            if target in step.reads and (i > writers[0] or (i == writers[0] and not self._pointwise(step, buffer, target))):
-                return False
-        return True
-
-    @staticmethod
-    def _pointwise(step: Step, buffer: Buffer, target: Buffer) -> bool:
-        """Whether a kernel reads `target` only at the place at which it writes `buffer`."""
-        if not isinstance(step, KernelStep) or len(step.kernel.stages) != 1 or step.kernel.stages[0].reduce:
-            return False
-        stores = [s for s in step.kernel.stages[0].stores if step.slots[s.slot] is buffer]
-        return all(x.kind == "load" and not x.attr[2] and x.attr[1] == stores[0].form for x, b in step.loads() if b is target)
+        readers = [i for i, s in enumerate(self.items) if target in s.reads]
+        return all(i < writers[0] or (i == writers[0] and _pointwise(self.items[i], buffer, target)) for i in readers)
 
     def _rename(self, buffer: Buffer, target: Buffer) -> None:
         """Let every step use `target` in place of `buffer`."""
-        for step in self.steps:
-            for items in (step.reads, step.writes, getattr(step, "slots", [])):
+        for item in self.items:
+            lists = [part.buffers for part in item.parts] if isinstance(item, Group) else [item.reads, item.writes]
+            for items in lists:
                 items[:] = [target if b is buffer else b for b in items]
         for node, b in self.buffers.items():
             if b is buffer:
                 self.buffers[node] = target
+
+
+def _pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
+    """Whether a kernel reads `target` only at the place at which it writes `buffer`."""
+    if not isinstance(item, Group) or len(item.parts) != 1 or item.parts[0].reduce:
+        return False
+    part = item.parts[0]
+    form = next(s.form for s in part.stores if part.buffers[s.slot] is buffer)
+    loads = [x for x in part.operations() if x.kind in ("load", "take", "random") and part.buffers[x.attr[0]] is target]
+    return all(x.kind == "load" and not x.attr[2] and x.attr[1] == form for x in loads)

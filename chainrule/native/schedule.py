@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.node import Node
-from .expression import Expression, Kernel, Stage, Store, Table, forms_of, operands
+from .expression import Expression, Kernel, Stage, Store, Table, forms_of, operands_of
 from .index import ZERO, Form, Var, add, coefficient, form_of, loop, number, row_major, scale, splits, substitute
 from .inline import Inliner, window_source
 
@@ -22,9 +22,13 @@ LANE_BLOCK = 4096  # elements of one unit of a long vector loop
 REDUCE_BLOCK = 2048  # least number of steps of one block of a long reduction
 
 
-@dataclass
+@dataclass(eq=False)
 class Draft:
-    """A kernel before its loops are arranged: kept and reduced loops, stores, the buffers behind the slots."""
+    """A kernel before its loops are arranged.
+
+    `kept` and `reduced` are its loops, `stores` happen at every element, `sums` are reduced; `buffers` lie behind the
+    slots. In a group of drafts that share their rows, `kept` are the rows and `inner` the kept loops within one.
+    """
 
     kept: list[Var]
     reduced: list[Var]
@@ -32,14 +36,28 @@ class Draft:
     buffers: list[Any]
     reduce: str | None = None
     index: Form | None = None
-    dtypes: list[str] = field(default_factory=list)
+    sums: list[Store] = field(default_factory=list)
+    node: Node | None = None
+    inner: list[Var] = field(default_factory=list)
+
+    def operations(self) -> list[Expression]:
+        """All expressions."""
+        return operands_of([*self.stores, *self.sums])
 
     def forms(self) -> list[Form]:
         """All positions that occur."""
-        found = [store.form for store in self.stores]
-        for x in operands(Stage((), self.stores)):
+        found = [store.form for store in (*self.stores, *self.sums)]
+        for x in self.operations():
             found += forms_of(x)
         return found + ([self.index] if self.index is not None else [])
+
+    def reads(self) -> set[Any]:
+        """Buffers that are loaded."""
+        return {self.buffers[x.attr[0]] for x in self.operations() if x.kind in ("load", "take", "random")}
+
+    def writes(self) -> list[Any]:
+        """Buffers that are stored."""
+        return [self.buffers[store.slot] for store in (*self.stores, *self.sums)]
 
 
 def draft(node: Node, make: Callable[[], Inliner], target: Any) -> Draft:
@@ -58,7 +76,7 @@ def copy_draft(make: Inliner, source: Any, target: Any, node: Node) -> Draft:
     """The kernel that copies one buffer to another."""
     v = loop(0, node.type.size)
     value = make.load(source, node.dtype.name, form_of(v))
-    return Draft([v] if v.n > 1 else [], [], [Store(make.slot(target), form_of(v), value)], make.buffers)
+    return Draft([v] if v.n > 1 else [], [], [Store(make.slot(target), form_of(v), value)], make.buffers, node=node)
 
 
 def _reduced_extents(node: Node) -> list[int]:
@@ -93,7 +111,9 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
     value, reduce, index = _body(node, make, outer, inner)
     slot = make.slot(target)
     out = add(*(scale(f, s) for f, s in zip(outer, row_major(node.shape), strict=True)))
-    return Draft(kept_loops, reduced_loops, [Store(slot, out, value)], make.buffers, reduce, index)
+    found = Draft(kept_loops, reduced_loops, [], make.buffers, reduce, index, node=node)
+    (found.sums if reduce else found.stores).append(Store(slot, out, value))
+    return found
 
 
 def _body(node: Node, make: Inliner, outer: list[Form], inner: list[Form]) -> tuple[Expression, str | None, Form | None]:
@@ -147,13 +167,14 @@ def substituted(found: Draft, values: dict[Var, Form]) -> None:
     """Replace loop variables everywhere in a draft."""
     table, memo = Table(), dict[Expression, Expression]()
     change = lambda form: substitute(form, values)
-    found.stores = [Store(s.slot, change(s.form), rewrite(table, s.value, change, memo)) for s in found.stores]
+    move = lambda items: [Store(s.slot, change(s.form), rewrite(table, s.value, change, memo)) for s in items]
+    found.stores, found.sums = move(found.stores), move(found.sums)
     found.index = change(found.index) if found.index is not None else None
 
 
 def coalesce(found: Draft) -> None:
     """Join neighbouring loops that every position runs through as one."""
-    for loops in (found.kept, found.reduced):
+    for loops in (found.kept, found.inner, found.reduced):
         i = len(loops) - 2
         while i >= 0:
             a, b = loops[i], loops[i + 1]
@@ -181,9 +202,10 @@ def _score(found: Draft, var: Var, lanes: int) -> float:
     use = var.n / (-(-var.n // lanes) * lanes) if var.n else 1.0
     total = 0.0
     for store in found.stores:
-        step = coefficient(store.form, var)
-        total += 3.0 if step == 1 else 1.0 if var in found.reduced else -3.0
-    for x in operands(Stage((), found.stores)):
+        total += 3.0 if coefficient(store.form, var) == 1 else -3.0
+    for store in found.sums:
+        total += 3.0 if coefficient(store.form, var) == 1 else 1.0 if var in found.reduced else -3.0
+    for x in found.operations():
         if x.kind in ("load", "take"):
             step = coefficient(x.attr[1], var)
             total += {0: 1.0, 1: 2.0}.get(step, -4.0) if step is not None else -6.0
@@ -260,13 +282,13 @@ def _reduce(found: Draft, lane: Var | None, extra: tuple[Var, ...] = (), limits:
     elif lane is not None:
         inner = (lane,)
     outer = (*extra, *kept)
-    stage = Stage(inner, found.stores, found.reduce, over, lane, found.index)
+    stage = Stage(inner, found.stores, found.reduce, over, lane, found.index, found.sums)
     return Kernel(outer, _units(outer), [stage], _dtypes(found), limits or {}), found.buffers
 
 
 def _blocks(found: Draft, lane: Var | None, lanes: int) -> int:
     """Into how many blocks the first reduced loop is cut; by the shape alone."""
-    if found.reduce not in ("sum", "max", "min") or not found.reduced:
+    if found.reduce not in ("sum", "max", "min") or not found.reduced or found.stores:
         return 1
     kept = _product([v for v in found.kept if v != lane]) * (-(-lane.n // 256) if lane in found.kept and lane else 1)
     first, total = found.reduced[0].n, _product(found.reduced)
@@ -283,21 +305,22 @@ def _blocked(found: Draft, lane: Var | None, blocks: int, lanes: int, partial: C
     size = -(-size // lanes) * lanes if var == lane else size
     block, inner = _cut(found, var, size, limits)
     lane = inner if var == lane else lane
-    store = found.stores[0]
-    count, dtype = _product(found.kept), store.value.dtype
-    sums, target = partial(count * block.n, dtype), found.buffers[store.slot]
-    form = store.form
-    found.buffers[store.slot] = sums
-    found.stores = [Store(store.slot, add(form, scale(form_of(block), count)), store.value)]
-    first = _reduce(found, lane, (block,), limits)
-    return [first, _reduce(*_join_sums(sums, target, count, block.n, found.reduce, dtype, lanes))]
+    count = _product(found.kept)
+    targets = [found.buffers[store.slot] for store in found.sums]
+    sums = [partial(count * block.n, store.value.dtype) for store in found.sums]
+    for store, buffer in zip(found.sums, sums, strict=True):
+        found.buffers[store.slot] = buffer
+        store.form = add(store.form, scale(form_of(block), count))
+    joined = _join_sums(sums, targets, count, block.n, found.reduce, [s.value.dtype for s in found.sums])
+    return [_reduce(found, lane, (block,), limits), _reduce(joined, lane_of(joined, lanes))]
 
 
-def _join_sums(sums: Any, target: Any, count: int, blocks: int, reduce: str | None, dtype: str, lanes: int) -> tuple[Draft, Var | None]:
+def _join_sums(sums: list[Any], targets: list[Any], count: int, blocks: int, reduce: str | None, dtypes: list[str]) -> Draft:
     """Add the sums of the blocks up, in order."""
-    table = Table()
+    table, stores = Table(), []
     over, place = loop(0, blocks), loop(1, count)
-    value = table.make("load", dtype, (), (0, add(scale(form_of(over), count), form_of(place)), ()))
-    kept = [place] if count > 1 else []
-    found = Draft(kept, [over], [Store(1, form_of(place), value)], [sums, target], reduce)
-    return found, lane_of(found, lanes)
+    for i, dtype in enumerate(dtypes):
+        value = table.make("load", dtype, (), (2 * i, add(scale(form_of(over), count), form_of(place)), ()))
+        stores.append(Store(2 * i + 1, form_of(place), value))
+    buffers = [b for pair in zip(sums, targets, strict=True) for b in pair]
+    return Draft([place] if count > 1 else [], [over], [], buffers, reduce, None, stores)

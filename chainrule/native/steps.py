@@ -73,7 +73,7 @@ class KernelStep(Step):
         total = 0
         for stage in self.kernel.stages:
             count = sum(x.kind not in ("load", "constant", "position", "guard") for x in operands(stage))
-            total += (count + len(stage.stores) * bool(stage.reduce)) * self.trips(stage)
+            total += (count + len(stage.sums)) * self.trips(stage)
         return total
 
     def trips(self, stage: Any) -> int:
@@ -93,9 +93,9 @@ class KernelStep(Step):
         return [emit_kernel(module, name, self.kernel, target)]
 
     def loads(self) -> list[tuple[Expression, Buffer]]:
-        """Every load with the buffer it reads."""
+        """Every load with the buffer it reads; local ones not counted."""
         return [(x, self.slots[x.attr[0]]) for stage in self.kernel.stages for x in operands(stage)
-                if x.kind in ("load", "take", "random")]
+                if x.kind in ("load", "take", "random") and x.attr[0] < len(self.slots)]
 
 
 @dataclass(eq=False)

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels that become one: several results over the same elements, and several passes over the same rows.
+
+In: drafts and other steps in order. Out: fewer of them. Two laws keep it right: a draft moves only to a place after
+everything it reads has been made, and it may read what its group makes only at the same element (then the value never
+leaves the registers) or within the same row (then the row is still in the nearest cache).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .buffers import Buffer
+from .expression import Conditions, Expression, Store, Table
+from .index import ZERO, Form, Var, add, bounds, form_of, loop, scale, substitute, variables
+from .schedule import Draft, lane_of
+
+MOST_STORES = 12
+MOST_OPERATIONS = 160
+FEWEST_ROWS = 16
+LONGEST_ROW = 16_384
+
+
+class Group:
+    """Drafts that share their kept loops, or (after `merge_flat`) all their loops; at most one of them if nothing was fused."""
+
+    def __init__(self, draft: Draft):
+        self.parts = [draft]
+
+    @property
+    def reads(self) -> set[Buffer]:
+        """Buffers that the group loads."""
+        return set().union(*(part.reads() for part in self.parts))
+
+    @property
+    def writes(self) -> set[Buffer]:
+        """Buffers that the group stores."""
+        return set().union(*(part.writes() for part in self.parts))
+
+    def size(self) -> int:
+        """Operations of all parts."""
+        return sum(len(part.operations()) for part in self.parts)
+
+
+def fuse(items: Sequence[Any], lanes: int) -> list[Any]:
+    """Drafts put into groups; other steps stay as they are."""
+    result: list[Any] = []
+    writer: dict[Buffer, int] = {}
+    for item in items:
+        place = _place(item, result, writer, lanes) if isinstance(item, Draft) else None
+        if place is None:
+            result.append(Group(item) if isinstance(item, Draft) else item)
+            place = len(result) - 1
+        for buffer in item.writes() if isinstance(item, Draft) else item.writes:
+            writer[buffer] = place
+    return result
+
+
+def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], lanes: int) -> int | None:
+    """The group that takes the draft in, if any: that of its last producer, or a later one that reads the same."""
+    reads = draft.reads()
+    last = max((writer.get(buffer, -1) for buffer in reads), default=-1)
+    for i in range(len(groups) - 1, max(last, 0) - 1, -1):
+        group = groups[i]
+        if not isinstance(group, Group) or (i != last and not _large(reads & group.reads)):
+            continue
+        if group.size() + len(draft.operations()) > MOST_OPERATIONS:
+            continue
+        if _merge_flat(group, draft) or _merge_rows(group, draft, lanes):
+            return i
+    return None
+
+
+def _large(shared: set[Buffer]) -> bool:
+    return any(buffer.bytes >= 64 for buffer in shared)
+
+
+# ---- the same elements
+
+def _merge_flat(group: Group, draft: Draft) -> bool:
+    """Compute the draft in the loops of the group's last part, element by element."""
+    first = group.parts[-1]
+    if bool(first.reduced) != bool(draft.reduced) or first.reduce != draft.reduce or first.index or draft.index:
+        return False
+    if len(first.stores) + len(draft.stores) > MOST_STORES:
+        return False
+    pairs = [refined([v.n for v in a], [v.n for v in b]) for a, b in ((first.kept, draft.kept), (first.reduced, draft.reduced))]
+    if len(group.parts) > 1:  # the loops that all parts share must stay
+        return False
+    if any(pair is None for pair in pairs):
+        return False
+    one, two = regrouped(first, *pairs), regrouped(draft, *pairs)
+    made = {(one.buffers[s.slot], s.form): s.value for s in one.stores} if not first.reduced else {}
+    if not _same_place(two, set(one.writes()), made):
+        return False
+    group.parts[-1] = joined(one, two, made)
+    return True
+
+
+def _same_place(draft: Draft, written: set[Buffer], made: dict[tuple[Buffer, Form], Expression]) -> bool:
+    for x in draft.operations():
+        if x.kind in ("load", "take", "random") and draft.buffers[x.attr[0]] in written:
+            if x.kind != "load" or (draft.buffers[x.attr[0]], x.attr[1]) not in made:
+                return False
+    return True
+
+
+def refined(a: Sequence[int], b: Sequence[int]) -> list[int] | None:
+    """The coarsest extents of which both are products, or None."""
+    left, right, result = [n for n in a if n != 1], [n for n in b if n != 1], []
+    while left and right:
+        x, y = left.pop(), right.pop()
+        step = min(x, y)
+        if step == 0 or x % step or y % step:
+            return None
+        result.insert(0, step)
+        if x > step:
+            left.append(x // step)
+        if y > step:
+            right.append(y // step)
+    return None if left or right else result
+
+
+def regrouped(draft: Draft, kept: Sequence[int], reduced: Sequence[int]) -> Draft:
+    """The same draft with loops of the given extents (of the same products), numbered from 0."""
+    outer = [loop(i, n) for i, n in enumerate(kept)]
+    inner = [loop(len(kept) + i, n) for i, n in enumerate(reduced)]
+    values = {**_in_terms_of(draft.kept, outer), **_in_terms_of(draft.reduced, inner)}
+    return changed(draft, outer, inner, lambda form: substitute(form, values))
+
+
+def _in_terms_of(old: Sequence[Var], new: Sequence[Var]) -> dict[Var, Form]:
+    """Each old loop variable as a form of new ones; the extents of the new ones refine those of the old."""
+    rest, values = list(new), {}
+    for v in reversed(old):
+        form, step = ZERO, 1
+        while step < v.n:
+            piece = rest.pop()
+            form, step = add(form, scale(form_of(piece), step)), step * piece.n
+        values[v] = form
+    return values
+
+
+def changed(draft: Draft, kept: list[Var], reduced: list[Var], change: Callable[[Form], Form]) -> Draft:
+    """The draft with other loops, every form changed."""
+    mover = Mover(Table(), change, {i: i for i in range(len(draft.buffers))}, {})
+    index = change(draft.index) if draft.index is not None else None
+    return Draft(kept, reduced, mover.stores(draft.stores), list(draft.buffers), draft.reduce, index, mover.stores(draft.sums), draft.node)
+
+
+def joined(one: Draft, two: Draft, made: dict[tuple[Buffer, Form], Expression]) -> Draft:
+    """Both drafts in the same loops; what the first makes, the second does not load."""
+    table, buffers = Table(), list(one.buffers)
+    slots = {}
+    for i, buffer in enumerate(two.buffers):
+        if buffer not in buffers:
+            buffers.append(buffer)
+        slots[i] = buffers.index(buffer)
+    same = lambda form: form
+    first = Mover(table, same, {i: i for i in range(len(one.buffers))}, {})
+    stores, sums = first.stores(one.stores), first.stores(one.sums)
+    known = {(buffers.index(buffer), form): first.move(value) for (buffer, form), value in made.items()}
+    second = Mover(table, same, slots, known)
+    stores, sums = [*stores, *second.stores(two.stores)], [*sums, *second.stores(two.sums)]
+    return Draft(list(one.kept), list(one.reduced), stores, buffers, one.reduce, one.index, sums, two.node)
+
+
+class Mover:
+    """Carries expressions into another table: other forms, other slots, some loads replaced by values."""
+
+    def __init__(self, table: Table, change: Callable[[Form], Form], slots: dict[int, int],
+                 known: dict[tuple[int, Form], Expression]):
+        self.table, self.change, self.slots, self.known = table, change, slots, known
+        self.memo: dict[Expression, Expression] = {}
+
+    def stores(self, stores: Sequence[Store]) -> list[Store]:
+        """The stores in the other table."""
+        return [Store(self.slots[s.slot], self.change(s.form), self.move(s.value)) for s in stores]
+
+    def move(self, x: Expression) -> Expression:
+        """The expression in the other table."""
+        if x not in self.memo:
+            self.memo[x] = self._moved(x)
+        return self.memo[x]
+
+    def conditions(self, items: Conditions) -> Conditions:
+        """The conditions with other forms."""
+        return tuple((self.change(f), n) for f, n in items)
+
+    def _moved(self, x: Expression) -> Expression:
+        args, attr = [self.move(a) for a in x.args], x.attr
+        if x.kind in ("load", "random"):
+            slot, form = self.slots[attr[0]], self.change(attr[1])
+            if (slot, form) in self.known:
+                return self.known[slot, form]
+            attr = (slot, form, self.conditions(attr[2]))
+        elif x.kind == "take":
+            attr = (self.slots[attr[0]], self.change(attr[1]), *attr[2:5], self.conditions(attr[5]))
+        elif x.kind == "position":
+            attr = self.change(attr)
+        elif x.kind == "guard":
+            attr = self.conditions(attr)
+        return self.table.make(x.kind, x.dtype, args, attr)
+
+
+# ---- the same rows
+
+def _product(loops: Sequence[Var]) -> int:
+    total = 1
+    for v in loops:
+        total *= v.n
+    return total
+
+
+def _rows(draft: Draft, lanes: int) -> list[int]:
+    """How many rows a draft may be seen as."""
+    lane = lane_of(draft, lanes)
+    if draft.reduce:
+        return [_product(draft.kept)] if lane is None or lane in draft.reduced else []
+    total, found = 1, []
+    for v in draft.kept:
+        found.append(total)
+        total *= v.n
+    return [*found, total] if lane is None or not draft.kept or lane == draft.kept[-1] else []
+
+
+def _merge_rows(group: Group, draft: Draft, lanes: int) -> bool:
+    """Compute the draft row by row after the group's parts, where all reductions run along the same rows."""
+    first = group.parts[0]
+    if len(group.parts) > 1:
+        options = [_product(first.kept)]
+    else:
+        options = [n for n in _rows(first, lanes) if first.reduce or n > 1]
+    if not draft.reduce and not any(part.reduce for part in group.parts):
+        return False
+    if draft.reduce and not first.reduce and len(group.parts) == 1:
+        options = [_product(draft.kept)]
+    mine = _possible(draft, lanes)
+    for rows in options:
+        if rows >= FEWEST_ROWS and rows in mine and _fits(group, draft, rows) and _try_rows(group, draft, rows):
+            return True
+    return False
+
+
+def _possible(draft: Draft, lanes: int) -> Any:
+    if draft.reduce:
+        return _rows(draft, lanes)
+    lane = lane_of(draft, lanes)
+    if lane is not None and draft.kept and lane != draft.kept[-1]:
+        return []
+    return _Divisors(draft)
+
+
+class _Divisors:
+    """The numbers of rows into which the loops of a map can be cut."""
+
+    def __init__(self, draft: Draft):
+        self.draft = draft
+
+    def __contains__(self, rows: int) -> bool:
+        return cut_rows([v.n for v in self.draft.kept], rows) is not None
+
+
+def cut_rows(extents: Sequence[int], rows: int) -> tuple[list[int], list[int]] | None:
+    """Extents cut into outer ones, of product `rows`, and the rest."""
+    outer, left = [], rows
+    for i, n in enumerate(extents):
+        if left == 1:
+            return outer, list(extents[i:])
+        if left % n == 0:
+            outer.append(n)
+            left //= n
+        elif n and n % left == 0:
+            return [*outer, left], [n // left, *extents[i + 1:]]
+        else:
+            return None
+    return (outer, []) if left == 1 else None
+
+
+def _fits(group: Group, draft: Draft, rows: int) -> bool:
+    longest = max(_product([*part.kept, *part.reduced]) // rows for part in (*group.parts, draft))
+    return longest <= LONGEST_ROW
+
+
+def _try_rows(group: Group, draft: Draft, rows: int) -> bool:
+    parts = [*group.parts, draft]
+    cuts = [_split_part(part, rows, len(group.parts) > 1 and part is not draft) for part in parts]
+    if any(cut is None for cut in cuts):
+        return False
+    common: list[int] | None = cuts[0][0]
+    for outer, _ in cuts[1:]:
+        common = refined(common, outer) if common is not None else None
+    if common is None:
+        return False
+    aligned = [_with_rows(part, common, inner) for part, (_, inner) in zip(parts, cuts, strict=True)]
+    if not _row_local(aligned):
+        return False
+    group.parts = aligned
+    return True
+
+
+def _split_part(part: Draft, rows: int, settled: bool) -> tuple[list[int], list[int]] | None:
+    """(extents of the rows, extents within a row that are kept)."""
+    kept = [v.n for v in part.kept]
+    if part.reduce or settled:
+        return kept, [v.n for v in part.inner]
+    return cut_rows(kept, rows)
+
+
+def _with_rows(part: Draft, common: Sequence[int], inner: Sequence[int]) -> Draft:
+    """The part with `common` as its kept loops and the rest of its kept loops as inner ones."""
+    outer = [loop(i, n) for i, n in enumerate(common)]
+    within = [loop(len(outer) + i, n) for i, n in enumerate(inner)]
+    over = [loop(len(outer) + len(within) + i, v.n) for i, v in enumerate(part.reduced)]
+    values = {**_in_terms_of([*part.kept, *part.inner], [*outer, *within]), **dict(zip(part.reduced, map(form_of, over), strict=True))}
+    result = changed(part, outer, over, lambda form: substitute(form, values))
+    result.inner = within
+    return result
+
+
+def _row_local(parts: Sequence[Draft]) -> bool:
+    """Whether every part reads what earlier ones made only within its own row."""
+    made: dict[Buffer, Form] = {}
+    for part in parts:
+        outer = set(part.kept)
+        for x in part.operations():
+            if x.kind not in ("load", "take", "random") or part.buffers[x.attr[0]] not in made:
+                continue
+            if x.kind != "load" or not _within(x.attr[1], made[part.buffers[x.attr[0]]], outer):
+                return False
+        for store in (*part.stores, *part.sums):
+            made[part.buffers[store.slot]] = store.form
+    return True
+
+
+def _within(form: Form, stored: Form, outer: set[Var]) -> bool:
+    rest = []
+    for f in (form, stored):
+        if any(v.kind != "i" and variables(v.of) & outer for v, _ in f.terms):
+            return False
+        rest.append(Form(f.const, tuple((v, c) for v, c in f.terms if v not in outer)))
+    row = [tuple((v, c) for v, c in f.terms if v in outer) for f in (form, stored)]
+    (low, high), (first, last) = bounds(rest[0]), bounds(rest[1])
+    return row[0] == row[1] and first <= low and high <= last and all(c % (last - first + 1) == 0 for _, c in row[1])
+
+
+
