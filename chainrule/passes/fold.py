@@ -9,6 +9,7 @@ from ..errors import ChainruleError
 from ..ir import Graph, Node, Type
 from ..ir.graph import constant, evaluate, rebuild
 from ..ir.node import CONSTANT
+from ..ops.broadcast import BROADCAST
 from ..ops.control import BARRIER
 
 LARGEST = 1024  # elements; larger results stay operations (a broadcast scalar must not become an array)
@@ -22,12 +23,22 @@ def fold(graph: Graph) -> Graph:
 def _folded(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     if not inputs or node.op is BARRIER or not isinstance(node.type, Type):
         return None
-    if any(x.op is not CONSTANT for x in inputs) or node.type.size > max(LARGEST, sum(x.type.size for x in inputs)):
+    values = [_known(x) for x in inputs]
+    if not any(x.op is CONSTANT for x in inputs) or any(value is None for value in values):
         return None
-    if node.op.name == "broadcast" and node.type.size > inputs[0].type.size:
+    if node.type.size > max(LARGEST, sum(x.type.size for x in inputs if x.op is CONSTANT)):
+        return None
+    if node.op is BROADCAST and node.type.size > inputs[0].type.size:
         return None
     try:
         with np.errstate(all="ignore"):
-            return constant(evaluate(node, [x.attrs["value"] for x in inputs]), at=node)
+            return constant(evaluate(node, values), at=node)
     except ChainruleError:
         return None  # it will fail where it runs, with the user's line
+
+
+def _known(node: Node) -> np.ndarray | None:
+    """The value of a constant or of a repeated constant, which is only looked through: it costs less to repeat than to load."""
+    if node.op is BROADCAST and node.inputs[0].op is CONSTANT:
+        return np.broadcast_to(node.inputs[0].attrs["value"], node.shape)
+    return node.attrs["value"] if node.op is CONSTANT else None

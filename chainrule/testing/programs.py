@@ -45,7 +45,7 @@ def _shape(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _unary(rng: np.random.Generator, x: Tensor, other: Tensor) -> Tensor:
-    functions = (e.tanh, e.sin, e.cos, c.sigmoid, c.relu, e.erf, e.negative, c.softplus, e.floor)
+    functions = (e.tanh, e.sin, e.cos, c.sigmoid, c.relu, e.erf, e.negative, c.softplus)
     return functions[rng.integers(len(functions))](x)
 
 
