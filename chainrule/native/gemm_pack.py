@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, open_function
+from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, constant, open_function
 from chainrule.native.target import Target
 
 
@@ -78,9 +78,30 @@ def _transpose(writer: Writer, panel: Panel, source: ir.Value, destination: ir.V
     stop = writer.mul(whole, writer.lanes)
     with writer.loop(0, stop, writer.lanes) as step:
         there = writer.at(destination, writer.mul(step, panel.step))
-        for first in range(0, panel.width, writer.lanes):
+        full = panel.valid // writer.lanes
+        with writer.loop(0, full) as number:
+            here = writer.at(source, writer.add(writer.mul(number, writer.lanes * panel.row_stride), step))
+            square = writer.at(there, writer.mul(number, writer.lanes))
+            writer.builder.call(_emit_square(writer), [here, constant(panel.row_stride), square, constant(panel.step)])
+        for first in range(full * writer.lanes, panel.width, writer.lanes):
             _transpose_square(writer, panel, writer.at(source, step), there, first)
     _one_by_one(writer, panel, source, destination, stop, count)
+
+
+def _emit_square(writer: Writer) -> ir.Function:
+    """The function ``void (source, i64 row stride, destination, i64 pitch)`` that transposes lanes x lanes elements."""
+    name = f"transpose_{SHORT[writer.dtype]}"
+    known = writer.module.globals.get(name)
+    if known:
+        return known
+    arguments = [("source", POINTER), ("row_stride", INDEX), ("destination", POINTER), ("pitch", INDEX)]
+    function, inner = open_function(writer.module, name, arguments, writer.dtype, writer.target, internal=True)
+    source, row_stride, destination, pitch = function.args
+    rows = [inner.load_vector(inner.at(source, inner.mul(row_stride, row))) for row in range(inner.lanes)]
+    for step, value in enumerate(inner.transpose(rows)):
+        inner.store_vector(value, inner.at(destination, inner.mul(pitch, step)))
+    inner.builder.ret_void()
+    return function
 
 
 def _transpose_square(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, first: int) -> None:
