@@ -3,11 +3,14 @@
 
 from . import activations, initializers
 from .activations import ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
 from .config import from_config, to_config
 from .containers import Residual, Sequential
 from .convolution import Conv1D, Conv2D, Conv2DTranspose, Conv3D, DepthwiseConv2D
+from .embedding import Embedding, PositionalEncoding
 from .linear import Dense, Flatten, Reshape
 from .module import Module
+from .normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from .pooling import (
     AvgPool1D,
     AvgPool2D,
@@ -24,11 +27,60 @@ from .pooling import (
     ZeroPad2D,
 )
 from .regularization import Dropout
+from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
-    "ELU", "GELU", "SELU", "Activation", "AvgPool1D", "AvgPool2D", "AvgPool3D", "Conv1D", "Conv2D", "Conv2DTranspose", "Conv3D",
-    "Dense", "DepthwiseConv2D", "Dropout", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPool3D", "Mish", "Module", "ReLU", "ReflectPad2D", "Reshape",
-    "Residual", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh", "ZeroPad2D", "activations", "from_config",
-    "initializers", "to_config",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GroupNorm",
+    "LayerNorm",
+    "LeakyReLU",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
+    "Mish",
+    "Module",
+    "MultiHeadAttention",
+    "PositionalEncoding",
+    "RMSNorm",
+    "ReLU",
+    "ReflectPad2D",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
+    "ZeroPad2D",
+    "activations",
+    "attention",
+    "attention_weights",
+    "causal_mask",
+    "from_config",
+    "initializers",
+    "to_config",
 ]

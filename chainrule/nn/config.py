@@ -50,7 +50,7 @@ def _module(module: Module, seen: dict[int, int]) -> dict[str, Any]:
         return {"same_as": seen[id(module)]}
     seen[id(module)] = len(seen)
     config: dict[str, Any] = {"class": module.registered_name,
-                              "arguments": {name: _plain(value, seen, module, name) for name, value in module.config().items()}}
+                              "arguments": {name: _plain(value, seen, module, name) for name, value in type(module).config(module).items()}}
     if module._record.input_shape is not None:
         config["input_shape"] = list(module._record.input_shape)
     return config
@@ -59,8 +59,10 @@ def _module(module: Module, seen: dict[int, int]) -> dict[str, Any]:
 def _plain(value: Any, seen: dict[int, int], owner: Module, name: str) -> Any:
     if isinstance(value, Module):
         return _module(value, seen)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_plain(item, seen, owner, name) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item, seen, owner, name) for item in value]}
     if isinstance(value, dict):
         return {"dict": [[key, _plain(item, seen, owner, name)] for key, item in value.items()]}
     if value is None or isinstance(value, bool | int | float | str):
@@ -87,6 +89,8 @@ def _value(data: Any, made: list[Any]) -> Any:
         return made[data["same_as"]]
     if "function" in data:
         return FUNCTIONS[data["of"]][data["function"]]
+    if "tuple" in data:
+        return tuple(_value(item, made) for item in data["tuple"])
     if "dict" in data:
         return {key: _value(item, made) for key, item in data["dict"]}
     return _make(data, made)

@@ -43,8 +43,8 @@ class Record:
 class Run:
     """One call of an outermost module: the dotted name of each module below it, and the mode of what runs now."""
 
+    root: Module
     names: dict[int, str]
-    composite: bool
     training: bool
 
 
@@ -119,8 +119,9 @@ class Module(metaclass=_Recorder):
         """Run the module; `training` is passed to every module below, and is False unless it is given here or above."""
         with _running(self, training) as mode:
             arrays = tuple(_input(x) for x in inputs)
+            options = {name: _input(x) for name, x in options.items()}
             if not self._record.built:
-                self._build(arrays)
+                self._build(arrays, options)
             if self.takes_training:
                 options["training"] = mode
             result = self.forward(*arrays, **options)
@@ -167,11 +168,11 @@ class Module(metaclass=_Recorder):
             return self._record.input_shape
         return self._record.inputs[0].shape[1:]
 
-    def _build(self, arrays: tuple[Any, ...]) -> None:
+    def _build(self, arrays: tuple[Any, ...], options: dict[str, Any]) -> None:
         if all(isinstance(x, Tensor) for x in arrays):
             self._record.inputs = tuple(x.node.type for x in arrays)
         with eager():
-            self.build(*arrays)
+            self.build(*_accepted(self.build, arrays), **_accepted_options(self.build, options))
         prefix = _dotted(self)
         for name, value in self.attributes():
             if isinstance(value, Variable) and value.name in ("", "random", name, name.split(".")[-1]):
@@ -206,8 +207,21 @@ class Module(metaclass=_Recorder):
         return text
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in type(self).config(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+def _accepted(function: Any, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As many of the arrays as the function takes by position: `build(self, x)` need not know about masks."""
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return arrays
+    return arrays[:sum(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)]
+
+
+def _accepted_options(function: Any, options: dict[str, Any]) -> dict[str, Any]:
+    names = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in names}
 
 
 def _public_signature(cls: type[Module]) -> inspect.Signature:
@@ -269,25 +283,27 @@ def watching(watch: Watch) -> Iterator[None]:
 @contextlib.contextmanager
 def _running(module: Module, training: bool | None) -> Iterator[bool]:
     outer = _run.get()
+    if outer is not None and id(module) not in outer.names:  # made while a layer was built
+        outer.names.update(_names(outer.root))
     if outer is None or id(module) not in outer.names:
-        found = module.modules()
-        names, composite = {id(m): name for name, m in found.items()}, len(found) > 1
-        names = {**outer.names, **names} if outer is not None else names
-    else:
-        names, composite = outer.names, outer.composite
-    mode = training if training is not None else outer.training if outer is not None else False
-    token = _run.set(Run(names, composite, bool(mode)))
+        outer = Run(module, _names(module), outer.training if outer is not None else False)
+    mode = bool(outer.training if training is None else training)
+    token = _run.set(Run(outer.root, outer.names, mode))
     try:
-        with inside_layer(display(names[id(module)], module, composite)):
-            yield bool(mode)
+        with inside_layer(display(outer.names[id(module)], module)):
+            yield mode
     finally:
         _run.reset(token)
 
 
-def display(name: str, module: Module, composite: bool = True) -> str:
-    """A dotted name as messages show it: ``model[4] Dense`` for "4", ``model.encoder.layers[3] Dense``."""
+def _names(module: Module) -> dict[int, str]:
+    return {id(m): name for name, m in module.modules().items()}
+
+
+def display(name: str, module: Module) -> str:
+    """A dotted name as messages show it: ``model[4] Dense`` for "4", ``model.encoder.layers[3] Dense``; alone: ``Dense``."""
     path = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
-    return f"model{path} {type(module).__name__}" if composite else type(module).__name__
+    return f"model{path} {type(module).__name__}" if path else type(module).__name__
 
 
 def _dotted(module: Module) -> str:

@@ -29,7 +29,8 @@ class Dropout(Module):
         self.rate = probability("rate", rate)
 
     def build(self, x: Any) -> None:
-        self.random = own_generator()
+        if self.rate:
+            self.random = own_generator()
 
     def forward(self, x: Any, training: bool = False) -> Any:
         if not training or not self.rate:

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from ..errors import ArgumentError, explain
-from ..ir import Node, Tensor, Type, no_grad
+from ..ir import Node, Tensor, Type, Variable, no_grad
 from ..ir.graph import topological
 from . import module as modules
 from .containers import Residual, Sequential
@@ -48,20 +48,19 @@ def _rows(model: Module, input_shape: tuple[int, ...] | None) -> list[dict[str, 
         _, result = model.trace(Type((1, *shape), dtype))
     nodes = topological([x.node for x in _tensors(result)])
     fields = receptive_fields(model)
-    found = model.modules()
-    leaves = {name: m for name, m in found.items() if len(m.modules()) == 1} or found
-    return [_row(name, m, seen.get(id(m)), nodes, fields.get(id(m)), len(found) > 1) for name, m in leaves.items()]
+    rows = [_row(name, m, seen.get(id(m)), nodes, fields.get(id(m))) for name, m in model.modules().items()]
+    return [row for row in rows if row["leaf"] or row["flops"] or row["own"]]
 
 
-def _row(name: str, module: Module, output: Any, nodes: Any, field: Any, composite: bool) -> dict[str, Any]:
-    path = display(name, module, composite)
+def _row(name: str, module: Module, output: Any, nodes: Any, field: Any) -> dict[str, Any]:
+    path, below = display(name, module), list(module.attributes())
+    leaf = not any(isinstance(value, Module) for _, value in below)
     parts = _tensors(output)
-    own = [v for v in module.variables().values() if v.dtype.kind == "f"]
+    own = sum(v.size for _, v in below if isinstance(v, Variable) and v.dtype.kind == "f")
     return {
-        "layer": path, "output": " ".join(str(tuple(x.shape[1:])) for x in parts) or "-",
-        "trainable": sum(v.size for v in own if v.trainable), "fixed": sum(v.size for v in own if not v.trainable),
+        "layer": path, "leaf": leaf, "output": " ".join(str(tuple(x.shape[1:])) for x in parts) or "-", "own": own,
         "flops": sum(flops(node) for node in nodes if node.layer == path),
-        "weights": sum(v.type.bytes for v in own), "memory": sum(x.node.type.bytes for x in parts), "field": field,
+        "memory": sum(x.node.type.bytes for x in parts) if leaf else 0, "field": field,
     }
 
 
@@ -120,7 +119,7 @@ def _render(model: Module, rows: list[dict[str, Any]]) -> str:
     for head in HEADS:
         table.add_column(head, justify="left" if head in ("layer", "output") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(row["layer"].replace("[", "\\["), row["output"], f"{row['trainable'] + row['fixed']:,}", number(row["flops"]), size(row["memory"]),
+        table.add_row(row["layer"].replace("[", "\\["), row["output"], f"{row['own']:,}", number(row["flops"]), size(row["memory"]),
                       " x ".join(map(str, row["field"])) if row["field"] else "")
     console = Console(width=160, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vectors for tokens and for positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..ir.dtype import canonical, is_integer
+from ..names import closest
+from ..ops.elementwise import less, where
+from ..ops.index import take
+from . import initializers
+from .checks import describe, need_float, origin, positive
+from .module import Module
+
+
+class Embedding(Module):
+    """y = weight[ids]: a vector of `width` numbers for each id in 0 .. vocabulary - 1; (...) -> (..., width).
+
+    Raises BoundsError for an id outside the vocabulary, compiled or not; negative ids do not count from the end.
+    """
+
+    input_dtype = "int64"
+
+    def __init__(self, vocabulary: int, width: int, weight_initializer: Any = "uniform", dtype: Any = "float32"):
+        self.vocabulary, self.width = positive("vocabulary", vocabulary), positive("width", width)
+        self.initial, self.dtype = weight_initializer, canonical(dtype)
+
+    def build(self, ids: Any) -> None:
+        self.weight = initializers.make(self.initial, (self.vocabulary, self.width), self.dtype, "weight")
+
+    def forward(self, ids: Any) -> Any:
+        if not is_integer(ids.dtype):
+            raise DTypeError(explain("an embedding looks up integers", got=f"{ids.dtype}{list(ids.shape)}{origin(ids)}", expected="ids of an integer dtype",
+                                     fix="cast them: ids.astype('int64')"))
+        self._check_ids(ids.node.data)
+        ids = where(less(ids, 0), self.vocabulary, ids) if ids.dtype.kind == "i" else ids
+        return take(self.weight, ids, axis=0)
+
+    def _check_ids(self, ids: np.ndarray | None) -> None:
+        if ids is None or not ids.size or (ids.min() >= 0 and ids.max() < self.vocabulary):
+            return
+        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= self.vocabulary))[0])
+        raise BoundsError(explain(f"id {ids[place]} is not in the vocabulary", got=f"id {ids[place]} at position {place}",
+                                  expected=f"0 to {self.vocabulary - 1}, for a vocabulary of {self.vocabulary}",
+                                  fix=f"Embedding({int(ids.max()) + 1}, {self.width}), or map rare tokens to one id" if ids[place] > 0 else
+                                      "map missing tokens to an id of their own, not to a negative number"))
+
+
+class PositionalEncoding(Module):
+    """x + p, a vector for each position of (batch, steps, width).
+
+    Args:
+        kind: "sinusoidal": p[t, 2i] = sin(t / 10000^(2i / width)), p[t, 2i + 1] = cos(same) (Vaswani et al., 2017); or
+            "learned": a weight (length, width).
+        length: most steps that a learned encoding can take.
+    """
+
+    def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: Any = "float32"):
+        kinds = ("sinusoidal", "learned")
+        if kind not in kinds:
+            raise ArgumentError(explain("there is no such encoding of positions", got=repr(kind), expected=" | ".join(kinds), fix=closest(kind, kinds)))
+        self.kind, self.length, self.dtype = kind, positive("length", length), canonical(dtype)
+
+    def build(self, x: Any) -> None:
+        if self.kind == "learned":
+            self.weight = initializers.make("uniform", (self.length, x.shape[-1]), self.dtype, "weight")
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim != 3:
+            raise ShapeError(explain("positions need sequences of vectors", got=describe(x.shape) + origin(x), expected="(batch, steps, width)"))
+        need_float(x, self.dtype)
+        if self.kind == "sinusoidal":
+            return x + sinusoidal(x.shape[1], x.shape[2]).astype(x.dtype)
+        if x.shape[1] > self.length:
+            raise ShapeError(explain(f"the sequence has {x.shape[1]} steps, there are {self.length} positions", got=describe(x.shape, ("batch", "steps", "width")),
+                                     expected=f"at most {self.length} steps", fix=f"PositionalEncoding('learned', length={x.shape[1]})"))
+        return x + self.weight[:x.shape[1]]
+
+
+def sinusoidal(steps: int, width: int) -> np.ndarray:
+    """The sinusoidal encoding (steps, width) in float64."""
+    i = np.arange(width)
+    angle = np.arange(steps)[:, None] / 10000.0 ** ((i - i % 2) / width)
+    return np.where(i % 2, np.cos(angle), np.sin(angle))

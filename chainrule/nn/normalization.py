@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Normalisation: (x - mean) / sqrt(variance + epsilon) over some axes, then a scale and a shift for each channel.
+
+The variance is computed in two passes. The derivative is written out once, for all of them:
+dx = (g - mean(g) - y mean(g y)) / sqrt(variance + epsilon).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir import Tensor, as_tensor
+from ..ir.dtype import canonical
+from ..ops.control import custom_gradient, stop_gradient
+from ..ops.elementwise import sqrt
+from ..ops.movement import reshape
+from ..ops.reduce import mean, var
+from . import initializers
+from .checks import axis_names, describe, need_features, need_float, origin, positive
+from .module import Module
+
+
+def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) over `axes`."""
+    def inverse(x: Tensor) -> Tensor:
+        return 1 / sqrt(var(x, axis=axes, keepdims=True) + epsilon)
+
+    def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+        return ((g - mean(g, axis=axes, keepdims=True) - y * mean(g * y, axis=axes, keepdims=True)) * inverse(x),)
+    return custom_gradient((x - mean(x, axis=axes, keepdims=True)) * inverse(x), (x,), rule)
+
+
+def _names(x: Tensor) -> tuple[str, ...]:
+    if x.ndim == 2:
+        return ("batch", "features")
+    return axis_names(x.ndim - 2) if 3 <= x.ndim <= 5 else tuple(f"axis {i}" for i in range(x.ndim))
+
+
+class Normalization(Module):
+    """What all of them share: weight (from 1) and bias (from 0) along the last axis."""
+
+    dtype: Any = "float32"
+    scale, shift = True, True
+
+    def _input_type(self) -> Any:
+        return canonical(self.dtype)
+
+    def build(self, x: Any) -> None:
+        self._check(x)
+        self.features = x.shape[-1]
+        if self.scale:
+            self.weight = initializers.make("ones", (self.features,), self.dtype, "weight")
+        if self.shift:
+            self.bias = initializers.make("zeros", (self.features,), self.dtype, "bias")
+
+    def _check(self, x: Any) -> None:
+        if x.ndim < 2:
+            raise ShapeError(explain("normalisation needs a batch and features", got=describe(x.shape) + origin(x), expected="(batch, ..., features)"))
+        need_float(x, self.dtype)
+
+    def _scaled(self, y: Tensor) -> Tensor:
+        y = y * self.weight if self.scale else y
+        return y + self.bias if self.shift else y
+
+    def _checked(self, x: Any) -> Any:
+        self._check(x)
+        need_features(x, self.features, _names(x), "make a new layer for what comes in")
+        return x
+
+
+class LayerNorm(Normalization):
+    """y = (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis (Ba et al., 2016)."""
+
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+        self.epsilon, self.scale, self.shift, self.dtype = epsilon, scale, shift, canonical(dtype)
+
+    def forward(self, x: Any) -> Any:
+        return self._scaled(normalize(self._checked(x), (x.ndim - 1,), self.epsilon))
+
+
+class RMSNorm(Normalization):
+    """y = x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, 2019)."""
+
+    shift = False
+
+    def __init__(self, epsilon: float = 1e-6, dtype: Any = "float32"):
+        self.epsilon, self.dtype = epsilon, canonical(dtype)
+
+    def forward(self, x: Any) -> Any:
+        x = self._checked(x)
+        return self._scaled(x / sqrt(mean(x * x, axis=-1, keepdims=True) + self.epsilon))
+
+
+class GroupNorm(Normalization):
+    """Each sample's channels in `groups` groups, each normalised over its channels and all positions (Wu and He, 2018)."""
+
+    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32"):
+        self.groups, self.epsilon, self.dtype = positive("groups", groups), epsilon, canonical(dtype)
+
+    def _check(self, x: Any) -> None:
+        super()._check(x)
+        if x.shape[-1] % self.groups:
+            choices = [n for n in range(1, x.shape[-1] + 1) if x.shape[-1] % n == 0]
+            raise ArgumentError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels", got=describe(x.shape, _names(x)) + origin(x),
+                                        expected="groups from " + ", ".join(map(str, choices)),
+                                        fix=f"GroupNorm({min(choices, key=lambda n: abs(n - self.groups))})"))
+
+    def forward(self, x: Any) -> Any:
+        x = self._checked(x)
+        parts = reshape(x, (*x.shape[:-1], self.groups, x.shape[-1] // self.groups))
+        y = normalize(parts, (*range(1, x.ndim - 1), x.ndim), self.epsilon)
+        return self._scaled(reshape(y, x.shape))
+
+
+class BatchNorm(Normalization):
+    """y = (x - mean) / sqrt(variance + epsilon) * weight + bias, per channel, over the batch and all positions
+    (Ioffe and Szegedy, 2015).
+
+    In training the statistics are those of the batch (variance / n); `running_mean` and `running_variance` (variance /
+    (n - 1)) follow them: running = momentum * running + (1 - momentum) * batch, and are used otherwise.
+
+    Args:
+        momentum: the share of the past, as in Keras; 0.9 here is 0.1 in PyTorch.
+        epsilon: added to the variance.
+    """
+
+    statistics = ("running_mean", "running_variance")
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+        if not 0 <= momentum < 1:
+            raise ArgumentError(explain("momentum is the share of the past that is kept", got=repr(momentum), expected="0 <= momentum < 1"))
+        self.momentum, self.epsilon, self.scale, self.shift, self.dtype = momentum, epsilon, scale, shift, canonical(dtype)
+
+    def build(self, x: Any) -> None:
+        super().build(x)
+        self.running_mean = initializers.make("zeros", (self.features,), self.dtype, "running_mean", trainable=False)
+        self.running_variance = initializers.make("ones", (self.features,), self.dtype, "running_variance", trainable=False)
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self._checked(x)
+        if not training:
+            factor = 1 / sqrt(self.running_variance + self.epsilon)
+            return self._scaled((x - self.running_mean) * factor)
+        axes = tuple(range(x.ndim - 1))
+        self._follow(x, axes)
+        return self._scaled(normalize(x, axes, self.epsilon))
+
+    def _follow(self, x: Tensor, axes: tuple[int, ...]) -> None:
+        n = x.size // max(self.features, 1)
+        if n < 2:
+            raise ShapeError(explain("batch statistics need more than one value per channel", got=describe(x.shape, _names(x)) + origin(x),
+                                     expected="at least two samples or positions", fix="use a larger batch, or LayerNorm"))
+        x = stop_gradient(x)
+        for running, batch in ((self.running_mean, mean(x, axis=axes)), (self.running_variance, var(x, axis=axes) * (n / (n - 1)))):
+            running.assign(self.momentum * as_tensor(running) + (1 - self.momentum) * batch)

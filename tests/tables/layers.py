@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One row per layer: how it is made, and the shape and dtype of a batch that it takes."""
+
+from __future__ import annotations
+
+from chainrule import nn
+
+IMAGES, STEPS, ROWS = (3, 7, 6, 4), (3, 5, 4), (3, 4)
+
+LAYERS = {
+    "dense": (lambda: nn.Dense(5, activation="relu"), ROWS),
+    "dense without bias": (lambda: nn.Dense(5, bias=False, weight_initializer="he_normal"), STEPS),
+    "conv1d": (lambda: nn.Conv1D(5, 3, padding="same"), STEPS),
+    "conv2d": (lambda: nn.Conv2D(6, (3, 2), stride=2, activation="gelu"), IMAGES),
+    "conv2d same": (lambda: nn.Conv2D(6, 3, stride=(2, 1), padding="same", groups=2), IMAGES),
+    "conv2d pairs": (lambda: nn.Conv2D(6, 3, padding=((1, 2), 0), dilation=2), IMAGES),
+    "conv3d": (lambda: nn.Conv3D(2, 2), (2, 3, 4, 3, 2)),
+    "depthwise": (lambda: nn.DepthwiseConv2D(3, multiplier=2, padding="same"), IMAGES),
+    "transposed": (lambda: nn.Conv2DTranspose(3, 3, stride=2), IMAGES),
+    "transposed same": (lambda: nn.Conv2DTranspose(3, 3, stride=2, padding="same"), IMAGES),
+    "max pool 1d": (lambda: nn.MaxPool1D(2), STEPS),
+    "max pool 2d": (lambda: nn.MaxPool2D(3, stride=2, padding="same"), IMAGES),
+    "max pool 3d": (lambda: nn.MaxPool3D(2), (2, 3, 4, 3, 2)),
+    "average pool 1d": (lambda: nn.AvgPool1D(2), STEPS),
+    "average pool 2d": (lambda: nn.AvgPool2D(3, stride=2, padding="same"), IMAGES),
+    "average pool 3d": (lambda: nn.AvgPool3D(2), (2, 3, 4, 3, 2)),
+    "global average 1d": (lambda: nn.GlobalAvgPool1D(), STEPS),
+    "global average 2d": (lambda: nn.GlobalAvgPool2D(), IMAGES),
+    "global average 3d": (lambda: nn.GlobalAvgPool3D(), (2, 3, 4, 3, 2)),
+    "global maximum 1d": (lambda: nn.GlobalMaxPool1D(), STEPS),
+    "global maximum 2d": (lambda: nn.GlobalMaxPool2D(), IMAGES),
+    "zero pad": (lambda: nn.ZeroPad2D((1, (2, 0))), IMAGES),
+    "reflect pad": (lambda: nn.ReflectPad2D(((1, 2), 3)), IMAGES),
+    "flatten": (lambda: nn.Flatten(), IMAGES),
+    "reshape": (lambda: nn.Reshape((6, -1)), IMAGES),
+    "dropout": (lambda: nn.Dropout(0.3), ROWS),
+    "batch norm": (lambda: nn.BatchNorm(), IMAGES),
+    "layer norm": (lambda: nn.LayerNorm(), STEPS),
+    "rms norm": (lambda: nn.RMSNorm(), STEPS),
+    "group norm": (lambda: nn.GroupNorm(2), IMAGES),
+    "embedding": (lambda: nn.Embedding(9, 4), (3, 5)),
+    "sinusoidal positions": (lambda: nn.PositionalEncoding(), STEPS),
+    "learned positions": (lambda: nn.PositionalEncoding("learned", length=8), STEPS),
+    "attention": (lambda: nn.MultiHeadAttention(2, dropout=0.1), STEPS),
+    "encoder layer": (lambda: nn.TransformerEncoderLayer(2, 8, dropout=0.1), STEPS),
+    "decoder layer": (lambda: nn.TransformerDecoderLayer(2, 8, norm_first=False), STEPS),
+    "activation": (lambda: nn.Activation("softplus"), ROWS),
+    "relu": (lambda: nn.ReLU(), ROWS),
+    "elu": (lambda: nn.ELU(), ROWS),
+    "selu": (lambda: nn.SELU(), ROWS),
+    "silu": (lambda: nn.SiLU(), ROWS),
+    "mish": (lambda: nn.Mish(), ROWS),
+    "tanh": (lambda: nn.Tanh(), ROWS),
+    "sigmoid": (lambda: nn.Sigmoid(), ROWS),
+    "softplus": (lambda: nn.Softplus(), ROWS),
+    "gelu": (lambda: nn.GELU("tanh"), ROWS),
+    "leaky relu": (lambda: nn.LeakyReLU(0.2), ROWS),
+    "softmax": (lambda: nn.Softmax(), ROWS),
+    "residual": (lambda: nn.Residual([nn.Conv2D(4, 3, padding="same"), nn.BatchNorm()], activation="relu"), IMAGES),
+    "sequential": (lambda: nn.Sequential([nn.Conv2D(3, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(2)]), IMAGES),
+}
