@@ -21,12 +21,15 @@ float32, float64 = np.dtype("float32"), np.dtype("float64")
 
 ALL = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
 DEFAULT_FLOAT, DEFAULT_INT = float32, int64
+_SUPPORTED = frozenset(ALL)
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def canonical(dtype: Any) -> np.dtype:
     """`dtype` in any spelling (dtype, NumPy type, name, Python type) as one of the supported dtypes."""
+    if isinstance(dtype, np.dtype) and dtype in _SUPPORTED:
+        return dtype
     if dtype is float:
         return DEFAULT_FLOAT
     if dtype is int:

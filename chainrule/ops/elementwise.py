@@ -113,14 +113,14 @@ def operands(*values: Any) -> list[Tensor]:
     """The values as tensors of one dtype and one shape."""
     if _agree(values):
         return list(values)
-    typed = [as_tensor(x) for x in values if not _is_scalar(x)]
-    dtype = promote(*(x.dtype for x in typed)) if typed else None
-    for x in values:
-        if _is_scalar(x):
+    mixed = [x if _is_scalar(x) else as_tensor(x) for x in values]
+    tensors = [x for x in mixed if isinstance(x, Tensor)]
+    dtype = promote(*(x.dtype for x in tensors)) if tensors else None
+    for x in mixed:
+        if not isinstance(x, Tensor):
             dtype = of_scalar(x, dtype)
-    shape = types.broadcast_shapes(*(x.shape for x in typed))
-    rest = iter(typed)
-    return [_repeated(x, dtype, shape) if _is_scalar(x) else broadcast_to(astype(next(rest), dtype), shape) for x in values]
+    shape = types.broadcast_shapes(*(x.shape for x in tensors))
+    return [broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else _repeated(x, dtype, shape) for x in mixed]
 
 
 def _agree(values: tuple[Any, ...]) -> bool:
@@ -130,7 +130,7 @@ def _agree(values: tuple[Any, ...]) -> bool:
 
 
 def _is_scalar(x: Any) -> bool:
-    return isinstance(x, bool | int | float) and not isinstance(x, np.generic)
+    return isinstance(x, int | float) and not isinstance(x, np.generic)
 
 
 def _repeated(value: Any, dtype: Any, shape: Shape) -> Tensor:
