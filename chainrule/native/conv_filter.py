@@ -9,6 +9,7 @@ number of threads never changes a bit.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -68,7 +69,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     chunk = samples if part.direct else max(1, min(samples, fits))
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
-    return FilterPlan(*(getattr(plan, name) for name in list(plan.__dataclass_fields__)[:-1]), parts)
+    return dataclasses.replace(plan, parts=parts)
 
 
 def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
@@ -209,7 +210,6 @@ class _Filter:
         writer, part, plan = self.writer, self.part, self.plan
         width = plan.vectors * writer.lanes
         whole, rest = divmod(part.columns, width)
-        begin, end = 0, plan.lines * part.groups
         for first, tiles, valid in ((0, whole, width), (whole * width, int(rest > 0), rest)):
             if not tiles:
                 continue
