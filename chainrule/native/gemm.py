@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from chainrule.native.gemm_dot import FEW, Dots, emit_dots
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from chainrule.native.kernel_finish import Epilogue, emit_finish, named_epilogue
@@ -84,6 +85,7 @@ class Plan:
     step_blocks: int
     pack_a: bool
     pack_b: bool
+    dots: bool  # a few rows times columns that lie along k: no tiles but dot products
     staged: bool  # c has no unit stride: tiles pass through scratch
     a_size: int
     b_size: int
@@ -146,13 +148,16 @@ def cut_rows(spec: ProductSpec, size: int, limit: int) -> tuple[int, int, int]:
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
     """The cut of a product; `spec` is canonical."""
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
-    vectors = choose_vectors(spec.m, -(-spec.n // lanes), target)
+    vectors = 1 if _dots(spec, lanes) else choose_vectors(spec.m, -(-spec.n // lanes), target)
     width = vectors * lanes
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
     row_tiles, rows, tall = cut_rows(spec, size, min(most, tile_rows(target, vectors)))
-    pack_a, pack_b = _packs_a(spec, size, tiles), _packs_b(spec, size, row_tiles)
+    dots = _dots(spec, lanes)
+    if dots:
+        row_tiles, rows, tall = 1, spec.m, 0
+    pack_a, pack_b = not dots and _packs_a(spec, size, tiles), not dots and _packs_b(spec, size, row_tiles)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     step_blocks, steps, longer = split(spec.k, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.k))
     steps += bool(longer)
@@ -166,8 +171,14 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     height = rows + bool(tall)
     line = lambda elements: -(-elements * size // 64) * 64 // size
     return Plan(row_tiles, rows, tall, vectors, whole_tiles, rest, -(-tiles // max(1, tiles_per_block)), tiles_per_block,
-                steps, step_blocks, pack_a, pack_b, staged, line(steps * height) if pack_a else 0,
+                steps, step_blocks, pack_a, pack_b, dots, staged, line(steps * height) if pack_a else 0,
                 line(steps * width * tiles_per_block) if pack_b else 0, line(height * width) if staged else 0)
+
+
+def _dots(spec: ProductSpec, lanes: int) -> bool:
+    """Whether the product is better made of dot products along k."""
+    along = spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
+    return along and spec.m <= FEW and spec.k >= lanes and spec.c_strides[-1] == 1 and spec.n > 1
 
 
 def _collides(spec: ProductSpec, size: int) -> bool:
@@ -324,6 +335,9 @@ class _Product:
             fresh = self.first_block
             accumulate = ir.IntType(1)(0) if isinstance(fresh, bool) else writer.builder.not_(fresh)
         place = self.tile if plan.staged else out
+        if plan.dots:
+            self._dot_rows(left, right, out, row, column, valid, accumulate)
+            return
         if plan.staged:
             with writer.builder.if_then(accumulate):
                 self._move(height, valid, out, place, gather=True)
@@ -360,6 +374,15 @@ class _Product:
             return
         with writer.builder.if_then(self.last_block):
             call()
+
+    def _dot_rows(self, left: ir.Value, right: ir.Value, out: ir.Value, row: Index, column: Index, valid: int,
+                  accumulate: ir.Value) -> None:
+        writer, spec = self.writer, self.spec
+        dots = emit_dots(self.module, Dots(spec.dtype, valid, spec.k, spec.b_strides[-1]), self.target)
+        for number in range(spec.m):
+            a, c = writer.at(left, number * spec.a_strides[-2]), writer.at(out, number * spec.c_strides[-2])
+            writer.builder.call(dots, [a, right, c, accumulate])
+        self._finish(out, *((column, row, valid, spec.m) if self.swapped else (row, column, spec.m, valid)))
 
     def _turn(self, height: int, valid: int, out: ir.Value, tile: ir.Value) -> None:
         """Write the tile in scratch to c, whose columns are the tile's rows."""

@@ -68,6 +68,14 @@ def test_transposed_operands(m, n, k, transposed):
     check(ProductSpec.dense(m, n, k, transpose_a=transposed[0], transpose_b=transposed[1]))
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 40, 64), (3, 50, 100), (4, 16, 37), (300, 1, 700), (2, 5, 16)])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_few_rows_become_dot_products(m, n, k, accumulate):
+    spec = ProductSpec.dense(m, n, k, batch=(3,), transpose_b=n > 1, accumulate=accumulate)
+    assert HOST.vector_bytes < 64 or make_plan(canonical(spec, HOST)[0], HOST).dots
+    check(spec)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_dtypes_and_accumulation(dtype, accumulate):
@@ -134,10 +142,10 @@ def test_epilogue_callback_sees_rows_and_columns(shape):
     np.testing.assert_allclose(c, a @ b - table, rtol=2e-5, atol=3e-4)
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(16, 200, 100), (32, 256, 1024), (80, 1, 90)])
+@pytest.mark.parametrize(("m", "n", "k"), [(16, 200, 100), (32, 256, 1024), (80, 1, 90), (3, 45, 70)])
 def test_epilogue_of_a_swapped_product(m, n, k):
     spec = ProductSpec.dense(m, n, k, transpose_b=n > 1, epilogue=(("bias",), ("residual",)))
-    assert HOST.vector_bytes < 64 or canonical(spec, HOST)[1]
+    assert HOST.vector_bytes < 64 or m < 8 or canonical(spec, HOST)[1]
     rng, c = np.random.default_rng(4), np.empty((m, n), "float32")
     a, b, bias, residual = (rng.standard_normal(shape).astype("float32") for shape in ((m, k), (n, k), n, (m, n)))
     compiled(spec)([a, b, c, bias, residual], aligned(product_scratch(spec, HOST, 2)), 2)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Products of a few rows with a matrix whose reduction lies next to each other in memory: a vector of dot products.
+
+In: a product of at most `FEW` rows where a and b both have unit stride along k. Out: code that keeps one vector of partial
+sums for each of `lanes` columns, and turns these sums over and adds them at the end. It reads b once, as it lies, where the
+register tile would have to transpose it first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from chainrule.native.kernel_build import POINTER, SHORT, Index, Writer, open_function
+from chainrule.native.target import Target
+
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Dots:
+    """The constants of one kernel: `columns` <= lanes dot products of length k with columns `stride` elements apart."""
+
+    dtype: str
+    columns: int
+    k: int
+    stride: int
+
+    @property
+    def name(self) -> str:
+        """The name of the function in its module."""
+        return f"dots_{SHORT[self.dtype]}_{self.columns}_{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
+
+
+def emit_dots(module: ir.Module, dots: Dots, target: Target) -> ir.Function:
+    """The function ``void (a, b, out, i1 accumulate)`` that makes `columns` elements of one row of the result."""
+    known = module.globals.get(dots.name)
+    if known:
+        return known
+    arguments = [("a", POINTER), ("b", POINTER), ("out", POINTER), ("accumulate", ir.IntType(1))]
+    function, writer = open_function(module, dots.name, arguments, dots.dtype, target, internal=True)
+    a, b, out, accumulate = function.args
+    mask = writer.mask(dots.columns) if dots.columns < writer.lanes else None
+    start = writer.if_else(accumulate, lambda: [writer.load_vector(out, mask)], lambda: [writer.zeros()])[0]
+    sums = _partial_sums(writer, dots, a, b)
+    turned = writer.transpose(sums + [writer.zeros()] * (writer.lanes - dots.columns))
+    while len(turned) > 1:
+        turned = [writer.builder.fadd(one, other) for one, other in zip(turned[::2], turned[1::2], strict=True)]
+    writer.store_vector(writer.builder.fadd(start, turned[0]), out, mask)
+    writer.builder.ret_void()
+    return function
+
+
+def _partial_sums(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    def step(offset: Index, sums: list[ir.Value], mask: ir.Value | None = None) -> list[ir.Value]:
+        factor = writer.load_vector(writer.at(a, offset), mask)
+        here = writer.at(b, offset)
+        return [writer.multiply_add(factor, writer.load_vector(writer.at(here, column * dots.stride), mask), total)
+                for column, total in enumerate(sums)]
+
+    stop = dots.k // writer.lanes * writer.lanes
+    sums = writer.fold(0, stop, writer.lanes, [writer.zeros()] * dots.columns, step)
+    return step(stop, sums, writer.mask(dots.k - stop)) if stop < dots.k else sums
