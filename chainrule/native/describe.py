@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .lower import Plan
-from .steps import KernelStep, Step
+from .steps import Step
 
 
 def describe(plan: Plan, addresses: bool = False) -> str:
@@ -26,7 +26,8 @@ def describe(plan: Plan, addresses: bool = False) -> str:
 
 
 def _operands(step: Step) -> list[object]:
-    return [*step.slots] if isinstance(step, KernelStep) else [*step.reads, *step.writes]
+    slots = getattr(step, "slots", None)
+    return [step.commits, *(slots if slots is not None else [*step.reads, *step.writes])]
 
 
 def _line(number: int, step: Step) -> str:

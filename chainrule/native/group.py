@@ -35,6 +35,8 @@ def kind_of(node: Node) -> str:
         return "product" if node.dtype.kind == "f" else "host"
     if name in RULES:
         return "inline"
+    if name == "scatter":
+        return "scatter"
     if not isinstance(node.type, Type) or name == "output":
         return "host"
     return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
@@ -84,8 +86,8 @@ class Grouping:
         if kind == "product":
             for x in node.inputs:
                 self._store_operand(resolve(x))
-        elif kind == "host":
-            for x in node.inputs:
+        elif kind in ("host", "scatter"):
+            for x in node.inputs[1 if kind == "scatter" else 0:]:
                 self.store(resolve(x))
         elif node.op.name == "unwindow" and self.cost(node.inputs[0]) > CHEAP_TO_REPEAT:
             self._store_source(resolve(node.inputs[0]))

@@ -26,8 +26,9 @@ from .index import coefficient, form_of, loop
 from .inline import Inliner, resolve
 from .prepare import prepare
 from .rows import arrange_group
+from .scatter import ScatterSpec
 from .schedule import copy_draft, draft
-from .steps import HostStep, KernelStep, ProductStep, Step
+from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
 from .target import Target
 
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
@@ -122,6 +123,8 @@ class Lowering:
             self._product(node, self._convolution(node), [self._whole(x) for x in node.inputs])
         elif kind == "product" and self._is_solid(node):
             self._contract(node)
+        elif kind == "scatter":
+            self._scatter(node)
         elif kind in ("host", "product"):
             self._host(node)
         else:
@@ -157,6 +160,7 @@ class Lowering:
     def _add_kernel(self, node: Any, kernel: Any, slots: list[Buffer]) -> None:
         written = {slots[s.slot] for stage in kernel.stages for s in (*stage.stores, *stage.sums) if s.slot < len(slots)}
         step = KernelStep(node, [], sorted(written, key=slots.index), kernel, slots)
+        step.commits = bool(self.checks) and any(b.kind == "input" for b in written)
         step.reads = list(dict.fromkeys(buffer for _, buffer in step.loads()))
         self.steps.append(step)
 
@@ -167,6 +171,21 @@ class Lowering:
             self.buffers[node] = targets[0]
         self.parts[node] = targets
         self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
+
+    def _scatter(self, node: Node) -> None:
+        """The base into the result, then the updates on top."""
+        target = self.fresh(node.shape, node.dtype.name)
+        self.buffers[node] = target
+        base, indices, updates = (resolve(x) for x in node.inputs)
+        self._copy(base, target)
+        if not updates.type.size:
+            return
+        axis = node.attrs["axis"]
+        size = lambda shape: int(np.prod(shape, dtype=np.int64))
+        spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
+                           indices.dtype.name, node.attrs["mode"], self._check(node))
+        slots = [self._whole(indices), self._whole(updates), target]
+        self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
 
     def _whole(self, node: Node) -> Buffer:
         """The buffer of an operand; one that is not in memory yet is put there."""
@@ -250,6 +269,8 @@ class Lowering:
     def _in_place_outputs(self) -> dict[int, int]:
         """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index."""
         copies = []
+        if any(map(_may_fail, self.items)):
+            self._defer()
         for i, index in self.graph.aliases:
             node, target = resolve(self.graph.outputs[i]), self.inputs[index]
             buffer = self.buffer_of(node)
@@ -264,6 +285,20 @@ class Lowering:
             self._copy(node, target)
         self.items[before:] = [Group(x) for x in self.items[before:]]
         return dict(self.graph.aliases)
+
+    def _defer(self) -> None:
+        """Move what makes in-place outputs behind everything that can fail, where nobody else needs it earlier."""
+        wanted = {self.buffer_of(self.graph.outputs[i]) for i, _ in self.graph.aliases}
+        late: list[int] = []
+        needed_early: set[Buffer] = set()
+        for i in range(len(self.items) - 1, -1, -1):
+            item = self.items[i]
+            writes = set(item.writes)
+            if isinstance(item, Group) and not _may_fail(item) and writes & wanted and not writes & needed_early:
+                late.append(i)
+            else:
+                needed_early |= set(item.reads)
+        self.items = [x for i, x in enumerate(self.items) if i not in late] + [self.items[i] for i in reversed(late)]
 
     def _moved_away(self, node: Node) -> Node:
         """A node that is an input itself is copied first, because its memory may be written next."""
@@ -285,12 +320,10 @@ class Lowering:
 
     def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
         """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content later."""
-        if self.checks or any(isinstance(s, HostStep) for s in self.items):
-            return False
         if any(target in s.writes for s in self.items) or any(self.buffer_of(x) is target for x in self.graph.outputs):
             return False
         writers = [i for i, s in enumerate(self.items) if buffer in s.writes]
-        if not writers:
+        if not writers or any(map(_may_fail, self.items[writers[0]:])):
             return False
         readers = [i for i, s in enumerate(self.items) if target in s.reads]
         return all(i < writers[0] or (i == writers[0] and _pointwise(self.items[i], buffer, target)) for i in readers)
@@ -299,7 +332,7 @@ class Lowering:
         """Let every step use `target` in place of `buffer`."""
         for item in self.items:
             lists = [part.buffers for part in item.parts] if isinstance(item, Group) else [item.reads, item.writes]
-            for items in lists:
+            for items in [*lists, getattr(item, "slots", [])]:
                 items[:] = [target if b is buffer else b for b in items]
         for node, b in self.buffers.items():
             if b is buffer:
@@ -314,3 +347,10 @@ def _pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
     form = next(s.form for s in part.stores if part.buffers[s.slot] is buffer)
     loads = [x for x in part.operations() if x.kind in ("load", "take", "random") and part.buffers[x.attr[0]] is target]
     return all(x.kind == "load" and not x.attr[2] and x.attr[1] == form for x in loads)
+
+
+def _may_fail(item: Any) -> bool:
+    """Whether a step may end the program with an error."""
+    if isinstance(item, Group):
+        return any(x.kind == "take" for part in item.parts for x in part.operations())
+    return isinstance(item, HostStep | ScatterStep)

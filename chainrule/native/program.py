@@ -99,6 +99,7 @@ class Program:
         self.address = self.table.ctypes.data
         self.last: list[Any] = [None] * len(plan.inputs)
         self.kinds = [(x.shape, x.dtype) for x in plan.graph.inputs]
+        self.checked = bool(plan.checks)
         self.work = sum(s.work for s in plan.steps if s.native)  # type: ignore[attr-defined]
         self.parallel = self.threads > 1 and self.work >= FEW
         self.runs: list[Callable[[], None]] = []
@@ -127,7 +128,7 @@ class Program:
             results = step.run(*arrays)
             results = results if isinstance(results, tuple) else (results,)
             for buffer, result in zip(step.writes, results, strict=True):
-                self.array(buffer)[...] = result
+                self.array(buffer).reshape(result.shape)[...] = result
         return run
 
     def array(self, buffer: Buffer) -> np.ndarray:
@@ -147,8 +148,8 @@ class Program:
             results = self._fresh_outputs()
             for run in self.runs:
                 run()
-            if self.control[STATUS]:
-                self._raise()
+                if self.checked and self.control[STATUS]:
+                    self._raise()
             self.results = ()
             return results
 

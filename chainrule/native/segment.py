@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from llvmlite import ir
 
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
-from .steps import KernelStep, ProductStep, Step
+from .steps import KernelStep, ProductStep, ScatterStep, Step
 from .target import Target
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
@@ -40,11 +41,23 @@ class SegmentEmitter:
         self.writer = Writer(self.builder, "float32", self.target)
         self.bases = {i: self._entry(i) for i in (ARENA, CONTROL)}
         self.pending = Pending()
+        guarded = False
         for step in steps:
+            if step.commits and not guarded:
+                self._leave_if_failed()
+                guarded = True
             self._step(step)
         self._barrier()
         self.builder.ret_void()
         return function
+
+    def _leave_if_failed(self) -> None:
+        """Before Variables are written: return if a check has failed. All threads see the same status."""
+        self._barrier()
+        status = self.builder.load(self.builder.gep(self.bases[CONTROL], [INDEX(STATUS)], source_etype=INDEX), typ=INDEX)
+        self._barrier()
+        with self.builder.if_then(self.builder.icmp_unsigned("!=", status, INDEX(0)), likely=False):
+            self.builder.ret_void()
 
     def _entry(self, index: int) -> ir.Value:
         pointer = self.builder.gep(self.table, [INDEX(index)], source_etype=POINTER)
@@ -66,7 +79,7 @@ class SegmentEmitter:
         self.builder.call(self.barrier, [self.bases[CONTROL], self.threads])
         self.pending = Pending()
 
-    def functions_of(self, step: KernelStep | ProductStep) -> list[ir.Function]:
+    def functions_of(self, step: Any) -> list[ir.Function]:
         """The functions of a step, written at the first use."""
         key = hashlib.sha256(step.text.encode()).hexdigest()[:16]
         if key not in self.functions:
@@ -77,16 +90,16 @@ class SegmentEmitter:
         return self.functions[key]
 
     def _step(self, step: Step) -> None:
-        alone = step.work < SMALL_STEP or (isinstance(step, KernelStep) and step.units == 1)
+        alone = step.work < SMALL_STEP or (isinstance(step, KernelStep | ScatterStep) and step.units == 1)
         if self.pending.conflicts(step, alone):
             self._barrier()
-        if isinstance(step, KernelStep):
+        if isinstance(step, KernelStep | ScatterStep):
             self._kernel(step, alone)
         elif isinstance(step, ProductStep):
             self._product(step, alone)
         self.pending.add(step, alone)
 
-    def _kernel(self, step: KernelStep, alone: bool) -> None:
+    def _kernel(self, step: KernelStep | ScatterStep, alone: bool) -> None:
         function, = self.functions_of(step)
         pointers = [*map(self.pointer, step.slots), self.bases[CONTROL]]
         if alone:

@@ -19,6 +19,7 @@ from .conv import ConvSpec, convolution_scratch, emit_convolution
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
 from .loops import emit_kernel
+from .scatter import ScatterSpec, emit_scatter
 from .target import Target
 
 SERIAL = 24_000  # work, in units of about 0.1 ns, below which a step is not worth a second thread
@@ -33,6 +34,7 @@ class Step:
     writes: list[Buffer]
 
     native = True
+    commits = False  # writes Variables, so it must not run after a failed check
     scratch = None  # the buffer for scratch, if it needs one
 
     @property
@@ -96,6 +98,38 @@ class KernelStep(Step):
         """Every load with the buffer it reads; local ones not counted."""
         return [(x, self.slots[x.attr[0]]) for stage in self.kernel.stages for x in operands(stage)
                 if x.kind in ("load", "take", "random") and x.attr[0] < len(self.slots)]
+
+
+@dataclass(eq=False)
+class ScatterStep(Step):
+    """Rows added to rows that indices choose; `slots` are indices, updates, result."""
+
+    spec: ScatterSpec
+    slots: list[Buffer]
+
+    def __post_init__(self) -> None:
+        self.text = repr(self.spec)
+
+    kind = "scatter"
+
+    @property
+    def units(self) -> int:
+        """How many units of work there are to share."""
+        return self.spec.outer * self.spec.blocks
+
+    @property
+    def flops(self) -> int:
+        """Additions."""
+        return self.spec.outer * self.spec.count * self.spec.columns
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.spec.count * self.units * 20 + self.flops * 2
+
+    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The function of the kernel."""
+        return [emit_scatter(module, name, self.spec, target)]
 
 
 @dataclass(eq=False)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`scatter` as a kernel: rows of updates are added to (or put in) rows that indices choose.
+
+out[o, index[i], c] (+)= updates[o, i, c]. A unit of work is one `o` and one block of columns, and goes through the
+indices in order; so equal indices add up in the same order on any number of threads, and no two threads meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from . import emit_value
+from .kernel_build import INDEX, POINTER, Writer, constant
+from .loops import report_function
+from .target import Target
+
+BYTE = ir.IntType(8)
+BLOCK = 64  # columns of one unit
+
+
+@dataclass(frozen=True)
+class ScatterSpec:
+    """Extents: outer (axes before), extent (of the axis), count (of indices), columns (axes behind)."""
+
+    outer: int
+    extent: int
+    count: int
+    columns: int
+    dtype: str
+    index_dtype: str
+    mode: str
+    check: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of columns."""
+        return -(-self.columns // BLOCK)
+
+
+def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target) -> ir.Function:
+    """The function ``void (indices, updates, out, status, i64 begin, i64 end)`` over units."""
+    type_ = ir.FunctionType(ir.VoidType(), [POINTER] * 4 + [INDEX, INDEX])
+    function = ir.Function(module, type_, name)
+    indices, updates, out, status, begin, end = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    writer = Writer(builder, "float32", target)
+    with writer.loop(begin, end) as unit:
+        outer, block = writer.divide(unit, spec.blocks)
+        first = writer.mul(block, BLOCK)
+        stop = writer.minimum(writer.add(first, BLOCK), spec.columns)
+        with writer.loop(0, spec.count) as i:
+            row = _row(builder, spec, indices, i, status)
+            source = writer.add(writer.mul(writer.add(writer.mul(outer, spec.count), i), spec.columns), first)
+            place = writer.add(writer.mul(writer.add(writer.mul(outer, spec.extent), row), spec.columns), first)
+            _add_row(writer, spec, updates, out, source, place, writer.sub(stop, first))
+    builder.ret_void()
+    return function
+
+
+def _row(b: ir.IRBuilder, spec: ScatterSpec, indices: ir.Value, i: ir.Value, status: ir.Value) -> ir.Value:
+    """The row that index i chooses; 0 if it is out of bounds, which is reported."""
+    type_ = emit_value.ELEMENTS[spec.index_dtype]
+    raw = b.load(b.gep(indices, [constant(i)], source_etype=type_), typ=type_)
+    index = emit_value.cast(b, raw, spec.index_dtype, "int64")
+    index = b.select(b.icmp_signed("<", index, INDEX(0)), b.add(index, INDEX(spec.extent)), index)
+    bad = b.icmp_unsigned(">=", index, INDEX(spec.extent))
+    b.call(report_function(b.module), [status, bad, INDEX(spec.check)])
+    return b.select(bad, INDEX(0), index)
+
+
+def _add_row(writer: Writer, spec: ScatterSpec, updates: ir.Value, out: ir.Value, source: ir.Value, place: ir.Value,
+             count: ir.Value) -> None:
+    """One row of one block, vector by vector, the rest element by element."""
+    b, lanes = writer.builder, writer.target.lanes("float32")
+    type_ = BYTE if spec.dtype == "bool" else emit_value.ELEMENTS[spec.dtype]
+    size = emit_value.SIZES[spec.dtype]
+
+    def step(offset: ir.Value, kind: ir.Type) -> None:
+        there = b.gep(out, [constant(writer.add(place, offset))], source_etype=type_)
+        value = b.load(b.gep(updates, [constant(writer.add(source, offset))], source_etype=type_), typ=kind, align=size)
+        if spec.mode == "add":
+            old = b.load(there, typ=kind, align=size)
+            value = b.or_(old, value) if spec.dtype == "bool" else emit_value.OPERATIONS["add"](b, spec.dtype, old, value)
+        b.store(value, there, align=size)
+
+    if spec.columns < lanes:
+        with writer.loop(0, count) as offset:
+            step(offset, type_)
+        return
+    whole = writer.mul(writer.divide(count, lanes)[0], lanes)
+    with writer.loop(0, whole, lanes) as offset:
+        step(offset, ir.VectorType(type_, lanes))
+    if spec.columns % lanes:
+        with writer.loop(whole, count) as offset:
+            step(offset, type_)
