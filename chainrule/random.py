@@ -39,7 +39,7 @@ from .ops.elementwise import (
 )
 from .ops.index import argsort, take
 from .ops.movement import reshape, slice_axis
-from .ops.random import random_bits, unit_uniform
+from .ops.random import random_bits
 from .ops.reduce import argmax
 from .ops.types import broadcast_shapes, normalize_axis
 
@@ -92,8 +92,9 @@ class Generator:
         z = sqrt(-2 log u) cos(2 pi v) for uniform u in (0, 1] and v in [0, 1) (Box and Muller, 1958).
         """
         dtype = _float_dtype(dtype)
-        u, v = _halves(_unit(self.next(), (2, *_shape(shape)), dtype))
-        z = sqrt(-2 * log(1 - u)) * cos((2 * math.pi) * v)
+        draw = _wide if dtype == float64 else random_bits
+        first, second = _halves(draw(self.next(), (2, *_shape(shape))))
+        z = sqrt(-2 * log(_positive(first, dtype))) * cos((2 * math.pi) * _fraction(second, dtype))
         return astype(as_tensor(mean), dtype) + astype(as_tensor(std), dtype) * z
 
     def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: Any = int64) -> Tensor:
@@ -116,7 +117,8 @@ class Generator:
     def exponential(self, shape: int | Sequence[int] = (), scale: Any = 1.0, *, dtype: Any = float32) -> Tensor:
         """Exponentially distributed with mean `scale`: -scale log(u) for uniform u in (0, 1]."""
         dtype = _float_dtype(dtype)
-        return astype(as_tensor(scale), dtype) * -log(1 - _unit(self.next(), _shape(shape), dtype))
+        draw = _wide if dtype == float64 else random_bits
+        return astype(as_tensor(scale), dtype) * -log(_positive(draw(self.next(), _shape(shape)), dtype))
 
     def categorical(self, logits: Any, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
         """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the largest.
@@ -173,11 +175,19 @@ def _wide(state: Tensor, shape: Shape) -> Tensor:
     return bitwise_or(bitwise_left_shift(high, 32), low)
 
 
+def _fraction(bits: Tensor, dtype: np.dtype) -> Tensor:
+    """In [0, 1): the upper 24 of 32 bits times 2^-24 (float32), the upper 53 of 64 times 2^-53 (float64)."""
+    drop, unit = (11, 2.0**-53) if dtype == float64 else (8, 2.0**-24)
+    return astype(bitwise_right_shift(bits, drop), dtype) * unit
+
+
+def _positive(bits: Tensor, dtype: np.dtype) -> Tensor:
+    """In (0, 1], fine near 0, where a logarithm needs it: (n + 1/2) 2^-32 (float32), (n + 1/2) 2^-64 (float64), rounded."""
+    return (astype(bits, dtype) + 0.5) * (2.0**-64 if dtype == float64 else 2.0**-32)
+
+
 def _unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
-    """In [0, 1): multiples of 2^-24 in float32, of 2^-53 in float64."""
-    if dtype == float64:
-        return astype(bitwise_right_shift(_wide(state, shape), 11), float64) * 2.0**-53
-    return unit_uniform(state, shape)
+    return _fraction(_wide(state, shape) if dtype == float64 else random_bits(state, shape), dtype)
 
 
 def _open_unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
