@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses as sums and weights: batches, masks and accumulation give the same number; checks hold compiled or not."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import losses
+from chainrule.errors import ArgumentError, BoundsError, DTypeError, ShapeError
+
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((10, 4)).astype("float32"), rng.integers(0, 4, 10)
+T = rng.random((10, 4)).astype("float32")
+W = rng.random(10).astype("float32")
+
+
+def targets_of(name):
+    if name == "cross_entropy":
+        return Y
+    return T / T.sum(-1, keepdims=True) if name == "kl_divergence" else np.sign(T - 0.5) if name == "hinge" else T
+
+
+@pytest.mark.parametrize("name", losses.TABLE)
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_sums_over_batches_are_the_sum(name, batch):
+    loss, targets = losses.get(name), targets_of(name)
+    total, weight = loss.sum_and_weight(X, targets, W)
+    parts = [loss.sum_and_weight(X[i:i + batch], targets[i:i + batch], W[i:i + batch]) for i in range(0, 10, batch)]
+    assert sum(p[0].item() for p in parts) == pytest.approx(total.item(), rel=1e-5)
+    assert sum(p[1].item() for p in parts) == pytest.approx(weight.item(), rel=1e-5)
+    assert loss(X, targets, weights=W).item() == pytest.approx((total / weight).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.TABLE)
+def test_a_mask_is_leaving_out(name):
+    loss, targets = losses.get(name), targets_of(name)
+    mask = np.arange(10) % 3 != 0
+    outputs = X.copy()
+    outputs[~mask] = np.nan
+    assert loss(outputs, targets, mask=mask).item() == pytest.approx(loss(X[mask], targets[mask]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.TABLE)
+def test_reductions_and_compiled(name):
+    loss, targets = losses.get(name), targets_of(name)
+    values = loss(X, targets, reduction="none").numpy()
+    assert loss(X, targets, reduction="sum").item() == pytest.approx(values.sum(), rel=1e-5)
+    assert loss(X, targets).item() == pytest.approx(values.mean(), rel=1e-5)
+    run = cr.compile(lambda x, t: loss(x, t), backend="reference")
+    assert run(X, targets).item() == pytest.approx(values.mean(), rel=1e-5)
+
+
+def test_one_hot_equals_labels():
+    for options in ({}, {"label_smoothing": 0.2}, {"class_weights": [1.0, 2.0, 3.0, 4.0]}):
+        loss = losses.cross_entropy.using(**options)
+        assert loss(X, np.eye(4, dtype="float32")[Y]).item() == pytest.approx(loss(X, Y).item(), rel=1e-5)
+
+
+def test_large_logits_are_no_trouble():
+    x = cr.Variable(np.array([[1e4, 0.0], [0.0, 1e4]], "float32"))
+    value = losses.cross_entropy(x, np.array([0, 0]))
+    assert value.item() == 5e3
+    np.testing.assert_allclose(cr.gradients(value, [x])[0].numpy(), [[0, 0], [-0.5, 0.5]])
+
+
+def test_second_derivatives_of_cross_entropy():
+    x = np.array([[0.3, -1.0, 0.5]])
+    p = np.exp(x[0]) / np.exp(x[0]).sum()
+    h = cr.hessian(lambda x: losses.cross_entropy(x, np.array([1])))(x).numpy().reshape(3, 3)
+    np.testing.assert_allclose(h, np.diag(p) - np.outer(p, p), atol=1e-12)
+
+
+@pytest.mark.parametrize("label", [4, -1, 100])
+def test_a_label_out_of_range_is_found_compiled_too(label):
+    y = Y.copy()
+    y[3] = label
+    with pytest.raises(BoundsError, match="index 3"):
+        losses.cross_entropy(X, y)
+    with pytest.raises(BoundsError):
+        cr.compile(lambda x, y: losses.cross_entropy(x, y), backend="reference")(X, y)
+
+
+@pytest.mark.parametrize("loss, outputs, targets, error", [
+    (losses.mean_squared_error, np.ones((8, 1)), np.ones(8), ShapeError),
+    (losses.mean_squared_error, np.ones(8), np.ones((8, 1)), ShapeError),
+    (losses.binary_cross_entropy, np.ones((8, 1)), np.ones(8), ShapeError),
+    (losses.binary_cross_entropy, np.ones(8), 2 * np.ones(8), BoundsError),
+    (losses.cross_entropy, X, Y[:, None], ShapeError),
+    (losses.cross_entropy, X, Y.astype("float32"), DTypeError),
+    (losses.cross_entropy, X, Y[:5], ShapeError),
+    (losses.cross_entropy, X, T[:, :3], ShapeError),
+    (losses.cross_entropy, X[:, :1], Y, ShapeError),
+    (losses.mean_squared_error, np.ones(3, "int64"), np.ones(3), DTypeError),
+])
+def test_nothing_is_broadcast_silently(loss, outputs, targets, error):
+    with pytest.raises(error):
+        loss(outputs, targets)
+    with pytest.raises(ShapeError):
+        losses.mean_squared_error(X, T, weights=W[:3])
+
+
+def test_softmax_before_cross_entropy_is_told_once():
+    losses._warned.clear()
+    with pytest.warns(losses.SoftmaxWarning, match="remove the softmax"):
+        losses.cross_entropy(losses.compose.softmax(X), Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.cross_entropy(losses.compose.softmax(X), Y)
+    losses._warned.clear()
+    with pytest.warns(losses.SoftmaxWarning):
+        cr.compile(lambda x: losses.cross_entropy(losses.compose.softmax(x), Y), backend="reference")(X)
+
+
+def test_functions_and_names():
+    assert losses.get(losses.huber) is losses.huber
+    assert losses.get("huber") is losses.huber
+    mine = losses.get(lambda outputs, targets: cr.sum(cr.abs(outputs - targets), axis=-1))
+    assert mine(X, T).item() == pytest.approx(np.abs(X - T).sum(-1).mean(), rel=1e-5)
+    mean = losses.get(lambda outputs, targets: cr.mean(cr.abs(outputs - targets)))
+    total, weight = mean.sum_and_weight(X, T)
+    assert (total / weight).item() == pytest.approx(np.abs(X - T).mean(), rel=1e-5)
+    assert weight.item() == 10
+    for wrong in ("crossentropy", 3):
+        with pytest.raises(ArgumentError):
+            losses.get(wrong)
+    with pytest.raises(ArgumentError, match="label_smoothing"):
+        losses.cross_entropy.using(label_smooth=0.1)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimisers over 100 steps in float64 against PyTorch, eager and compiled; schedules against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.errors import ArgumentError
+
+A = np.random.default_rng(0).standard_normal((6, 4))
+START = np.random.default_rng(1).standard_normal((4, 3))
+
+ROWS = {
+    "sgd": (lambda: optim.SGD(0.01), lambda t, p: t.optim.SGD(p, 0.01)),
+    "momentum": (lambda: optim.SGD(0.01, momentum=0.9, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1)),
+    "nesterov": (lambda: optim.SGD(0.01, 0.9, nesterov=True), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True)),
+    "adagrad": (lambda: optim.Adagrad(0.1), lambda t, p: t.optim.Adagrad(p, 0.1)),
+    "rmsprop": (lambda: optim.RMSprop(0.01), lambda t, p: t.optim.RMSprop(p, 0.01)),
+    "rmsprop with all": (lambda: optim.RMSprop(0.01, 0.9, momentum=0.5, centered=True, weight_decay=0.1),
+                         lambda t, p: t.optim.RMSprop(p, 0.01, 0.9, momentum=0.5, centered=True, weight_decay=0.1)),
+    "adam": (lambda: optim.Adam(0.05), lambda t, p: t.optim.Adam(p, 0.05)),
+    "adam with decay": (lambda: optim.Adam(0.05, 0.8, 0.99, 1e-6, weight_decay=0.1),
+                        lambda t, p: t.optim.Adam(p, 0.05, (0.8, 0.99), 1e-6, weight_decay=0.1)),
+    "adamw": (lambda: optim.AdamW(0.05, weight_decay=0.1), lambda t, p: t.optim.AdamW(p, 0.05, weight_decay=0.1)),
+    "adamax": (lambda: optim.Adamax(0.05), lambda t, p: t.optim.Adamax(p, 0.05)),
+}
+
+
+def descend(make, steps, compiled):
+    w = cr.Variable(START, name="w")
+    optimizer = make()
+
+    def step():
+        loss = cr.sum(cr.tanh(cr.matmul(A, w.value)) ** 2) + 0.1 * cr.sum(w.value * w.value)
+        optimizer.update({"w": w}, cr.gradients(loss, {"w": w}))
+        return loss
+    run = cr.compile(step, backend="reference") if compiled else step
+    for _ in range(steps):
+        run()
+    if compiled:
+        assert len(run.entries) == 1
+    return w.numpy(), optimizer
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_hundred_steps_as_pytorch(name, compiled):
+    torch = pytest.importorskip("torch")
+    ours, theirs = ROWS[name]
+    w = torch.tensor(START, requires_grad=True)
+    optimizer = theirs(torch, [w])
+    for _ in range(100):
+        optimizer.zero_grad()
+        ((torch.tanh(torch.tensor(A) @ w) ** 2).sum() + 0.1 * (w * w).sum()).backward()
+        optimizer.step()
+    found, state = descend(ours, 100, compiled)
+    np.testing.assert_allclose(found, w.detach().numpy(), rtol=1e-10, atol=1e-10)
+    assert state.step.numpy() == 100
+
+
+def test_every_optimizer_has_a_row_and_a_name():
+    assert {type(ours()) for ours, _ in ROWS.values()} == set(optim.NAMES.values())
+    assert isinstance(optim.get("Adam"), optim.Adam)
+    assert isinstance(optim.get(optim.SGD), optim.SGD)
+
+
+def test_frozen_parameters_stay():
+    model = nn.Sequential([nn.Dense(3), nn.Dense(1)])
+    x = A.astype("float32")
+    model(x)
+    model[0].freeze()
+    before = {name: v.numpy() for name, v in model.variables().items()}
+    optimizer = optim.SGD(0.1)
+    optimizer.update(model, cr.gradients(cr.mean(model(x)), model))
+    changed = [name for name, v in model.variables().items() if not np.array_equal(v.numpy(), before[name])]
+    assert changed == ["1.weight", "1.bias"]
+    model[0].freeze(trainable=True)
+    assert list(model.parameters()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+def test_clipping():
+    w, v = cr.Variable(np.zeros(3)), cr.Variable(np.zeros(2))
+    grads = [np.array([3.0, 0, 0]), np.array([0.0, -4.0])]
+    optim.SGD(1.0, clip_norm=1.0).update([w, v], grads)
+    np.testing.assert_allclose(np.concatenate([w.numpy(), v.numpy()]), [-0.6, 0, 0, 0, 0.8], rtol=1e-6)
+    u = cr.Variable(np.zeros(2))
+    optim.SGD(1.0, clip_value=0.5).update([u], [np.array([3.0, -0.25])])
+    np.testing.assert_allclose(u.numpy(), [-0.5, 0.25])
+    small = cr.Variable(np.zeros(2))
+    optim.SGD(1.0, clip_norm=10.0).update([small], [np.array([3.0, 4.0])])
+    np.testing.assert_allclose(small.numpy(), [-3, -4])
+
+
+def test_state_survives_a_copy_into_a_new_optimizer():
+    whole, _ = descend(ROWS["adam"][0], 20, True)
+    w, first, second = cr.Variable(START), optim.Adam(0.05), optim.Adam(0.05)
+    for optimizer in (first, second):
+        if optimizer is second:
+            second.build({"w": w})
+            for name, variable in second.variables().items():
+                variable.assign(first.variables()[name].numpy())
+        for _ in range(10):
+            loss = cr.sum(cr.tanh(cr.matmul(A, w.value)) ** 2) + 0.1 * cr.sum(w.value * w.value)
+            optimizer.update({"w": w}, cr.gradients(loss, {"w": w}))
+    np.testing.assert_allclose(w.numpy(), whole, rtol=1e-14)
+
+
+def test_the_learning_rate_can_be_changed_between_compiled_steps():
+    w, optimizer = cr.Variable(np.zeros(1)), optim.SGD(1.0)
+
+    @cr.compile(backend="reference")
+    def step():
+        optimizer.update([w], [np.ones(1)])
+    step()
+    optimizer.learning_rate = 0.5
+    step()
+    assert w.numpy()[0] == -1.5
+    assert optimizer.learning_rate == 0.5
+    assert len(step.entries) == 1
+
+
+SCHEDULES = {
+    "constant": (optim.schedules.constant(0.1), lambda t: 0.1),
+    "step": (optim.schedules.step(0.1, 3, 0.5), lambda t: 0.1 * 0.5 ** (t // 3)),
+    "multi_step": (optim.schedules.multi_step(0.1, [2, 5]), lambda t: 0.1 * 0.1 ** ((t >= 2) + (t >= 5))),
+    "exponential": (optim.schedules.exponential(0.1, 4, 0.5), lambda t: 0.1 * 0.5 ** (t / 4)),
+    "cosine": (optim.schedules.cosine(0.1, 8, 0.01), lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * min(t / 8, 1)))),
+    "linear": (optim.schedules.linear(0.1, 8), lambda t: 0.1 * (1 - min(t / 8, 1))),
+    "warmup": (optim.schedules.warmup(0.1, 4), lambda t: 0.1 * min((t + 1) / 4, 1)),
+    "warmup_cosine": (optim.schedules.warmup_cosine(0.1, warmup_steps=3, decay_steps=9),
+                      lambda t: 0.1 * (t + 1) / 3 if t < 3 else 0.05 * (1 + math.cos(math.pi * min((t - 3) / 6, 1)))),
+    "sequence": (optim.schedules.sequence([0.1, optim.schedules.linear(1.0, 4)], [5]), lambda t: 0.1 if t < 5 else 1 - min((t - 5) / 4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedule(name):
+    schedule, expected = SCHEDULES[name]
+    np.testing.assert_allclose([schedule(t).item() for t in range(12)], [expected(t) for t in range(12)], rtol=1e-12, atol=1e-15)
+
+
+def test_a_schedule_runs_inside_the_compiled_step():
+    w, optimizer = cr.Variable(np.zeros(1)), optim.SGD(optim.schedules.warmup(1.0, 4))
+
+    @cr.compile(backend="reference")
+    def step():
+        optimizer.update([w], [np.ones(1)])
+    for _ in range(5):
+        step()
+    np.testing.assert_allclose(w.numpy(), [-(0.25 + 0.5 + 0.75 + 1 + 1)])
+
+
+def test_penalties():
+    model = nn.Sequential([nn.Dense(3, bias_initializer="ones", input_shape=(4,))])
+    weight = model.parameters()["0.weight"].numpy()
+    assert optim.penalties.l2(0.1)(model).item() == pytest.approx(0.1 * (weight**2).sum(), rel=1e-6)
+    assert optim.penalties.l1(0.1)(model).item() == pytest.approx(0.1 * np.abs(weight).sum(), rel=1e-6)
+    both = optim.penalties.l1_l2(0.1, 0.2)(model).item()
+    assert both == pytest.approx(0.1 * np.abs(weight).sum() + 0.2 * (weight**2).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: optim.SGD(-1), lambda: optim.Adam(beta1=1.0), lambda: optim.SGD(nesterov=True),
+                                  lambda: optim.SGD(1.0, clip_norm=0), lambda: optim.get("adamm"), lambda: optim.schedules.cosine(1.0, 0)])
+def test_arguments_that_make_no_sense(make):
+    with pytest.raises(ArgumentError):
+        make()
