@@ -17,11 +17,12 @@ from llvmlite import ir
 from . import emit_value
 from .emit_reduce import Reduction
 from .expression import Conditions, Expression, Kernel, Stage, Store, forms_of
-from .index import ZERO, Form, Var, bounds, coefficient, number, variables
+from .index import Form, Var, bounds, coefficient, variables
 from .kernel_build import INDEX, POINTER, Index, Writer, constant, intrinsic
 from .math_core import splat
 from .target import Target
 
+FIRST_CHECK = 1 << 32
 BIT, BYTE, NARROW = ir.IntType(1), ir.IntType(8), ir.IntType(32)
 
 
@@ -432,7 +433,7 @@ class KernelEmitter:
 
 
 def report_function(module: ir.Module) -> ir.Function:
-    """``void report(status, i1 bad, i64 check)``: keep the number of a check that failed."""
+    """``void report(status, i1 bad, i64 check)``: keep the number of the first check that failed, as FIRST_CHECK - number."""
     known = module.globals.get("report")
     if known is not None:
         return known
@@ -441,7 +442,7 @@ def report_function(module: ir.Module) -> ir.Function:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     status, bad, check = function.args
     with builder.if_then(bad):
-        builder.store(check, status)
+        builder.atomic_rmw("umax", status, builder.sub(INDEX(FIRST_CHECK), check), "monotonic")
     builder.ret_void()
     return function
 
@@ -449,6 +450,3 @@ def report_function(module: ir.Module) -> ir.Function:
 def emit_kernel(module: ir.Module, name: str, kernel: Kernel, target: Target) -> ir.Function:
     """The function of a kernel."""
     return KernelEmitter(module, name, kernel, target).emit()
-
-
-__all__ = ["ZERO", "KernelEmitter", "emit_kernel", "number", "report_function"]

@@ -23,6 +23,7 @@ from ..ir.graph import Graph, interpret
 from . import cache, engine
 from .buffers import LINE, Buffer
 from .describe import describe
+from .loops import FIRST_CHECK
 from .lower import Plan, lower
 from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, SegmentEmitter
 from .steps import HostStep, Step
@@ -118,7 +119,8 @@ class Program:
         from .threads import pool
 
         threads, entry = self.threads, self.library.address(name)
-        return lambda: pool(threads).run(function, entry, address)
+        memory = (self.library, self.table, self.control, self.arena)
+        return lambda: pool(threads).run(function, entry, address, memory)
 
     def _host(self, step: HostStep) -> Callable[[], None]:
         shapes = [x.type for x in step.node.inputs]
@@ -179,7 +181,7 @@ class Program:
 
     def _raise(self) -> None:
         """Find the failed check by running the graph by its meaning, and say where it is."""
-        number, self.control[STATUS] = int(self.control[STATUS]), 0
+        number, self.control[STATUS] = FIRST_CHECK - int(self.control[STATUS]), 0
         node = self.plan.checks[number - 1]
         indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
         extent = node.inputs[0].shape[node.attrs["axis"]]

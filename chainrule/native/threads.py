@@ -13,6 +13,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 
@@ -65,6 +66,7 @@ class Pool:
         self.threads, self.process = threads, os.getpid()
         self.words = (ctypes.c_int64 * 40)()
         self.lock = threading.Lock()
+        self.memory: Any = None
         self.asleep = [False] * threads
         self.signals = [threading.Semaphore(0) for _ in range(threads)]
         self.wait = _wait_function()
@@ -81,14 +83,19 @@ class Pool:
                 self.signals[thread].acquire()
             self.asleep[thread] = False
 
-    def run(self, function: Callable[[int, int, int], None], entry: int, argument: int) -> None:
-        """Run function(argument, thread, threads) on all threads; `entry` is its address."""
+    def run(self, function: Callable[[int, int, int], None], entry: int, argument: int, memory: Any = None) -> None:
+        """Run function(argument, thread, threads) on all threads; `entry` is its address.
+
+        `memory` (the code and what the barrier reads) is kept until another job has ended: a worker may still be on its
+        way out of the last barrier when the caller returns and drops the program.
+        """
         with self.lock:
             words = self.words
             words[FUNCTION], words[ARGUMENT] = entry, argument
             words[JOB] += 1
             self._wake()
             function(argument, 0, self.threads)
+            self.memory = memory
 
     def _wake(self) -> None:
         for i in range(1, self.threads):
