@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule.compile import lower, optimise
-from chainrule.ir import graph_text, verify
-from chainrule.ir.graph import interpret
+from chainrule.ir import Graph, Tensor, graph_text, verify
+from chainrule.ir.graph import inline, interpret
 from chainrule.testing import available, random_graph
 from chainrule.testing.backends import assert_same
+from chainrule.trace import capture, read_call
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -29,3 +31,25 @@ def test_a_seed_is_a_program() -> None:
     assert texts[0] == texts[1] and len(set(texts[0])) == 20
     a, b = random_graph(3)[1], random_graph(3)[1]
     assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def gradient_program(seed: int) -> tuple[Graph, list[np.ndarray]]:
+    """The gradients of a random program with respect to its inputs, and operands."""
+    graph, arrays = random_graph(seed, size=12)
+
+    def loss(*inputs: Tensor) -> Tensor:
+        outputs = [Tensor(node) for node in inline(graph, [x.node for x in inputs])]
+        return sum((cr.sum(cr.tanh(y)) for y in outputs), cr.asarray(0.0))
+    return verify(capture(cr.grad(loss, (0, 1, 2)), read_call(tuple(arrays), {})).graph), arrays
+
+
+@pytest.mark.parametrize("backend", ["native", "xla"])
+def test_gradients_are_what_numpy_gives(backend: str) -> None:
+    """Many programs that live for one call each."""
+    if not available(backend):
+        pytest.skip(f"the {backend} backend is not available here")
+    for seed in range(40, 60 if backend == "native" else 46):
+        graph, arrays = gradient_program(seed)
+        for value, wanted in zip(lower(optimise(graph), backend)(arrays), interpret(graph, arrays), strict=True):
+            scale = 1 + np.abs(wanted).max(initial=0)
+            assert_same(value / scale, wanted / scale, f"seed {seed}", 1e-3, 1e-4)
