@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ class Buffer:
     value: Any = None
     offset: int = -1
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -47,12 +48,12 @@ class Step(Protocol):
 def plan_arena(steps: Sequence[Step]) -> int:
     """Set the offset of every temporary buffer; the size of the arena in bytes."""
     first, last = lifetimes(steps)
-    placed: list[Buffer] = []
+    placed: list[tuple[int, int, int, int]] = []  # (first step, last step, begin, end)
     for buffer in sorted(first, key=lambda x: (-x.bytes, first[x])):
-        live = [x for x in placed if first[x] <= last[buffer] and first[buffer] <= last[x]]
-        buffer.offset = _gap(sorted((x.offset, x.offset + _aligned(x.bytes)) for x in live), _aligned(buffer.bytes))
-        placed.append(buffer)
-    return max((x.offset + _aligned(x.bytes) for x in placed), default=0)
+        begin, end, size = first[buffer], last[buffer], _aligned(buffer.bytes)
+        buffer.offset = _gap(sorted((x[2], x[3]) for x in placed if x[0] <= end and begin <= x[1]), size)
+        placed.append((begin, end, buffer.offset, buffer.offset + size))
+    return max((x[3] for x in placed), default=0)
 
 
 def lifetimes(steps: Sequence[Step]) -> tuple[dict[Buffer, int], dict[Buffer, int]]:

@@ -19,61 +19,59 @@ from .schedule import Draft, lane_of
 MOST_STORES = 12
 MOST_OPERATIONS = 160
 FEWEST_ROWS = 16
+SMALL_BUFFER = 64  # bytes below which reading the same buffer is no reason to join
 LONGEST_ROW = 16_384
 
 
 class Group:
-    """Drafts that share their kept loops, or (after `merge_flat`) all their loops; at most one of them if nothing was fused."""
+    """Drafts that share their kept loops; one draft if nothing but equal loops was fused."""
 
     def __init__(self, draft: Draft):
-        self.parts = [draft]
+        self.change([draft])
 
-    @property
-    def reads(self) -> set[Buffer]:
-        """Buffers that the group loads."""
-        return set().union(*(part.reads() for part in self.parts))
+    def change(self, parts: list[Draft]) -> None:
+        """Put other parts in."""
+        self.parts = parts
+        self.reads: set[Buffer] = set().union(*(part.reads() for part in parts))
+        self.writes: set[Buffer] = set().union(*(part.writes() for part in parts))
+        self.size = sum(len(part.operations()) for part in parts)
 
-    @property
-    def writes(self) -> set[Buffer]:
-        """Buffers that the group stores."""
-        return set().union(*(part.writes() for part in self.parts))
-
-    def size(self) -> int:
-        """Operations of all parts."""
-        return sum(len(part.operations()) for part in self.parts)
+    def rename(self, buffer: Buffer, target: Buffer) -> None:
+        """Use `target` in place of `buffer`."""
+        for part in self.parts:
+            part.buffers[:] = [target if b is buffer else b for b in part.buffers]
+        self.change(self.parts)
 
 
 def fuse(items: Sequence[Any], lanes: int) -> list[Any]:
     """Drafts put into groups; other steps stay as they are."""
     result: list[Any] = []
     writer: dict[Buffer, int] = {}
+    readers: dict[Buffer, set[int]] = {}
     for item in items:
-        place = _place(item, result, writer, lanes) if isinstance(item, Draft) else None
+        place = _place(item, result, writer, readers, lanes) if isinstance(item, Draft) else None
         if place is None:
             result.append(Group(item) if isinstance(item, Draft) else item)
             place = len(result) - 1
         for buffer in item.writes() if isinstance(item, Draft) else item.writes:
             writer[buffer] = place
+        for buffer in item.reads() if isinstance(item, Draft) else ():
+            readers.setdefault(buffer, set()).add(place)
     return result
 
 
-def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], lanes: int) -> int | None:
+def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: dict[Buffer, set[int]], lanes: int) -> int | None:
     """The group that takes the draft in, if any: that of its last producer, or a later one that reads the same."""
     reads = draft.reads()
     last = max((writer.get(buffer, -1) for buffer in reads), default=-1)
-    for i in range(len(groups) - 1, max(last, 0) - 1, -1):
+    same = set().union(*(readers.get(b, set()) for b in reads if b.bytes >= SMALL_BUFFER))
+    for i in sorted({i for i in same if i > last} | ({last} if last >= 0 else set()), reverse=True):
         group = groups[i]
-        if not isinstance(group, Group) or (i != last and not _large(reads & group.reads)):
-            continue
-        if group.size() + len(draft.operations()) > MOST_OPERATIONS:
+        if not isinstance(group, Group) or group.size + len(draft.operations()) > MOST_OPERATIONS:
             continue
         if _merge_flat(group, draft) or _merge_rows(group, draft, lanes):
             return i
     return None
-
-
-def _large(shared: set[Buffer]) -> bool:
-    return any(buffer.bytes >= 64 for buffer in shared)
 
 
 # ---- the same elements
@@ -94,7 +92,7 @@ def _merge_flat(group: Group, draft: Draft) -> bool:
     made = {(one.buffers[s.slot], s.form): s.value for s in one.stores} if not first.reduced else {}
     if not _same_place(two, set(one.writes()), made):
         return False
-    group.parts[-1] = joined(one, two, made)
+    group.change([joined(one, two, made)])
     return True
 
 
@@ -296,7 +294,7 @@ def _try_rows(group: Group, draft: Draft, rows: int) -> bool:
     aligned = [_with_rows(part, common, inner) for part, (_, inner) in zip(parts, cuts, strict=True)]
     if not _row_local(aligned):
         return False
-    group.parts = aligned
+    group.change(aligned)
     return True
 
 

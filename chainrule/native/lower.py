@@ -271,6 +271,7 @@ class Lowering:
         copies = []
         if any(map(_may_fail, self.items)):
             self._defer()
+        self._survey()
         for i, index in self.graph.aliases:
             node, target = resolve(self.graph.outputs[i]), self.inputs[index]
             buffer = self.buffer_of(node)
@@ -320,20 +321,38 @@ class Lowering:
 
     def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
         """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content later."""
-        if any(target in s.writes for s in self.items) or any(self.buffer_of(x) is target for x in self.graph.outputs):
+        writers = self.writers.get(buffer)
+        if not writers or writers[0] <= self.last_risk or target in self.writers or target in self.read_by_outputs:
             return False
-        writers = [i for i, s in enumerate(self.items) if buffer in s.writes]
-        if not writers or any(map(_may_fail, self.items[writers[0]:])):
-            return False
-        readers = [i for i, s in enumerate(self.items) if target in s.reads]
-        return all(i < writers[0] or (i == writers[0] and _pointwise(self.items[i], buffer, target)) for i in readers)
+        first = writers[0]
+        return all(i < first or (i == first and _pointwise(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
+
+    def _survey(self) -> None:
+        """Who reads and writes what, and the last step that may fail."""
+        self.writers: dict[Buffer, list[int]] = {}
+        self.readers: dict[Buffer, list[int]] = {}
+        self.last_risk = -1
+        for i, item in enumerate(self.items):
+            for buffer in item.writes:
+                self.writers.setdefault(buffer, []).append(i)
+            for buffer in item.reads:
+                self.readers.setdefault(buffer, []).append(i)
+            if _may_fail(item):
+                self.last_risk = i
+        self.read_by_outputs = {self.buffer_of(x) for x in self.graph.outputs}
 
     def _rename(self, buffer: Buffer, target: Buffer) -> None:
         """Let every step use `target` in place of `buffer`."""
-        for item in self.items:
-            lists = [part.buffers for part in item.parts] if isinstance(item, Group) else [item.reads, item.writes]
-            for items in [*lists, getattr(item, "slots", [])]:
+        for i in {*self.writers.get(buffer, ()), *self.readers.get(buffer, ())}:
+            item = self.items[i]
+            if isinstance(item, Group):
+                item.rename(buffer, target)
+                continue
+            for items in (item.reads, item.writes, getattr(item, "slots", [])):
                 items[:] = [target if b is buffer else b for b in items]
+        for users in (self.writers, self.readers):
+            if buffer in users:
+                users[target] = users.pop(buffer)
         for node, b in self.buffers.items():
             if b is buffer:
                 self.buffers[node] = target

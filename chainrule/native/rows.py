@@ -28,6 +28,7 @@ def arrange_group(parts: list[Draft], lanes: int, partial: Callable[[int, str], 
     for part in parts:
         part.stores = [s for s in part.stores if part.buffers[s.slot] in needed or not private(part.buffers[s.slot])]
         part.sums = [s for s in part.sums if part.buffers[s.slot] in needed or not private(part.buffers[s.slot])]
+        part.known = None
     parts = [part for part in parts if part.stores or part.sums]
     return [_rows_kernel(parts, lanes, private)]
 
@@ -36,6 +37,7 @@ def without_dead_stores(draft: Draft, private: Callable[[Any], bool]) -> Draft:
     """The draft without stores that nobody reads."""
     needed = draft.reads()
     draft.stores = [s for s in draft.stores if draft.buffers[s.slot] in needed or not private(draft.buffers[s.slot])]
+    draft.known = None
     return draft
 
 
@@ -98,7 +100,7 @@ def _stage(part: Draft, buffers: list[Any], local: set[Any], lanes: int) -> Stag
     slots = {i: buffers.index(b) for i, b in enumerate(part.buffers) if b in buffers}
     table, moved = Table(), _LocalMover(slots, {slots[i] for i, b in enumerate(part.buffers) if b in local}, outer)
     moved.table = table
-    part.stores, part.sums = moved.stores(part.stores), moved.stores(part.sums)
+    part.stores, part.sums, part.known = moved.stores(part.stores), moved.stores(part.sums), None
     coalesce(part)
     lane = lane_of(_view(part), lanes)
     part.kept = kept

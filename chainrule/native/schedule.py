@@ -39,10 +39,13 @@ class Draft:
     sums: list[Store] = field(default_factory=list)
     node: Node | None = None
     inner: list[Var] = field(default_factory=list)
+    known: list[Expression] | None = None  # what `operations` found; whoever changes stores or sums resets it
 
     def operations(self) -> list[Expression]:
         """All expressions."""
-        return operands_of([*self.stores, *self.sums])
+        if self.known is None:
+            self.known = operands_of([*self.stores, *self.sums])
+        return self.known
 
     def forms(self) -> list[Form]:
         """All positions that occur."""
@@ -168,7 +171,7 @@ def substituted(found: Draft, values: dict[Var, Form]) -> None:
     table, memo = Table(), dict[Expression, Expression]()
     change = lambda form: substitute(form, values)
     move = lambda items: [Store(s.slot, change(s.form), rewrite(table, s.value, change, memo)) for s in items]
-    found.stores, found.sums = move(found.stores), move(found.sums)
+    found.stores, found.sums, found.known = move(found.stores), move(found.sums), None
     found.index = change(found.index) if found.index is not None else None
 
 
