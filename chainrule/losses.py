@@ -63,7 +63,7 @@ class Loss:
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean", **options: Any) -> Tensor:
         if reduction not in REDUCTIONS:
             raise ArgumentError(explain("there is no such reduction", got=repr(reduction), expected=" | ".join(REDUCTIONS),
-                                        fix=closest(reduction, REDUCTIONS)))
+                                        fix=closest(reduction, REDUCTIONS) or "leave it out for the mean"))
         chosen = self.using(**options) if options else self
         values, factors = chosen._weighted(outputs, targets, weights, mask)
         if reduction == "none":

@@ -16,7 +16,7 @@ SYNONYMS = {
     "input_dim": "input_shape", "p": "rate", "lr": "learning_rate", "eps": "epsilon", "clipnorm": "clip_norm", "clipvalue": "clip_value",
     "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy", "mse": "mean_squared_error",
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
-    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
+    "avg": "mean", "average": "mean", "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import inside_layer
 from .node import CONSTANT, INPUT, Node, Type
 
 
@@ -129,5 +130,6 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], watch: Callable[[Node,
 
 def evaluate(node: Node, arrays: Sequence[Any]) -> Any:
     """The value of one node from the values of its inputs."""
-    result = node.op.meaning(*arrays, **node.attrs)
+    with inside_layer(node.layer or ""):
+        result = node.op.meaning(*arrays, **node.attrs)
     return result if isinstance(result, tuple) else np.asarray(result)

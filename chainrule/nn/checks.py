@@ -90,6 +90,7 @@ def extents(name: str, value: Any, rank: int) -> tuple[int, ...]:
     """One positive integer for all spatial axes, or one for each."""
     items = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
     if len(items) != rank or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in items):
-        raise ArgumentError(explain(f"{name} needs one positive integer, or one per spatial axis ({rank})", got=repr(value),
+        raise ArgumentError(explain(f"{name} does not fit {rank} spatial {'axis' if rank == 1 else 'axes'}", got=repr(value),
+                                    expected="a positive integer" + (f", or {rank} of them" if rank > 1 else ""),
                                     fix=f"for example {name}=3" + (f" or {name}={(3,) * rank}" if rank > 1 else "")))
     return items

@@ -27,9 +27,9 @@ class Sequential(Module):
     def add(self, layer: Any) -> Sequential:
         """Append a layer; returns the model."""
         if isinstance(layer, type) and issubclass(layer, Module):
-            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__, fix=f"call it: {layer.__name__}(...)"))
+            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__, expected=f"an instance of {layer.__name__}", fix=f"call it: {layer.__name__}(...)"))
         if isinstance(layer, str) or not callable(layer):
-            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer),
+            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer), expected="an instance of nn.Module, or a function",
                                         fix=f"use nn.Activation({layer!r})" if isinstance(layer, str) else "nn.Dense(10), for example"))
         self.layers.append(layer if isinstance(layer, Module) else Activation(layer))
         if self._record.built and not self.layers[-1].built:
@@ -67,7 +67,7 @@ class Sequential(Module):
 
 def _listed(layers: Any) -> Sequence[Any]:
     if not isinstance(layers, list | tuple):
-        raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, fix="nn.Sequential([layer, layer, ...])"))
+        raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, expected="a list", fix="nn.Sequential([layer, layer, ...])"))
     return layers
 
 

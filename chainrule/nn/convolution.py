@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir.dtype import canonical
+from ..names import closest
 from ..ops.contract import conv, conv_transpose
 from . import activations, initializers
 from .checks import SPATIAL, axis_names, describe, extents, need_features, need_float, need_rank, origin, positive
@@ -27,7 +28,8 @@ def parse_padding(padding: Any, rank: int) -> Any:
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
         raise ArgumentError(explain("this padding is not understood", got=repr(padding),
-                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs (before, after)'))
+                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs (before, after)',
+                                    fix=closest(str(padding), ("valid", "same")) or 'use padding="same" to keep the extents'))
     return pairs
 
 
@@ -76,7 +78,7 @@ class Convolution(Module):
         self.activation = activations.get(activation)
         self.use_bias, self.initial, self.dtype = bias, (weight_initializer, bias_initializer), canonical(dtype)
         if filters % groups:
-            raise ArgumentError(explain("the groups do not divide the filters", got=f"filters {filters}, groups {groups}",
+            raise ArgumentError(explain("the groups do not divide the filters", got=f"filters {filters}, groups {groups}", expected=f"a multiple of {groups}",
                                         fix=f"use filters={-(-filters // groups) * groups}"))
 
     def _input_type(self) -> Any:

@@ -79,5 +79,6 @@ class Reshape(Module):
         if (size % known if known else size) if -1 in self.shape else size != known:
             raise ShapeError(explain(f"a sample of {size} elements does not fill the shape {self.shape}", got=describe(x.shape) + origin(x),
                                      expected=f"{known} elements per sample" if -1 not in self.shape else f"a multiple of {known}",
-                                     fix="use -1 for one extent to have it computed"))
+                                     fix="use -1 for one extent to have it computed" if -1 not in self.shape else
+                                     "change the extents that are given, so that they divide the sample"))
         return reshape(x, (x.shape[0], *(size // known if n == -1 else n for n in self.shape)))

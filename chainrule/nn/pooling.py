@@ -102,7 +102,7 @@ class ReflectPad2D(Module):
         n = x.shape[axis]
         if low >= n or high >= n:
             raise ShapeError(explain(f"there are not enough pixels to reflect {low} and {high} of them", got=describe(x.shape, axis_names(2)) + origin(x),
-                                     expected=f"padding of at most {n - 1}"))
+                                     expected=f"padding of at most {n - 1}", fix="use ZeroPad2D, or reflect fewer pixels"))
         parts = [flip(slice_axis(x, axis, 1, low + 1), axis=axis), x, flip(slice_axis(x, axis, n - 1 - high, n - 1), axis=axis)]
         return concat([p for p in parts if p.shape[axis]], axis=axis)
 

@@ -151,7 +151,8 @@ def _range(item: Any, extent: int, axis: int) -> tuple[int, int, int]:
     if isinstance(item, int):
         if not -extent <= item < extent:
             raise BoundsError(explain(f"index {item} is out of bounds for axis {axis}", got=str(item),
-                                      expected=f"{-extent} to {extent - 1}" if extent else "nothing: the axis is empty"))
+                                      expected=f"{-extent} to {extent - 1}" if extent else "nothing: the axis is empty",
+                                      fix="indices start at 0; the last element is x[-1]"))
         return item % extent, 1, 1
     return 0, extent, 1
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
-from ..names import closest
 from ..ops import reduce
 from ..ops.compose import clip
 from ..ops.elementwise import astype, minimum, sqrt
@@ -165,7 +164,7 @@ def fraction(name: str, value: Any) -> float:
 
 def _rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
-        raise ArgumentError(explain("the learning rate is a number that is not negative, or a schedule", got=repr(value),
+        raise ArgumentError(explain("this is not a learning rate", got=repr(value), expected="a number that is not negative, or a schedule",
                                     fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))
     return float(value)
 
@@ -177,7 +176,7 @@ def _named(model: Any) -> dict[str, Variable]:
     if isinstance(found, list | tuple):
         found = {str(i): v for i, v in enumerate(found)}
     if not isinstance(found, dict) or not all(isinstance(v, Variable) for v in found.values()):
-        raise ArgumentError(explain("an optimiser updates a module, or a dict or list of Variables", got=type(found).__name__,
+        raise ArgumentError(explain("an optimiser updates Variables", got=type(found).__name__, expected="a module, or a dict or list of Variables",
                                     fix="pass the model: optimizer.update(model, grads)"))
     return found
 
@@ -194,10 +193,9 @@ def _check_keys(parameters: Mapping[str, Variable], grads: Mapping[str, Any]) ->
     unknown = [name for name in grads if name not in parameters]
     if missing or unknown:
         parts = [f"{word} {', '.join(names[:5])}" for word, names in (("no gradient for", missing), ("unknown", unknown)) if names]
-        known = closest(unknown[0], parameters) if unknown else None
         raise ArgumentError(explain("the gradients do not belong to these parameters", got="; ".join(parts),
                                     expected=f"one gradient for each of {', '.join(list(parameters)[:5])}{', ...' if len(parameters) > 5 else ''}",
-                                    fix=known or "take them of the same model: cr.gradients(loss, model)"))
+                                    fix="take them of the same model: cr.gradients(loss, model)"))
 
 
 def _fitting(name: str, p: Variable, g: Any) -> Tensor:
