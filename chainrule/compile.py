@@ -21,10 +21,10 @@ import numpy as np
 
 from . import config
 from .errors import ArgumentError, explain
-from .ir import Graph, current_trace, graph_text, verify
-from .ir.bind import leaf
+from .ir import Graph, Node, Tensor, Type, current_trace, graph_text, verify
+from .ir.node import CONSTANT
 from .passes import PASSES
-from .trace import Call, Captured, capture, read_call
+from .trace import Call, Captured, capture, read_call, read_flat
 
 BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
@@ -59,14 +59,32 @@ class Entry:
         written = set(map(id, self.captured.writes))  # by identity: == of Variables is elementwise
         return [(variable, id(variable) in written) for variable in self.captured.reads]
 
+    @cached_property
+    def _types(self) -> list[Type]:
+        """The types of the outputs that are not Variables."""
+        outputs = self.graph.outputs
+        return [node.type for node in outputs[:len(outputs) - len(self.captured.writes)]]
+
     def __call__(self, arrays: list[np.ndarray]) -> Any:
-        """Run once: read the Variables, run the program, put the assigned Variables back."""
+        """Run once: the result of the function with Tensors."""
+        return self.captured.result.build([_tensor(kind, array) for kind, array in zip(self._types, self._run(arrays), strict=True)])
+
+    def arrays(self, arrays: list[np.ndarray]) -> Any:
+        """Run once: the result of the function with NumPy arrays in the place of Tensors."""
+        return self.captured.result.build(self._run(arrays))
+
+    def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Read the Variables, run the program, put the assigned Variables back."""
         writes = self.captured.writes
-        outputs = self.program([*arrays, *(variable.take_array(write) for variable, write in self._reads)])
+        outputs = self.program([*arrays, *[variable.take_array(write) for variable, write in self._reads]])
         results = len(outputs) - len(writes)
         for variable, array in zip(writes, outputs[results:], strict=True):
             variable.put_array(array)
-        return self.captured.result.build(outputs[:results], leaf)
+        return outputs[:results]
+
+
+def _tensor(kind: Type, array: np.ndarray) -> Tensor:
+    return Tensor(Node(CONSTANT, (), {}, kind, array))
 
 
 class Compiled:
@@ -78,6 +96,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self.function, self._backend = function, backend
         self.entries: dict[Any, Entry] = {}
+        self._flat: dict[Any, Entry] = {}  # the same entries, for calls with arrays alone
 
     @property
     def backend(self) -> str:
@@ -87,8 +106,13 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is not None:  # a compiled function inside another becomes part of it
             return self.function(*args, **kwargs)
-        call = read_call(args, kwargs)
-        return self._entry(call)(call.arrays)
+        entry, arrays = self._find(args, kwargs)
+        return entry(arrays)
+
+    def arrays(self, *args: Any) -> Any:
+        """The same as a call, with NumPy arrays in the place of Tensors in the result: for loops that look at each."""
+        entry, arrays = self._find(args, {})
+        return entry.arrays(arrays)
 
     def lower(self, *args: Any, **kwargs: Any) -> Entry:
         """Compile for calls that look like this one, without running it."""
@@ -113,6 +137,18 @@ class Compiled:
             raise ArgumentError(explain("nothing is compiled yet", fix="call the function once, or show(stage, *arguments)"))
         return list(self.entries.values())[-1]
 
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray]]:
+        flat = None if kwargs else read_flat(args)
+        if flat is None:
+            call = read_call(args, kwargs)
+            return self._entry(call), call.arrays
+        arrays, key = flat
+        place = self.backend, key
+        entry = self._flat.get(place)
+        if entry is None:
+            entry = self._flat[place] = self._entry(read_call(args, kwargs))
+        return entry, arrays
+
     def _entry(self, call: Call) -> Entry:
         key = (self.backend, call.key)
         if key not in self.entries:
@@ -129,7 +165,7 @@ class Compiled:
                   f"{time.perf_counter() - start:.2f} s", file=sys.stderr)
         if len(self.entries) + 1 == MANY_PROGRAMS:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
-                          "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=4)
+                          "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
         return entry
 
 

@@ -2,6 +2,6 @@
 """Python to graph: what a call looks like (`signature`), and running a function on symbols (`capture`)."""
 
 from .capture import Captured, capture
-from .signature import Call, read_call
+from .signature import Call, read_call, read_flat
 
-__all__ = ["Call", "Captured", "capture", "read_call"]
+__all__ = ["Call", "Captured", "capture", "read_call", "read_flat"]

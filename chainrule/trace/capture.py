@@ -7,8 +7,9 @@ the Variables that were assigned; an assigned Variable that was also read is ali
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,23 @@ class Result:
     leaves: tuple[Static | None, ...]
     tree: trees.Tree
 
-    def build(self, outputs: list[np.ndarray], wrap: Callable[[np.ndarray], Any]) -> Any:
-        """The structure with each output wrapped."""
+    def build(self, outputs: Sequence[Any]) -> Any:
+        """The structure with the outputs in their places."""
+        return self._builder(outputs)
+
+    @cached_property
+    def _builder(self) -> Callable[[Sequence[Any]], Any]:
+        """One output and flat tuples are built without a walk through the structure."""
+        below = self.tree.children
+        if any(leaf is not None for leaf in self.leaves):
+            return self._any
+        if self.tree == trees.LEAF:
+            return lambda outputs: outputs[0]
+        return tuple if self.tree.kind is tuple and all(child == trees.LEAF for child in below) else self._any
+
+    def _any(self, outputs: Sequence[Any]) -> Any:
         rest = iter(outputs)
-        return trees.unflatten(self.tree, [wrap(next(rest)) if leaf is None else leaf.value for leaf in self.leaves])
+        return trees.unflatten(self.tree, [next(rest) if leaf is None else leaf.value for leaf in self.leaves])
 
 
 def capture(function: Callable[..., Any], call: Call) -> Captured:

@@ -59,6 +59,22 @@ class Call:
         return self.leaves, self.tree
 
 
+def read_flat(args: tuple[Any, ...]) -> tuple[list[np.ndarray], tuple[Any, ...]] | None:
+    """(arrays, key) of a call whose arguments are arrays and nothing else; None for any other, which `read_call` reads.
+
+    A training loop calls thousands of times a second; this costs a tenth of `read_call`. Equal keys have equal calls.
+    """
+    arrays: list[np.ndarray] = []
+    key: list[Any] = []
+    for arg in args:
+        array = arg.node.data if type(arg) is Tensor else arg
+        if type(array) is not np.ndarray:
+            return None
+        arrays.append(array)
+        key += array.shape, array.dtype
+    return arrays, tuple(key)
+
+
 def read_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """Sort the leaves of the arguments into arrays and static values."""
     leaves, tree = trees.flatten((args, kwargs))
