@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broadcasting and indexing do what NumPy does, for any shapes and keys. Oracle: NumPy itself, errors included."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import chainrule as cr
+from chainrule.errors import BoundsError, ShapeError
+from chainrule.testing import check_gradient
+
+SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+LIMITED = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def numbers(shape: tuple[int, ...], start: float = 1.0) -> np.ndarray:
+    return (np.arange(np.prod(shape, dtype=int)) + start).reshape(shape)
+
+
+# ---- broadcasting
+
+def test_every_pair_of_shapes_to_rank_4() -> None:
+    shapes = [shape for rank in range(5) for shape in itertools.product((1, 2, 3)[: 3 if rank < 3 else 2], repeat=rank)]
+    for a, b in itertools.product(shapes, shapes):
+        x, y = numbers(a), numbers(b, 2.0)
+        try:
+            wanted = x - y
+        except ValueError:
+            with pytest.raises(ShapeError, match="do not broadcast"):
+                cr.asarray(x) - cr.asarray(y)
+            continue
+        np.testing.assert_array_equal(cr.asarray(x) - cr.asarray(y), wanted)
+
+
+@LIMITED
+@given(npst.mutually_broadcastable_shapes(num_shapes=3, max_dims=4, min_side=0, max_side=3))
+def test_the_gradient_of_broadcasting_is_the_sum(shapes: npst.BroadcastableShapes) -> None:
+    arrays = [numbers(shape) for shape in shapes.input_shapes]
+    found = cr.grad(lambda x, y, z: cr.sum(x * y + z), (0, 1, 2))(*arrays)
+    x, y, z = (np.broadcast_to(a, shapes.result_shape) for a in arrays)
+    for g, wanted, array in zip(found, (y, x, np.ones_like(z)), arrays, strict=True):
+        lead = wanted.ndim - array.ndim
+        axes = (*range(lead), *(i + lead for i, n in enumerate(array.shape) if n == 1))
+        np.testing.assert_allclose(g, wanted.sum(axis=axes, keepdims=True).reshape(array.shape), rtol=1e-12)
+
+
+# ---- indexing
+
+@st.composite
+def arrays_and_keys(draw: st.DrawFn) -> tuple[np.ndarray, object]:
+    shape = draw(npst.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
+    key = draw(npst.basic_indices(shape, allow_ellipsis=True, allow_newaxis=True, max_dims=6))
+    return numbers(shape), key
+
+
+@LIMITED
+@given(arrays_and_keys())
+def test_slices_integers_and_new_axes(case: tuple[np.ndarray, object]) -> None:
+    x, key = case
+    found = cr.asarray(x)[key]
+    np.testing.assert_array_equal(found, x[key])
+    assert found.shape == np.shape(x[key])
+    weights = np.zeros_like(x)
+    weights[key] = 3.0
+    np.testing.assert_array_equal(cr.grad(lambda t: cr.sum(t[key] * 3.0))(x), weights)
+
+
+@st.composite
+def mixed_keys(draw: st.DrawFn) -> tuple[np.ndarray, tuple[object, ...]]:
+    """Slices, integer arrays that broadcast together, and new axes, in any order."""
+    shape = draw(npst.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
+    count = draw(st.integers(1, len(shape)))
+    kinds = [draw(st.sampled_from(("array", "slice"))) for _ in range(count)]
+    sides = draw(npst.mutually_broadcastable_shapes(num_shapes=max(kinds.count("array"), 1), max_dims=2, min_side=1, max_side=3)).input_shapes
+    rest = iter(sides)
+    key: list[object] = []
+    for n, kind in zip(shape, kinds, strict=False):
+        key.append(draw(npst.arrays(np.int64, next(rest), elements=st.integers(-n, n - 1))) if kind == "array" else draw(st.slices(n)))
+    if draw(st.booleans()):
+        key.insert(draw(st.integers(0, len(key))), None)
+    return numbers(shape), tuple(key)
+
+
+@LIMITED
+@given(mixed_keys())
+def test_integer_arrays_among_slices(case: tuple[np.ndarray, tuple[object, ...]]) -> None:
+    x, key = case
+    wanted = x[key]
+    found = cr.asarray(x)[key]
+    assert found.shape == wanted.shape
+    np.testing.assert_array_equal(found, wanted)
+    weights = np.zeros_like(x)
+    np.add.at(weights, key, 2.0)
+    np.testing.assert_array_equal(cr.grad(lambda t: cr.sum(t[key] * 2.0))(x), weights)
+
+
+@LIMITED
+@given(mixed_keys())
+def test_assignment_among_slices(case: tuple[np.ndarray, tuple[object, ...]]) -> None:
+    x, key = case
+    ours, theirs = cr.asarray(x.copy()), x.copy()
+    before = ours + 0.0
+    ours[key] = -1.0
+    theirs[key] = -1.0
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(before, x)
+
+
+@LIMITED
+@given(st.data())
+def test_boolean_masks(data: st.DataObject) -> None:
+    shape = data.draw(npst.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4))
+    rank = data.draw(st.integers(1, len(shape)))
+    mask = data.draw(npst.arrays(bool, shape[:rank]))
+    x = numbers(shape)
+    np.testing.assert_array_equal(cr.asarray(x)[mask], x[mask])
+    ours, theirs = cr.asarray(x.copy()), x.copy()
+    ours[mask], theirs[mask] = 0.0, 0.0
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("key", [3, -4, (0, 5), (slice(None), -6), np.array([0, 3]), (np.array([0, 3]), np.array([0, 0])),
+                                 (np.array([0]), np.array([5])), (np.array([-4]), np.array([1])), (0, 0, 0), np.array([True, False])])
+def test_indices_out_of_bounds_are_refused(key: object) -> None:
+    x = numbers((3, 5))
+    with pytest.raises(IndexError):
+        x[key]
+    with pytest.raises(BoundsError):
+        cr.asarray(x)[key]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 2), (3, 8), (3, 16, 4)])
+def test_an_index_far_out_does_not_come_back_by_overflow(shape: tuple[int, ...]) -> None:
+    """A mark of -2^62 times an extent of 4 is 0 in 64 bits."""
+    with pytest.raises(BoundsError):
+        cr.asarray(numbers(shape))[tuple(np.array([5 if axis == 0 else 0]) for axis in range(len(shape)))]
+
+
+# ---- movement and positions
+
+@LIMITED
+@given(st.data())
+def test_take_along_axis(data: st.DataObject) -> None:
+    shape = data.draw(npst.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    picked = list(shape)
+    picked[axis] = data.draw(st.integers(0, 4))
+    indices = data.draw(npst.arrays(np.int64, tuple(picked), elements=st.integers(-shape[axis], shape[axis] - 1)))
+    x = numbers(shape)
+    np.testing.assert_array_equal(cr.take_along_axis(x, indices, axis=axis), np.take_along_axis(x, indices, axis=axis))
+
+
+@LIMITED
+@given(npst.arrays(np.float64, SHAPES, elements=st.sampled_from([0.0, -0.0, 1.0, -2.0, np.inf, -np.inf, np.nan])), st.data())
+def test_sorting(x: np.ndarray, data: st.DataObject) -> None:
+    if not x.ndim:
+        return
+    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    np.testing.assert_array_equal(cr.sort(x, axis=axis), np.sort(x, axis=axis, stable=True))
+    np.testing.assert_array_equal(cr.argsort(x, axis=axis), np.argsort(x, axis=axis, stable=True))
+    down = cr.argsort(x, axis=axis, descending=True).numpy()
+    values = np.take_along_axis(x, down, axis)
+    np.testing.assert_array_equal(values, np.flip(np.sort(x, axis=axis), axis))
+    equal = np.diff(np.nan_to_num(values, posinf=9, neginf=-9, nan=99), axis=axis) == 0
+    assert np.all(np.diff(down, axis=axis)[equal] > 0)  # equal elements keep their order
+
+
+def test_gradients_of_indexing() -> None:
+    x = np.random.default_rng(0).standard_normal((4, 5))
+    rows, columns = np.array([0, 3, 3]), np.array([[1], [1]])
+    check_gradient(lambda t: t[rows, columns] ** 3, x)
+    check_gradient(lambda t: t[::-2, 1:4] ** 3, x)
+    check_gradient(lambda t: cr.take_along_axis(t, np.argsort(x, axis=1)[:, :2], axis=1) ** 2, x)
+    check_gradient(lambda t: cr.sort(t, axis=0, descending=True)[:2] ** 2, x)
