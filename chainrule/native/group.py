@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..ir.graph import Graph
 from ..ir.node import Node, Type
 from . import emit_value
-from .inline import MOVEMENTS, RULES, resolve, uniform
+from .inline import MOVEMENTS, RULES, is_partition, resolve, uniform
 
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
 PRODUCTS = ("contract",)
@@ -19,7 +19,7 @@ CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
     "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3,
-    "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0,
+    "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
 LOAD = 3
 
@@ -29,6 +29,8 @@ def kind_of(node: Node) -> str:
     name = node.op.name
     if name in ("input", "constant"):
         return "leaf"
+    if name == "unwindow" and is_partition(node):
+        return "inline"
     if name in REDUCTIONS:
         return "reduce" if isinstance(node.type, Type) else "host"
     if name in PRODUCTS:
@@ -48,7 +50,7 @@ class Grouping:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.stored: dict[Node, bool] = {}
-        self.work: dict[Node, int] = {}
+        self.needs: dict[Node, frozenset[Node]] = {}
         self.users = self._users()
         self.results = {resolve(x) for x in graph.outputs}
         for node in graph.nodes:
@@ -77,7 +79,7 @@ class Grouping:
     def _decide(self, node: Node) -> None:
         kind = kind_of(node)
         if kind == "leaf":
-            self.stored[node], self.work[node] = uniform(node) is None, 0
+            self.stored[node] = uniform(node) is None
             return
         if kind == "inline":
             self._inline(node)
@@ -96,22 +98,30 @@ class Grouping:
         name = node.op.name
         if name == "take" or name == "random_bits":
             self.store(resolve(node.inputs[0]))
-        if name in ("broadcast", "window") and node.type.size > node.inputs[0].type.size and self.cost(node.inputs[0]) > LOAD + 2:
+        if name in ("broadcast", "window") and self._repeats(node) and self.cost(node.inputs[0]) > LOAD + 2:
             self._store_source(resolve(node.inputs[0]))
-        self.work[node] = COSTS.get(name, 1) + sum(self.cost(x) for x in node.inputs)
-        shared = self.users.get(node, 0) > 1 and self.work[node] > CHEAP_TO_REPEAT + LOAD and name not in ("reshape", "transpose", "broadcast")
-        self.stored[node] = node in self.results and uniform(node) is None and not self._is_view(node)
-        self.stored[node] = self.stored[node] or shared
+        self.needs[node] = frozenset({node}).union(*(self._needed(x) for x in node.inputs))
+        self.stored[node] = False
+        if self.users.get(node, 0) > 1 and self.cost(node) > CHEAP_TO_REPEAT + LOAD:
+            self._store_source(node)
+        if node in self.results and uniform(node) is None and not self._is_view(node):
+            self.stored[node] = True
+
+    def _repeats(self, node: Node) -> bool:
+        """Whether a broadcast or a window uses elements of its input several times."""
+        return node.type.size > node.inputs[0].type.size
+
+    def _needed(self, node: Node) -> frozenset[Node]:
+        """What is computed or loaded to have one element of a node."""
+        node = resolve(node)
+        return frozenset({node}) if self.stored[node] or uniform(node) is not None else self.needs[node]
 
     def _is_view(self, node: Node) -> bool:
         return node.op.name == "reshape" and self.has_buffer(node.inputs[0])
 
     def cost(self, node: Node) -> int:
         """What it costs to have one element of a node."""
-        node = resolve(node)
-        if uniform(node) is not None:
-            return 0
-        return LOAD if self.has_buffer(node) else self.work[node]
+        return sum(LOAD if self.stored[x] else 0 if uniform(x) is not None else COSTS.get(x.op.name, 1) for x in self._needed(node))
 
     def store(self, node: Node) -> None:
         """Make sure that a node lies in memory in row-major order."""
@@ -124,7 +134,7 @@ class Grouping:
         """Store what a chain of movements starts from."""
         while node.op.name in MOVEMENTS and node.op.name not in ("pad", "concat") and not self.stored[node]:
             node = resolve(node.inputs[0])
-        if not self.stored[node] and uniform(node) is None:
+        if not self.stored[node] and uniform(node) is None and node.op.name != "iota":
             self.stored[node] = True
 
     def _store_operand(self, node: Node) -> None:

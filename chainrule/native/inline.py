@@ -167,6 +167,23 @@ def window_source(make: Inliner, node: Node, places: Places, offsets: Places) ->
     return make.guard(lambda c: make.value(x, (*inner, *offsets), c), zero, tuple(needed), ())
 
 
+def is_partition(node: Node) -> bool:
+    """Whether the windows of an `unwindow` do not overlap, so that it only moves elements."""
+    return all(k <= s and (d == 1 or k == 1) for k, s, d in zip(*(node.attrs[a] for a in ("kernel", "stride", "dilation")), strict=True))
+
+
+def _unwindow(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:
+    """Windows side by side: each element has its one window."""
+    x, inner, offsets, needed = node.inputs[0], list(places), [], []
+    for axis, k, s in zip(node.attrs["axes"], node.attrs["kernel"], node.attrs["stride"], strict=True):
+        place, offset = divide(inner[axis], s)
+        inner[axis] = place if x.shape[axis] > 1 else ZERO
+        offsets.append(offset if k > 1 else ZERO)
+        needed += [(place, x.shape[axis]), (offset, k)]
+    zero = lambda: make.constant(0, node.dtype)
+    return make.guard(lambda c: make.value(x, (*inner, *offsets), c), zero, tuple(needed), conditions)
+
+
 def _broadcast(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:
     x = node.inputs[0]
     lead = len(places) - len(x.shape)
@@ -199,8 +216,10 @@ def _take(make: Inliner, node: Node, places: Places, conditions: Conditions) -> 
 Rule = Callable[[Inliner, Node, Places, Conditions], Expression]
 RULES: dict[str, Rule] = {
     "reshape": _reshape, "transpose": _transpose, "slice": _slice, "pad": _pad, "concat": _concat, "window": _window,
+    "unwindow": _unwindow,
     "broadcast": _broadcast, "constant": _constant, "iota": _iota, "random_bits": _random, "take": _take,
 }
+# `unwindow` has a rule for windows that do not overlap; otherwise it is a reduction.
 MOVEMENTS = ("reshape", "transpose", "slice", "pad", "concat", "window", "broadcast")
 
 

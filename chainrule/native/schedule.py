@@ -15,7 +15,7 @@ from typing import Any
 from ..ir.node import Node
 from .expression import Expression, Kernel, Stage, Store, Table, forms_of, operands_of
 from .index import ZERO, Form, Var, add, coefficient, form_of, loop, number, row_major, scale, splits, substitute
-from .inline import Inliner, window_source
+from .inline import Inliner, is_partition, window_source
 
 UNITS = 64  # units of work after which outer loops are no longer flattened
 LANE_BLOCK = 4096  # elements of one unit of a long vector loop
@@ -88,7 +88,7 @@ def _reduced_extents(node: Node) -> list[int]:
         return [node.inputs[0].shape[a] for a in node.attrs["axes"]]
     if name in ("argmax", "argmin"):
         return [node.inputs[0].shape[node.attrs["axis"]]]
-    return list(node.attrs["kernel"]) if name == "unwindow" else []
+    return list(node.attrs["kernel"]) if name == "unwindow" and not is_partition(node) else []
 
 
 def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], reduced: list[list[int]]) -> Draft:
@@ -121,7 +121,7 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
 
 def _body(node: Node, make: Inliner, outer: list[Form], inner: list[Form]) -> tuple[Expression, str | None, Form | None]:
     name = node.op.name
-    if name == "unwindow":
+    if name == "unwindow" and not is_partition(node):
         return window_source(make, node, tuple(outer), tuple(inner)), "sum", None
     if name not in ("sum", "max", "min", "argmax", "argmin"):
         return make.definition(node, tuple(outer)), None, None
