@@ -7,14 +7,14 @@ scan in the other direction whose body is the derivative of the body, recomputin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import backward
 from ..errors import ShapeError, explain
-from ..ir.bind import bind
+from ..ir.bind import as_tensor, bind
 from ..ir.dtype import is_float
 from ..ir.graph import Graph, close, inline, input_node, interpret
 from ..ir.node import Type, op
@@ -97,3 +97,30 @@ def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixe
 
 
 SCAN = op("scan", infer=_infer_scan, meaning=_mean_scan, vjp=_scan_vjp)
+
+
+def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequence[Any], sequences: Sequence[Any], constants: Sequence[Any] = (),
+         *, reverse: bool = False) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The loop: for each step t, carry, ys[t] = body(carry, [x[t] for x in sequences], constants).
+
+    Args:
+        body: is traced once; it may read Variables, and must take every other tensor from its arguments.
+        carry: tensors that keep their types from step to step.
+        sequences: tensors with the steps along their first axis.
+        reverse: from the last step to the first.
+
+    Returns the last carry and the stacked ys.
+    """
+    carried, sliced, fixed = ([as_tensor(x) for x in part] for part in (carry, sequences, constants))
+    steps = [Type(x.shape[1:], x.dtype) for x in sliced]
+    symbols = [input_node(kind) for kind in (*(x.node.type for x in carried), *steps, *(x.node.type for x in fixed))]
+    n, m = len(carried), len(carried) + len(sliced)
+    with tracing() as trace:
+        tensors = [Tensor(node) for node in symbols]
+        after, ys = body(tensors[:n], tensors[n:m], tensors[m:])
+        outputs = [as_tensor(y).node for y in (*after, *ys)]
+    read = [variable.value for variable in trace.reads]
+    graph = close((*symbols, *trace.reads.values()), outputs)
+    results = bind(SCAN, *carried, *sliced, *fixed, *read, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
+                   reverse=reverse, history=False)
+    return tuple(results[:n]), tuple(results[n:])
