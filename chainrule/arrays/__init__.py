@@ -88,7 +88,6 @@ from ..ops.elementwise import (
     minimum,
     multiply,
     negative,
-    ones_like,
     remainder,
     round,
     sign,
@@ -97,7 +96,6 @@ from ..ops.elementwise import (
     subtract,
     tanh,
     where,
-    zeros_like,
 )
 from ..ops.index import argsort, sort, take, take_along_axis
 from ..ops.movement import flip, pad, permute_dims, reshape
@@ -114,9 +112,11 @@ from .creation import (
     linspace,
     meshgrid,
     ones,
+    ones_like,
     tril,
     triu,
     zeros,
+    zeros_like,
 )
 from .dtypes import __array_namespace_info__, can_cast, finfo, iinfo, isdtype, result_type
 from .elementwise import conj, copysign, hypot, imag, nextafter, positive, pow, real, signbit, trunc

@@ -20,7 +20,7 @@ from ..ir.trace import current_trace
 from ..ir.variable import Variable
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import stack
-from ..ops.elementwise import astype, equal, less, where, zeros_like
+from ..ops.elementwise import astype, equal, less, where
 from ..ops.elementwise import full_like as _full_like
 from ..ops.index import iota
 from ..ops.movement import reshape
@@ -135,8 +135,17 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = No
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     """An array like `x` whose content does not matter; here zeros."""
-    check_device(device)
-    return zeros_like(x, dtype=dtype)
+    return full_like(x, 0, dtype=dtype, device=device)
+
+
+def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """An array of zeros of the shape (and dtype, unless given) of `x`."""
+    return full_like(x, 0, dtype=dtype, device=device)
+
+
+def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """An array of ones of the shape (and dtype, unless given) of `x`."""
+    return full_like(x, 1, dtype=dtype, device=device)
 
 
 # ---- from a rule
@@ -221,4 +230,4 @@ def _along(x: Tensor, axis: int, ndim: int) -> Tensor:
 
 
 __all__ = ["arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid",
-           "ones", "tril", "triu", "zeros"]
+           "ones", "ones_like", "tril", "triu", "zeros", "zeros_like"]

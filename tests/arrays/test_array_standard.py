@@ -298,7 +298,7 @@ def test_devices() -> None:
     x = cr.ones(2, device="cpu")
     assert x.device == "cpu" and x.to_device("cpu") is x
     with pytest.raises(ArgumentError, match="CPU"):
-        cr.zeros(2, device="gpu")
+        cr.zeros_like(x, device="gpu")
 
 
 # ---- searching, sets, differences
@@ -428,3 +428,31 @@ def test_wrong_axes_are_index_errors_and_value_errors() -> None:
                  lambda: cr.roll(cr.zeros((2, 1)), (1, 1), axis=0), lambda: cr.tril(cr.zeros(3))):
         with pytest.raises((ShapeError, ArgumentError)):
             call()
+
+
+# ---- the surface
+
+STANDARD = """
+    abs acos acosh add all any arange argmax argmin argsort asarray asin asinh astype atan atan2 atanh bitwise_and
+    bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor broadcast_arrays broadcast_to
+    can_cast ceil clip concat conj copysign cos cosh count_nonzero cumulative_prod cumulative_sum diff divide empty
+    empty_like equal exp expand_dims expm1 eye finfo flip floor floor_divide from_dlpack full full_like greater
+    greater_equal hypot iinfo imag isdtype isfinite isinf isnan less less_equal linspace log log10 log1p log2
+    logaddexp logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min
+    minimum moveaxis multiply negative nextafter nonzero not_equal ones ones_like permute_dims positive pow prod real
+    reciprocal remainder repeat reshape result_type roll round searchsorted sign signbit sin sinh sort sqrt square
+    squeeze stack std subtract sum take take_along_axis tan tanh tensordot tile tril triu trunc unique_all
+    unique_counts unique_inverse unique_values unstack var vecdot where zeros zeros_like
+    bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 e pi inf nan newaxis
+    __array_api_version__ __array_namespace_info__
+"""
+LINALG = """
+    cholesky cross det diagonal eigh eigvalsh inv matmul matrix_norm matrix_power matrix_rank matrix_transpose outer
+    pinv qr slogdet solve svd svdvals tensordot trace vecdot vector_norm
+"""
+
+
+def test_every_name_of_the_standard_is_exported() -> None:
+    assert [name for name in STANDARD.split() if name not in cr.__all__ or not hasattr(cr, name)] == []
+    assert [name for name in LINALG.split() if not callable(getattr(cr.linalg, name, None))] == []
+    assert [name for name in cr.__all__ if not hasattr(cr, name)] == []
