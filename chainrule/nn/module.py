@@ -146,8 +146,8 @@ class Module(metaclass=_Recorder):
         return {name: value for name, value in _walk(self, "", set()) if isinstance(value, Variable)}
 
     def parameters(self) -> dict[str, Variable]:
-        """Dotted name → trainable Variable, in the order of the layers, weight before bias."""
-        return {name: value for name, value in self.variables().items() if value.trainable}
+        """Dotted name → trainable floating-point Variable, in the order of the layers, weight before bias."""
+        return {name: value for name, value in self.variables().items() if value.trainable and value.dtype.kind == "f"}
 
     def freeze(self, trainable: bool = False) -> None:
         """Make all floating-point parameters here and below fixed (or trainable again)."""

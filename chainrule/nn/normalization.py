@@ -141,7 +141,8 @@ class BatchNorm(Normalization):
         x = self._checked(x)
         if not training:
             factor = 1 / sqrt(self.running_variance + self.epsilon)
-            return self._scaled((x - self.running_mean) * factor)
+            y = (x - self.running_mean) * (self.weight * factor if self.scale else factor)
+            return y + self.bias if self.shift else y
         axes = tuple(range(x.ndim - 1))
         self._follow(x, axes)
         return self._scaled(normalize(x, axes, self.epsilon))

@@ -114,10 +114,16 @@ class Optimizer:
     def build(self, parameters: Any) -> None:
         """Make the slots of parameters (a dict of Variables, or a module) that have none yet."""
         for name, p in _named(parameters).items():
-            if name in self.state and self.state[name][0] is p:
+            if name in self.state:
+                self._check_same(name, p)
                 continue
             slots = {key: Variable(self.start(key, p), name=f"{name}.{key}", trainable=False) for key in self.slots}
             self.state[name] = (p, slots)
+
+    def _check_same(self, name: str, p: Variable) -> None:
+        if self.state[name][0] is not p:
+            raise ArgumentError(explain(f"this optimiser already updates another parameter called {name}", got=repr(p), expected=repr(self.state[name][0]),
+                                        fix=f"give each model an optimiser of its own: optim.{type(self).__name__}(...)"))
 
     def variables(self) -> dict[str, Variable]:
         """Name → Variable of everything that the next step depends on: step, learning rate, and the slots as "0.weight.first"."""

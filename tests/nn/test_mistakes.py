@@ -396,6 +396,14 @@ def gradient_of_another_shape():
 
 
 @mistake
+def one_optimizer_for_two_models():
+    optimizer = optim.Adam(0.1)
+    for _ in range(2):
+        model = nn.Sequential([nn.Dense(3, input_shape=(4,))])
+        optimizer.update(model, cr.gradients(cr.mean(model(images(2, 4))), model))
+
+
+@mistake
 def update_of_no_model():
     optim.SGD(0.1).update(images(3), {})
 

@@ -154,6 +154,15 @@ def test_summary_counts(capsys):
     assert f"parameters  {total:,} ({total:,} trainable, 0 not)" in text
 
 
+def test_the_first_lines_of_the_guide(capsys):
+    model = nn.Sequential()
+    model.add(nn.Conv2D(32, (1, 1), activation='relu', input_shape=(32, 32, 3)))
+    text = model.summary()
+    assert "model[0] Conv2D" in text
+    assert "(32, 32, 32)" in text
+    assert "128" in text
+
+
 def test_summary_needs_a_shape():
     with pytest.raises(ArgumentError, match="input_shape"):
         nn.Dense(3).summary()
