@@ -22,9 +22,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The samples at `indices`, as new contiguous arrays."""
-        return self.x[indices], self.y[indices], self.weights[indices]
+    def batch(self, indices: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The samples at `indices` (all within the data) as contiguous arrays; the inputs are written into `out`, if it is given."""
+        x = self.x.take(indices, axis=0, out=out, mode="clip")  # any other mode fills `out` by way of a copy
+        return x, self.y[indices], self.weights[indices]
 
 
 def samples(data: Any, name: str = "the data") -> Samples:

@@ -25,6 +25,7 @@ from .data import Samples, samples
 from .evaluate import measure
 from .history import History
 from .interrupt import Interruption
+from .pool import Pool
 from .progress import reporter
 from .step import explain_nonfinite, loss_step, training_step
 
@@ -75,7 +76,9 @@ class Training:
         self.metrics = [metrics.get(m) for m in metric_names]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint = list(callbacks), checkpoint
+        self.pool = Pool(self.metrics)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
+        self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
         self.interruption = Interruption()
@@ -128,16 +131,16 @@ class Training:
         self._finish(number)
 
     def _step(self, indices: np.ndarray) -> None:
-        x, y, weights = self.data.batch(indices)
-        total, weight, outputs, finite = self.step(x, y, weights)
-        if weight.item() and not finite.item():
+        x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
+        total, weight, outputs, finite = self.step.arrays(x, y, weights)
+        total, weight = total.item(), weight.item()
+        if weight and not finite:
             self._nonfinite(x, y, weights)
-        mean = total.item() / weight.item() if weight.item() else 0.0
-        self.total += total.item()
-        self.weight += weight.item()
-        for metric in self.metrics:
-            metric.update(outputs.numpy(), y, weights)
-        self.reporter.advance(len(x), mean)
+        self.total += total
+        self.weight += weight
+        if self.metrics:
+            self.pool.add(outputs, y, weights)
+        self.reporter.advance(len(indices), total / weight if weight else 0.0)
         for callback in self.callbacks:
             callback.after_step(self)
         self.interruption.act()
@@ -147,6 +150,7 @@ class Training:
         raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {self.batches.step}")
 
     def _finish(self, number: int) -> None:
+        self.pool.flush()
         row: dict[str, Any] = {"epoch": number, "loss": self.total / self.weight if self.weight else float("nan")}
         row |= {metric.name: metric.result() for metric in self.metrics}
         if self.validation is not None:
@@ -166,6 +170,7 @@ class Training:
 
     def _forget_epoch(self) -> None:
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
+        self.pool.clear()
         for metric in self.metrics:
             metric.reset()
 
@@ -186,7 +191,7 @@ class Training:
             "batches": self.batches.state(), "total": self.total, "weight": self.weight, "seconds": self.seconds,
             "history": _without_nan(self.history.rows), "model": variable_arrays(self.model.variables()),
             "optimizer": variable_arrays(self.optimizer.variables()), "random": variable_arrays(random.variables()),
-            "metrics": [metric.state() for metric in self.metrics], "callbacks": [callback.state() for callback in self.callbacks],
+            "metrics": [metric.state() for metric in self.metrics], "waiting": self.pool.state(), "callbacks": [callback.state() for callback in self.callbacks],
         })
 
     def restore(self, path: str | Path) -> None:
@@ -204,6 +209,7 @@ class Training:
         self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in state["history"]]
         for metric, saved in zip(self.metrics, state["metrics"], strict=True):
             metric.restore(saved)
+        self.pool.restore(state["waiting"])
         for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
             callback.restore(saved)
 
