@@ -28,9 +28,10 @@ from .prepare import prepare
 from .rows import arrange_group
 from .scatter import ScatterSpec
 from .schedule import copy_draft, draft
-from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
+from .steps import HostStep, KernelStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
+IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
 
 
@@ -125,6 +126,8 @@ class Lowering:
             self._contract(node)
         elif kind == "scatter":
             self._scatter(node)
+        elif node.op.name == "scan" and (body := self._body(node)) is not None:
+            self._scan(node, body)
         elif kind in ("host", "product"):
             self._host(node)
         else:
@@ -186,6 +189,33 @@ class Lowering:
                            indices.dtype.name, node.attrs["mode"], self._check(node))
         slots = [self._whole(indices), self._whole(updates), target]
         self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
+
+    def _body(self, node: Node) -> Plan | None:
+        """The plan of a loop's body; None where it needs the host or may fail."""
+        body, length, carries = node.attrs["body"], node.attrs["length"], node.attrs["carries"]
+        if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
+            return None
+        heavy = () if node.attrs["history"] else tuple((i, i) for i in range(carries) if body.inputs[i].type.bytes >= IN_PLACE)
+        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads)
+        return None if plan.checks or not all(s.native for s in plan.steps) else plan
+
+    def _scan(self, node: Node, body: Plan) -> None:
+        carries, sequences = node.attrs["carries"], node.attrs["sequences"]
+        operands = [self._whole(x) for x in node.inputs]
+        results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
+        self.parts[node] = results
+        for buffer in body.constants:
+            buffer.index = len(self.constants)
+            self.constants.append(buffer)
+        history = results[len(results) - carries:] if node.attrs["history"] and carries else []
+        turning = [] if history else [i for i in range(carries) if i not in body.in_place]
+        turns = {i: (self.fresh(results[i].shape, results[i].dtype), self.fresh(results[i].shape, results[i].dtype)) for i in turning}
+        arena = self.fresh((max(body.arena, 64),), "int8")
+        scratch = [arena, *(b for pair in turns.values() for b in pair)]
+        self.items.append(ScanStep(
+            node, operands, [*results, *scratch], body, node.attrs["length"], node.attrs["reverse"], operands[:carries],
+            operands[carries:carries + sequences], operands[carries + sequences:], results[:carries],
+            results[carries:len(results) - len(history)], history, set(body.in_place), turns, arena))
 
     def _whole(self, node: Node) -> Buffer:
         """The buffer of an operand; one that is not in memory yet is put there."""
@@ -348,7 +378,7 @@ class Lowering:
             if isinstance(item, Group):
                 item.rename(buffer, target)
                 continue
-            for items in (item.reads, item.writes, getattr(item, "slots", [])):
+            for items in (item.reads, item.writes, *item.lists()):
                 items[:] = [target if b is buffer else b for b in items]
         for users in (self.writers, self.readers):
             if buffer in users:

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
-from .steps import KernelStep, ProductStep, ScatterStep, Step
+from .steps import KernelStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
@@ -41,6 +41,7 @@ class SegmentEmitter:
         self.writer = Writer(self.builder, "float32", self.target)
         self.bases = {i: self._entry(i) for i in (ARENA, CONTROL)}
         self.pending = Pending()
+        self.local: dict[Buffer, ir.Value] = {}  # addresses of the buffers of loop bodies
         guarded = False
         for step in steps:
             if step.commits and not guarded:
@@ -65,6 +66,8 @@ class SegmentEmitter:
 
     def pointer(self, buffer: Buffer) -> ir.Value:
         """Where a buffer lies in this call."""
+        if buffer in self.local:
+            return self.local[buffer]
         if buffer.kind == "temporary":
             return self.builder.gep(self.bases[ARENA], [INDEX(buffer.offset)], source_etype=ir.IntType(8))
         index = self.place(buffer)
@@ -91,6 +94,10 @@ class SegmentEmitter:
 
     def _step(self, step: Step) -> None:
         alone = step.work < SMALL_STEP or (isinstance(step, KernelStep | ScatterStep) and step.units == 1)
+        if isinstance(step, ScanStep):
+            self._barrier()
+            self._scan(step)
+            return
         if self.pending.conflicts(step, alone):
             self._barrier()
         if isinstance(step, KernelStep | ScatterStep):
@@ -119,6 +126,71 @@ class SegmentEmitter:
             if number:
                 self._barrier()
             self.builder.call(function, [*pointers, self.thread, self.threads])
+
+    # ---- loops whose body is a plan
+
+    def _scan(self, step: ScanStep) -> None:
+        """Run the body `length` times; its buffers are places in those of the loop."""
+        body = step.body
+        arena = self.pointer(step.arena)
+        for buffer in {b for s in body.steps for b in (*s.reads, *s.writes) if b.kind == "temporary"}:
+            self.local[buffer] = self._moved(arena, INDEX(buffer.offset))
+        for i in sorted(step.in_place):
+            self._copy(step.initial[i], self.pointer(step.final[i]))
+        self._barrier()
+        with self.writer.loop(0, step.length) as t:
+            self._bind(step, t)
+            for inner in body.steps:
+                self._step(inner)
+            self._barrier()
+
+    def _bind(self, step: ScanStep, t: ir.Value) -> None:
+        """The addresses of the body's inputs and outputs in round `t`."""
+        b, body = self.builder, step.body
+        index = b.sub(INDEX(step.length - 1), t) if step.reverse else t
+        following = b.sub(index, INDEX(1)) if step.reverse else b.add(index, INDEX(1))
+        first, last = b.icmp_signed("==", t, INDEX(0)), b.icmp_signed("==", t, INDEX(step.length - 1))
+        n, inputs, outputs = len(step.initial), body.inputs, body.outputs
+        for i in range(n):
+            self.local[inputs[i]] = final = self.pointer(step.final[i])
+            if i in step.in_place:
+                continue
+            here, there = self._places(step, i, t, index, following)
+            self.local[inputs[i]] = b.select(first, self.pointer(step.initial[i]), here)
+            self.local[outputs[i]] = b.select(last, final, there)
+        for buffer, source in zip(inputs[n:], [*step.sliced, *step.fixed], strict=True):
+            self.local[buffer] = self._row(source, index) if source in step.sliced and buffer.bytes != source.bytes else self.pointer(source)
+        for buffer, target in zip(outputs[n:], step.stacked, strict=True):
+            self.local[buffer] = self._row(target, index)
+        for i, target in enumerate(step.history):
+            self._keep(step, i, target, index, first)
+
+    def _places(self, step: ScanStep, i: int, t: ir.Value, index: ir.Value, following: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Where a carry is read and where its successor is written, in the middle of the loop."""
+        if step.history:
+            return self._row(step.history[i], index), self._row(step.history[i], following)
+        even, odd = (self.pointer(b) for b in step.turns[i])
+        is_odd = self.builder.trunc(t, ir.IntType(1))
+        return self.builder.select(is_odd, odd, even), self.builder.select(is_odd, even, odd)
+
+    def _keep(self, step: ScanStep, i: int, target: Buffer, index: ir.Value, first: ir.Value) -> None:
+        """The history of a carry needs a copy in the first round only; later ones are written there."""
+        with self.builder.if_then(first):
+            self._copy(step.initial[i], self._row(target, index))
+
+    def _copy(self, source: Buffer, target: ir.Value) -> None:
+        """Copy a buffer, each thread its share."""
+        begin, end = self.writer.share(source.bytes, self.thread, self.threads)
+        memcpy = intrinsic(self.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
+        self.builder.call(memcpy, [self._moved(target, begin), self._moved(self.pointer(source), begin),
+                                   self.builder.sub(end, begin), ir.IntType(1)(0)])
+
+    def _row(self, buffer: Buffer, index: ir.Value) -> ir.Value:
+        """One step's part of a stacked buffer."""
+        return self._moved(self.pointer(buffer), self.builder.mul(index, INDEX(buffer.bytes // buffer.shape[0])))
+
+    def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))
 
     def _only_first(self):  # type: ignore[no-untyped-def]
         return self.builder.if_then(self.builder.icmp_unsigned("==", self.thread, INDEX(0)))

@@ -37,6 +37,10 @@ class Step:
     commits = False  # writes Variables, so it must not run after a failed check
     scratch = None  # the buffer for scratch, if it needs one
 
+    def lists(self) -> list[list[Buffer]]:
+        """Further lists of buffers that a renaming must reach."""
+        return []
+
     @property
     def label(self) -> str:
         """Short name for tables."""
@@ -107,6 +111,10 @@ class ScatterStep(Step):
     spec: ScatterSpec
     slots: list[Buffer]
 
+    def lists(self) -> list[list[Buffer]]:
+        """Further lists of buffers that a renaming must reach."""
+        return [self.slots]
+
     def __post_init__(self) -> None:
         self.text = repr(self.spec)
 
@@ -158,6 +166,52 @@ class ProductStep(Step):
         """The functions of the phases, to be called in turn."""
         emit = emit_product if isinstance(self.spec, ProductSpec) else emit_convolution
         return emit(module, name, self.spec, target)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class ScanStep(Step):
+    """A loop whose body is a plan of its own.
+
+    `initial`, `sliced` and `fixed` are the operands, `final` and `stacked` the results. A carry in `in_place` stays in its
+    final buffer; another one lives in the stacked history, or changes between the two buffers of `turns`. `arena` holds
+    the temporary buffers of the body.
+    """
+
+    body: Any
+    length: int
+    reverse: bool
+    initial: list[Buffer]
+    sliced: list[Buffer]
+    fixed: list[Buffer]
+    final: list[Buffer]
+    stacked: list[Buffer]
+    history: list[Buffer]
+    in_place: set[int]
+    turns: dict[int, tuple[Buffer, Buffer]]
+    arena: Buffer
+
+    kind = "scan"
+
+    def lists(self) -> list[list[Buffer]]:
+        """Further lists of buffers that a renaming must reach."""
+        return [self.initial, self.sliced, self.fixed, self.final, self.stacked, self.history]
+
+    @property
+    def text(self) -> str:
+        """The body and what surrounds it, as text."""
+        from .describe import describe
+
+        return f"{self.length} {self.reverse} {self.in_place}\n{describe(self.body, addresses=True)}"
+
+    @property
+    def flops(self) -> int:
+        """Operations of all steps."""
+        return self.length * sum(s.flops for s in self.body.steps)
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.length * sum(s.work for s in self.body.steps)
 
 
 @dataclass(eq=False)
