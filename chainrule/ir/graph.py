@@ -7,7 +7,7 @@ changed: a pass builds another one with `rebuild`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,10 +62,16 @@ def topological(outputs: Iterable[Node], first: Sequence[Node] = (),
     return tuple(done)
 
 
-def close(inputs: Sequence[Node], outputs: Sequence[Node], aliases: tuple[tuple[int, int], ...] = ()) -> Graph:
-    """A graph of what lies between `inputs` and `outputs`; nodes that have data already become constants."""
-    new: dict[Node, Node] = {}
-    for node in topological(outputs, inputs, lambda node: () if node.data is not None else node.inputs):
+def close(inputs: Sequence[Node], outputs: Sequence[Node], aliases: tuple[tuple[int, int], ...] = (),
+          instead: Mapping[Node, Node] | None = None) -> Graph:
+    """A graph of what lies between `inputs` and `outputs`; nodes that have data already become constants.
+
+    The nodes of `instead` are replaced by others.
+    """
+    new: dict[Node, Node] = dict(instead or {})
+    for node in topological(outputs, inputs, lambda node: () if node.data is not None or node in new else node.inputs):
+        if node in new:
+            continue
         if node.data is not None:
             new[node] = Node(CONSTANT, (), {"value": node.data}, node.type, layer=node.layer)
         elif any(new[x] is not x for x in node.inputs):

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import backward
-from ..errors import ShapeError, explain
+from ..errors import ShapeError, TraceError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import is_float
-from ..ir.graph import Graph, close, inline, input_node, interpret
-from ..ir.node import Type, op
+from ..ir.graph import Graph, close, inline, input_node, interpret, topological
+from ..ir.node import Node, Type, op
 from ..ir.tensor import Tensor
-from ..ir.trace import tracing
+from ..ir.trace import Trace, tracing
 from .elementwise import zeros_like
 
 
@@ -104,7 +104,8 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
     """The loop: for each step t, carry, ys[t] = body(carry, [x[t] for x in sequences], constants).
 
     Args:
-        body: is traced once; it may read Variables, and must take every other tensor from its arguments.
+        body: is traced once; it may read Variables and use tensors from outside (gradients flow to them), but may not
+            assign Variables.
         carry: tensors that keep their types from step to step.
         sequences: tensors with the steps along their first axis.
         reverse: from the last step to the first.
@@ -119,8 +120,24 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
         tensors = [Tensor(node) for node in symbols]
         after, ys = body(tensors[:n], tensors[n:m], tensors[m:])
         outputs = [as_tensor(y).node for y in (*after, *ys)]
-    read = [variable.value for variable in trace.reads]
-    graph = close((*symbols, *trace.reads.values()), outputs)
-    results = bind(SCAN, *carried, *sliced, *fixed, *read, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
+    _refuse_writes(trace)
+    outside = _outside(symbols, outputs)
+    places = {node: input_node(node.type) for node in outside}
+    graph = close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places)
+    more = [*(variable.value for variable in trace.reads), *map(Tensor, outside)]
+    results = bind(SCAN, *carried, *sliced, *fixed, *more, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
                    reverse=reverse, history=False)
     return tuple(results[:n]), tuple(results[n:])
+
+
+def _outside(symbols: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
+    """The nodes made before the symbols of the body were, where the body uses them: further constants of the loop."""
+    before = symbols[0].number
+    found = topological(outputs, symbols, lambda node: () if node.number < before else node.inputs)
+    return [node for node in found if node.number < before]
+
+
+def _refuse_writes(trace: Trace) -> None:
+    for variable in trace.writes:
+        raise TraceError(explain(f"the body of scan assigns variable {variable.name or '(unnamed)'}",
+                                 fix="carry the value from step to step and assign it after the loop"))

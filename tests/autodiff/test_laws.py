@@ -8,11 +8,12 @@ import pytest
 from tables.ops import make_body
 
 import chainrule as cr
-from chainrule.errors import ArgumentError, DTypeError, ShapeError
+from chainrule.errors import ArgumentError, DTypeError, ShapeError, TraceError
 from chainrule.ir import REGISTRY, Tensor, bind, tracing
 from chainrule.ops import compose as c
 from chainrule.ops import elementwise as e
 from chainrule.ops.control import custom_gradient
+from chainrule.ops.scan import scan
 from chainrule.testing import check_gradient
 from chainrule.trace import capture, read_call
 
@@ -275,3 +276,67 @@ def test_tracing_inside_a_gradient_leaves_no_trace_behind() -> None:
     with tracing():
         pass
     assert cr.grad(lambda x: x * x)(np.float64(3)).item() == 6
+
+
+# ---- the function `scan`
+
+def recurrent(xs: Tensor, w: cr.Variable, outside: Tensor, reverse: bool = False) -> tuple[Tensor, Tensor]:
+    def body(carry, slices, constants):
+        new = e.tanh(carry[0] @ w * 0.5 + slices[0] * outside + constants[0])
+        return [new, carry[1] + 1], [new * outside]
+    (last, count), (kept,) = scan(body, [cr.asarray(np.zeros(3)), cr.asarray(0)], [xs], [cr.asarray(np.ones(3))], reverse=reverse)
+    return last, kept * e.astype(count, "float64")
+
+
+def by_hand(xs: Tensor, w: cr.Variable, outside: Tensor, reverse: bool = False) -> tuple[Tensor, Tensor]:
+    carry, kept, n = cr.asarray(np.zeros(3)), {}, xs.shape[0]
+    for i in reversed(range(n)) if reverse else range(n):
+        carry = e.tanh(carry @ w * 0.5 + xs[i] * outside + 1.0)
+        kept[i] = carry * outside
+    return carry, cr.stack([kept[i] for i in range(n)]) * float(n)
+
+
+@BOTH
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_loop_differentiates_what_its_body_reads_from_outside(run, reverse: bool) -> None:
+    w = cr.Variable(RNG.standard_normal((3, 3)), name="w")
+    xs, scale = RNG.standard_normal((4, 3)), RNG.standard_normal(3)
+
+    def derivatives(function):
+        def step(xs: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+            def loss(xs: Tensor, scale: Tensor) -> Tensor:
+                last, kept = function(xs, w, e.sin(scale), reverse)
+                return cr.sum(last * last) + cr.sum(kept * kept)
+            first = cr.grad(loss, (0, 1))(xs, scale)
+            second = cr.grad(lambda s: cr.sum(cr.grad(loss, 1)(xs, s) ** 2))(scale)
+            return (*first, second, cr.gradients(loss(xs, scale), w))
+        return run(step)(xs, scale)
+    for found, wanted in zip(derivatives(recurrent), derivatives(by_hand), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+@BOTH
+def test_loops_nest(run) -> None:
+    def outer(carry, slices, constants):
+        (inner,), _ = scan(lambda c, s, k: ([c[0] * s[0] + slices[1]], []), [carry[0]], [slices[0]])
+        return [e.sin(inner)], []
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return scan(outer, [cr.asarray(np.float64(0.3))], [x, y])[0][0]
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        carry = cr.asarray(np.float64(0.3))
+        for i in range(3):
+            for j in range(2):
+                carry = carry * x[i, j] + y[i]
+            carry = e.sin(carry)
+        return carry
+    x, y = RNG.standard_normal((3, 2)), RNG.standard_normal(3)
+    for found, wanted in zip(run(cr.grad(loss, (0, 1)))(x, y), run(cr.grad(plain, (0, 1)))(x, y), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_a_loop_may_not_assign() -> None:
+    v = cr.Variable(np.zeros(3), name="state")
+    with pytest.raises(TraceError, match="assigns variable state"):
+        scan(lambda c, s, k: (v.assign(s[0]), (c, []))[1], [cr.asarray(0.0)], [cr.asarray(np.ones((2, 3)))])
