@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small convolutional network that fits its depth to the image: blocks of two 3×3 convolutions and a pooling step,
-until less than 7 pixels are left, then one hidden layer. For 28×28 images this is the well-known MNIST network."""
+until less than 8 pixels are left, then one hidden layer."""
 
 from __future__ import annotations
 
 from .. import nn
 
 
-def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 32, hidden: int = 128, dropout: float = 0.25) -> nn.Sequential:
+def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 16, hidden: int = 128, dropout: float = 0.25) -> nn.Sequential:
     """A network for images (H, W, C); logits (or numbers) of shape (N, outputs) come out.
 
     Args:
@@ -17,7 +17,7 @@ def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 32, hidden
     """
     model = nn.Sequential()
     extent, channels, first = min(image_shape[:2]), width, True
-    while extent >= 7 or first:
+    while extent >= 8 or first:
         model.add(nn.Conv2D(channels, 3, padding="same", activation="relu", **({"input_shape": tuple(image_shape)} if first else {})))
         model.add(nn.Conv2D(min(2 * channels, 128), 3, padding="same", activation="relu"))
         if extent >= 2:
