@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import errors
 from . import dtype as dtypes
-from .node import CONSTANT, OUTPUT, Node, Op, Type
+from .node import CONSTANT, OUTPUT, REGISTRY, Node, Op, Type
 from .tensor import Tensor
 from .trace import current_trace
 from .variable import Variable
@@ -52,7 +52,15 @@ def bind(op: Op, *inputs: Tensor, **attrs: Any) -> Any:
         node = _run(op, nodes, attrs, kind)
     else:
         node = Node(op, nodes, attrs, kind, where=errors.user_frame(), layer=errors.layer_path())
-    return tuple(pick(node, i) for i in range(len(kind))) if isinstance(kind, tuple) else Tensor(node)
+    tensors = tuple(pick(node, i) for i in range(len(kind))) if isinstance(kind, tuple) else (Tensor(node),)
+    if not _recording.on and node.data is None:
+        tensors = tuple(_without_history(x.node) for x in tensors)
+    return tensors if isinstance(kind, tuple) else tensors[0]
+
+
+def _without_history(node: Node) -> Tensor:
+    """The value of a symbol, through which no gradient passes: what `no_grad` means in a trace."""
+    return Tensor(Node(REGISTRY["custom_gradient"], (node,), {"rule": None}, node.type, where=node.where, layer=node.layer))
 
 
 def _run(op: Op, nodes: tuple[Node, ...], attrs: dict[str, Any], kind: Any) -> Node:

@@ -257,6 +257,17 @@ def test_mistakes_are_told() -> None:
         cr.vjp(e.exp, X)[1](np.ones(3))
 
 
+@BOTH
+def test_no_gradient_passes_what_was_made_without(run) -> None:
+    def loss(x: Tensor) -> Tensor:
+        with cr.no_grad():
+            y = e.exp(x)
+            _, logarithm = bind(REGISTRY["slogdet"], x @ c.matrix_transpose(x))
+        return cr.sum(x * y) * logarithm
+    wanted = np.exp(X) * np.linalg.slogdet(X @ X.T)[1]
+    np.testing.assert_allclose(run(cr.grad(loss))(X), wanted, rtol=1e-10)
+
+
 def test_no_history_is_kept_without_gradients() -> None:
     x = cr.Variable(X)
     with cr.no_grad():

@@ -193,7 +193,7 @@ def test_what_is_assigned_keeps_the_shape_and_dtype() -> None:
     assert v.numpy().tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("backend", ["reference", pytest.param("xla", marks=pytest.mark.skipif(not available("xla"), reason="needs jax"))])
+@BACKENDS
 def test_a_failing_step_changes_nothing(backend: str) -> None:
     v = cr.Variable(np.zeros(3, "float32"))
 
