@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import tree
 from .autodiff import backward
 from .errors import ArgumentError, DTypeError, ShapeError, explain
@@ -155,20 +157,24 @@ def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Ten
 def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """The same function, but what happens inside is computed again when gradients are taken, instead of being kept.
 
-    The function takes tensors and returns one tensor; it may read Variables.
+    The function takes tensors and returns one tensor; it may read Variables and use tensors from outside.
     """
     @functools.wraps(function)
     def recomputed(*args: Any) -> Tensor:
         inputs = [as_tensor(x) for x in args]
+        before = leaf(np.zeros(())).node.number
         value = as_tensor(function(*inputs))
-        variables = _variables_below(value, inputs)
+        variables, outside = _uses(value, inputs, before)
         reads = [v.value for v in variables]
 
         def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
             again = [_fresh(barrier(x)) for x in values[:len(inputs)]]
             result = as_tensor(function(*again))
-            return tuple(_pull([result], [g], [*again, *variables], stops=again))
-        return custom_gradient(_forgetful(value), (*inputs, *reads), rule)
+            floats = [x for x in again if is_float(x.dtype)]
+            found = _pull([result], [g], [*floats, *outside, *variables], stops=[*again, *outside])
+            first = iter(found)
+            return (*(next(first) if is_float(x.dtype) else None for x in again), *found[len(floats):])
+        return custom_gradient(_forgetful(value), (*inputs, *outside, *reads), rule)
     return recomputed
 
 
@@ -177,8 +183,12 @@ def _forgetful(value: Tensor) -> Tensor:
     return value if value.node.data is None else leaf(value.node.data)
 
 
-def _variables_below(result: Tensor, inputs: Sequence[Tensor]) -> list[Variable]:
+def _uses(result: Tensor, inputs: Sequence[Tensor], before: int) -> tuple[list[Variable], list[Tensor]]:
+    """What `result` was computed from beside `inputs`: Variables, and float tensors older than node number `before`."""
     known = {x.node for x in inputs}
-    nodes = topological([result.node], (), lambda node: () if node in known else node.inputs)
-    return list(dict.fromkeys(node.source for node in nodes if node.source is not None))
-
+    ends = lambda node: node in known or node.source is not None or node.number < before
+    nodes = topological([result.node], (), lambda node: () if ends(node) else node.inputs)
+    variables = dict.fromkeys(node.source for node in nodes if node.source is not None)
+    outside = [Tensor(node) for node in nodes
+               if node.number < before and node.source is None and node not in known and is_float(node.dtype)]
+    return list(variables), outside

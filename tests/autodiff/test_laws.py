@@ -181,6 +181,24 @@ def test_a_checkpoint_changes_nothing_but_the_work(run) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)  # the sums have another order
 
 
+@BOTH
+def test_a_checkpoint_sees_tensors_from_outside_and_integers(run) -> None:
+    w, rows = cr.Variable(RNG.standard_normal((4, 4)), name="w"), np.array([2, 0])
+
+    def step(wrap):
+        def loss(x: Tensor, scale: Tensor, rows: Tensor) -> Tensor:
+            hidden = e.sin(scale) @ w
+            inside = wrap(lambda t, i: e.tanh(cr.take(t @ w, i, axis=0) * hidden) + scale)
+            return cr.sum(inside(x * 2.0, rows) ** 2)
+
+        def all_of_them(x: Tensor, scale: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+            second = cr.grad(lambda s: cr.sum(cr.grad(loss, 1)(x, s, rows) ** 2))(scale)
+            return (*cr.grad(loss, (0, 1))(x, scale, rows), cr.gradients(loss(x, scale, rows), w), second)
+        return run(all_of_them)(X, X[0], rows)
+    for found, wanted in zip(step(cr.checkpoint), step(lambda f: f), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
 def test_a_checkpoint_is_differentiated_again() -> None:
     check_gradient(cr.checkpoint(lambda x: e.tanh(e.sin(x) * x)), X, order=3, rtol=1e-4)
 
