@@ -11,11 +11,12 @@ import numpy as np
 
 from ..ir.graph import Graph, make, rebuild
 from ..ir.node import REGISTRY, Node
+from .hoist import hoist
 
 
 def prepare(graph: Graph) -> Graph:
     """The same graph in the form that the native backend expects."""
-    return rebuild(graph, _prepared)
+    return rebuild(hoist(graph), _prepared)
 
 
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:

@@ -158,17 +158,17 @@ class SegmentEmitter:
             here, there = self._places(step, i, t, index, following)
             self.local[inputs[i]] = b.select(first, self.pointer(step.initial[i]), here)
             self.local[outputs[i]] = b.select(last, final, there)
-        for buffer, source in zip(inputs[n:], [*step.sliced, *step.fixed], strict=True):
-            self.local[buffer] = self._row(source, index) if source in step.sliced and buffer.bytes != source.bytes else self.pointer(source)
+        for number, (buffer, source) in enumerate(zip(inputs[n:], [*step.sliced, *step.fixed], strict=True)):
+            self.local[buffer] = self._row(step, source, index) if number < len(step.sliced) else self.pointer(source)
         for buffer, target in zip(outputs[n:], step.stacked, strict=True):
-            self.local[buffer] = self._row(target, index)
+            self.local[buffer] = self._row(step, target, index)
         for i, target in enumerate(step.history):
             self._keep(step, i, target, index, first)
 
     def _places(self, step: ScanStep, i: int, t: ir.Value, index: ir.Value, following: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Where a carry is read and where its successor is written, in the middle of the loop."""
         if step.history:
-            return self._row(step.history[i], index), self._row(step.history[i], following)
+            return self._row(step, step.history[i], index), self._row(step, step.history[i], following)
         even, odd = (self.pointer(b) for b in step.turns[i])
         is_odd = self.builder.trunc(t, ir.IntType(1))
         return self.builder.select(is_odd, odd, even), self.builder.select(is_odd, even, odd)
@@ -176,7 +176,7 @@ class SegmentEmitter:
     def _keep(self, step: ScanStep, i: int, target: Buffer, index: ir.Value, first: ir.Value) -> None:
         """The history of a carry needs a copy in the first round only; later ones are written there."""
         with self.builder.if_then(first):
-            self._copy(step.initial[i], self._row(target, index))
+            self._copy(step.initial[i], self._row(step, target, index))
 
     def _copy(self, source: Buffer, target: ir.Value) -> None:
         """Copy a buffer, each thread its share."""
@@ -185,9 +185,9 @@ class SegmentEmitter:
         self.builder.call(memcpy, [self._moved(target, begin), self._moved(self.pointer(source), begin),
                                    self.builder.sub(end, begin), ir.IntType(1)(0)])
 
-    def _row(self, buffer: Buffer, index: ir.Value) -> ir.Value:
-        """One step's part of a stacked buffer."""
-        return self._moved(self.pointer(buffer), self.builder.mul(index, INDEX(buffer.bytes // buffer.shape[0])))
+    def _row(self, step: ScanStep, buffer: Buffer, index: ir.Value) -> ir.Value:
+        """One round's part of a stacked buffer."""
+        return self._moved(self.pointer(buffer), self.builder.mul(index, INDEX(buffer.bytes // step.length)))
 
     def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))
