@@ -42,8 +42,8 @@ class Loss:
     `loss(outputs, targets, weights=None, mask=None, reduction="mean", **options)` gives the weighted mean (or "sum", or
     "none": each value times its weight). `loss.using(**options)` fixes options.
 
-    `weights` has the shape of the values or of their leading axes (one number per sample); `mask` likewise, True where a
-    value counts.
+    `weights` has the shape of the values or of their leading axes (one number per sample); `mask` likewise, True where
+    a value counts.
     """
 
     def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None):
@@ -56,13 +56,16 @@ class Loss:
         known = [name for name, p in inspect.signature(self.values).parameters.items() if p.kind is p.KEYWORD_ONLY]
         for name in options:
             if name not in known:
-                raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}", got=f"{name}={options[name]!r}",
+                raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}",
+                                            got=f"{name}={options[name]!r}",
                                             expected=", ".join(known) or "no options", fix=closest(name, known)))
         return Loss(self.values, {**self.options, **options})
 
-    def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean", **options: Any) -> Tensor:
+    def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
+                 **options: Any) -> Tensor:
         if reduction not in REDUCTIONS:
-            raise ArgumentError(explain("there is no such reduction", got=repr(reduction), expected=" | ".join(REDUCTIONS),
+            raise ArgumentError(explain("there is no such reduction", got=repr(reduction),
+                                        expected=" | ".join(REDUCTIONS),
                                         fix=closest(reduction, REDUCTIONS) or "leave it out for the mean"))
         chosen = self.using(**options) if options else self
         values, factors = chosen._weighted(outputs, targets, weights, mask)
@@ -71,7 +74,8 @@ class Loss:
         total, weight = _sums(values, factors)
         return total if reduction == "sum" else total / weight
 
-    def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None, mask: Any = None) -> tuple[Tensor, Tensor]:
+    def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None,
+                       mask: Any = None) -> tuple[Tensor, Tensor]:
         """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches."""
         return _sums(*self._weighted(outputs, targets, weights, mask))
 
@@ -89,7 +93,8 @@ class Loss:
         return values, factors
 
     def __repr__(self) -> str:
-        return f"losses.{self.name}" + (f".using({', '.join(f'{k}={v!r}' for k, v in self.options.items())})" if self.options else "")
+        return f"losses.{self.name}" + (f".using({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+                                        if self.options else "")
 
 
 def _tensor(x: Any) -> Tensor:
@@ -107,9 +112,12 @@ def _spread(factor: Tensor, values: Tensor, name: str) -> Tensor:
     if factor.shape == values.shape:
         return factor
     if values.shape[:factor.ndim] != factor.shape:
-        fix = f"drop the axis of extent 1: {name}.squeeze(-1)" if factor.shape[-1:] == (1,) and values.shape[:factor.ndim - 1] == factor.shape[:-1] else None
-        raise ShapeError(explain(f"the {name} do not fit the values of the loss", got=f"{name} {factor.shape}, values {values.shape}",
-                                 expected=f"{values.shape}" + (f" or {values.shape[:1]}" if values.ndim > 1 else ""), fix=fix))
+        column = factor.shape[-1:] == (1,) and values.shape[:factor.ndim - 1] == factor.shape[:-1]
+        fix = f"drop the axis of extent 1: {name}.squeeze(-1)" if column else "give one number per value, or per sample"
+        raise ShapeError(explain(f"the {name} do not fit the values of the loss",
+                                 got=f"{name} {factor.shape}, values {values.shape}",
+                                 expected=f"{values.shape}" + (f" or {values.shape[:1]}" if values.ndim > 1 else ""),
+                                 fix=fix))
     return broadcast_to(reshape(factor, (*factor.shape, *(1,) * (values.ndim - factor.ndim))), values.shape)
 
 
@@ -126,7 +134,8 @@ def get(name: Any) -> Loss:
     if isinstance(name, str):
         return look_up("loss", name, TABLE)
     if not callable(name):
-        raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=repr(name), expected=", ".join(sorted(TABLE))))
+        raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=repr(name),
+                                    expected=", ".join(sorted(TABLE))))
     return Loss(_of_function(name))
 
 
@@ -143,7 +152,8 @@ def _of_function(function: Callable[..., Any]) -> Callable[..., Any]:
 def _agree(outputs: Tensor, targets: Tensor) -> Tensor:
     """The targets in the dtype of the outputs; shapes must be equal."""
     if outputs.shape != targets.shape:
-        raise ShapeError(explain("outputs and targets have different shapes", got=f"outputs {outputs.shape}, targets {targets.shape}",
+        raise ShapeError(explain("outputs and targets have different shapes",
+                                 got=f"outputs {outputs.shape}, targets {targets.shape}",
                                  expected=f"targets {outputs.shape}", fix=_shape_fix(outputs.shape, targets.shape)))
     if not is_float(outputs.dtype):
         raise DTypeError(explain("the outputs of a network are floating-point numbers", got=f"outputs {outputs.dtype}",
@@ -153,11 +163,11 @@ def _agree(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _shape_fix(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str | None:
     if outputs == (*targets, 1):
-        return "give the targets the last axis, y[:, None], or drop it from the outputs: outputs[:, 0]" if len(targets) == 1 else "y[..., None]"
+        return "give the targets the last axis, y[..., None], or drop it from the outputs: outputs[..., 0]"
     if targets == (*outputs, 1):
         return "drop the last axis of the targets: y[..., 0]"
-    if outputs[:1] != targets[:1] and outputs[1:] == targets[1:]:
-        return f"these are {outputs[:1][0] if outputs else 0} outputs and {targets[:1][0] if targets else 0} targets: check that both come from the same batch"
+    if outputs and targets and outputs[0] != targets[0] and outputs[1:] == targets[1:]:
+        return f"check that both come from the same batch: there are {outputs[0]} outputs and {targets[0]} targets"
     return "the last layer decides the shape of the outputs; reshape the targets to it"
 
 
@@ -200,7 +210,8 @@ def poisson(outputs: Any, targets: Any) -> Any:
 # ---- two classes
 
 @loss
-def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, positive_weight: float = 1.0) -> Any:
+def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0,
+                         positive_weight: float = 1.0) -> Any:
     """-(w t log p + (1 - t) log(1 - p)) with p = sigmoid(outputs); targets t in [0, 1].
 
     Args:
@@ -208,7 +219,8 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
         positive_weight: w, for rare positives.
     """
     t = _agree(outputs, targets)
-    _check_range(t, 0.0, 1.0, "a target of binary_cross_entropy", "are the labels 1 and 2, or -1 and 1? map them to 0 and 1")
+    _check_range(t, 0.0, 1.0, "a target of binary_cross_entropy",
+                 "are the labels 1 and 2, or -1 and 1? map them to 0 and 1")
     t = t * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else t
     if positive_weight == 1.0:
         return compose.softplus(outputs) - t * outputs
@@ -227,7 +239,8 @@ def _check_range(values: Tensor, low: float, high: float, what: str, fix: str) -
     data = values.node.data
     if data is not None and data.size and not ((data >= low) & (data <= high)).all():
         place = tuple(int(i) for i in np.argwhere(~((data >= low) & (data <= high)))[0])
-        raise BoundsError(explain(f"{what} is out of range", got=f"{data[place]:g} at position {place}", expected=f"{low:g} to {high:g}", fix=fix))
+        raise BoundsError(explain(f"{what} is out of range", got=f"{data[place]:g} at position {place}",
+                                  expected=f"{low:g} to {high:g}", fix=fix))
 
 
 # ---- many classes
@@ -256,25 +269,31 @@ def _wrong_targets(outputs: Tensor, targets: Tensor) -> Exception:
     got = f"labels {targets.dtype}{list(targets.shape)}, logits {outputs.dtype}{list(outputs.shape)}"
     expected = f"integer labels {labels}, or probabilities {outputs.shape}"
     if targets.shape == labels:
-        return DTypeError(explain(f"the labels are {targets.dtype}", got=got, expected=expected, fix="cast them: y.astype('int64')"))
+        return DTypeError(explain(f"the labels are {targets.dtype}", got=got, expected=expected,
+                                  fix="cast them: y.astype('int64')"))
     if targets.shape == (*labels, 1):
         return ShapeError(explain("the labels have an axis too many", got=got, expected=expected,
                                   fix=f"use y.squeeze(-1), or pass one-hot rows of width {classes}"))
     if targets.ndim == len(labels) and targets.shape[:1] != labels[:1]:
-        return ShapeError(explain(f"there are {targets.shape[0]} labels for {labels[0]} outputs", got=got, expected=expected,
+        return ShapeError(explain(f"there are {targets.shape[0]} labels for {labels[0]} outputs", got=got,
+                                  expected=expected,
                                   fix="check that both come from the same batch"))
     if targets.ndim == outputs.ndim and targets.shape[:-1] == labels:
-        return ShapeError(explain(f"the targets have {targets.shape[-1]} classes, the outputs have {classes}", got=got, expected=expected,
-                                  fix=f"make the last layer Dense({targets.shape[-1]}), or the one-hot rows of width {classes}"))
-    return ShapeError(explain("the labels do not fit the logits", got=got, expected=expected, fix="one label for each row of logits"))
+        return ShapeError(explain(f"the targets have {targets.shape[-1]} classes, the outputs have {classes}", got=got,
+                                  expected=expected,
+                                  fix=f"make the last layer Dense({targets.shape[-1]}), or one-hot rows of {classes}"))
+    return ShapeError(explain("the labels do not fit the logits", got=got, expected=expected,
+                              fix="one label for each row of logits"))
 
 
 def _check_logits(outputs: Tensor) -> None:
     if not outputs.ndim or not is_float(outputs.dtype):
-        raise ShapeError(explain("cross-entropy needs a row of logits per sample", got=f"{outputs.dtype}{list(outputs.shape)}", expected="(batch, classes)"))
+        raise ShapeError(explain("cross-entropy needs a row of logits per sample",
+                                 got=f"{outputs.dtype}{list(outputs.shape)}", expected="(batch, classes)"))
     if outputs.shape[-1] == 1:
         raise ShapeError(explain("cross-entropy needs at least two classes", got=f"logits {outputs.shape}",
-                                 expected="(batch, classes)", fix="use losses.binary_cross_entropy, or Dense(2) as the last layer"))
+                                 expected="(batch, classes)",
+                                 fix="use losses.binary_cross_entropy, or Dense(2) as the last layer"))
     _warn_of_softmax(outputs)
 
 
@@ -286,8 +305,10 @@ def _warn_of_softmax(outputs: Tensor) -> None:
     if "softmax" in _warned or not (_is_softmax(outputs) or _look_like_probabilities(outputs.node.data)):
         return
     _warned.add("softmax")
-    warnings.warn(explain("the outputs are probabilities already, cross_entropy applies softmax itself", got="rows in [0, 1] that sum to 1",
-                          expected="logits", fix="remove the softmax at the end of the model"), SoftmaxWarning, stacklevel=2)
+    warnings.warn(explain("the outputs are probabilities already, cross_entropy applies softmax itself",
+                          got="rows in [0, 1] that sum to 1",
+                          expected="logits", fix="remove the softmax at the end of the model"), SoftmaxWarning,
+                  stacklevel=2)
 
 
 def _is_softmax(outputs: Tensor) -> bool:
@@ -311,7 +332,8 @@ def _of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) 
 
     def target() -> Tensor:
         high, low = 1 - smoothing + smoothing / classes, smoothing / classes
-        return where(chosen, broadcast_to(as_tensor(high, x.dtype), x.shape), broadcast_to(as_tensor(low, x.dtype), x.shape))
+        return where(chosen, broadcast_to(as_tensor(high, x.dtype), x.shape),
+                     broadcast_to(as_tensor(low, x.dtype), x.shape))
 
     shifted = x - reduce.max(x, axis=-1, keepdims=True)
     total = log(reduce.sum(exp(shifted), axis=-1))
@@ -332,7 +354,8 @@ def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
         return broadcast_to(as_tensor(1.0, dtype), (classes,))
     weights = astype(_tensor(class_weights), dtype)
     if weights.shape != (classes,):
-        raise ShapeError(explain("there must be one weight per class", got=f"class_weights {weights.shape}", expected=f"({classes},)"))
+        raise ShapeError(explain("there must be one weight per class", got=f"class_weights {weights.shape}",
+                                 expected=f"({classes},)"))
     return weights
 
 
@@ -341,9 +364,11 @@ def _check_labels(labels: Tensor, classes: int) -> None:
     if data is None or not data.size or (data.min() >= 0 and data.max() < classes):
         return
     place = tuple(int(i) for i in np.argwhere((data < 0) | (data >= classes))[0])
-    one_based = data.min() == 1 and data.max() == classes
-    fix = "are the labels 1-based? Use y - 1" if one_based or data.max() == classes else f"make the last layer Dense({int(data.max()) + 1}), or mask the sample"
-    raise BoundsError(explain(f"label {data[place]} is not a class", got=f"label {data[place]} at index {place[0] if len(place) == 1 else place}",
+    fix = f"make the last layer Dense({int(data.max()) + 1}), or mask the sample"
+    fix = "are the labels 1-based? Use y - 1" if data.max() == classes else fix
+    fix = "a negative label is no class: leave the sample out with a mask" if data[place] < 0 else fix
+    raise BoundsError(explain(f"label {data[place]} is not a class",
+                              got=f"label {data[place]} at index {place[0] if len(place) == 1 else place}",
                               expected=f"0 to {classes - 1}, for {classes} logits", fix=fix))
 
 
@@ -378,6 +403,7 @@ def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any
 
 
 __all__ = [
-    "Loss", "SoftmaxWarning", "binary_cross_entropy", "cosine_distance", "cross_entropy", "get", "hinge", "huber", "kl_divergence",
+    "Loss", "SoftmaxWarning", "binary_cross_entropy", "cosine_distance", "cross_entropy", "get", "hinge", "huber",
+           "kl_divergence",
     "log_cosh", "loss", "mean_absolute_error", "mean_squared_error", "poisson",
 ]

@@ -13,8 +13,10 @@ from .errors import ArgumentError, explain
 SYNONYMS = {
     "strides": "stride", "dilation_rate": "dilation", "use_bias": "bias", "kernel_initializer": "weight_initializer",
     "in_features": "input_shape", "in_channels": "input_shape", "out_features": "units", "out_channels": "filters",
-    "input_dim": "input_shape", "p": "rate", "lr": "learning_rate", "eps": "epsilon", "clipnorm": "clip_norm", "clipvalue": "clip_value",
-    "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy", "mse": "mean_squared_error",
+    "input_dim": "input_shape", "p": "rate", "lr": "learning_rate", "eps": "epsilon", "clipnorm": "clip_norm",
+            "clipvalue": "clip_value",
+    "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy",
+            "mse": "mean_squared_error",
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
     "avg": "mean", "average": "mean", "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
 }
@@ -33,8 +35,10 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 def look_up(kind: str, name: str, table: Mapping[str, Any], fix: str | None = None) -> Any:
     """The entry of a table; ArgumentError with the nearest names if there is none."""
     if name not in table:
-        raise ArgumentError(explain(f"there is no {kind} of this name", got=repr(name), expected=", ".join(sorted(table)),
-                                    fix=closest(name, table) or fix or f"pass a function instead of the name of the {kind}"))
+        raise ArgumentError(explain(f"there is no {kind} of this name", got=repr(name),
+                                    expected=", ".join(sorted(table)),
+                                    fix=closest(name, table) or fix
+                                    or f"pass a function instead of the name of the {kind}"))
     return table[name]
 
 

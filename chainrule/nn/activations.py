@@ -62,7 +62,8 @@ class Activation(Module):
 
 
 def _layer(name: str, function: Callable[..., Any]) -> type[Module]:
-    return type(name, (Module,), {"forward": lambda self, x: function(x), "__doc__": function.__doc__, "__module__": __name__})
+    return type(name, (Module,),
+                {"forward": lambda self, x: function(x), "__doc__": function.__doc__, "__module__": __name__})
 
 
 ReLU = _layer("ReLU", compose.relu)

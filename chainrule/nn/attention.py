@@ -25,9 +25,9 @@ NAMES = ("batch", "steps", "width")
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d); mask (N, H, T, S), True: attend.
+    """softmax(q k^T / sqrt(d)) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
-    A query that may attend to nothing gets 0.
+    The mask (N, H, T, S) is True where to attend. A query that may attend to nothing gets 0.
     """
     weights = attention_weights(q, k, mask)
     y = contract(weights, v, contracting=((3,), (1,)), batch=((0, 1), (0, 2)))
@@ -54,7 +54,8 @@ def read_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
     """A mask (N, S), (N, T, S) or (N, H, T, S) as one that broadcasts to `shape` = (N, H, T, S)."""
     mask = as_tensor(mask)
     if mask.dtype != bool_:
-        raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}", expected="booleans, True: attend",
+        raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
+                                 expected="booleans, True: attend",
                                  fix="compare first, for example mask = ids != 0"))
     n, _, _, sources = shape
     given = mask.shape
@@ -68,7 +69,8 @@ def read_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
         fits = False
     if not fits:
         raise ShapeError(explain("the mask does not fit the attention scores", got=f"mask {given}",
-                                 expected=f"(batch {n}, sources {sources}), (batch, steps, sources) or (batch, heads, steps, sources) for scores {shape}",
+                                 expected=f"(batch {n}, sources {sources}), (batch, steps, sources) or "
+                                          f"(batch, heads, steps, sources) for scores {shape}",
                                  fix="a mask for all samples gets an axis in front: mask[None]"))
     return mask
 
@@ -99,16 +101,20 @@ class MultiHeadAttention(Module):
         if width % self.heads:
             choices = sorted((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - self.heads))[:3]
             wider = -(-width // self.heads) * self.heads
-            raise ArgumentError(explain(f"{self.heads} heads do not divide the width {width}", got=describe(x.shape, NAMES) + origin(x),
+            raise ArgumentError(explain(f"{self.heads} heads do not divide the width {width}",
+                                        got=describe(x.shape, NAMES) + origin(x),
                                         expected=f"a number of heads that divides {width}",
-                                        fix="heads of " + ", ".join(map(str, sorted(choices))) + f", or a width of {wider}"))
+                                        fix="heads of " + ", ".join(map(str, sorted(choices)))
+                                        + f", or a width of {wider}"))
         self.width = width
-        self.query, self.key, self.value, self.output = (Dense(width, bias=self.use_bias, dtype=self.dtype) for _ in range(4))
+        self.query, self.key, self.value, self.output = (Dense(width, bias=self.use_bias, dtype=self.dtype)
+                                                         for _ in range(4))
         self.dropout = Dropout(self.rate)
 
     def _check(self, x: Any) -> None:
         if x.ndim != 3:
-            raise ShapeError(explain("attention needs sequences of vectors", got=describe(x.shape) + origin(x), expected="(batch, steps, width)",
+            raise ShapeError(explain("attention needs sequences of vectors", got=describe(x.shape) + origin(x),
+                                     expected="(batch, steps, width)",
                                      fix="reshape the input, or add the missing axis: x[None]"))
         need_float(x, self.dtype)
 

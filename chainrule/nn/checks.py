@@ -40,11 +40,15 @@ def need_float(x: Tensor, dtype: Any, images: bool = False) -> None:
     if x.dtype == dtype:
         return
     if not is_float(x.dtype):
-        fix = "scale the images: x.astype('float32') / 255" if images and x.dtype.itemsize == 1 else f"cast the data: x.astype('{dtype}')"
-        raise DTypeError(explain(f"the input holds {'booleans' if x.dtype.kind == 'b' else 'integers'}", got=f"{x.dtype}{list(x.shape)}{origin(x)}",
+        pixels = images and x.dtype.itemsize == 1
+        fix = "scale the images: x.astype('float32') / 255" if pixels else f"cast the data: x.astype('{dtype}')"
+        raise DTypeError(explain(f"the input holds {'booleans' if x.dtype.kind == 'b' else 'integers'}",
+                                 got=f"{x.dtype}{list(x.shape)}{origin(x)}",
                                  expected=str(dtype), fix=fix))
-    raise DTypeError(explain(f"the input is {x.dtype}, the weights of this layer are {dtype}", got=f"{x.dtype}{list(x.shape)}{origin(x)}",
-                             expected=str(dtype), fix=f"cast the data once, x.astype('{dtype}'), or make the layer with dtype='{x.dtype}'"))
+    raise DTypeError(explain(f"the input is {x.dtype}, the weights of this layer are {dtype}",
+                             got=f"{x.dtype}{list(x.shape)}{origin(x)}",
+                             expected=str(dtype),
+                             fix=f"cast the data once, x.astype('{dtype}'), or make the layer with dtype='{x.dtype}'"))
 
 
 def need_features(x: Tensor, features: int, names: Sequence[str], fix: str) -> None:
@@ -52,7 +56,8 @@ def need_features(x: Tensor, features: int, names: Sequence[str], fix: str) -> N
     if x.shape[-1] != features:
         last = names[-1]
         raise ShapeError(explain(f"the input has {x.shape[-1]} {last}, this layer was built for {features}",
-                                 got=describe(x.shape, names) + origin(x), expected=describe_last(names, features), fix=fix))
+                                 got=describe(x.shape, names) + origin(x), expected=describe_last(names, features),
+                                 fix=fix))
 
 
 def describe_last(names: Sequence[str], features: int) -> str:
@@ -65,9 +70,11 @@ def need_rank(x: Tensor, rank: int) -> None:
     names = axis_names(rank)
     if x.ndim == len(names):
         return
-    fix = {-1: "add the missing axis: x[..., None] if the channels are missing, x[None] if the batch is",
-           1: "remove the axis that is too many, for example x[0]"}.get(x.ndim - len(names), "reshape the input, or leave out the Flatten before it")
-    raise ShapeError(explain(f"the input has {x.ndim} axes, this layer needs {len(names)}", got=describe(x.shape) + origin(x),
+    fixes = {-1: "add the missing axis: x[..., None] if the channels are missing, x[None] if the batch is",
+             1: "remove the axis that is too many, for example x[0]"}
+    fix = fixes.get(x.ndim - len(names), "reshape the input, or leave out the Flatten before it")
+    raise ShapeError(explain(f"the input has {x.ndim} axes, this layer needs {len(names)}",
+                             got=describe(x.shape) + origin(x),
                              expected="(" + ", ".join(names) + ")", fix=fix))
 
 
@@ -82,7 +89,8 @@ def probability(name: str, value: Any) -> float:
     """A number in [0, 1)."""
     if not isinstance(value, int | float) or not 0 <= value < 1:
         fix = f"a share in percent is {value / 100:g}" if isinstance(value, int | float) and 1 < value <= 100 else None
-        raise ArgumentError(explain(f"{name} is the share that is dropped", got=repr(value), expected="0 <= rate < 1", fix=fix))
+        raise ArgumentError(explain(f"{name} is the share that is dropped", got=repr(value), expected="0 <= rate < 1",
+                                    fix=fix))
     return float(value)
 
 
@@ -90,7 +98,8 @@ def extents(name: str, value: Any, rank: int) -> tuple[int, ...]:
     """One positive integer for all spatial axes, or one for each."""
     items = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
     if len(items) != rank or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in items):
-        raise ArgumentError(explain(f"{name} does not fit {rank} spatial {'axis' if rank == 1 else 'axes'}", got=repr(value),
+        raise ArgumentError(explain(f"{name} does not fit {rank} spatial {'axis' if rank == 1 else 'axes'}",
+                                    got=repr(value),
                                     expected="a positive integer" + (f", or {rank} of them" if rank > 1 else ""),
                                     fix=f"for example {name}=3" + (f" or {name}={(3,) * rank}" if rank > 1 else "")))
     return items

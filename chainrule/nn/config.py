@@ -28,7 +28,8 @@ def to_config(model: Module) -> dict[str, Any]:
     if model._record.inputs:
         config["inputs"] = [[list(kind.shape), str(kind.dtype)] for kind in model._record.inputs]
     parameters = {id(variable) for variable in own_parameters(model)}
-    frozen = [name for name, variable in model.variables().items() if not variable.trainable and id(variable) in parameters]
+    frozen = [name for name, variable in model.variables().items() if not variable.trainable
+              and id(variable) in parameters]
     return {**config, "frozen": frozen} if frozen else config
 
 
@@ -36,7 +37,8 @@ def from_config(config: dict[str, Any]) -> Module:
     """The module that `to_config` described, built if it was built, with new weights."""
     model = _value(config, [])
     if not isinstance(model, Module):
-        raise ArgumentError(explain("this is not the configuration of a module", got=repr(config)[:80], expected='{"class": ..., "arguments": ...}'))
+        raise ArgumentError(explain("this is not the configuration of a module", got=repr(config)[:80],
+                                    expected='{"class": ..., "arguments": ...}'))
     if config.get("inputs"):
         model.trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in config["inputs"]))
     variables = model.variables()
@@ -50,7 +52,8 @@ def _module(module: Module, seen: dict[int, int]) -> dict[str, Any]:
         return {"same_as": seen[id(module)]}
     seen[id(module)] = len(seen)
     config: dict[str, Any] = {"class": module.registered_name,
-                              "arguments": {name: _plain(value, seen, module, name) for name, value in type(module).config(module).items()}}
+                              "arguments": {name: _plain(value, seen, module, name)
+                                            for name, value in type(module).config(module).items()}}
     if module._record.input_shape is not None:
         config["input_shape"] = list(module._record.input_shape)
     return config
@@ -100,7 +103,7 @@ def _make(data: dict[str, Any], made: list[Any]) -> Module:
     name = data.get("class", "")
     if name not in REGISTRY:
         raise ArgumentError(explain("the file names a class of layers that is not defined here", got=repr(name),
-                                    expected="a layer of chainrule.nn, or a class of your own that is defined or imported before loading",
+                                    expected="a layer of chainrule.nn, or a class of your own, defined before loading",
                                     fix=closest(name, REGISTRY) or f"import the module that defines {name}"))
     place = len(made)
     made.append(None)

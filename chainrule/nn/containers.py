@@ -15,8 +15,8 @@ from .module import Module, _held
 class Sequential(Module):
     """Layers one after another; functions among them become layers.
 
-    `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by position:
-    "0.weight", "0.bias", "3.weight".
+    `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by their
+    position: "0.weight", "0.bias", "3.weight".
     """
 
     def __init__(self, layers: Sequence[Any] = ()):
@@ -27,10 +27,14 @@ class Sequential(Module):
     def add(self, layer: Any) -> Sequential:
         """Append a layer; returns the model."""
         if isinstance(layer, type) and issubclass(layer, Module):
-            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__, expected=f"an instance of {layer.__name__}", fix=f"call it: {layer.__name__}(...)"))
+            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__,
+                                        expected=f"an instance of {layer.__name__}",
+                                        fix=f"call it: {layer.__name__}(...)"))
         if isinstance(layer, str) or not callable(layer):
-            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer), expected="an instance of nn.Module, or a function",
-                                        fix=f"use nn.Activation({layer!r})" if isinstance(layer, str) else "nn.Dense(10), for example"))
+            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer),
+                                        expected="an instance of nn.Module, or a function",
+                                        fix=f"use nn.Activation({layer!r})" if isinstance(layer, str)
+                                        else "nn.Dense(10), for example"))
         self.layers.append(layer if isinstance(layer, Module) else Activation(layer))
         if self._record.built and not self.layers[-1].built:
             self._record.built = False
@@ -67,7 +71,8 @@ class Sequential(Module):
 
 def _listed(layers: Any) -> Sequence[Any]:
     if not isinstance(layers, list | tuple):
-        raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, expected="a list", fix="nn.Sequential([layer, layer, ...])"))
+        raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, expected="a list",
+                                    fix="nn.Sequential([layer, layer, ...])"))
     return layers
 
 
@@ -91,7 +96,9 @@ class Residual(Module):
     def forward(self, x: Any) -> Any:
         y, way = self.body(x), x if self.shortcut is None else self.shortcut(x)
         if y.shape != way.shape:
-            raise ShapeError(explain("the two ways of a residual block have different shapes", got=f"body {y.shape}, shortcut {way.shape}",
-                                     expected="one shape", fix="give a shortcut that changes the shape as the body does: "
-                                                               f"Residual(body, shortcut=nn.Conv2D({y.shape[-1]}, 1, stride=...))"))
+            raise ShapeError(explain("the two ways of a residual block have different shapes",
+                                     got=f"body {y.shape}, shortcut {way.shape}",
+                                     expected="one shape",
+                                     fix="give a shortcut that changes the shape as the body does: "
+                                         f"Residual(body, shortcut=nn.Conv2D({y.shape[-1]}, 1, stride=...))"))
         return self.activation(y + way)

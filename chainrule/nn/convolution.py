@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions over one, two or three spatial axes, channels-last: image (N, *S, in), weight (*kernel, in / groups, out).
+"""Convolutions over one, two or three spatial axes, channels-last.
+
+Images are (N, *S, in), weights (*kernel, in / groups, out).
 
 Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. One class does the work; the
 ranks are its children.
@@ -24,22 +26,26 @@ def parse_padding(padding: Any, rank: int) -> Any:
     """"valid", "same", an int, one int per axis or one pair per axis, as "valid" | "same" | pairs."""
     if padding in ("valid", "same"):
         return padding
-    items = (padding,) * rank if isinstance(padding, int) else tuple(padding) if isinstance(padding, tuple | list) else ()
+    items = (padding,) * rank if isinstance(padding,
+                                            int) else tuple(padding) if isinstance(padding, tuple | list) else ()
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
         raise ArgumentError(explain("this padding is not understood", got=repr(padding),
-                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs (before, after)',
-                                    fix=closest(str(padding), ("valid", "same")) or 'use padding="same" to keep the extents'))
+                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs',
+                                    fix=closest(str(padding), ("valid", "same"))
+                                    or 'use padding="same" to keep the extents'))
     return pairs
 
 
-def pads(padding: Any, spatial: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Pairs:
+def pads(padding: Any, spatial: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...],
+         dilation: tuple[int, ...]) -> Pairs:
     """The zeros (before, after) along each spatial axis."""
     if padding == "valid":
         return ((0, 0),) * len(spatial)
     if padding != "same":
         return padding
-    total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in zip(spatial, kernel, stride, dilation, strict=True)]
+    total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+             for n, k, s, d in zip(spatial, kernel, stride, dilation, strict=True)]
     return tuple((t // 2, t - t // 2) for t in total)
 
 
@@ -48,13 +54,16 @@ def check_window(x: Any, kernel: tuple[int, ...], padding: Pairs, dilation: tupl
     for name, n, k, (low, high), d in zip(SPATIAL[len(kernel)], x.shape[1:-1], kernel, padding, dilation, strict=True):
         reach = (k - 1) * d + 1
         if reach > n + low + high:
-            raise ShapeError(explain(f"the {what} is larger than the image: {name} {n + low + high} is less than {reach}",
-                                     got=describe(x.shape, axis_names(len(kernel))) + origin(x), expected=f"{name} of at least {reach - low - high}",
+            raise ShapeError(explain(f"the {what} is larger than the image: {name} {n + low + high} < {reach}",
+                                     got=describe(x.shape, axis_names(len(kernel))) + origin(x),
+                                     expected=f"{name} of at least {reach - low - high}",
                                      fix='use padding="same", a smaller kernel, or fewer pooling layers before'))
 
 
 class Convolution(Module):
-    """The convolution of any rank: y[n, o, c] = activation(sum over k, i of x[n, o stride + k dilation - low, i] w[k, i, c] + b[c]).
+    """The convolution of any rank.
+
+    y[n, o, c] = activation(sum over k, i of x[n, o stride + k dilation - low, i] w[k, i, c] + b[c])
 
     Args:
         filters: channels that come out.
@@ -68,17 +77,21 @@ class Convolution(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1,
-                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+                 groups: int = 1,
+                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
+                 bias_initializer: Any = "zeros",
                  dtype: Any = "float32"):
         self.filters, self.groups = positive("filters", filters), positive("groups", groups)
         self.kernel, self.stride, self.dilation = (extents(name, value, self.rank) for name, value in
-                                                   (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)))
+                                                   (("kernel_size", kernel_size), ("stride", stride),
+                                                    ("dilation", dilation)))
         self.padding = parse_padding(padding, self.rank)
         self.activation = activations.get(activation)
         self.use_bias, self.initial, self.dtype = bias, (weight_initializer, bias_initializer), canonical(dtype)
         if filters % groups:
-            raise ArgumentError(explain("the groups do not divide the filters", got=f"filters {filters}, groups {groups}", expected=f"a multiple of {groups}",
+            raise ArgumentError(explain("the groups do not divide the filters",
+                                        got=f"filters {filters}, groups {groups}", expected=f"a multiple of {groups}",
                                         fix=f"use filters={-(-filters // groups) * groups}"))
 
     def _input_type(self) -> Any:
@@ -90,7 +103,8 @@ class Convolution(Module):
     def build(self, x: Any) -> None:
         self._check(x)
         if x.shape[-1] % self.groups:
-            raise ShapeError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels", got=describe(x.shape, axis_names(self.rank)) + origin(x),
+            raise ShapeError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels",
+                                     got=describe(x.shape, axis_names(self.rank)) + origin(x),
                                      expected=f"channels in a multiple of {self.groups}"))
         self.weight = initializers.make(self.initial[0], self._weight_shape(x.shape[-1]), self.dtype, "weight")
         self.channels = x.shape[-1]
@@ -117,7 +131,8 @@ class Convolution(Module):
         """The convolution without bias and activation."""
         padding = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
         check_window(x, self.kernel, padding, self.dilation, "kernel")
-        return conv(x, self.weight.value, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+        return conv(x, self.weight.value, stride=self.stride, padding=padding, dilation=self.dilation,
+                    groups=self.groups)
 
 
 class Conv1D(Convolution):
@@ -143,10 +158,13 @@ class DepthwiseConv2D(Convolution):
         multiplier: channels that come out per channel that comes in; weight (height, width, 1, in * multiplier).
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, multiplier: int = 1,
-                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+    def __init__(self, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+                 multiplier: int = 1,
+                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
+                 bias_initializer: Any = "zeros",
                  dtype: Any = "float32"):
-        Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer, bias_initializer, dtype)
+        Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer,
+                             bias_initializer, dtype)
         self.multiplier = positive("multiplier", multiplier)
 
     def build(self, x: Any) -> None:
@@ -156,24 +174,30 @@ class DepthwiseConv2D(Convolution):
 
 
 class Conv2DTranspose(Convolution):
-    """The transpose of Conv2D: from (N, height, width, in) to stride times as large, weight (height, width, filters, in).
+    """The transpose of Conv2D: from (N, height, width, in) to stride times as large.
 
-    Padding "valid" gives (n - 1) stride + (kernel - 1) dilation + 1 pixels, "same" gives n * stride; pairs cut pixels off.
+    The weight is (height, width, filters, in). Padding "valid" gives (n - 1) stride + (kernel - 1) dilation + 1 pixels,
+    "same" gives n * stride; pairs cut pixels off.
     """
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1, activation: Any = None,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros", dtype: Any = "float32"):
-        Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer, bias_initializer, dtype)
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+                 activation: Any = None,
+                 bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 dtype: Any = "float32"):
+        Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, 1, activation, bias,
+                             weight_initializer, bias_initializer, dtype)
 
     def _weight_shape(self, channels: int) -> tuple[int, ...]:
         return (*self.kernel, self.filters, channels)
 
     def convolve(self, x: Any) -> Any:
-        full = [(n - 1) * s + (k - 1) * d + 1 for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
+        full = [(n - 1) * s + (k - 1) * d + 1
+                for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
         out = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
         if self.padding == "same":
             padding = pads("same", out, self.kernel, self.stride, self.dilation)
         else:
             padding = pads(self.padding, out, self.kernel, self.stride, self.dilation)
             out = tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True))
-        return conv_transpose(x, self.weight.value, extents=out, stride=self.stride, padding=padding, dilation=self.dilation)
+        return conv_transpose(x, self.weight.value, extents=out, stride=self.stride, padding=padding,
+                              dilation=self.dilation)

@@ -34,7 +34,8 @@ class Embedding(Module):
 
     def forward(self, ids: Any) -> Any:
         if not is_integer(ids.dtype):
-            raise DTypeError(explain("an embedding looks up integers", got=f"{ids.dtype}{list(ids.shape)}{origin(ids)}", expected="ids of an integer dtype",
+            raise DTypeError(explain("an embedding looks up integers", got=f"{ids.dtype}{list(ids.shape)}{origin(ids)}",
+                                     expected="ids of an integer dtype",
                                      fix="cast them: ids.astype('int64')"))
         self._check_ids(ids.node.data)
         ids = where(less(ids, 0), self.vocabulary, ids) if ids.dtype.kind == "i" else ids
@@ -44,9 +45,11 @@ class Embedding(Module):
         if ids is None or not ids.size or (ids.min() >= 0 and ids.max() < self.vocabulary):
             return
         place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= self.vocabulary))[0])
-        raise BoundsError(explain(f"id {ids[place]} is not in the vocabulary", got=f"id {ids[place]} at position {place}",
+        raise BoundsError(explain(f"id {ids[place]} is not in the vocabulary",
+                                  got=f"id {ids[place]} at position {place}",
                                   expected=f"0 to {self.vocabulary - 1}, for a vocabulary of {self.vocabulary}",
-                                  fix=f"Embedding({int(ids.max()) + 1}, {self.width}), or map rare tokens to one id" if ids[place] > 0 else
+                                  fix=f"Embedding({int(ids.max()) + 1}, {self.width}), or map rare tokens to one id"
+                                  if ids[place] > 0 else
                                       "map missing tokens to an id of their own, not to a negative number"))
 
 
@@ -62,7 +65,8 @@ class PositionalEncoding(Module):
     def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: Any = "float32"):
         kinds = ("sinusoidal", "learned")
         if kind not in kinds:
-            raise ArgumentError(explain("there is no such encoding of positions", got=repr(kind), expected=" | ".join(kinds), fix=closest(kind, kinds)))
+            raise ArgumentError(explain("there is no such encoding of positions", got=repr(kind),
+                                        expected=" | ".join(kinds), fix=closest(kind, kinds)))
         self.kind, self.length, self.dtype = kind, positive("length", length), canonical(dtype)
 
     def build(self, x: Any) -> None:
@@ -71,13 +75,16 @@ class PositionalEncoding(Module):
 
     def forward(self, x: Any) -> Any:
         if x.ndim != 3:
-            raise ShapeError(explain("positions need sequences of vectors", got=describe(x.shape) + origin(x), expected="(batch, steps, width)"))
+            raise ShapeError(explain("positions need sequences of vectors", got=describe(x.shape) + origin(x),
+                                     expected="(batch, steps, width)"))
         need_float(x, self.dtype)
         if self.kind == "sinusoidal":
             return x + sinusoidal(x.shape[1], x.shape[2]).astype(x.dtype)
         if x.shape[1] > self.length:
-            raise ShapeError(explain(f"the sequence has {x.shape[1]} steps, there are {self.length} positions", got=describe(x.shape, ("batch", "steps", "width")),
-                                     expected=f"at most {self.length} steps", fix=f"PositionalEncoding('learned', length={x.shape[1]})"))
+            raise ShapeError(explain(f"the sequence has {x.shape[1]} steps, there are {self.length} positions",
+                                     got=describe(x.shape, ("batch", "steps", "width")),
+                                     expected=f"at most {self.length} steps",
+                                     fix=f"PositionalEncoding('learned', length={x.shape[1]})"))
         return x + self.weight[:x.shape[1]]
 
 

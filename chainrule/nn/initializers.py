@@ -104,7 +104,8 @@ def _scaled(name: str, mode: str, kind: str, gain: float) -> None:
             return uniform(shape, dtype, -bound, bound)
         return truncated_normal(shape, dtype, math.sqrt(variance) / _STD_OF_TRUNCATED)
     initializer.__name__ = initializer.__qualname__ = name
-    initializer.__doc__ = f"{kind.title()} with variance {gain:g} / {'fan in' if mode == 'in' else 'mean of fan in and fan out'}."
+    fan = "fan in" if mode == "in" else "mean of fan in and fan out"
+    initializer.__doc__ = f"{kind.title()} with variance {gain:g} / {fan}."
     TABLE[name] = globals()[name] = initializer
 
 
@@ -120,7 +121,8 @@ def get(initializer: Any) -> Initializer:
     if isinstance(initializer, int | float):
         return constant(float(initializer))
     if not callable(initializer):
-        raise ArgumentError(explain("an initialiser is a name, a number or a function (shape, dtype) -> array", got=repr(initializer)))
+        raise ArgumentError(explain("an initialiser is a name, a number or a function (shape, dtype) -> array",
+                                    got=repr(initializer)))
     return initializer
 
 
@@ -134,5 +136,6 @@ def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainabl
     shape = tuple(int(n) for n in shape)
     value = np.asarray(get(initializer)(shape, dtype))
     if value.shape != shape:
-        raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape), expected=str(shape)))
+        raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape),
+                                 expected=str(shape)))
     return Variable(value.astype(dtype, copy=False), name=name, trainable=trainable)

@@ -29,7 +29,8 @@ class Dense(Module):
         weight_initializer, bias_initializer: see `nn.initializers`.
     """
 
-    def __init__(self, units: int, activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
+    def __init__(self, units: int, activation: Any = None, bias: bool = True,
+                 weight_initializer: Any = "glorot_uniform",
                  bias_initializer: Any = "zeros", dtype: Any = "float32"):
         self.units = positive("units", units)
         self.activation = activations.get(activation)
@@ -47,15 +48,18 @@ class Dense(Module):
     def forward(self, x: Any) -> Any:
         self._check(x)
         need_features(x, self.weight.shape[0], _axes(x),
-                      f"make the layer for what comes in: a new Dense({self.units}) infers {x.shape[-1]} at its first call")
+                      f"make the layer for what comes in: a new Dense({self.units}) infers {x.shape[-1]} "
+                      "at its first call")
         y = matmul(x, self.weight)
         return self.activation(y + self.bias if self.use_bias else y)
 
     def _check(self, x: Any) -> None:
         if x.ndim < 2:
-            raise ShapeError(explain("a fully connected layer needs a batch of vectors", got=describe(x.shape) + origin(x),
+            raise ShapeError(explain("a fully connected layer needs a batch of vectors",
+                                     got=describe(x.shape) + origin(x),
                                      expected="(batch, features)",
-                                     fix="one sample is a batch of one: x[None]" if x.ndim else "reshape the input to (batch, features)"))
+                                     fix="one sample is a batch of one: x[None]" if x.ndim
+                                     else "reshape the input to (batch, features)"))
         need_float(x, self.dtype)
 
 
@@ -72,13 +76,16 @@ class Reshape(Module):
     def __init__(self, shape: tuple[int, ...]):
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if self.shape.count(-1) > 1:
-            raise ArgumentError(explain("one extent at most can be computed", got=str(self.shape), expected="a single -1"))
+            raise ArgumentError(explain("one extent at most can be computed", got=str(self.shape),
+                                        expected="a single -1"))
 
     def forward(self, x: Any) -> Any:
         size, known = math.prod(x.shape[1:]), math.prod(n for n in self.shape if n != -1)
         if (size % known if known else size) if -1 in self.shape else size != known:
-            raise ShapeError(explain(f"a sample of {size} elements does not fill the shape {self.shape}", got=describe(x.shape) + origin(x),
-                                     expected=f"{known} elements per sample" if -1 not in self.shape else f"a multiple of {known}",
+            raise ShapeError(explain(f"a sample of {size} elements does not fill the shape {self.shape}",
+                                     got=describe(x.shape) + origin(x),
+                                     expected=f"{known} elements per sample" if -1 not in self.shape
+                                     else f"a multiple of {known}",
                                      fix="use -1 for one extent to have it computed" if -1 not in self.shape else
                                      "change the extents that are given, so that they divide the sample"))
         return reshape(x, (x.shape[0], *(size // known if n == -1 else n for n in self.shape)))

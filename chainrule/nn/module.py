@@ -78,7 +78,8 @@ def _shape(shape: Any) -> tuple[int, ...] | None:
         return None
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        raise ArgumentError(explain("input_shape holds the positive extents of one sample, without the batch", got=str(shape),
+        raise ArgumentError(explain("input_shape holds the positive extents of one sample, without the batch",
+                                    got=str(shape),
                                     expected="for example (28, 28, 1)", fix="leave the batch axis out"))
     return tuple(int(n) for n in shape)
 
@@ -87,8 +88,8 @@ class Module(metaclass=_Recorder):
     """Base of every layer and model.
 
     Write `__init__` and `forward(x, ...)`; no call of `super().__init__()` is needed. A layer whose Variables depend on
-    what comes in also writes `build(x, ...)`, which runs once before the first `forward`. `forward` may take `training`.
-    Any module can be given `input_shape=` (one sample, without the batch) when it is made.
+    what comes in also writes `build(x, ...)`, which runs once before the first `forward`. `forward` may take
+    `training`. Any module can be given `input_shape=` (one sample, without the batch) when it is made.
     """
 
     _record: Record
@@ -259,7 +260,7 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 
 def own_parameters(module: Module) -> list[Variable]:
-    """The Variables that are parameters by nature, frozen now or not: floating-point, and not among a layer's `statistics`."""
+    """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics`."""
     return [value for owner in module.modules().values() for name, value in owner.attributes()
             if isinstance(value, Variable) and name not in getattr(owner, "statistics", ()) and value.dtype.kind == "f"]
 
@@ -301,7 +302,7 @@ def _names(module: Module) -> dict[int, str]:
 
 
 def display(name: str, module: Module) -> str:
-    """A dotted name as messages show it: ``model[4] Dense`` for "4", ``model.encoder.layers[3] Dense``; alone: ``Dense``."""
+    """A dotted name as messages show it: ``model[4] Dense`` for "4", ``model.encoder Dense``; alone: ``Dense``."""
     path = "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split(".") if part)
     return f"model{path} {type(module).__name__}" if path else type(module).__name__
 
@@ -314,6 +315,7 @@ def _dotted(module: Module) -> str:
 def _input(x: Any) -> Any:
     if isinstance(x, Variable | np.ndarray | np.generic):
         return as_tensor(x)
-    if isinstance(x, list | tuple) and x and not contains(x, Tensor | Variable | np.ndarray | Module) and contains(x, int | float):
+    if isinstance(x, list | tuple) and x and not contains(x, Tensor | Variable | np.ndarray
+                                                          | Module) and contains(x, int | float):
         return as_tensor(x)
     return x

@@ -56,7 +56,8 @@ class Normalization(Module):
 
     def _check(self, x: Any) -> None:
         if x.ndim < 2:
-            raise ShapeError(explain("normalisation needs a batch and features", got=describe(x.shape) + origin(x), expected="(batch, ..., features)"))
+            raise ShapeError(explain("normalisation needs a batch and features", got=describe(x.shape) + origin(x),
+                                     expected="(batch, ..., features)"))
         need_float(x, self.dtype)
 
     def _scaled(self, y: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class RMSNorm(Normalization):
 
 
 class GroupNorm(Normalization):
-    """Each sample's channels in `groups` groups, each normalised over its channels and all positions (Wu and He, 2018)."""
+    """Each sample's channels in `groups` groups, each normalised over its channels and positions (Wu and He, 2018)."""
 
     def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32"):
         self.groups, self.epsilon, self.dtype = positive("groups", groups), epsilon, canonical(dtype)
@@ -102,7 +103,8 @@ class GroupNorm(Normalization):
         super()._check(x)
         if x.shape[-1] % self.groups:
             choices = [n for n in range(1, x.shape[-1] + 1) if x.shape[-1] % n == 0]
-            raise ArgumentError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels", got=describe(x.shape, _names(x)) + origin(x),
+            raise ArgumentError(explain(f"{self.groups} groups do not divide {x.shape[-1]} channels",
+                                        got=describe(x.shape, _names(x)) + origin(x),
                                         expected="groups from " + ", ".join(map(str, choices)),
                                         fix=f"GroupNorm({min(choices, key=lambda n: abs(n - self.groups))})"))
 
@@ -127,15 +129,19 @@ class BatchNorm(Normalization):
 
     statistics = ("running_mean", "running_variance")
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, shift: bool = True,
+                 dtype: Any = "float32"):
         if not 0 <= momentum < 1:
-            raise ArgumentError(explain("momentum is the share of the past that is kept", got=repr(momentum), expected="0 <= momentum < 1"))
-        self.momentum, self.epsilon, self.scale, self.shift, self.dtype = momentum, epsilon, scale, shift, canonical(dtype)
+            raise ArgumentError(explain("momentum is the share of the past that is kept", got=repr(momentum),
+                                        expected="0 <= momentum < 1"))
+        self.momentum, self.epsilon = momentum, epsilon
+        self.scale, self.shift, self.dtype = scale, shift, canonical(dtype)
 
     def build(self, x: Any) -> None:
         super().build(x)
         self.running_mean = initializers.make("zeros", (self.features,), self.dtype, "running_mean", trainable=False)
-        self.running_variance = initializers.make("ones", (self.features,), self.dtype, "running_variance", trainable=False)
+        self.running_variance = initializers.make("ones", (self.features,), self.dtype, "running_variance",
+                                                  trainable=False)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self._checked(x)
@@ -150,8 +156,11 @@ class BatchNorm(Normalization):
     def _follow(self, x: Tensor, axes: tuple[int, ...]) -> None:
         n = x.size // max(self.features, 1)
         if n < 2:
-            raise ShapeError(explain("batch statistics need more than one value per channel", got=describe(x.shape, _names(x)) + origin(x),
-                                     expected="at least two samples or positions", fix="use a larger batch, or LayerNorm"))
+            raise ShapeError(explain("batch statistics need more than one value per channel",
+                                     got=describe(x.shape, _names(x)) + origin(x),
+                                     expected="at least two samples or positions",
+                                     fix="use a larger batch, or LayerNorm"))
         x = stop_gradient(x)
-        for running, batch in ((self.running_mean, mean(x, axis=axes)), (self.running_variance, var(x, axis=axes) * (n / (n - 1)))):
+        for running, batch in ((self.running_mean, mean(x, axis=axes)),
+                               (self.running_variance, var(x, axis=axes) * (n / (n - 1)))):
             running.assign(self.momentum * as_tensor(running) + (1 - self.momentum) * batch)

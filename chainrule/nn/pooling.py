@@ -41,10 +41,12 @@ class Pooling(Module):
 
 def _pooling(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
     doc = f"The {word} of each window, over {rank} spatial {'axis' if rank == 1 else 'axes'}. {Pooling.__doc__}"
-    return type(name, (Pooling,), {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
+    return type(name, (Pooling,),
+                {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
 
 
-MaxPool1D, MaxPool2D, MaxPool3D = (_pooling(f"MaxPool{n}D", n, max_pool, "maximum (its gradient goes to the first one)") for n in (1, 2, 3))
+MaxPool1D, MaxPool2D, MaxPool3D = (_pooling(f"MaxPool{n}D", n, max_pool,
+                                            "maximum (its gradient goes to the first one)") for n in (1, 2, 3))
 AvgPool1D, AvgPool2D, AvgPool3D = (_pooling(f"AvgPool{n}D", n, avg_pool, "mean") for n in (1, 2, 3))
 
 
@@ -60,7 +62,8 @@ class GlobalPooling(Module):
 
 def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
     doc = f"The {word} of each channel over the whole {'sequence' if rank == 1 else 'image'}."
-    return type(name, (GlobalPooling,), {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
+    return type(name, (GlobalPooling,),
+                {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
 
 
 GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (_global(f"GlobalAvgPool{n}D", n, mean, "mean") for n in (1, 2, 3))
@@ -101,11 +104,15 @@ class ReflectPad2D(Module):
     def _reflected(self, x: Any, axis: int, low: int, high: int) -> Any:
         n = x.shape[axis]
         if low >= n or high >= n:
-            raise ShapeError(explain(f"there are not enough pixels to reflect {low} and {high} of them", got=describe(x.shape, axis_names(2)) + origin(x),
-                                     expected=f"padding of at most {n - 1}", fix="use ZeroPad2D, or reflect fewer pixels"))
-        parts = [flip(slice_axis(x, axis, 1, low + 1), axis=axis), x, flip(slice_axis(x, axis, n - 1 - high, n - 1), axis=axis)]
+            raise ShapeError(explain(f"there are not enough pixels to reflect {low} and {high} of them",
+                                     got=describe(x.shape, axis_names(2)) + origin(x),
+                                     expected=f"padding of at most {n - 1}",
+                                     fix="use ZeroPad2D, or reflect fewer pixels"))
+        parts = [flip(slice_axis(x, axis, 1, low + 1), axis=axis), x,
+                 flip(slice_axis(x, axis, n - 1 - high, n - 1), axis=axis)]
         return concat([p for p in parts if p.shape[axis]], axis=axis)
 
 
-__all__ = ["AvgPool1D", "AvgPool2D", "AvgPool3D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D",
+__all__ = ["AvgPool1D", "AvgPool2D", "AvgPool3D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D",
+           "GlobalMaxPool1D",
            "GlobalMaxPool2D", "MaxPool1D", "MaxPool2D", "MaxPool3D", "ReflectPad2D", "ZeroPad2D"]

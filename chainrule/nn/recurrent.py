@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recurrent layers over (batch, steps, features): the product with the inputs is one, over all steps; the loop is `scan`.
+"""Recurrent layers over (batch, steps, features): one product with the inputs for all steps; the loop is `scan`.
 
-Gates lie side by side in the weights, in the order of Keras: weight (in, gates * units), recurrent_weight (units, gates *
-units). A mask (batch, steps) is True where a step exists; where it is False the state stays as it was.
+Gates lie side by side in the weights, in the order of Keras: weight (in, gates * units), recurrent_weight
+(units, gates * units). A mask (batch, steps) is True where a step exists; where it is False the state stays as it was.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ class Recurrent(Module):
         reverse: from the last step to the first; outputs stay at their steps.
         bias: whether there is one.
 
-    Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True: the step exists.
+    Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
+    exists.
     """
 
     gates, state_count = 1, 1
 
-    def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False, bias: bool = True,
-                 weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal", dtype: Any = "float32"):
+    def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
+                 bias: bool = True,
+                 weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal",
+                 dtype: Any = "float32"):
         self.units, self.return_sequences, self.return_state = positive("units", units), return_sequences, return_state
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
         self.initial = (weight_initializer, recurrent_initializer)
@@ -59,7 +62,8 @@ class Recurrent(Module):
         self.weight = initializers.make(self.initial[0], (x.shape[-1], width), self.dtype, "weight")
         self.recurrent_weight = initializers.make(self.initial[1], (self.units, width), self.dtype, "recurrent_weight")
         if self.use_bias:
-            self.bias = initializers.make(lambda shape, dtype: self.first_bias().astype(dtype), (width,), self.dtype, "bias")
+            self.bias = initializers.make(lambda shape, dtype: self.first_bias().astype(dtype), (width,), self.dtype,
+                                          "bias")
 
     def first_bias(self) -> np.ndarray:
         """What the bias starts with."""
@@ -67,9 +71,11 @@ class Recurrent(Module):
 
     def _check(self, x: Any) -> None:
         if x.ndim != 3:
-            raise ShapeError(explain(f"a recurrent layer needs sequences of vectors, the input has {x.ndim} axes", got=describe(x.shape) + origin(x),
+            raise ShapeError(explain(f"a recurrent layer needs sequences of vectors, the input has {x.ndim} axes",
+                                     got=describe(x.shape) + origin(x),
                                      expected="(batch, steps, features)",
-                                     fix="single numbers per step get an axis: x[..., None]" if x.ndim == 2 else "reshape the input"))
+                                     fix="single numbers per step get an axis: x[..., None]" if x.ndim == 2
+                                     else "reshape the input"))
         need_float(x, self.dtype)
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
@@ -82,7 +88,8 @@ class Recurrent(Module):
         z = matmul(x, self.weight)
         z = permute_dims(z + self.bias if self.use_bias else z, (1, 0, 2))
         sequences = [z] if mask is None else [z, permute_dims(self._mask(mask, x), (1, 0, 2))]
-        last, outputs = scan(self._step, self._states(states, x.shape[0]), sequences, [as_tensor(self.recurrent_weight)], reverse=self.reverse)
+        last, outputs = scan(self._step, self._states(states, x.shape[0]), sequences,
+                             [as_tensor(self.recurrent_weight)], reverse=self.reverse)
         y = permute_dims(outputs[0], (1, 0, 2)) if self.return_sequences else last[0]
         return (y, last) if self.return_state else y
 
@@ -98,16 +105,19 @@ class Recurrent(Module):
         found = [as_tensor(s) for s in (states if isinstance(states, list | tuple) else [states])]
         if [s.shape for s in found] != [(n, self.units)] * self.state_count:
             raise ShapeError(explain("the states do not fit", got=", ".join(str(s.shape) for s in found),
-                                     expected=f"{self.state_count} of shape {(n, self.units)}", fix="pass what return_state=True gave for the same batch"))
+                                     expected=f"{self.state_count} of shape {(n, self.units)}",
+                                     fix="pass what return_state=True gave for the same batch"))
         return found
 
     def _mask(self, mask: Any, x: Any) -> Tensor:
         mask = as_tensor(mask)
         if mask.dtype != bool_:
-            raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}", expected="booleans, True: the step exists",
+            raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
+                                     expected="booleans, True: the step exists",
                                      fix="compare first, for example mask = ids != 0"))
         if mask.shape != x.shape[:2]:
-            raise ShapeError(explain("the mask does not fit the sequences", got=f"mask {mask.shape}", expected=f"(batch {x.shape[0]}, steps {x.shape[1]})",
+            raise ShapeError(explain("the mask does not fit the sequences", got=f"mask {mask.shape}",
+                                     expected=f"(batch {x.shape[0]}, steps {x.shape[1]})",
                                      fix="one True or False for each step of each sample"))
         return reshape(mask, (*mask.shape, 1))
 
@@ -119,9 +129,12 @@ class SimpleRNN(Recurrent):
     __doc__ = f"""h = activation(x W + h U + b) (Elman, 1990).
     {Recurrent.__doc__}"""
 
-    def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal", dtype: Any = "float32"):
-        super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer, recurrent_initializer, dtype)
+    def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False,
+                 reverse: bool = False,
+                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32"):
+        super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
+                         recurrent_initializer, dtype)
         self.activation = activations.get(activation)
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
@@ -146,7 +159,9 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    __doc__ = f"""Gates z, r, n: h = z h + (1 - z) tanh(n_x + r (h U_n + recurrent_bias)) (Cho et al., 2014), reset after the product.
+    __doc__ = f"""Gates z, r, n: h = z h + (1 - z) tanh(n_x + r (h U_n + recurrent_bias)) (Cho et al., 2014).
+
+    The state is reset after the product, as in cuDNN.
     {Recurrent.__doc__}"""
     gates = 3
 
@@ -173,7 +188,8 @@ class Bidirectional(Module):
 
     def __init__(self, layer: Any, merge: str = "concat"):
         if not isinstance(layer, Recurrent) or layer.return_state:
-            raise ArgumentError(explain("this layer cannot run both ways", got=repr(layer), expected="a SimpleRNN, LSTM or GRU without return_state",
+            raise ArgumentError(explain("this layer cannot run both ways", got=repr(layer),
+                                        expected="a SimpleRNN, LSTM or GRU without return_state",
                                         fix="nn.Bidirectional(nn.LSTM(64, return_sequences=True))"))
         if merge not in ("concat", "sum", "mean"):
             raise ArgumentError(explain("there is no such merge", got=repr(merge), expected="concat | sum | mean",

@@ -20,7 +20,7 @@ def own_generator() -> random.Generator:
 
 
 class Dropout(Module):
-    """Each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al., 2014); nothing outside training.
+    """In training, each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al., 2014).
 
     The state of its generator is a Variable: compiled steps advance it, checkpoints keep it.
     """

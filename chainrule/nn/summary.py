@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of a model: traced once on symbols, so nothing is computed; products are counted where they stand.
 
-FLOPs are two (multiply, add) per product of matrix products and convolutions, for one sample. The receptive field is the
-width of the input window that one output element sees.
+FLOPs are two (multiply, add) per product of matrix products and convolutions, for one sample. The receptive field is
+the width of the input window that one output element sees.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
 def _rows(model: Module, input_shape: tuple[int, ...] | None) -> list[dict[str, Any]]:
     shape = input_shape or model.input_shape
     if shape is None:
-        raise ArgumentError(explain("the shape of the input is not known yet", got=f"{type(model).__name__} that was never called",
-                                    expected="the shape of one sample", fix="model.summary(input_shape=(28, 28, 1)), or call the model first"))
+        raise ArgumentError(explain("the shape of the input is not known yet",
+                                    got=f"{type(model).__name__} that was never called",
+                                    expected="the shape of one sample",
+                                    fix="model.summary(input_shape=(28, 28, 1)), or call the model first"))
     dtype = model._record.inputs[0].dtype if model._record.inputs else model._input_type()
     seen: dict[int, Any] = {}
     with no_grad(), modules.watching(lambda m, y: seen.setdefault(id(m), y)):
@@ -119,7 +121,8 @@ def _render(model: Module, rows: list[dict[str, Any]]) -> str:
     for head in HEADS:
         table.add_column(head, justify="left" if head in ("layer", "output") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(row["layer"].replace("[", "\\["), row["output"], f"{row['own']:,}", number(row["flops"]), size(row["memory"]),
+        table.add_row(row["layer"].replace("[", "\\["), row["output"], f"{row['own']:,}", number(row["flops"]),
+                      size(row["memory"]),
                       " x ".join(map(str, row["field"])) if row["field"] else "")
     console = Console(width=160, color_system=None, force_terminal=False, legacy_windows=False)
     with console.capture() as capture:
@@ -132,7 +135,8 @@ def _totals(model: Module, rows: list[dict[str, Any]]) -> str:
     trainable, fixed = (sum(v.size for v in variables if v.trainable is kind) for kind in (True, False))
     weights = sum(v.type.bytes for v in variables)
     return (f" parameters  {trainable + fixed:,} ({trainable:,} trainable, {fixed:,} not), {size(weights)}\n"
-            f" per sample  {number(sum(r['flops'] for r in rows))} FLOPs, {size(sum(r['memory'] for r in rows))} of layer outputs")
+            f" per sample  {number(sum(r['flops'] for r in rows))} FLOPs, "
+            f"{size(sum(r['memory'] for r in rows))} of layer outputs")
 
 
 def number(n: float) -> str:

@@ -26,8 +26,10 @@ class TransformerLayer(Module):
         norm_first: normalise what goes into each part (x + part(norm(x))), or what comes out (norm(x + part(x))).
     """
 
-    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True, dtype: Any = "float32"):
-        self.heads, self.hidden, self.rate = positive("heads", heads), positive("hidden", hidden), probability("dropout", dropout)
+    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True,
+                 dtype: Any = "float32"):
+        self.heads, self.hidden = positive("heads", heads), positive("hidden", hidden)
+        self.rate = probability("dropout", dropout)
         self.activation, self.norm_first, self.dtype = activation, norm_first, canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -39,7 +41,8 @@ class TransformerLayer(Module):
         setattr(self, f"dropout_{name}", Dropout(self.rate))
 
     def _network(self, width: int) -> Module:
-        return Sequential([Dense(self.hidden, activation=self.activation, dtype=self.dtype), Dropout(self.rate), Dense(width, dtype=self.dtype)])
+        return Sequential([Dense(self.hidden, activation=self.activation, dtype=self.dtype), Dropout(self.rate),
+                           Dense(width, dtype=self.dtype)])
 
     def _around(self, name: str, x: Any, run: Any) -> Any:
         norm, dropout = getattr(self, f"norm_{name}"), getattr(self, f"dropout_{name}")

@@ -44,7 +44,8 @@ def max_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs) -> Tensor:
 
     def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
         views = _windows(x, kernel, stride, padding, low)
-        place = functools.reduce(lambda so_far, i: so_far * kernel[i] + iota(views.shape, last[i], int32), range(len(kernel)), 0)
+        place = functools.reduce(lambda so_far, i: so_far * kernel[i] + iota(views.shape, last[i], int32),
+                                 range(len(kernel)), 0)
         first = min(where(equal(views, restore(y, last, views.shape)), place, math.prod(kernel)), axis=last)
         chosen = equal(place, restore(first, last, views.shape))
         g = restore(g, last, views.shape)
@@ -55,7 +56,8 @@ def max_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs) -> Tensor:
 def _unwindow(views: Tensor, shape: Shape, kernel: Shape, stride: Shape, padding: Pairs) -> Tensor:
     extents = tuple(n + low + high for n, (low, high) in zip(shape[1:-1], padding, strict=True))
     axes = tuple(range(1, len(shape) - 1))
-    padded = bind(UNWINDOW, views, extents=extents, axes=axes, kernel=tuple(kernel), stride=tuple(stride), dilation=(1,) * len(axes))
+    padded = bind(UNWINDOW, views, extents=extents, axes=axes, kernel=tuple(kernel), stride=tuple(stride),
+                  dilation=(1,) * len(axes))
     return padded[(slice(None), *(slice(low, low + n) for n, (low, _) in zip(shape[1:-1], padding, strict=True)))]
 
 

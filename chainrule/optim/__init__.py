@@ -22,7 +22,9 @@ def get(optimizer: Any) -> Optimizer:
         return look_up("optimiser", optimizer.lower(), NAMES, fix="for example optim.Adam(1e-3)")()
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()
-    raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer), expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
+    raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer),
+                                expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
 
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "Optimizer", "RMSprop", "clip_by_norm", "get", "penalties", "schedules"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "Optimizer", "RMSprop", "clip_by_norm", "get", "penalties",
+           "schedules"]

@@ -33,11 +33,14 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         self.schedule: Callable[[Tensor], Any] | None = learning_rate if callable(learning_rate) else None
-        self._rate = Variable(np.float64(0.0 if self.schedule else _rate(learning_rate)), name="learning_rate", trainable=False)
+        self._rate = Variable(np.float64(0.0 if self.schedule else _rate(learning_rate)), name="learning_rate",
+                              trainable=False)
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.clip_norm, self.clip_value = (None if c is None else positive(n, c) for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
+        self.clip_norm, self.clip_value = (None if c is None else positive(n, c)
+                                           for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
         self.step = Variable(np.int64(0), name="step", trainable=False)
         self.state: dict[str, tuple[Variable, dict[str, Variable]]] = {}
 
@@ -47,7 +50,8 @@ class Optimizer:
         """Numbers that all parameters share in step t = 1, 2, ...; `rate` is the learning rate of this step."""
         return {"rate": rate}
 
-    def rule(self, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], scalars: Scalars) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def rule(self, p: Tensor, g: Tensor, slots: Mapping[str, Tensor],
+             scalars: Scalars) -> tuple[Tensor, Mapping[str, Tensor]]:
         """(the new parameter, the new slots) from parameter, gradient and slots: one array each."""
         raise NotImplementedError
 
@@ -59,9 +63,11 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step; assigning replaces a schedule, in compiled steps that are traced from now on."""
-        with_step = self.schedule(self.step.value) if self.schedule else self._rate
-        return float(as_tensor(with_step).item())
+        """The learning rate of the next step; a number can be assigned at any time.
+
+        Assigning in the place of a schedule changes steps that are compiled from then on.
+        """
+        return float(as_tensor(self.schedule(self.step.value) if self.schedule else self._rate).item())
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -76,7 +82,7 @@ class Optimizer:
 
         Args:
             model: a module, or a dict (or list) of Variables; those that are frozen are left alone.
-            grads: what `cr.gradients(loss, model)` gave: the same keys, each gradient of its parameter's shape and dtype.
+            grads: what `cr.gradients(loss, model)` gave: the same keys, the shapes and dtypes of the parameters.
         """
         parameters, grads = _named(model), _named_grads(grads)
         _check_keys(parameters, grads)
@@ -122,16 +128,18 @@ class Optimizer:
 
     def _check_same(self, name: str, p: Variable) -> None:
         if self.state[name][0] is not p:
-            raise ArgumentError(explain(f"this optimiser already updates another parameter called {name}", got=repr(p), expected=repr(self.state[name][0]),
-                                        fix=f"give each model an optimiser of its own: optim.{type(self).__name__}(...)"))
+            raise ArgumentError(explain(f"this optimiser already updates another parameter called {name}",
+                                        got=repr(p), expected=repr(self.state[name][0]),
+                                        fix=f"one optimiser for each model: optim.{type(self).__name__}(...)"))
 
     def variables(self) -> dict[str, Variable]:
-        """Name → Variable of everything that the next step depends on: step, learning rate, and the slots as "0.weight.first"."""
+        """Name → Variable of all that the next step depends on: step, learning rate, slots ("0.weight.first")."""
         slots = {f"{name}.{key}": v for name, (_, slots) in self.state.items() for key, v in slots.items()}
         return {"step": self.step, "learning_rate": self._rate, **slots}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(learning_rate={getattr(self.schedule, '__name__', 'schedule') if self.schedule else self.learning_rate})"
+        rate = "schedule" if self.schedule else self.learning_rate
+        return f"{type(self).__name__}(learning_rate={rate})"
 
 
 class Decoupled:
@@ -140,7 +148,8 @@ class Decoupled:
 
 def clip_by_norm(grads: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
     """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together."""
-    total: Any = sum((reduce.sum(g * g) for g in list(grads.values())[1:]), start=reduce.sum(next(iter(grads.values())) ** 2))
+    total: Any = sum((reduce.sum(g * g) for g in list(grads.values())[1:]),
+                     start=reduce.sum(next(iter(grads.values())) ** 2))
     factor = minimum(norm / (sqrt(total) + 1e-6), 1.0)
     return {name: g * astype(factor, g.dtype) for name, g in grads.items()}
 
@@ -170,7 +179,8 @@ def fraction(name: str, value: Any) -> float:
 
 def _rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
-        raise ArgumentError(explain("this is not a learning rate", got=repr(value), expected="a number that is not negative, or a schedule",
+        raise ArgumentError(explain("this is not a learning rate", got=repr(value),
+                                    expected="a number that is not negative, or a schedule",
                                     fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))
     return float(value)
 
@@ -182,7 +192,8 @@ def _named(model: Any) -> dict[str, Variable]:
     if isinstance(found, list | tuple):
         found = {str(i): v for i, v in enumerate(found)}
     if not isinstance(found, dict) or not all(isinstance(v, Variable) for v in found.values()):
-        raise ArgumentError(explain("an optimiser updates Variables", got=type(found).__name__, expected="a module, or a dict or list of Variables",
+        raise ArgumentError(explain("an optimiser updates Variables", got=type(found).__name__,
+                                    expected="a module, or a dict or list of Variables",
                                     fix="pass the model: optimizer.update(model, grads)"))
     return found
 
@@ -198,16 +209,19 @@ def _check_keys(parameters: Mapping[str, Variable], grads: Mapping[str, Any]) ->
     missing = [name for name, p in parameters.items() if p.trainable and name not in grads]
     unknown = [name for name in grads if name not in parameters]
     if missing or unknown:
-        parts = [f"{word} {', '.join(names[:5])}" for word, names in (("no gradient for", missing), ("unknown", unknown)) if names]
+        parts = [f"{word} {', '.join(names[:5])}"
+                 for word, names in (("no gradient for", missing), ("unknown", unknown)) if names]
+        rest = ", ..." if len(parameters) > 5 else ""
         raise ArgumentError(explain("the gradients do not belong to these parameters", got="; ".join(parts),
-                                    expected=f"one gradient for each of {', '.join(list(parameters)[:5])}{', ...' if len(parameters) > 5 else ''}",
+                                    expected=f"one gradient for each of {', '.join(list(parameters)[:5])}{rest}",
                                     fix="take them of the same model: cr.gradients(loss, model)"))
 
 
 def _fitting(name: str, p: Variable, g: Any) -> Tensor:
     g = as_tensor(g)
     if g.shape != p.shape or g.dtype != p.dtype:
-        raise ShapeError(explain(f"the gradient of {name} does not fit", got=f"{g.dtype}{list(g.shape)}", expected=f"{p.dtype}{list(p.shape)}",
+        raise ShapeError(explain(f"the gradient of {name} does not fit", got=f"{g.dtype}{list(g.shape)}",
+                                 expected=f"{p.dtype}{list(p.shape)}",
                                  fix="are the gradients those of another layer?"))
     return g
 

@@ -29,13 +29,15 @@ class SGD(Optimizer):
         weight_decay, clip_norm, clip_value: see Optimizer.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0,
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
+                 weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
         self.slots = ("velocity",) if momentum else ()
         if nesterov and not momentum:
-            raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0", fix="SGD(..., momentum=0.9, nesterov=True)"))
+            raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0",
+                                        fix="SGD(..., momentum=0.9, nesterov=True)"))
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         if not self.momentum:
@@ -56,7 +58,8 @@ class Adagrad(Optimizer):
 
     slots = ("square",)
 
-    def __init__(self, learning_rate: Any = 0.01, initial: float = 0.0, epsilon: float = 1e-10, weight_decay: float = 0.0,
+    def __init__(self, learning_rate: Any = 0.01, initial: float = 0.0, epsilon: float = 1e-10,
+                 weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.initial, self.epsilon = not_negative("initial", initial), positive("epsilon", epsilon)
@@ -80,7 +83,8 @@ class RMSprop(Optimizer):
         weight_decay, clip_norm, clip_value: see Optimizer.
     """
 
-    def __init__(self, learning_rate: Any = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8, centered: bool = False,
+    def __init__(self, learning_rate: Any = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8,
+                 centered: bool = False,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.rho, self.momentum, self.centered = fraction("rho", rho), fraction("momentum", momentum), centered
@@ -115,7 +119,8 @@ class Adam(Optimizer):
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.beta1, self.beta2, self.epsilon = fraction("beta1", beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+        self.beta1, self.beta2, self.epsilon = fraction("beta1",
+                                                        beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
         return {"rate": rate, "step": rate / _correction(self.beta1, t), "scale": 1 / sqrt(_correction(self.beta2, t))}
@@ -144,14 +149,18 @@ class AdamW(Decoupled, Adam):
 
 
 class Adamax(Optimizer):
-    """m = b1 m + (1 - b1) g; u = max(b2 u, |g| + epsilon); p = p - eta m / ((1 - b1^t) u) (Kingma and Ba, 2015, section 7)."""
+    """m = b1 m + (1 - b1) g; u = max(b2 u, |g| + epsilon); p = p - eta m / ((1 - b1^t) u).
+
+    Kingma and Ba (2015), section 7. The arguments are those of Adam.
+    """
 
     slots = ("first", "norm")
 
     def __init__(self, learning_rate: Any = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
-        self.beta1, self.beta2, self.epsilon = fraction("beta1", beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+        self.beta1, self.beta2, self.epsilon = fraction("beta1",
+                                                        beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
         return {"step": rate / _correction(self.beta1, t)}

@@ -64,7 +64,8 @@ def _power(base: float, exponent: Tensor) -> Tensor:
 def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """From learning_rate to `final` along half a cosine, then `final` (Loshchilov and Hutter, 2017)."""
     decay_steps = _count("decay_steps", decay_steps)
-    return lambda step: final + (0.5 * (learning_rate - final)) * (1 + cos(minimum(_real(step) / decay_steps, 1.0) * math.pi))
+    return lambda step: final + (0.5 * (learning_rate
+                                        - final)) * (1 + cos(minimum(_real(step) / decay_steps, 1.0) * math.pi))
 
 
 def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
@@ -85,7 +86,8 @@ def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, fin
     if not warmup_steps:
         return cosine(learning_rate, decay_steps, final)
     if _count("decay_steps", decay_steps) <= _count("warmup_steps", warmup_steps):
-        raise ArgumentError(explain("the schedule ends before its warm-up does", got=f"warmup_steps {warmup_steps}, decay_steps {decay_steps}",
+        raise ArgumentError(explain("the schedule ends before its warm-up does",
+                                    got=f"warmup_steps {warmup_steps}, decay_steps {decay_steps}",
                                     expected="decay_steps, counted from the start, above warmup_steps"))
     rise = linear(learning_rate / warmup_steps, warmup_steps, learning_rate + learning_rate / warmup_steps)
     return sequence([rise, cosine(learning_rate, decay_steps - warmup_steps, final)], [warmup_steps])
@@ -94,7 +96,8 @@ def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, fin
 def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
     """The first schedule until boundaries[0], the next, which counts its steps from there, until boundaries[1], ..."""
     if len(schedules) != len(boundaries) + 1:
-        raise ArgumentError(explain("there is one boundary between two schedules", got=f"{len(schedules)} schedules, {len(boundaries)} boundaries"))
+        raise ArgumentError(explain("there is one boundary between two schedules",
+                                    got=f"{len(schedules)} schedules, {len(boundaries)} boundaries"))
     parts = [s if callable(s) else constant(s) for s in schedules]
 
     def rate(step: Any) -> Tensor:
