@@ -18,7 +18,7 @@ from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor
 from .ir.bind import leaf
 from .ir.dtype import is_float
-from .ir.graph import topological
+from .ir.graph import close, topological
 from .ops.broadcast import broadcast_to
 from .ops.compose import stack
 from .ops.control import barrier, custom_gradient
@@ -164,18 +164,37 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
         inputs = [as_tensor(x) for x in args]
         before = leaf(np.zeros(())).node.number
         value = as_tensor(function(*inputs))
-        variables, outside = _uses(value, inputs, before)
-        reads = [v.value for v in variables]
+        used = _uses(value, inputs, before)
+        compute_again = _copy(value, (*inputs, *used)) if value.node.data is None else _call(function, len(inputs), used)
 
         def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
-            again = [_fresh(barrier(x)) for x in values[:len(inputs)]]
-            result = as_tensor(function(*again))
-            floats = [x for x in again if is_float(x.dtype)]
-            found = _pull([result], [g], [*floats, *outside, *variables], stops=[*again, *outside])
-            first = iter(found)
-            return (*(next(first) if is_float(x.dtype) else None for x in again), *found[len(floats):])
-        return custom_gradient(_forgetful(value), (*inputs, *outside, *reads), rule)
+            result, leaves = compute_again(values)
+            floats = [i for i, x in enumerate(leaves) if is_float(x.dtype)]
+            outside = [x for x in leaves if x.node.source is None]
+            found = dict(zip(floats, _pull([result], [g], [leaves[i] for i in floats], stops=outside), strict=True))
+            return tuple(found.get(i) for i in range(len(leaves)))
+        return custom_gradient(_forgetful(value), (*inputs, *used), rule)
     return recomputed
+
+
+Again = Callable[[Sequence[Tensor]], tuple[Tensor, list[Tensor]]]  # values of the leaves -> the result and new leaves
+
+
+def _copy(value: Tensor, known: Sequence[Tensor]) -> Again:
+    """What makes a traced value once more from other leaves: the same operations, kept apart by barriers."""
+    def again(values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        fresh = [_fresh(barrier(x)) for x in values]
+        places = {old.node: new.node for old, new in zip(known, fresh, strict=True)}
+        return Tensor(close((), (value.node,), instead=places).outputs[0]), fresh
+    return again
+
+
+def _call(function: Callable[..., Any], count: int, used: Sequence[Tensor]) -> Again:
+    """What calls the function once more; it reads from outside what it read before."""
+    def again(values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        fresh = [_fresh(barrier(x)) for x in values[:count]]
+        return as_tensor(function(*fresh)), [*fresh, *used]
+    return again
 
 
 def _forgetful(value: Tensor) -> Tensor:
@@ -183,12 +202,10 @@ def _forgetful(value: Tensor) -> Tensor:
     return value if value.node.data is None else leaf(value.node.data)
 
 
-def _uses(result: Tensor, inputs: Sequence[Tensor], before: int) -> tuple[list[Variable], list[Tensor]]:
-    """What `result` was computed from beside `inputs`: Variables, and float tensors older than node number `before`."""
+def _uses(result: Tensor, inputs: Sequence[Tensor], before: int) -> list[Tensor]:
+    """What `result` was computed from beside `inputs`: leaves of Variables, and float tensors older than node number `before`."""
     known = {x.node for x in inputs}
     ends = lambda node: node in known or node.source is not None or node.number < before
     nodes = topological([result.node], (), lambda node: () if ends(node) else node.inputs)
-    variables = dict.fromkeys(node.source for node in nodes if node.source is not None)
-    outside = [Tensor(node) for node in nodes
-               if node.number < before and node.source is None and node not in known and is_float(node.dtype)]
-    return list(variables), outside
+    outside = lambda node: node.number < before and is_float(node.dtype) and node not in known
+    return [Tensor(node) for node in nodes if node.source is not None or outside(node)]

@@ -199,6 +199,26 @@ def test_a_checkpoint_sees_tensors_from_outside_and_integers(run) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@BOTH
+def test_a_checkpoint_may_read_the_variable_that_it_is_given(run) -> None:
+    v = cr.Variable(X, name="v")
+    step = lambda: cr.gradients(cr.sum(cr.checkpoint(lambda t: e.sin(t) * v.value)(v)), v)
+    np.testing.assert_allclose(run(step)(), np.cos(X) * X + np.sin(X), rtol=1e-12)
+
+
+@BOTH
+def test_a_checkpoint_inside_a_loop(run) -> None:
+    w, xs = cr.Variable(RNG.standard_normal((3, 3)) * 0.5, name="w"), RNG.standard_normal((4, 3))
+
+    def derivatives(wrap):
+        def loss(xs: Tensor) -> Tensor:
+            body = lambda carry, slices, constants: ([wrap(lambda t: e.tanh(t @ w))(carry[0] + slices[0])], [])
+            return cr.sum(scan(body, [cr.asarray(np.zeros(3))], [xs])[0][0])
+        return run(lambda xs: (cr.grad(loss)(xs), cr.gradients(loss(xs), w)))(xs)
+    for found, wanted in zip(derivatives(cr.checkpoint), derivatives(lambda f: f), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_a_checkpoint_is_differentiated_again() -> None:
     check_gradient(cr.checkpoint(lambda x: e.tanh(e.sin(x) * x)), X, order=3, rtol=1e-4)
 
