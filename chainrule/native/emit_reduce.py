@@ -14,7 +14,8 @@ import numpy as np
 from llvmlite import ir
 
 from . import emit_value
-from .expression import Stage, Store
+from .expression import Expression, Stage, Store, operands
+from .index import bounds, coefficient
 from .kernel_build import INDEX
 from .math_core import splat
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .loops import KernelEmitter
 
 NARROW = ir.IntType(32)
+COPIES, FEW_OPERATIONS = 4, 12
 Pair = tuple[ir.Value, ...]
 
 
@@ -60,24 +62,47 @@ class Reduction:
     def reduce(self) -> None:
         """All sums of one place (of one vector of places)."""
         emitter, stage = self.emitter, self.stage
-        vector = stage.lane is not None
-        parts = [self.allocate(store, vector) for store in stage.sums]
+        vector, copies = stage.lane is not None, self.copies()
+        parts = [[self.allocate(store, vector) for store in stage.sums] for _ in range(copies)]
         with emitter.level({}):
             loops = stage.over[:-1] if self.lane_reduced else stage.over
             with emitter.nest(loops):
                 if self.lane_reduced:
-                    for _ in emitter.lane_loop(stage.lane):
-                        self.steps(parts)
+                    for copy in emitter.lane_loop(stage.lane, copies):
+                        self.steps(parts[copy])
                 else:
-                    self.steps(parts)
-        for store, part in zip(stage.sums, parts, strict=True):
-            self.finish(store, part)
+                    self.steps(parts[0])
+        for number, store in enumerate(stage.sums):
+            self.finish(store, [part[number] for part in parts])
+
+    def copies(self) -> int:
+        """How many partial results stand side by side, so that none waits for the one before; by the shape alone."""
+        lane = self.stage.lane
+        if not self.lane_reduced or lane is None or lane.n < 2 * COPIES * self.emitter.lanes:
+            return 1
+        return COPIES if len(operands(self.stage)) <= FEW_OPERATIONS else 1
 
     def types(self, store: Store, vector: bool) -> tuple[ir.Type, ...]:
         """The types of an accumulator."""
         element = emit_value.ELEMENTS[self.source(store)]
-        types = (element, INDEX) if self.by_index else (element,)
+        types = (element, self.index_type()) if self.by_index else (element,)
         return tuple(ir.VectorType(t, self.emitter.lanes) for t in types) if vector else types
+
+    def index_type(self) -> ir.IntType:
+        """Positions are kept in 32 bits where they fit."""
+        return NARROW if bounds(self.stage.index)[1] < 1 << 31 else INDEX
+
+    def index(self, vector: bool) -> ir.Value:
+        """The position of the present element, or of every lane."""
+        emitter, form, type_ = self.emitter, self.stage.index, self.index_type()
+        b = emitter.builder
+        place = emitter.offset(form)
+        first = type_(place) if isinstance(place, int) else place if type_ == INDEX else b.trunc(place, type_)
+        if not vector:
+            return first
+        step = coefficient(form, emitter.lane) or 0
+        lanes = ir.Constant(ir.VectorType(type_, emitter.lanes), [step * i for i in range(emitter.lanes)])
+        return b.add(emitter.spread(first, b), lanes)
 
     def source(self, store: Store) -> str:
         """The dtype of what is reduced."""
@@ -88,7 +113,7 @@ class Reduction:
         emitter = self.emitter
         first = ir.IRBuilder(emitter.entry)
         first.position_at_start(emitter.entry)
-        start: list[float | int] = [identity(self.stage.reduce or "", self.source(store)), (1 << 63) - 1]
+        start: list[float | int] = [identity(self.stage.reduce or "", self.source(store)), 0]
         places = []
         for type_, value in zip(self.types(store, vector), start, strict=False):
             place = first.alloca(type_)
@@ -105,14 +130,24 @@ class Reduction:
             types = self.types(store, self.stage.lane is not None)
             new: Pair = (emitter.spread(value, b) if isinstance(types[0], ir.VectorType) else value,)
             if self.by_index:
-                form = self.stage.index
-                new = (*new, emitter.offsets(form) if isinstance(types[0], ir.VectorType) else _constant(emitter.offset(form)))
+                new = (*new, self.index(isinstance(types[0], ir.VectorType)))
             old = tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
-            joined = self.join(b, old, new, self.source(store))
+            joined = self.advance(b, old, new, self.source(store))
             if self.lane_reduced and emitter.tail is not None:
                 joined = tuple(b.select(emitter.tail, j, o) for j, o in zip(joined, old, strict=True))
             for place, result in zip(places, joined, strict=True):
                 b.store(result, place)
+
+    def advance(self, b: ir.IRBuilder, old: Pair, new: Pair, dtype: str) -> Pair:
+        """A partial result and the next element; positions grow, so the old one wins among equals."""
+        if not self.by_index:
+            return self.join(b, old, new, dtype)
+        sign = ">" if self.stage.reduce == "argmax" else "<"
+        if emit_value.is_float(dtype):
+            better = b.and_(b.fcmp_unordered(sign, new[0], old[0]), b.fcmp_ordered("ord", old[0], old[0]))
+        else:
+            better = emit_value.compare(b, sign, dtype, new[0], old[0])
+        return b.select(better, new[0], old[0]), b.select(better, new[1], old[1])
 
     def join(self, b: ir.IRBuilder, old: Pair, new: Pair, dtype: str) -> Pair:
         """Two partial results as one."""
@@ -123,16 +158,18 @@ class Reduction:
             return (emit_value.OPERATIONS["add"](b, dtype, old[0], new[0]),)
         return (emit_value.OPERATIONS["maximum" if reduce == "max" else "minimum"](b, dtype, new[0], old[0]),)
 
-    def finish(self, store: Store, places: list[ir.Value]) -> None:
-        """Store the result."""
+    def finish(self, store: Store, parts: list[list[ir.Value]]) -> None:
+        """Join the partial results and store them."""
         emitter, b = self.emitter, self.emitter.builder
-        types = self.types(store, self.stage.lane is not None)
-        values = tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
-        if self.lane_reduced:
-            values = self.across(b, values, self.source(store))
+        dtype, types = self.source(store), self.types(store, self.stage.lane is not None)
+        loaded = [tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True)) for places in parts]
+        while len(loaded) > 1:
+            loaded = [self.join(b, one, two, dtype) for one, two in zip(loaded[::2], loaded[1::2], strict=True)]
+        values = self.across(b, loaded[0], dtype) if self.lane_reduced else loaded[0]
         if self.by_index:
-            store = Store(store.slot, store.form, type(store.value)("position", "int64", (), None, -1))
-        emitter.store(store, values[-1])
+            store = Store(store.slot, store.form, Expression("position", "int64", (), None, -1))
+            values = (emit_value.cast(b, values[1], "int32" if self.index_type() == NARROW else "int64", "int64"),)
+        emitter.store(store, values[0])
 
     def across(self, b: ir.IRBuilder, values: Pair, dtype: str) -> Pair:
         """The lanes joined by a tree."""
@@ -157,6 +194,3 @@ def _first(b: ir.IRBuilder, old: Pair, new: Pair, dtype: str, sign: str) -> Pair
     better = b.or_(better, b.and_(same, b.icmp_signed("<", new[1], old[1])))
     return b.select(better, new[0], old[0]), b.select(better, new[1], old[1])
 
-
-def _constant(value: object) -> ir.Value:
-    return INDEX(value) if isinstance(value, int) else value  # type: ignore[return-value]

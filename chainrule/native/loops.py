@@ -105,21 +105,31 @@ class KernelEmitter:
         limit = self.kernel.limits.get(var)
         return var.n if limit is None else self.writer.minimum(var.n, self.offset(limit))
 
-    def lane_loop(self, var: Var) -> Iterator[None]:
-        """Whole vectors, then the rest under a mask; the body is written for each part that exists."""
+    def lane_loop(self, var: Var, copies: int = 1) -> Iterator[int]:
+        """Whole vectors, then the rest under a mask; the body is written for each part that exists.
+
+        With `copies`, that many vectors are treated in one round; what is yielded is the number of the copy.
+        """
         limit, lanes = self.kernel.limits.get(var), self.lanes
         total = bounds(limit)[1] if limit is not None else var.n  # extents of cut loops differ by whole vectors
         stop, rest = self.stop(var), total % lanes
+        whole = self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
+        begin: Index = 0
         self.lane = var
-        if total >= lanes:
-            whole = self.writer.sub(stop, rest) if limit is None else self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
-            with self.writer.loop(0, whole, lanes) as i, self.level({var: i}):
-                yield
+        if copies > 1:
+            step = copies * lanes
+            begin = self.writer.mul(self.writer.divide(stop, step)[0], step)
+            with self.writer.loop(0, begin, step) as i:
+                for copy in range(copies):
+                    with self.level({var: self.writer.add(i, copy * lanes)}):
+                        yield copy
+        if total >= lanes and not (isinstance(begin, int) and begin == whole):
+            with self.writer.loop(begin, whole, lanes) as i, self.level({var: i}):
+                yield 0
         if rest:
-            whole = total - rest if limit is None else self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
             self.tail = self.writer.mask(rest)
             with self.maybe(limit is not None and self.writer.less(whole, stop)), self.level({var: whole}):
-                yield
+                yield 0
             self.tail = None
         self.lane = None
 
