@@ -20,7 +20,7 @@ import numpy as np
 from .errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor
 from .ir.dtype import bool_, is_float, is_integer
-from .names import closest, look_up
+from .names import closest, look_up, unknown_attribute
 from .ops import compose, reduce
 from .ops.broadcast import broadcast_to
 from .ops.control import custom_gradient
@@ -407,3 +407,7 @@ __all__ = [
            "kl_divergence",
     "log_cosh", "loss", "mean_absolute_error", "mean_squared_error", "poisson",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("losses", name, __all__)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers: each is told what comes out and infers what comes in; data in channels-last order (N, H, W, C)."""
 
+from typing import Any
+
+from ..names import unknown_attribute
 from . import activations, initializers
 from .activations import ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
@@ -89,3 +92,7 @@ __all__ = [
     "initializers",
     "to_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("nn", name, __all__)

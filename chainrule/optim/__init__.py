@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, explain
-from ..names import look_up
+from ..names import look_up, unknown_attribute
 from . import penalties, rules, schedules
 from .base import Optimizer, clip_by_norm
 from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
@@ -28,3 +28,7 @@ def get(optimizer: Any) -> Optimizer:
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "Optimizer", "RMSprop", "clip_by_norm", "get", "penalties",
            "schedules"]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("optim", name, __all__)

@@ -268,6 +268,21 @@ def name_in_place_of_layer():
 
 
 @mistake
+def layer_of_another_library():
+    nn.Linear(10)
+
+
+@mistake
+def loss_class_of_another_library():
+    losses.CrossEntropyLoss()
+
+
+@mistake
+def optimizer_in_other_case():
+    optim.RMSProp(1e-3)
+
+
+@mistake
 def misspelt_loss():
     losses.get("cross_entropi")
 
@@ -430,7 +445,7 @@ def message_of(function: Callable[[], Any]) -> str:
         warnings.simplefilter("always")
         try:
             function()
-        except ChainruleError as error:
+        except (ChainruleError, AttributeError) as error:
             return f"{type(error).__name__}: {error}"
     assert len(caught) == 1, "neither an error nor a warning"
     return f"{caught[0].category.__name__}: {caught[0].message}"
