@@ -5,7 +5,20 @@ In the order of the imports: movement, broadcast, elementwise, reduce, contract,
 compose, operators.
 """
 
-from . import broadcast, compose, contract, control, elementwise, index, linalg, movement, operators, random, reduce, scan
+from . import (
+           broadcast,
+           compose,
+           contract,
+           control,
+           elementwise,
+           index,
+           linalg,
+           movement,
+           operators,
+           random,
+           reduce,
+           scan,
+)
 
 __all__ = ["broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators",
            "random", "reduce", "scan"]
