@@ -57,11 +57,23 @@ class _Recorder(type):
     def __call__(cls, *args: Any, input_shape: Any = None, **options: Any) -> Any:
         signature = inspect.signature(cls.__init__)
         _check_names(cls, signature, options)
-        bound = signature.bind(None, *args, **options)
+        bound = _bound(cls, signature, args, options)
         module = cls.__new__(cls)
         module._record = Record(dict(list(bound.arguments.items())[1:]), _shape(input_shape))
         module.__init__(*args, **options)
         return module
+
+
+def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> inspect.BoundArguments:
+    try:
+        return signature.bind(None, *args, **options)
+    except TypeError as error:
+        given = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())])
+        wanted = ", ".join(str(p.replace(annotation=p.empty)) for p in list(signature.parameters.values())[1:])
+        raise ArgumentError(explain(f"{cls.__name__} cannot be made of these arguments: {error}",
+                                    got=f"{cls.__name__}({given})",
+                                    expected=f"{cls.__name__}({wanted})",
+                                    fix="give the arguments that have no default")) from None
 
 
 def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:

@@ -233,6 +233,11 @@ def argument_of_another_library():
 
 
 @mistake
+def missing_argument():
+    nn.Conv2D(32)
+
+
+@mistake
 def misspelt_argument():
     nn.Conv2D(8, 3, activaton="relu")
 
