@@ -15,7 +15,8 @@ from pathlib import Path
 
 import llvmlite
 
-from .. import __version__, config
+from .. import config
+from ..version import __version__
 from .target import Target
 
 HEADER = 65  # 64 hexadecimal digits and a newline

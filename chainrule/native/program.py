@@ -29,7 +29,7 @@ from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, SegmentEmitte
 from .steps import HostStep, Step
 from .target import Target
 
-FEW = 60_000  # work of a whole program below which it runs on one thread
+FEW = 300_000  # work of a whole program, in units of about 0.1 ns, below which it runs on one thread
 Function = Callable[[int, int, int], None]
 PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 

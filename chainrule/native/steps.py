@@ -18,11 +18,10 @@ from .buffers import Buffer
 from .conv import ConvSpec, convolution_scratch, emit_convolution
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
+from .group import COSTS
 from .loops import emit_kernel
 from .scatter import ScatterSpec, emit_scatter
 from .target import Target
-
-SERIAL = 24_000  # work, in units of about 0.1 ns, below which a step is not worth a second thread
 
 
 @dataclass(eq=False)
@@ -92,7 +91,8 @@ class KernelStep(Step):
     @property
     def work(self) -> int:
         """An estimate of the time, in units of about 0.1 ns on one thread."""
-        return self.flops + self.bytes // 2 + sum(self.trips(s) for s in self.kernel.stages)
+        count = sum(COSTS.get(x.kind, 1) * self.trips(stage) for stage in self.kernel.stages for x in operands(stage))
+        return count // 10 + self.bytes // 5
 
     def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
