@@ -16,8 +16,7 @@ from .compile import compile
 from .einsum import einsum
 from .ir import Tensor, Variable, no_grad
 from .transform import checkpoint, grad, gradients, hessian, jacobian, jvp, value_and_grad, vjp
-
-__version__ = "0.1.0"
+from .version import __version__
 
 _MODULES = ("data", "inspect", "io", "linalg", "losses", "metrics", "nn", "optim", "random", "testing", "train")
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io"}
