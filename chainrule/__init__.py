@@ -35,6 +35,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Tensor", "Variable", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
+    "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
     "value_and_grad", "vjp", *_arrays.__all__,
 ]
