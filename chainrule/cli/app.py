@@ -101,7 +101,7 @@ def _progress(word: str) -> bool | str:
 
 
 def _say(text: str) -> None:
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    typer.echo(text)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from .. import nn
 from ..errors import DataError, explain
 from ..files import write_atomically
 
-FORMAT = "chainrule model 1"
+FORMAT, KEY = "chainrule model 1", "chainrule"
 
 
 def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> Path:
@@ -30,8 +30,9 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> P
     variables = model.variables()
     if not variables:
         raise DataError(explain("this model has no weights yet", got=repr(model), fix="call it on a first batch, or give input_shape"))
-    header = {"format": FORMAT, "model": json.dumps(nn.to_config(model)), "extra": json.dumps(extra or {})}
-    return write_atomically(path, to_bytes({name: v.numpy() for name, v in variables.items()}, metadata=header))
+    header = json.dumps({"format": FORMAT, "model": nn.to_config(model), "extra": extra or {}})
+    # one entry, because safetensors writes several in an order that changes: the same model gives the same bytes
+    return write_atomically(path, to_bytes({name: v.numpy() for name, v in variables.items()}, metadata={KEY: header}))
 
 
 def load(path: str | Path) -> Any:
@@ -45,20 +46,21 @@ def read_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
     if header.get("format") != FORMAT:
         raise DataError(explain("this file is not a model of chainrule", got=f"{path} with format {header.get('format')!r}", expected=FORMAT,
                                 fix="build the model in Python and assign the arrays to model.variables()"))
-    model = nn.from_config(json.loads(header["model"]))
+    model = nn.from_config(header["model"])
     _assign(model.variables(), arrays, path)
-    return model, json.loads(header["extra"])
+    return model, header["extra"]
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, header
     except FileNotFoundError:
         raise DataError(explain("there is no such file", got=str(path))) from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise DataError(explain("the model file cannot be read", got=f"{path}: {error}", expected="a whole .safetensors file")) from error
 
 

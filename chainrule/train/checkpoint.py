@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import DataError, explain
 from ..files import write_atomically
 
-FORMAT = "chainrule checkpoint 1"
+FORMAT, KEY = "chainrule checkpoint 1", "chainrule"
 ARRAY = "array:"  # a JSON string that begins like this stands for the array of that name
 
 
@@ -27,7 +27,7 @@ def write_state(path: str | Path, state: Any) -> Path:
 
     arrays: dict[str, np.ndarray] = {}
     plain = _take_arrays(state, arrays, "")
-    blob = save(arrays, metadata={"format": FORMAT, "state": json.dumps(plain)})
+    blob = save(arrays, metadata={KEY: json.dumps({"format": FORMAT, "state": plain})})
     return write_atomically(path, blob)
 
 
@@ -37,16 +37,16 @@ def read_state(path: str | Path) -> Any:
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(KEY, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except FileNotFoundError:
         raise DataError(explain("there is no such checkpoint", got=str(path), fix="check the path; a run folder holds checkpoint.safetensors")) from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise DataError(explain("the checkpoint cannot be read", got=f"{path}: {error}", fix="use an earlier checkpoint")) from error
     if header.get("format") != FORMAT:
         raise DataError(explain("this file is not a checkpoint of a run", got=f"{path} with format {header.get('format')!r}", expected=FORMAT,
                                 fix="to use a saved model, call cr.load(path)"))
-    return _put_arrays(json.loads(header["state"]), arrays)
+    return _put_arrays(header["state"], arrays)
 
 
 def _take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:

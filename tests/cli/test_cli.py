@@ -107,7 +107,7 @@ def test_a_mistake_ends_without_a_traceback(tmp_path):
 
 
 def test_interrupted_and_resumed(tmp_path, digits_run):
-    code = ("import signal, sys\nfrom chainrule.train import fit as f\n"
+    code = ("import importlib, signal\nf = importlib.import_module('chainrule.train.fit')\n"
             "old = f.Training._step\n"
             "def step(self, indices):\n    old(self, indices)\n    if self.step_number == 100: signal.raise_signal(signal.SIGINT)\n"
             "f.Training._step = step\nimport chainrule.cli; chainrule.cli.main()")

@@ -135,7 +135,7 @@ def _in_child(program: native.Program, arrays: list[np.ndarray], queue: Any) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
 def test_forked_process() -> None:
     arrays = [randoms(300, 70), randoms(70, 90, seed=1), randoms(90, 33, seed=2)]
     program = native.load(graph_of(network, arrays), 2)
