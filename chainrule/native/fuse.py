@@ -54,7 +54,7 @@ def fuse(items: Sequence[Any], lanes: int) -> list[Any]:
             result.append(Group(item) if isinstance(item, Draft) else item)
             place = len(result) - 1
         for buffer in item.writes() if isinstance(item, Draft) else item.writes:
-            writer[buffer] = place
+            writer[buffer] = max(place, writer.get(buffer, -1))  # several kernels may fill one buffer
         for buffer in item.reads() if isinstance(item, Draft) else ():
             readers.setdefault(buffer, set()).add(place)
     return result
@@ -328,6 +328,8 @@ def _row_local(parts: Sequence[Draft]) -> bool:
             if x.kind != "load" or not _within(x.attr[1], made[part.buffers[x.attr[0]]], outer):
                 return False
         for store in (*part.stores, *part.sums):
+            if part.buffers[store.slot] in made:
+                return False
             made[part.buffers[store.slot]] = store.form
     return True
 

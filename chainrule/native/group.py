@@ -22,6 +22,7 @@ COSTS = {
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
 LOAD = 3
+MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
 
 
 def kind_of(node: Node) -> str:
@@ -104,6 +105,8 @@ class Grouping:
         self.stored[node] = False
         if self.users.get(node, 0) > 1 and self.cost(node) > CHEAP_TO_REPEAT + LOAD:
             self._store_source(node)
+        if name == "concat" and len(node.inputs) > MANY_PARTS:
+            self.stored[node] = True
         if node in self.results and uniform(node) is None and not self._is_view(node):
             self.stored[node] = True
 

@@ -22,12 +22,12 @@ from .fuse import Group, fuse
 from .gemm import ProductSpec
 from .group import Grouping, kind_of
 from .host import host_function
-from .index import coefficient, form_of, loop
+from .index import coefficient, form_of, loop, row_major
 from .inline import Inliner, resolve
 from .prepare import prepare
 from .rows import arrange_group
 from .scatter import ScatterSpec
-from .schedule import copy_draft, draft
+from .schedule import Layout, copy_draft, draft
 from .steps import HostStep, KernelStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
@@ -132,7 +132,10 @@ class Lowering:
             self._host(node)
         else:
             target = self.fresh(node.shape, node.dtype.name)
-            self._kernels(node, target)
+            if node.op.name == "concat":
+                self._parts(node, target)
+            else:
+                self._kernels(node, target)
             self.buffers[node] = target
 
     @staticmethod
@@ -145,17 +148,25 @@ class Lowering:
             return
         self.items.append(draft(node, self.inliner, target))
 
+    def _parts(self, node: Node, target: Buffer) -> None:
+        """The parts of a concatenation, one kernel each."""
+        axis, start, strides = node.attrs["axis"], 0, row_major(node.shape)
+        for part in node.inputs:
+            if part.type.size:
+                self.items.append(draft(part, self.inliner, target, Layout(strides, start * strides[axis])))
+            start += part.shape[axis]
+
     def _arrange(self) -> None:
         """Turn the groups of drafts into kernels."""
-        readers: dict[Buffer, set[int]] = {}
+        users: dict[Buffer, set[int]] = {}
         for i, item in enumerate(self.items):
-            for buffer in item.reads:
-                readers.setdefault(buffer, set()).add(i)
+            for buffer in (*item.reads, *item.writes):
+                users.setdefault(buffer, set()).add(i)
         for i, item in enumerate(self.items):
             if not isinstance(item, Group):
                 self.steps.append(item)
                 continue
-            private = lambda b, i=i: b.kind == "temporary" and readers.get(b, set()) <= {i}
+            private = lambda b, i=i: b.kind == "temporary" and users[b] <= {i}
             node = item.parts[-1].node
             for kernel, slots in arrange_group(item.parts, self.lanes, lambda size, dtype: self.fresh((size,), dtype), private):
                 self._add_kernel(node, kernel, slots)
@@ -355,7 +366,8 @@ class Lowering:
         if not writers or writers[0] <= self.last_risk or target in self.writers or target in self.read_by_outputs:
             return False
         first = writers[0]
-        return all(i < first or (i == first and _pointwise(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
+        once = len(writers) == 1
+        return all(i < first or (i == first and once and _pointwise(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
 
     def _survey(self) -> None:
         """Who reads and writes what, and the last step that may fail."""
@@ -393,7 +405,9 @@ def _pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
     if not isinstance(item, Group) or len(item.parts) != 1 or item.parts[0].reduce:
         return False
     part = item.parts[0]
-    form = next(s.form for s in part.stores if part.buffers[s.slot] is buffer)
+    form, *more = (s.form for s in part.stores if part.buffers[s.slot] is buffer)
+    if more:
+        return False
     loads = [x for x in part.operations() if x.kind in ("load", "take", "random") and part.buffers[x.attr[0]] is target]
     return all(x.kind == "load" and not x.attr[2] and x.attr[1] == form for x in loads)
 

@@ -63,12 +63,20 @@ class Draft:
         return [self.buffers[store.slot] for store in (*self.stores, *self.sums)]
 
 
-def draft(node: Node, make: Callable[[], Inliner], target: Any) -> Draft:
-    """The kernel that computes `node` into the buffer `target`."""
-    inputs = _reduced_extents(node)
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of a part of a larger array go: position = offset + the sum of place * stride."""
+
+    strides: tuple[int, ...]
+    offset: int
+
+
+def draft(node: Node, make: Callable[[], Inliner], target: Any, layout: Layout | None = None) -> Draft:
+    """The kernel that computes `node` into the buffer `target`; with a layout, the value of the node into a part of it."""
+    inputs = _reduced_extents(node) if layout is None else []
     kept, reduced = [[n] for n in node.shape], [[n] for n in inputs]
     for _ in range(8):
-        found = _attempt(node, make(), target, kept, reduced)
+        found = _attempt(node, make(), target, kept, reduced, layout)
         cuts = set().union(*(splits(form) for form in found.forms())) if found.forms() else set()
         if not cuts or not _split(kept, reduced, found, min(cuts, key=lambda c: (c[0].of, c[1]))):
             break
@@ -91,7 +99,8 @@ def _reduced_extents(node: Node) -> list[int]:
     return list(node.attrs["kernel"]) if name == "unwindow" and not is_partition(node) else []
 
 
-def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], reduced: list[list[int]]) -> Draft:
+def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], reduced: list[list[int]],
+             layout: Layout | None) -> Draft:
     count = [0]
 
     def places(axes: list[list[int]], loops: list[Var]) -> list[Form]:
@@ -111,9 +120,10 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
     reduced_loops: list[Var] = []
     outer = places(kept, kept_loops)
     inner = places(reduced, reduced_loops)
-    value, reduce, index = _body(node, make, outer, inner)
+    value, reduce, index = _body(node, make, outer, inner) if layout is None else (make.value(node, tuple(outer)), None, None)
     slot = make.slot(target)
-    out = add(*(scale(f, s) for f, s in zip(outer, row_major(node.shape), strict=True)))
+    strides, offset = (row_major(node.shape), 0) if layout is None else (layout.strides, layout.offset)
+    out = add(number(offset), *(scale(f, s) for f, s in zip(outer, strides, strict=True)))
     found = Draft(kept_loops, reduced_loops, [], make.buffers, reduce, index, node=node)
     (found.sums if reduce else found.stores).append(Store(slot, out, value))
     return found

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from native_check import compare, graph_of
 
+from chainrule import native
 from chainrule.ops import compose as C
 from chainrule.ops import contract as K
 from chainrule.ops import index as I
@@ -115,3 +116,20 @@ def test_random_graphs(block: int) -> None:
         arrays = [rng.standard_normal(tuple(rng.choice(EXTENTS, rng.integers(1, 4)))).astype("float32") for _ in range(2)]
         graph = graph_of(lambda *x, seed=seed: Maker(seed, list(x)).grow(14), arrays)
         compare(graph, arrays, rtol=1e-3, atol=1e-4, threads=1 + seed % 2)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9, 40])
+def test_concatenation_of_many(parts: int) -> None:
+    arrays = [np.random.default_rng(i).standard_normal((4, 3 + i % 5)).astype("float32") for i in range(parts)]
+
+    def program(*x: Any) -> list[Any]:
+        joined = C.concat([C.tanh(v) * 2.0 for v in x], axis=1)
+        return [joined, C.softmax(joined), R.sum(joined, axis=0), C.concat([x[0], x[1], x[0]], axis=1) - 1.0]
+
+    graph = graph_of(program, arrays)
+    compare(graph, arrays, threads=2)
+    shifted = graph_of(lambda a, b: [C.concat([M.slice_axis(a, 1, 1, 3), b], axis=1), a * 1.0],
+                       [arrays[0], arrays[0][:, :1]], aliases=((0, 0),))
+    a = arrays[0].copy()
+    native.load(shifted, 1)([a, arrays[0][:, :1]])
+    np.testing.assert_array_equal(a, np.concatenate([arrays[0][:, 1:], arrays[0][:, :1]], axis=1))
