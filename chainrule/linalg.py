@@ -10,20 +10,22 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .arrays.creation import eye, tril, triu
 from .arrays.dtypes import finfo
 from .arrays.products import tensordot, vecdot
-from .errors import ArgumentError, ShapeError, explain
+from .errors import ArgumentError, DTypeError, ShapeError, TraceError, explain
 from .ir.bind import as_tensor
 from .ir.dtype import DEFAULT_FLOAT, int64, is_float, promote
 from .ir.tensor import Tensor
 from .ops import linalg as words
 from .ops.broadcast import broadcast_to
 from .ops.compose import concat, matmul, matrix_transpose, not_equal
-from .ops.control import stop_gradient
-from .ops.elementwise import abs, astype, equal, exp, less, multiply, power, sqrt, where, zeros_like
+from .ops.control import custom_gradient, stop_gradient
+from .ops.elementwise import abs, astype, equal, exp, less, less_equal, multiply, power, sqrt, where, zeros_like
 from .ops.movement import pad, reshape, slice_axis
-from .ops.reduce import max, min, sum
+from .ops.reduce import max, min, prod, sum
 from .ops.types import broadcast_shapes, normalize_axes, normalize_axis, without
 
 
@@ -36,6 +38,13 @@ class QR(NamedTuple):
 
 class Eigh(NamedTuple):
     """Result of `eigh`."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class Eig(NamedTuple):
+    """Result of `eig`."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
@@ -105,12 +114,67 @@ def _completed(q: Tensor) -> Tensor:
 
 def eigh(x: Any, /) -> Eigh:
     """Ascending eigenvalues and orthonormal eigenvectors (columns) of symmetric matrices."""
-    return Eigh(*words.eigh(_matrix(x)))
+    w, v = words.eigh(_matrix(x))
+    return Eigh(words.without_zeros(w), v)
 
 
 def eigvalsh(x: Any, /) -> Tensor:
     """Ascending eigenvalues of symmetric matrices."""
     return words.eigh(_matrix(x))[0]
+
+
+def eig(x: Any, /) -> Eig:
+    """Eigenvalues, ascending, and unit eigenvectors (columns) of square matrices whose eigenvalues are all real.
+
+    There are no complex numbers here, so DTypeError is raised for complex eigenvalues; and the values of x must exist,
+    so TraceError is raised inside a compiled function. Gradients hold where the eigenvalues differ.
+    """
+    x = _matrix(x)
+    if x.shape[-1] != x.shape[-2]:
+        raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)"))
+    w, v = _real_eig(_known(x))
+    values = custom_gradient(w, (x,), _eigenvalues_vjp)
+    return Eig(values, custom_gradient(v, (x,), _eigenvectors_vjp))
+
+
+def eigvals(x: Any, /) -> Tensor:
+    """The eigenvalues that `eig` gives."""
+    return eig(x)[0]
+
+
+def _known(x: Tensor) -> np.ndarray:
+    if x.node.data is None:
+        raise TraceError(explain("eig needs the values of its matrix, and a compiled function has none yet", got=str(x.node.type),
+                                 fix="call it outside cr.compile, or use eigh for symmetric matrices"))
+    return np.asarray(x.node.data)
+
+
+def _real_eig(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not x.size:
+        return np.zeros(x.shape[:-1], x.dtype), x.copy()
+    w, v = np.linalg.eig(x)
+    if np.any(np.abs(w.imag) > 100 * np.finfo(x.dtype).eps * np.abs(w).max()):
+        raise DTypeError(explain("this matrix has complex eigenvalues", got=f"{w.ravel()[np.argmax(np.abs(w.imag))]:.4g}",
+                                 expected="real eigenvalues, as of symmetric, triangular or positive matrices similar to them"))
+    order = np.argsort(w.real, axis=-1)
+    vectors = np.take_along_axis(v.real, order[..., None, :], axis=-1)
+    return np.take_along_axis(w.real, order, axis=-1), vectors / np.linalg.vector_norm(vectors, axis=-2, keepdims=True)
+
+
+def _eigenvalues_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+    """A v = w v gives dw_i = (v^-1 dA v)_ii."""
+    vt = matrix_transpose(eig(x).eigenvectors)
+    return (solve(vt, reshape(g, (*g.shape, 1)) * vt),)
+
+
+def _eigenvectors_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+    """dv = v (f * (v^-1 dA v)) with f_ij = 1 / (w_j - w_i), less what would change the lengths of the vectors."""
+    w, v = eig(x)
+    vt = matrix_transpose(v)
+    gap = reshape(w, (*w.shape[:-1], 1, w.shape[-1])) - reshape(w, (*w.shape, 1))
+    factor = where(equal(gap, 0), 0, 1 / where(equal(gap, 0), 1, gap))
+    g = g - v * sum(v * g, axis=-2, keepdims=True)
+    return (solve(vt, matmul(factor * matmul(vt, g), vt)),)
 
 
 def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
@@ -120,6 +184,7 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
         full_matrices: whether u and vh are square; no gradient flows through the vectors added for that.
     """
     u, s, vh = words.svd(_matrix(x))
+    s = words.without_zeros(s)
     if full_matrices:
         u = _completed(u) if u.shape[-1] < u.shape[-2] else u
         vh = matrix_transpose(_completed(matrix_transpose(vh))) if vh.shape[-2] < vh.shape[-1] else vh
@@ -159,18 +224,67 @@ def slogdet(x: Any, /) -> SlogDet:
 
 
 def det(x: Any, /) -> Tensor:
-    """Determinant."""
-    sign, logarithm = slogdet(x)
-    return sign * exp(logarithm)
+    """Determinant, with the gradient of all square matrices, singular or not: the matrix of cofactors, det(x) x^-T."""
+    x = _matrix(x)
+    sign, logarithm = words.slogdet(x)
+    return custom_gradient(sign * exp(logarithm), (x,), lambda g, y, x: (reshape(g, (*g.shape, 1, 1)) * _cofactors(x),))
+
+
+def _cofactors(x: Tensor) -> Tensor:
+    """The gradient of the determinant: det(x) x^-T, or, near singular matrices, det(u v) u diag(prod of the other s) v^T."""
+    n = x.shape[-1]
+    if n == 0:
+        return x
+    u, s, vh = words.svd(x)
+    limit = stop_gradient(n * finfo(x.dtype).eps ** 0.5 * max(s, axis=-1, keepdims=True))
+    singular = less_equal(min(s, axis=-1, keepdims=True), limit)[..., None]
+    regular = where(singular, words.eye_like(x), x)
+    identity = words.eye_like(x)
+    others = prod(where(equal(identity, 1), 1, reshape(s, (*s.shape[:-1], 1, n))), axis=-1)
+    sign = stop_gradient(words.slogdet(u)[0] * words.slogdet(vh)[0])
+    spectral = reshape(sign, (*sign.shape, 1, 1)) * matmul(u * reshape(others, (*s.shape[:-1], 1, n)), vh)
+    return where(singular, spectral, reshape(det(regular), (*x.shape[:-2], 1, 1)) * matrix_transpose(inv(regular)))
 
 
 def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
-    """Moore-Penrose inverse; singular values up to `rtol` (default max(m, n) eps) times the largest count as zero."""
+    """Moore-Penrose inverse; singular values up to `rtol` (default max(m, n) eps) times the largest count as zero.
+
+    The gradient is that among matrices of the same rank (Golub and Pereyra, 1973).
+    """
     x = _matrix(x)
     u, s, vh = words.svd(x)
     kept = less(_cutoff(s, x, rtol), s)
     inverse = where(kept, 1 / where(kept, s, 1), 0)
-    return matmul(matrix_transpose(vh) * reshape(inverse, (*s.shape[:-1], 1, s.shape[-1])), matrix_transpose(u))
+    value = matmul(matrix_transpose(vh) * reshape(inverse, (*s.shape[:-1], 1, s.shape[-1])), matrix_transpose(u))
+    return value if rtol is not None else custom_gradient(value, (x,), _pinv_vjp)
+
+
+def _pinv_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+    yt, gt = matrix_transpose(y), matrix_transpose(g)
+    beside = matmul(gt - matmul(x, matmul(y, gt)), matmul(y, yt))
+    before = matmul(matmul(yt, y), gt - matmul(gt, matmul(y, x)))
+    return (beside + before - matmul(matmul(yt, g), yt),)
+
+
+def lstsq(a: Any, b: Any, /, *, rtol: Any = None) -> Tensor:
+    """The shortest y among those that minimise |a y - b|; b of one axis is a vector, else a stack of matrices (..., m, k).
+
+    Any rank and shape of a: y = pinv(a) b, with the singular values that `pinv` counts as zero.
+    """
+    a, b = _floating(a, b)
+    if a.ndim < 2 or not b.ndim or b.shape[-1 if b.ndim == 1 else -2] != a.shape[-2]:
+        raise ShapeError(explain("the right-hand side does not fit the matrix", got=f"{a.shape} and {b.shape}",
+                                 expected="(..., m, n) and (m,) or (..., m, k)"))
+    inverse = pinv(a, rtol=rtol)
+    return matmul(inverse, b)
+
+
+def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
+    """Condition number norm(x) norm(x^-1) in a norm of `matrix_norm`; for 2 (the default) s_max / s_min, of any shape."""
+    if ord != 2:
+        return matrix_norm(x, ord=ord) * matrix_norm(inv(x), ord=ord)
+    s = svdvals(x)
+    return max(s, axis=-1) / min(s, axis=-1)
 
 
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
@@ -299,7 +413,7 @@ def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
 
 
 __all__ = [
-    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
-    "matrix_rank", "matrix_transpose", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "trace",
-    "vecdot", "vector_norm",
+    "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul",
+    "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "outer", "pinv", "qr", "slogdet", "solve", "svd",
+    "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]

@@ -2,8 +2,8 @@
 """Factorisations and solvers of matrices (..., m, n), by LAPACK through NumPy, with derivatives in closed form.
 
 Derivatives: Giles (2008), "An extended collection of matrix derivative results"; Townsend (2016) for the SVD. Where two
-eigenvalues or singular values coincide the quotient 1 / (a - b) is replaced by 0, which keeps the gradient finite and is
-exact for every function of the matrix that does not depend on the choice of vectors.
+eigenvalues or singular values coincide the quotient 1 / (a - b) is replaced by what the gradients of the vectors
+themselves tell (`_within`), which is exact for losses of u f(s) v^T, that do not depend on the choice of vectors.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
 from .contract import contract
-from .elementwise import astype, equal, less, where, zeros_like
+from .control import stop_gradient
+from .elementwise import abs, astype, equal, less, less_equal, where, zeros_like
 from .index import iota
 from .movement import CONCAT, permute_dims, reshape, slice_axis
+from .reduce import max as largest
+from .reduce import sum
 
 
 def _square(x: Type) -> Type:
@@ -150,13 +153,17 @@ def _infer_eigh(x: Type) -> tuple[Type, Type]:
 
 
 def _eigh_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
-    w, v = y
+    w, v = without_zeros(y[0]), y[1]
     inner = zeros_like(x)
     if g[0] is not None:
         inner = inner + eye_like(x) * _column(g[0])
     if g[1] is not None:
-        inner = inner + _safe_inverse(_row(w) - _column(w)) * product(transposed(v), g[1])
-    result = product(product(v, inner), transposed(v))
+        p, near = product(transposed(v), g[1]), _near(w)
+        apart = 0.5 * (p - transposed(p)) * _quotient(_row(w) - _column(w), near)
+        together = _within(g[0], near, 0.5 * p * _safe_inverse(_row(w)), 0.5 * p)
+        inner = inner + where(near, together, apart) * (1 - eye_like(x))
+    back = product(v, _metric_inverse(v))
+    result = product(product(back, inner), transposed(back))
     return (0.5 * (result + transposed(result)),)
 
 
@@ -170,26 +177,101 @@ def _infer_svd(x: Type) -> tuple[Type, Type, Type]:
 
 
 def _svd_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
-    u, s, vh = y
-    v = transposed(vh)
-    inner = eye_like(product(transposed(u), u)) * (_column(g[1]) if g[1] is not None else 0.0)
-    f = _safe_inverse((_row(s) - _column(s)) * (_row(s) + _column(s)))
-    rest = zeros_like(x)
-    if g[0] is not None:
-        a = f * product(transposed(u), g[0])
-        inner = inner + (a + transposed(a)) * _row(s)
-        outside = g[0] - product(u, product(transposed(u), g[0]))
-        rest = rest + product(outside * _safe_inverse(_row(s)), vh)
-    if g[2] is not None:
-        gv = transposed(g[2])
-        b = f * product(transposed(v), gv)
-        inner = inner + _column(s) * (b + transposed(b))
-        outside = gv - product(v, product(vh, gv))
-        rest = rest + product(u, transposed(outside * _safe_inverse(_row(s))))
-    return (product(product(u, inner), vh) + rest,)
+    u, s, v = y[0], without_zeros(y[1]), transposed(y[2])
+    over = _safe_inverse(_row(s))
+    gu = g[0] if g[0] is not None else zeros_like(u)
+    gv = transposed(g[2]) if g[2] is not None else zeros_like(v)
+    p, q = product(transposed(u), gu), product(transposed(v), gv)
+    left, right = product(u, _metric_inverse(u)), product(v, _metric_inverse(v))
+    inner = _svd_inner(g[1], s, p, q, over)
+    result = product(product(left, inner), transposed(right))
+    m, n = x.shape[-2:]
+    if m > n:  # what u does not span
+        result = result + product((gu - product(left, p)) * over, transposed(right))
+    if m < n:
+        result = result + product(left, transposed((gv - product(right, q)) * over))
+    return (result,)
+
+
+def _svd_inner(gs: Tensor | None, s: Tensor, p: Tensor, q: Tensor, over: Tensor) -> Tensor:
+    """M = u^T G v for the gradient G, from p = u^T gu and q = v^T gv: M_ij = p_ij / s_j = q_ji / s_i for a loss of u s v^T.
+
+    Two pairs of equations give M_ij - M_ji = (a - b) / (s_i + s_j) and M_ij + M_ji = (a + b) / (s_j - s_i) with
+    a = p_ij - p_ji and b = q_ij - q_ji; only the second one fails where s_i = s_j.
+    """
+    near = _near(s)
+    scaled, plain = 0.5 * (p * over + transposed(q * over)), 0.5 * (p + transposed(q))
+    a, b = p - transposed(p), q - transposed(q)
+    apart = _row(s) * a + _column(s) * b
+    apart = apart * _quotient((_row(s) - _column(s)) * (_row(s) + _column(s)), near)
+    together = 0.5 * (scaled - transposed(scaled)) + _within(gs, near, scaled, plain)
+    diagonal = eye_like(p)
+    inner = where(near, together, apart) * (1 - diagonal)
+    return inner if gs is None else inner + diagonal * _column(gs)
 
 
 SVD = op("svd", infer=_infer_svd, vjp=_svd_vjp, meaning=lambda x: tuple(np.linalg.svd(x, full_matrices=False)))
+
+
+# ---- eigenvalues and singular values that coincide
+
+def without_zeros(s: Tensor) -> Tensor:
+    """The values s, but zeros as eps^2 of the largest: so the gradient of a loss of u s v^T with respect to u still tells
+    what belongs to them (it is divided by s again), while the product is the same to the last digit."""
+    if not s.shape[-1]:
+        return s
+    size = stop_gradient(largest(abs(s), axis=-1, keepdims=True))
+    tiny = float(np.finfo(s.dtype).eps) ** 2 * where(equal(size, 0), 1, size)
+    return s + stop_gradient(where(equal(s, 0), broadcast_to(tiny, s.shape), 0))
+
+
+def _near(s: Tensor) -> Tensor:
+    """Which pairs of values coincide, to half the digits of the dtype, measured by the largest of all."""
+    s = stop_gradient(s)
+    if not s.shape[-1]:
+        return equal(_row(s), _column(s))
+    return less_equal(abs(_row(s) - _column(s)), float(np.finfo(s.dtype).eps) ** 0.5 * _column(largest(abs(s), axis=-1, keepdims=True)))
+
+
+def _quotient(gap: Tensor, near: Tensor) -> Tensor:
+    return 1 / where(near, 1, gap)
+
+
+def _metric_inverse(u: Tensor) -> Tensor:
+    """(u^T u)^-1 to first order: the identity in value, but with it the gradient of a loss of u s v^T is that of the loss
+    for any u and v, orthonormal or not, so that its own derivative holds where values coincide."""
+    square = product(transposed(u), u)
+    return 2 * eye_like(square) - square
+
+
+def _within(gs: Tensor | None, near: Tensor, scaled: Tensor, plain: Tensor) -> Tensor:
+    """The symmetric part of u^T G v among vectors whose values coincide.
+
+    The derivative there is a limit of quotients that the vectors alone do not tell. But for a loss of u f(s) v^T it is
+    f'(s) times a matrix that they do tell, and the diagonal, gs, shows the factor: 1 beside `scaled` for f(s) = s, and
+    0 for a loss that does not look at s. `plain` serves where f(0) is not 0.
+    """
+    if gs is None:
+        return zeros_like(scaled)
+    scaled, plain = 0.5 * (scaled + transposed(scaled)), 0.5 * (plain + transposed(plain))
+    weights, fixed = astype(near, gs.dtype), _row(stop_gradient(gs))
+    factor, miss = _fit(fixed, weights, scaled, 1.0)
+    other, other_miss = _fit(fixed, weights, plain, 0.0)
+    noise = float(np.finfo(gs.dtype).eps) * sum(weights * fixed * fixed, axis=-1, keepdims=True)
+    value = where(less(other_miss + noise, miss), other * plain, factor * scaled)
+    return 0.5 * (value + transposed(value))
+
+
+def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float) -> tuple[Tensor, Tensor]:
+    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and what is missed, squared."""
+    matrix = stop_gradient(matrix)
+    diagonal = _row(sum(matrix * eye_like(matrix), axis=-1))
+    over = {"axis": -1, "keepdims": True}
+    ridge = float(np.finfo(gs.dtype).eps) * sum(weights * matrix * matrix, **over)
+    ridge = where(equal(ridge, 0), 1, ridge)
+    factor = (sum(weights * gs * diagonal, **over) + otherwise * ridge) / (sum(weights * diagonal * diagonal, **over) + ridge)
+    miss = gs - factor * diagonal
+    return factor, sum(weights * miss * miss, **over)
 
 
 # ---- functions on tensors of equal leading shapes (the public ones, in chainrule.linalg, broadcast first)
