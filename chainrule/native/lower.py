@@ -240,31 +240,30 @@ class Lowering:
 
     # ---- products
 
-    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0) -> None:
+    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0, first: tuple[int, int] = (0, 0)) -> None:
         target = self.fresh(node.shape, node.dtype.name)
         self.buffers[node] = target
-        self.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node)))
+        self.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node), first))
 
     def _contract(self, node: Node) -> None:
         a, b = (resolve(x) for x in node.inputs)
         *batch, m, k = a.shape
         n = b.shape[-1]
-        (left, a_strides), (right, b_strides) = self._operand(a), self._operand(b)
+        (left, a_strides, a_first), (right, b_strides, b_first) = self._operand(a), self._operand(b)
         strides = ProductSpec.dense(m, n, k, batch=tuple(batch)).c_strides
         spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name)
-        self._product(node, spec, [left, right], 2 * node.type.size * k)
+        self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
 
-    def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...]]:
-        """The buffer and strides of an operand: a view of what is stored where that is possible, else a copy."""
+    def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
+        """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""
         make = self.inliner()
         loops = [loop(i, n) for i, n in enumerate(node.shape)]
         found = make.value(node, tuple(form_of(v) for v in loops))
-        if found.kind == "load" and not found.attr[2] and found.attr[1].const == 0 and node.type.size:
+        if found.kind == "load" and not found.attr[2] and found.attr[1].const >= 0:
             strides = [coefficient(found.attr[1], v) for v in loops]
             if None not in strides and all(s >= 0 for s in strides):
-                return make.buffers[found.attr[0]], tuple(strides)
-        buffer = self._whole(node)
-        return buffer, ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides
+                return make.buffers[found.attr[0]], tuple(strides), found.attr[1].const
+        return self._whole(node), ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides, 0
 
     def _convolution(self, node: Node) -> ConvSpec:
         attrs, kind = node.attrs, CONVOLUTIONS[node.op.name]

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from .buffers import Buffer
@@ -117,7 +118,10 @@ class SegmentEmitter:
         self.builder.call(function, [*pointers, begin, end])
 
     def _product(self, step: ProductStep, alone: bool) -> None:
-        pointers = [*map(self.pointer, step.reads), *map(self.pointer, step.writes)]
+        size = np.dtype(step.node.dtype).itemsize
+        reads = [self.pointer(b) for b in step.reads]
+        reads = [self._moved(p, INDEX(n * size)) if n else p for p, n in zip(reads, step.first, strict=True)]
+        pointers = [*reads, *map(self.pointer, step.writes)]
         for number, function in enumerate(self.functions_of(step)):
             if alone:
                 with self._only_first():

@@ -146,6 +146,7 @@ class ProductStep(Step):
 
     spec: ProductSpec | ConvSpec
     flops: int = 0
+    first: tuple[int, int] = (0, 0)  # the elements of the operands' buffers at which they begin
 
     def __post_init__(self) -> None:
         self.text = repr(self.spec)
