@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation: random changes of samples that leave their meaning alone; images (with boxes, masks, keypoints), sound, text.
+
+    pipeline = augment.Compose([augment.Crop(32, padding=4), augment.Flip(), augment.MixUp(classes=10)])
+    cr.fit(model, (x, y), loss="cross_entropy", augment=pipeline)
+
+The same (seed, epoch, index of the sample) gives the same sample, however many workers there are. NumPy only.
+"""
+
+from .audio import AddNoise, Gain, SpecAugment, TimeShift
+from .base import Augmentation, Augmented, Batch, Compose
+from .colour import Blur, Brightness, Contrast, Erase, GaussianNoise, Hue, Saturation
+from .draws import Draws
+from .geometry import Affine, Crop, Flip, ResizedCrop, Rotate, Scale, Shear, Translate
+from .mix import CutMix, MixUp
+from .pixels import resize, warp
+from .text import WordDeletion, WordDropout, WordSwap
+
+__all__ = [
+    "AddNoise", "Affine", "Augmentation", "Augmented", "Batch", "Blur", "Brightness", "Compose", "Contrast", "Crop",
+    "CutMix", "Draws", "Erase", "Flip", "Gain", "GaussianNoise", "Hue", "MixUp", "ResizedCrop", "Rotate", "Saturation",
+    "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap", "resize", "warp",
+]

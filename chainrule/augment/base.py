@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Augmentation`, `Compose` and `Augmented`: samples in, changed samples of the same kind out.
+
+An operation is written for a batch; one sample is a batch of one, and gets the same bits in any batch. Beside the image
+go boxes (left, top, right, bottom), masks and keypoints (x, y) in pixels: the corner of the first pixel is (0, 0), its
+centre (0.5, 0.5). Everything is NumPy, and random only through `Draws`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, explain
+from .draws import Draws
+
+TARGETS = (None, "masks", "boxes", "keypoints")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N samples. `x` (N, ...); `masks` (N, H, W) or (N, H, W, M); the others are lists of N arrays.
+
+    boxes (n, 4), labels (n,) of the boxes, keypoints (k, 2) or (k, 3), whose third number becomes 0 outside the image.
+    """
+
+    x: np.ndarray
+    y: Any = None
+    masks: Any = None
+    boxes: Any = None
+    labels: Any = None
+    keypoints: Any = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, chosen: np.ndarray) -> Batch:
+        """Some of the samples."""
+        return Batch(*(_take(getattr(self, f.name), chosen) for f in fields(self)))
+
+    def put(self, chosen: np.ndarray, other: Batch) -> Batch:
+        """These samples, with those at `chosen` replaced."""
+        return Batch(*(_put(getattr(self, f.name), chosen, getattr(other, f.name)) for f in fields(self)))
+
+
+def _take(value: Any, chosen: np.ndarray) -> Any:
+    return value if value is None else value[chosen] if isinstance(value, np.ndarray) else [value[i] for i in chosen]
+
+
+def _put(value: Any, chosen: np.ndarray, new: Any) -> Any:
+    if value is None:
+        return None
+    value = value.copy() if isinstance(value, np.ndarray) else list(value)
+    for place, item in zip(chosen, new, strict=True):
+        value[place] = item
+    return value
+
+
+class Augmentation:
+    """Base of all operations; a subclass writes `apply`.
+
+    `probability` is the share of samples to which the operation is applied; the others keep their bits.
+    """
+
+    probability: float = 1.0
+    whole_batch = False  # whether it needs all samples of a batch at once, as MixUp does
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        """What happens to every sample of the batch."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method apply(self, batch, draws)")
+
+    def run(self, batch: Batch, draws: Draws) -> Batch:
+        """`apply` to the samples that chance picks."""
+        if self.probability >= 1:
+            return self.apply(batch, draws)
+        chosen = np.flatnonzero(draws.one() < self.probability)
+        if not len(chosen):
+            return batch
+        return batch.put(chosen, self.apply(batch.take(chosen), draws.take(chosen)))
+
+    def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
+        """One sample changed: an array, a list of words, or a dict with `image` and boxes, masks, keypoints."""
+        return Compose([self])(sample, seed=seed, epoch=epoch, index=index)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
+class Compose(Augmentation):
+    """Operations one after the other.
+
+    Args:
+        operations: of this module; their places in the list are part of what makes their random numbers.
+        targets: what y is in a batch (x, y): None for labels or numbers that stay as they are, or "masks", "boxes" or
+            "keypoints", which follow the image.
+    """
+
+    def __init__(self, operations: Sequence[Augmentation], targets: str | None = None):
+        self.operations = [one for op in operations for one in (op.operations if isinstance(op, Compose) else [op])]
+        self.targets = targets
+        for op in self.operations:
+            if not isinstance(op, Augmentation):
+                raise ArgumentError(explain("this is not an augmentation", got=repr(op),
+                                            expected="operations such as augment.Flip()"))
+        if targets not in TARGETS:
+            raise ArgumentError(explain("targets of this kind are not known", got=repr(targets),
+                                        expected="None, 'masks', 'boxes' or 'keypoints'"))
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        for i, operation in enumerate(self.operations):
+            batch = operation.run(batch, Draws(draws.seed, draws.epoch, draws.indices, i))
+        return batch
+
+    def batch(self, x: np.ndarray, y: Any = None, *, seed: int = 0, epoch: int = 0, indices: Any = None,
+              workers: int = 1) -> tuple[np.ndarray, Any]:
+        """(x, y) changed: x (N, ...), y what `targets` says; `indices` (N,) are the samples' numbers in the data set.
+
+        The bits do not depend on `workers` (threads), nor, but for MixUp and CutMix, on what else is in the batch.
+        """
+        indices = np.arange(len(x)) if indices is None else np.asarray(indices)
+        if len(indices) != len(x):
+            raise ShapeError(explain("one index is needed for each sample", got=f"{len(indices)} for {len(x)} samples"))
+        whole = Batch(x, **{self.targets or "y": y})
+        for alone, operations in self._stages():
+            whole = _in_parts(whole, operations, seed, epoch, indices, 1 if alone else workers)
+        return whole.x, getattr(whole, self.targets or "y")
+
+    def _stages(self) -> list[tuple[bool, list[tuple[int, Augmentation]]]]:
+        """The operations in runs of those that look at one sample and those that look at the batch."""
+        stages: list[tuple[bool, list[tuple[int, Augmentation]]]] = []
+        for item in enumerate(self.operations):
+            if not stages or stages[-1][0] != item[1].whole_batch:
+                stages.append((item[1].whole_batch, []))
+            stages[-1][1].append(item)
+        return stages
+
+    def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
+        batch, restore = _single(sample)
+        return restore(self.apply(batch, Draws(seed, epoch, np.array([index]), 0)))
+
+
+def _in_parts(batch: Batch, operations: list[tuple[int, Augmentation]], seed: int, epoch: int, indices: np.ndarray,
+              workers: int) -> Batch:
+    def work(places: np.ndarray) -> Batch:
+        part = batch if len(places) == len(batch) else batch.take(places)
+        for number, operation in operations:
+            part = operation.run(part, Draws(seed, epoch, indices[places], number))
+        return part
+
+    parts = [p for p in np.array_split(np.arange(len(batch)), max(workers, 1)) if len(p)]
+    if len(parts) < 2:
+        return work(np.arange(len(batch)))
+    with ThreadPoolExecutor(workers) as pool:
+        return _join(list(pool.map(work, parts)))
+
+
+def _join(parts: list[Batch]) -> Batch:
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        if values[0] is None:
+            return None
+        return np.concatenate(values) if isinstance(values[0], np.ndarray) else [item for v in values for item in v]
+    return Batch(*(joined(f.name) for f in fields(Batch)))
+
+
+# ---- one sample
+
+def _single(sample: Any) -> tuple[Batch, Any]:
+    """A sample as a batch of one, and the way back."""
+    if isinstance(sample, dict):
+        return _from_dict(sample), lambda batch: _to_dict(sample, batch)
+    if isinstance(sample, list | tuple):
+        return Batch(np.asarray(sample)[np.newaxis]), lambda batch: [word for word in batch.x[0].tolist() if word != ""]
+    return Batch(np.asarray(sample)[np.newaxis]), lambda batch: batch.x[0]
+
+
+def _from_dict(sample: dict[str, Any]) -> Batch:
+    known = ("image", "y", "masks", "boxes", "labels", "keypoints")
+    unknown = [name for name in sample if name not in known]
+    if "image" not in sample or unknown:
+        raise ArgumentError(explain("a sample is a dict with an image and what belongs to it", got=", ".join(sample),
+                                    expected=", ".join(known)))
+    rest = {name: [np.asarray(sample[name])] for name in known[1:] if sample.get(name) is not None}
+    if "masks" in rest:
+        rest["masks"] = np.stack(rest["masks"])
+    return Batch(np.asarray(sample["image"])[np.newaxis], **rest)
+
+
+def _to_dict(sample: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    changed = {name: getattr(batch, name)[0] for name in sample if name != "image" and sample[name] is not None}
+    return {**sample, **changed, "image": batch.x[0]}
+
+
+class Augmented:
+    """A data set whose samples are changed when they are looked at: `data[i]` is (x, y) of sample i in this epoch.
+
+    Args:
+        x, y: arrays of one length.
+        pipeline: an Augmentation, such as Compose([...]).
+        seed: of all random numbers.
+        workers: threads that share a batch; they do not change any bit.
+
+    `set_epoch(n)` chooses the epoch; `batch(indices)` gives arrays.
+    """
+
+    def __init__(self, x: Any, y: Any, pipeline: Augmentation, seed: int = 0, workers: int = 1):
+        self.x, self.y = np.asarray(x), y if y is None else np.asarray(y)
+        self.pipeline = pipeline if isinstance(pipeline, Compose) else Compose([pipeline])
+        self.seed, self.workers, self.epoch = seed, workers, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose random changes are shown."""
+        self.epoch = int(epoch)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Any]:
+        x, y = self.batch(np.array([range(len(self))[index]]))
+        return x[0], y if y is None else y[0]
+
+    def batch(self, indices: Any) -> tuple[np.ndarray, Any]:
+        """(x, y) of the samples `indices` in this epoch."""
+        indices = np.asarray(indices)
+        y = self.y if self.y is None else self.y[indices]
+        return self.pipeline.batch(self.x[indices], y, seed=self.seed, epoch=self.epoch, indices=indices,
+                                   workers=self.workers)
+
+
+def changed(batch: Batch, **new: Any) -> Batch:
+    """The batch with some fields replaced."""
+    return replace(batch, **new)
+
+
+def check_images(x: np.ndarray) -> None:
+    """Images are (N, H, W, C), floating-point or uint8."""
+    if x.ndim != 4 or (x.dtype != np.uint8 and x.dtype.kind != "f"):
+        raise ShapeError(explain("images are needed here", got=f"{x.dtype} of shape {x.shape[1:]} for one sample",
+                                 expected="(height, width, channels), uint8 or floating point",
+                                 fix="add the missing axis: x[..., None]" if x.ndim == 3 else None))
+
+
+def share(value: float) -> float:
+    """A number in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ArgumentError(explain("a probability lies in [0, 1]", got=repr(value)))
+    return float(value)
+
+
+def interval(name: str, value: Any, around: float = 0.0) -> tuple[float, float]:
+    """(low, high); a single number d means around - d to around + d."""
+    low, high = (around - value, around + value) if isinstance(value, int | float) else value
+    if not low <= high:
+        raise ArgumentError(explain(f"{name} is a range", got=repr(value), expected="(low, high), or one number"))
+    return float(low), float(high)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moving pixels: images sampled at the positions that an affine matrix gives, and separable resizing.
+
+A matrix (3, 3) maps (x, y, 1) of the old image to the new one, in pixels with the corner of the first pixel at (0, 0).
+Images are interpolated linearly between the four nearest centres, masks take the nearest one. At whole positions the
+weights are exactly 0 and 1, so flips, quarter turns, whole shifts and the identity keep every bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+
+FILLS = ("constant", "edge", "reflect")
+
+
+def warp(x: np.ndarray, matrices: np.ndarray, size: tuple[int, int] | None = None, fill: float | str = 0.0,
+         nearest: bool = False) -> np.ndarray:
+    """Images x (N, H, W, ...) under `matrices` (N, 3, 3), as (N, *size, ...).
+
+    `fill` is what lies outside: a number, "edge" (the nearest pixel goes on) or "reflect".
+    """
+    mode, value = fill_mode(fill)
+    down, right = _sources(matrices, size or x.shape[1:3])
+    if nearest:
+        return _gather(x, np.floor(down).astype(np.intp), np.floor(right).astype(np.intp), mode, value)
+    down, right = down - 0.5, right - 0.5
+    i, j = np.floor(down), np.floor(right)
+    v, u = (_wide((t - whole).astype(np.float32), x.ndim) for t, whole in ((down, i), (right, j)))
+    i, j = i.astype(np.intp), j.astype(np.intp)
+    if not (u.any() or v.any()):
+        return _gather(x, i, j, mode, value)
+    total = _gather(x, i, j, mode, value) * ((1 - v) * (1 - u))
+    for a, b, weight in ((0, 1, (1 - v) * u), (1, 0, v * (1 - u)), (1, 1, v * u)):
+        if weight.any():
+            total += _gather(x, i + a, j + b, mode, value) * weight
+    return like(x, total)
+
+
+def fill_mode(fill: float | str) -> tuple[str, float]:
+    """(one of FILLS, the constant)."""
+    if isinstance(fill, str) and fill not in FILLS[1:]:
+        raise ArgumentError(explain("there is no such way to fill", got=repr(fill), expected="a number, 'edge', 'reflect'"))
+    return (fill, 0.0) if isinstance(fill, str) else ("constant", float(fill))
+
+
+def like(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values in the dtype of x; whole numbers are rounded and limited to what the dtype holds."""
+    if x.dtype.kind == "f":
+        return values.astype(x.dtype, copy=False)
+    limits = np.iinfo(x.dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(x.dtype)
+
+
+def _wide(weights: np.ndarray, rank: int) -> np.ndarray:
+    return weights.reshape(*weights.shape, *(1,) * (rank - 3))
+
+
+def _sources(matrices: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) (N, h, w) of the old image where the centres of the new pixels come from."""
+    inverse = inverted(matrices)[..., np.newaxis, np.newaxis]
+    y, x = np.arange(size[0])[:, np.newaxis] + 0.5, np.arange(size[1]) + 0.5
+    return (inverse[:, 1, 0] * x + inverse[:, 1, 1] * y + inverse[:, 1, 2],
+            inverse[:, 0, 0] * x + inverse[:, 0, 1] * y + inverse[:, 0, 2])
+
+
+def inverted(matrices: np.ndarray) -> np.ndarray:
+    """The inverses of affine matrices (N, 3, 3), exact where their entries are 0, 1 and -1."""
+    a, b, tx, c, d, ty = (matrices[:, i, j] for i in (0, 1) for j in (0, 1, 2))
+    determinant = a * d - b * c
+    inverse = np.zeros_like(matrices)
+    inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 0], inverse[:, 1, 1] = d, -b, -c, a
+    inverse /= determinant[:, np.newaxis, np.newaxis]
+    inverse[:, 0, 2] = -(inverse[:, 0, 0] * tx + inverse[:, 0, 1] * ty)
+    inverse[:, 1, 2] = -(inverse[:, 1, 0] * tx + inverse[:, 1, 1] * ty)
+    inverse[:, 2, 2] = 1
+    return inverse
+
+
+def _gather(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str, value: float) -> np.ndarray:
+    height, width = x.shape[1:3]
+    inside_rows, inside_columns = _inside(rows, height, mode), _inside(columns, width, mode)
+    first = (np.arange(len(x)) * (height * width))[:, np.newaxis, np.newaxis]
+    place = first + inside_rows * width + inside_columns
+    found = x.reshape(-1, *x.shape[3:]).take(place, axis=0, mode="clip")
+    if mode != "constant":
+        return found
+    outside = (rows != inside_rows) | (columns != inside_columns)
+    return np.where(_wide(outside, x.ndim), np.asarray(value, x.dtype), found) if outside.any() else found
+
+
+def _inside(index: np.ndarray, extent: int, mode: str) -> np.ndarray:
+    if mode == "reflect":
+        index = index % (2 * extent)
+        return np.minimum(index, 2 * extent - 1 - index)
+    return np.clip(index, 0, extent - 1)
+
+
+def resize(x: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
+    """Images (N, H, W, C) resized to `size` by linear interpolation; with `antialias`, the triangle is widened by the
+    factor of the reduction, so that every old pixel counts (as Pillow does)."""
+    rows, columns = (_weights(old, new, antialias) for old, new in zip(x.shape[1:3], size, strict=True))
+    half = np.tensordot(x.astype(np.float32, copy=False), columns, axes=(2, 1))  # (N, H, C, w)
+    return like(x, np.tensordot(half, rows, axes=(1, 1)).transpose(0, 3, 2, 1))
+
+
+def _weights(old: int, new: int, antialias: bool) -> np.ndarray:
+    """(new, old): how much of each old pixel goes into each new one."""
+    scale = old / new
+    width = max(scale, 1.0) if antialias else 1.0
+    centre = (np.arange(new)[:, np.newaxis] + 0.5) * scale
+    if not antialias:
+        centre = np.clip(centre, 0.5, old - 0.5)
+    weights = np.maximum(1 - np.abs(np.arange(old) + 0.5 - centre) / width, 0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text: words dropped, deleted or exchanged, in rows of token ids (N, T) or of words, filled up with `padding` at the end.
+
+A single sample may be a list of words; deleted words then make it shorter. Words of the padding are never touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, explain
+from .base import Augmentation, Batch, changed, share
+from .draws import Draws
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    if x.ndim != 2 or x.dtype.kind not in "iuU":
+        raise ShapeError(explain("rows of tokens are needed here", got=f"{x.dtype} of shape {x.shape[1:]} for one sample",
+                                 expected="token ids or words, (length,)"))
+    return x
+
+
+def _padding(x: np.ndarray, padding: Any) -> Any:
+    return "" if x.dtype.kind == "U" else padding
+
+
+class WordDropout(Augmentation):
+    """Each word becomes `unknown` with probability `rate` (Iyyer et al., 2015).
+
+    Args:
+        rate: share of words.
+        unknown: token id (for words: the text) that stands for a dropped word.
+        padding: token id of the padding; the padding of words is "".
+        probability: share of samples that are changed.
+    """
+
+    def __init__(self, rate: float = 0.1, unknown: Any = 1, padding: int = 0, probability: float = 1.0):
+        self.rate, self.unknown, self.padding, self.probability = share(rate), unknown, padding, share(probability)
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        x = _rows(batch.x)
+        dropped = (draws.uniform(x.shape[1]) < self.rate) & (x != _padding(x, self.padding))
+        return changed(batch, x=np.where(dropped, np.asarray(self.unknown, None if x.dtype.kind == "U" else x.dtype), x))
+
+
+class WordDeletion(Augmentation):
+    """Each word is left out with probability `rate`, at least one stays (Wei and Zou, 2019); the rest moves up and the
+    padding grows. The arguments are those of WordDropout."""
+
+    def __init__(self, rate: float = 0.1, padding: int = 0, probability: float = 1.0):
+        self.rate, self.padding, self.probability = share(rate), padding, share(probability)
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        x = _rows(batch.x)
+        padding = _padding(x, self.padding)
+        u, word = draws.uniform(x.shape[1]), x != padding
+        kept = word & (u >= self.rate)
+        luckiest = np.where(word, u, -1).argmax(axis=1)
+        none = word.any(axis=1) & ~kept.any(axis=1)
+        kept[np.flatnonzero(none), luckiest[none]] = True
+        order = np.argsort(~kept, axis=1, kind="stable")
+        moved = np.take_along_axis(x, order, axis=1)
+        return changed(batch, x=np.where(np.take_along_axis(kept, order, axis=1), moved, np.asarray(padding, x.dtype)))
+
+
+class WordSwap(Augmentation):
+    """`times` times two words of the text, chosen at random, change places (Wei and Zou, 2019)."""
+
+    def __init__(self, times: int = 1, padding: int = 0, probability: float = 1.0):
+        self.times, self.padding, self.probability = int(times), padding, share(probability)
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        x = _rows(batch.x).copy()
+        lengths = (x != _padding(x, self.padding)).sum(axis=1)
+        rows = np.flatnonzero(lengths > 1)
+        for _ in range(self.times):
+            first, second = (np.floor(u * lengths).astype(np.intp)[rows] for u in draws.uniform(2).T)
+            x[rows, first], x[rows, second] = x[rows, second], x[rows, first]
+        return changed(batch, x=x)
