@@ -15,11 +15,16 @@ from .arrays import *  # noqa: F403
 from .compile import compile
 from .einsum import einsum
 from .ir import Tensor, Variable, no_grad
-from .transform import checkpoint, grad, gradients, hessian, jacobian, jvp, value_and_grad, vjp
+from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .version import __version__
 
-_MODULES = ("data", "inspect", "io", "linalg", "losses", "metrics", "nn", "optim", "random", "testing", "train")
-_LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io"}
+_MODULES = (
+    "augment", "curvature", "data", "decomposition", "distributions", "inspect", "integration", "io", "linalg", "losses",
+    "metrics", "nn", "optim", "random", "statistics", "testing", "train",
+)
+_LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
+         "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
+         "diagnose": "train"}
 
 
 def __getattr__(name: str) -> Any:
@@ -35,6 +40,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "jacobian", "jvp", "no_grad",
+    "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad",
     "value_and_grad", "vjp", *_arrays.__all__,
 ]
