@@ -7,11 +7,16 @@ from typing import Any
 
 from ..errors import ArgumentError, explain
 from ..names import look_up, unknown_attribute
-from . import penalties, rules, schedules
+from . import matrices, penalties, rules, schedules, transforms, variants
 from .base import Optimizer, clip_by_norm
+from .lbfgs import LBFGS, Minimum
+from .matrices import Adafactor, Muon
+from .plateau import Plateau
 from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
+from .variants import LAMB, Adadelta, Lion, NAdam, RAdam
+from .wrappers import accumulate, chain, groups
 
-NAMES = {name.lower(): getattr(rules, name) for name in rules.__all__}
+NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices) for name in family.__all__}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -26,8 +31,9 @@ def get(optimizer: Any) -> Optimizer:
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
 
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Adamax", "Optimizer", "RMSprop", "clip_by_norm", "get", "penalties",
-           "schedules"]
+__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Minimum",
+           "Muon", "NAdam", "Optimizer", "Plateau", "RAdam", "RMSprop", "accumulate", "chain", "clip_by_norm", "get",
+           "groups", "penalties", "schedules", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

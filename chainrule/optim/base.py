@@ -7,6 +7,7 @@ are computed once per step, so that the update of a parameter is one elementwise
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,16 @@ from ..ops.elementwise import astype, minimum, sqrt
 Scalars = Mapping[str, Any]
 
 
-class Optimizer:
+class _Remembering(type):
+    """Keeps the arguments of a constructor, so that a group can be made with some of them changed."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        made = super().__call__(*args, **options)
+        made.arguments = dict(list(inspect.signature(cls.__init__).bind(made, *args, **options).arguments.items())[1:])
+        return made
+
+
+class Optimizer(metaclass=_Remembering):
     """Base of the optimisers; a subclass names its slots and writes `scalars` and `rule`.
 
     Args:
@@ -32,6 +42,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    arguments: dict[str, Any]
 
     def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None,
                  clip_value: float | None = None):
@@ -54,6 +65,10 @@ class Optimizer:
              scalars: Scalars) -> tuple[Tensor, Mapping[str, Tensor]]:
         """(the new parameter, the new slots) from parameter, gradient and slots: one array each."""
         raise NotImplementedError
+
+    def slots_of(self, parameter: Variable) -> tuple[str, ...]:
+        """Names of the slots of this parameter: the same for all, unless they depend on its shape."""
+        return self.slots
 
     def start(self, slot: str, parameter: Variable) -> np.ndarray:
         """What a slot holds before the first step: zeros."""
@@ -84,11 +99,9 @@ class Optimizer:
             model: a module, or a dict (or list) of Variables; those that are frozen are left alone.
             grads: what `cr.gradients(loss, model)` gave: the same keys, the shapes and dtypes of the parameters.
         """
-        parameters, grads = _named(model), _named_grads(grads)
-        _check_keys(parameters, grads)
-        parameters = {name: p for name, p in parameters.items() if p.trainable}
+        parameters, grads = paired(model, grads)
         self.build(parameters)
-        grads = self._clipped({name: _fitting(name, p, grads[name]) for name, p in parameters.items()})
+        grads = self._clipped(grads)
         shared: dict[np.dtype, Scalars] = {}
         for name, p in parameters.items():
             if p.dtype not in shared:
@@ -123,7 +136,8 @@ class Optimizer:
             if name in self.state:
                 self._check_same(name, p)
                 continue
-            slots = {key: Variable(self.start(key, p), name=f"{name}.{key}", trainable=False) for key in self.slots}
+            slots = {key: Variable(self.start(key, p), name=f"{name}.{key}", trainable=False)
+                     for key in self.slots_of(p)}
             self.state[name] = (p, slots)
 
     def _check_same(self, name: str, p: Variable) -> None:
@@ -155,6 +169,14 @@ def clip_by_norm(grads: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
 
 
 # ---- what comes in
+
+def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Tensor]]:
+    """The trainable parameters and their gradients, under the same names, checked to fit."""
+    parameters, grads = _named(model), _named_grads(grads)
+    _check_keys(parameters, grads)
+    parameters = {name: p for name, p in parameters.items() if p.trainable}
+    return parameters, {name: _fitting(name, p, grads[name]) for name, p in parameters.items()}
+
 
 def positive(name: str, value: Any) -> float:
     """A number above 0."""

@@ -112,26 +112,33 @@ class Adam(Optimizer):
         beta1, beta2: memory of the mean and of the mean square.
         epsilon: keeps the quotient finite.
         weight_decay, clip_norm, clip_value: see Optimizer.
+        amsgrad: divide by the largest v so far, which never shrinks (Reddi et al., 2018).
     """
 
-    slots = ("first", "second")
+    slots: tuple[str, ...] = ("first", "second")
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
+                 amsgrad: bool = False):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2, self.epsilon = fraction("beta1",
                                                         beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+        self.amsgrad = amsgrad
+        self.slots = ("first", "second", "largest") if amsgrad else ("first", "second")
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
-        return {"rate": rate, "step": rate / _correction(self.beta1, t), "scale": 1 / sqrt(_correction(self.beta2, t))}
+        return {"rate": rate, "step": rate / correction(self.beta1, t), "scale": 1 / sqrt(correction(self.beta2, t))}
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         m = self.beta1 * slots["first"] + (1 - self.beta1) * g
         v = self.beta2 * slots["second"] + (1 - self.beta2) * g * g
-        return p - scalars["step"] * m / (sqrt(v) * scalars["scale"] + self.epsilon), {"first": m, "second": v}
+        new = {"first": m, "second": v}
+        if self.amsgrad:
+            new["largest"] = v = maximum(slots["largest"], v)
+        return p - scalars["step"] * m / (sqrt(v) * scalars["scale"] + self.epsilon), new
 
 
-def _correction(beta: float, t: Tensor) -> Tensor:
+def correction(beta: float, t: Tensor) -> Tensor:
     """1 - beta^t, without cancellation for beta near 1."""
     return -expm1(t * math.log(beta)) if beta else 1 - 0 * t
 
@@ -141,8 +148,9 @@ class AdamW(Decoupled, Adam):
     (Loshchilov and Hutter, 2019)."""
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None):
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
+                 weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
+                 amsgrad: bool = False):
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, amsgrad)
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         return super().rule(p * (1 - scalars["rate"] * self.weight_decay), g, slots, scalars)
@@ -163,7 +171,7 @@ class Adamax(Optimizer):
                                                         beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
-        return {"step": rate / _correction(self.beta1, t)}
+        return {"step": rate / correction(self.beta1, t)}
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         m = self.beta1 * slots["first"] + (1 - self.beta1) * g

@@ -13,7 +13,19 @@ from typing import Any
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import float64
-from ..ops.elementwise import astype, cos, exp, floor, full_like, less, minimum, where
+from ..ops.elementwise import (
+    astype,
+    cos,
+    exp,
+    floor,
+    full_like,
+    less,
+    log,
+    maximum,
+    minimum,
+    sqrt,
+    where,
+)
 
 Schedule = Callable[[Any], Tensor]
 
@@ -72,6 +84,77 @@ def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedu
     """From learning_rate to `final` along a line, then `final`."""
     decay_steps = _count("decay_steps", decay_steps)
     return lambda step: learning_rate + (final - learning_rate) * minimum(_real(step) / decay_steps, 1.0)
+
+
+def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
+    """(learning_rate - final) (1 - step / decay_steps)^power + final, then `final`."""
+    decay_steps = _count("decay_steps", decay_steps)
+
+    def rate(step: Any) -> Tensor:
+        left = 1.0 - minimum(_real(step) / decay_steps, 1.0)
+        return final + (learning_rate - final) * left**power
+    return rate
+
+
+def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
+    """learning_rate * min((step + 1) / warmup, sqrt(warmup / (step + 1))) (Vaswani et al., 2017)."""
+    warmup_steps = _count("warmup_steps", warmup_steps)
+
+    def rate(step: Any) -> Tensor:
+        t = _real(step) + 1
+        return learning_rate * minimum(t / warmup_steps, sqrt(warmup_steps / t))
+    return rate
+
+
+def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
+    """Half a cosine from learning_rate to `final` over `period` steps, then again, each period `factor` times as long
+    as the one before (Loshchilov and Hutter, 2017)."""
+    period = _count("period", period)
+    if factor < 1:
+        raise ArgumentError(explain("the periods must not become shorter", got=f"factor={factor}", expected="1 or more"))
+
+    def share(t: Tensor) -> Tensor:
+        """How much of its period is over at step t."""
+        if factor == 1:
+            return t / period - floor(t / period)
+        done = floor(log(t * ((factor - 1) / period) + 1) * (1 / math.log(factor)) + 1e-9)  # whole periods before t
+        grown = _power(factor, done)
+        return (t - (grown - 1) * (period / (factor - 1))) / (grown * period)
+    return lambda step: final + (0.5 * (learning_rate - final)) * (1 + cos(share(_real(step)) * math.pi))
+
+
+def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4) -> Schedule:
+    """From learning_rate / first up to learning_rate over the share `rise` of all steps, then down to
+    learning_rate / (first * last), both along half cosines (Smith and Topin, 2018)."""
+    top, end = rise * _count("steps", steps) - 1, steps - 1
+    if not 0 < top < end:
+        raise ArgumentError(explain("one of the two ways has no steps", got=f"rise={rise}, steps={steps}",
+                                    expected="a share between 0 and 1 of enough steps"))
+
+    def between(start: float, stop: float, share: Tensor) -> Tensor:
+        return stop + (0.5 * (start - stop)) * (1 + cos(minimum(maximum(share, 0.0), 1.0) * math.pi))
+
+    def rate(step: Any) -> Tensor:
+        t = _real(step)
+        up = between(learning_rate / first, learning_rate, t / top)
+        return where(less(t, top), up, between(learning_rate, learning_rate / (first * last), (t - top) / (end - top)))
+    return rate
+
+
+def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0) -> Schedule:
+    """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it
+    (Smith, 2017)."""
+    rise_steps = _count("rise_steps", rise_steps)
+    fall_steps = rise_steps if fall_steps is None else _count("fall_steps", fall_steps)
+    whole = rise_steps + fall_steps
+
+    def rate(step: Any) -> Tensor:
+        t = _real(step)
+        cycle = floor(t / whole)
+        at = t - cycle * whole
+        height = where(less(at, float(rise_steps)), at / rise_steps, (whole - at) / fall_steps)
+        return low + (high - low) * height * (_power(shrink, cycle) if shrink != 1 else 1.0)
+    return rate
 
 
 def warmup(schedule: Any, warmup_steps: int) -> Schedule:

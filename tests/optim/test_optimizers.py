@@ -27,6 +27,13 @@ ROWS = {
     "adam with decay": (lambda: optim.Adam(0.05, 0.8, 0.99, 1e-6, weight_decay=0.1),
                         lambda t, p: t.optim.Adam(p, 0.05, (0.8, 0.99), 1e-6, weight_decay=0.1)),
     "adamw": (lambda: optim.AdamW(0.05, weight_decay=0.1), lambda t, p: t.optim.AdamW(p, 0.05, weight_decay=0.1)),
+    "amsgrad": (lambda: optim.Adam(0.05, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, amsgrad=True)),
+    "amsgrad with decay": (lambda: optim.AdamW(0.05, amsgrad=True), lambda t, p: t.optim.AdamW(p, 0.05, amsgrad=True)),
+    "adadelta": (lambda: optim.Adadelta(0.5), lambda t, p: t.optim.Adadelta(p, 0.5)),
+    "nadam": (lambda: optim.NAdam(0.05), lambda t, p: t.optim.NAdam(p, 0.05)),
+    "radam": (lambda: optim.RAdam(0.05, weight_decay=0.1), lambda t, p: t.optim.RAdam(p, 0.05, weight_decay=0.1)),
+    "radam with short memory": (lambda: optim.RAdam(0.05, beta2=0.6), lambda t, p: t.optim.RAdam(p, 0.05, (0.9, 0.6))),
+    "adafactor": (lambda: optim.Adafactor(0.05, weight_decay=0.1), lambda t, p: t.optim.Adafactor(p, 0.05, weight_decay=0.1)),
     "adamax": (lambda: optim.Adamax(0.05), lambda t, p: t.optim.Adamax(p, 0.05)),
 }
 
@@ -47,6 +54,16 @@ def descend(make, steps, compiled):
     return w.numpy(), optimizer
 
 
+@pytest.fixture
+def double():
+    """PyTorch keeps its own scalars (NAdam's product) in its default dtype."""
+    torch = pytest.importorskip("torch")
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_hundred_steps_as_pytorch(name, compiled):
@@ -63,8 +80,50 @@ def test_a_hundred_steps_as_pytorch(name, compiled):
     assert state.step.numpy() == 100
 
 
+def lion(p, g, m, t):
+    step = np.sign(0.9 * m.get("m", 0 * p) + 0.1 * g) + 0.1 * p
+    m["m"] = 0.99 * m.get("m", 0 * p) + 0.01 * g
+    return p - 0.01 * step
+
+
+def lamb(p, g, m, t):
+    m["m"] = 0.9 * m.get("m", 0 * p) + 0.1 * g
+    m["v"] = 0.999 * m.get("v", 0 * p) + 0.001 * g * g
+    r = m["m"] / (1 - 0.9**t) / (np.sqrt(m["v"] / (1 - 0.999**t)) + 1e-6) + 0.1 * p
+    return p - 0.01 * np.linalg.norm(p) / np.linalg.norm(r) * r
+
+
+def muon(p, g, m, t):
+    m["m"] = 0.95 * m.get("m", 0 * p) + 0.05 * g
+    x = 0.95 * m["m"] + 0.05 * g
+    x = x.T / np.linalg.norm(x)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return p * (1 - 0.02 * 0.1) - 0.02 * x.T
+
+
+PAPERS = {
+    "lion": (lambda: optim.Lion(0.01, weight_decay=0.1), lion),
+    "lamb": (lambda: optim.LAMB(0.01, weight_decay=0.1), lamb),
+    "muon": (lambda: optim.Muon(0.02), muon),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_hundred_steps_as_the_paper(name, compiled):
+    ours, step = PAPERS[name]
+    p, memory = START, {}
+    for t in range(1, 101):
+        y = np.tanh(A @ p)
+        p = step(p, A.T @ (2 * y * (1 - y * y)) + 0.2 * p, memory, t)
+    found, _ = descend(ours, 100, compiled)
+    np.testing.assert_allclose(found, p, rtol=1e-9, atol=1e-10)
+
+
 def test_every_optimizer_has_a_row_and_a_name():
-    assert {type(ours()) for ours, _ in ROWS.values()} == set(optim.NAMES.values())
+    assert {type(ours()) for ours, _ in (ROWS | PAPERS).values()} == set(optim.NAMES.values())
     assert isinstance(optim.get("Adam"), optim.Adam)
     assert isinstance(optim.get(optim.SGD), optim.SGD)
 
@@ -130,6 +189,9 @@ SCHEDULES = {
     "multi_step": (optim.schedules.multi_step(0.1, [2, 5]), lambda t: 0.1 * 0.1 ** ((t >= 2) + (t >= 5))),
     "exponential": (optim.schedules.exponential(0.1, 4, 0.5), lambda t: 0.1 * 0.5 ** (t / 4)),
     "cosine": (optim.schedules.cosine(0.1, 8, 0.01), lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * min(t / 8, 1)))),
+    "polynomial": (optim.schedules.polynomial(0.1, 8, 2.0, 0.01), lambda t: 0.01 + 0.09 * (1 - min(t / 8, 1)) ** 2),
+    "inverse_sqrt": (optim.schedules.inverse_sqrt(0.1, 4), lambda t: 0.1 * min((t + 1) / 4, (4 / (t + 1)) ** 0.5)),
+    "cosine_restarts": (optim.schedules.cosine_restarts(0.1, 4, final=0.01), lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * (t % 4) / 4))),
     "linear": (optim.schedules.linear(0.1, 8), lambda t: 0.1 * (1 - min(t / 8, 1))),
     "warmup": (optim.schedules.warmup(0.1, 4), lambda t: 0.1 * min((t + 1) / 4, 1)),
     "warmup_cosine": (optim.schedules.warmup_cosine(0.1, warmup_steps=3, decay_steps=9),

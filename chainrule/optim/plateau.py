@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A learning rate that falls when a metric stands still: driven by what is measured, not by the step, so it is no
+schedule but a watcher: give it to `fit` among the callbacks, or call `observe` once per epoch in a loop of your own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import ArgumentError, explain
+from .base import Optimizer, not_negative, positive
+
+
+class Plateau:
+    """Multiply the learning rate by `factor` when `monitor` has not improved for more than `patience` epochs.
+
+    Args:
+        monitor: name of a column of the history.
+        factor: in (0, 1).
+        patience: epochs without improvement that are put up with.
+        min_delta: what counts as an improvement.
+        cooldown: epochs after a reduction in which nothing is counted.
+        least: the learning rate does not fall below this.
+        larger_is_better: True for accuracies; by default only for names that contain "accuracy", "auc", "f1" or "score".
+    """
+
+    def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
+                 min_delta: float = 1e-4, cooldown: int = 0, least: float = 0.0, larger_is_better: bool | None = None):
+        if not 0 < factor < 1:
+            raise ArgumentError(explain("the factor of a plateau makes the learning rate smaller", got=repr(factor),
+                                        expected="a number between 0 and 1"))
+        self.monitor, self.factor, self.patience = monitor, positive("factor", factor), int(patience)
+        self.min_delta, self.least, self.cooldown = not_negative("min_delta", min_delta), least, int(cooldown)
+        words = ("accuracy", "auc", "f1", "score")
+        self.sign = -1.0 if (any(w in monitor for w in words) if larger_is_better is None else larger_is_better) else 1.0
+        self.best, self.waited, self.resting = math.inf, 0, 0
+
+    def observe(self, value: float, optimizer: Optimizer) -> bool:
+        """Tell it the value of an epoch; whether the learning rate was reduced."""
+        value = self.sign * value
+        self.resting = max(self.resting - 1, 0)
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+        if self.resting:
+            self.waited = 0
+        if self.waited <= self.patience:
+            return False
+        if optimizer.schedule is not None:
+            raise ArgumentError(explain("a schedule decides the learning rate, so a plateau cannot",
+                                        got=repr(optimizer), fix="give the optimiser a number"))
+        self.waited, self.resting = 0, self.cooldown + 1 if self.cooldown else 0
+        before = optimizer.learning_rate
+        optimizer.learning_rate = max(before * self.factor, self.least)
+        return optimizer.learning_rate < before
+
+    # ---- what `fit` calls
+
+    def begin(self, run: Any) -> None:
+        """Nothing to prepare."""
+
+    def after_step(self, run: Any) -> None:
+        """Nothing happens between epochs."""
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        """Look at the row of the history."""
+        if self.monitor not in row:
+            raise ArgumentError(explain(f"there is no {self.monitor} to watch", got=", ".join(row),
+                                        fix="give fit validation data, or watch another column"))
+        self.observe(float(row[self.monitor]), run.optimizer)
+
+    def end(self, run: Any) -> None:
+        """Nothing to close."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {"best": None if math.isinf(self.best) else self.best, "waited": self.waited, "resting": self.resting}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.best = math.inf if state["best"] is None else state["best"]
+        self.waited, self.resting = state["waited"], state["resting"]
+
+
+__all__ = ["Plateau"]

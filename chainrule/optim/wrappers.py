@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimisers made of optimisers: different rules for different parameters (`groups`), gradients that are changed first
+(`chain`), and one update for several batches (`accumulate`). Each is used as any other optimiser.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+from ..ir import Variable
+from ..ops.compose import equal
+from ..ops.elementwise import where, zeros_like
+from .base import Optimizer, paired, positive
+from .transforms import Transform
+
+
+class Wrapper(Optimizer):
+    """What they share: the learning rate and the count of steps are those of the first optimiser inside."""
+
+    def __init__(self, members: Mapping[str, Optimizer]):
+        for member in members.values():
+            if not isinstance(member, Optimizer):
+                raise ArgumentError(explain("this is not an optimiser", got=repr(member),
+                                            expected="for example optim.Adam(1e-3)"))
+        self.members = dict(members)
+        self.step = next(iter(self.members.values())).step
+
+    @property
+    def schedule(self) -> Any:
+        """That of the first optimiser."""
+        return next(iter(self.members.values())).schedule
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the first optimiser; assigning a number changes those of the others in proportion."""
+        return next(iter(self.members.values())).learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        before = self.learning_rate
+        for i, member in enumerate(self.members.values()):
+            proportion = member.learning_rate / before if before and i and not callable(value) else 1.0
+            member.learning_rate = value if callable(value) else value * proportion
+
+    def variables(self) -> dict[str, Variable]:
+        """Those of all optimisers inside, with their names in front."""
+        return {f"{prefix}.{name}" if prefix else name: v for prefix, member in self.members.items()
+                for name, v in member.variables().items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.members.values()))})"
+
+
+class Groups(Wrapper):
+    """See `groups`."""
+
+    def __init__(self, optimizer: Optimizer, patterns: Mapping[str, Any]):
+        base = _with(optimizer, {"clip_norm": None, "clip_value": None})
+        rules = {pattern: _with(base, dict(rule)) if isinstance(rule, Mapping) else rule
+                 for pattern, rule in patterns.items()}
+        super().__init__({"": base, **rules})
+        self.clip_norm, self.clip_value = optimizer.clip_norm, optimizer.clip_value
+
+    def group_of(self, name: str) -> str:
+        """The first pattern that fits the name, "" for none."""
+        return next((pattern for pattern in self.members if pattern and fnmatch.fnmatchcase(name, pattern)), "")
+
+    def update(self, model: Any, grads: Any) -> None:
+        """One step of each group; clipping sees the gradients of all groups together."""
+        parameters, grads = paired(model, grads)
+        self._check_used(parameters)
+        grads = self._clipped(grads)
+        for pattern, member in self.members.items():
+            chosen = [name for name in parameters if self.group_of(name) == pattern]
+            member.update({name: parameters[name] for name in chosen}, {name: grads[name] for name in chosen})
+
+    def build(self, parameters: Any) -> None:
+        """Make the slots of parameters that have none yet, each in its group."""
+        found = parameters.parameters() if hasattr(parameters, "parameters") else parameters
+        for pattern, member in self.members.items():
+            member.build({name: p for name, p in found.items() if self.group_of(name) == pattern})
+
+    def _check_used(self, parameters: Mapping[str, Variable]) -> None:
+        for pattern in self.members:
+            if pattern and not any(fnmatch.fnmatchcase(name, pattern) for name in parameters):
+                raise ArgumentError(explain(f"no trainable parameter fits the pattern {pattern!r}",
+                                            got=", ".join(list(parameters)[:5]),
+                                            fix='patterns are those of file names: "*.bias", "encoder.*", "[02].weight"'))
+
+
+def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
+    """A new optimiser of the same class with some arguments changed."""
+    if isinstance(optimizer, Wrapper):
+        raise ArgumentError(explain("groups are made of a plain optimiser", got=repr(optimizer),
+                                    fix="put the groups inside: optim.chain(transform, optim.groups(...))"))
+    return type(optimizer)(**{**optimizer.arguments, **options})
+
+
+class Chain(Wrapper):
+    """See `chain`."""
+
+    def __init__(self, transforms: tuple[Transform, ...], optimizer: Optimizer):
+        super().__init__({"": optimizer})
+        self.transforms, self.optimizer = transforms, optimizer
+
+    def update(self, model: Any, grads: Any) -> None:
+        """The transforms in order, then the optimiser."""
+        parameters, found = paired(model, grads)
+        for transform in self.transforms:
+            found = dict(transform(parameters, found))
+        self.optimizer.update(parameters, found)
+
+    def build(self, parameters: Any) -> None:
+        """Make the slots of parameters that have none yet."""
+        self.optimizer.build(parameters)
+
+
+class Accumulate(Wrapper):
+    """See `accumulate`."""
+
+    def __init__(self, optimizer: Optimizer, steps: int):
+        super().__init__({"": optimizer})
+        if isinstance(steps, bool) or not isinstance(steps, int):
+            raise ArgumentError(explain("gradients are added up over a whole number of batches", got=repr(steps)))
+        self.optimizer, self.steps = optimizer, int(positive("steps", steps))
+        self.count = Variable(np.int64(0), name="count", trainable=False)
+        self.sums: dict[str, Variable] = {}
+
+    def update(self, model: Any, grads: Any) -> None:
+        """Add the gradients; at every `steps`-th call the optimiser sees their mean."""
+        parameters, grads = paired(model, grads)
+        self.build(parameters)
+        due = equal((self.count.value + 1) % self.steps, 0)
+        totals = {name: self.sums[name].value + g for name, g in grads.items()}
+        touched = [*parameters.values(), *self.optimizer.variables().values()]
+        before = [v.value for v in touched]
+        self.optimizer.update(parameters, {name: g / self.steps for name, g in totals.items()})
+        for variable, old in zip(touched, before, strict=True):
+            variable.assign(where(due, variable.value, old))
+        for name, total in totals.items():
+            self.sums[name].assign(where(due, zeros_like(total), total))
+        self.count.assign(self.count.value + 1)
+
+    def build(self, parameters: Any) -> None:
+        """Make the sums and slots of parameters that have none yet."""
+        found = parameters.parameters() if hasattr(parameters, "parameters") else parameters
+        for name, p in found.items():
+            if name not in self.sums:
+                self.sums[name] = Variable(np.zeros(p.shape, p.dtype), name=f"{name}.sum", trainable=False)
+        self.optimizer.build(found)
+
+    def variables(self) -> dict[str, Variable]:
+        """Those of the optimiser, the count of batches and the sums."""
+        return {**super().variables(), "count": self.count, **{f"{name}.sum": v for name, v in self.sums.items()}}
+
+
+def groups(optimizer: Optimizer, patterns: Mapping[str, Any]) -> Groups:
+    """An optimiser that treats some parameters otherwise.
+
+    Args:
+        optimizer: for all parameters that no pattern fits.
+        patterns: pattern of names, as for files ("*.bias", "encoder.*") → options to change, or another optimiser; the
+            first that fits counts.
+
+        optim.groups(optim.AdamW(1e-3), {"*.bias": {"weight_decay": 0.0}, "0.*": {"learning_rate": 1e-4}})
+        optim.groups(optim.Muon(0.02), {"*bias": optim.AdamW(1e-3)})
+    """
+    return Groups(optimizer, patterns)
+
+
+def chain(*parts: Any) -> Chain:
+    """Transforms of the gradients in order (see `optim.transforms`), then an optimiser.
+
+        optim.chain(optim.transforms.clip_adaptive(0.01), optim.SGD(0.1, momentum=0.9))
+    """
+    if not parts or not isinstance(parts[-1], Optimizer):
+        raise ArgumentError(explain("a chain ends with an optimiser", got=", ".join(map(repr, parts)) or "nothing"))
+    return Chain(parts[:-1], parts[-1])
+
+
+def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
+    """One update for every `steps` calls, with the mean of their gradients: large batches in little memory.
+
+    The optimiser's schedule counts its own updates.
+    """
+    return Accumulate(optimizer, steps)
+
+
+__all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups"]
