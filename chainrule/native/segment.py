@@ -21,7 +21,7 @@ from .target import Target
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
 STATUS, COUNT, GENERATION, CONTROL_WORDS = 0, 16, 32, 48  # places of the control words, each in a cache line of its own
-YIELD_EVERY = 1024  # rounds of waiting between two offers of the processor to others
+YIELD_EVERY = 32  # rounds of waiting between two offers of the processor to others: it may be the other thread that waits for it
 ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
 
 
