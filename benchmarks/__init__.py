@@ -2,7 +2,8 @@
 """Measurements beside PyTorch: the same networks on both sides, in turns, after a check that both compute the same.
 
     python -m benchmarks.run [names] [--quick] [--json FILE] [--picture FILE]    training steps and inference calls
-    python -m benchmarks.feel [names] [--json FILE]                              import, start, memory, size, an epoch
+    python -m benchmarks.feel [--json FILE]                                      import, size, an epoch, bits
+    python -m benchmarks.profile [names]                                         kernels of a workload, slowest first
     python -m benchmarks.overhead                                                what the Python side of a call costs
     python benchmarks/kernels.py [part of a row's name …]                        products and convolutions alone
 """
