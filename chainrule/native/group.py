@@ -22,6 +22,7 @@ COSTS = {
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
 LOAD = 3
+LONGEST_CHAIN = 80  # nodes that one expression may take in
 MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
 
 
@@ -104,6 +105,8 @@ class Grouping:
         self.needs[node] = frozenset({node}).union(*(self._needed(x) for x in node.inputs))
         self.stored[node] = False
         if self.users.get(node, 0) > 1 and self.cost(node) > CHEAP_TO_REPEAT + LOAD:
+            self._store_source(node)
+        if len(self.needs[node]) > LONGEST_CHAIN:
             self._store_source(node)
         if name == "concat" and len(node.inputs) > MANY_PARTS:
             self.stored[node] = True

@@ -65,6 +65,7 @@ class KernelEmitter:
         self.lane: Var | None = None
         self.tail: ir.Value | None = None
         self.written: set[int] = set()
+        self.depths: dict[Expression, int] = {}
         self.stage_level = 0
 
     # ---- the nest
@@ -146,6 +147,7 @@ class KernelEmitter:
         """One stage, at a level of its own, so that it sees what the stages before it have stored."""
         with self.level({}):
             self.stage_level = len(self.levels) - 1
+            self.depths = {}  # a variable has one depth within a stage
             if stage.reduce:
                 Reduction(self, stage).emit()
             elif stage.lane is None:
@@ -258,12 +260,14 @@ class KernelEmitter:
 
     def depth_of(self, x: Expression) -> int:
         """The level at which an expression is written."""
-        depth = max((self.depth_of(a) for a in x.args), default=0)
-        for form in forms_of(x):
-            depth = max(depth, self.level_of(variables(form)))
-        if x.kind in ("load", "take", "random") and x.attr[0] in self.written:
-            depth = max(depth, self.stage_level)
-        return depth
+        if x not in self.depths:
+            depth = max((self.depth_of(a) for a in x.args), default=0)
+            for form in forms_of(x):
+                depth = max(depth, self.level_of(variables(form)))
+            if x.kind in ("load", "take", "random") and x.attr[0] in self.written:
+                depth = max(depth, self.stage_level)
+            self.depths[x] = depth
+        return self.depths[x]
 
     def value(self, x: Expression) -> ir.Value:
         """The value of an expression, a scalar if it is the same in all lanes."""

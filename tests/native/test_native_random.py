@@ -133,3 +133,21 @@ def test_concatenation_of_many(parts: int) -> None:
     a = arrays[0].copy()
     native.load(shifted, 1)([a, arrays[0][:, :1]])
     np.testing.assert_array_equal(a, np.concatenate([arrays[0][:, 1:], arrays[0][:, :1]], axis=1))
+
+
+def test_long_chains() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 40)).astype("float32")
+
+    def single(v: Any) -> Any:
+        for i in range(700):
+            v = v * 0.9 + 0.01 * i
+        return v
+
+    def shared(v: Any) -> Any:
+        for _ in range(60):
+            v = 0.5 * v * v + C.tanh(v) * 0.5
+        return [v, R.sum(v, axis=1)]
+
+    for function in (single, shared):
+        graph = graph_of(function, [x])
+        compare(graph, [x], rtol=1e-4, atol=1e-4)
