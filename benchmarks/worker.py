@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import resource
 import sys
@@ -85,14 +86,18 @@ def compare(workload: Any, path: str) -> dict[str, float]:
 
 def deviations_of(ours: Found, theirs: Found) -> dict[str, float]:
     """Of the loss, and of the gradient that deviates most."""
-    worst = max(deviation(a, b) for a, b in zip(ours[1], theirs[1], strict=True))
+    typical = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in theirs[1]) / sum(g.size for g in theirs[1]))
+    worst = max(deviation(a, b, 1e-3 * typical) for a, b in zip(ours[1], theirs[1], strict=True))
     return {"value": deviation(ours[0], theirs[0]), "gradients": worst}
 
 
-def deviation(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Length of the difference by the length of what it should be; gradients that are zero in theory count as numbers below 1e-6."""
+def deviation(ours: np.ndarray, theirs: np.ndarray, floor: float = 0.0) -> float:
+    """Length of the difference by the length of what it should be, which counts as `floor` an element at least.
+
+    The floor is for gradients that are zero but for rounding, such as that of the bias of keys in attention.
+    """
     ours, theirs = ours.astype(np.float64).ravel(), theirs.astype(np.float64).ravel()
-    return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-6 * np.sqrt(theirs.size)))
+    return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), floor * math.sqrt(theirs.size), 1e-30))
 
 
 # ---- the process
