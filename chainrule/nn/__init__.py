@@ -4,7 +4,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
-from . import activations, initializers
+from . import activations, constraints, initializers
 from .activations import ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
 from .config import from_config, to_config
@@ -29,6 +29,7 @@ from .pooling import (
     ReflectPad2D,
     ZeroPad2D,
 )
+from .prune import prune_zeros
 from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from .regularization import Dropout
 from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
@@ -88,8 +89,10 @@ __all__ = [
     "attention",
     "attention_weights",
     "causal_mask",
+    "constraints",
     "from_config",
     "initializers",
+    "prune_zeros",
     "to_config",
 ]
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from ..errors import ArgumentError, explain
 from ..names import look_up, unknown_attribute
-from . import matrices, penalties, rules, schedules, transforms, variants
+from . import matrices, penalties, proximal, rules, schedules, transforms, variants
 from .base import Optimizer, clip_by_norm
 from .lbfgs import LBFGS, Minimum
 from .matrices import Adafactor, Muon
 from .plateau import Plateau
+from .proximal import GradientNoise, Proximal, constrained
 from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 from .variants import LAMB, Adadelta, Lion, NAdam, RAdam
 from .wrappers import accumulate, chain, groups
@@ -31,9 +32,9 @@ def get(optimizer: Any) -> Optimizer:
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
 
 
-__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Minimum",
-           "Muon", "NAdam", "Optimizer", "Plateau", "RAdam", "RMSprop", "accumulate", "chain", "clip_by_norm", "get",
-           "groups", "penalties", "schedules", "transforms"]
+__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise", "Lion", "Minimum",
+           "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "accumulate", "chain", "clip_by_norm", "constrained",
+           "get", "groups", "penalties", "proximal", "schedules", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
