@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is rewritten before the cut into kernels, so that the rest has fewer cases.
 
-A product becomes one over (batch…, m, k) and (batch…, k, n): transposes and reshapes of its operands, which cost nothing
-where they are views, and a reshape of its result.
+Loops lose what can be done outside of them, and a power with a small whole exponent becomes products. A contraction
+becomes one over (batch…, m, k) and (batch…, k, n): transposes and reshapes of its operands, which cost nothing where they
+are views, and a reshape of its result.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from ..ir.graph import Graph, make, rebuild
 from ..ir.node import REGISTRY, Node
 from .hoist import hoist
+from .inline import uniform
 
 
 def prepare(graph: Graph) -> Graph:
@@ -22,7 +24,20 @@ def prepare(graph: Graph) -> Graph:
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     if node.op.name == "contract" and node.dtype.kind == "f":
         return _matrix_product(node, *inputs)
+    if node.op.name == "pow" and node.dtype.kind == "f":
+        return _small_power(node, inputs[0], uniform(node.inputs[1]))
     return None
+
+
+def _small_power(node: Node, x: Node, exponent: float | None) -> Node | None:
+    """x to the power 1, 2, 3 or 4 as products."""
+    if exponent not in (1, 2, 3, 4):
+        return None
+    times = lambda a, b: make(REGISTRY["mul"], a, b, at=node)
+    if exponent == 1:
+        return x
+    square = times(x, x)
+    return square if exponent == 2 else times(square, x if exponent == 3 else square)
 
 
 def _size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:

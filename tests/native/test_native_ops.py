@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from native_check import check
 
-from chainrule.ir.bind import bind
+from chainrule.ir.bind import as_tensor, bind
 from chainrule.ir.node import REGISTRY
 
 SHAPES = [(), (1,), (7,), (16,), (33,), (3, 5), (4, 16), (2, 3, 17), (0,), (3, 0), (1, 1, 4), (5, 1, 3), (70, 40)]
@@ -217,6 +217,12 @@ def test_host_operations() -> None:
     check(lambda a: list(bind(REGISTRY["eigh"], a)), spd)
     check(lambda a: list(bind(REGISTRY["svd"], a)), x)
     check(lambda a: list(bind(REGISTRY["slogdet"], a)), spd)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.5, 2.5])
+def test_constant_exponents(exponent: float) -> None:
+    x = np.append(numbers((37,), "float32", positive=exponent % 1 != 0), np.float32([0.0, np.inf, np.nan]))
+    check(lambda v: bind(REGISTRY["pow"], v, bind(REGISTRY["broadcast"], as_tensor(np.float32(exponent)), shape=v.shape)), x)
 
 
 def test_identities() -> None:
