@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "benchmarks.worker"]
-ENVIRONMENT = {"CHAINRULE_THREADS": "2", "OMP_NUM_THREADS": "2", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true", "JAX_PLATFORMS": "cpu"}
+ENVIRONMENT = {"CHAINRULE_THREADS": "2", "OMP_NUM_THREADS": "2"}
 
 
 class Failed(Exception):

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-SIDES = {"chainrule": ".workloads", "pytorch": ".pytorch", "jax": ".jax_side"}
+SIDES = {"chainrule": ".workloads", "pytorch": ".pytorch"}
 THREADS = 2
 MOST = 20_000  # steps in one measurement
 
