@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses by family. Each gives a value for each sample, and inside a (weighted sum, total weight): see `losses.base`."""
+
+from typing import Any
+
+from ..names import unknown_attribute
+from .base import REDUCTIONS, TABLE, Loss, get, loss
+from .classification import (
+    SoftmaxWarning,
+    _warned,  # noqa: F401 (which warnings were given)
+    binary_cross_entropy,
+    categorical_focal,
+    categorical_hinge,
+    cross_entropy,
+    focal,
+    gaussian_kl,
+    hinge,
+    jensen_shannon,
+    kl_divergence,
+    multi_label_soft_margin,
+    multi_margin,
+    soft_margin,
+    squared_hinge,
+)
+from .overlap import dice, jaccard, tversky
+from .pairs import contrastive, cosine_distance, cosine_embedding, info_nce, margin_ranking, triplet
+from .regression import (
+    gaussian_nll,
+    huber,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    quantile,
+    smooth_l1,
+)
+from .sequences import ctc
+
+__all__ = [
+    "REDUCTIONS", "TABLE", "Loss", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
+    "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
+    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "log_cosh", "loss",
+    "margin_ranking", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
+    "mean_squared_logarithmic_error", "multi_label_soft_margin", "multi_margin", "poisson", "quantile", "smooth_l1",
+    "soft_margin", "squared_hinge", "triplet", "tversky",
+]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("losses", name, __all__)

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of classification. All take logits; two classes by a sigmoid, many by a softmax."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..ir import Tensor, as_tensor
+from ..ir.dtype import is_float, is_integer
+from ..ops import compose, reduce
+from ..ops.broadcast import broadcast_to
+from ..ops.control import custom_gradient
+from ..ops.elementwise import astype, equal, exp, less, log, maximum, multiply, ones_like, where, zeros_like
+from ..ops.index import iota, take
+from ..ops.movement import reshape
+from .base import agree, check_range, loss, no_targets, several, tensor
+
+
+class SoftmaxWarning(UserWarning):
+    """Probabilities were given to a loss that takes logits."""
+
+
+# ---- two classes
+
+@loss
+def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0,
+                         positive_weight: float = 1.0) -> Any:
+    """-(w t log p + (1 - t) log(1 - p)) with p = sigmoid(outputs); targets t in [0, 1].
+
+    Args:
+        label_smoothing: s moves the targets to t (1 - s) + s / 2.
+        positive_weight: w, for rare positives.
+    """
+    t = agree(outputs, targets)
+    check_range(t, 0.0, 1.0, "a target of binary_cross_entropy",
+                 "are the labels 1 and 2, or -1 and 1? map them to 0 and 1")
+    t = t * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else t
+    if positive_weight == 1.0:
+        return compose.softplus(outputs) - t * outputs
+    return positive_weight * t * compose.softplus(-outputs) + (1 - t) * compose.softplus(outputs)
+
+
+@loss
+def hinge(outputs: Any, targets: Any) -> Any:
+    """max(0, 1 - t * outputs) with targets t of -1 and 1."""
+    t = agree(outputs, targets)
+    check_range(t, -1.0, 1.0, "a target of hinge", "the labels are -1 and 1")
+    return maximum(1 - t * outputs, 0.0)
+
+
+@loss
+def squared_hinge(outputs: Any, targets: Any) -> Any:
+    """max(0, 1 - t * outputs)^2 with targets t of -1 and 1."""
+    value = hinge.values(outputs, targets)
+    return value * value
+
+
+@loss
+def soft_margin(outputs: Any, targets: Any) -> Any:
+    """log(1 + e^(-t * outputs)) with targets t of -1 and 1."""
+    t = agree(outputs, targets)
+    check_range(t, -1.0, 1.0, "a target of soft_margin", "the labels are -1 and 1")
+    return compose.softplus(-t * outputs)
+
+
+@loss
+def multi_label_soft_margin(outputs: Any, targets: Any) -> Any:
+    """The binary cross-entropy of each label, averaged over the labels (the last axis)."""
+    return reduce.mean(binary_cross_entropy.values(outputs, targets), axis=-1)
+
+
+@loss
+def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Any:
+    """-a (1 - q)^gamma log q, with q the probability of the truth: easy samples count little (Lin et al., 2017).
+
+    Args:
+        targets: in [0, 1], of the shape of the outputs.
+        alpha: a of the positives; 1 - alpha of the negatives; None for 1.
+        gamma: 0 is the cross-entropy.
+    """
+    t = agree(outputs, targets)
+    check_range(t, 0.0, 1.0, "a target of focal", "map the labels to 0 and 1")
+    p = compose.sigmoid(outputs)
+    wrong = p * (1 - t) + (1 - p) * t
+    value = (compose.softplus(outputs) - t * outputs) * (wrong**gamma if gamma else 1.0)
+    return value if alpha is None else (alpha * t + (1 - alpha) * (1 - t)) * value
+
+# ---- many classes
+
+@loss
+def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, class_weights: Any = None) -> Any:
+    """-log(softmax(outputs))[label], from logits (..., classes).
+
+    Args:
+        targets: integer labels of shape (...), or probabilities (such as one-hot rows) of shape (..., classes).
+        label_smoothing: s moves the targets to t (1 - s) + s / classes.
+        class_weights: one number per class; the mean is weighted by them.
+
+    Raises BoundsError for a label outside 0 .. classes - 1, compiled or not.
+    """
+    _check_logits(outputs)
+    if is_integer(targets.dtype) and targets.shape == outputs.shape[:-1]:
+        return _of_labels(outputs, targets, label_smoothing, class_weights)
+    if targets.shape == outputs.shape:
+        return _of_probabilities(outputs, astype(targets, outputs.dtype), label_smoothing, class_weights)
+    raise _wrong_targets(outputs, targets)
+
+
+def _wrong_targets(outputs: Tensor, targets: Tensor) -> Exception:
+    classes, labels = outputs.shape[-1], outputs.shape[:-1]
+    got = f"labels {targets.dtype}{list(targets.shape)}, logits {outputs.dtype}{list(outputs.shape)}"
+    expected = f"integer labels {labels}, or probabilities {outputs.shape}"
+    if targets.shape == labels:
+        return DTypeError(explain(f"the labels are {targets.dtype}", got=got, expected=expected,
+                                  fix="cast them: y.astype('int64')"))
+    if targets.shape == (*labels, 1):
+        return ShapeError(explain("the labels have an axis too many", got=got, expected=expected,
+                                  fix=f"use y.squeeze(-1), or pass one-hot rows of width {classes}"))
+    if targets.ndim == len(labels) and targets.shape[:1] != labels[:1]:
+        return ShapeError(explain(f"there are {targets.shape[0]} labels for {labels[0]} outputs", got=got,
+                                  expected=expected,
+                                  fix="check that both come from the same batch"))
+    if targets.ndim == outputs.ndim and targets.shape[:-1] == labels:
+        return ShapeError(explain(f"the targets have {targets.shape[-1]} classes, the outputs have {classes}", got=got,
+                                  expected=expected,
+                                  fix=f"make the last layer Dense({targets.shape[-1]}), or one-hot rows of {classes}"))
+    return ShapeError(explain("the labels do not fit the logits", got=got, expected=expected,
+                              fix="one label for each row of logits"))
+
+
+def _check_logits(outputs: Tensor) -> None:
+    if not outputs.ndim or not is_float(outputs.dtype):
+        raise ShapeError(explain("cross-entropy needs a row of logits per sample",
+                                 got=f"{outputs.dtype}{list(outputs.shape)}", expected="(batch, classes)"))
+    if outputs.shape[-1] == 1:
+        raise ShapeError(explain("cross-entropy needs at least two classes", got=f"logits {outputs.shape}",
+                                 expected="(batch, classes)",
+                                 fix="use losses.binary_cross_entropy, or Dense(2) as the last layer"))
+    _warn_of_softmax(outputs)
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_softmax(outputs: Tensor) -> None:
+    """Once: the outputs went through softmax already, or look as if they had."""
+    if "softmax" in _warned or not (_is_softmax(outputs) or _look_like_probabilities(outputs.node.data)):
+        return
+    _warned.add("softmax")
+    warnings.warn(explain("the outputs are probabilities already, cross_entropy applies softmax itself",
+                          got="rows in [0, 1] that sum to 1",
+                          expected="logits", fix="remove the softmax at the end of the model"), SoftmaxWarning,
+                  stacklevel=2)
+
+
+def _is_softmax(outputs: Tensor) -> bool:
+    node = outputs.node
+    if node.op.name != "custom_gradient" or node.inputs[0].op.name != "div":
+        return False
+    return node.inputs[0].inputs[0].op.name == "exp"
+
+
+def _look_like_probabilities(rows: np.ndarray | None) -> bool:
+    if rows is None or rows.size < 2 * rows.shape[-1] or not (rows >= 0).all() or not (rows <= 1).all():
+        return False
+    return bool(np.allclose(rows.sum(axis=-1), 1, atol=1e-4))
+
+
+def _of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) -> Any:
+    classes = x.shape[-1]
+    _check_labels(labels, classes)
+    place = iota(x.shape, x.ndim - 1, labels.dtype)
+    chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), x.shape), place)
+
+    def target() -> Tensor:
+        high, low = 1 - smoothing + smoothing / classes, smoothing / classes
+        return where(chosen, broadcast_to(as_tensor(high, x.dtype), x.shape),
+                     broadcast_to(as_tensor(low, x.dtype), x.shape))
+
+    shifted = x - reduce.max(x, axis=-1, keepdims=True)
+    total = log(reduce.sum(exp(shifted), axis=-1))
+    picked = target() * shifted if smoothing else where(chosen, shifted, zeros_like(shifted))
+    value = total - reduce.sum(picked, axis=-1)
+    value = custom_gradient(value, (x,), lambda g, y, x: (reshape(g, (*g.shape, 1)) * (compose.softmax(x) - target()),))
+    factors = take(_class_weights(class_weights, classes, x.dtype), _nonnegative(labels, classes))
+    return (value, factors) if class_weights is not None else value + (factors - 1)
+
+
+def _nonnegative(labels: Tensor, classes: int) -> Tensor:
+    """Labels below 0 moved out of bounds: they do not count from the end."""
+    return where(less(labels, 0), classes, labels) if labels.dtype.kind == "i" else labels
+
+
+def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
+    if class_weights is None:
+        return broadcast_to(as_tensor(1.0, dtype), (classes,))
+    weights = astype(tensor(class_weights), dtype)
+    if weights.shape != (classes,):
+        raise ShapeError(explain("there must be one weight per class", got=f"class_weights {weights.shape}",
+                                 expected=f"({classes},)"))
+    return weights
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    data = labels.node.data
+    if data is None or not data.size or (data.min() >= 0 and data.max() < classes):
+        return
+    place = tuple(int(i) for i in np.argwhere((data < 0) | (data >= classes))[0])
+    fix = f"make the last layer Dense({int(data.max()) + 1}), or mask the sample"
+    fix = "are the labels 1-based? Use y - 1" if data.max() == classes else fix
+    fix = "a negative label is no class: leave the sample out with a mask" if data[place] < 0 else fix
+    raise BoundsError(explain(f"label {data[place]} is not a class",
+                              got=f"label {data[place]} at index {place[0] if len(place) == 1 else place}",
+                              expected=f"0 to {classes - 1}, for {classes} logits", fix=fix))
+
+
+def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any) -> Any:
+    classes = x.shape[-1]
+    check_range(t, 0.0, 1.0, "a target probability", "pass integer labels, or rows that sum to 1")
+    t = t * (1 - smoothing) + smoothing / classes if smoothing else t
+    terms = multiply(t, compose.log_softmax(x))
+    if class_weights is None:
+        return -reduce.sum(terms, axis=-1)
+    weights = _class_weights(class_weights, classes, x.dtype)
+    factors = reduce.sum(t * weights, axis=-1)
+    return -reduce.sum(terms * weights, axis=-1) / factors, factors
+
+
+
+@loss
+def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
+    """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...)."""
+    value = cross_entropy.values(outputs, targets)
+    return (-compose.expm1(-value))**gamma * value if gamma else value
+
+
+@loss
+def categorical_hinge(outputs: Any, targets: Any) -> Any:
+    """max(0, 1 + max over the wrong classes - the right one), from scores (..., classes) and one-hot targets."""
+    t = agree(outputs, targets)
+    right, wrong = reduce.sum(t * outputs, axis=-1), reduce.max((1 - t) * outputs, axis=-1)
+    return maximum(wrong - right + 1, 0.0)
+
+
+@loss
+def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int = 1) -> Any:
+    """The sum over the wrong classes c of max(0, margin - x[label] + x[c])^power, over the number of classes, from
+    scores x (..., classes) and integer labels (...) (Crammer and Singer, 2001)."""
+    _check_logits(outputs)
+    if not is_integer(targets.dtype) or targets.shape != outputs.shape[:-1]:
+        raise _wrong_targets(outputs, targets)
+    if power not in (1, 2):
+        raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=repr(power)))
+    _check_labels(targets, outputs.shape[-1])
+    chosen = compose.one_hot(targets, outputs.shape[-1], outputs.dtype)
+    right = reduce.sum(chosen * outputs, axis=-1, keepdims=True)
+    short = maximum(margin - right + outputs, 0.0) * (1 - chosen)
+    return reduce.sum(short if power == 1 else short * short, axis=-1) * (1 / outputs.shape[-1])
+
+
+# ---- divergences
+
+@loss
+def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_targets: bool = False) -> Any:
+    """sum of t (log t - log q) over the last axis, for target probabilities t and q = softmax(outputs); 0 log 0 = 0.
+
+    Args:
+        logits: the outputs are logits; with False they are log q.
+        log_targets: the targets are log t.
+    """
+    t, log_q = agree(outputs, targets), compose.log_softmax(outputs) if logits else outputs
+    if log_targets:
+        return reduce.sum(exp(t) * (t - log_q), axis=-1)
+    check_range(t, 0.0, 1.0, "a target probability", "the targets are probabilities, the outputs logits")
+    return reduce.sum(_entropy_terms(t) - t * log_q, axis=-1)
+
+
+def _entropy_terms(t: Tensor) -> Tensor:
+    """t log t, 0 at 0."""
+    empty = equal(t, 0)
+    return where(empty, zeros_like(t), t * log(where(empty, ones_like(t), t)))
+
+
+@loss
+def jensen_shannon(outputs: Any, targets: Any) -> Any:
+    """(KL(t | m) + KL(q | m)) / 2 with m = (t + q) / 2 and q = softmax(outputs): symmetric, at most log 2."""
+    t = agree(outputs, targets)
+    check_range(t, 0.0, 1.0, "a target probability", "the targets are probabilities, the outputs logits")
+    log_q = compose.log_softmax(outputs)
+    q = exp(log_q)
+    m = 0.5 * (t + q)
+    log_m = log(maximum(m, float(np.finfo(m.dtype).tiny)))
+    return 0.5 * reduce.sum(_entropy_terms(t) + q * log_q - (t + q) * log_m, axis=-1)
+
+
+@loss
+def gaussian_kl(outputs: Any, targets: Any) -> Any:
+    """KL(N(mean, e^log_variance) | N(0, 1)) summed over all axes but the first, from outputs (mean, log_variance); no
+    targets (Kingma and Welling, 2014)."""
+    mean, log_variance = several(outputs, ("mean", "log_variance"), "gaussian_kl")
+    no_targets(targets, "gaussian_kl")
+    value = 0.5 * (exp(log_variance) + mean * mean - 1 - log_variance)
+    return reduce.sum(value, axis=tuple(range(1, value.ndim)))

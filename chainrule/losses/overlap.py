@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses of overlap, for masks: one value for each sample and channel of images (N, *S, C), or for each row (N, F)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ir import Tensor
+from ..ops import compose, reduce
+from .base import agree, check_range, loss
+
+
+def _counts(outputs: Tensor, targets: Tensor, name: str, exclusive: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """(sum of p t, sum of p, sum of t) over the positions."""
+    t = agree(outputs, targets)
+    check_range(t, 0.0, 1.0, f"a target of {name}", "masks hold 0 and 1")
+    p = compose.softmax(outputs) if exclusive else compose.sigmoid(outputs)
+    axes = tuple(range(1, outputs.ndim - 1)) if outputs.ndim > 2 else (outputs.ndim - 1,)
+    return reduce.sum(p * t, axis=axes), reduce.sum(p, axis=axes), reduce.sum(t, axis=axes)
+
+
+@loss
+def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
+    """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., 2016).
+
+    Args:
+        targets: masks of the shape of the outputs, in [0, 1].
+        smooth: makes an empty mask that is found empty a perfect one.
+        exclusive: p = softmax(outputs) over the channels, not sigmoid(outputs).
+    """
+    both, found, there = _counts(outputs, targets, "dice", exclusive)
+    return 1 - (2 * both + smooth) / (found + there + smooth)
+
+
+@loss
+def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
+    """1 - (sum(p t) + smooth) / (sum(p) + sum(t) - sum(p t) + smooth), 1 - intersection over union. As `dice`."""
+    both, found, there = _counts(outputs, targets, "jaccard", exclusive)
+    return 1 - (both + smooth) / (found + there - both + smooth)
+
+
+@loss
+def tversky(outputs: Any, targets: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
+            exclusive: bool = False) -> Any:
+    """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al., 2017)."""
+    both, found, there = _counts(outputs, targets, "tversky", exclusive)
+    return 1 - (both + smooth) / (both + alpha * (found - both) + beta * (there - both) + smooth)

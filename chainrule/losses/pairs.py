@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses between vectors: of outputs and targets, or of several outputs with each other, which come as a tuple.
+
+Distances run over the last axis; every other axis counts samples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ShapeError, explain
+from ..ir import Tensor
+from ..ops import compose, reduce
+from ..ops.elementwise import abs, astype, maximum, minimum, sqrt, where
+from ..ops.index import iota
+from .base import agree, check_range, loss, no_targets, several
+
+
+@loss
+def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any:
+    """1 - cos of the angle between outputs and targets along the last axis."""
+    return 1 - _cosine(outputs, agree(outputs, targets), epsilon)
+
+
+def _cosine(a: Tensor, b: Tensor, epsilon: float = 1e-8) -> Tensor:
+    norms = [maximum(reduce.sum(v * v, axis=-1), epsilon * epsilon) for v in (a, b)]
+    return reduce.sum(a * b, axis=-1) / sqrt(norms[0] * norms[1])
+
+
+@loss
+def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
+    """From outputs (a, b) and targets 1 (alike) or -1: 1 - cos(a, b), or max(0, cos(a, b) - margin)."""
+    a, b = _two(outputs, "cosine_embedding")
+    t, cos = _labels(targets, a, -1.0, "cosine_embedding"), _cosine(a, b)
+    return where(compose.greater(t, 0), 1 - cos, maximum(cos - margin, 0.0))
+
+
+@loss
+def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
+    """From outputs (a, b) and targets t, 1 (alike) or 0: t d^2 + (1 - t) max(0, margin - d)^2 with d = |a - b|
+    (Hadsell et al., 2006)."""
+    a, b = _two(outputs, "contrastive")
+    t, d = _labels(targets, a, 0.0, "contrastive"), _distance(a, b, 2.0)
+    short = maximum(margin - d, 0.0)
+    return t * reduce.sum((a - b) * (a - b), axis=-1) + (1 - t) * short * short
+
+
+@loss
+def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2.0, swap: bool = False) -> Any:
+    """max(0, |a - p| - |a - n| + margin) from outputs (anchor a, positive p, negative n); no targets
+    (Schroff et al., 2015; Balntas et al., 2016).
+
+    Args:
+        power: of the norm.
+        swap: take |p - n| in the place of |a - n| where it is smaller.
+    """
+    a, p, n = several(outputs, ("anchor", "positive", "negative"), "triplet")
+    no_targets(targets, "triplet")
+    far = _distance(a, n, power)
+    far = minimum(far, _distance(p, n, power)) if swap else far
+    return maximum(_distance(a, p, power) - far + margin, 0.0)
+
+
+@loss
+def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
+    """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else -1."""
+    a, b = _two(outputs, "margin_ranking")
+    t = agree(a, targets)
+    check_range(t, -1.0, 1.0, "a target of margin_ranking", "the targets are -1 and 1")
+    return maximum(margin - t * (a - b), 0.0)
+
+
+@loss
+def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric: bool = False) -> Any:
+    """The cross-entropy of finding each query's own key among all keys of the batch, by cosine / temperature, from
+    outputs (queries, keys), each (batch, width); no targets (van den Oord et al., 2018).
+
+    With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021).
+    """
+    queries, keys = _two(outputs, "info_nce")
+    no_targets(targets, "info_nce")
+    if queries.ndim != 2:
+        raise ShapeError(explain("info_nce compares the rows of two batches", got=f"queries {queries.shape}",
+                                 expected="(batch, width)", fix="flatten the other axes"))
+    scores = compose.matmul(_unit(queries), _unit(keys).mT) * (1 / temperature)
+    n = scores.shape[0]
+    own = compose.equal(iota((n, n), 0), iota((n, n), 1))
+
+    def of_own(log_p: Tensor) -> Tensor:
+        return -reduce.sum(where(own, log_p, 0.0), axis=-1)
+    onward = of_own(compose.log_softmax(scores))
+    return 0.5 * (onward + of_own(compose.log_softmax(scores.mT))) if symmetric else onward
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / sqrt(maximum(reduce.sum(x * x, axis=-1, keepdims=True), 1e-24))
+
+
+def _two(outputs: Any, name: str) -> tuple[Tensor, Tensor]:
+    a, b = several(outputs, ("a", "b") if name != "info_nce" else ("queries", "keys"), name)
+    if a.shape != b.shape:
+        raise ShapeError(explain(f"the two outputs of {name} have different shapes", got=f"{a.shape}, {b.shape}",
+                                 expected="one shape"))
+    return a, b
+
+
+def _labels(targets: Any, a: Tensor, low: float, name: str) -> Tensor:
+    if targets is None or targets.shape != a.shape[:-1]:
+        raise ShapeError(explain(f"{name} needs one target per pair", expected=f"targets {a.shape[:-1]}",
+                                 got="None" if targets is None else f"targets {targets.shape}"))
+    t = astype(targets, a.dtype)
+    check_range(t, low, 1.0, f"a target of {name}", f"the targets are 1 for alike, {low:g} for not")
+    return t
+
+
+def _distance(a: Tensor, b: Tensor, power: float, epsilon: float = 1e-6) -> Tensor:
+    """The norm of a - b + epsilon: never 0, where it would have no derivative."""
+    d = abs(a - b + epsilon)
+    if power == 1:
+        return reduce.sum(d, axis=-1)
+    return sqrt(reduce.sum(d * d, axis=-1)) if power == 2 else reduce.sum(d**power, axis=-1) ** (1 / power)
