@@ -24,7 +24,7 @@ _MODULES = (
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
-         "diagnose": "train"}
+         "diagnose": "train", "compare": "statistics"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bayes' rule: on tables of probabilities, as conjugate updates, and for the parts of a normal vector.
+
+P(cause | evidence) = P(evidence | cause) P(cause) / P(evidence). Conjugate priors stay in their family, so that learning
+from data is adding counts. Source: Murphy, Machine Learning: A Probabilistic Perspective (2012), chapters 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import linalg
+from ..distributions import Beta, Dirichlet, MultivariateNormal, Normal
+from ..distributions.special import lbeta, lgamma, log_choose
+from ..errors import ArgumentError, explain
+from ..ir.bind import as_tensor
+from ..ir.tensor import Tensor
+from ..ops.compose import matmul, matrix_transpose
+from ..ops.elementwise import astype
+from ..ops.index import take
+from ..ops.movement import reshape
+from ..ops.reduce import sum
+
+# ---- tables
+
+
+def posterior(prior: Any, likelihood: Any) -> np.ndarray:
+    """P(cause | evidence) from P(cause) (..., causes) and P(evidence | cause) (..., causes), along the last axis."""
+    joint = np.asarray(prior, np.float64) * np.asarray(likelihood, np.float64)
+    return _normalized(joint, -1)
+
+
+def condition(joint: Any, axis: int, index: int) -> np.ndarray:
+    """P(the other variables | variable `axis` = index) from a joint table: the slice, made to sum to 1."""
+    piece = np.take(np.asarray(joint, np.float64), index, axis=axis)
+    return _normalized(piece, None)
+
+
+def conditional(joint: Any, given: int | Sequence[int]) -> np.ndarray:
+    """P(the other variables | the variables `given`) for all their values: joint / marginal, in the shape of the table."""
+    return _normalized(np.asarray(joint, np.float64), tuple(i for i in range(np.ndim(joint)) if i not in np.atleast_1d(given) % np.ndim(joint)))
+
+
+def marginal(joint: Any, keep: int | Sequence[int]) -> np.ndarray:
+    """P(the variables `keep`): the sum over all others."""
+    joint = np.asarray(joint, np.float64)
+    return joint.sum(axis=tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(keep) % joint.ndim))
+
+
+def _normalized(joint: np.ndarray, axis: Any) -> np.ndarray:
+    if (joint < 0).any():
+        raise ArgumentError(explain("a probability is negative", got=f"{joint.min():g}"))
+    total = joint.sum(axis=axis, keepdims=True)
+    if not (total > 0).all():
+        raise ArgumentError(explain("the evidence has probability 0", fix="nothing follows from what cannot happen; check the table"))
+    return joint / total
+
+
+# ---- conjugate updates
+
+class BetaBinomial:
+    """A chance of success that is not known: Beta(alpha, beta), learning from successes and failures.
+
+    `Beta(1, 1)`, the default, takes all chances as equally likely.
+    """
+
+    def __init__(self, alpha: Any = 1.0, beta: Any = 1.0):
+        self.alpha, self.beta = (np.asarray(x, np.float64) for x in (alpha, beta))
+
+    def update(self, successes: Any, failures: Any) -> BetaBinomial:
+        """What is known after the data: alpha + successes, beta + failures."""
+        return BetaBinomial(self.alpha + successes, self.beta + failures)
+
+    @property
+    def distribution(self) -> Beta:
+        """Of the chance."""
+        return Beta(self.alpha, self.beta)
+
+    def log_predictive(self, successes: Any, trials: Any) -> Tensor:
+        """log P(successes among the next trials), the chance averaged out."""
+        k, n = (np.asarray(x, np.float64) for x in (successes, trials))
+        return log_choose(n, k) + lbeta(k + self.alpha, n - k + self.beta) - lbeta(self.alpha, self.beta)
+
+
+class DirichletMultinomial:
+    """Chances of k classes that are not known: Dirichlet(alpha), learning from how often each was seen."""
+
+    def __init__(self, concentration: Any):
+        self.concentration = np.asarray(concentration, np.float64)
+
+    def update(self, counts: Any) -> DirichletMultinomial:
+        """What is known after the data: concentration + counts (k,)."""
+        return DirichletMultinomial(self.concentration + np.asarray(counts, np.float64))
+
+    @property
+    def distribution(self) -> Dirichlet:
+        """Of the chances."""
+        return Dirichlet(self.concentration)
+
+    def log_predictive(self, counts: Any) -> Tensor:
+        """log P(counts (..., k) among the next draws), the chances averaged out."""
+        x, a = as_tensor(np.asarray(counts, np.float64)), as_tensor(self.concentration)
+        n, total = sum(x, axis=-1), sum(a, axis=-1)
+        own = sum(lgamma(x + a) - lgamma(a) - lgamma(x + 1), axis=-1)
+        return lgamma(total) + lgamma(n + 1) - lgamma(n + total) + own
+
+
+class NormalNormal:
+    """A mean that is not known: Normal(mean, std), learning from measurements with known noise of standard deviation `noise`.
+
+    Precisions 1 / std^2 add up, and the mean is weighted by them.
+    """
+
+    def __init__(self, mean: Any = 0.0, std: Any = 1.0, *, noise: Any):
+        self.mean, self.std, self.noise = (np.asarray(x, np.float64) for x in (mean, std, noise))
+
+    def update(self, data: Any) -> NormalNormal:
+        """What is known after measurements (n,) or (n, *batch)."""
+        x = np.asarray(data, np.float64)
+        x = x[None] if not x.ndim else x
+        before, after = 1 / self.std**2, len(x) / self.noise**2
+        mean = (before * self.mean + x.sum(axis=0) / self.noise**2) / (before + after)
+        return NormalNormal(mean, 1 / np.sqrt(before + after), noise=self.noise)
+
+    @property
+    def distribution(self) -> Normal:
+        """Of the mean."""
+        return Normal(self.mean, self.std)
+
+    @property
+    def predictive(self) -> Normal:
+        """Of the next measurement."""
+        return Normal(self.mean, np.sqrt(self.std**2 + self.noise**2))
+
+
+# ---- parts of a normal vector
+
+def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values: Any) -> MultivariateNormal:
+    """The distribution of the components that were not observed, given those that were.
+
+    mean_u + C_uo C_oo^-1 (values - mean_o), covariance C_uu - C_uo C_oo^-1 C_ou; differentiable.
+
+    Args:
+        joint: one distribution (no batch).
+        observed: positions of the components; the others keep their order.
+        values: what was observed, (..., number observed).
+    """
+    d = joint.event_shape[0]
+    known = [int(i) % d for i in observed]
+    rest = [i for i in range(d) if i not in known]
+    if joint.batch_shape or not rest or len(set(known)) != len(known):
+        raise ArgumentError(explain("these components cannot be conditioned on", got=f"{list(observed)} of {d}, batch {joint.batch_shape}",
+                                    expected="some, not all, components of one distribution, each once"))
+    part = lambda rows, columns: take(take(joint.covariance, np.array(rows), axis=0), np.array(columns), axis=1)
+    gain = matrix_transpose(linalg.solve(part(known, known), part(known, rest)))
+    x = astype(as_tensor(values), joint.dtype) - take(joint.mean, np.array(known), axis=0)
+    shift = reshape(matmul(gain, reshape(x, (*x.shape, 1))), (*x.shape[:-1], len(rest)))
+    return MultivariateNormal(take(joint.mean, np.array(rest), axis=0) + shift, part(rest, rest) - matmul(gain, part(known, rest)))
+
+
+__all__ = ["BetaBinomial", "DirichletMultinomial", "NormalNormal", "condition", "condition_normal", "conditional", "marginal", "posterior"]
