@@ -45,21 +45,21 @@ class Distribution:
 
     # ---- samples
 
-    def sample(self, shape: int | Sequence[int] = (), generator: random.Generator | None = None) -> Tensor:
+    def sample(self, shape: int | Sequence[int] = (), generator: random.Generator | int | None = None) -> Tensor:
         """Draws of shape (*shape, *batch, *event), through which no gradient passes.
 
         Args:
-            generator: a chainrule.random.Generator; default: the one of `chainrule.random`. Each call is one draw from it,
-                with the same result eagerly and compiled.
+            generator: a chainrule.random.Generator, or a seed; default: the generator of `chainrule.random`. Each call is
+                one draw from it, with the same result eagerly and compiled.
         """
-        return stop_gradient(self._draw(self._full_shape(shape), generator or random.default))
+        return stop_gradient(self._draw(self._full_shape(shape), _source(generator)))
 
-    def rsample(self, shape: int | Sequence[int] = (), generator: random.Generator | None = None) -> Tensor:
+    def rsample(self, shape: int | Sequence[int] = (), generator: random.Generator | int | None = None) -> Tensor:
         """Draws as a differentiable function of the parameters; ArgumentError where there is none."""
         if not self.reparameterized:
             raise ArgumentError(explain(f"samples of {type(self).__name__} are not a differentiable function of its parameters",
                                         got="rsample", fix="weight log_prob(sample) by the reward instead (the score-function gradient)"))
-        return self._draw(self._full_shape(shape), generator or random.default)
+        return self._draw(self._full_shape(shape), _source(generator))
 
     def _full_shape(self, shape: int | Sequence[int]) -> Shape:
         lead = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
@@ -154,6 +154,12 @@ class Distribution:
     def _spread(self, x: Tensor) -> Tensor:
         """A moment repeated to the shape (*batch, *event)."""
         return broadcast_to(x, (*self.batch_shape, *self.event_shape))
+
+
+def _source(generator: random.Generator | int | None) -> random.Generator:
+    if generator is None:
+        return random.default
+    return random.Generator(generator) if isinstance(generator, int | np.integer) else generator
 
 
 def beyond(x: Tensor, low: Any, high: Any) -> Tensor:

@@ -16,6 +16,7 @@ from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import clip, matmul, matrix_transpose, square
+from ..ops.control import custom_gradient
 from ..ops.elementwise import abs, astype, erf, exp, expm1, less, log, log1p, sign, sqrt, where
 from ..ops.movement import permute_dims, reshape
 from ..ops.reduce import sum
@@ -171,8 +172,17 @@ class Laplace(Distribution):
         return self._spread(1 + log(2 * self.scale))
 
     def _kl(self, other: Laplace) -> Tensor:
-        distance = abs(self.location - other.location)
-        return log(other.scale / self.scale) + (distance + self.scale * exp(-distance / self.scale)) / other.scale - 1
+        z = (self.location - other.location) / self.scale
+        return log(other.scale / self.scale) + self.scale / other.scale * (_bowl(z) + 1) - 1
+
+
+def _bowl(z: Tensor) -> Tensor:
+    """|z| + e^-|z| - 1, which is smooth at 0 although |z| is not: the rule keeps its curvature there."""
+    return custom_gradient(abs(z) + expm1(-abs(z)), (z,), lambda g, y, z: (g * _bowl_slope(z),))
+
+
+def _bowl_slope(z: Tensor) -> Tensor:
+    return custom_gradient(-sign(z) * expm1(-abs(z)), (z,), lambda g, y, z: (g * exp(-abs(z)),))
 
 
 class StudentT(Distribution):

@@ -127,8 +127,8 @@ class Comparison:
 
 
 def _digits(width: float, size: float) -> int:
-    """As many decimals as show the width of the interval with two digits, at least one."""
-    largest = width if width > 0 else size
+    """One decimal for an interval as wide as 0.5 or more, one more for each factor of ten below."""
+    largest = 2 * width if width > 0 else size
     return min(max(1, math.ceil(-math.log10(largest)) + 1), 10) if largest > 0 else 1
 
 

@@ -170,7 +170,6 @@ def test_the_null_is_rejected_at_its_level():
     assert 0.03 <= np.mean(rejected) <= 0.07
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("test", ["mcnemar", "paired_t", "wilcoxon", "permutation"])
 def test_a_against_a_rejects_at_five_per_cent(test):
     rng = np.random.default_rng(1)
@@ -189,7 +188,6 @@ def test_a_against_a_rejects_at_five_per_cent(test):
         assert 0.94 <= np.mean([c.low <= 0 <= c.high for c in found]) <= 0.96
 
 
-@pytest.mark.slow
 def test_power_for_one_point():
     """90 % against 91 % on 10,000 items: the discordant items give the expected power of about (z - 1.96)."""
     rng = np.random.default_rng(2)
