@@ -154,14 +154,14 @@ def _reach(x: Tensor, alpha: Tensor, sign: Tensor) -> Tensor:
 
 def poisson(rate: Tensor, shape: Shape, generator: random.Generator) -> Tensor:
     """Poisson counts (int64): a table for rates below 10, transformed rejection (PTRS) above."""
+    only_small = rate.node.data is not None and bool((rate.node.data < SMALL_RATE).all())
     generator, rate = child(generator), stop_gradient(rate)
     small = less(rate, SMALL_RATE)
-    k = astype(as_tensor(np.arange(SMALL_COUNTS)), rate.dtype)
+    k = as_tensor(np.arange(float(SMALL_COUNTS)))
     low = astype(reshape(where(small, rate, 1.0), (*rate.shape, 1)), float64)
-    k = astype(k, float64)
     pmf = exp(where(less(0, k), k * log(maximum(low, 1e-300)), 0.0) - low - lgamma(k + 1))
     drawn = from_table(pmf, shape, generator)
-    if rate.node.data is not None and bool(small.numpy().all()):
+    if only_small:
         return drawn
     return where(broadcast_to(small, shape), drawn, _ptrs(where(small, SMALL_RATE, rate), shape, generator))
 
