@@ -5,9 +5,9 @@
 
 Every row has a process for each side, with 2 threads. Only one of them works at a time, in rounds A B A B …; a row's
 figure is the median of the medians of its rounds, so a disturbance of one round does not count; "best" is the ratio of
-the best rounds, which tells more on a busy machine: threads that wait for each other suffer most from others. No row is timed unless
-loss and gradients from the same weights agree to 1e-4, or are at least as near to those in float64 as PyTorch's are (in
-a deep network with kinks no two orders of summation agree better). `--quick` takes shorter rounds and leaves out starts.
+the best rounds, which tells more on a busy machine: threads that wait for each other suffer most from others. No row is
+timed unless loss and gradients from the same weights agree to 1e-4, or are as near to those in float64 as PyTorch's are
+(in a deep network with kinks no two orders of summation agree better). `--quick` takes shorter rounds, without starts.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def measure(name: str, limit: float, quick: bool) -> Row:
             measure_starts(row)
         measure_times(row, *((3, 0.3, 3) if quick else (7, 1.0, 5)))
     except Failed as failed:
-        row.problem = f"not available: {failed}"
+        row.problem = f"not measured: {failed}"
     return row
 
 
