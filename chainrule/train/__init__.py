@@ -3,9 +3,14 @@
 
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
+from .doctor import Doctor, activation_report, diagnose, overfit_one_batch
 from .evaluate import Result, evaluate, predict
+from .findings import Finding, Report
 from .fit import Training, fit
 from .history import History
 
-__all__ = ["EMA", "SWA", "Callback", "Checkpoint", "EarlyStopping", "History", "Result", "Training", "csv_log", "evaluate", "fit",
-           "json_log", "predict", "recompute_statistics", "tensorboard"]
+__all__ = [
+    "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "History", "Report", "Result", "Training",
+    "activation_report", "csv_log", "diagnose", "evaluate", "fit", "json_log", "overfit_one_batch", "predict",
+    "recompute_statistics", "tensorboard",
+]

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a model or its training: each finding with the layer's path, what was measured, and one remedy.
+
+`diagnose` runs the model once, forward and backward, on a few samples and looks at inputs, targets, activations and
+gradients; with a history it also reads the curves. `Doctor` does this during `fit`. The weights, the statistics and the
+random state stay as they were. The limits below are far from what healthy networks show, so that silence is the rule.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import losses, optim
+from ..ir import Tensor, as_tensor, current_trace
+from ..nn import activations
+from ..nn.containers import Sequential
+from ..nn.embedding import Embedding
+from ..nn.linear import Dense, Flatten, Reshape
+from ..nn.module import Module, display, watching
+from ..nn.normalization import Normalization
+from ..nn.recurrent import SimpleRNN
+from ..nn.regularization import Dropout
+from ..ops.compose import relu, sigmoid, softmax
+from ..ops.elementwise import tanh
+from ..transform import gradients
+from .callbacks import Callback
+from .curves import read_curves
+from .data import samples as as_samples
+from .findings import Finding, Report
+from .step import training_step
+
+DEAD_SHARE, SATURATED_SHARE = 0.5, 0.8      # of units; of values
+VANISHED, EXPLODED = 1e-4, 1e3              # ratio of gradient norms between layers; a norm
+LOST_IN_TIME = 1e-6                         # ratio of gradients between the first and the other steps
+INPUT_SCALE, TARGET_SCALE = 10.0, 100.0     # |mean| or standard deviation
+IMBALANCE = 10.0                            # most frequent class / rarest class
+
+LAYER_FUNCTIONS = {activations.ReLU: relu, activations.Tanh: tanh, activations.Sigmoid: sigmoid, activations.Softmax: softmax}
+
+
+@dataclass
+class Examination:
+    """One pass forward and backward: x, y, the results of the layers in order, the last result, and gradients."""
+
+    x: np.ndarray
+    y: np.ndarray
+    layers: list[tuple[str, Module, np.ndarray]]
+    output: Any
+    gradients: dict[str, np.ndarray]
+    input_gradient: np.ndarray | None
+    modules: dict[str, Module]
+
+    def path(self, name: str) -> str:
+        """What messages call the layer that holds the parameter `name`."""
+        owner = name.rsplit(".", 1)[0] if "." in name else ""
+        return display(owner, self.modules[owner]) if owner in self.modules else name
+
+
+def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: int = 256) -> Report:
+    """Look for what commonly goes wrong.
+
+    Args:
+        data: (x, y) or (x, y, weights), as for `fit`.
+        loss: that of the training.
+        history: of a `fit`, to look at its curves too.
+        samples: how many, evenly spread over the data, go through the model.
+
+    Returns a Report: a list of Findings (kind, layer, problem, remedy), empty for a healthy case; print it.
+    """
+    whole, loss = as_samples(data), losses.get(loss)
+    chosen = np.unique(np.linspace(0, len(whole) - 1, min(samples, len(whole))).astype(int))
+    exam = examine(model, *whole.batch(chosen), loss)
+    found = [*_inputs(model, exam), *_targets(whole.y, loss), *_outputs(exam, loss), *_structure(model), *_weights(exam)]
+    places = {finding.where for finding in found}  # equal weights also look dead: one finding for one cause
+    found += [finding for finding in (*_dead(exam), *_saturated(exam)) if finding.where not in places]
+    kinds = {finding.kind for finding in found}
+    found += [*_gradients(exam, kinds), *_through_time(exam)]
+    if history is not None:
+        found += read_curves(list(history), whole.y, loss.name, images=whole.x.ndim == 4)
+    return Report(found)
+
+
+def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss: Any) -> Examination:
+    """Run the model in training mode forward and backward; every Variable holds afterwards what it held before."""
+    model(x[:1])
+    kept = {variable: variable.numpy() for variable in model.variables().values()}
+    names = {id(module): name for name, module in model.modules().items()}
+    seen: list[tuple[str, Module, np.ndarray]] = []
+
+    def watch(module: Module, result: Any) -> None:
+        if isinstance(result, Tensor) and id(module) in names and current_trace() is None:
+            seen.append((names[id(module)], module, result.numpy()))
+
+    inputs = as_tensor(x)
+    try:
+        with watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", losses.SoftmaxWarning)
+            output = model(inputs, training=True)
+            value = loss(output, y, weights=weights)
+            targets = {"parameters": model.parameters(), **({"x": inputs} if x.dtype.kind == "f" else {})}
+            found = gradients(value, targets)
+    finally:
+        for variable, array in kept.items():
+            variable.assign(array)
+    grads = {name: g.numpy() for name, g in found["parameters"].items()}
+    x_gradient = found["x"].numpy() if "x" in found else None
+    return Examination(x, y, seen, output, grads, x_gradient, model.modules())
+
+
+# ---- data
+
+def _inputs(model: Any, exam: Examination) -> Iterator[Finding]:
+    first = next((m for _, m, _ in exam.layers if not isinstance(m, Flatten | Reshape)), None)
+    if exam.x.dtype.kind != "f" or isinstance(first, Normalization | Embedding):
+        return
+    columns = exam.x.reshape(-1, exam.x.shape[-1]).astype(np.float64)
+    means, deviations = columns.mean(axis=0), columns.std(axis=0)
+    worst = int(np.argmax(np.maximum(np.abs(means), deviations)))
+    if max(abs(means[worst]), deviations[worst]) > INPUT_SCALE:
+        yield Finding("inputs not normalised", display("", model) + " (input)",
+                      f"column {worst} has mean {means[worst]:.3g} and standard deviation {deviations[worst]:.3g}",
+                      "x = (x - x_train.mean(0)) / x_train.std(0); pixels: x / 255")
+    elif 0 < columns.std() < 1 / (INPUT_SCALE * 100):
+        yield Finding("inputs not normalised", display("", model) + " (input)",
+                      f"all values lie within {columns.std():.2g} of {columns.mean():.3g}",
+                      "x = (x - x_train.mean(0)) / x_train.std(0)")
+
+
+def _targets(y: np.ndarray, loss: Any) -> Iterator[Finding]:
+    if y.dtype.kind in "iub" and y.ndim == 1:
+        _, counts = np.unique(y, return_counts=True)
+        if len(counts) > 1 and len(counts) <= len(y) / 5 and counts.max() / counts.min() >= IMBALANCE:
+            yield Finding("class imbalance", "targets",
+                          f"the most frequent class has {counts.max():,} samples, the rarest {counts.min():,}; "
+                          f"always answering the former is right in {counts.max() / len(y):.0%}",
+                          "give rare classes weight: data = (x, y, w) with w = N / (classes * counts[y])")
+    elif loss.name.startswith(("mean_squared", "mean_absolute", "huber", "log_cosh")) and y.size:
+        scale = max(abs(float(y.mean(dtype=np.float64))), float(y.std(dtype=np.float64)))
+        if scale > TARGET_SCALE:
+            yield Finding("targets not normalised", "targets", f"mean {y.mean():.3g}, standard deviation {y.std():.3g}",
+                          "train on (y - y_train.mean()) / y_train.std() and turn predictions back")
+
+
+# ---- structure and outputs
+
+def _leaves(exam: Examination) -> list[tuple[str, Module, np.ndarray]]:
+    """Layers that do something themselves, in the order in which they ran."""
+    return [item for item in exam.layers if not any(isinstance(v, Module) for _, v in item[1].attributes())]
+
+
+def _function(module: Module) -> Any:
+    """The activation with which a layer ends, or None."""
+    return LAYER_FUNCTIONS.get(type(module), getattr(module, "activation", None))
+
+
+def _outputs(exam: Examination, loss: Any) -> Iterator[Finding]:
+    leaves = _leaves(exam)
+    if not leaves or not isinstance(exam.output, Tensor):
+        return
+    name, module, _ = leaves[-1]
+    values, where = exam.output.numpy(), display(name, module)
+    if loss.name == "cross_entropy" and values.ndim > 1 and values.shape[-1] > 1:
+        if (values >= 0).all() and np.abs(values.sum(axis=-1) - 1).max() < 1e-3:
+            yield Finding("softmax before cross-entropy", where, "the outputs are probabilities, the loss takes logits",
+                          "remove the softmax at the end of the model; use cr.softmax on predictions")
+    elif loss.name == "binary_cross_entropy" and _function(module) is sigmoid:
+        yield Finding("sigmoid before cross-entropy", where, "the outputs are probabilities, the loss takes logits",
+                      "remove the sigmoid at the end of the model; use cr.sigmoid on predictions")
+
+
+def _structure(model: Any) -> Iterator[Finding]:
+    for name, module in model.modules().items():
+        if isinstance(module, Sequential):
+            layers = [(f"{name}.{i}" if name else str(i), m) for i, m in enumerate(module.layers)
+                      if not isinstance(m, Dropout | Flatten | Reshape)]
+            for (first, a), (second, b) in itertools.pairwise(layers):
+                if isinstance(a, Dense) and isinstance(b, Dense) and a.activation is activations.linear and a.units >= b.units:
+                    yield Finding("no activation", display(first, a),
+                                  f"nothing non-linear stands between it and {display(second, b)}: the two are one matrix",
+                                  f'Dense({a.units}, activation="relu")')
+
+
+def _weights(exam: Examination) -> Iterator[Finding]:
+    for name, module in exam.modules.items():
+        for key, variable in module.attributes():
+            if not isinstance(variable, Module) and variable.ndim > 1 and variable.trainable and min(variable.shape) > 1:
+                array = variable.numpy()
+                if array.max() == array.min():
+                    yield Finding("equal weights", display(name, module), f"all of {key} are {array.flat[0]:g}: "
+                                  "all units compute and learn the same", 'weight_initializer="he_normal"')
+
+
+# ---- activations
+
+def _dead(exam: Examination) -> Iterator[Finding]:
+    for name, module, values in _leaves(exam):
+        if _function(module) is relu and values.ndim > 1 and len(values) >= 16:
+            dead = ~(values.reshape(-1, values.shape[-1]) > 0).any(axis=0)
+            if dead.mean() >= DEAD_SHARE:
+                yield Finding("dead units", display(name, module),
+                              f"{dead.sum()} of {dead.size} units are 0 for all {len(values)} samples and learn nothing",
+                              "lower the learning rate and start again, or use nn.LeakyReLU()")
+
+
+def _saturated(exam: Examination) -> Iterator[Finding]:
+    for name, module, values in _leaves(exam)[:-1]:
+        function = _function(module)
+        if function in (tanh, sigmoid):
+            flat = np.abs(values) > 0.99 if function is tanh else np.abs(values - 0.5) > 0.49
+            if flat.mean() >= SATURATED_SHARE:
+                yield Finding("saturated activations", display(name, module),
+                              f"{flat.mean():.0%} of the values lie where {'tanh' if function is tanh else 'sigmoid'} is flat",
+                              "normalise what comes in: nn.BatchNorm() before the activation, or smaller initial weights")
+
+
+# ---- gradients
+
+def _gradients(exam: Examination, kinds: set[str]) -> Iterator[Finding]:
+    norms = {name: float(np.linalg.norm(g.astype(np.float64))) for name, g in exam.gradients.items() if g.ndim > 1}
+    if not norms:
+        return
+    bad = [name for name, norm in norms.items() if not np.isfinite(norm)]
+    largest = max(norms, key=lambda name: norms[name])
+    if bad or (norms[largest] > EXPLODED and not {"inputs not normalised", "targets not normalised"} & kinds):
+        name = bad[0] if bad else largest
+        yield Finding("exploding gradients", exam.path(name), f"its gradient has norm {norms[name]:.3g}",
+                      "clip the gradients: optim.Adam(..., clip_norm=1.0)")
+    if bad or norms[largest] == 0 or "dead units" in kinds or "equal weights" in kinds:
+        return
+    smallest = min(norms, key=lambda name: norms[name])
+    ratio = norms[smallest] / norms[largest]
+    if ratio == 0:
+        yield Finding("no gradient", exam.path(smallest), "its gradient is exactly 0", "check that its output reaches the loss")
+    elif ratio < VANISHED:
+        yield Finding("vanishing gradients", exam.path(smallest),
+                      f"its gradient has norm {norms[smallest]:.2g}, that of {exam.path(largest)} {norms[largest]:.2g}",
+                      'activation="relu" with weight_initializer="he_normal", or nn.Residual and nn.BatchNorm')
+
+
+def _through_time(exam: Examination) -> Iterator[Finding]:
+    layer = next(((n, m) for n, m, _ in exam.layers if isinstance(m, SimpleRNN)), None)
+    if layer is None or exam.input_gradient is None or exam.x.ndim != 3 or exam.x.shape[1] < 10:
+        return
+    norms = np.sqrt(np.square(exam.input_gradient.astype(np.float64)).sum(axis=(0, 2)))
+    norms = norms[::-1] if layer[1].reverse else norms
+    early, late = norms[:max(1, len(norms) // 10)].max(), norms[-max(1, len(norms) // 10):].max()
+    if early < LOST_IN_TIME * norms.max():
+        yield Finding("vanishing gradients", display(*layer),
+                      f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}", "use nn.LSTM or nn.GRU")
+    elif not np.isfinite(early) or early > EXPLODED * max(late, 1e-30):
+        yield Finding("exploding gradients", display(*layer),
+                      f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
+                      "clip the gradients: optim.Adam(..., clip_norm=1.0)")
+
+
+# ---- by themselves, and during training
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of what a layer gives; `unusual` outside [0.5, 2] standard deviations."""
+
+    layer: str
+    mean: float
+    deviation: float
+
+    @property
+    def unusual(self) -> bool:
+        """Whether signals shrink or grow here more than a good initialisation lets them."""
+        return not 0.5 <= self.deviation <= 2.0
+
+    def __str__(self) -> str:
+        return f"{self.layer:32} mean {self.mean:9.3g}  std {self.deviation:9.3g}{'  <-' if self.unusual else ''}"
+
+
+def activation_report(model: Any, x: Any) -> list[Spread]:
+    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights."""
+    names = {}
+    seen: list[tuple[Module, np.ndarray]] = []
+    model(np.asarray(x)[:1])
+    names = {id(module): name for name, module in model.modules().items()}
+    with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor) else None):
+        model(x)
+    return [Spread(display(names[id(m)], m), float(v.mean()), float(v.std())) for m, v in seen
+            if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes())]
+
+
+def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", steps: int = 300, batch_size: int = 16,
+                      backend: str | None = None) -> float:
+    """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
+
+    Afterwards the model has its old weights again.
+    """
+    x, y, weights = as_samples(data).batch(np.arange(min(batch_size, len(as_samples(data)))))
+    model(x[:1])
+    kept = {variable: variable.numpy() for variable in model.variables().values()}
+    optimizer = optim.get(optimizer)
+    step = training_step(model, losses.get(loss), optimizer, None, backend)
+    try:
+        for _ in range(steps):
+            total, weight, _, _ = step.arrays(x, y, weights)
+        return float(total.item() / weight.item())
+    finally:
+        for variable, array in kept.items():
+            variable.assign(array)
+
+
+class Doctor(Callback):
+    """Looks at the run before the first step, every `every` epochs and at the end, and says what is new.
+
+    `doctor.findings` is the Report of all that was found. The run's weights are the same bits as without it.
+    """
+
+    def __init__(self, every: int = 5, samples: int = 256):
+        self.every, self.samples = every, samples
+        self.findings = Report()
+
+    def begin(self, run: Any) -> None:
+        self._look(run)
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        if row["epoch"] % self.every == 0:
+            self._look(run)
+
+    def end(self, run: Any) -> None:
+        self._look(run)
+
+    def _look(self, run: Any) -> None:
+        data = (run.data.x, run.data.y, run.data.weights)
+        for finding in diagnose(run.model, data, loss=run.loss, history=run.history, samples=self.samples):
+            place = next((i for i, old in enumerate(self.findings) if (old.kind, old.where) == (finding.kind, finding.where)), None)
+            if place is None:
+                self.findings.append(finding)
+                run.reporter.say(str(finding))
+            else:
+                self.findings[place] = finding

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doctor hands over: findings, each with a place, a measurement and one remedy, and the list of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong."""
+
+    kind: str
+    where: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}\n  found   {self.problem}\n  remedy  {self.remedy}"
+
+
+class Report(list[Finding]):
+    """Findings, in the order in which they were made."""
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the findings, each once."""
+        return list(dict.fromkeys(finding.kind for finding in self))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) or "nothing found"
+
+    __repr__ = __str__
