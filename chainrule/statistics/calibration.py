@@ -8,11 +8,13 @@ sum n_b / n |right_b - sure_b|. Sources: Naeini et al., AAAI 2015; Guo et al., I
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..inspect.pictures import BLUE, GREY, ORANGE, PathLike, _picture
 from ..metrics.intervals import wilson
 from ..metrics.items import checked_labels
 
@@ -49,6 +51,23 @@ class Reliability:
             lines.append(f"{self.edges[i]:.2f} to {self.edges[i + 1]:.2f} {self.counts[i]:8d}  {self.confidence[i]:.3f}  {self.accuracy[i]:.3f}"
                          f"   {self.low[i]:.3f} to {self.high[i]:.3f}")
         return "\n".join([*lines, f"expected calibration error {self.expected_calibration_error:.4f}"])
+
+
+    def draw(self, path: PathLike) -> Path:
+        """Write the reliability diagram as PNG: the share right over the confidence, with intervals, and the diagonal."""
+        return _picture(5, 5, path, self._paint)
+
+    def _paint(self, figure: Any) -> None:
+        axes, filled = figure.subplots(), self.counts > 0
+        middle, width = (self.edges[:-1] + self.edges[1:])[filled] / 2, self.edges[1]
+        axes.bar(middle, self.counts[filled] / self.counts.max() * 0.2, width=0.9 * width, color=GREY, alpha=0.4, label="items (relative)")
+        sure, right = self.confidence[filled], self.accuracy[filled]
+        spread = np.maximum(np.stack([right - self.low[filled], self.high[filled] - right]), 0)
+        axes.errorbar(sure, right, yerr=spread, fmt="o-", color=BLUE, capsize=2, label="share right, 95 % interval")
+        axes.plot([0, 1], [0, 1], color=ORANGE, linestyle="--", label="perfectly calibrated")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right",
+                 title=f"Expected calibration error {self.expected_calibration_error:.3f}")
+        axes.legend(loc="upper left")
 
 
 def reliability(probabilities: Any, labels: Any, *, bins: int = 15) -> Reliability:
