@@ -82,6 +82,10 @@ class Augmentation:
             return batch
         return batch.put(chosen, self.apply(batch.take(chosen), draws.take(chosen)))
 
+    def batch(self, x: np.ndarray, y: Any = None, **options: Any) -> tuple[np.ndarray, Any]:
+        """(x, y) changed, as in Compose."""
+        return Compose([self]).batch(x, y, **options)
+
     def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
         """One sample changed: an array, a list of words, or a dict with `image` and boxes, masks, keypoints."""
         return Compose([self])(sample, seed=seed, epoch=epoch, index=index)

@@ -43,6 +43,18 @@ def samples(data: Any, name: str = "the data") -> Samples:
     return Samples(x, y, weights)
 
 
+def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int,
+              indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(inputs, targets, targets for metrics) after an augmentation; metrics keep labels that mixing made soft."""
+    if not hasattr(pipeline, "batch"):
+        raise ArgumentError(explain("this is not an augmentation", got=repr(pipeline), fix="augment.Compose([augment.Flip(), ...])"))
+    new_x, new_y = pipeline.batch(x, y, seed=seed, epoch=epoch, indices=indices)
+    if new_x.shape != x.shape or new_x.dtype != x.dtype:
+        raise ShapeError(explain("the augmentation changes the shape or the dtype of the samples", got=f"{new_x.dtype} of shape {new_x.shape[1:]}",
+                                 expected=f"{x.dtype} of shape {x.shape[1:]}", fix="crop to the size of the images: augment.Crop(size, padding=4)"))
+    return new_x, new_y, new_y if new_y.shape == y.shape else y
+
+
 def inputs(x: Any, name: str = "x") -> np.ndarray:
     """Inputs as an array with one entry per sample."""
     array = _targets(x, name)

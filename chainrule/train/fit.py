@@ -21,7 +21,7 @@ from ..errors import ArgumentError, explain
 from ..ir import no_grad
 from .callbacks import Callback
 from .checkpoint import assign_arrays, read_state, variable_arrays, write_state
-from .data import Samples, samples
+from .data import Samples, augmented, samples
 from .evaluate import measure
 from .history import History
 from .interrupt import Interruption
@@ -32,8 +32,9 @@ from .step import explain_nonfinite, loss_step, training_step
 
 def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
         validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
-        penalty: Callable[[Any], Any] | None = None, shuffle: bool = True, checkpoint: str | Path | None = None,
-        resume: str | Path | None = None, progress: bool | str = True, backend: str | None = None) -> History:
+        penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
+        checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
+        backend: str | None = None) -> History:
     """Train a model on data in memory.
 
     Args:
@@ -46,6 +47,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         metrics: names or objects of chainrule.metrics, exact over the epoch for any batch size.
         seed: of the order of the data, the weights that are not built yet, and dropout.
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
+        augment: a chainrule.augment pipeline for the training samples; what it does to a sample is a function of
+            (seed, epoch, index of the sample), and it keeps the shape of x.
         checkpoint: file that holds the whole run after each epoch and when it is interrupted.
         resume: a checkpoint to go on from; ends with the same bits as a run that was not interrupted.
         progress: True (bar or lines, by the terminal), "bar", "lines" or False.
@@ -57,7 +60,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     """
     run = Training(model, samples(data, "the training data"), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
                    validation=None if validation is None else samples(validation, "the validation data"), metric_names=metrics, seed=seed,
-                   callbacks=callbacks, penalty=penalty, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend)
+                   callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend)
     if resume is not None:
         run.restore(resume)
     return run.run()
@@ -68,14 +71,14 @@ class Training:
 
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
-                 checkpoint: str | Path | None, progress: bool | str, backend: str | None):
+                 checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None):
         if epochs < 0:
             raise ArgumentError(explain("the number of epochs is negative", got=str(epochs)))
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
         self.metrics = [metrics.get(m) for m in metric_names]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
-        self.callbacks, self.checkpoint = list(callbacks), checkpoint
+        self.callbacks, self.checkpoint, self.augment = list(callbacks), checkpoint, augment
         self.pool = Pool(self.metrics)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
@@ -132,6 +135,9 @@ class Training:
 
     def _step(self, indices: np.ndarray) -> None:
         x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
+        measured = y
+        if self.augment is not None:
+            x, y, measured = augmented(self.augment, x, y, self.seed, self.batches.epoch, indices)
         total, weight, outputs, finite = self.step.arrays(x, y, weights)
         total, weight = total.item(), weight.item()
         if weight and not finite:
@@ -139,7 +145,7 @@ class Training:
         self.total += total
         self.weight += weight
         if self.metrics:
-            self.pool.add(outputs, y, weights)
+            self.pool.add(outputs, measured, weights)
         self.reporter.advance(len(indices), total / weight if weight else 0.0)
         for callback in self.callbacks:
             callback.after_step(self)
