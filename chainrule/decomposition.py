@@ -221,7 +221,8 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
     Args:
         rank: r for every layer.
         energy: share of the squared singular values to keep, in (0, 1]; r is the smallest that does.
-        budget: weights left in the whole model, as a number or as a share of today's; the largest common energy that fits.
+        budget: weights left in the whole model, as a number or as a share of today's; each rank is spent where it keeps the
+            largest share of a layer's energy per weight.
         keep: dotted names of layers to leave alone, as in `model.modules()`.
         verbose: whether to print weights, bytes and FLOPs before and after.
 
@@ -297,12 +298,17 @@ def _within_budget(found: list[Factored], model: Module, budget: Any) -> list[Fa
         raise ArgumentError(explain("the budget is too small", got=f"{allowed:,.0f} weights", expected=f"at least {rest + sum(f.weights for f in smallest):,} (rank 1 everywhere)"))
     if fits(found):
         return found
-    low, high, best = 0.0, 1.0, smallest
+    low, high, best = -60.0, 0.0, smallest  # logarithms to base 2
     for _ in range(50):
         middle = 0.5 * (low + high)
-        chosen = [_with_energy(f, middle) for f in found]
-        low, high, best = (middle, high, chosen) if fits(chosen) else (low, middle, best)
+        chosen = [_with_rank(f, _worth(f, 2.0**middle)) for f in found]
+        low, high, best = (low, middle, chosen) if fits(chosen) else (middle, high, best)
     return best
+
+
+def _worth(f: Factored, least: float) -> int:
+    """How many ranks bring at least so much of the layer's energy per weight."""
+    return int(np.sum(f.s**2 >= least * (f.s**2).sum() * (len(f.u) + f.vh.shape[1])))
 
 
 def _two_layers(f: Factored) -> Module:
