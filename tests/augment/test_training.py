@@ -77,3 +77,30 @@ def test_a_single_operation_will_do_and_masks_follow():
 def test_mistakes_are_named(bad, message):
     with pytest.raises(errors.ChainruleError, match=message):
         run(augment=bad)
+
+
+@pytest.mark.slow
+def test_dropout_and_augmentation_shrink_the_gap(shared_data):
+    """500 digits, six seeds: the gap between training and validation accuracy, in pairs (t-test)."""
+    stats = pytest.importorskip("scipy.stats")
+    digits = cr.data.load(shared_data / "mnist")
+
+    def pictures(x, count):
+        return x[:count].astype(np.float32) / 255
+    held = pictures(digits.x_test, 2000), digits.y_test[:2000]
+    gaps, scores = [], []
+    for seed in range(6):
+        start = 500 * seed
+        xy = digits.x_train[start:start + 500].astype(np.float32) / 255, digits.y_train[start:start + 500]
+        pair = []
+        for dropout, pipeline in ((0.0, None), (0.3, augment.Affine(10, 0.07, 0.1))):
+            model = nn.Sequential([nn.Flatten(), nn.Dense(128, "relu"), nn.Dropout(dropout), nn.Dense(10)])
+            history = cr.fit(model, xy, loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=40, seed=seed, augment=pipeline,
+                             metrics=["accuracy"], validation=held, progress=False)
+            pair.append((history["accuracy"][-1], history["validation_accuracy"][-1]))
+        gaps.append([a - b for a, b in pair])
+        scores.append([b for _, b in pair])
+    gaps, scores = np.array(gaps), np.array(scores)
+    print(gaps.mean(0), scores.mean(0))
+    assert stats.ttest_rel(gaps[:, 0], gaps[:, 1], alternative="greater").pvalue < 0.05
+    assert stats.ttest_rel(scores[:, 1], scores[:, 0], alternative="greater").pvalue < 0.05

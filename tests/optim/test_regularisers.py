@@ -210,3 +210,24 @@ def test_wrapped_optimisers_resume_with_the_same_bits(tmp_path):
 def test_mistakes_are_named(make):
     with pytest.raises(ArgumentError):
         make()
+
+
+def test_the_strength_has_a_best_value_between_too_little_and_too_much():
+    """Few noisy samples: the error on others falls, then rises, with the strength (the U shape)."""
+    generator = np.random.default_rng(3)
+    x, held = generator.standard_normal((14, 10)), generator.standard_normal((500, 10))
+    y = x @ TRUE + 2.0 * generator.standard_normal(14)
+    errors = []
+    for strength in (0.0, 0.03, 0.3, 3.0, 30.0):
+        w, optimizer = cr.Variable(np.zeros((10, 1)), name="w"), optim.SGD(0.05)
+        penalty = optim.penalties.ridge(strength)
+
+        @cr.compile(backend="reference")
+        def step(w=w, optimizer=optimizer, penalty=penalty):
+            loss = cr.sum((cr.matmul(x, w.value) - y[:, None]) ** 2) / (2 * len(x)) + penalty({"w": w})
+            optimizer.update({"w": w}, cr.gradients(loss, {"w": w}))
+        for _ in range(600):
+            step()
+        errors.append(float(((held @ (w.numpy()[:, 0] - TRUE)) ** 2).mean()))
+    best = int(np.argmin(errors))
+    assert 0 < best < 4 and errors[0] > 1.05 * errors[best] and errors[-1] > 1.5 * errors[best], errors
