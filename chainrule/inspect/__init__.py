@@ -9,5 +9,9 @@ from __future__ import annotations
 
 from .explain import Explanation, explain
 from .pictures import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
+from .projection import draw_explained_variance, draw_scatter
 
-__all__ = ["Explanation", "draw_confusion_matrix", "draw_history", "draw_mistakes", "draw_regression", "explain"]
+__all__ = [
+    "Explanation", "draw_confusion_matrix", "draw_explained_variance", "draw_history", "draw_mistakes",
+    "draw_regression", "draw_scatter", "explain",
+]
