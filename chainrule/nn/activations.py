@@ -6,10 +6,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir import as_tensor
+from ..ir.dtype import canonical
 from ..names import look_up
 from ..ops import compose
-from ..ops.elementwise import exp, tanh
+from ..ops.control import custom_gradient, stop_gradient
+from ..ops.elementwise import (
+    abs,
+    astype,
+    exp,
+    expm1,
+    full_like,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    sqrt,
+    tanh,
+    where,
+    zeros_like,
+)
+from ..ops.index import iota, sort
+from ..ops.movement import slice_axis
+from ..ops.reduce import cumulative_sum, sum
 from .module import Module
 
 
@@ -18,12 +38,140 @@ def linear(x: Any, /) -> Any:
     return x
 
 
+def relu6(x: Any, /) -> Any:
+    """min(max(x, 0), 6)."""
+    return compose.clip(x, 0.0, 6.0)
+
+
+def relu_squared(x: Any, /) -> Any:
+    """max(x, 0)^2 (So et al., 2021)."""
+    y = compose.relu(x)
+    return y * y
+
+
+def celu(x: Any, /, alpha: float = 1.0) -> Any:
+    """x for x > 0, else alpha (e^(x / alpha) - 1)."""
+    x = as_tensor(x)
+    return where(less(0, x), x, alpha * expm1(minimum(x, 0.0) / alpha))
+
+
+def gelu_tanh(x: Any, /) -> Any:
+    """GELU by tanh: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
+    return compose.gelu(x, "tanh")
+
+
+def quick_gelu(x: Any, /) -> Any:
+    """x sigmoid(1.702 x)."""
+    x = as_tensor(x)
+    return x * compose.sigmoid(1.702 * x)
+
+
+def hard_silu(x: Any, /) -> Any:
+    """x min(max(x / 6 + 1/2, 0), 1) (Howard et al., 2019)."""
+    x = as_tensor(x)
+    return x * compose.hard_sigmoid(x)
+
+
+def hard_shrink(x: Any, /, threshold: float = 0.5) -> Any:
+    """x where |x| > threshold, else 0."""
+    x = as_tensor(x)
+    return where(less_equal(abs(x), threshold), zeros_like(x), x)
+
+
+def soft_shrink(x: Any, /, threshold: float = 0.5) -> Any:
+    """sign(x) max(|x| - threshold, 0)."""
+    x = as_tensor(x)
+    return where(less(threshold, x), x - threshold, where(less(x, -threshold), x + threshold, 0 * x))
+
+
+def tanh_shrink(x: Any, /) -> Any:
+    """x - tanh(x)."""
+    x = as_tensor(x)
+    return x - tanh(x)
+
+
+def squareplus(x: Any, /, b: float = 4.0) -> Any:
+    """(x + sqrt(x^2 + b)) / 2."""
+    x = as_tensor(x)
+    return 0.5 * (x + sqrt(x * x + b))
+
+
+def threshold(x: Any, /, limit: float = 0.0, value: float = 0.0) -> Any:
+    """x where x > limit, else `value`."""
+    x = as_tensor(x)
+    return where(less_equal(x, limit), full_like(x, value), x)
+
+
+def softmin(x: Any, /, axis: int = -1) -> Any:
+    """softmax(-x)."""
+    return compose.softmax(-as_tensor(x), axis)
+
+
+def sparsemax(x: Any, /) -> Any:
+    """The point of the probability simplex nearest to x, along the last axis: max(x - tau, 0)
+    (Martins and Astudillo, 2016)."""
+    x = as_tensor(x)
+    z = sort(x, axis=-1, descending=True)
+    count = iota(x.shape, x.ndim - 1, x.dtype) + 1
+    inside = less(cumulative_sum(z, axis=-1) - 1, count * z)
+    size = sum(astype(inside, x.dtype), axis=-1, keepdims=True)
+    tau = (sum(where(inside, z, zeros_like(z)), axis=-1, keepdims=True) - 1) / size
+    value = maximum(x - stop_gradient(tau), 0.0)
+
+    def rule(g: Any, y: Any, x: Any) -> tuple[Any]:
+        support = astype(less(0, y), g.dtype)
+        mean = sum(g * support, axis=-1, keepdims=True) / maximum(sum(support, axis=-1, keepdims=True), 1.0)
+        return (support * (g - mean),)
+    return custom_gradient(value, (x,), rule)
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    x = as_tensor(x)
+    if not x.ndim or x.shape[-1] % 2:
+        raise ShapeError(explain("a gated activation halves the last axis", got=f"shape {x.shape}",
+                                 expected="an even number of features"))
+    return slice_axis(x, x.ndim - 1, 0, x.shape[-1] // 2), slice_axis(x, x.ndim - 1, x.shape[-1] // 2, x.shape[-1])
+
+
+def glu(x: Any, /) -> Any:
+    """a sigmoid(b), a and b the halves of the last axis (Dauphin et al., 2017)."""
+    a, b = _halves(x)
+    return a * compose.sigmoid(b)
+
+
+def reglu(x: Any, /) -> Any:
+    """a relu(b), a and b the halves of the last axis (Shazeer, 2020)."""
+    a, b = _halves(x)
+    return a * compose.relu(b)
+
+
+def geglu(x: Any, /) -> Any:
+    """a gelu(b), a and b the halves of the last axis (Shazeer, 2020)."""
+    a, b = _halves(x)
+    return a * compose.gelu(b)
+
+
+def swiglu(x: Any, /) -> Any:
+    """a silu(b), a and b the halves of the last axis (Shazeer, 2020)."""
+    a, b = _halves(x)
+    return a * compose.silu(b)
+
+
+def crelu(x: Any, /) -> Any:
+    """relu(x) and relu(-x) side by side along the last axis (Shang et al., 2016)."""
+    x = as_tensor(x)
+    return compose.concat([compose.relu(x), compose.relu(-x)], axis=-1)
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "linear": linear, "relu": compose.relu, "leaky_relu": compose.leaky_relu, "elu": compose.elu, "selu": compose.selu,
     "gelu": compose.gelu, "silu": compose.silu, "mish": compose.mish, "tanh": tanh, "sigmoid": compose.sigmoid,
     "hard_tanh": compose.hard_tanh, "hard_sigmoid": compose.hard_sigmoid, "softmax": compose.softmax,
     "log_softmax": compose.log_softmax, "softplus": compose.softplus, "softsign": compose.softsign,
     "log_sigmoid": compose.log_sigmoid, "exponential": exp,
+    **{function.__name__: function for function in (
+        relu6, relu_squared, celu, gelu_tanh, quick_gelu, hard_silu, hard_shrink, soft_shrink, tanh_shrink, squareplus,
+        threshold, softmin, sparsemax, glu, reglu, geglu, swiglu, crelu)},
 }
 
 
@@ -104,3 +252,26 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Any:
         return compose.softmax(x, self.axis)
+
+
+class PReLU(Module):
+    """x for x > 0, else weight * x, with a slope for each channel that is learnt (He et al., 2015).
+
+    Args:
+        start: the first slope.
+        shared: one slope for all channels.
+    """
+
+    def __init__(self, start: float = 0.25, shared: bool = False, dtype: Any = "float32"):
+        self.start, self.shared, self.dtype = float(start), shared, canonical(dtype)
+
+    def _input_type(self) -> Any:
+        return self.dtype
+
+    def build(self, x: Any) -> None:
+        from .initializers import make
+
+        self.weight = make(self.start, (1 if self.shared else x.shape[-1],), self.dtype, "weight")
+
+    def forward(self, x: Any) -> Any:
+        return where(less(0, x), x, x * self.weight)

@@ -12,12 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..ir import as_tensor
 from ..ir.dtype import canonical
 from ..names import closest
 from ..ops.contract import conv, conv_transpose
 from . import activations, initializers
 from .checks import SPATIAL, axis_names, describe, extents, need_features, need_float, need_rank, origin, positive
 from .module import Module
+from .padding import known_mode, pad_spatial
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -73,6 +75,7 @@ class Convolution(Module):
         groups: channels in and out are split into so many groups that see only each other.
         activation: name, function or layer.
         bias: whether a number per channel is added.
+        padding_mode: what lies round the image: "zero", "reflect", "symmetric", "edge" or "circular".
     """
 
     rank = 2
@@ -81,12 +84,12 @@ class Convolution(Module):
                  groups: int = 1,
                  activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
                  bias_initializer: Any = "zeros",
-                 dtype: Any = "float32"):
+                 dtype: Any = "float32", padding_mode: str = "zero"):
         self.filters, self.groups = positive("filters", filters), positive("groups", groups)
         self.kernel, self.stride, self.dilation = (extents(name, value, self.rank) for name, value in
                                                    (("kernel_size", kernel_size), ("stride", stride),
                                                     ("dilation", dilation)))
-        self.padding = parse_padding(padding, self.rank)
+        self.padding, self.padding_mode = parse_padding(padding, self.rank), known_mode(padding_mode)
         self.activation = activations.get(activation)
         self.use_bias, self.initial, self.dtype = bias, (weight_initializer, bias_initializer), canonical(dtype)
         if filters % groups:
@@ -130,8 +133,10 @@ class Convolution(Module):
     def convolve(self, x: Any) -> Any:
         """The convolution without bias and activation."""
         padding = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
+        if self.padding_mode != "zero":
+            x, padding = pad_spatial(x, padding, self.padding_mode), ((0, 0),) * self.rank
         check_window(x, self.kernel, padding, self.dilation, "kernel")
-        return conv(x, self.weight.value, stride=self.stride, padding=padding, dilation=self.dilation,
+        return conv(x, as_tensor(self.weight), stride=self.stride, padding=padding, dilation=self.dilation,
                     groups=self.groups)
 
 
@@ -150,21 +155,21 @@ class Conv3D(Convolution):
     rank = 3
 
 
-class DepthwiseConv2D(Convolution):
+class DepthwiseConvolution(Convolution):
     """A convolution that sees each channel alone: groups = channels, `multiplier` filters for each.
 
     Args:
-        kernel_size, stride, padding, dilation, activation, bias: as in Conv2D.
-        multiplier: channels that come out per channel that comes in; weight (height, width, 1, in * multiplier).
+        kernel_size, stride, padding, dilation, activation, bias, padding_mode: as in Conv2D.
+        multiplier: channels that come out per channel that comes in; weight (*kernel, 1, in * multiplier).
     """
 
     def __init__(self, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
                  multiplier: int = 1,
                  activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
                  bias_initializer: Any = "zeros",
-                 dtype: Any = "float32"):
+                 dtype: Any = "float32", padding_mode: str = "zero"):
         Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer,
-                             bias_initializer, dtype)
+                             bias_initializer, dtype, padding_mode)
         self.multiplier = positive("multiplier", multiplier)
 
     def build(self, x: Any) -> None:
@@ -173,31 +178,95 @@ class DepthwiseConv2D(Convolution):
         super().build(x)
 
 
-class Conv2DTranspose(Convolution):
-    """The transpose of Conv2D: from (N, height, width, in) to stride times as large.
+class DepthwiseConv1D(DepthwiseConvolution):
+    __doc__ = f"Over sequences (N, steps, channels). {DepthwiseConvolution.__doc__}"
+    rank = 1
 
-    The weight is (height, width, filters, in). Padding "valid" gives (n - 1) stride + (kernel - 1) dilation + 1 pixels,
-    "same" gives n * stride; pairs cut pixels off.
+
+class DepthwiseConv2D(DepthwiseConvolution):
+    __doc__ = f"Over images (N, height, width, channels). {DepthwiseConvolution.__doc__}"
+    rank = 2
+
+
+class SeparableConvolution(Module):
+    """A depthwise convolution, which mixes positions, then one of size 1, which mixes channels (Chollet, 2017).
+
+    Args:
+        filters, kernel_size, stride, padding, dilation, activation, bias, padding_mode: as in Conv2D.
+        multiplier: channels between the two, per channel that comes in.
+    """
+
+    rank = 2
+
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+                 multiplier: int = 1, activation: Any = None, bias: bool = True, dtype: Any = "float32",
+                 padding_mode: str = "zero"):
+        depthwise, pointwise = ((DepthwiseConv1D, Conv1D), (DepthwiseConv2D, Conv2D))[self.rank - 1]
+        self.depthwise = depthwise(kernel_size, stride, padding, dilation, multiplier, bias=False, dtype=dtype,
+                                   padding_mode=padding_mode)
+        self.pointwise = pointwise(filters, 1, activation=activation, bias=bias, dtype=dtype)
+
+    def _input_type(self) -> Any:
+        return self.depthwise._input_type()
+
+    def forward(self, x: Any) -> Any:
+        return self.pointwise(self.depthwise(x))
+
+
+class SeparableConv1D(SeparableConvolution):
+    __doc__ = f"Over sequences (N, steps, channels). {SeparableConvolution.__doc__}"
+    rank = 1
+
+
+class SeparableConv2D(SeparableConvolution):
+    __doc__ = f"Over images (N, height, width, channels). {SeparableConvolution.__doc__}"
+    rank = 2
+
+
+class TransposedConvolution(Convolution):
+    """The transpose of a convolution: from (N, *S, in) to stride times as large.
+
+    The weight is (*kernel, filters / groups, in). Padding "valid" gives (n - 1) stride + (kernel - 1) dilation + 1
+    positions along an axis, "same" gives n * stride; pairs cut positions off, `output_padding` adds some at the end.
     """
 
     def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
                  activation: Any = None,
                  bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-                 dtype: Any = "float32"):
-        Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, 1, activation, bias,
+                 dtype: Any = "float32", groups: int = 1, output_padding: Any = 0):
+        Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, groups, activation, bias,
                              weight_initializer, bias_initializer, dtype)
+        self.more = (output_padding,) * self.rank if isinstance(output_padding, int) else tuple(output_padding)
 
     def _weight_shape(self, channels: int) -> tuple[int, ...]:
-        return (*self.kernel, self.filters, channels)
+        return (*self.kernel, self.filters // self.groups, channels)
 
     def convolve(self, x: Any) -> Any:
         full = [(n - 1) * s + (k - 1) * d + 1
                 for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
         out = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
-        if self.padding == "same":
-            padding = pads("same", out, self.kernel, self.stride, self.dilation)
-        else:
-            padding = pads(self.padding, out, self.kernel, self.stride, self.dilation)
-            out = tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True))
-        return conv_transpose(x, self.weight.value, extents=out, stride=self.stride, padding=padding,
-                              dilation=self.dilation)
+        padding = pads(self.padding, out, self.kernel, self.stride, self.dilation)
+        if self.padding != "same":
+            out = tuple(n - low - high + more
+                        for n, (low, high), more in zip(full, padding, self.more, strict=True))
+            if min(out) < 1:
+                raise ShapeError(explain("the padding cuts off all that comes out", got=f"padding {self.padding}",
+                                         expected=f"less than the extents {tuple(full)}", fix="use a smaller padding"))
+            padding = tuple((low, high - more) for (low, high), more in zip(padding, self.more, strict=True))
+        return conv_transpose(x, as_tensor(self.weight), extents=out, stride=self.stride, padding=padding,
+                              dilation=self.dilation, groups=self.groups)
+
+
+class Conv1DTranspose(TransposedConvolution):
+    __doc__ = f"Over sequences (N, steps, channels). {TransposedConvolution.__doc__}"
+    rank = 1
+
+
+class Conv2DTranspose(TransposedConvolution):
+    __doc__ = f"Over images (N, height, width, channels). {TransposedConvolution.__doc__}"
+    rank = 2
+
+
+class Conv3DTranspose(TransposedConvolution):
+    __doc__ = f"Over volumes (N, depth, height, width, channels). {TransposedConvolution.__doc__}"
+    rank = 3

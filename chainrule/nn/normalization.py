@@ -115,6 +115,20 @@ class GroupNorm(Normalization):
         return self._scaled(reshape(y, x.shape))
 
 
+class InstanceNorm(Normalization):
+    """Each channel of each sample over its positions (Ulyanov et al., 2016): (N, *S, C)."""
+
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+        self.epsilon, self.scale, self.shift, self.dtype = epsilon, scale, shift, canonical(dtype)
+
+    def forward(self, x: Any) -> Any:
+        x = self._checked(x)
+        if x.ndim < 3:
+            raise ShapeError(explain("instance normalisation needs positions", got=describe(x.shape, _names(x)) + origin(x),
+                                     expected="(batch, ..., channels)", fix="use LayerNorm for vectors"))
+        return self._scaled(normalize(x, tuple(range(1, x.ndim - 1)), self.epsilon))
+
+
 class BatchNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * weight + bias, per channel, over the batch and all positions
     (Ioffe and Szegedy, 2015).

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling over windows and over whole images, channels-last, and padding as a layer."""
+"""Pooling over windows, over whole images, and over as many windows as asked for, channels-last; and the way back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError, explain
-from ..ops.compose import concat
-from ..ops.movement import flip, pad, slice_axis
-from ..ops.pool import avg_pool, max_pool
-from ..ops.reduce import max, mean
-from .checks import axis_names, describe, extents, need_rank, origin
+from ..errors import ArgumentError, ShapeError, explain
+from ..ops import reduce as reductions
+from ..ops.pool import adaptive_pool, avg_pool, max_pool, max_pool_indices, max_unpool, power_pool
+from .checks import extents, need_rank
 from .convolution import check_window, pads, parse_padding
 from .module import Module
 
@@ -22,38 +20,167 @@ class Pooling(Module):
         pool_size: an integer, or one per spatial axis.
         stride: by default the pool size.
         padding: as in Conv2D; what is padded never counts: it is neither a maximum nor part of a mean.
+        ceil: a last window that begins inside the image may end outside.
     """
 
-    rank, reduce = 2, staticmethod(max_pool)
+    rank = 2
 
-    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid"):
+    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", ceil: bool = False):
         self.kernel = extents("pool_size", pool_size, self.rank)
         self.stride = self.kernel if stride is None else extents("stride", stride, self.rank)
         self.dilation = (1,) * self.rank
-        self.padding = parse_padding(padding, self.rank)
+        self.padding, self.ceil = parse_padding(padding, self.rank), ceil
 
     def forward(self, x: Any) -> Any:
         need_rank(x, self.rank)
-        padding = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
+        given = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
+        padding = self._completed(x.shape[1:-1], given) if self.ceil else given
         check_window(x, self.kernel, padding, self.dilation, "pool")
-        return type(self).reduce(x, self.kernel, self.stride, padding)
+        return self.reduce(x, padding, given)
+
+    def reduce(self, x: Any, padding: Any, given: Any) -> Any:
+        """The windows of x with `padding`, of which `given` was asked for."""
+        raise NotImplementedError
+
+    def _completed(self, spatial: Any, padding: Any) -> Any:
+        """More padding behind, so that a window that begins inside the image (or before it) is whole."""
+        whole = []
+        for n, k, s, d, (low, high) in zip(spatial, self.kernel, self.stride, self.dilation, padding, strict=True):
+            reach, extent = (k - 1) * d + 1, n + low + high
+            windows = -(-(extent - reach) // s) + 1
+            if (windows - 1) * s >= n + low:
+                windows -= 1
+            whole.append((low, high + max((windows - 1) * s + reach - extent, 0)))
+        return tuple(whole)
 
 
-def _pooling(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
-    doc = f"The {word} of each window, over {rank} spatial {'axis' if rank == 1 else 'axes'}. {Pooling.__doc__}"
-    return type(name, (Pooling,),
-                {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
+class MaxPooling(Pooling):
+    __doc__ = f"""The maximum of each window (its gradient goes to the first one).
+    {Pooling.__doc__.rstrip()}
+        dilation: distance between neighbours of a window.
+        return_indices: give (maxima, positions) for MaxUnpool; a position counts the pixels of the image row by row.
+    """
+
+    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", ceil: bool = False,
+                 dilation: Any = 1, return_indices: bool = False):
+        super().__init__(pool_size, stride, padding, ceil)
+        self.dilation, self.return_indices = extents("dilation", dilation, self.rank), return_indices
+
+    def reduce(self, x: Any, padding: Any, given: Any) -> Any:
+        shape = (self.kernel, self.stride, padding, self.dilation)
+        y = max_pool(x, *shape)
+        return (y, max_pool_indices(x, *shape)) if self.return_indices else y
 
 
-MaxPool1D, MaxPool2D, MaxPool3D = (_pooling(f"MaxPool{n}D", n, max_pool,
-                                            "maximum (its gradient goes to the first one)") for n in (1, 2, 3))
-AvgPool1D, AvgPool2D, AvgPool3D = (_pooling(f"AvgPool{n}D", n, avg_pool, "mean") for n in (1, 2, 3))
+class AvgPooling(Pooling):
+    __doc__ = f"""The mean of each window.
+    {Pooling.__doc__.rstrip()}
+        count_padding: count the zeros of `padding` as elements of the window, as PyTorch does unless told not to.
+    """
+
+    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", ceil: bool = False,
+                 count_padding: bool = False):
+        super().__init__(pool_size, stride, padding, ceil)
+        self.count_padding = count_padding
+
+    def reduce(self, x: Any, padding: Any, given: Any) -> Any:
+        return avg_pool(x, self.kernel, self.stride, padding, given if self.count_padding else None)
+
+
+class PowerPooling(Pooling):
+    __doc__ = f"""(sum of |x|^power)^(1 / power) of each window: 1 gives sums, large powers maxima.
+    {Pooling.__doc__.rstrip()}
+        power: at least 1; comes first.
+    """
+
+    def __init__(self, power: float = 2.0, pool_size: Any = 2, stride: Any = None, padding: Any = "valid",
+                 ceil: bool = False):
+        super().__init__(pool_size, stride, padding, ceil)
+        self.power = power
+
+    def reduce(self, x: Any, padding: Any, given: Any) -> Any:
+        return power_pool(x, self.kernel, self.stride, padding, self.power)
+
+
+def _ranked(name: str, base: type[Module], rank: int) -> type[Module]:
+    """The class of one rank."""
+    doc = f"Over {rank} spatial {'axis' if rank == 1 else 'axes'}. {base.__doc__}"
+    return type(name, (base,), {"rank": rank, "__doc__": doc, "__module__": __name__})
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = (_ranked(f"MaxPool{n}D", MaxPooling, n) for n in (1, 2, 3))
+AvgPool1D, AvgPool2D, AvgPool3D = (_ranked(f"AvgPool{n}D", AvgPooling, n) for n in (1, 2, 3))
+LpPool1D, LpPool2D, LpPool3D = (_ranked(f"LpPool{n}D", PowerPooling, n) for n in (1, 2, 3))
+
+
+class MaxUnpooling(Module):
+    """The way back from MaxPool: called with (maxima, positions), puts each maximum at its position, 0 elsewhere.
+
+    Args:
+        pool_size, stride, padding: of the MaxPool.
+        output_size: spatial extents; by default the least image with these windows.
+    """
+
+    rank = 2
+
+    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", output_size: Any = None):
+        self.kernel = extents("pool_size", pool_size, self.rank)
+        self.stride = self.kernel if stride is None else extents("stride", stride, self.rank)
+        self.padding = parse_padding(padding, self.rank)
+        self.output_size = None if output_size is None else extents("output_size", output_size, self.rank)
+        if self.padding == "same" and output_size is None:
+            raise ArgumentError(explain('padding="same" does not tell the size of the image', got='padding="same"',
+                                        fix="give output_size"))
+
+    def forward(self, x: Any, positions: Any) -> Any:
+        need_rank(x, self.rank)
+        if positions.shape != x.shape:
+            raise ShapeError(explain("there is one position for each maximum", got=str(positions.shape),
+                                     expected=str(x.shape), fix="pass both results of MaxPool(return_indices=True)"))
+        cut = ((0, 0),) * self.rank if isinstance(self.padding, str) else self.padding
+        size = self.output_size or tuple((n - 1) * s + k - low - high for n, s, k, (low, high)
+                                         in zip(x.shape[1:-1], self.stride, self.kernel, cut, strict=True))
+        return max_unpool(x, positions, size)
+
+
+MaxUnpool1D, MaxUnpool2D, MaxUnpool3D = (_ranked(f"MaxUnpool{n}D", MaxUnpooling, n) for n in (1, 2, 3))
+
+
+class AdaptivePooling(Module):
+    """As many windows as asked for, whatever the image: (N, *S, C) -> (N, *output_size, C).
+
+    Window i of an axis runs from floor(i n / size) to ceil((i + 1) n / size).
+
+    Args:
+        output_size: an integer, or one per spatial axis.
+    """
+
+    rank, kind = 2, "mean"
+
+    def __init__(self, output_size: Any):
+        self.size = extents("output_size", output_size, self.rank)
+
+    def forward(self, x: Any) -> Any:
+        need_rank(x, self.rank)
+        return adaptive_pool(x, self.size, self.kind)
+
+
+def _adaptive(name: str, rank: int, kind: str) -> type[Module]:
+    made = _ranked(name, AdaptivePooling, rank)
+    made.kind = kind
+    return made
+
+
+AdaptiveAvgPool1D, AdaptiveAvgPool2D, AdaptiveAvgPool3D = (_adaptive(f"AdaptiveAvgPool{n}D", n, "mean")
+                                                           for n in (1, 2, 3))
+AdaptiveMaxPool1D, AdaptiveMaxPool2D, AdaptiveMaxPool3D = (_adaptive(f"AdaptiveMaxPool{n}D", n, "max")
+                                                           for n in (1, 2, 3))
 
 
 class GlobalPooling(Module):
     """The whole image as one window: (N, *S, C) -> (N, C)."""
 
-    rank, reduce = 2, staticmethod(mean)
+    rank, reduce = 2, staticmethod(reductions.mean)
 
     def forward(self, x: Any) -> Any:
         need_rank(x, self.rank)
@@ -66,53 +193,13 @@ def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
                 {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
 
 
-GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (_global(f"GlobalAvgPool{n}D", n, mean, "mean") for n in (1, 2, 3))
-GlobalMaxPool1D, GlobalMaxPool2D = (_global(f"GlobalMaxPool{n}D", n, max, "maximum") for n in (1, 2))
+GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (_global(f"GlobalAvgPool{n}D", n, reductions.mean, "mean") for n in (1, 2, 3))
+GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = (_global(f"GlobalMaxPool{n}D", n, reductions.max, "maximum") for n in (1, 2, 3))
 
 
-class ZeroPad2D(Module):
-    """Zeros round each image.
-
-    Args:
-        padding: an integer, or one integer or pair (before, after) for each of height and width.
-    """
-
-    def __init__(self, padding: Any = 1):
-        self.padding = parse_padding(padding, 2)
-
-    def forward(self, x: Any) -> Any:
-        need_rank(x, 2)
-        return pad(x, [(0, 0), *self.padding, (0, 0)])
-
-
-class ReflectPad2D(Module):
-    """Each image continued as in a mirror that lies on its border pixels: (c b) a b c (b a).
-
-    Args:
-        padding: an integer, or one integer or pair (before, after) for each of height and width; less than the extent.
-    """
-
-    def __init__(self, padding: Any = 1):
-        self.padding = parse_padding(padding, 2)
-
-    def forward(self, x: Any) -> Any:
-        need_rank(x, 2)
-        for axis, (low, high) in zip((1, 2), self.padding, strict=True):
-            x = self._reflected(x, axis, low, high)
-        return x
-
-    def _reflected(self, x: Any, axis: int, low: int, high: int) -> Any:
-        n = x.shape[axis]
-        if low >= n or high >= n:
-            raise ShapeError(explain(f"there are not enough pixels to reflect {low} and {high} of them",
-                                     got=describe(x.shape, axis_names(2)) + origin(x),
-                                     expected=f"padding of at most {n - 1}",
-                                     fix="use ZeroPad2D, or reflect fewer pixels"))
-        parts = [flip(slice_axis(x, axis, 1, low + 1), axis=axis), x,
-                 flip(slice_axis(x, axis, n - 1 - high, n - 1), axis=axis)]
-        return concat([p for p in parts if p.shape[axis]], axis=axis)
-
-
-__all__ = ["AvgPool1D", "AvgPool2D", "AvgPool3D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D",
-           "GlobalMaxPool1D",
-           "GlobalMaxPool2D", "MaxPool1D", "MaxPool2D", "MaxPool3D", "ReflectPad2D", "ZeroPad2D"]
+__all__ = [
+    "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool1D", "AdaptiveMaxPool2D",
+    "AdaptiveMaxPool3D", "AvgPool1D", "AvgPool2D", "AvgPool3D", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPool3D", "LpPool1D", "LpPool2D", "LpPool3D",
+    "MaxPool1D", "MaxPool2D", "MaxPool3D", "MaxUnpool1D", "MaxUnpool2D", "MaxUnpool3D",
+]

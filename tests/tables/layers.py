@@ -1,11 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row per layer: how it is made, and the shape and dtype of a batch that it takes."""
+"""One row per layer: how it is made, and the shape of a batch that it takes (a list of shapes for several inputs)."""
 
 from __future__ import annotations
 
 from chainrule import nn
 
-IMAGES, STEPS, ROWS = (3, 7, 6, 4), (3, 5, 4), (3, 4)
+IMAGES, STEPS, ROWS, VOLUMES = (3, 7, 6, 4), (3, 5, 4), (3, 4), (2, 3, 4, 3, 2)
+
+
+def over_ranks(name, *args, **options):
+    """One row for each rank of a layer that has one class for each."""
+    return {f"{name} {n}d": (lambda n=n: getattr(nn, f"{name}{n}D")(*args, **options), shape)
+            for n, shape in ((1, STEPS), (2, IMAGES), (3, VOLUMES)) if hasattr(nn, f"{name}{n}D")}
+
+
+def merges(*names):
+    return {name.lower(): (lambda name=name: getattr(nn, name)(), [STEPS, STEPS]) for name in names}
+
 
 LAYERS = {
     "dense": (lambda: nn.Dense(5, activation="relu"), ROWS),
@@ -62,4 +73,34 @@ LAYERS = {
     "softmax": (lambda: nn.Softmax(), ROWS),
     "residual": (lambda: nn.Residual([nn.Conv2D(4, 3, padding="same"), nn.BatchNorm()], activation="relu"), IMAGES),
     "sequential": (lambda: nn.Sequential([nn.Conv2D(3, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(2)]), IMAGES),
+    **over_ranks("ZeroPad", 2), **over_ranks("ReflectPad", 1), **over_ranks("SymmetricPad", 2), **over_ranks("EdgePad", 3),
+    **over_ranks("CircularPad", 2), **over_ranks("Cropping", 0), **over_ranks("UpSampling", 2, mode="linear"),
+    **over_ranks("AdaptiveAvgPool", 2), **over_ranks("AdaptiveMaxPool", 2), **over_ranks("LpPool", 3.0, 2), **over_ranks("GlobalMaxPool"),
+    **over_ranks("SpatialDropout", 0.4),
+    "max pool dilated": (lambda: nn.MaxPool2D(2, stride=1, dilation=2, ceil=True), IMAGES),
+    "average pool counted": (lambda: nn.AvgPool2D(3, padding=1, count_padding=True, ceil=True), IMAGES),
+    "conv2d reflect": (lambda: nn.Conv2D(3, 3, padding="same", padding_mode="reflect"), IMAGES),
+    "conv1d circular": (lambda: nn.Conv1D(3, 3, padding=2, padding_mode="circular"), STEPS),
+    "depthwise 1d": (lambda: nn.DepthwiseConv1D(3, multiplier=2), STEPS),
+    "separable 1d": (lambda: nn.SeparableConv1D(5, 3, padding="same"), STEPS),
+    "separable 2d": (lambda: nn.SeparableConv2D(5, 3, stride=2, activation="relu"), IMAGES),
+    "transposed 1d": (lambda: nn.Conv1DTranspose(4, 3, stride=2, groups=2), STEPS),
+    "transposed 3d": (lambda: nn.Conv3DTranspose(2, 2, stride=2, output_padding=1), VOLUMES),
+    "pixel shuffle": (lambda: nn.PixelShuffle(2), IMAGES),
+    "pixel unshuffle": (lambda: nn.PixelUnshuffle(2), (2, 4, 6, 3)),
+    "instance norm": (lambda: nn.InstanceNorm(), IMAGES),
+    "weight norm": (lambda: nn.WeightNorm(nn.Conv2D(3, 2)), IMAGES),
+    "spectral norm": (lambda: nn.SpectralNorm(nn.Dense(3, activation="tanh"), iterations=2), ROWS),
+    "stochastic depth": (lambda: nn.StochasticDepth(0.4), IMAGES),
+    "alpha dropout": (lambda: nn.AlphaDropout(0.3), ROWS),
+    "gaussian dropout": (lambda: nn.GaussianDropout(0.3), ROWS),
+    "gaussian noise": (lambda: nn.GaussianNoise(0.3), ROWS),
+    "prelu": (lambda: nn.PReLU(), IMAGES),
+    "maxout": (lambda: nn.Maxout(3, 4), ROWS),
+    "bilinear": (lambda: nn.Bilinear(3), [ROWS, (3, 5)]),
+    "einsum dense": (lambda: nn.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de", activation="relu"), STEPS),
+    "permute": (lambda: nn.Permute((2, 1)), STEPS),
+    "repeat vector": (lambda: nn.RepeatVector(3), ROWS),
+    "identity": (lambda: nn.Identity(), ROWS),
+    **merges("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
 }

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several tensors as one: layers called with the tensors, or with one list of them: `nn.Add()(a, b)`, `nn.Add()([a, b])`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ArgumentError, ShapeError, explain
+from ..ops import reduce
+from ..ops.compose import concat
+from ..ops.elementwise import add, maximum, minimum, multiply, sqrt, subtract
+from ..ops.reduce import sum
+from ..ops.types import normalize_axis
+from .module import Module
+
+
+class Merging(Module):
+    """What they share: two tensors or more, all of one shape but for axes of extent 1, which are repeated."""
+
+    least = 2
+
+    def forward(self, *inputs: Any) -> Any:
+        parts = list(inputs[0]) if len(inputs) == 1 and isinstance(inputs[0], list | tuple) else list(inputs)
+        if len(parts) < self.least:
+            raise ArgumentError(explain(f"{type(self).__name__} takes at least two tensors", got=f"{len(parts)}",
+                                        fix=f"{type(self).__name__}()(a, b)"))
+        ranks = {x.ndim for x in parts}
+        if len(ranks) > 1:
+            raise ShapeError(explain("the tensors have different numbers of axes",
+                                     got=", ".join(str(x.shape) for x in parts), expected="one number of axes"))
+        return self.merge(parts)
+
+    def merge(self, parts: list[Any]) -> Any:
+        """One tensor from several."""
+        raise NotImplementedError
+
+
+def _of(name: str, function: Callable[[Any, Any], Any], text: str) -> type[Module]:
+    def merge(self: Any, parts: list[Any]) -> Any:
+        return functools.reduce(function, parts)
+    return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {Merging.__doc__}", "__module__": __name__})
+
+
+Add = _of("Add", add, "The sum of all.")
+Subtract = _of("Subtract", subtract, "The first minus the others.")
+Multiply = _of("Multiply", multiply, "The product of all.")
+Maximum = _of("Maximum", maximum, "The largest of all, element by element.")
+Minimum = _of("Minimum", minimum, "The smallest of all, element by element.")
+
+
+class Average(Merging):
+    __doc__ = f"The mean of all. {Merging.__doc__}"
+
+    def merge(self, parts: list[Any]) -> Any:
+        return functools.reduce(add, parts) * (1 / len(parts))
+
+
+class Concatenate(Merging):
+    """The tensors one after another along `axis`; the other extents are equal."""
+
+    def __init__(self, axis: int = -1):
+        self.axis = axis
+
+    def merge(self, parts: list[Any]) -> Any:
+        axis = normalize_axis(self.axis, parts[0].ndim)
+        shapes = [(*x.shape[:axis], *x.shape[axis + 1:]) for x in parts]
+        if len(set(shapes)) > 1:
+            raise ShapeError(explain(f"only the extents of axis {self.axis} may differ",
+                                     got=", ".join(str(x.shape) for x in parts),
+                                     fix="pad, crop or resample what does not fit"))
+        return concat(parts, axis=axis)
+
+
+class Dot(Merging):
+    """The product of two tensors summed over their last axis; with `normalize`, the cosine of their angle."""
+
+    def __init__(self, normalize: bool = False):
+        self.normalize = normalize
+
+    def merge(self, parts: list[Any]) -> Any:
+        if len(parts) != 2:
+            raise ArgumentError(explain("Dot takes two tensors", got=str(len(parts))))
+        a, b = (self._unit(x) for x in parts) if self.normalize else parts
+        return sum(a * b, axis=-1, keepdims=True)
+
+    def _unit(self, x: Any) -> Any:
+        return x / sqrt(maximum(reduce.sum(x * x, axis=-1, keepdims=True), 1e-12))

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images in another size: repeated or interpolated pixels (UpSampling), and channels exchanged for pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, explain
+from ..names import closest
+from ..ops.index import take
+from ..ops.movement import permute_dims, reshape
+from .checks import axis_names, describe, extents, need_rank, origin, positive
+from .module import Module
+
+
+def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
+    """`size` samples along an axis: the "nearest" pixel, or the line ("linear") between the two neighbours.
+
+    Pixels are areas: sample i lies at (i + 1/2) n / size - 1/2; beyond the outermost centres their value holds.
+    """
+    n = x.shape[axis]
+    if mode == "nearest":
+        return take(x, (np.arange(size) * n) // size, axis=axis)
+    place = np.clip((np.arange(size) + 0.5) * (n / size) - 0.5, 0, n - 1)
+    low = np.minimum(place.astype("int64"), max(n - 2, 0))
+    share = (place - low).reshape(size, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
+    below, above = take(x, low, axis=axis), take(x, np.minimum(low + 1, n - 1), axis=axis)
+    return below + (above - below) * share
+
+
+class UpSampling(Module):
+    """Images `factor` times as large.
+
+    Args:
+        factor: an integer, or one per spatial axis.
+        mode: "nearest" repeats each pixel, "linear" ("bilinear", "trilinear") draws lines between their centres.
+    """
+
+    rank = 2
+
+    def __init__(self, factor: Any = 2, mode: str = "nearest"):
+        self.factor = extents("factor", factor, self.rank)
+        self.mode = "linear" if mode in ("bilinear", "trilinear") else mode
+        if self.mode not in ("nearest", "linear"):
+            raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected="nearest | linear",
+                                        fix=closest(mode, ("nearest", "linear"))))
+
+    def forward(self, x: Any) -> Any:
+        need_rank(x, self.rank)
+        for axis, factor in enumerate(self.factor, 1):
+            x = resize_axis(x, axis, x.shape[axis] * factor, self.mode)
+        return x
+
+
+class UpSampling1D(UpSampling):
+    __doc__ = f"Over sequences (N, steps, channels). {UpSampling.__doc__}"
+    rank = 1
+
+
+class UpSampling2D(UpSampling):
+    __doc__ = f"Over images (N, height, width, channels). {UpSampling.__doc__}"
+    rank = 2
+
+
+class UpSampling3D(UpSampling):
+    __doc__ = f"Over volumes (N, depth, height, width, channels). {UpSampling.__doc__}"
+    rank = 3
+
+
+class PixelShuffle(Module):
+    """Channels become pixels: (N, H, W, C r^2) -> (N, H r, W r, C) (Shi et al., 2016).
+
+    y[n, h r + i, w r + j, c] = x[n, h, w, (c r + i) r + j], the order of PyTorch.
+
+    Args:
+        factor: r.
+    """
+
+    def __init__(self, factor: int):
+        self.factor = positive("factor", factor)
+
+    def forward(self, x: Any) -> Any:
+        need_rank(x, 2)
+        (n, h, w, channels), r = x.shape, self.factor
+        if channels % (r * r):
+            raise ShapeError(explain(f"{channels} channels are no multiple of {r * r}",
+                                     got=describe(x.shape, axis_names(2)) + origin(x),
+                                     expected=f"channels in a multiple of {r * r}"))
+        parts = reshape(x, (n, h, w, channels // (r * r), r, r))
+        return reshape(permute_dims(parts, (0, 1, 4, 2, 5, 3)), (n, h * r, w * r, channels // (r * r)))
+
+
+class PixelUnshuffle(Module):
+    """The way back from PixelShuffle: (N, H r, W r, C) -> (N, H, W, C r^2).
+
+    Args:
+        factor: r.
+    """
+
+    def __init__(self, factor: int):
+        self.factor = positive("factor", factor)
+
+    def forward(self, x: Any) -> Any:
+        need_rank(x, 2)
+        (n, h, w, channels), r = x.shape, self.factor
+        if h % r or w % r:
+            raise ShapeError(explain(f"the image cannot be cut into squares of {r} pixels",
+                                     got=describe(x.shape, axis_names(2)) + origin(x),
+                                     expected=f"height and width in multiples of {r}", fix="pad or crop it first"))
+        parts = reshape(x, (n, h // r, r, w // r, r, channels))
+        return reshape(permute_dims(parts, (0, 1, 3, 5, 2, 4)), (n, h // r, w // r, channels * r * r))
