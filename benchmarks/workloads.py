@@ -7,7 +7,6 @@ Each is one training step (forward, loss, backward, Adam) or one inference call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +143,3 @@ def build(name: str) -> Workload:
     cr.random.seed(0)
     model = NETWORKS[shape.kind](shape)
     return train(model, x, y) if shape.training else infer(model, x)
-
-
-Build = Callable[[str], Workload]
