@@ -20,15 +20,15 @@ from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import clip, log_softmax, logical_not, sigmoid, softmax, softplus, stack
-from ..ops.elementwise import astype, equal, exp, floor, less, log, log1p, where, zeros_like
+from ..ops.elementwise import astype, equal, exp, floor, less, less_equal, log, log1p, where, zeros_like
 from ..ops.index import iota, take, take_along_axis
 from ..ops.movement import reshape
 from ..ops.reduce import any, cumulative_sum, sum
 from ..ops.types import broadcast_shapes
-from .base import Distribution, beyond, by_scipy, impossible_where, scipy_special
+from .base import Distribution, by_scipy, impossible_where, scipy_special
 from .sampling import from_table
 from .sampling import poisson as draw_poisson
-from .special import is_whole, lgamma, log_choose, xlog1py, xlogy
+from .special import lgamma, log_choose, no_count, xlog1py, xlogy
 
 
 def _one_of(name: str, probabilities: Any, logits: Any) -> bool:
@@ -92,7 +92,7 @@ class Bernoulli(_Chance):
     def log_prob(self, value: Any) -> Tensor:
         """x log p + (1 - x) log(1 - p) for x = 0 or 1."""
         x = self._value(value)
-        return impossible_where(beyond(x, 0, 1) | less(x, 1) & less(0, x), self._log_trials(x, 1 - x))
+        return impossible_where(no_count(x) | less(1, x), self._log_trials(x, 1 - x))
 
     def cdf(self, value: Any) -> Tensor:
         """0 below 0, 1 - p in [0, 1), 1 from 1 on."""
@@ -152,7 +152,7 @@ class Binomial(_Chance):
     def log_prob(self, value: Any) -> Tensor:
         """log(n! / (k! (n - k)!)) + k log p + (n - k) log(1 - p)."""
         k = self._value(value)
-        outside = beyond(k, 0, self.trials) | logical_not(equal(k, floor(k)))
+        outside = no_count(k) | less(self.trials, k)
         k = where(outside, 0.0, k)
         return impossible_where(outside, log_choose(self.trials, k) + self._log_trials(k, self.trials - k))
 
@@ -207,7 +207,7 @@ class Poisson(Distribution):
     def log_prob(self, value: Any) -> Tensor:
         """k log(rate) - rate - log k!."""
         k = self._value(value)
-        outside = less(k, 0) | logical_not(equal(k, floor(k)))
+        outside = no_count(k)
         k = where(outside, 0.0, k)
         return impossible_where(outside, xlogy(k, self.rate) - self.rate - lgamma(k + 1))
 
@@ -300,7 +300,7 @@ class Categorical(_Classes):
     def log_prob(self, value: Any) -> Tensor:
         """log p[value]; -inf for what is no class."""
         x = self._value(value)
-        outside = beyond(x, 0, self.classes - 1) | logical_not(is_whole(x))
+        outside = no_count(x) | logical_not(less_equal(x, self.classes - 1))
         index = astype(where(outside, 0.0, x), int64)
         shape = broadcast_shapes(index.shape, self.batch_shape)
         return impossible_where(broadcast_to(outside, shape), self._entry(self.logits, index, shape))
@@ -359,7 +359,7 @@ class Multinomial(_Classes):
     def log_prob(self, value: Any) -> Tensor:
         """log n! - sum log x_i! + sum x_i log p_i; -inf unless the counts sum to n."""
         x = self._value(value)
-        bad = less(x, 0) | logical_not(equal(x, floor(x)))
+        bad = no_count(x)
         outside = any(bad, axis=-1) | logical_not(equal(sum(x, axis=-1), self.trials))
         x = where(bad, 0.0, x)
         ways = math.lgamma(self.trials + 1) - sum(lgamma(x + 1), axis=-1)

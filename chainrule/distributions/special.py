@@ -14,13 +14,14 @@ from typing import Any
 from ..ir.bind import as_tensor
 from ..ir.dtype import is_float
 from ..ir.tensor import Tensor
-from ..ops.compose import greater, square
+from ..ops.compose import square
 from ..ops.control import custom_gradient
 from ..ops.elementwise import (
     abs,
     astype,
     cos,
     equal,
+    floor,
     less,
     less_equal,
     log,
@@ -90,7 +91,7 @@ def digamma(x: Any, /) -> Tensor:
     x = _floating(x)
     mirrored = less(x, 0.5)
     z = where(mirrored, 1 - x, x)
-    value = _recurrence(z, 0, log, lambda x: negative(0.5 / x) - _series(x, [b / (2 * k) for k, b in enumerate(BERNOULLI, 1)]))
+    value = _recurrence(z, log, lambda x: negative(0.5 / x) - _series(x, [b / (2 * k) for k, b in enumerate(BERNOULLI, 1)]))
     angle = math.pi * _fraction(x)
     value = where(mirrored, value - math.pi * cos(angle) / sin(angle), value)
     value = where(less_equal(x, 0) & equal(x, round(x)), math.nan, value)
@@ -125,12 +126,12 @@ def _zeta(s: int, x: Tensor) -> Tensor:
     return total + high ** (1 - s) / (s - 1) + 0.5 * high ** (-s) + high ** (1 - s) * _series(high, terms)
 
 
-def _recurrence(x: Tensor, start: int, lead: Any, rest: Any) -> Tensor:
+def _recurrence(x: Tensor, lead: Any, rest: Any) -> Tensor:
     """lead + rest at x + 8, less 1 / x + ... + 1 / (x + 7), for x < 8."""
     small = less(x, SHIFT)
     low, high = where(small, x, 1.0), where(small, x + SHIFT, x)
     total = zeros_like(x)
-    for k in range(start, SHIFT):
+    for k in range(SHIFT):
         total = total + 1 / (low + k)
     return lead(high) + rest(high) - where(small, total, 0.0)
 
@@ -159,9 +160,9 @@ def xlog1py(x: Any, y: Any, /) -> Tensor:
     return x * log1p(where(equal(x, 0) & less_equal(y, -1), 0.0, y))
 
 
-def is_whole(x: Tensor) -> Tensor:
-    """Whether each element is an integer that is not negative."""
-    return equal(x, round(x)) & greater(x, -0.5)
+def no_count(x: Tensor) -> Tensor:
+    """Whether each element is negative or a fraction; false for NaN, which so stays NaN."""
+    return less(x, 0) | less(floor(x), x)
 
 
-__all__ = ["digamma", "is_whole", "lbeta", "lgamma", "log_choose", "polygamma", "xlog1py", "xlogy"]
+__all__ = ["digamma", "lbeta", "lgamma", "log_choose", "no_count", "polygamma", "xlog1py", "xlogy"]

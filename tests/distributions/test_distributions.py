@@ -7,6 +7,7 @@ Monte-Carlo, finite differences with respect to value and parameters, eager = co
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ import scipy.stats as stats
 import chainrule as cr
 from chainrule import distributions as d
 from chainrule import random
-from chainrule.errors import ArgumentError, ShapeError, TraceError
+from chainrule.errors import ArgumentError, MissingExtra, ShapeError, TraceError
 from chainrule.testing import check_gradient, compare_backends
 
 
@@ -370,6 +371,13 @@ def test_expectation():
         d.expectation(lambda x: x, d.Normal())
 
 
+@each
+def test_nan_stays_nan(name):
+    found, _ = _made(name)
+    assert np.isnan(found.log_prob(np.full(3, np.nan)).numpy()).all()
+    assert np.isnan(found.cdf(np.full(3, np.nan)).numpy()).all()
+
+
 def test_seeds_and_generators():
     made = d.Gamma(2.0)
     np.testing.assert_array_equal(made.sample(5, 3).numpy(), made.sample(5, random.Generator(3)).numpy())
@@ -393,6 +401,29 @@ def test_differentiable_samples_compiled():
     a = np.array([0.4, 2.0, 30.0])
     slope = lambda a, seed: cr.grad(lambda a: cr.sum(d.Gamma(a).rsample((4,), seed) ** 2))(a)
     np.testing.assert_allclose(cr.compile(lambda a: slope(a, 7))(a).numpy(), slope(a, 7).numpy(), rtol=1e-8)
+
+
+def test_training_a_distribution():
+    """Minimising KL(q || p) by gradient steps in a compiled function moves the Variables of q to p."""
+    mean, log_std = cr.Variable(np.float64(3.0)), cr.Variable(np.float64(1.0))
+    target = d.Normal(np.float64(-1.0), np.float64(0.5))
+
+    @cr.compile
+    def step():
+        divergence = d.Normal(mean, cr.exp(log_std.value)).kl(target)
+        for variable, g in zip((mean, log_std), cr.gradients(divergence, [mean, log_std]), strict=True):
+            variable.assign(variable.value - 0.05 * g)
+        return divergence
+    for _ in range(400):
+        last = step()
+    assert last.item() < 1e-6
+    np.testing.assert_allclose([mean.value.item(), log_std.value.item()], [-1.0, np.log(0.5)], atol=1e-3)
+
+
+def test_cdf_without_scipy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(MissingExtra, match="the cdf of Poisson needs scipy"):
+        d.Poisson(3.0).cdf(2)
 
 
 def test_numbers_are_float32_and_dtype_wins():

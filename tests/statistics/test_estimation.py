@@ -93,6 +93,18 @@ def test_l2_penalty_is_a_normal_prior():
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_l1_penalty_is_a_laplace_prior():
+    """At scikit-learn's sparse weights the posterior is stationary where w != 0, and bends down on both sides where w = 0."""
+    strength = 25.0
+    w = LogisticRegression(C=1 / strength, l1_ratio=1, solver="saga", fit_intercept=False, tol=1e-12, max_iter=100_000).fit(X, Y).coef_[0]
+    likelihood = lambda w: cr.sum(d.Bernoulli(logits=cr.matmul(X, w)).log_prob(Y))
+    prior = lambda w: cr.sum(d.Laplace(np.float64(0), np.float64(1 / strength)).log_prob(w))
+    g, g_prior = cr.grad(likelihood)(w).numpy(), cr.grad(prior)(w).numpy()
+    assert (w == 0).any() and (w != 0).any()
+    np.testing.assert_allclose((g + g_prior)[w != 0], 0, atol=1e-5)
+    assert (abs(g[w == 0]) <= strength).all()
+
+
 def test_losses_are_negative_log_likelihoods():
     rng = np.random.default_rng(0)
     outputs, targets = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
