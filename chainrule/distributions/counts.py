@@ -252,8 +252,10 @@ class _Classes(Distribution):
         if not given.ndim:
             raise ShapeError(explain(f"{name} needs one chance per class", got="a number", expected="(..., classes)"))
         if not self._by_logits:
-            self._check("probabilities", given, lambda p: (p >= 0) & (np.abs(p.sum(-1, keepdims=True) - 1) < 1e-3), "shares that sum to 1")
-            given = given / sum(given, axis=-1, keepdims=True)
+            self._check("probabilities", given, lambda p: p >= 0, "shares that sum to 1")
+            total = sum(given, axis=-1, keepdims=True)
+            self._check("the sum of probabilities", total, lambda x: np.abs(x - 1) < 1e-3, "1 along the last axis")
+            given = given / total
         self._given = given
         self.classes = given.shape[-1]
         self.batch_shape = given.shape[:-1]
