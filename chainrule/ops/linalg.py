@@ -8,6 +8,7 @@ themselves tell (`_within`), which is exact for losses of u f(s) v^T, that do no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,18 @@ def _matrix(x: Type) -> Type:
     if len(x.shape) < 2:
         raise ShapeError(explain("this needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
     return x
+
+
+def _lapack(function: Callable[..., Any], problem: str, fix: str) -> Callable[..., Any]:
+    """The function with LAPACK's failures told as ours are; they remain numpy.linalg.LinAlgError."""
+    def told(*arrays: np.ndarray) -> Any:
+        try:
+            return function(*arrays)
+        except np.linalg.LinAlgError as error:
+            finite = all(np.isfinite(x).all() for x in arrays)
+            got = f"{' and '.join(str(x.shape) for x in arrays)}{'' if finite else ', with NaN or infinity'}: {error}"
+            raise np.linalg.LinAlgError(explain(problem, got=got, fix=fix if finite else "look for the first NaN: it was made before")) from None
+    return told
 
 
 # ---- small helpers on stacks of matrices
@@ -87,7 +100,9 @@ def _cholesky_vjp(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return 0.5 * (result + transposed(result))
 
 
-CHOLESKY = op("cholesky", infer=_square, meaning=lambda x: np.linalg.cholesky(x) if x.size else x.copy(), vjp=(_cholesky_vjp,))
+CHOLESKY = op("cholesky", infer=_square, vjp=(_cholesky_vjp,),
+              meaning=_lapack(lambda x: np.linalg.cholesky(x) if x.size else x.copy(), "a Cholesky factor needs a positive definite matrix",
+                              "add a small multiple of the identity, or use eigh"))
 
 
 def _infer_solve(a: Type, b: Type) -> Type:
@@ -97,7 +112,9 @@ def _infer_solve(a: Type, b: Type) -> Type:
     return b
 
 
-SOLVE = op("solve", infer=_infer_solve, meaning=lambda a, b: np.linalg.solve(a, b) if b.size else b.copy(),
+SOLVE = op("solve", infer=_infer_solve,
+           meaning=_lapack(lambda a, b: np.linalg.solve(a, b) if b.size else b.copy(), "a singular matrix has no inverse",
+                           "use pinv or lstsq, or add a small multiple of the identity"),
            vjp=(lambda g, y, a, b: -product(solve(transposed(a), g), transposed(y)),
                 lambda g, y, a, b: solve(transposed(a), g)))
 
@@ -167,7 +184,7 @@ def _eigh_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
     return (0.5 * (result + transposed(result)),)
 
 
-EIGH = op("eigh", infer=_infer_eigh, vjp=_eigh_vjp, meaning=lambda x: tuple(np.linalg.eigh(x)))
+EIGH = op("eigh", infer=_infer_eigh, vjp=_eigh_vjp, meaning=_lapack(lambda x: tuple(np.linalg.eigh(x)), "the eigenvalues were not found", "scale the matrix"))
 
 
 def _infer_svd(x: Type) -> tuple[Type, Type, Type]:
@@ -210,7 +227,8 @@ def _svd_inner(gs: Tensor | None, s: Tensor, p: Tensor, q: Tensor, over: Tensor)
     return inner if gs is None else inner + diagonal * _column(gs)
 
 
-SVD = op("svd", infer=_infer_svd, vjp=_svd_vjp, meaning=lambda x: tuple(np.linalg.svd(x, full_matrices=False)))
+SVD = op("svd", infer=_infer_svd, vjp=_svd_vjp,
+         meaning=_lapack(lambda x: tuple(np.linalg.svd(x, full_matrices=False)), "the singular values were not found", "scale the matrix"))
 
 
 # ---- eigenvalues and singular values that coincide
@@ -266,7 +284,7 @@ def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float) -> tuple
     """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and what is missed, squared."""
     matrix = stop_gradient(matrix)
     diagonal = _row(sum(matrix * eye_like(matrix), axis=-1))
-    over = {"axis": -1, "keepdims": True}
+    over: dict[str, Any] = {"axis": -1, "keepdims": True}
     ridge = float(np.finfo(gs.dtype).eps) * sum(weights * matrix * matrix, **over)
     ridge = where(equal(ridge, 0), 1, ridge)
     factor = (sum(weights * gs * diagonal, **over) + otherwise * ridge) / (sum(weights * diagonal * diagonal, **over) + ridge)

@@ -262,3 +262,15 @@ def test_what_eig_refuses() -> None:
         cr.compile(linalg.eigvals)(cr.eye(2))
     with pytest.raises(ShapeError, match="square"):
         linalg.eig(np.ones((2, 3)))
+
+
+# ---- what LAPACK refuses
+
+@pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="native")], ids=["eager", "native"])
+@pytest.mark.parametrize(("call", "array", "words"), [
+    (linalg.inv, np.ones((2, 2)), "singular matrix.*pinv"), (linalg.cholesky, -np.eye(2), "positive definite.*eigh"),
+    (linalg.svd, np.full((2, 2), np.nan), "NaN or infinity"),
+])
+def test_failures_say_what_to_do(run, call, array, words) -> None:
+    with pytest.raises(np.linalg.LinAlgError, match=f"(?s){words}"):
+        run(call)(cr.asarray(array))
