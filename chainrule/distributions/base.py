@@ -58,7 +58,8 @@ class Distribution:
         """Draws as a differentiable function of the parameters; ArgumentError where there is none."""
         if not self.reparameterized:
             raise ArgumentError(explain(f"samples of {type(self).__name__} are not a differentiable function of its parameters",
-                                        got="rsample", fix="weight log_prob(sample) by the reward instead (the score-function gradient)"))
+                                        got="rsample",
+                                        fix="weight log_prob(sample) by the reward instead (the score-function gradient)"))
         return self._draw(self._full_shape(shape), _source(generator))
 
     def _full_shape(self, shape: int | Sequence[int]) -> Shape:
@@ -107,7 +108,8 @@ class Distribution:
     def kl(self, other: Distribution) -> Tensor:
         """KL(self || other) = E_self[log self(X) - log other(X)] in nats, in closed form, for two of one family."""
         if type(other) is not type(self):
-            raise ArgumentError(explain("the divergence is known within one family only", got=f"{type(self).__name__} and {type(other).__name__}",
+            raise ArgumentError(explain("the divergence is known within one family only",
+                                        got=f"{type(self).__name__} and {type(other).__name__}",
                                         fix="estimate it from samples: x = p.sample(n); cr.mean(p.log_prob(x) - q.log_prob(x))"))
         return self._kl(other)
 
@@ -137,7 +139,8 @@ class Distribution:
         data = value.node.data
         if data is not None and not np.all(fine(data) | np.isnan(data)):
             bad = data[~(fine(data) | np.isnan(data))].flat[0] if data.shape == np.shape(fine(data)) else data
-            raise ArgumentError(explain(f"{type(self).__name__}: the parameter {name} is out of range", got=f"{name} = {bad}", expected=expected))
+            raise ArgumentError(explain(f"{type(self).__name__}: the parameter {name} is out of range",
+                                        got=f"{name} = {bad}", expected=expected))
 
     def _positive(self, **values: Tensor) -> None:
         for name, value in values.items():
@@ -148,7 +151,8 @@ class Distribution:
         x = as_tensor(value)
         x = astype(x, promote(x.dtype, self.dtype) if is_float(x.dtype) else self.dtype)
         if self.event_shape and x.shape[-len(self.event_shape):] != self.event_shape:
-            raise ShapeError(explain(f"a value of {type(self).__name__} has another shape", got=str(x.shape), expected=f"(..., {', '.join(map(str, self.event_shape))})"))
+            raise ShapeError(explain(f"a value of {type(self).__name__} has another shape", got=str(x.shape),
+                                     expected=f"(..., {', '.join(map(str, self.event_shape))})"))
         return x
 
     def _spread(self, x: Tensor) -> Tensor:
@@ -190,5 +194,6 @@ def by_scipy(what: str, function: Callable[..., Any], *inputs: Tensor) -> Tensor
     value = np.asarray(function(*(x.node.data for x in inputs)), dtype)
 
     def refuse(g: Tensor, y: Tensor, *inputs: Tensor) -> Any:
-        raise ArgumentError(explain(f"{what} has no gradient", fix="differentiate log_prob, or estimate the probability from rsample"))
+        raise ArgumentError(explain(f"{what} has no gradient",
+                                    fix="differentiate log_prob, or estimate the probability from rsample"))
     return custom_gradient(value, inputs, refuse)

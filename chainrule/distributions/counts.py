@@ -35,7 +35,8 @@ def _one_of(name: str, probabilities: Any, logits: Any) -> bool:
     """Whether logits were given."""
     if (probabilities is None) == (logits is None):
         raise ArgumentError(explain(f"{name} needs probabilities or logits, one of them",
-                                    got="both" if logits is not None else "neither", fix=f"{name}(0.3) or {name}(logits=x)"))
+                                    got="both" if logits is not None else "neither",
+                                    fix=f"{name}(0.3) or {name}(logits=x)"))
     return logits is not None
 
 
@@ -128,7 +129,8 @@ class Binomial(_Chance):
         self._chance(given, by_logits)
         counts = as_tensor(trials)
         if counts.node.data is None:
-            raise TraceError(explain("the number of trials of Binomial must be known", got="a tensor of the function that is being compiled",
+            raise TraceError(explain("the number of trials of Binomial must be known",
+                                     got="a tensor of the function that is being compiled",
                                      fix="pass a Python number or a NumPy array"))
         self.count = counts.numpy()
         if np.any(self.count < 0) or np.any(self.count != np.floor(self.count)):
@@ -142,8 +144,9 @@ class Binomial(_Chance):
 
     def _table(self) -> Tensor:
         """log P(k), (*batch, n + 1), in float64."""
-        other = Binomial(self.count[..., None] if self.count.ndim else self.count,
-                         **{"logits" if self._by_logits else "probabilities": astype(reshape(self._given, (*self._given.shape, 1)), float64)})
+        chance = astype(reshape(self._given, (*self._given.shape, 1)), float64)
+        trials = self.count[..., None] if self.count.ndim else self.count
+        other = Binomial(trials, **{"logits" if self._by_logits else "probabilities": chance})
         return broadcast_to(other.log_prob(self._support()), (*self.batch_shape, self._support().size))
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
@@ -163,7 +166,8 @@ class Binomial(_Chance):
         def cdf(k: np.ndarray, n: np.ndarray, q: np.ndarray) -> np.ndarray:
             k = np.floor(k)
             inner = (k >= 0) & (k < n)
-            return np.where(inner, function(np.where(inner, n - k, 1), np.where(inner, k + 1, 1), q), (k >= 0) + np.where(np.isnan(k), np.nan, 0))
+            within = function(np.where(inner, n - k, 1), np.where(inner, k + 1, 1), q)
+            return np.where(inner, within, np.where(np.isnan(k), np.nan, k >= 0))
         return by_scipy("the cdf of Binomial", cdf, self._value(value), self.trials, self._failure())
 
     @property
@@ -180,7 +184,8 @@ class Binomial(_Chance):
 
     def _kl(self, other: Binomial) -> Tensor:
         if not np.array_equal(*np.broadcast_arrays(self.count, other.count)):
-            raise ArgumentError(explain("the divergence of two Binomials needs equal trials", got=f"{self.count} and {other.count}"))
+            raise ArgumentError(explain("the divergence of two Binomials needs equal trials",
+                                        got=f"{self.count} and {other.count}"))
         return self.trials * self._trial_kl(other)
 
 
@@ -281,7 +286,8 @@ class _Classes(Distribution):
 
     def _trial_kl(self, other: _Classes) -> Tensor:
         if self.classes != other.classes:
-            raise ShapeError(explain("two distributions over different numbers of classes", got=f"{self.classes} and {other.classes}"))
+            raise ShapeError(explain("two distributions over different numbers of classes",
+                                     got=f"{self.classes} and {other.classes}"))
         return self._log_trials(self.probabilities) - other._log_trials(self.probabilities)
 
 
@@ -387,7 +393,8 @@ class Multinomial(_Classes):
 
     def _kl(self, other: Multinomial) -> Tensor:
         if self.trials != other.trials:
-            raise ArgumentError(explain("the divergence of two Multinomials needs equal trials", got=f"{self.trials} and {other.trials}"))
+            raise ArgumentError(explain("the divergence of two Multinomials needs equal trials",
+                                        got=f"{self.trials} and {other.trials}"))
         return self.trials * self._trial_kl(other)
 
 

@@ -83,7 +83,8 @@ class MultivariateNormal(Distribution):
         self.location, matrix = self._parameters(mean, covariance if scale_tril is None else scale_tril, dtype=dtype, event=1)
         d = self.location.shape[-1] if self.location.ndim else 0
         if matrix.ndim < 2 or matrix.shape[-2:] != (d, d):
-            raise ShapeError(explain("mean and covariance do not fit together", got=f"{self.location.shape} and {matrix.shape}",
+            raise ShapeError(explain("mean and covariance do not fit together",
+                                     got=f"{self.location.shape} and {matrix.shape}",
                                      expected="(..., d) and (..., d, d)"))
         self.scale_tril = linalg.cholesky(matrix) if scale_tril is None else matrix
         self.event_shape = (d,)
@@ -120,7 +121,8 @@ class MultivariateNormal(Distribution):
     @property
     def covariance(self) -> Tensor:
         """L L^T, of shape (*batch, d, d)."""
-        return broadcast_to(matmul(self.scale_tril, matrix_transpose(self.scale_tril)), (*self.batch_shape, *self.event_shape, *self.event_shape))
+        product = matmul(self.scale_tril, matrix_transpose(self.scale_tril))
+        return broadcast_to(product, (*self.batch_shape, *self.event_shape, *self.event_shape))
 
     @property
     def variance(self) -> Tensor:

@@ -80,7 +80,8 @@ class Gamma(Distribution):
         x = self._value(value)
         outside = less(x, 0)
         safe = where(outside, 1.0, x)
-        value = xlogy(self.concentration, self.rate) + xlogy(self.concentration - 1, safe) - self.rate * safe - lgamma(self.concentration)
+        a = self.concentration
+        value = xlogy(a, self.rate) + xlogy(a - 1, safe) - self.rate * safe - lgamma(a)
         return impossible_where(outside, value)
 
     def cdf(self, value: Any) -> Tensor:
@@ -153,14 +154,19 @@ class Beta(Distribution):
 
 
 class Dirichlet(Distribution):
-    """Dirichlet distribution of shares x (k,) that sum to 1: p(x) = prod x_i^(alpha_i - 1) / B(alpha), alpha = `concentration` (..., k)."""
+    """Dirichlet distribution of shares x (k,) that sum to 1: p(x) = prod x_i^(alpha_i - 1) / B(alpha).
+
+    Args:
+        concentration: alpha (..., k).
+    """
 
     reparameterized = True
 
     def __init__(self, concentration: Any, *, dtype: Any = None):
         (self.concentration,) = self._parameters(concentration, dtype=dtype, event=1)
         if not self.concentration.ndim:
-            raise ShapeError(explain("Dirichlet needs one concentration per class", got="a number", expected="(..., classes)"))
+            raise ShapeError(explain("Dirichlet needs one concentration per class", got="a number",
+                                     expected="(..., classes)"))
         self._positive(concentration=self.concentration)
         *batch, k = self.concentration.shape
         self.batch_shape, self.event_shape = tuple(batch), (k,)

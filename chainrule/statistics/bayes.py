@@ -41,7 +41,8 @@ def condition(joint: Any, axis: int, index: int) -> np.ndarray:
 
 def conditional(joint: Any, given: int | Sequence[int]) -> np.ndarray:
     """P(the other variables | the variables `given`) for all their values: joint / marginal, in the shape of the table."""
-    return _normalized(np.asarray(joint, np.float64), tuple(i for i in range(np.ndim(joint)) if i not in np.atleast_1d(given) % np.ndim(joint)))
+    joint = np.asarray(joint, np.float64)
+    return _normalized(joint, tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(given) % joint.ndim))
 
 
 def marginal(joint: Any, keep: int | Sequence[int]) -> np.ndarray:
@@ -55,7 +56,8 @@ def _normalized(joint: np.ndarray, axis: Any) -> np.ndarray:
         raise ArgumentError(explain("a probability is negative", got=f"{joint.min():g}"))
     total = joint.sum(axis=axis, keepdims=True)
     if not (total > 0).all():
-        raise ArgumentError(explain("the evidence has probability 0", fix="nothing follows from what cannot happen; check the table"))
+        raise ArgumentError(explain("the evidence has probability 0",
+                                    fix="nothing follows from what cannot happen; check the table"))
     return joint / total
 
 
@@ -152,7 +154,8 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
     known = [int(i) % d for i in observed]
     rest = [i for i in range(d) if i not in known]
     if joint.batch_shape or not rest or len(set(known)) != len(known):
-        raise ArgumentError(explain("these components cannot be conditioned on", got=f"{list(observed)} of {d}, batch {joint.batch_shape}",
+        raise ArgumentError(explain("these components cannot be conditioned on",
+                                    got=f"{list(observed)} of {d}, batch {joint.batch_shape}",
                                     expected="some, not all, components of one distribution, each once"))
     part = lambda rows, columns: take(take(joint.covariance, np.array(rows), axis=0), np.array(columns), axis=1)
     gain = matrix_transpose(linalg.solve(part(known, known), part(known, rest)))
@@ -161,4 +164,5 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
     return MultivariateNormal(take(joint.mean, np.array(rest), axis=0) + shift, part(rest, rest) - matmul(gain, part(known, rest)))
 
 
-__all__ = ["BetaBinomial", "DirichletMultinomial", "NormalNormal", "condition", "condition_normal", "conditional", "marginal", "posterior"]
+__all__ = ["BetaBinomial", "DirichletMultinomial", "NormalNormal", "condition", "condition_normal", "conditional",
+           "marginal", "posterior"]

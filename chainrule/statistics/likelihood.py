@@ -58,7 +58,8 @@ def _value(function: Likelihood, x: np.ndarray) -> float:
 def _uphill(g: np.ndarray, h: np.ndarray) -> np.ndarray:
     """Newton's step, with the curvature's sign made negative in every direction."""
     if not np.isfinite(g).all() or not np.isfinite(h).all():
-        raise ArgumentError(explain("the log-likelihood has no finite derivatives here", fix="start elsewhere, or check the data"))
+        raise ArgumentError(explain("the log-likelihood has no finite derivatives here",
+                                    fix="start elsewhere, or check the data"))
     size, vectors = np.linalg.eigh(h)
     size = np.maximum(np.abs(size), 1e-12 * max(np.abs(size).max(), 1e-300))
     return vectors @ ((vectors.T @ g) / size)
@@ -87,23 +88,28 @@ def mle(distribution: type[d.Distribution], data: Any, **fixed: Any) -> d.Distri
     Closed form for all but Gamma, Beta, Dirichlet and StudentT. Raises DataError for data outside the support.
     """
     if distribution not in FITS:
-        raise ArgumentError(explain("there is no estimate for this distribution", got=getattr(distribution, "__name__", repr(distribution)),
-                                    expected=", ".join(sorted(kind.__name__ for kind in FITS)), fix="write the log-likelihood and use maximize"))
+        raise ArgumentError(explain("there is no estimate for this distribution",
+                                    got=getattr(distribution, "__name__", repr(distribution)),
+                                    expected=", ".join(sorted(kind.__name__ for kind in FITS)),
+                                    fix="write the log-likelihood and use maximize"))
     x = np.asarray(data, np.float64)
     if not x.size or not np.isfinite(x).all():
-        raise DataError(explain("maximum likelihood needs finite data", got=f"{x.size} values" if not x.size else "a NaN or an infinity"))
+        raise DataError(explain("maximum likelihood needs finite data",
+                                got=f"{x.size} values" if not x.size else "a NaN or an infinity"))
     return FITS[distribution](x, **fixed)
 
 
 def _within(x: np.ndarray, fine: Any, what: str) -> np.ndarray:
     if not np.all(fine):
-        raise DataError(explain(f"the data lie outside the support: {what}", got=f"values from {x.min():g} to {x.max():g}"))
+        raise DataError(explain(f"the data lie outside the support: {what}",
+                                got=f"values from {x.min():g} to {x.max():g}"))
     return x
 
 
 def _spread(value: Any, name: str) -> Any:
     if not np.all(value > 0):
-        raise DataError(explain(f"the data are all the same: no {name} makes them most probable", fix="more (and different) data are needed"))
+        raise DataError(explain(f"the data are all the same: no {name} makes them most probable",
+                                fix="more (and different) data are needed"))
     return value
 
 

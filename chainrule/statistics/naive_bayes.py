@@ -25,7 +25,8 @@ class _NaiveBayes:
         """Learn from features (n, features) and labels (n,), which may be of any kind. Returns itself."""
         x, y = np.asarray(x, np.float64), np.asarray(y)
         if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
-            raise ShapeError(explain("features and labels do not fit together", got=f"{x.shape} and {y.shape}", expected="(n, features) and (n,)"))
+            raise ShapeError(explain("features and labels do not fit together", got=f"{x.shape} and {y.shape}",
+                                     expected="(n, features) and (n,)"))
         self.classes, place, counts = np.unique(y, return_inverse=True, return_counts=True)
         self.log_prior = np.log(counts / len(y))
         self._learn(x, (place[:, None] == np.arange(len(counts))).astype(np.float64), counts)
@@ -84,7 +85,8 @@ class MultinomialNB(_NaiveBayes):
 
     def _learn(self, x: np.ndarray, member: np.ndarray, counts: np.ndarray) -> None:
         if (x < 0).any():
-            raise ArgumentError(explain("MultinomialNB needs counts", got=f"a feature of {x.min():g}", expected="numbers from 0 upwards",
+            raise ArgumentError(explain("MultinomialNB needs counts", got=f"a feature of {x.min():g}",
+                                        expected="numbers from 0 upwards",
                                         fix="use GaussianNB for measurements"))
         total = member.T @ x + self.alpha
         self.log_share = np.log(total) - np.log(total.sum(axis=1, keepdims=True))

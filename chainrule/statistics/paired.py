@@ -45,7 +45,8 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
     """
     low, total = int(min(only_a, only_b)), int(only_a) + int(only_b)
     if method not in ("mid-p", "exact", "chi2"):
-        raise ArgumentError(explain("there is no such form of McNemar's test", got=repr(method), expected="mid-p | exact | chi2"))
+        raise ArgumentError(explain("there is no such form of McNemar's test", got=repr(method),
+                                    expected="mid-p | exact | chi2"))
     if not total:
         return 1.0
     if method == "chi2":
@@ -163,7 +164,8 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
     if method == "none":
         return p
     if method not in ("holm", "benjamini-hochberg"):
-        raise ArgumentError(explain("there is no such correction", got=repr(method), expected="holm | benjamini-hochberg | none"))
+        raise ArgumentError(explain("there is no such correction", got=repr(method),
+                                    expected="holm | benjamini-hochberg | none"))
     order = np.argsort(p, kind="stable")
     n, place = len(p), np.arange(len(p))
     if method == "holm":

@@ -163,7 +163,8 @@ def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: f
     binary = a.per == "item" and _is_binary(a.values) and _is_binary(b.values)
     test = ("mcnemar" if binary else "paired_t") if test == "auto" else test
     if test == "mcnemar" and not binary:
-        raise ArgumentError(explain("McNemar's test needs right and wrong answers to the same items", got="other numbers",
+        raise ArgumentError(explain("McNemar's test needs right and wrong answers to the same items",
+                                    got="other numbers",
                                     fix="pass predictions and targets, or use test='paired_t'"))
     p, interval = _answer(test, a.values, b.values, d, level, resamples, seed)
     return Comparison((a.name, b.name), float(d.mean()), *interval, p, test, len(d), level, a.percent)
@@ -180,13 +181,16 @@ def _run(x: Any, name: str, targets: Any, percent: bool, higher_is_better: bool)
 def _check_pair(a: Run, b: Run) -> None:
     if a.test_set is not None and b.test_set is not None and a.test_set != b.test_set:
         raise ArgumentError(explain("the two runs used different test sets: their difference says nothing about the models",
-                                    got=f"{a.name}: {a.test_set}, {b.name}: {b.test_set}", expected="one test set, in one order",
+                                    got=f"{a.name}: {a.test_set}, {b.name}: {b.test_set}",
+                                    expected="one test set, in one order",
                                     fix="evaluate both models on the same test data"))
     if (a.per, a.percent, a.higher_is_better) != (b.per, b.percent, b.higher_is_better):
-        raise ArgumentError(explain("the two runs measured different things", got=f"{a.name}: per {a.per}, {b.name}: per {b.per}",
+        raise ArgumentError(explain("the two runs measured different things",
+                                    got=f"{a.name}: per {a.per}, {b.name}: per {b.per}",
                                     expected="the same kind of values in the same unit"))
     if a.values.shape != b.values.shape or a.values.ndim != 1:
-        raise ShapeError(explain("the two runs have different numbers of values", got=f"{a.name}: {a.values.shape}, {b.name}: {b.values.shape}",
+        raise ShapeError(explain("the two runs have different numbers of values",
+                                 got=f"{a.name}: {a.values.shape}, {b.name}: {b.values.shape}",
                                  fix="use the same test items, or the same seeds or folds, for both"))
 
 

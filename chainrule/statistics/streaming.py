@@ -27,7 +27,8 @@ class Moments:
         x = np.asarray(batch, np.float64)
         x = x[None] if not x.ndim else x
         if self.count and x.shape[1:] != self.mean.shape:
-            raise ShapeError(explain("a batch has another shape than those before", got=str(x.shape), expected=f"(n, {', '.join(map(str, self.mean.shape))})"))
+            raise ShapeError(explain("a batch has another shape than those before", got=str(x.shape),
+                                     expected=f"(n, {', '.join(map(str, self.mean.shape))})"))
         if len(x):
             rest = x - x.mean(axis=0)
             error = rest.mean(axis=0)  # of the first mean, by rounding
