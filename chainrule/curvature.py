@@ -34,7 +34,8 @@ class Spectrum(NamedTuple):
 def _variables(targets: Any) -> list[Variable]:
     leaves, _ = tree.flatten(targets.parameters() if hasattr(targets, "parameters") else targets)
     if not leaves or not all(isinstance(x, Variable) for x in leaves):
-        raise ArgumentError(explain("curvature is taken with respect to a model or to Variables", got=repr(targets)[:80],
+        raise ArgumentError(explain("curvature is taken with respect to a model or to Variables",
+                                    got=repr(targets)[:80],
                                     fix="build the model first: call it on a batch, or give input_shape" if not leaves else None))
     return leaves
 
@@ -62,7 +63,8 @@ def hessian_vector_product(loss_function: Callable[[], Any], targets: Any, *, ba
 def _split(v: np.ndarray, variables: list[Variable]) -> list[np.ndarray]:
     sizes = [x.size for x in variables]
     if np.shape(v) != (sum(sizes),):
-        raise ShapeError(explain("the vector does not fit the parameters", got=f"shape {np.shape(v)}", expected=f"({sum(sizes)},)"))
+        raise ShapeError(explain("the vector does not fit the parameters", got=f"shape {np.shape(v)}",
+                                 expected=f"({sum(sizes)},)"))
     parts = np.split(np.asarray(v), np.cumsum(sizes)[:-1])
     return [part.reshape(x.shape).astype(x.dtype) for part, x in zip(parts, variables, strict=True)]
 
@@ -78,7 +80,8 @@ def hessian(loss_function: Callable[[], Any], targets: Any, *, backend: str | No
     return np.stack([product(unit) for unit in np.eye(size)], axis=-1)
 
 
-def power_iteration(product: Product, size: int, *, iterations: int = 1000, tolerance: float = 1e-6, seed: int = 0) -> tuple[float, np.ndarray]:
+def power_iteration(product: Product, size: int, *, iterations: int = 1000, tolerance: float = 1e-6,
+                    seed: int = 0) -> tuple[float, np.ndarray]:
     """(eigenvalue of the largest absolute value, its unit vector) of a symmetric matrix given by its product.
 
     v ← A v / |A v|, value v^T A v; stops once |A v - value v| <= tolerance |value|.
@@ -100,7 +103,8 @@ def _start(size: int, seed: int) -> np.ndarray:
     return v / np.linalg.norm(v)
 
 
-def lanczos(product: Product, size: int, k: int = 1, *, iterations: int = 200, tolerance: float = 1e-7, seed: int = 0) -> Spectrum:
+def lanczos(product: Product, size: int, k: int = 1, *, iterations: int = 200, tolerance: float = 1e-7,
+            seed: int = 0) -> Spectrum:
     """The `k` algebraically largest eigenvalues of a symmetric matrix (size, size) given by its product.
 
     A Krylov basis with every vector orthogonalised twice against all before; stops once the residuals of the k values
@@ -137,8 +141,8 @@ def _ritz(diagonal: list[float], beside: list[float]) -> tuple[np.ndarray, np.nd
     return values[::-1], vectors[:, ::-1]
 
 
-def spectrum(loss_function: Callable[[], Any], targets: Any, k: int = 1, *, iterations: int = 200, tolerance: float = 1e-6, seed: int = 0,
-             backend: str | None = None) -> Spectrum:
+def spectrum(loss_function: Callable[[], Any], targets: Any, k: int = 1, *, iterations: int = 200, tolerance: float = 1e-6,
+             seed: int = 0, backend: str | None = None) -> Spectrum:
     """The `k` largest eigenvalues of the Hessian of the loss; see `hessian_vector_product` and `lanczos`."""
     product = hessian_vector_product(loss_function, targets, backend=backend)
     return lanczos(product, sum(x.size for x in _variables(targets)), k, iterations=iterations, tolerance=tolerance, seed=seed)
@@ -150,4 +154,5 @@ def sharpness(loss_function: Callable[[], Any], targets: Any, *, iterations: int
 
     >>> cr.curvature.sharpness(lambda: losses.cross_entropy(model(x), y), model)
     """
-    return float(spectrum(loss_function, targets, 1, iterations=iterations, tolerance=tolerance, seed=seed, backend=backend).values[0])
+    found = spectrum(loss_function, targets, 1, iterations=iterations, tolerance=tolerance, seed=seed, backend=backend)
+    return float(found.values[0])

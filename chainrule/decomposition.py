@@ -37,7 +37,8 @@ class PCA:
 
     def __init__(self, k: int | float | None = None, whiten: bool = False):
         if k is not None and not (0 < k < 1 if isinstance(k, float) else k >= 1):
-            raise ArgumentError(explain("this is no number of components", got=repr(k), expected="a positive integer, a share in (0, 1), or None"))
+            raise ArgumentError(explain("this is no number of components", got=repr(k),
+                                        expected="a positive integer, a share in (0, 1), or None"))
         self.k, self.whiten = k, whiten
 
     def fit(self, x: Any) -> PCA:
@@ -58,7 +59,8 @@ class PCA:
         if isinstance(self.k, float):
             return int(np.searchsorted(np.cumsum(share), self.k, side="right")) + 1
         if self.k > available:
-            raise ArgumentError(explain("there are not so many components", got=f"k = {self.k}", expected=f"at most min(n, features) = {available}"))
+            raise ArgumentError(explain("there are not so many components", got=f"k = {self.k}",
+                                        expected=f"at most min(n, features) = {available}"))
         return self.k
 
     def transform(self, x: Any) -> Any:
@@ -85,7 +87,8 @@ class PCA:
 
     def _fitted(self) -> np.ndarray:
         if not hasattr(self, "mean"):
-            raise ArgumentError(explain("the components are not known yet", got="PCA that was not fitted", fix="call fit(x) first"))
+            raise ArgumentError(explain("the components are not known yet", got="PCA that was not fitted",
+                                        fix="call fit(x) first"))
         return self.mean
 
     def _scale(self) -> np.ndarray:
@@ -100,7 +103,8 @@ class PCA:
 def _rows(x: Any) -> np.ndarray:
     x = np.asarray(x, np.float64)
     if x.ndim != 2 or len(x) < 2:
-        raise ShapeError(explain("this needs several rows of features", got=f"shape {x.shape}", expected="(n, features) with n >= 2",
+        raise ShapeError(explain("this needs several rows of features", got=f"shape {x.shape}",
+                                 expected="(n, features) with n >= 2",
                                  fix="images: x.reshape(len(x), -1)" if x.ndim > 2 else None))
     return x
 
@@ -144,7 +148,8 @@ class Whitening:
 
     def __init__(self, method: str = "zca", epsilon: float = 0.0):
         if method not in ("zca", "pca", "cholesky"):
-            raise ArgumentError(explain("there is no such whitening", got=repr(method), expected='"zca" | "pca" | "cholesky"'))
+            raise ArgumentError(explain("there is no such whitening", got=repr(method),
+                                        expected='"zca" | "pca" | "cholesky"'))
         self.method, self.epsilon = method, epsilon
 
     def fit(self, x: Any) -> Whitening:
@@ -154,7 +159,8 @@ class Whitening:
         values, vectors = np.linalg.eigh(np.cov(x, rowvar=False, ddof=1).reshape(x.shape[1], -1))
         values = np.maximum(values, 0) + self.epsilon
         if values[0] <= values[-1] * len(values) * np.finfo(float).eps:
-            raise ArgumentError(explain("some direction has no variance, so it cannot be scaled to 1", got=f"variances from {values[0]:.3g} to {values[-1]:.3g}",
+            raise ArgumentError(explain("some direction has no variance, so it cannot be scaled to 1",
+                                        got=f"variances from {values[0]:.3g} to {values[-1]:.3g}",
                                         fix="give epsilon, such as 1e-5, or reduce the features with PCA(k, whiten=True)"))
         root = np.sqrt(values)
         if self.method == "cholesky":
@@ -181,7 +187,8 @@ class Whitening:
 
     def _check(self) -> None:
         if not hasattr(self, "matrix"):
-            raise ArgumentError(explain("the whitening is not known yet", got="Whitening that was not fitted", fix="call fit(x) first"))
+            raise ArgumentError(explain("the whitening is not known yet", got="Whitening that was not fitted",
+                                        fix="call fit(x) first"))
 
     def __repr__(self) -> str:
         return f"Whitening(method={self.method!r}, epsilon={self.epsilon})"
@@ -230,7 +237,9 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
     modules; only what is made from its arguments can be saved and loaded afterwards.
     """
     if sum(x is not None for x in (rank, energy, budget)) != 1:
-        raise ArgumentError(explain("give one way to choose the rank", got=f"rank={rank}, energy={energy}, budget={budget}", expected="exactly one of them"))
+        raise ArgumentError(explain("give one way to choose the rank",
+                                    got=f"rank={rank}, energy={energy}, budget={budget}",
+                                    expected="exactly one of them"))
     made = _copy(model)
     found = [_factors(name, layer) for name, layer in made.modules().items() if _fits(layer) and name not in keep]
     if rank is not None:
@@ -254,7 +263,8 @@ def _positive(rank: int) -> int:
 
 def _share(energy: float) -> float:
     if not 0 < energy <= 1:
-        raise ArgumentError(explain("energy is a share of the squared singular values", got=str(energy), expected="a number in (0, 1]"))
+        raise ArgumentError(explain("energy is a share of the squared singular values", got=str(energy),
+                                    expected="a number in (0, 1]"))
     return float(energy)
 
 
@@ -262,7 +272,8 @@ def _copy(model: Module) -> Module:
     made = nn.from_config(nn.to_config(model))
     source, target = model.variables(), made.variables()
     if not source or source.keys() != target.keys():
-        raise ArgumentError(explain("only a built model can be compressed", got=repr(model)[:80], fix="call it on a batch, or give input_shape"))
+        raise ArgumentError(explain("only a built model can be compressed", got=repr(model)[:80],
+                                    fix="call it on a batch, or give input_shape"))
     for name, variable in target.items():
         variable.assign(source[name].numpy())
     return made
@@ -295,7 +306,8 @@ def _within_budget(found: list[Factored], model: Module, budget: Any) -> list[Fa
     fits = lambda chosen: rest + sum(f.weights for f in chosen) <= allowed
     smallest = [_with_rank(f, 1) for f in found]
     if not fits(smallest):
-        raise ArgumentError(explain("the budget is too small", got=f"{allowed:,.0f} weights", expected=f"at least {rest + sum(f.weights for f in smallest):,} (rank 1 everywhere)"))
+        raise ArgumentError(explain("the budget is too small", got=f"{allowed:,.0f} weights",
+                                    expected=f"at least {rest + sum(f.weights for f in smallest):,} (rank 1 everywhere)"))
     if fits(found):
         return found
     low, high, best = -60.0, 0.0, smallest  # logarithms to base 2
@@ -352,7 +364,8 @@ def _replace(value: Any, replaced: dict[int, Module], seen: set[int]) -> Any:
 
 def _report(before: Module, after: Module, chosen: list[Factored]) -> str:
     lines = [f"  {f.name or 'model'} {type(f.layer).__name__}: " + ("kept" if f.rank is None else
-             f"rank {len(f.s)} -> {f.rank}, {f._replace(rank=None).weights:,} -> {f.weights:,} weights, error {f.error / max(float(np.sqrt((f.s**2).sum())), 1e-300):.2%}")
+             f"rank {len(f.s)} -> {f.rank}, {f._replace(rank=None).weights:,} -> {f.weights:,} weights, "
+             f"error {f.error / max(float(np.linalg.norm(f.s)), 1e-300):.2%}")
              for f in chosen]
     (w0, b0, f0), (w1, b1, f1) = _cost(before), _cost(after)
     lines += [f"weights  {w0:,} -> {w1:,} ({w0 / w1:.2f} times fewer), {size(b0)} -> {size(b1)}",

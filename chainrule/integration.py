@@ -35,8 +35,10 @@ class IntegrationWarning(UserWarning):
 NODES = np.array([0.991455371120812639206854697526329, 0.949107912342758524526189684047851, 0.864864423359769072789712788640926,
                   0.741531185599394439863864773280788, 0.586087235467691130294144838258730, 0.405845151377397166906606412076961,
                   0.207784955007898467600689403773245, 0.0])
-KRONROD = np.array([0.022935322010529224963732008058970, 0.063092092629978553290700663189204, 0.104790010322250183839876322541518,
-                    0.140653259715525918745189590510238, 0.169004726639267902826583426598550, 0.190350578064785409913256402421014,
+KRONROD = np.array([0.022935322010529224963732008058970, 0.063092092629978553290700663189204,
+                    0.104790010322250183839876322541518,
+                    0.140653259715525918745189590510238, 0.169004726639267902826583426598550,
+                    0.190350578064785409913256402421014,
                     0.204432940075298892414161999234649, 0.209482141084727828012999174891714])
 GAUSS = np.array([0.0, 0.129484966168869693270611432679082, 0.0, 0.279705391489276667901467771423780,
                   0.0, 0.381830050505118944950369775488975, 0.0, 0.417959183673469387755102040816327])
@@ -81,7 +83,8 @@ def _limit(x: Any) -> Tensor:
 
 def _value(x: Tensor) -> np.ndarray:
     if x.node.data is None:
-        raise TraceError(explain("adaptive integration looks at values, and a compiled function has none yet", got=str(x.node.type),
+        raise TraceError(explain("adaptive integration looks at values, and a compiled function has none yet",
+                                 got=str(x.node.type),
                                  fix="integrate outside cr.compile, or use cr.trapezoid or cr.simpson on a fixed grid"))
     return np.asarray(x.node.data)
 
@@ -122,14 +125,16 @@ def _sampled(f: Callable[[Tensor], Any], change: Change, u: np.ndarray) -> Tenso
     y = as_tensor(f(x))
     y = astype(y, float64) if not is_float(y.dtype) or y.dtype != float64 else y
     if y.shape[:1] != u.shape:
-        raise ShapeError(explain("an integrand gives one value, or one row of values, per x", got=f"shape {y.shape} for x of shape {u.shape}",
+        raise ShapeError(explain("an integrand gives one value, or one row of values, per x",
+                                 got=f"shape {y.shape} for x of shape {u.shape}",
                                  expected=f"({u.size},) or ({u.size}, ...)", fix="a constant c is written c + 0 * x"))
     return y * reshape(slope, (u.size, *(1,) * (y.ndim - 1)))
 
 
 # ---- subintervals
 
-def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside: list[float], goal: tuple[float, float, int]) -> list[tuple[float, float]]:
+def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside: list[float],
+           goal: tuple[float, float, int]) -> list[tuple[float, float]]:
     """The subintervals of `unit` on which the 15 nodes are accurate enough: the one with the largest error is halved."""
     rtol, atol, limit = goal
     edges = [unit[0], *inside, unit[1]]
@@ -139,7 +144,8 @@ def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside:
     while True:
         value, error = np.sum([h[3] for h in heap], axis=0), np.sum([h[4] for h in heap], axis=0)
         if not np.isfinite(value).all():
-            raise ArgumentError(explain("the integrand is not finite", got=f"an integral of {np.ravel(value)[~np.isfinite(np.ravel(value))][0]}",
+            raise ArgumentError(explain("the integrand is not finite",
+                                        got=f"an integral of {np.ravel(value)[~np.isfinite(np.ravel(value))][0]}",
                                         fix="give the places of its singularities as points=[...], or limits that exclude them"))
         if np.all(error <= np.maximum(atol, rtol * np.abs(value))) or -heap[0][0] == 0:
             break
@@ -173,7 +179,8 @@ def _measured(g: Callable[[np.ndarray], Tensor], low: float, high: float) -> tup
 
 def _complain(value: np.ndarray, error: np.ndarray, pieces: int) -> None:
     worst = int(np.argmax(error))
-    warnings.warn(explain("the integral did not reach the accuracy asked for", got=f"{value[worst]:.12g} with an estimated error of {error[worst]:.2g} after {pieces} intervals",
+    warnings.warn(explain("the integral did not reach the accuracy asked for",
+                          got=f"{value[worst]:.12g} with an estimated error of {error[worst]:.2g} after {pieces} intervals",
                           fix="give kinks and jumps as points=[...], a larger limit, or a larger rtol"), IntegrationWarning, stacklevel=4)
 
 
@@ -234,7 +241,8 @@ def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, Tensor]:
         return moved, dx if dx.ndim else reshape(dx, (1,)) + 0 * as_tensor(np.zeros(n - 1 if n else 0, y.dtype))
     x = as_tensor(x)
     if x.shape != y.shape and x.shape != (n,):
-        raise ShapeError(explain("the places do not fit the samples", got=f"x {x.shape}, y {y.shape}", expected=f"({n},) or {y.shape}"))
+        raise ShapeError(explain("the places do not fit the samples", got=f"x {x.shape}, y {y.shape}",
+                                 expected=f"({n},) or {y.shape}"))
     x = permute_dims(x, order) if x.ndim > 1 else x
     return moved, slice_axis(x, x.ndim - 1, 1, n) - slice_axis(x, x.ndim - 1, 0, n - 1)
 

@@ -144,7 +144,8 @@ def eigvals(x: Any, /) -> Tensor:
 
 def _known(x: Tensor) -> np.ndarray:
     if x.node.data is None:
-        raise TraceError(explain("eig needs the values of its matrix, and a compiled function has none yet", got=str(x.node.type),
+        raise TraceError(explain("eig needs the values of its matrix, and a compiled function has none yet",
+                                 got=str(x.node.type),
                                  fix="call it outside cr.compile, or use eigh for symmetric matrices"))
     return np.asarray(x.node.data)
 
@@ -154,7 +155,8 @@ def _real_eig(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(x.shape[:-1], x.dtype), x.copy()
     w, v = np.linalg.eig(x)
     if np.any(np.abs(w.imag) > 100 * np.finfo(x.dtype).eps * np.abs(w).max()):
-        raise DTypeError(explain("this matrix has complex eigenvalues", got=f"{w.ravel()[np.argmax(np.abs(w.imag))]:.4g}",
+        raise DTypeError(explain("this matrix has complex eigenvalues",
+                                 got=f"{w.ravel()[np.argmax(np.abs(w.imag))]:.4g}",
                                  expected="real eigenvalues, as of symmetric, triangular or positive matrices similar to them"))
     order = np.argsort(w.real, axis=-1)
     vectors = np.take_along_axis(v.real, order[..., None, :], axis=-1)
@@ -349,7 +351,8 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     a, b = as_tensor(x1), as_tensor(x2)
     shape = broadcast_shapes(a.shape, b.shape)
     if not a.ndim or not b.ndim or {a.shape[axis], b.shape[axis]} != {3}:
-        raise ShapeError(explain("a vector product needs three elements along its axis", got=f"{a.shape} and {b.shape}, axis {axis}"))
+        raise ShapeError(explain("a vector product needs three elements along its axis",
+                                 got=f"{a.shape} and {b.shape}, axis {axis}"))
     axis = normalize_axis(axis, len(shape))
     a, b = broadcast_to(a, shape), broadcast_to(b, shape)
     return _turned(a, axis, 1) * _turned(b, axis, 2) - _turned(a, axis, 2) * _turned(b, axis, 1)
@@ -407,7 +410,8 @@ def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
     if ord == "nuc":
         return sum(svdvals(x), axis=-1)
     if ord not in (1, -1, 2, -2, math.inf, -math.inf):
-        raise ArgumentError(explain("there is no such matrix norm", got=repr(ord), expected='"fro" | "nuc" | ±1 | ±2 | ±inf'))
+        raise ArgumentError(explain("there is no such matrix norm", got=repr(ord),
+                                    expected='"fro" | "nuc" | ±1 | ±2 | ±inf'))
     values = svdvals(x) if ord in (2, -2) else sum(abs(x), axis=-2 if ord in (1, -1) else -1)
     return (max if ord > 0 else min)(values, axis=-1) if values.shape[-1] else sum(values, axis=-1)
 

@@ -99,9 +99,11 @@ def _check(loss: Tensor) -> None:
         raise TraceError(tell("there are no values to show inside a compiled function", got=str(loss.node.type),
                               fix="call the function without cr.compile"))
     if loss.shape != ():
-        raise ArgumentError(tell("the chain rule is shown for a scalar", got=f"shape {loss.shape}", expected="shape ()", fix="explain(cr.mean(loss))"))
+        raise ArgumentError(tell("the chain rule is shown for a scalar", got=f"shape {loss.shape}", expected="shape ()",
+                                 fix="explain(cr.mean(loss))"))
     if not any(node.source is not None for node in topological([loss.node])):
-        raise ArgumentError(tell("this loss depends on no Variable", got=str(loss.node.type), expected="a loss computed from a model, outside cr.no_grad()"))
+        raise ArgumentError(tell("this loss depends on no Variable", got=str(loss.node.type),
+                                 expected="a loss computed from a model, outside cr.no_grad()"))
 
 
 # ---- nodes
@@ -144,7 +146,8 @@ def _uniform(node: Node) -> bool:
 def _step(node: Node, kind: str, counts: dict[str, int], steps: dict[Node, Step]) -> Step:
     counts[kind] += 1
     name = {"constant": "c", "variable": "w", "node": "v"}[kind] + str(counts[kind])
-    inputs = tuple(dict.fromkeys(steps[x].name for x in _parents(node) if x in steps and steps[x].kind != "constant")) if kind == "node" else ()
+    parents = [steps[x] for x in _parents(node) if x in steps] if kind == "node" else []
+    inputs = tuple(dict.fromkeys(x.name for x in parents if x.kind != "constant"))
     origin = node.source.name or name if isinstance(node.source, Variable) else node.layer or ""
     return Step(name, kind, _expression(node, steps) if kind == "node" else "", np.asarray(node.data), origin, inputs)
 
@@ -179,14 +182,16 @@ def _chain(steps: dict[Node, Step], order: list[Node]) -> None:
 def _local(node: Node, x: Node) -> np.ndarray:
     """d node / d x with the other inputs fixed, (elements of node, elements of x)."""
     if node.type.size * x.type.size > LARGEST:
-        raise ArgumentError(tell("this is too large to be read node by node", got=f"a Jacobian of {node.type.size} x {x.type.size} at {node.op.name}",
-                                 expected=f"at most {LARGEST} elements", fix="use a smaller batch or a smaller network"))
+        raise ArgumentError(tell("this is too large to be read node by node",
+                                 got=f"a Jacobian of {node.type.size} x {x.type.size} at {node.op.name}",
+                                 expected=f"at most {LARGEST} elements",
+                                 fix="use a smaller batch or a smaller network"))
     source = node.inputs[0] if node.op is OUTPUT else node
     fixed = [leaf(np.asarray(i.data)) for i in source.inputs]
     first = 1 if source.op.name == "custom_gradient" else 0
 
     def of(value: Tensor) -> Tensor:
-        operands = [value if i is x and k >= first else other for k, (i, other) in enumerate(zip(source.inputs, fixed, strict=True))]
+        operands = [value if old is x and k >= first else fixed[k] for k, old in enumerate(source.inputs)]
         result = bind(source.op, *operands, **source.attrs)
         return result[node.attrs["index"]] if node.op is OUTPUT else result
     return np.asarray(jacobian(of)(leaf(np.asarray(x.data))), np.float64).reshape(node.type.size, x.type.size)
@@ -207,7 +212,8 @@ def _array(value: np.ndarray, digits: int) -> str:
 
 def _forward(e: Explanation) -> list[str]:
     count = sum(step.value.size for step in e.steps if step.kind == "variable")
-    lines = [f"L = {e.steps[-1].name} is a function of {count} numbers in {len(e.gradients)} Variables.", "", "forward: each value from those above it"]
+    lines = [f"L = {e.steps[-1].name} is a function of {count} numbers in {len(e.gradients)} Variables.", "",
+             "forward: each value from those above it"]
     for step in e.steps:
         head = step.name if step.kind != "node" else f"{step.name} = {step.expression}"
         note = "constant" if step.kind == "constant" else step.origin
@@ -217,12 +223,14 @@ def _forward(e: Explanation) -> list[str]:
 
 def _backward(e: Explanation) -> list[str]:
     last = e.steps[-1]
-    lines = ["backward: dL/dx is the sum over the uses u of x of dL/du du/dx (row: element of u, column: element of x)", f"  dL/d{last.name} = 1"]
+    lines = ["backward: dL/dx is the sum over the uses u of x of dL/du du/dx (row: element of u, column: element of x)",
+             f"  dL/d{last.name} = 1"]
     for step in reversed(e.steps[:-1]):
         if step.gradient is None:
             continue
         uses = [u for u in e.steps if step.name in u.local]
-        lines += [f"  d{u.name}/d{step.name} = {_array(u.local[step.name], e.digits)}    # {u.name} = {u.expression}" for u in uses]
+        lines += [f"  d{u.name}/d{step.name} = {_array(u.local[step.name], e.digits)}    # {u.name} = {u.expression}"
+                  for u in uses]
         total = " + ".join(f"dL/d{u.name} d{u.name}/d{step.name}" for u in uses)
         note = f"    # {step.origin}" if step.kind == "variable" else ""
         lines.append(f"  dL/d{step.name} = {total} = {_array(step.gradient, e.digits)}{note}")
@@ -281,10 +289,11 @@ def _paint_step(axes: Any, step: Step, place: tuple[float, float]) -> None:
     colour = pictures.BLUE if leaf_step else pictures.GREEN
     from matplotlib.patches import FancyBboxPatch
 
-    axes.add_patch(FancyBboxPatch((x - 0.44, y - 0.28), 0.88, 0.56, boxstyle="round,pad=0.02,rounding_size=0.06", facecolor="white",
-                                  edgecolor=colour, linewidth=1.5, zorder=3))
+    axes.add_patch(FancyBboxPatch((x - 0.44, y - 0.28), 0.88, 0.56, boxstyle="round,pad=0.02,rounding_size=0.06",
+                                  facecolor="white", edgecolor=colour, linewidth=1.5, zorder=3))
     head = f"{step.name}: {step.origin}" if leaf_step else f"{step.name} = {step.expression}"
-    for height, text, tint in ((0.17, head, colour), (0, _brief(step.value), "black"), (-0.17, f"dL/d{step.name} = {_brief(step.gradient)}", pictures.ORANGE)):
+    gradient = f"dL/d{step.name} = {_brief(step.gradient)}"
+    for height, text, tint in ((0.17, head, colour), (0, _brief(step.value), "black"), (-0.17, gradient, pictures.ORANGE)):
         axes.text(x, y + height, pictures._short(text, 44), ha="center", va="center", fontsize=8, color=tint, zorder=4)
 
 

@@ -25,7 +25,8 @@ def draw_scatter(points: Any, path: pictures.PathLike, labels: Any = None, names
     points = np.asarray(points)
     labels = np.zeros(len(points), int) if labels is None else np.asarray(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ShapeError(explain("a scatter plot needs points of the plane and a label for each", got=f"points {points.shape}, labels {labels.shape}",
+        raise ShapeError(explain("a scatter plot needs points of the plane and a label for each",
+                                 got=f"points {points.shape}, labels {labels.shape}",
                                  expected="(n, 2) and (n,)", fix="PCA(2).fit_transform(x)"))
     return pictures._picture(7, 6, path, lambda figure: _paint_scatter(figure, points, labels, names, title))
 
@@ -63,11 +64,13 @@ def _paint_variance(figure: Any, ratio: np.ndarray) -> None:
 
     axes, numbers, together = figure.add_subplot(), np.arange(1, len(ratio) + 1), np.cumsum(ratio)
     axes.bar(numbers, 100 * ratio, color=pictures.BLUE, label="each component", width=0.9)
-    axes.plot(numbers, 100 * together, color=pictures.ORANGE, marker="o" if len(ratio) <= 30 else None, markersize=4, label="all up to it")
+    mark = "o" if len(ratio) <= 30 else None
+    axes.plot(numbers, 100 * together, color=pictures.ORANGE, marker=mark, markersize=4, label="all up to it")
     for share in (0.5, 0.9, 0.95, 0.99):
         if together[-1] >= share:
             k = int(np.searchsorted(together, share)) + 1
-            axes.annotate(f"{share:.0%}: {k}", (k, 100 * together[k - 1]), textcoords="offset points", xytext=(6, -12), fontsize=9, color=pictures.ORANGE)
+            axes.annotate(f"{share:.0%}: {k}", (k, 100 * together[k - 1]), textcoords="offset points", xytext=(6, -12),
+                          fontsize=9, color=pictures.ORANGE)
     axes.set(xlabel="component", ylabel="explained variance in %", ylim=(0, 105))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="center right")

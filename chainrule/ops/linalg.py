@@ -50,7 +50,8 @@ def _lapack(function: Callable[..., Any], problem: str, fix: str) -> Callable[..
         except np.linalg.LinAlgError as error:
             finite = all(np.isfinite(x).all() for x in arrays)
             got = f"{' and '.join(str(x.shape) for x in arrays)}{'' if finite else ', with NaN or infinity'}: {error}"
-            raise np.linalg.LinAlgError(explain(problem, got=got, fix=fix if finite else "look for the first NaN: it was made before")) from None
+            raise np.linalg.LinAlgError(explain(problem, got=got,
+                                                fix=fix if finite else "look for the first NaN: it was made before")) from None
     return told
 
 
@@ -101,14 +102,16 @@ def _cholesky_vjp(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 CHOLESKY = op("cholesky", infer=_square, vjp=(_cholesky_vjp,),
-              meaning=_lapack(lambda x: np.linalg.cholesky(x) if x.size else x.copy(), "a Cholesky factor needs a positive definite matrix",
+              meaning=_lapack(lambda x: np.linalg.cholesky(x) if x.size else x.copy(),
+                              "a Cholesky factor needs a positive definite matrix",
                               "add a small multiple of the identity, or use eigh"))
 
 
 def _infer_solve(a: Type, b: Type) -> Type:
     _square(a)
     if b.dtype != a.dtype or b.shape[:-1] != a.shape[:-1]:
-        raise ShapeError(explain("the right-hand side does not fit the matrix", got=f"{a} and {b}", expected="(..., n, n) and (..., n, k)"))
+        raise ShapeError(explain("the right-hand side does not fit the matrix", got=f"{a} and {b}",
+                                 expected="(..., n, n) and (..., n, k)"))
     return b
 
 
@@ -184,7 +187,8 @@ def _eigh_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
     return (0.5 * (result + transposed(result)),)
 
 
-EIGH = op("eigh", infer=_infer_eigh, vjp=_eigh_vjp, meaning=_lapack(lambda x: tuple(np.linalg.eigh(x)), "the eigenvalues were not found", "scale the matrix"))
+EIGH = op("eigh", infer=_infer_eigh, vjp=_eigh_vjp,
+          meaning=_lapack(lambda x: tuple(np.linalg.eigh(x)), "the eigenvalues were not found", "scale the matrix"))
 
 
 def _infer_svd(x: Type) -> tuple[Type, Type, Type]:
@@ -228,7 +232,8 @@ def _svd_inner(gs: Tensor | None, s: Tensor, p: Tensor, q: Tensor, over: Tensor)
 
 
 SVD = op("svd", infer=_infer_svd, vjp=_svd_vjp,
-         meaning=_lapack(lambda x: tuple(np.linalg.svd(x, full_matrices=False)), "the singular values were not found", "scale the matrix"))
+         meaning=_lapack(lambda x: tuple(np.linalg.svd(x, full_matrices=False)),
+                         "the singular values were not found", "scale the matrix"))
 
 
 # ---- eigenvalues and singular values that coincide
@@ -248,7 +253,8 @@ def _near(s: Tensor) -> Tensor:
     s = stop_gradient(s)
     if not s.shape[-1]:
         return equal(_row(s), _column(s))
-    return less_equal(abs(_row(s) - _column(s)), float(np.finfo(s.dtype).eps) ** 0.5 * _column(largest(abs(s), axis=-1, keepdims=True)))
+    limit = float(np.finfo(s.dtype).eps) ** 0.5 * largest(abs(s), axis=-1, keepdims=True)
+    return less_equal(abs(_row(s) - _column(s)), _column(limit))
 
 
 def _quotient(gap: Tensor, near: Tensor) -> Tensor:
@@ -281,7 +287,7 @@ def _within(gs: Tensor | None, near: Tensor, scaled: Tensor, plain: Tensor) -> T
 
 
 def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float) -> tuple[Tensor, Tensor]:
-    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and what is missed, squared."""
+    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and the squares missed."""
     matrix = stop_gradient(matrix)
     diagonal = _row(sum(matrix * eye_like(matrix), axis=-1))
     over: dict[str, Any] = {"axis": -1, "keepdims": True}
