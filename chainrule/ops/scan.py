@@ -2,7 +2,8 @@
 """`scan`, the loop that is one operation: for x in xs: carry, y = body(carry, x, constants).
 
 With `history` the carry that enters each step is kept as further results, which is what the derivative needs: it is a
-scan in the other direction whose body is the derivative of the body, recomputing what happens inside one step.
+scan in the other direction whose body is the derivative of the body, recomputing what happens inside one step, except
+products that are results of the body anyway: those are read back. `scan` adds its products with the carry for that.
 """
 
 from __future__ import annotations
@@ -69,22 +70,23 @@ def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequen
     of_fixed = [i for i in floats if i >= carries + sequences]
     stacked = range(carries, len(body.outputs))
     seeds = [i for i in stacked if g[i] is not None]
-    derived = _derived_body(body, of_carry, of_slice, of_fixed, seeds, carries + sequences)
+    saved = [i for i in stacked if body.outputs[i].op.name == "contract"]
+    derived = _derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
     start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
-    results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *fixed, body=derived, carries=len(start),
-                   sequences=carries + sequences + len(seeds), length=length, reverse=not reverse, history=False)
+    results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *(y[i] for i in saved), *fixed, body=derived, carries=len(start),
+                   sequences=carries + sequences + len(seeds) + len(saved), length=length, reverse=not reverse, history=False)
     places = [*of_carry, *of_fixed, *of_slice]
     return [results[places.index(i)] if i in places else None for i in range(len(inputs))]
 
 
 def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed: list[int], seeds: list[int],
-                  first_fixed: int) -> Graph:
-    """(g carry, g constants so far, carry, x, g y, constants) -> (g carry before, g constants, g x)."""
+                  saved: list[int], first_fixed: int) -> Graph:
+    """(g carry, g constants so far, carry, x, g y, saved y, constants) -> (g carry before, g constants, g x)."""
     with tracing():
         g_carry = [input_node(body.inputs[i].type) for i in of_carry]
         g_fixed = [input_node(body.inputs[i].type) for i in of_fixed]
         values = [input_node(x.type) for x in body.inputs]
-        g_stacked = [input_node(body.outputs[i].type) for i in seeds]
+        g_stacked, known = ([input_node(body.outputs[i].type) for i in places] for places in (seeds, saved))
         outputs = inline(body, values)
         wanted = [values[i] for i in (*of_carry, *of_fixed, *of_slice)]
         found = backward([outputs[i] for i in (*of_carry, *seeds)], [Tensor(x) for x in (*g_carry, *g_stacked)], wanted)
@@ -92,8 +94,8 @@ def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixe
         n = len(of_carry)
         total = [Tensor(so_far) + x for so_far, x in zip(g_fixed, grads[n:n + len(of_fixed)], strict=True)]
         results = [*grads[:n], *total, *grads[n + len(of_fixed):]]
-    inputs = (*g_carry, *g_fixed, *values[:first_fixed], *g_stacked, *values[first_fixed:])
-    return close(inputs, [x.node for x in results])
+    inputs = (*g_carry, *g_fixed, *values[:first_fixed], *g_stacked, *known, *values[first_fixed:])
+    return close(inputs, [x.node for x in results], instead={outputs[i]: x for i, x in zip(saved, known, strict=True)})
 
 
 SCAN = op("scan", infer=_infer_scan, meaning=_mean_scan, vjp=_scan_vjp)
@@ -123,11 +125,23 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
     _refuse_writes(trace)
     outside = _outside(symbols, outputs)
     places = {node: input_node(node.type) for node in outside}
-    graph = close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places)
+    graph = _with_products(close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places), n)
     more = [*(variable.value for variable in trace.reads), *map(Tensor, outside)]
     results = bind(SCAN, *carried, *sliced, *fixed, *more, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
                    reverse=reverse, history=False)
-    return tuple(results[:n]), tuple(results[n:])
+    return tuple(results[:n]), tuple(results[n:len(outputs)])
+
+
+def _with_products(body: Graph, carries: int) -> Graph:
+    """The body that also hands out its products with what depends on the carry: the derivative need not repeat them."""
+    moving = set(body.inputs[:carries])
+    products = []
+    for node in body.nodes:
+        if any(x in moving for x in node.inputs):
+            moving.add(node)
+            if node.op.name == "contract" and node not in body.outputs:
+                products.append(node)
+    return Graph(body.inputs, (*body.outputs, *products))
 
 
 def _outside(symbols: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:

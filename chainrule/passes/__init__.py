@@ -2,6 +2,7 @@
 """Graph to graph, each file one law; `PASSES` is the order in which `compile` applies them.
 
     erase     custom derivatives have done their work: only the value is left
+    trim      a loop hands out only what somebody uses
     algebra   what changes nothing is dropped, movements in a row become one
     fold      small values that depend on no input are computed now
     share     equal operations on equal operands are one
@@ -15,7 +16,8 @@ from .erase import erase, loosen
 from .fold import fold
 from .nested import nested
 from .share import share
+from .trim import trim
 
-PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, algebra, fold, share, loosen))
+PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, trim, algebra, fold, share, loosen))
 
-__all__ = ["PASSES", "algebra", "erase", "fold", "loosen", "nested", "share"]
+__all__ = ["PASSES", "algebra", "erase", "fold", "loosen", "nested", "share", "trim"]
