@@ -21,6 +21,7 @@ from .activations import (
     Tanh,
 )
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
+from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
 from .config import from_config, to_config
 from .containers import Residual, Sequential
 from .convolution import (
@@ -36,7 +37,9 @@ from .convolution import (
     SeparableConv2D,
 )
 from .embedding import Embedding, PositionalEncoding
+from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
+from .masks import Masking, length_mask
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .module import Module
 from .normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
@@ -99,6 +102,7 @@ from .regularization import (
 )
 from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
+from .symbols import Input, Symbol
 from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
@@ -106,6 +110,7 @@ __all__ = [
     "GELU",
     "GRU",
     "LSTM",
+    "RNN",
     "SELU",
     "Activation",
     "AdaptiveAvgPool1D",
@@ -147,6 +152,8 @@ __all__ = [
     "EinsumDense",
     "Embedding",
     "Flatten",
+    "Functional",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAvgPool1D",
@@ -157,12 +164,15 @@ __all__ = [
     "GlobalMaxPool3D",
     "GroupNorm",
     "Identity",
+    "Input",
     "InstanceNorm",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "LpPool1D",
     "LpPool2D",
     "LpPool3D",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",
@@ -195,14 +205,17 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "Softplus",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
     "SpectralNorm",
+    "StackedRNN",
     "StochasticDepth",
     "Subtract",
+    "Symbol",
     "SymmetricPad1D",
     "SymmetricPad2D",
     "SymmetricPad3D",
@@ -220,8 +233,10 @@ __all__ = [
     "attention",
     "attention_weights",
     "causal_mask",
+    "chunks",
     "from_config",
     "initializers",
+    "length_mask",
     "to_config",
 ]
 

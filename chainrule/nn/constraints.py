@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets in which weights may be kept: functions that put an array back, for `optim.constrained`.
 
-The norm of a unit is that of all weights that lead to one index of the last axis: a column of a Dense layer, one filter.
+The norm of a unit is that of all weights that lead to one index of the last axis: a column of Dense, one filter.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ArgumentError, ShapeError, explain
 from . import activations
 from .activations import Activation
+from .masks import run_masked
 from .module import Module, _held
 
 
@@ -16,7 +17,7 @@ class Sequential(Module):
     """Layers one after another; functions among them become layers.
 
     `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by their
-    position: "0.weight", "0.bias", "3.weight".
+    position: "0.weight", "0.bias", "3.weight". A mask (batch, steps) travels to the layers that take one.
     """
 
     def __init__(self, layers: Sequence[Any] = ()):
@@ -54,9 +55,9 @@ class Sequential(Module):
     def config(self) -> dict[str, Any]:
         return {"layers": list(self.layers)}
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, mask: Any = None) -> Any:
         for layer in self.layers:
-            x = layer(x)
+            x, mask = run_masked(layer, (x,), {}, mask)
         return x
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 from ..ir.dtype import canonical, is_integer
 from ..names import closest
+from ..ops.compose import not_equal
 from ..ops.elementwise import less, where
 from ..ops.index import take
 from . import initializers
@@ -20,12 +21,15 @@ from .module import Module
 class Embedding(Module):
     """y = weight[ids]: a vector of `width` numbers for each id in 0 .. vocabulary - 1; (...) -> (..., width).
 
-    Raises BoundsError for an id outside the vocabulary, compiled or not; negative ids do not count from the end.
+    With `mask_id`, layers after it in a Sequential or Functional get the mask ids != mask_id. Raises BoundsError for an
+    id outside the vocabulary, compiled or not; negative ids do not count from the end.
     """
 
     input_dtype = "int64"
 
-    def __init__(self, vocabulary: int, width: int, weight_initializer: Any = "uniform", dtype: Any = "float32"):
+    def __init__(self, vocabulary: int, width: int, weight_initializer: Any = "uniform", dtype: Any = "float32",
+                 mask_id: int | None = None):
+        self.mask_id = mask_id
         self.vocabulary, self.width = positive("vocabulary", vocabulary), positive("width", width)
         self.initial, self.dtype = weight_initializer, canonical(dtype)
 
@@ -40,6 +44,10 @@ class Embedding(Module):
         self._check_ids(ids.node.data)
         ids = where(less(ids, 0), self.vocabulary, ids) if ids.dtype.kind == "i" else ids
         return take(self.weight, ids, axis=0)
+
+    def mask_of(self, ids: Any) -> Any:
+        """True where a step exists; None without `mask_id`."""
+        return None if self.mask_id is None else not_equal(ids, self.mask_id)
 
     def _check_ids(self, ids: np.ndarray | None) -> None:
         if ids is None or not ids.size or (ids.min() >= 0 and ids.max() < self.vocabulary):

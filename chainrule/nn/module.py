@@ -25,6 +25,7 @@ from ..ir.graph import input_node
 from ..ir.trace import eager
 from ..names import closest
 from ..random import Generator
+from .symbols import connect, symbols_in
 
 REGISTRY: dict[str, type[Module]] = {}
 
@@ -112,11 +113,12 @@ class Module(metaclass=_Recorder):
         own = cls.__module__.startswith(__package__.split(".")[0] + ".")
         cls.registered_name = f"chainrule.{cls.__name__}" if own else cls.__name__
         REGISTRY[cls.registered_name] = cls
-        cls.takes_training = "training" in inspect.signature(cls.forward).parameters
+        cls.takes_training, cls.takes_mask = (name in inspect.signature(cls.forward).parameters
+                                              for name in ("training", "mask"))
         cls.__signature__ = _public_signature(cls)
 
     registered_name = "chainrule.Module"
-    takes_training = False
+    takes_training = takes_mask = False
 
     def __init__(self) -> None:
         """Nothing is kept here: a subclass sets its attributes."""
@@ -130,6 +132,8 @@ class Module(metaclass=_Recorder):
 
     def __call__(self, *inputs: Any, training: bool | None = None, **options: Any) -> Any:
         """Run the module; `training` is passed to every module below, and is False unless it is given here or above."""
+        if next(symbols_in((inputs, options)), None) is not None:
+            return connect(self, inputs, options)
         with _running(self, training) as mode:
             arrays = tuple(_input(x) for x in inputs)
             options = {name: _input(x) for name, x in options.items()}

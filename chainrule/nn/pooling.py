@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ops import reduce as reductions
+from ..ops.elementwise import astype, maximum, where
+from ..ops.movement import reshape
 from ..ops.pool import adaptive_pool, avg_pool, max_pool, max_pool_indices, max_unpool, power_pool
 from .checks import extents, need_rank
 from .convolution import check_window, pads, parse_padding
@@ -178,13 +181,18 @@ AdaptiveMaxPool1D, AdaptiveMaxPool2D, AdaptiveMaxPool3D = (_adaptive(f"AdaptiveM
 
 
 class GlobalPooling(Module):
-    """The whole image as one window: (N, *S, C) -> (N, C)."""
+    """The whole image as one window: (N, *S, C) -> (N, C). Sequences may come with a mask (N, steps), True: counts."""
 
     rank, reduce = 2, staticmethod(reductions.mean)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, mask: Any = None) -> Any:
         need_rank(x, self.rank)
-        return type(self).reduce(x, axis=tuple(range(1, x.ndim - 1)))
+        if mask is None or self.rank > 1:
+            return type(self).reduce(x, axis=tuple(range(1, x.ndim - 1)))
+        there = reshape(mask, (*x.shape[:2], 1))
+        if type(self).reduce is reductions.max:
+            return reductions.max(where(there, x, -math.inf), axis=1)
+        return reductions.sum(where(there, x, 0.0), axis=1) / maximum(reductions.sum(astype(there, x.dtype), axis=1), 1.0)
 
 
 def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:

@@ -18,6 +18,7 @@ from ..ir.dtype import bool_, canonical
 from ..names import closest
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import concat, matmul, sigmoid
+from ..ops.control import stop_gradient
 from ..ops.elementwise import tanh, where
 from ..ops.movement import permute_dims, reshape, slice_axis
 from ..ops.scan import scan
@@ -38,17 +39,21 @@ class Recurrent(Module):
         return_state: give (output, states); the states can be passed to the next call.
         reverse: from the last step to the first; outputs stay at their steps.
         bias: whether there is one.
+        stateful: each batch goes on where the last one ended (samples in the same order); `reset_states()` starts
+            anew. No gradient passes from batch to batch, which is truncated back-propagation through time.
 
     Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
     exists.
     """
 
     gates, state_count = 1, 1
+    statistics = ("kept.0", "kept.1")
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True,
                  weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal",
-                 dtype: Any = "float32"):
+                 dtype: Any = "float32", stateful: bool = False):
+        self.stateful = stateful
         self.units, self.return_sequences, self.return_state = positive("units", units), return_sequences, return_state
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
         self.initial = (weight_initializer, recurrent_initializer)
@@ -64,6 +69,15 @@ class Recurrent(Module):
         if self.use_bias:
             self.bias = initializers.make(lambda shape, dtype: self.first_bias().astype(dtype), (width,), self.dtype,
                                           "bias")
+
+        if self.stateful:
+            self.kept = [initializers.make("zeros", (x.shape[0], self.units), self.dtype, f"state {i}", trainable=False)
+                         for i in range(self.state_count)]
+
+    def reset_states(self) -> None:
+        """Forget what came before (stateful layers)."""
+        for state in getattr(self, "kept", ()):
+            state.assign(np.zeros(state.shape, state.dtype))
 
     def first_bias(self) -> np.ndarray:
         """What the bias starts with."""
@@ -90,6 +104,8 @@ class Recurrent(Module):
         sequences = [z] if mask is None else [z, permute_dims(self._mask(mask, x), (1, 0, 2))]
         last, outputs = scan(self._step, self._states(states, x.shape[0]), sequences,
                              [as_tensor(self.recurrent_weight)], reverse=self.reverse)
+        for kept, state in zip(getattr(self, "kept", ()), last, strict=False):
+            kept.assign(stop_gradient(state))
         y = permute_dims(outputs[0], (1, 0, 2)) if self.return_sequences else last[0]
         return (y, last) if self.return_state else y
 
@@ -100,13 +116,16 @@ class Recurrent(Module):
         return new, [new[0]]
 
     def _states(self, states: Any, n: int) -> list[Tensor]:
+        if states is None and self.stateful:
+            states = [state.value for state in self.kept]
         if states is None:
             return [broadcast_to(as_tensor(0.0, self.dtype), (n, self.units))] * self.state_count
         found = [as_tensor(s) for s in (states if isinstance(states, list | tuple) else [states])]
         if [s.shape for s in found] != [(n, self.units)] * self.state_count:
             raise ShapeError(explain("the states do not fit", got=", ".join(str(s.shape) for s in found),
                                      expected=f"{self.state_count} of shape {(n, self.units)}",
-                                     fix="pass what return_state=True gave for the same batch"))
+                                     fix="a stateful layer keeps to one batch size: make another for this one"
+                                     if self.stateful else "pass what return_state=True gave for the same batch"))
         return found
 
     def _mask(self, mask: Any, x: Any) -> Tensor:
@@ -132,9 +151,9 @@ class SimpleRNN(Recurrent):
     def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False,
                  reverse: bool = False,
                  bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32"):
+                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
-                         recurrent_initializer, dtype)
+                         recurrent_initializer, dtype, stateful)
         self.activation = activations.get(activation)
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
@@ -162,20 +181,40 @@ class GRU(Recurrent):
     __doc__ = f"""Gates z, r, n: h = z h + (1 - z) tanh(n_x + r (h U_n + recurrent_bias)) (Cho et al., 2014).
 
     The state is reset after the product, as in cuDNN.
-    {Recurrent.__doc__}"""
+    {Recurrent.__doc__.rstrip()}
+
+    With `reset_after=False` it is reset before the product, as in the paper: tanh(n_x + (r h) U_n).
+    """
     gates = 3
+
+    def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
+                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 reset_after: bool = True):
+        super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
+                         recurrent_initializer, dtype, stateful)
+        self.reset_after = reset_after
 
     def build(self, x: Any) -> None:
         super().build(x)
-        if self.use_bias:
+        if self.use_bias and self.reset_after:
             self.recurrent_bias = initializers.make("zeros", (self.units,), self.dtype, "recurrent_bias")
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
         h = states[0]
+        if not self.reset_after:
+            return self._reset_before(h, z, weight)
         from_input, from_state = self._gates(z), self._gates(matmul(h, weight))
         update, reset = (sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
         inner = from_state[2] + self.recurrent_bias if self.use_bias else from_state[2]
         return [update * h + (1 - update) * tanh(from_input[2] + reset * inner)]
+
+    def _reset_before(self, h: Tensor, z: Tensor, weight: Tensor) -> States:
+        n = self.units
+        z_x, r_x, n_x = self._gates(z)
+        update, reset = (sigmoid(a + matmul(h, slice_axis(weight, 1, i * n, (i + 1) * n)))
+                         for i, a in enumerate((z_x, r_x)))
+        return [update * h + (1 - update) * tanh(n_x + matmul(reset * h, slice_axis(weight, 1, 2 * n, 3 * n)))]
 
 
 class Bidirectional(Module):
@@ -187,7 +226,7 @@ class Bidirectional(Module):
     """
 
     def __init__(self, layer: Any, merge: str = "concat"):
-        if not isinstance(layer, Recurrent) or layer.return_state:
+        if not isinstance(layer, Recurrent) or layer.return_state or layer.stateful:
             raise ArgumentError(explain("this layer cannot run both ways", got=repr(layer),
                                         expected="a SimpleRNN, LSTM or GRU without return_state",
                                         fix="nn.Bidirectional(nn.LSTM(64, return_sequences=True))"))

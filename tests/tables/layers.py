@@ -103,4 +103,10 @@ LAYERS = {
     "repeat vector": (lambda: nn.RepeatVector(3), ROWS),
     "identity": (lambda: nn.Identity(), ROWS),
     **merges("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
+    "masking": (lambda: nn.Masking(), STEPS),
+    "rnn of a cell": (lambda: nn.RNN(nn.LSTMCell(3), return_sequences=True), STEPS),
+    "rnn cell": (lambda: nn.RNN(nn.SimpleRNNCell(3), reverse=True), STEPS),
+    "gru cell": (lambda: nn.RNN(nn.GRUCell(3)), STEPS),
+    "gru reset before": (lambda: nn.GRU(3, reset_after=False), STEPS),
+    "stacked": (lambda: nn.StackedRNN([nn.GRU(3, True), nn.LSTM(2)], dropout=0.2), STEPS),
 }
