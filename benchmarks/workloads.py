@@ -14,6 +14,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import losses, nn, optim
+from chainrule.ir import Type
 
 from .shapes import CLASSES, EMBEDDING, SHAPES, VOCABULARY, Shape, data
 
@@ -118,7 +119,7 @@ class Workload:
 
 def train(model: nn.Module, x: np.ndarray, y: np.ndarray) -> Workload:
     optimizer = optim.Adam(1e-3)
-    model(x[:1], training=False)
+    model.trace(Type(x.shape, x.dtype))
 
     @cr.compile
     def step(x: Any, y: Any) -> Any:
@@ -130,7 +131,7 @@ def train(model: nn.Module, x: np.ndarray, y: np.ndarray) -> Workload:
 
 
 def infer(model: nn.Module, x: np.ndarray) -> Workload:
-    model(x, training=False)
+    model.trace(Type(x.shape, x.dtype))
     return Workload(cr.compile(lambda x: model(x)), (x,), model)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from .. import losses, metrics, optim, random
 from ..data import Batches
 from ..errors import ArgumentError, explain
-from ..ir import no_grad
+from ..ir import Type
 from .callbacks import Callback
 from .checkpoint import assign_arrays, read_state, variable_arrays, write_state
 from .data import Samples, augmented, samples
@@ -103,8 +103,7 @@ class Training:
 
     def _build(self) -> None:
         random.seed(self.seed)
-        with no_grad():
-            self.model(self.data.x[:1], training=False)
+        self.model.trace(Type((1, *self.data.x.shape[1:]), self.data.x.dtype))
         self.optimizer.build(self.model.parameters())
 
     # ---- the loop
