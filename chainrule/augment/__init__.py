@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation: random changes of samples that leave their meaning alone; images (with boxes, masks, keypoints), sound, text.
+"""Augmentation: random changes that keep the meaning, of images (with boxes, masks, keypoints), sound and text.
 
     pipeline = augment.Compose([augment.Crop(32, padding=4), augment.Flip(), augment.MixUp(classes=10)])
     cr.fit(model, (x, y), loss="cross_entropy", augment=pipeline)
@@ -19,5 +19,6 @@ from .text import WordDeletion, WordDropout, WordSwap
 __all__ = [
     "AddNoise", "Affine", "Augmentation", "Augmented", "Batch", "Blur", "Brightness", "Compose", "Contrast", "Crop",
     "CutMix", "Draws", "Erase", "Flip", "Gain", "GaussianNoise", "Hue", "MixUp", "ResizedCrop", "Rotate", "Saturation",
-    "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap", "resize", "warp",
+    "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap", "resize",
+    "warp",
 ]

@@ -53,7 +53,7 @@ class Gain(Augmentation):
 
 
 class AddNoise(Augmentation):
-    """White noise with a signal-to-noise ratio, in decibels, from `ratio`: 10 log10(power of x / power of the noise)."""
+    """White noise with a signal-to-noise ratio 10 log10(power of x / power of the noise) from `ratio`, in decibels."""
 
     def __init__(self, ratio: Any = (10.0, 40.0), probability: float = 1.0):
         self.ratio, self.probability = interval("ratio", ratio), share(probability)

@@ -79,7 +79,7 @@ def _blend(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def partners(draws: Draws) -> np.ndarray:
-    """int (N,): whom each sample of the batch is mixed with: the next one in an order by chance, never itself if N > 1."""
+    """int (N,): whom each sample is mixed with: the next one in an order by chance, never itself if N > 1."""
     order = np.argsort(draws.one(), kind="stable")
     partner = np.empty_like(order)
     partner[order] = np.roll(order, -1)
@@ -94,8 +94,9 @@ def soft_targets(y: Any, classes: int | None) -> Any:
     if y.dtype.kind == "f" and y.ndim > 1:
         return y
     if classes is None or y.dtype.kind not in "iub":
-        raise ArgumentError(explain("mixing labels needs the number of classes", got=f"{y.dtype} labels, classes={classes}",
+        raise ArgumentError(explain("mixing labels needs the number of classes", got=f"{y.dtype} labels, {classes=}",
                                     fix="for example MixUp(classes=10)"))
     if len(y) and not 0 <= y.min() <= y.max() < classes:
-        raise BoundsError(explain("a label is out of range", got=f"{y.min()} to {y.max()}", expected=f"0 to {classes - 1}"))
+        raise BoundsError(explain("a label is out of range", got=f"{y.min()} to {y.max()}",
+                                  expected=f"0 to {classes - 1}"))
     return np.eye(classes, dtype=np.float32)[y]

@@ -41,7 +41,8 @@ def warp(x: np.ndarray, matrices: np.ndarray, size: tuple[int, int] | None = Non
 def fill_mode(fill: float | str) -> tuple[str, float]:
     """(one of FILLS, the constant)."""
     if isinstance(fill, str) and fill not in FILLS[1:]:
-        raise ArgumentError(explain("there is no such way to fill", got=repr(fill), expected="a number, 'edge', 'reflect'"))
+        raise ArgumentError(explain("there is no such way to fill", got=repr(fill),
+                                    expected="a number, 'edge' or 'reflect'"))
     return (fill, 0.0) if isinstance(fill, str) else ("constant", float(fill))
 
 

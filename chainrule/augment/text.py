@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text: words dropped, deleted or exchanged, in rows of token ids (N, T) or of words, filled up with `padding` at the end.
+"""Text: words dropped, deleted or exchanged, in rows of token ids (N, T) or words, with `padding` at the end.
 
 A single sample may be a list of words; deleted words then make it shorter. Words of the padding are never touched.
 """
@@ -17,7 +17,7 @@ from .draws import Draws
 
 def _rows(x: np.ndarray) -> np.ndarray:
     if x.ndim != 2 or x.dtype.kind not in "iuU":
-        raise ShapeError(explain("rows of tokens are needed here", got=f"{x.dtype} of shape {x.shape[1:]} for one sample",
+        raise ShapeError(explain("rows of tokens are needed", got=f"{x.dtype} of shape {x.shape[1:]} for one sample",
                                  expected="token ids or words, (length,)"))
     return x
 
@@ -42,7 +42,8 @@ class WordDropout(Augmentation):
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         x = _rows(batch.x)
         dropped = (draws.uniform(x.shape[1]) < self.rate) & (x != _padding(x, self.padding))
-        return changed(batch, x=np.where(dropped, np.asarray(self.unknown, None if x.dtype.kind == "U" else x.dtype), x))
+        unknown = np.asarray(self.unknown, None if x.dtype.kind == "U" else x.dtype)
+        return changed(batch, x=np.where(dropped, unknown, x))
 
 
 class WordDeletion(Augmentation):

@@ -32,9 +32,9 @@ def get(optimizer: Any) -> Optimizer:
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
 
 
-__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise", "Lion", "Minimum",
-           "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "accumulate", "chain", "clip_by_norm", "constrained",
-           "get", "groups", "penalties", "proximal", "schedules", "transforms"]
+__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
+           "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "accumulate",
+           "chain", "clip_by_norm", "constrained", "get", "groups", "penalties", "proximal", "schedules", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

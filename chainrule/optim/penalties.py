@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Penalties on the weights, added to a loss: functions of a model that give one number.
 
-They look at the trainable parameters with two axes or more: matrices and filters, not biases or scales; `only`, a pattern
-of names as for files ("0.*", "encoder.*"), limits them to some layers. A penalty pulls weights towards 0 but seldom makes
-them exactly 0; for that, and for whole units, see `optim.proximal`.
+They look at the trainable parameters with two axes or more: matrices and filters, not biases or scales; `only`, a
+pattern of names as for files ("0.*", "encoder.*"), limits them to some layers. A penalty pulls weights towards 0 but
+seldom makes them exactly 0; for that, and for whole units, see `optim.proximal`.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def constrained(optimizer: Optimizer, constraint: Callable[[Tensor], Tensor], on
 
 
 class GradientNoise(Wrapper):
-    """Gradients plus normal noise of variance strength / (1 + t)^decay in step t = 0, 1, ... (Neelakantan et al., 2015).
+    """Gradients plus normal noise of variance strength / (1 + t)^decay, t = 0, 1, ... (Neelakantan et al., 2015).
 
     Args:
         optimizer: sees the noisy gradients.

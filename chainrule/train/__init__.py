@@ -10,7 +10,8 @@ from .fit import Training, fit
 from .history import History
 
 __all__ = [
-    "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "History", "Report", "Result", "Training",
-    "activation_report", "csv_log", "diagnose", "evaluate", "fit", "json_log", "overfit_one_batch", "predict",
+    "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "History", "Report", "Result",
+    "Training", "activation_report", "csv_log", "diagnose", "evaluate", "fit", "json_log", "overfit_one_batch",
+    "predict",
     "recompute_statistics", "tensorboard",
 ]

@@ -102,7 +102,7 @@ class EMA(WeightAverage):
 
 
 class SWA(WeightAverage):
-    """Stochastic weight averaging: the plain mean of the weights after the epochs from `start` on (Izmailov et al., 2018).
+    """Stochastic weight averaging: the mean of the weights after the epochs from `start` on (Izmailov et al., 2018).
 
     Args:
         start: first epoch that counts, from 1; a share below 1 is one of the run's epochs.
@@ -115,7 +115,7 @@ class SWA(WeightAverage):
     def __init__(self, start: float = 0.75, every: int = 1, apply: bool = True, measure: bool = False):
         super().__init__(apply, measure)
         if start <= 0 or every < 1:
-            raise ArgumentError(explain("SWA starts at a later epoch and counts every n-th one", got=f"{start=}, {every=}"))
+            raise ArgumentError(explain("SWA counts every n-th epoch from a later one on", got=f"{start=}, {every=}"))
         self.start, self.every = start, every
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
@@ -161,7 +161,8 @@ def recompute_statistics(model: Any, x: Any, batch_size: int = 256, backend: str
         variable.assign(array)
 
 
-def _mean_statistics(model: Any, x: np.ndarray, batch_size: int, statistics: list[Any], backend: str | None) -> list[np.ndarray]:
+def _mean_statistics(model: Any, x: np.ndarray, batch_size: int, statistics: list[Any],
+                     backend: str | None) -> list[np.ndarray]:
     step = compile(lambda batch: model(batch, training=True), backend=backend)
     totals = [np.zeros(v.shape, np.float64) for v in statistics]
     seen = 0

@@ -29,7 +29,8 @@ def read_curves(rows: list[dict[str, Any]], y: np.ndarray, loss: str, images: bo
     if rate is not None:
         return [rate]
     if baseline is not None and curve[-1] > LEARNT_NOTHING * baseline:
-        return [Finding("underfitting", "training loss", f"{curve[-1]:.4g} after {len(curve)} epochs; the best constant answer has {baseline:.4g}",
+        problem = f"{curve[-1]:.4g} after {len(curve)} epochs; the best constant answer has {baseline:.4g}"
+        return [Finding("underfitting", "training loss", problem,
                         "use a larger model: more units, one more layer with an activation")]
     validation = [row.get("validation_loss") for row in rows]
     return [] if None in validation else _overfitting(curve, np.array(validation, float), rows, baseline, images)
@@ -59,7 +60,8 @@ def _entropy(shares: np.ndarray) -> float:
 def _learning_rate(curve: np.ndarray, baseline: float | None) -> Finding | None:
     scale = baseline if baseline is not None else curve[0]
     best = int(curve.argmin())
-    if curve[-1] > 1.3 * curve[best] and curve[-1] - curve[best] > 0.1 * scale:
+    late = curve[-3:].min()  # a single bad epoch says little
+    if late > 1.3 * curve[best] and late - curve[best] > 0.1 * scale:
         return Finding("learning rate too high", "training loss",
                        f"it was {curve[best]:.4g} in epoch {best + 1} and is {curve[-1]:.4g} in epoch {len(curve)}",
                        "divide the learning rate by 10")
@@ -83,11 +85,11 @@ def _overfitting(curve: np.ndarray, validation: np.ndarray, rows: list[dict[str,
     apart = validation[-1] > GAP * curve[-1] and validation[-1] - curve[-1] > 0.1 * (baseline or validation[0])
     if not (rising or apart):
         return []
-    since = best + 1 if rising else int(np.flatnonzero(validation <= GAP * curve)[-1:].sum()) + 1
-    better = 'augment the images: fit(..., augment=augment.Compose([...]))' if images else "add nn.Dropout(0.5), or weight decay: optim.AdamW(1e-3, weight_decay=0.1)"
+    since = best + 2 if rising else int(np.flatnonzero(validation <= GAP * curve)[-1:].sum()) + 1
+    better = "augment the images: fit(..., augment=augment.Compose([...]))" if images else "add nn.Dropout(0.5)"
     remedy = f"stop there: callbacks=[train.EarlyStopping()], {rows[best]['epoch']} epochs" if rising else better
-    return [Finding("overfitting", "validation loss", f"training {curve[-1]:.4g}{_scores(rows[-1])}, validation {validation[-1]:.4g}: "
-                    f"overfitting since epoch {since}", remedy)]
+    problem = f"training {curve[-1]:.4g}{_scores(rows[-1])}, validation {validation[-1]:.4g}"
+    return [Finding("overfitting", "validation loss", f"{problem}: overfitting since epoch {since}", remedy)]
 
 
 def _scores(row: dict[str, Any]) -> str:

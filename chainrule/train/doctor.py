@@ -41,7 +41,8 @@ LOST_IN_TIME = 1e-6                         # ratio of gradients between the fir
 INPUT_SCALE, TARGET_SCALE = 10.0, 100.0     # |mean| or standard deviation
 IMBALANCE = 10.0                            # most frequent class / rarest class
 
-LAYER_FUNCTIONS = {activations.ReLU: relu, activations.Tanh: tanh, activations.Sigmoid: sigmoid, activations.Softmax: softmax}
+LAYER_FUNCTIONS = {activations.ReLU: relu, activations.Tanh: tanh, activations.Sigmoid: sigmoid,
+                   activations.Softmax: softmax}
 
 
 @dataclass
@@ -76,7 +77,8 @@ def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: 
     whole, loss = as_samples(data), losses.get(loss)
     chosen = np.unique(np.linspace(0, len(whole) - 1, min(samples, len(whole))).astype(int))
     exam = examine(model, *whole.batch(chosen), loss)
-    found = [*_inputs(model, exam), *_targets(whole.y, loss), *_outputs(exam, loss), *_structure(model), *_weights(exam)]
+    found = [*_inputs(model, exam), *_targets(whole.y, loss), *_outputs(exam, loss)]
+    found += [*_structure(model), *_weights(exam)]
     places = {finding.where for finding in found}  # equal weights also look dead: one finding for one cause
     found += [finding for finding in (*_dead(exam), *_saturated(exam)) if finding.where not in places]
     kinds = {finding.kind for finding in found}
@@ -180,16 +182,19 @@ def _structure(model: Any) -> Iterator[Finding]:
             layers = [(f"{name}.{i}" if name else str(i), m) for i, m in enumerate(module.layers)
                       if not isinstance(m, Dropout | Flatten | Reshape)]
             for (first, a), (second, b) in itertools.pairwise(layers):
-                if isinstance(a, Dense) and isinstance(b, Dense) and a.activation is activations.linear and a.units >= b.units:
+                linear = isinstance(a, Dense) and isinstance(b, Dense) and a.activation is activations.linear
+                if linear and a.units >= b.units:
                     yield Finding("no activation", display(first, a),
-                                  f"nothing non-linear stands between it and {display(second, b)}: the two are one matrix",
+                                  f"nothing non-linear before {display(second, b)}: the two are one matrix",
                                   f'Dense({a.units}, activation="relu")')
 
 
 def _weights(exam: Examination) -> Iterator[Finding]:
     for name, module in exam.modules.items():
         for key, variable in module.attributes():
-            if not isinstance(variable, Module) and variable.ndim > 1 and variable.trainable and min(variable.shape) > 1:
+            if isinstance(variable, Module) or not variable.trainable:
+                continue
+            if variable.ndim > 1 and min(variable.shape) > 1:
                 array = variable.numpy()
                 if array.max() == array.min():
                     yield Finding("equal weights", display(name, module), f"all of {key} are {array.flat[0]:g}: "
@@ -204,7 +209,7 @@ def _dead(exam: Examination) -> Iterator[Finding]:
             dead = ~(values.reshape(-1, values.shape[-1]) > 0).any(axis=0)
             if dead.mean() >= DEAD_SHARE:
                 yield Finding("dead units", display(name, module),
-                              f"{dead.sum()} of {dead.size} units are 0 for all {len(values)} samples and learn nothing",
+                              f"{dead.sum()} of {dead.size} units are 0 for all {len(values)} samples",
                               "lower the learning rate and start again, or use nn.LeakyReLU()")
 
 
@@ -214,9 +219,10 @@ def _saturated(exam: Examination) -> Iterator[Finding]:
         if function in (tanh, sigmoid):
             flat = np.abs(values) > 0.99 if function is tanh else np.abs(values - 0.5) > 0.49
             if flat.mean() >= SATURATED_SHARE:
+                shape = "tanh" if function is tanh else "sigmoid"
                 yield Finding("saturated activations", display(name, module),
-                              f"{flat.mean():.0%} of the values lie where {'tanh' if function is tanh else 'sigmoid'} is flat",
-                              "normalise what comes in: nn.BatchNorm() before the activation, or smaller initial weights")
+                              f"{flat.mean():.0%} of the values lie where {shape} is flat",
+                              "normalise what comes in: nn.BatchNorm() before the activation")
 
 
 # ---- gradients
@@ -236,7 +242,8 @@ def _gradients(exam: Examination, kinds: set[str]) -> Iterator[Finding]:
     smallest = min(norms, key=lambda name: norms[name])
     ratio = norms[smallest] / norms[largest]
     if ratio == 0:
-        yield Finding("no gradient", exam.path(smallest), "its gradient is exactly 0", "check that its output reaches the loss")
+        yield Finding("no gradient", exam.path(smallest), "its gradient is exactly 0",
+                      "check that its output reaches the loss")
     elif ratio < VANISHED:
         yield Finding("vanishing gradients", exam.path(smallest),
                       f"its gradient has norm {norms[smallest]:.2g}, that of {exam.path(largest)} {norms[largest]:.2g}",
@@ -252,7 +259,8 @@ def _through_time(exam: Examination) -> Iterator[Finding]:
     early, late = norms[:max(1, len(norms) // 10)].max(), norms[-max(1, len(norms) // 10):].max()
     if early < LOST_IN_TIME * norms.max():
         yield Finding("vanishing gradients", display(*layer),
-                      f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}", "use nn.LSTM or nn.GRU")
+                      f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
+                      "use nn.LSTM or nn.GRU")
     elif not np.isfinite(early) or early > EXPLODED * max(late, 1e-30):
         yield Finding("exploding gradients", display(*layer),
                       f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
@@ -280,7 +288,6 @@ class Spread:
 
 def activation_report(model: Any, x: Any) -> list[Spread]:
     """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights."""
-    names = {}
     seen: list[tuple[Module, np.ndarray]] = []
     model(np.asarray(x)[:1])
     names = {id(module): name for name, module in model.modules().items()}
@@ -290,8 +297,8 @@ def activation_report(model: Any, x: Any) -> list[Spread]:
             if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes())]
 
 
-def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", steps: int = 300, batch_size: int = 16,
-                      backend: str | None = None) -> float:
+def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", steps: int = 300,
+                      batch_size: int = 16, backend: str | None = None) -> float:
     """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
 
     Afterwards the model has its old weights again.
@@ -313,7 +320,8 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
 class Doctor(Callback):
     """Looks at the run before the first step, every `every` epochs and at the end, and says what is new.
 
-    `doctor.findings` is the Report of all that was found. The run's weights are the same bits as without it.
+    Whether the learning rate is wrong or the model too small is judged at the end only. `doctor.findings` is
+    the Report of all that was found. The run's weights are the same bits as without it.
     """
 
     def __init__(self, every: int = 5, samples: int = 256):
@@ -328,12 +336,14 @@ class Doctor(Callback):
             self._look(run)
 
     def end(self, run: Any) -> None:
-        self._look(run)
+        self._look(run, ended=True)
 
-    def _look(self, run: Any) -> None:
+    def _look(self, run: Any, ended: bool = False) -> None:
         data = (run.data.x, run.data.y, run.data.weights)
         for finding in diagnose(run.model, data, loss=run.loss, history=run.history, samples=self.samples):
-            place = next((i for i, old in enumerate(self.findings) if (old.kind, old.where) == (finding.kind, finding.where)), None)
+            if finding.where == "training loss" and not ended:
+                continue
+            place = self.findings.place(finding)
             if place is None:
                 self.findings.append(finding)
                 run.reporter.say(str(finding))

@@ -22,6 +22,12 @@ class Finding:
 class Report(list[Finding]):
     """Findings, in the order in which they were made."""
 
+    def place(self, finding: Finding) -> int | None:
+        """Where a finding of the same kind at the same layer is, or None."""
+        known = [(old.kind, old.where) for old in self]
+        here = (finding.kind, finding.where)
+        return known.index(here) if here in known else None
+
     @property
     def kinds(self) -> list[str]:
         """The kinds of the findings, each once."""
