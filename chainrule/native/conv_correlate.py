@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from chainrule.native.kernel_build import Index, Writer, constant, copy_elements
-from chainrule.native.kernel_finish import Epilogue, emit_finish
+from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish
 from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
 from chainrule.native.target import Target
 
@@ -320,11 +320,14 @@ class _Correlate:
         out = writer.at(self.out, writer.add(writer.mul(place, self.channels), channel))
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
+        numbers = [place, wide.place_step, channel, height * width]
+        if getattr(self.epilogue, "reads_ahead", False):
+            ahead = emit_ahead(self.module, self.name, part.dtype, valid, self.epilogue, len(self.extras), self.target)
+            writer.builder.call(ahead, [*map(constant, numbers), *self.extras])
         writer.builder.call(function, [writer.at(left, offset), right, out, constant(tile.loops[0][0]), zero])
         if self.epilogue:
             finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
                                  self.target)
-            numbers = [place, wide.place_step, channel, height * width]
             writer.builder.call(finish, [out, *map(constant, numbers), *self.extras])
 
     def _constants(self, height: int, width: int, valid: int) -> Tile:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .lower import Plan
-from .steps import Step
+from .steps import ProductStep, Step
 
 
 def describe(plan: Plan, addresses: bool = False) -> str:
@@ -26,7 +26,7 @@ def describe(plan: Plan, addresses: bool = False) -> str:
 
 
 def _operands(step: Step) -> list[object]:
-    slots = getattr(step, "slots", None)
+    slots = [*step.reads[:2], *step.pointers] if isinstance(step, ProductStep) else getattr(step, "slots", None)
     return [step.commits, getattr(step, "first", ""), *(slots if slots is not None else [*step.reads, *step.writes])]
 
 

@@ -24,6 +24,11 @@ ELEMENTS: dict[str, ir.Type] = {
 SIZES = {name: np.dtype(name).itemsize for name in ELEMENTS}
 
 
+def memory_type(dtype: str) -> ir.Type:
+    """The type of an element in memory."""
+    return ir.IntType(8) if dtype == "bool" else ELEMENTS[dtype]
+
+
 def is_float(dtype: str) -> bool:
     """Whether the dtype is a float."""
     return dtype.startswith("float")

@@ -18,7 +18,7 @@ from llvmlite import ir
 from chainrule.native.gemm_dot import FEW, Dots, emit_dots
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
-from chainrule.native.kernel_finish import Epilogue, emit_finish, named_epilogue
+from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish, named_epilogue
 from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
 from chainrule.native.target import Target
 
@@ -341,6 +341,7 @@ class _Product:
         if plan.staged:
             with writer.builder.if_then(accumulate):
                 self._move(height, valid, out, place, gather=True)
+        self._ahead(*((column, row, valid, height) if self.swapped else (row, column, height, valid)))
         tile = emit_tile(self.module, self._tile_constants(height, valid), self.target)
         writer.builder.call(tile, [left, right, place, constant(self.count), accumulate])
         if plan.staged and self.swapped:
@@ -359,16 +360,26 @@ class _Product:
         return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
                     self.out_step, 0 if plan.pack_b else tail, tail)
 
+    def _ahead(self, row: Index, column: Index, rows: int, columns: int) -> None:
+        """Fetch what the epilogue will read, while the sums are made."""
+        if getattr(self.epilogue, "reads_ahead", False):
+            self._last(emit_ahead(self.module, self.name, self.spec.dtype, columns, self.epilogue, len(self.extras), self.target),
+                       [], row, column, rows)
+
     def _finish(self, out: ir.Value, row: Index, column: Index, rows: int, columns: int) -> None:
         """Run the epilogue; of a swapped product it still sees the rows and columns that the caller knows."""
         if not self.epilogue:
             return
-        writer = self.writer
         step = self.spec.c_strides[-1] if self.swapped else self.out_step
         finish = emit_finish(self.module, self.name, self.spec.dtype, step, columns, self.epilogue, len(self.extras),
                              self.target)
+        self._last(finish, [out], row, column, rows)
+
+    def _last(self, function: ir.Function, first: list[ir.Value], row: Index, column: Index, rows: int) -> None:
+        """Call a part of the epilogue, in the last block of the reduction."""
+        writer = self.writer
         arguments = [writer.add(self.first_row, row), 1, column, rows]
-        call = lambda: writer.builder.call(finish, [out, *map(constant, arguments), *self.extras])
+        call = lambda: writer.builder.call(function, [*first, *map(constant, arguments), *self.extras])
         if isinstance(self.last_block, bool):
             call()
             return

@@ -283,3 +283,43 @@ def copy_elements(writer: Writer, source: ir.Value | None, destination: ir.Value
     if not isinstance(rest, int) or rest:
         with writer.builder.if_then(writer.less(0, rest)):
             move(stop, writer.mask(rest))
+
+
+# ---- vectors of any element type
+
+def spread(b: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A scalar in every lane; a vector as it is."""
+    if isinstance(value.type, ir.VectorType):
+        return value
+    type_, index = ir.VectorType(value.type, lanes), ir.IntType(32)
+    if isinstance(value, ir.Constant):
+        return ir.Constant(type_, [value.constant] * lanes)
+    undefined = ir.Constant(type_, ir.Undefined)
+    single = b.insert_element(undefined, value, index(0))
+    return b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, lanes), [0] * lanes))
+
+
+def size_of(type_: ir.Type) -> int:
+    """Bytes of one element."""
+    return {"i8": 1, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8}[str(type_)]
+
+
+def load_lanes(b: ir.IRBuilder, type_: ir.Type, lanes: int, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
+    """A vector of neighbours from any address; lanes that `mask` leaves out are zero and not touched in memory."""
+    wide = ir.VectorType(type_, lanes)
+    if mask is None:
+        return b.load(pointer, typ=wide, align=size_of(type_))
+    callee = intrinsic(b.module, f"llvm.masked.load.v{lanes}{type_.intrinsic_name}.p0", wide, [POINTER, ir.IntType(32), mask.type, wide])
+    none = ir.Constant(wide, [0] * lanes)
+    return b.call(callee, [pointer, ir.IntType(32)(size_of(type_)), mask, none])
+
+
+def store_lanes(b: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
+    """A vector to neighbours at any address; lanes that `mask` leaves out are not touched."""
+    type_, lanes = value.type.element, value.type.count
+    if mask is None:
+        b.store(value, pointer, align=size_of(type_))
+        return
+    callee = intrinsic(b.module, f"llvm.masked.store.v{lanes}{type_.intrinsic_name}.p0", ir.VoidType(),
+                       [value.type, POINTER, ir.IntType(32), mask.type])
+    b.call(callee, [value, pointer, ir.IntType(32)(size_of(type_)), mask])

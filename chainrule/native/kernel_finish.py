@@ -81,3 +81,21 @@ def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns
             writer.store_vector(value, place, mask)
     writer.builder.ret_void()
     return function
+
+
+def emit_ahead(module: ir.Module, name: str, dtype: str, columns: int, epilogue: Epilogue, pointers: int, target: Target) -> ir.Function:
+    """The function ``void (row, row step, column, rows, extras…)`` that fetches what `emit_finish` will need of the extras."""
+    name = f"{name}_ahead_{columns}"
+    known = module.globals.get(name)
+    if known:
+        return known
+    arguments = [("row", INDEX), ("row_step", INDEX), ("column", INDEX), ("rows", INDEX)]
+    arguments += [(f"extra{number}", POINTER) for number in range(pointers)]
+    function, writer = open_function(module, name, arguments, dtype, target, internal=True)
+    first_row, row_step, first_column, rows, *extras = function.args
+    with writer.loop(0, rows) as number:
+        row = writer.add(first_row, writer.mul(number, row_step))
+        for column in range(0, columns, writer.lanes):
+            epilogue.ahead(writer.builder, row, writer.add(first_column, column), extras)  # type: ignore[attr-defined]
+    writer.builder.ret_void()
+    return function

@@ -14,15 +14,17 @@ After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, open_function
+from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, intrinsic, open_function
 from chainrule.native.target import Target
 
 Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
 
+FEW_STEPS = 32  # below which it does not pay to fetch the result beforehand
 ENOUGH = 8  # independent sums that hide the latency of multiply-add
 
 
@@ -77,6 +79,7 @@ def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
     arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX), ("accumulate", ir.IntType(1))]
     function, writer = open_function(module, tile.name, arguments, tile.dtype, target, internal=True)
     left, right, out, count, accumulate = function.args
+    _fetch(writer, tile, out)
     sums = writer.if_else(accumulate, lambda: _load(writer, tile, out),
                           lambda: [writer.zeros()] * (len(tile.offsets) * tile.vectors))
     sums = _reduce(writer, tile, (count, *(loop[0] for loop in tile.loops[1:])), left, right, sums)
@@ -84,6 +87,16 @@ def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
         writer.store_vector(total, pointer, mask)
     writer.builder.ret_void()
     return function
+
+
+def _fetch(writer: Writer, tile: Tile, out: ir.Value) -> None:
+    """Bring the lines of the result nearer while the sums are made; they lie in short pieces, and are written at once."""
+    if math.prod(count or FEW_STEPS for count, _, _ in tile.loops) < FEW_STEPS:
+        return
+    narrow = ir.IntType(32)
+    function = intrinsic(writer.module, "llvm.prefetch.p0", ir.VoidType(), [POINTER, narrow, narrow, narrow])
+    for pointer, _ in _places(writer, tile, out):
+        writer.builder.call(function, [pointer, narrow(1), narrow(2), narrow(1)])
 
 
 def _masks(writer: Writer, vectors: int, tail: int) -> list[ir.Value | None]:

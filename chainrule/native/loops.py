@@ -18,7 +18,7 @@ from . import emit_value
 from .emit_reduce import Reduction
 from .expression import Conditions, Expression, Kernel, Stage, Store, forms_of
 from .index import Form, Var, bounds, coefficient, variables
-from .kernel_build import INDEX, POINTER, Index, Writer, constant, intrinsic
+from .kernel_build import INDEX, POINTER, Index, Writer, constant, intrinsic, load_lanes, size_of, spread, store_lanes
 from .math_core import splat
 from .target import Target
 
@@ -53,9 +53,9 @@ class KernelEmitter:
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.entry = self.builder.block
         for dtype, count in zip(kernel.slots[len(kernel.slots) - len(kernel.local):], kernel.local, strict=True):
-            place = self.builder.alloca(self.memory_type(dtype), size=INDEX(count))
+            place = self.builder.alloca(emit_value.memory_type(dtype), size=INDEX(count))
             place.align = 64
-            first = self.builder.gep(place, [INDEX(0)], source_etype=self.memory_type(dtype))
+            first = self.builder.gep(place, [INDEX(0)], source_etype=emit_value.memory_type(dtype))
             first.type = POINTER  # llvmlite gives addresses on the stack a typed pointer
             self.pointers.append(first)
         self.writer = Writer(self.builder, "float32", target)
@@ -228,14 +228,7 @@ class KernelEmitter:
 
     def spread(self, value: ir.Value, b: ir.IRBuilder) -> ir.Value:
         """A scalar in every lane; a vector as it is."""
-        if isinstance(value.type, ir.VectorType):
-            return value
-        type_ = ir.VectorType(value.type, self.lanes)
-        if isinstance(value, ir.Constant):
-            return ir.Constant(type_, [value.constant] * self.lanes)
-        undefined = ir.Constant(type_, ir.Undefined)
-        single = b.insert_element(undefined, value, NARROW(0))
-        return b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(NARROW, self.lanes), [0] * self.lanes))
+        return spread(b, value, self.lanes)
 
     def condition(self, conditions: Conditions, depth: int) -> ir.Value | None:
         """Whether all hold: one bit, one bit per lane, or None where there are none."""
@@ -306,10 +299,6 @@ class KernelEmitter:
         values = self.even(values, b)
         return b.select(found, *values)
 
-    def memory_type(self, dtype: str) -> ir.Type:
-        """The type of an element in memory."""
-        return BYTE if dtype == "bool" else emit_value.ELEMENTS[dtype]
-
     def load(self, x: Expression, depth: int) -> ir.Value:
         """An element or a vector of a buffer."""
         slot, form, conditions = x.attr
@@ -317,7 +306,7 @@ class KernelEmitter:
 
     def fetch(self, dtype: str, slot: int, form: Form, extra: ir.Value | None, conditions: Conditions, depth: int) -> ir.Value:
         """What lies at form + extra of a slot, where the conditions hold."""
-        b, type_ = self.levels[depth].builder, self.memory_type(dtype)
+        b, type_ = self.levels[depth].builder, emit_value.memory_type(dtype)
         spread = self.varies(form) or any(self.varies(f) for f, _ in conditions)
         spread = spread or (extra is not None and isinstance(extra.type, ir.VectorType))
         if not spread:
@@ -352,13 +341,8 @@ class KernelEmitter:
 
     def _contiguous(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
                     conditions: Conditions, depth: int) -> ir.Value:
-        pointer, wide = self._at(b, type_, slot, self._place(b, form, extra)), ir.VectorType(type_, self.lanes)
-        mask = self.mask(conditions, depth)
-        if mask is None:
-            return b.load(pointer, typ=wide, align=self._size(type_))
-        name = f"llvm.masked.load.v{self.lanes}{type_.intrinsic_name}.p0"
-        callee = intrinsic(self.module, name, wide, [POINTER, NARROW, mask.type, wide])
-        return b.call(callee, [pointer, NARROW(self._size(type_)), mask, splat(wide, 0)])
+        pointer = self._at(b, type_, slot, self._place(b, form, extra))
+        return load_lanes(b, type_, self.lanes, pointer, self.mask(conditions, depth))
 
     def _gather(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
                 conditions: Conditions, depth: int) -> ir.Value:
@@ -370,16 +354,12 @@ class KernelEmitter:
         mask = ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes) if mask is None else mask
         callee = intrinsic(self.module, f"llvm.masked.gather.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", wide,
                            [ir.VectorType(POINTER, self.lanes), NARROW, mask.type, wide])
-        return b.call(callee, [pointers, NARROW(self._size(type_)), mask, splat(wide, 0)])
-
-    @staticmethod
-    def _size(type_: ir.Type) -> int:
-        return {"i8": 1, "i16": 2, "i32": 4, "float": 4, "i64": 8, "double": 8}[str(type_)]
+        return b.call(callee, [pointers, NARROW(size_of(type_)), mask, splat(wide, 0)])
 
     def store(self, store: Store, value: ir.Value) -> None:
         """Store a value at the present depth."""
         b, dtype = self.builder, store.value.dtype
-        type_ = self.memory_type(dtype)
+        type_ = emit_value.memory_type(dtype)
         if dtype == "bool":
             value = b.zext(value, emit_value.widened(value.type, BYTE))
         if self.lane is None or not self.varies(store.form):
@@ -387,24 +367,15 @@ class KernelEmitter:
             return
         value = self.spread(value, b)
         if coefficient(store.form, self.lane) == 1:
-            self._store_vector(b, type_, value, self._at(b, type_, store.slot, self.offset(store.form)))
+            store_lanes(b, value, self._at(b, type_, store.slot, self.offset(store.form)), self.tail)
         else:
             self._scatter(b, type_, value, self._many(b, type_, store.slot, self.offsets(store.form)))
-
-    def _store_vector(self, b: ir.IRBuilder, type_: ir.Type, value: ir.Value, pointer: ir.Value) -> None:
-        size = self._size(type_)
-        if self.tail is None:
-            b.store(value, pointer, align=size)
-            return
-        callee = intrinsic(self.module, f"llvm.masked.store.v{self.lanes}{type_.intrinsic_name}.p0", ir.VoidType(),
-                           [value.type, POINTER, NARROW, self.tail.type])
-        b.call(callee, [value, pointer, NARROW(size), self.tail])
 
     def _scatter(self, b: ir.IRBuilder, type_: ir.Type, value: ir.Value, pointers: ir.Value) -> None:
         mask = self.tail if self.tail is not None else ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes)
         callee = intrinsic(self.module, f"llvm.masked.scatter.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", ir.VoidType(),
                            [value.type, ir.VectorType(POINTER, self.lanes), NARROW, mask.type])
-        b.call(callee, [value, pointers, NARROW(self._size(type_)), mask])
+        b.call(callee, [value, pointers, NARROW(size_of(type_)), mask])
 
     # ---- positions that are data
 

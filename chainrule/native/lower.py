@@ -8,7 +8,7 @@ content), place the rest in one arena.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..ir.graph import Graph
 from ..ir.node import Node, Type
+from .attach import attach
 from .buffers import Buffer, plan_arena
 from .conv import ConvSpec
 from .fuse import Group, fuse
@@ -31,6 +32,7 @@ from .schedule import Layout, copy_draft, draft
 from .steps import HostStep, KernelStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
+_ANY = Buffer((), "float32")  # stands for memory that is not there yet
 IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
 
@@ -81,6 +83,7 @@ class Lowering:
         self._fresh_outputs()
         self.items = fuse(self.items, self.lanes)
         in_place = self._in_place_outputs()
+        self.items = attach(self.items, _may_fail)
         self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
@@ -164,6 +167,7 @@ class Lowering:
                 users.setdefault(buffer, set()).add(i)
         for i, item in enumerate(self.items):
             if not isinstance(item, Group):
+                item.commits = bool(self.checks) and isinstance(item, ProductStep) and any(b.kind == "input" for b in item.writes)
                 self.steps.append(item)
                 continue
             private = lambda b, i=i: b.kind == "temporary" and users[b] <= {i}
@@ -256,14 +260,34 @@ class Lowering:
 
     def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
         """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""
-        make = self.inliner()
+        found = self._view(node, self.buffer_of)
+        if found is None:
+            for source in self._sources(node):
+                if self._view(node, lambda x, source=source: _ANY if resolve(x) is source else self.buffer_of(x)):
+                    self._whole(source)
+                    found = self._view(node, self.buffer_of)
+                    break
+        return found or (self._whole(node), ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides, 0)
+
+    def _view(self, node: Node, stored: Callable[[Node], Buffer | None]) -> tuple[Buffer, tuple[int, ...], int] | None:
+        """An operand as a view of what `stored` says is in memory, if it is one."""
+        make = Inliner(stored, self._check)
         loops = [loop(i, n) for i, n in enumerate(node.shape)]
         found = make.value(node, tuple(form_of(v) for v in loops))
-        if found.kind == "load" and not found.attr[2] and found.attr[1].const >= 0:
-            strides = [coefficient(found.attr[1], v) for v in loops]
-            if None not in strides and all(s >= 0 for s in strides):
-                return make.buffers[found.attr[0]], tuple(strides), found.attr[1].const
-        return self._whole(node), ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides, 0
+        if found.kind != "load" or found.attr[2] or found.attr[1].const < 0:
+            return None
+        strides = [coefficient(found.attr[1], v) for v in loops]
+        if any(s is None or s < 0 for s in strides):
+            return None
+        return make.buffers[found.attr[0]], tuple(strides), found.attr[1].const  # type: ignore[arg-type]
+
+    def _sources(self, node: Node) -> list[Node]:
+        """What an operand is a view of before it is in memory, the first in the chain first: other operands may share it."""
+        chain: list[Node] = []
+        while node.op.name in ("reshape", "transpose") and self.buffer_of(node) is None:
+            chain.insert(0, node)
+            node = resolve(node.inputs[0])
+        return chain[:-1]
 
     def _convolution(self, node: Node) -> ConvSpec:
         attrs, kind = node.attrs, CONVOLUTIONS[node.op.name]

@@ -119,9 +119,9 @@ class SegmentEmitter:
 
     def _product(self, step: ProductStep, alone: bool) -> None:
         size = np.dtype(step.node.dtype).itemsize
-        reads = [self.pointer(b) for b in step.reads]
+        reads = [self.pointer(b) for b in step.reads[:2]]
         reads = [self._moved(p, INDEX(n * size)) if n else p for p, n in zip(reads, step.first, strict=True)]
-        pointers = [*reads, *map(self.pointer, step.writes)]
+        pointers = [*reads, *map(self.pointer, step.pointers)]
         for number, function in enumerate(self.functions_of(step)):
             if alone:
                 with self._only_first():

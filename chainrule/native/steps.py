@@ -16,6 +16,7 @@ from llvmlite import ir
 from ..ir.node import Node
 from .buffers import Buffer
 from .conv import ConvSpec, convolution_scratch, emit_convolution
+from .epilogue import Finish
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
 from .group import COSTS
@@ -147,9 +148,16 @@ class ProductStep(Step):
     spec: ProductSpec | ConvSpec
     flops: int = 0
     first: tuple[int, int] = (0, 0)  # the elements of the operands' buffers at which they begin
+    finish: Finish | None = None  # what is computed from the result on the way
 
     def __post_init__(self) -> None:
-        self.text = repr(self.spec)
+        self.text = repr(self.spec) + (f"\n{self.finish.text}" if self.finish else "")
+
+    @property
+    def pointers(self) -> list[Buffer]:
+        """The buffers that the functions take after the operands."""
+        extras = self.finish.extras() if self.finish else []
+        return [self.writes[0], *extras, *([self.scratch] if self.scratch else [])]
 
     kind = "product"
 
@@ -166,7 +174,8 @@ class ProductStep(Step):
     def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The functions of the phases, to be called in turn."""
         emit = emit_product if isinstance(self.spec, ProductSpec) else emit_convolution
-        return emit(module, name, self.spec, target)  # type: ignore[arg-type]
+        epilogue, count = (self.finish.emitter(target), len(self.finish.extras())) if self.finish else (None, 0)
+        return emit(module, name, self.spec, target, epilogue, count)  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
