@@ -16,6 +16,12 @@ Y = (X @ GENERATOR.standard_normal((8, 3))).argmax(-1)
 IMAGES = GENERATOR.random((64, 10, 10, 1), dtype=np.float32)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order():
+    cr.random.seed(0)
+    GENERATOR.bit_generator.state = np.random.default_rng(1).bit_generator.state
+
+
 def mlp(activation="relu", weights="he_normal", depth=1, units=32, out=3):
     layers = [nn.Dense(units, activation=activation, weight_initializer=weights) for _ in range(depth)]
     return nn.Sequential([*layers, nn.Dense(out)])
@@ -82,11 +88,11 @@ def test_exploding_gradients_through_layers_and_through_time():
 
 
 def test_remedies_help():
-    """20 sigmoid layers: the first gradient is lost; with ReLU and He's weights it is as large as the last one."""
+    """20 sigmoid layers: the gradient is lost on its way; with ReLU and He's weights it arrives."""
     def ratio(model):
         exam = train.doctor.examine(model, X, Y, np.ones(300, np.float32), cr.losses.get("cross_entropy"))
         norms = [np.linalg.norm(g) for name, g in exam.gradients.items() if g.ndim > 1]
-        return norms[0] / norms[-1]
+        return norms[1] / norms[-2]  # layers of one shape
     assert ratio(mlp("sigmoid", "glorot_uniform", depth=20)) < 1e-6
     assert 0.1 < ratio(mlp("relu", "he_normal", depth=20, units=64)) < 10
 
