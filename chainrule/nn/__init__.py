@@ -21,6 +21,7 @@ from .activations import (
     Tanh,
 )
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
+from .cache import KeyValueCache
 from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
 from .config import from_config, to_config
 from .containers import Residual, Sequential
@@ -89,6 +90,7 @@ from .pooling import (
     MaxUnpool2D,
     MaxUnpool3D,
 )
+from .positions import alibi_bias, rotate
 from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from .regularization import (
     AlphaDropout,
@@ -103,7 +105,7 @@ from .regularization import (
 from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
 from .symbols import Input, Symbol
-from .transformer import TransformerDecoderLayer, TransformerEncoderLayer
+from .transformer import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
 
 __all__ = [
     "ELU",
@@ -154,6 +156,7 @@ __all__ = [
     "Flatten",
     "Functional",
     "GRUCell",
+    "GatedFeedForward",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAvgPool1D",
@@ -166,6 +169,7 @@ __all__ = [
     "Identity",
     "Input",
     "InstanceNorm",
+    "KeyValueCache",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
@@ -230,6 +234,7 @@ __all__ = [
     "ZeroPad2D",
     "ZeroPad3D",
     "activations",
+    "alibi_bias",
     "attention",
     "attention_weights",
     "causal_mask",
@@ -237,6 +242,7 @@ __all__ = [
     "from_config",
     "initializers",
     "length_mask",
+    "rotate",
     "to_config",
 ]
 

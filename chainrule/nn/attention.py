@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, canonical, int32
@@ -14,29 +16,32 @@ from ..ops.broadcast import broadcast_to
 from ..ops.compose import softmax
 from ..ops.contract import contract
 from ..ops.elementwise import less_equal, where, zeros_like
-from ..ops.index import iota
+from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
+from .cache import KeyValueCache
 from .checks import describe, need_float, origin, positive, probability
 from .linear import Dense
 from .module import Module
+from .positions import alibi_bias, rotate
 from .regularization import Dropout
 
 NAMES = ("batch", "steps", "width")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
     The mask (N, H, T, S) is True where to attend. A query that may attend to nothing gets 0.
     """
-    weights = attention_weights(q, k, mask)
+    weights = attention_weights(q, k, mask, bias)
     y = contract(weights, v, contracting=((3,), (1,)), batch=((0, 1), (0, 2)))
     return permute_dims(y, (0, 2, 1, 3))
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d)), (N, H, T, S)."""
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Any = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias), (N, H, T, S)."""
     scores = contract(q * (1 / math.sqrt(q.shape[-1])), k, contracting=((3,), (3,)), batch=((0, 2), (0, 2)))
+    scores = scores if bias is None else scores + bias
     if mask is None:
         return softmax(scores)
     allowed = broadcast_to(mask, scores.shape)
@@ -82,15 +87,29 @@ class MultiHeadAttention(Module):
         heads: must divide the width of what comes in.
         dropout: rate for what comes out of the heads, before the output layer.
         bias: of the four Dense layers query, key, value and output.
+        key_heads: fewer heads for keys and values, each shared by heads / key_heads queries (Ainslie et al., 2023); 1
+            is multi-query attention (Shazeer, 2019).
+        positions: None, "rotary" (turned queries and keys) or "alibi" (scores fall with the distance): see
+            `nn.positions`.
+        rotary_base: of the angles.
 
     Call it with x (batch, steps, width) for self-attention, with (x, source) or (x, key, value) to look elsewhere.
     `mask`: (batch, sources), (batch, steps, sources) or (batch, heads, steps, sources), True: attend; `causal`: a step
-    sees itself and what came before.
+    sees itself and what came before. With `cache` (from `cache(batch, length)`), x are the next steps, and they see all
+    steps so far: what comes out is what the whole sequence would give with `causal`.
     """
 
-    def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32"):
+    def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32",
+                 key_heads: int | None = None, positions: str | None = None, rotary_base: float = 10000.0):
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
         self.rate = probability("dropout", dropout)
+        self.key_heads = heads if key_heads is None else positive("key_heads", key_heads)
+        self.positions, self.rotary_base = positions, rotary_base
+        if heads % self.key_heads:
+            raise ArgumentError(explain("key_heads must divide the heads", got=f"heads {heads}, key_heads {key_heads}"))
+        if positions not in (None, "rotary", "alibi"):
+            raise ArgumentError(explain("attention knows no such positions", got=repr(positions),
+                                        expected='None | "rotary" | "alibi"'))
 
     def _input_type(self) -> Any:
         return self.dtype
@@ -107,8 +126,9 @@ class MultiHeadAttention(Module):
                                         fix="heads of " + ", ".join(map(str, sorted(choices)))
                                         + f", or a width of {wider}"))
         self.width = width
-        self.query, self.key, self.value, self.output = (Dense(width, bias=self.use_bias, dtype=self.dtype)
-                                                         for _ in range(4))
+        narrow = width // self.heads * self.key_heads
+        self.query, self.key, self.value, self.output = (Dense(n, bias=self.use_bias, dtype=self.dtype)
+                                                         for n in (width, narrow, narrow, width))
         self.dropout = Dropout(self.rate)
 
     def _check(self, x: Any) -> None:
@@ -118,19 +138,50 @@ class MultiHeadAttention(Module):
                                      fix="reshape the input, or add the missing axis: x[None]"))
         need_float(x, self.dtype)
 
-    def forward(self, x: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False) -> Any:
+    def cache(self, batch: int, length: int) -> KeyValueCache:
+        """Room for the keys and values of so many steps; the layer must have been called, or know its input's shape."""
+        self._build_from_shape()
+        if not self.built:
+            raise ArgumentError(explain("the width of the heads is not known yet", got="a layer that was never called",
+                                        fix="call it first, or give it input_shape=(steps, width)"))
+        return KeyValueCache(batch, length, self.key_heads, self.width // self.heads, self.dtype)
+
+    def forward(self, x: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False,
+                cache: KeyValueCache | None = None) -> Any:
         key = x if key is None else key
         value = key if value is None else value
         for part in (x, key, value):
             self._check(part)
-        n, steps, sources = x.shape[0], x.shape[1], key.shape[1]
+        n, steps = x.shape[:2]
         q, k, v = self._split(self.query(x)), self._split(self.key(key)), self._split(self.value(value))
+        start: Any = 0 if cache is None else cache.start(steps)
+        if self.positions == "rotary":
+            q, k = (rotate(part, start, self.rotary_base, cache.length if cache is not None else None)
+                    for part in (q, k))
+        if cache is not None:
+            k, v, start = cache.append(k, v)
+        sources = k.shape[1]
         allowed = read_mask(mask, (n, self.heads, steps, sources)) if mask is not None else None
-        if causal:
-            triangle = causal_mask(steps, sources)
+        if causal or cache is not None:
+            triangle = causal_mask(steps, sources) if cache is None else _seen(steps, sources, start)
             allowed = triangle if allowed is None else allowed & triangle
-        y = reshape(attention(q, k, v, allowed), (n, steps, self.width))
+        bias = None
+        if self.positions == "alibi":
+            bias = alibi_bias(self.heads, steps, sources, sources - steps if cache is None else start, x.dtype)
+        y = reshape(attention(q, self._shared(k), self._shared(v), allowed, bias), (n, steps, self.width))
         return self.output(self.dropout(y))
 
     def _split(self, x: Any) -> Any:
-        return reshape(x, (*x.shape[:2], self.heads, self.width // self.heads))
+        return reshape(x, (*x.shape[:2], -1, self.width // self.heads))
+
+    def _shared(self, x: Any) -> Any:
+        """The heads of keys or values, each as often as queries share it."""
+        if self.key_heads == self.heads:
+            return x
+        return take(x, np.repeat(np.arange(self.key_heads), self.heads // self.key_heads), axis=2)
+
+
+def _seen(steps: int, sources: int, start: Tensor) -> Tensor:
+    """(1, 1, T, S): the step at start + t sees the places up to its own."""
+    shape = (1, 1, steps, sources)
+    return less_equal(iota(shape, 3), iota(shape, 2) + start)

@@ -89,29 +89,70 @@ def identity(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
     return np.eye(*shape, dtype=dtype)
 
 
+@named(TABLE)
+def dirac(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+    """Filters (*kernel, in, out) that give the image back: 1 in the middle, from channel i to channel i."""
+    values = np.zeros(shape, dtype)
+    values[tuple(n // 2 for n in _kernel(shape, "dirac"))] = np.eye(*shape[-2:])
+    return values
+
+
+@named(TABLE)
+def delta_orthogonal(shape: tuple[int, ...], dtype: Any = "float32", gain: float = 1.0) -> np.ndarray:
+    """Filters (*kernel, in, out) that are an orthogonal matrix in the middle and 0 elsewhere, so that lengths are kept
+    (Xiao et al., 2018); in must not exceed out."""
+    kernel = _kernel(shape, "delta_orthogonal")
+    if shape[-2] > shape[-1]:
+        raise ShapeError(explain("a delta-orthogonal filter cannot have fewer channels out than in", got=str(shape),
+                                 expected="in <= out", fix='use "orthogonal"'))
+    values = np.zeros(shape, dtype)
+    values[tuple(n // 2 for n in kernel)] = orthogonal(shape[-2:], dtype, gain)
+    return values
+
+
+def _kernel(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
+    if len(shape) < 3:
+        raise ShapeError(explain(f"{name} starts filters only", got=f"shape {shape}", expected="(*kernel, in, out)"))
+    return shape[:-2]
+
+
+def variance_scaling(scale: float = 1.0, mode: str = "in", distribution: str = "normal") -> Initializer:
+    """Variance scale / fan, where the fan is that of mode "in", "out" or "average", drawn from a "normal" that is cut at
+    two standard deviations, from an "untruncated" normal, or "uniform"."""
+    modes, kinds = ("in", "out", "average"), ("normal", "untruncated", "uniform")
+    if mode not in modes or distribution not in kinds or not scale > 0:
+        raise ArgumentError(explain("there is no such scaling of the variance",
+                                    got=f"scale={scale}, mode={mode!r}, distribution={distribution!r}",
+                                    expected=f"a positive scale; {' | '.join(modes)}; {' | '.join(kinds)}"))
+
+    def initializer(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        variance = scale / max(1.0, {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}[mode])
+        if distribution == "uniform":
+            bound = math.sqrt(3 * variance)
+            return uniform(shape, dtype, -bound, bound)
+        if distribution == "untruncated":
+            return normal(shape, dtype, math.sqrt(variance))
+        return truncated_normal(shape, dtype, math.sqrt(variance) / _STD_OF_TRUNCATED)
+    return initializer
+
+
 def constant(value: float) -> Initializer:
     """All elements `value`."""
     return lambda shape, dtype="float32": np.full(shape, value, dtype)
 
 
-def _scaled(name: str, mode: str, kind: str, gain: float) -> None:
-    """Variance gain / fan, where fan is "in" or the mean ("average") of both."""
-    def initializer(shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
-        fan_in, fan_out = fans(shape)
-        variance = gain / max(1.0, fan_in if mode == "in" else (fan_in + fan_out) / 2)
-        if kind == "uniform":
-            bound = math.sqrt(3 * variance)
-            return uniform(shape, dtype, -bound, bound)
-        return truncated_normal(shape, dtype, math.sqrt(variance) / _STD_OF_TRUNCATED)
-    initializer.__name__ = initializer.__qualname__ = name
-    fan = "fan in" if mode == "in" else "mean of fan in and fan out"
-    initializer.__doc__ = f"{kind.title()} with variance {gain:g} / {fan}."
-    TABLE[name] = globals()[name] = initializer
+def _enter(name: str, scale: float, mode: str, kind: str) -> None:
+    function = variance_scaling(scale, mode, kind)
+    fan = {"in": "fan in", "out": "fan out", "average": "mean of fan in and fan out"}[mode]
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{kind.title()} with variance {scale:g} / {fan}."
+    TABLE[name] = globals()[name] = function
 
 
-for _name, _mode, _gain in (("glorot", "average", 1.0), ("he", "in", 2.0), ("lecun", "in", 1.0)):
+for _name, _mode, _scale in (("glorot", "average", 1.0), ("he", "in", 2.0), ("lecun", "in", 1.0), ("he_out", "out", 2.0)):
     for _kind in ("uniform", "normal"):
-        _scaled(f"{_name}_{_kind}", _mode, _kind, _gain)
+        _enter(f"{_name}_{_kind}", _scale, _mode, _kind)
 
 
 def get(initializer: Any) -> Initializer:

@@ -5,14 +5,43 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import ArgumentError, explain
 from ..ir.dtype import canonical
 from .attention import MultiHeadAttention
+from .cache import KeyValueCache
 from .checks import positive, probability
 from .containers import Sequential
 from .linear import Dense
 from .module import Module
-from .normalization import LayerNorm
+from .normalization import LayerNorm, RMSNorm
 from .regularization import Dropout
+
+
+class GatedFeedForward(Module):
+    """y = down(activation(gate(x)) * up(x)), each a Dense; with silu this is SwiGLU (Shazeer, 2020).
+
+    Args:
+        hidden: width of gate and up.
+        activation: name, function or layer.
+        bias: of the three.
+        dropout: rate before down.
+    """
+
+    def __init__(self, hidden: int, activation: Any = "silu", bias: bool = False, dropout: float = 0.0,
+                 dtype: Any = "float32"):
+        self.hidden, self.use_bias, self.dtype = positive("hidden", hidden), bias, canonical(dtype)
+        self.gate = Dense(hidden, activation=activation, bias=bias, dtype=dtype)
+        self.up = Dense(hidden, bias=bias, dtype=dtype)
+        self.dropout = Dropout(dropout)
+
+    def _input_type(self) -> Any:
+        return self.dtype
+
+    def build(self, x: Any) -> None:
+        self.down = Dense(x.shape[-1], bias=self.use_bias, dtype=self.dtype)
+
+    def forward(self, x: Any) -> Any:
+        return self.down(self.dropout(self.gate(x) * self.up(x)))
 
 
 class TransformerLayer(Module):
@@ -24,10 +53,19 @@ class TransformerLayer(Module):
         dropout: rate after each part.
         activation: of the inner layer.
         norm_first: normalise what goes into each part (x + part(norm(x))), or what comes out (norm(x + part(x))).
+        key_heads, positions: of the self-attention, see MultiHeadAttention.
+        gated: the network is a GatedFeedForward.
+        norm: "layer" (LayerNorm) or "rms" (RMSNorm).
+        bias: of the attention and the network.
     """
 
     def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True,
-                 dtype: Any = "float32"):
+                 dtype: Any = "float32", key_heads: int | None = None, positions: str | None = None,
+                 gated: bool = False, norm: str = "layer", bias: bool = True):
+        self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
+        if norm not in ("layer", "rms"):
+            raise ArgumentError(explain("there is no such normalisation here", got=repr(norm), expected="layer | rms"))
+        self.norm = norm
         self.heads, self.hidden = positive("heads", heads), positive("hidden", hidden)
         self.rate = probability("dropout", dropout)
         self.activation, self.norm_first, self.dtype = activation, norm_first, canonical(dtype)
@@ -36,13 +74,24 @@ class TransformerLayer(Module):
         return self.dtype
 
     def _part(self, name: str, module: Module) -> None:
-        setattr(self, f"norm_{name}", LayerNorm(dtype=self.dtype))
+        setattr(self, f"norm_{name}", (LayerNorm if self.norm == "layer" else RMSNorm)(dtype=self.dtype))
         setattr(self, name, module)
         setattr(self, f"dropout_{name}", Dropout(self.rate))
 
     def _network(self, width: int) -> Module:
-        return Sequential([Dense(self.hidden, activation=self.activation, dtype=self.dtype), Dropout(self.rate),
-                           Dense(width, dtype=self.dtype)])
+        if self.gated:
+            return GatedFeedForward(self.hidden, self.activation, self.use_bias, self.rate, self.dtype)
+        return Sequential([Dense(self.hidden, activation=self.activation, bias=self.use_bias, dtype=self.dtype),
+                           Dropout(self.rate), Dense(width, bias=self.use_bias, dtype=self.dtype)])
+
+    def _self_attention(self) -> MultiHeadAttention:
+        return MultiHeadAttention(self.heads, bias=self.use_bias, dtype=self.dtype, key_heads=self.key_heads,
+                                  positions=self.positions)
+
+    def cache(self, batch: int, length: int) -> KeyValueCache:
+        """Room for the self-attention's keys and values of so many steps."""
+        self._build_from_shape()
+        return self.attention.cache(batch, length)
 
     def _around(self, name: str, x: Any, run: Any) -> Any:
         norm, dropout = getattr(self, f"norm_{name}"), getattr(self, f"dropout_{name}")
@@ -55,11 +104,11 @@ class TransformerEncoderLayer(TransformerLayer):
     __doc__ = f"Self-attention, then the network: (batch, steps, width) -> the same shape. {TransformerLayer.__doc__}"
 
     def build(self, x: Any) -> None:
-        self._part("attention", MultiHeadAttention(self.heads, dtype=self.dtype))
+        self._part("attention", self._self_attention())
         self._part("network", self._network(x.shape[-1]))
 
-    def forward(self, x: Any, mask: Any = None, causal: bool = False) -> Any:
-        x = self._around("attention", x, lambda y: self.attention(y, mask=mask, causal=causal))
+    def forward(self, x: Any, mask: Any = None, causal: bool = False, cache: Any = None) -> Any:
+        x = self._around("attention", x, lambda y: self.attention(y, mask=mask, causal=causal, cache=cache))
         return self._around("network", x, self.network)
 
 
@@ -68,13 +117,13 @@ class TransformerDecoderLayer(TransformerLayer):
     {TransformerLayer.__doc__}"""
 
     def build(self, x: Any, source: Any = None) -> None:
-        self._part("attention", MultiHeadAttention(self.heads, dtype=self.dtype))
+        self._part("attention", self._self_attention())
         if source is not None:
             self._part("cross_attention", MultiHeadAttention(self.heads, dtype=self.dtype))
         self._part("network", self._network(x.shape[-1]))
 
-    def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None) -> Any:
-        x = self._around("attention", x, lambda y: self.attention(y, mask=mask, causal=True))
+    def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None, cache: Any = None) -> Any:
+        x = self._around("attention", x, lambda y: self.attention(y, mask=mask, causal=True, cache=cache))
         if source is not None:
             x = self._around("cross_attention", x, lambda y: self.cross_attention(y, source, mask=source_mask))
         return self._around("network", x, self.network)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where in the sequence a query and a key stand, told to attention itself: turned pairs of features (rotary), or scores
+that fall with the distance (ALiBi).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+from ..ir import Tensor
+from ..ops.compose import concat
+from ..ops.elementwise import abs, astype
+from ..ops.index import iota, take
+from ..ops.movement import slice_axis
+
+
+def rotary_table(steps: int, width: int, base: float = 10000.0) -> np.ndarray:
+    """Angles t / base^(2 i / width) for t < steps, i < width / 2, in float64."""
+    if width % 2:
+        raise ArgumentError(explain("rotary positions turn pairs of features", got=f"heads of width {width}",
+                                    expected="an even width of each head"))
+    return np.arange(steps)[:, None] / base ** (np.arange(0, width, 2) / width)
+
+
+def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = None) -> Tensor:
+    """x (N, T, H, d) with features i and i + d / 2 of step t turned by (start + t) / base^(2 i / d) (Su et al., 2021).
+
+    The pairs are those of Llama: one half of the features with the other. The product of a turned query and a turned
+    key depends on the difference of their positions alone.
+
+    Args:
+        start: position of the first step; a tensor if it changes while a compiled function runs, and then
+        most: one more than the largest position.
+    """
+    steps, width = x.shape[1], x.shape[3]
+    if isinstance(start, Tensor):
+        angles: Any = rotary_table(most or steps, width, base)
+        cos, sin = (take(table.astype(x.dtype), start + iota((steps,), 0), axis=0)
+                    for table in (np.cos(angles), np.sin(angles)))
+        cos, sin = cos[None, :, None, :], sin[None, :, None, :]
+    else:
+        angles = rotary_table(start + steps, width, base)[None, start:, None, :]
+        cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
+    a, b = slice_axis(x, 3, 0, width // 2), slice_axis(x, 3, width // 2, width)
+    return concat([a * cos - b * sin, b * cos + a * sin], axis=3)
+
+
+def alibi_slopes(heads: int) -> np.ndarray:
+    """2^(-8 i / heads), i = 1 .. heads; for other numbers than powers of two, filled up from twice as many heads."""
+    power = 2 ** math.floor(math.log2(heads))
+    slopes = 2.0 ** (-8.0 * np.arange(1, power + 1) / power)
+    more = 2.0 ** (-8.0 * np.arange(1, 2 * power + 1, 2) / (2 * power))
+    return np.concatenate([slopes, more[:heads - power]])
+
+
+def alibi_bias(heads: int, steps: int, sources: int, start: Any, dtype: Any) -> Tensor:
+    """-slope of the head * |position of the query - position of the key|, (1, H, T, S) (Press et al., 2022).
+
+    The queries stand at start, start + 1, ...; the keys at 0, 1, ...
+    """
+    shape = (1, heads, steps, sources)
+    distance = astype(abs(start + iota(shape, 2) - iota(shape, 3)), dtype)
+    return -distance * alibi_slopes(heads).astype(dtype)[None, :, None, None]
