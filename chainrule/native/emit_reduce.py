@@ -8,15 +8,16 @@ and a NaN wins over everything, as in NumPy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
 
 from . import emit_value
 from .expression import Expression, Stage, Store, operands
-from .index import bounds, coefficient
-from .kernel_build import INDEX
+from .index import Var, bounds, coefficient
+from .kernel_build import INDEX, Index
 from .math_core import splat
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NARROW = ir.IntType(32)
 COPIES, FEW_OPERATIONS = 4, 12
+SIDE_BY_SIDE = 8  # vectors of results, at most
 Pair = tuple[ir.Value, ...]
 
 
@@ -56,8 +58,36 @@ class Reduction:
                 self.reduce()
             return
         with emitter.nest(stage.inner[:-1]):
-            for _ in emitter.lane_loop(stage.lane):
+            done = self.side_by_side(stage.lane)
+            for _ in emitter.lane_loop(stage.lane, begin=done):
                 self.reduce()
+
+    def side_by_side(self, lane: Var) -> int:
+        """Several vectors of results in one pass, so that whole cache lines in a row are read and no sum waits; how many elements."""
+        emitter, writer = self.emitter, self.emitter.writer
+        count = min(SIDE_BY_SIDE, lane.n // emitter.lanes)
+        if lane in emitter.kernel.limits or count < 2 or self.by_index or len(operands(self.stage)) > FEW_OPERATIONS:
+            return 0
+        step = count * emitter.lanes
+        stop = lane.n // step * step
+        with writer.loop(0, stop, step) as first:
+            parts = [[self.allocate(store, True) for store in self.stage.sums] for _ in range(count)]
+            with emitter.level({}), emitter.nest(self.stage.over):
+                for part in self._vectors(lane, first, parts):
+                    self.steps(part)
+            for part in self._vectors(lane, first, parts):
+                for store, places in zip(self.stage.sums, part, strict=True):
+                    self.finish(store, [places])
+        return stop
+
+    def _vectors(self, lane: Var, first: Index, parts: list[Any]) -> Iterator[Any]:
+        """The parts, each while its vector is the present one."""
+        emitter = self.emitter
+        for number, part in enumerate(parts):
+            emitter.lane = lane
+            with emitter.level({lane: emitter.writer.add(first, number * emitter.lanes)}):
+                yield part
+            emitter.lane = None
 
     def reduce(self) -> None:
         """All sums of one place (of one vector of places)."""

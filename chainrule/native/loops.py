@@ -106,16 +106,16 @@ class KernelEmitter:
         limit = self.kernel.limits.get(var)
         return var.n if limit is None else self.writer.minimum(var.n, self.offset(limit))
 
-    def lane_loop(self, var: Var, copies: int = 1) -> Iterator[int]:
+    def lane_loop(self, var: Var, copies: int = 1, begin: Index = 0) -> Iterator[int]:
         """Whole vectors, then the rest under a mask; the body is written for each part that exists.
 
-        With `copies`, that many vectors are treated in one round; what is yielded is the number of the copy.
+        With `copies`, that many vectors are treated in one round; what is yielded is the number of the copy. Elements
+        before `begin`, whole vectors, are left out.
         """
         limit, lanes = self.kernel.limits.get(var), self.lanes
         total = bounds(limit)[1] if limit is not None else var.n  # extents of cut loops differ by whole vectors
         stop, rest = self.stop(var), total % lanes
         whole = self.writer.mul(self.writer.divide(stop, lanes)[0], lanes)
-        begin: Index = 0
         self.lane = var
         if copies > 1:
             step = copies * lanes
