@@ -92,22 +92,34 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
 # ---- many classes
 
 @loss
-def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, class_weights: Any = None) -> Any:
+def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, class_weights: Any = None,
+                  ignore_label: int | None = None) -> Any:
     """-log(softmax(outputs))[label], from logits (..., classes).
 
     Args:
         targets: integer labels of shape (...), or probabilities (such as one-hot rows) of shape (..., classes).
         label_smoothing: s moves the targets to t (1 - s) + s / classes.
         class_weights: one number per class; the mean is weighted by them.
+        ignore_label: samples with this label do not count (-100 in PyTorch): as a mask, but told by the labels.
 
     Raises BoundsError for a label outside 0 .. classes - 1, compiled or not.
     """
     _check_logits(outputs)
     if is_integer(targets.dtype) and targets.shape == outputs.shape[:-1]:
+        if ignore_label is not None:
+            return _without(outputs, targets, ignore_label, label_smoothing, class_weights)
         return _of_labels(outputs, targets, label_smoothing, class_weights)
     if targets.shape == outputs.shape:
         return _of_probabilities(outputs, astype(targets, outputs.dtype), label_smoothing, class_weights)
     raise _wrong_targets(outputs, targets)
+
+
+def _without(outputs: Tensor, labels: Tensor, ignored: int, smoothing: float, class_weights: Any) -> Any:
+    """Values and weights that are 0 for the ignored label."""
+    counts = compose.not_equal(labels, ignored)
+    found = _of_labels(outputs, where(counts, labels, zeros_like(labels)), smoothing, class_weights)
+    values, weights = found if isinstance(found, tuple) else (found, ones_like(found))
+    return where(counts, values, zeros_like(values)), where(counts, weights, zeros_like(weights))
 
 
 def _wrong_targets(outputs: Tensor, targets: Tensor) -> Exception:

@@ -172,7 +172,8 @@ class MultiHeadAttention(Module):
         return self.output(self.dropout(y))
 
     def _split(self, x: Any) -> Any:
-        return reshape(x, (*x.shape[:2], -1, self.width // self.heads))
+        width = self.width // self.heads
+        return reshape(x, (*x.shape[:2], x.shape[2] // width, width))
 
     def _shared(self, x: Any) -> Any:
         """The heads of keys or values, each as often as queries share it."""

@@ -59,7 +59,7 @@ class Pooling(Module):
 
 class MaxPooling(Pooling):
     __doc__ = f"""The maximum of each window (its gradient goes to the first one).
-    {Pooling.__doc__.rstrip()}
+    {(Pooling.__doc__ or "").rstrip()}
         dilation: distance between neighbours of a window.
         return_indices: give (maxima, positions) for MaxUnpool; a position counts the pixels of the image row by row.
     """
@@ -77,7 +77,7 @@ class MaxPooling(Pooling):
 
 class AvgPooling(Pooling):
     __doc__ = f"""The mean of each window.
-    {Pooling.__doc__.rstrip()}
+    {(Pooling.__doc__ or "").rstrip()}
         count_padding: count the zeros of `padding` as elements of the window, as PyTorch does unless told not to.
     """
 
@@ -92,7 +92,7 @@ class AvgPooling(Pooling):
 
 class PowerPooling(Pooling):
     __doc__ = f"""(sum of |x|^power)^(1 / power) of each window: 1 gives sums, large powers maxima.
-    {Pooling.__doc__.rstrip()}
+    {(Pooling.__doc__ or "").rstrip()}
         power: at least 1; comes first.
     """
 

@@ -181,7 +181,7 @@ class GRU(Recurrent):
     __doc__ = f"""Gates z, r, n: h = z h + (1 - z) tanh(n_x + r (h U_n + recurrent_bias)) (Cho et al., 2014).
 
     The state is reset after the product, as in cuDNN.
-    {Recurrent.__doc__.rstrip()}
+    {(Recurrent.__doc__ or "").rstrip()}
 
     With `reset_after=False` it is reset before the product, as in the paper: tanh(n_x + (r h) U_n).
     """

@@ -54,7 +54,7 @@ def max_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, dilation: Sha
 def _places(views: Tensor, y: Tensor, kernel: Shape) -> tuple[Tensor, Tensor]:
     """(the number of each element in its window, the number of the first largest in each window)."""
     last = tuple(range(y.ndim, views.ndim))
-    place = functools.reduce(lambda so_far, i: so_far * kernel[i] + iota(views.shape, last[i], int32),
+    place: Any = functools.reduce(lambda so_far, i: so_far * kernel[i] + iota(views.shape, last[i], int32),
                              range(len(kernel)), 0)
     return place, min(where(equal(views, restore(y, last, views.shape)), place, math.prod(kernel)), axis=last)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, Variable
-from ..ops.elementwise import abs, expm1, maximum, sqrt
+from ..ops.elementwise import abs, expm1, less, maximum, sqrt, where
 from .base import Decoupled, Optimizer, Scalars, fraction, not_negative, positive
 
 Slots = Mapping[str, Tensor]
@@ -27,22 +27,29 @@ class SGD(Optimizer):
         momentum: in [0, 1); 0 keeps no velocity.
         nesterov: look ahead.
         weight_decay, clip_norm, clip_value: see Optimizer.
+        dampening: v = momentum v + (1 - dampening) g from the second step on.
     """
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
                  weight_decay: float = 0.0,
-                 clip_norm: float | None = None, clip_value: float | None = None):
+                 clip_norm: float | None = None, clip_value: float | None = None, dampening: float = 0.0):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
+        self.dampening = fraction("dampening", dampening)
         self.slots = ("velocity",) if momentum else ()
         if nesterov and not momentum:
             raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0",
                                         fix="SGD(..., momentum=0.9, nesterov=True)"))
 
+    def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
+        if not self.dampening:
+            return {"rate": rate}
+        return {"rate": rate, "share": where(less(t, 1.5), 1.0, 0 * t + (1 - self.dampening))}
+
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         if not self.momentum:
             return p - scalars["rate"] * g, {}
-        v = self.momentum * slots["velocity"] + g
+        v = self.momentum * slots["velocity"] + (g * scalars["share"] if self.dampening else g)
         return p - scalars["rate"] * (g + self.momentum * v if self.nesterov else v), {"velocity": v}
 
 

@@ -83,3 +83,50 @@ def test_every_layer_has_a_row():
     missing = [name for name in nn.__all__ if inspect.isclass(kind := getattr(nn, name)) and issubclass(kind, nn.Module)
                and kind not in made and kind is not nn.Module and name not in ELSEWHERE]
     assert missing == []
+
+
+ONE_SAMPLE_AT_LEAST = {"batch norm", "residual"}  # whose statistics need samples
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_empty_batch_and_the_dtype(name):
+    make, shape = LAYERS[name]
+    x, layer = batch(shape, make), fresh(make)
+    y = layer(*x)
+    assert y.dtype == np.dtype("float32")
+    empty = layer(*(part[:0] for part in x))
+    assert empty.shape == (0, *y.shape[1:])
+    if name not in ONE_SAMPLE_AT_LEAST:
+        assert layer(*(part[:0] for part in x), training=True).shape == empty.shape
+
+
+SECOND = {
+    "max pool": (lambda: nn.MaxPool2D(2, 1), (1, 4, 3, 2)), "power pool": (lambda: nn.LpPool2D(3.0, 2), (1, 4, 4, 2)),
+    "adaptive": (lambda: nn.AdaptiveAvgPool2D(2), (1, 3, 4, 2)), "resampling": (lambda: nn.UpSampling1D(3, "linear"), (1, 4, 2)),
+    "reflect": (lambda: nn.Conv1D(2, 3, padding=1, padding_mode="reflect", dtype="float64"), (1, 4, 2)),
+    "transposed": (lambda: nn.Conv1DTranspose(2, 3, stride=2, dtype="float64"), (1, 4, 2)),
+    "instance norm": (lambda: nn.InstanceNorm(dtype="float64"), (2, 4, 2)), "weight norm": (lambda: nn.WeightNorm(nn.Dense(3, dtype="float64")), (2, 4)),
+    "spectral norm": (lambda: nn.SpectralNorm(nn.Dense(3, "tanh", dtype="float64")), (2, 4)), "swiglu": (lambda: nn.Activation("swiglu"), (2, 4)),
+    "squareplus": (lambda: nn.Activation("squareplus"), (2, 4)), "celu": (lambda: nn.Activation("celu"), (2, 4)),
+    "bilinear": (lambda: nn.EinsumDense("ab,bc->ac", 3, "tanh", "c", dtype="float64"), (2, 4)),
+    "cell": (lambda: nn.RNN(nn.LSTMCell(3, dtype="float64")), (2, 3, 2)), "gru": (lambda: nn.GRU(3, dtype="float64", reset_after=False), (2, 3, 2)),
+    "rotary": (lambda: nn.MultiHeadAttention(2, dtype="float64", key_heads=1, positions="rotary"), (1, 3, 4)),
+    "alibi": (lambda: nn.MultiHeadAttention(2, dtype="float64", positions="alibi"), (1, 3, 4)),
+    "gated": (lambda: nn.GatedFeedForward(3, dtype="float64"), (2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_second_derivatives(name):
+    make, shape = SECOND[name]
+    layer, rng, h = fresh(make), np.random.default_rng(5), 1e-6
+    x, d = rng.standard_normal(shape), rng.standard_normal(shape)
+
+    def slope(at):
+        v = cr.Variable(at)
+        y = layer(v)
+        return v, cr.gradients(cr.sum(y * y * y), [v])[0]
+    v, g = slope(x)
+    found = cr.gradients(cr.sum(g * d), [v])[0].numpy()
+    numeric = (slope(x + h * d)[1].numpy() - slope(x - h * d)[1].numpy()) / (2 * h)
+    np.testing.assert_allclose(found, numeric, rtol=1e-5, atol=1e-6 * max(1.0, np.abs(numeric).max()))

@@ -204,6 +204,16 @@ def test_cross_entropy(smoothing, weighted):
              torch_loss(lambda t: F.cross_entropy(t, torch.tensor(probabilities), label_smoothing=smoothing), x))
 
 
+def test_labels_that_do_not_count():
+    x, labels = random((6, 5)), np.array([1, -100, 4, 0, -100, 2])
+    weights = random((5,), 3) ** 2
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100), torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels)), x))
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, class_weights=weights),
+         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights)), x))
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1),
+         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), label_smoothing=0.1), x))
+
+
 def test_elementwise_losses():
     x, t = random((6, 3)) * 3, random((6, 3), 1)
     for loss, function in ((losses.mean_squared_error, F.mse_loss), (losses.mean_absolute_error, F.l1_loss),

@@ -18,6 +18,7 @@ START = np.random.default_rng(1).standard_normal((4, 3))
 ROWS = {
     "sgd": (lambda: optim.SGD(0.01), lambda t, p: t.optim.SGD(p, 0.01)),
     "momentum": (lambda: optim.SGD(0.01, momentum=0.9, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1)),
+    "dampened": (lambda: optim.SGD(0.01, 0.9, dampening=0.3), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.3)),
     "nesterov": (lambda: optim.SGD(0.01, 0.9, nesterov=True), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True)),
     "adagrad": (lambda: optim.Adagrad(0.1), lambda t, p: t.optim.Adagrad(p, 0.1)),
     "rmsprop": (lambda: optim.RMSprop(0.01), lambda t, p: t.optim.RMSprop(p, 0.01)),
