@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "c.safetensors"
     run(network(), (x, y), epochs=1, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(errors.DataError, match="c.safetensors"):
+    with pytest.raises(errors.DataError, match=r"c\.safetensors"):
         run(network(), (x, y), resume=path)
 
 
