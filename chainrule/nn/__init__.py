@@ -37,6 +37,7 @@ from .convolution import (
     SeparableConv1D,
     SeparableConv2D,
 )
+from .convolutional_cells import ConvLSTM2D, ConvLSTM2DCell
 from .embedding import Embedding, PositionalEncoding
 from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
@@ -140,6 +141,8 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM2D",
+    "ConvLSTM2DCell",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",

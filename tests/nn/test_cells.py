@@ -129,6 +129,29 @@ def test_gates_close_and_open():
     np.testing.assert_array_equal(run(far, far, -far)[0], 0)
 
 
+def test_conv_lstm():
+    clips = np.random.default_rng(0).standard_normal((2, 5, 1, 1, 4))
+    clip, flat = nn.ConvLSTM2D(3, 1, return_sequences=True, dtype="float64"), nn.LSTM(3, return_sequences=True, dtype="float64")
+    y = clip(clips).numpy()
+    flat(clips[:, :, 0, 0])
+    flat.weight.assign(clip.step_of.from_input.weight.numpy()[0, 0])
+    flat.recurrent_weight.assign(clip.step_of.from_state.weight.numpy()[0, 0])
+    np.testing.assert_allclose(y[:, :, 0, 0], flat(clips[:, :, 0, 0]).numpy(), rtol=1e-12)
+    torch = pytest.importorskip("torch")
+    conv, large = torch.nn.functional.conv2d, np.random.default_rng(1).standard_normal((2, 3, 5, 6, 4))
+    layer = nn.ConvLSTM2D(2, 3, dtype="float64")
+    found = layer(large).numpy()
+    w, b, u = (torch.tensor(v.numpy()) for v in layer.variables().values())
+    h = c = torch.zeros(2, 2, 5, 6, dtype=torch.float64)
+    for t in range(3):
+        x = torch.tensor(large[:, t]).movedim(-1, 1)
+        z = conv(x, w.permute(3, 2, 0, 1), b, padding=1) + conv(h, u.permute(3, 2, 0, 1), padding=1)
+        i, f, g, o = z.chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+    np.testing.assert_allclose(found, h.movedim(1, -1).numpy(), rtol=1e-10, atol=1e-12)
+
+
 def test_mistakes():
     with pytest.raises(ArgumentError, match="initial_states"):
         nn.RNN(nn.Dense(3))

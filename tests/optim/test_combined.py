@@ -109,6 +109,25 @@ def test_state_survives_a_copy(make):
     same({name: v.numpy() for name, v in model.parameters().items()}, whole)
 
 
+@pytest.mark.parametrize("make", [lambda: optim.groups(optim.Muon(0.02), {"*bias": optim.AdamW(1e-2)}),
+                                  lambda: optim.accumulate(optim.Adam(0.02), 2),
+                                  lambda: optim.chain(optim.transforms.clip_adaptive(0.1), optim.SGD(0.1, momentum=0.9))])
+def test_fit_resumes_to_the_same_bits(make, tmp_path):
+    data = X.astype("float32"), (X[:, :2] * 2).astype("float32")
+
+    def fitted(epochs, **options):
+        cr.random.seed(0)
+        model = nn.Sequential([nn.Dense(5, "tanh"), nn.Dense(2)])
+        history = cr.fit(model, data, loss="mean_squared_error", optimizer=make(), epochs=epochs, batch_size=3, progress=False, **options)
+        return history["loss"], {name: v.numpy() for name, v in model.parameters().items()}
+    losses_of, whole = fitted(6)
+    assert losses_of[-1] < losses_of[0]
+    fitted(3, checkpoint=tmp_path / "run")
+    _, resumed = fitted(6, resume=tmp_path / "run")
+    for name in whole:
+        np.testing.assert_array_equal(resumed[name], whole[name])
+
+
 # ---- schedules
 
 def rates_of_torch(make, steps):

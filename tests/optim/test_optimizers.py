@@ -39,7 +39,7 @@ ROWS = {
 }
 
 
-def descend(make, steps, compiled):
+def descend(make, steps, compiled, backend="reference"):
     w = cr.Variable(START, name="w")
     optimizer = make()
 
@@ -47,7 +47,7 @@ def descend(make, steps, compiled):
         loss = cr.sum(cr.tanh(cr.matmul(A, w.value)) ** 2) + 0.1 * cr.sum(w.value * w.value)
         optimizer.update({"w": w}, cr.gradients(loss, {"w": w}))
         return loss
-    run = cr.compile(step, backend="reference") if compiled else step
+    run = cr.compile(step, backend=backend) if compiled else step
     for _ in range(steps):
         run()
     if compiled:
@@ -121,6 +121,16 @@ def test_a_hundred_steps_as_the_paper(name, compiled):
         p = step(p, A.T @ (2 * y * (1 - y * y)) + 0.2 * p, memory, t)
     found, _ = descend(ours, 100, compiled)
     np.testing.assert_allclose(found, p, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [*ROWS, *PAPERS])
+def test_native_steps_are_eager_steps(name):
+    make = (ROWS | PAPERS)[name][0]
+    expected, state = descend(make, 6, False)
+    found, other = descend(make, 6, True, "native")
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    for a, b in zip(other.variables().values(), state.variables().values(), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-8, atol=1e-12)
 
 
 def test_every_optimizer_has_a_row_and_a_name():

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ConvLSTM: an LSTM whose states are images and whose products are convolutions, for clips (batch, steps, height, width,
+channels) (Shi et al., 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, explain
+from ..ir import Tensor, as_tensor
+from ..ir.dtype import canonical
+from ..ops.broadcast import broadcast_to
+from ..ops.compose import sigmoid
+from ..ops.elementwise import tanh
+from ..ops.movement import slice_axis
+from .cells import RNN
+from .checks import positive
+from .convolution import Conv2D
+from .module import Module
+
+
+class ConvLSTM2DCell(Module):
+    """One step: i, f, g, o = conv(x) + conv(h); c = f c + i tanh(g), h = o tanh(c). The bias of f starts at 1.
+
+    Args:
+        filters: channels of the states.
+        kernel_size: of both convolutions; that of the state keeps its extents.
+        stride, padding: of the convolution of the input.
+    """
+
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same", dtype: Any = "float32"):
+        self.filters, self.dtype = positive("filters", filters), canonical(dtype)
+        self.from_input = Conv2D(4 * filters, kernel_size, stride, padding, dtype=dtype)
+        self.from_state = Conv2D(4 * filters, kernel_size, padding="same", bias=False, dtype=dtype,
+                                 weight_initializer="orthogonal")
+
+    def _input_type(self) -> Any:
+        return self.dtype
+
+    def build(self, x: Any) -> None:
+        if x.ndim != 4:
+            raise ShapeError(explain("a step of ConvLSTM is an image", got=f"shape {x.shape}",
+                                     expected="(batch, height, width, channels)",
+                                     fix="run it over clips with nn.ConvLSTM2D"))
+        _, z = self.from_input.trace(x.node.type)
+        self.extents = z.shape[1:3]
+        forget = np.repeat([0.0, 1.0, 0.0, 0.0], self.filters)
+        self.from_input.bias.assign(forget.astype(self.dtype))
+
+    def initial_states(self, n: int) -> list[Tensor]:
+        """The states before the first step: zeros."""
+        return [broadcast_to(as_tensor(0.0, self.dtype), (n, *self.extents, self.filters))] * 2
+
+    def forward(self, x: Any, states: Any = None) -> Any:
+        h, c = self.initial_states(x.shape[0]) if states is None else states
+        z = self.from_input(x) + self.from_state(h)
+        i, f, g, o = (slice_axis(z, 3, k * self.filters, (k + 1) * self.filters) for k in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return h, [h, c]
+
+
+class ConvLSTM2D(RNN):
+    """ConvLSTM over clips (batch, steps, height, width, channels).
+
+    Args:
+        filters, kernel_size, stride, padding: as in ConvLSTM2DCell.
+        return_sequences: give the image of every step, not of the last one.
+        return_state: give (output, [h, c]).
+    """
+
+    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same",
+                 return_sequences: bool = False, return_state: bool = False, dtype: Any = "float32"):
+        RNN.__init__(self, ConvLSTM2DCell(filters, kernel_size, stride, padding, dtype), return_sequences, return_state)
