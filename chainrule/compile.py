@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import config
+from .debug import say
 from .errors import ArgumentError, explain
 from .ir import Graph, Node, Tensor, Type, current_trace, graph_text, verify
 from .ir.node import CONSTANT
@@ -39,9 +39,9 @@ def lower(graph: Graph, backend: str) -> Any:
 def optimise(graph: Graph) -> Graph:
     """Apply every pass in order; the result is verified after each."""
     for name, rewrite in PASSES:
-        graph = verify(rewrite(graph), after=name)
-        if config.debug() >= 5:
-            print(f"--- after {name}\n{graph_text(graph)}", file=sys.stderr)
+        graph = verified = verify(rewrite(graph), after=name)
+        say(3, lambda name=name, graph=verified: f"after {name}: {len(graph.nodes)} nodes")
+        say(5, lambda graph=verified: graph_text(graph))
     return graph
 
 
@@ -158,15 +158,29 @@ class Compiled:
     def _compile(self, call: Call) -> Entry:
         start = time.perf_counter()
         captured = capture(self.function, call)
+        say(4, lambda: graph_text(captured.graph))
         graph = optimise(verify(captured.graph))
-        entry = Entry(captured, graph, lower(graph, self.backend))
-        if config.debug() >= 1:
-            print(f"compiled {self.__name__} for {self.backend}: {len(graph.nodes)} nodes, "
-                  f"{time.perf_counter() - start:.2f} s", file=sys.stderr)
+        program = lower(graph, self.backend)
+        say(6, lambda: program.show("kernels"))
+        say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))
+        say(1, lambda: f"compiled {self.__name__} for {self.backend}: {len(graph.nodes)} nodes, {time.perf_counter() - start:.2f} s")
+        entry = Entry(captured, graph, _timed(program, self.__name__) if config.debug() >= 2 else program)
         if len(self.entries) + 1 == MANY_PROGRAMS:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
                           "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
         return entry
+
+
+def _timed(program: Any, name: str) -> Any:
+    """The program, which tells how long each run took."""
+    @functools.wraps(program.__call__)
+    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        start = time.perf_counter()
+        outputs = program(arrays)
+        say(2, lambda: f"{name}: {(time.perf_counter() - start) * 1e3:.3f} ms")
+        return outputs
+    run.show = program.show  # type: ignore[attr-defined]
+    return run
 
 
 def _stage_text(entry: Entry, stage: str) -> str:

@@ -4,7 +4,7 @@
     CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
     CHAINRULE_THREADS   threads of the native backend (default: all cores)
     CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing
-    CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (calls · times · passes · graph · kernels · llvm · asm)
+    CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (see chainrule.debug)
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures for all tests: the one place that knows where real data for tests may lie."""
+"""Fixtures for all tests: the seed, and the one place that knows where real data for tests may lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from chainrule import random
+
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same random numbers, whatever ran before it."""
+    random.seed(0)
 
 
 @pytest.fixture(scope="session")
