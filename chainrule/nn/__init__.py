@@ -24,7 +24,7 @@ from .attention import MultiHeadAttention, attention, attention_weights, causal_
 from .cache import KeyValueCache
 from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
 from .config import from_config, to_config
-from .containers import Residual, Sequential
+from .containers import Residual, Sequential, TimeDistributed
 from .convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -227,6 +227,7 @@ __all__ = [
     "SymmetricPad2D",
     "SymmetricPad3D",
     "Tanh",
+    "TimeDistributed",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
     "UpSampling1D",

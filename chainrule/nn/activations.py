@@ -175,6 +175,25 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator: the function can be named from now on, as in Dense(8, activation="name"), and saved with a model."""
+    name = function.__name__
+    if FUNCTIONS.get(name, function) is not function:
+        raise ArgumentError(explain(f"there is an activation {name!r} already", got=repr(function),
+                                    fix="give the function another name"))
+    FUNCTIONS[name] = function
+    return function
+
+
+def masked_softmax(x: Any, mask: Any, /, axis: int = -1, temperature: float = 1.0) -> Any:
+    """softmax(x / temperature) along `axis` over the elements where the mask is True; 0 elsewhere, and in all of a row
+    without any."""
+    x, mask = as_tensor(x), as_tensor(mask)
+    allowed = compose.logical_and(mask, full_like(x, True, dtype=bool))
+    weights = compose.softmax(where(allowed, x * (1 / temperature), -1e30), axis)
+    return where(allowed, weights, zeros_like(weights))
+
+
 def get(activation: Any) -> Callable[[Any], Any]:
     """A name, a function, a layer or None (the identity) as something to call."""
     if activation is None:

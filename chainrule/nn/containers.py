@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..ops.movement import reshape
 from . import activations
 from .activations import Activation
 from .masks import run_masked
@@ -75,6 +76,28 @@ def _listed(layers: Any) -> Sequence[Any]:
         raise ArgumentError(explain("Sequential takes one list of layers", got=type(layers).__name__, expected="a list",
                                     fix="nn.Sequential([layer, layer, ...])"))
     return layers
+
+
+class TimeDistributed(Module):
+    """The same layer for each step: (N, T, ...) -> (N, T, ...), as if every step were a sample.
+
+    Dense needs this not: it works along the last axis anyway.
+
+    Args:
+        layer: for one step, (N, ...).
+    """
+
+    def __init__(self, layer: Any):
+        self.layer = Sequential(layer) if isinstance(layer, list | tuple) else layer
+
+    def _input_type(self) -> Any:
+        return self.layer._input_type()
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim < 3:
+            raise ShapeError(explain("there are no steps", got=f"shape {x.shape}", expected="(batch, steps, ...)"))
+        y = self.layer(reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])))
+        return reshape(y, (*x.shape[:2], *y.shape[1:]))
 
 
 class Residual(Module):

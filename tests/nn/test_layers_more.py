@@ -277,6 +277,38 @@ def test_activation(name):
         np.testing.assert_allclose(nn.Activation(name)(special).numpy(), theirs(torch.tensor(special)).numpy())
 
 
+def test_masked_softmax():
+    x, mask = normal(4, 5) * 1e4, np.random.default_rng(0).random((4, 5)) < 0.5
+    mask[0], mask[1] = False, True
+    y = nn.activations.masked_softmax(x, mask, temperature=2.0).numpy()
+    expected = torch.softmax(torch.tensor(np.where(mask, x / 2, -np.inf)), -1).nan_to_num(0.0).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(nn.activations.masked_softmax(x, mask[1]).numpy().sum(-1), 1)
+
+
+def test_activations_of_ones_own():
+    @nn.activations.register
+    def twice_tanh(x):
+        return 2 * cr.tanh(x)
+    try:
+        layer = nn.Dense(3, activation="twice_tanh")
+        layer(normal(2, 4).astype("float32"))
+        again = nn.from_config(nn.to_config(nn.Activation(twice_tanh)))
+        np.testing.assert_allclose(again(np.ones((1, 1))).numpy(), 2 * np.tanh(1))
+        with pytest.raises(ArgumentError, match="already"):
+            nn.activations.register(type("relu", (), {"__name__": "relu"}))
+    finally:
+        del nn.activations.FUNCTIONS["twice_tanh"]
+
+
+def test_time_distributed():
+    x = normal(2, 3, 4, 5, 2)
+    layer = nn.TimeDistributed(nn.Conv2D(3, 2, dtype="float64"))
+    y = layer(x).numpy()
+    for t in range(3):
+        np.testing.assert_allclose(y[:, t], layer.layer(x[:, t]).numpy(), rtol=1e-12)
+
+
 def test_sparsemax_is_the_projection_on_the_simplex():
     x = normal(6, 5) * 2
     y = nn.activations.sparsemax(x).numpy()

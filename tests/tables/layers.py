@@ -109,6 +109,7 @@ LAYERS = {
     "llama layer": (lambda: nn.TransformerDecoderLayer(2, 6, activation="silu", gated=True, norm="rms", positions="rotary", key_heads=1, bias=False),
                     STEPS),
     "conv lstm": (lambda: nn.ConvLSTM2D(3, 3, return_sequences=True), (2, 3, 4, 5, 2)),
+    "every step": (lambda: nn.TimeDistributed([nn.Conv2D(3, 2), nn.Flatten(), nn.Dense(2)]), (2, 3, 4, 5, 2)),
     "masking": (lambda: nn.Masking(), STEPS),
     "rnn of a cell": (lambda: nn.RNN(nn.LSTMCell(3), return_sequences=True), STEPS),
     "rnn cell": (lambda: nn.RNN(nn.SimpleRNNCell(3), reverse=True), STEPS),
