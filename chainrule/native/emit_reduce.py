@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NARROW = ir.IntType(32)
 COPIES, FEW_OPERATIONS = 4, 12
-SIDE_BY_SIDE = 8  # vectors of results, at most
+SIDE_BY_SIDE, FEW_SIDE_OPERATIONS = 8, 24  # vectors of results, at most
 Pair = tuple[ir.Value, ...]
 
 
@@ -66,7 +66,7 @@ class Reduction:
         """Several vectors of results in one pass, so that whole cache lines in a row are read and no sum waits; how many elements."""
         emitter, writer = self.emitter, self.emitter.writer
         count = min(SIDE_BY_SIDE, lane.n // emitter.lanes)
-        if lane in emitter.kernel.limits or count < 2 or self.by_index or len(operands(self.stage)) > FEW_OPERATIONS:
+        if lane in emitter.kernel.limits or count < 2 or self.by_index or len(operands(self.stage)) > FEW_SIDE_OPERATIONS:
             return 0
         step = count * emitter.lanes
         stop = lane.n // step * step

@@ -346,15 +346,31 @@ class KernelEmitter:
 
     def _gather(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
                 conditions: Conditions, depth: int) -> ir.Value:
+        mask = self.mask(conditions, depth)
+        if mask is None:
+            return self._one_by_one(b, type_, slot, form, extra)
         places, wide = self.offsets(form), ir.VectorType(type_, self.lanes)
         if extra is not None:
             places = b.add(places, self.spread(extra, b))
         pointers = self._many(b, type_, slot, places)
-        mask = self.mask(conditions, depth)
-        mask = ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes) if mask is None else mask
         callee = intrinsic(self.module, f"llvm.masked.gather.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", wide,
                            [ir.VectorType(POINTER, self.lanes), NARROW, mask.type, wide])
         return b.call(callee, [pointers, NARROW(size_of(type_)), mask, splat(wide, 0)])
+
+    def _one_by_one(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None) -> ir.Value:
+        """A vector of loads of one element each, which is quicker than the processor's gather."""
+        step = coefficient(form, self.lane) if extra is None else None
+        first = self.offset(form) if step is not None else 0
+        places = self.offsets(form) if step is None else None
+        if extra is not None:
+            places = b.add(places, self.spread(extra, b))
+        result = ir.Constant(ir.VectorType(type_, self.lanes), ir.Undefined)
+        base = self._at(b, type_, slot, first)
+        for i in range(self.lanes):
+            place = b.extract_element(places, NARROW(i)) if places is not None else INDEX(i * (step or 0))
+            one = b.load(b.gep(base, [place], source_etype=type_), typ=type_)
+            result = b.insert_element(result, one, NARROW(i))
+        return result
 
     def store(self, store: Store, value: ir.Value) -> None:
         """Store a value at the present depth."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.graph import Graph, make, rebuild
+from ..ir.graph import Graph, constant, make, rebuild
 from ..ir.node import REGISTRY, Node
 from .hoist import hoist
 from .inline import uniform
@@ -30,14 +30,32 @@ def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
 
 
 def _small_power(node: Node, x: Node, exponent: float | None) -> Node | None:
-    """x to the power 1, 2, 3 or 4 as products."""
-    if exponent not in (1, 2, 3, 4):
+    """x to the power 1, 2, 3, 4, 1/2, -1 or -1/2 without logarithms."""
+    if exponent not in (1, 2, 3, 4, 0.5, -1, -0.5):
         return None
-    times = lambda a, b: make(REGISTRY["mul"], a, b, at=node)
+    do = lambda name, *args: make(REGISTRY[name], *args, at=node)
     if exponent == 1:
         return x
-    square = times(x, x)
-    return square if exponent == 2 else times(square, x if exponent == 3 else square)
+    if exponent == -1:
+        return do("div", _filled(node, 1.0), x)
+    if exponent == 0.5:
+        return do("sqrt", x)  # as NumPy does; C's pow differs at -0 and at minus infinity
+    if exponent == -0.5:
+        return do("div", _filled(node, 1.0), _root(node, x))
+    square = do("mul", x, x)
+    return square if exponent == 2 else do("mul", square, x if exponent == 3 else square)
+
+
+def _root(node: Node, x: Node) -> Node:
+    """The power 1/2: the square root, but +0 of -0 and infinity of minus infinity."""
+    do = lambda name, *args: make(REGISTRY[name], *args, at=node)
+    below = do("equal", x, _filled(node, -np.inf))
+    return do("where", below, _filled(node, np.inf), do("add", do("sqrt", x), _filled(node, 0.0)))
+
+
+def _filled(node: Node, value: float) -> Node:
+    """A constant of the node's type."""
+    return constant(np.broadcast_to(np.asarray(value, node.dtype), node.shape))
 
 
 def _size(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
