@@ -14,7 +14,7 @@ from .matrices import Adafactor, Muon
 from .plateau import Plateau
 from .proximal import GradientNoise, Proximal, constrained
 from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
-from .variants import LAMB, Adadelta, Lion, NAdam, RAdam
+from .variants import LAMB, Adadelta, Lion, NAdam, RAdam, Rprop
 from .wrappers import accumulate, chain, groups
 
 NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices) for name in family.__all__}
@@ -33,7 +33,7 @@ def get(optimizer: Any) -> Optimizer:
 
 
 __all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
-           "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "accumulate",
+           "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop", "accumulate",
            "chain", "clip_by_norm", "constrained", "get", "groups", "penalties", "proximal", "schedules", "transforms"]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..ir import Tensor, Variable
-from ..ops.compose import logical_and
-from ..ops.elementwise import exp, less, maximum, ones_like, sign, sqrt, where
+from ..ops.compose import clip, logical_and
+from ..ops.elementwise import exp, less, maximum, ones_like, sign, sqrt, where, zeros_like
 from ..ops.reduce import sum
 from .base import Decoupled, Optimizer, Scalars, fraction, positive
 from .rules import Adam, correction
@@ -152,9 +152,39 @@ class LAMB(Decoupled, Adam):
         return p - scalars["rate"] * ratio * r, {"first": m, "second": v}
 
 
+class Rprop(Optimizer):
+    """p = p - sign(g) d, with a step d for each element: 1.2 times as large where g kept its sign, half as large where it
+    changed, and then g counts as 0 (Riedmiller and Braun, 1993). For gradients of all data, not of batches.
+
+    Args:
+        learning_rate: the first d, a number.
+        shrink, grow: factors of d.
+        least, most: limits of d.
+    """
+
+    slots = ("previous", "size")
+
+    def __init__(self, learning_rate: float = 0.01, shrink: float = 0.5, grow: float = 1.2, least: float = 1e-6,
+                 most: float = 50.0):
+        super().__init__(positive("learning_rate", learning_rate))
+        self.first = float(learning_rate)
+        self.shrink, self.grow = positive("shrink", shrink), positive("grow", grow)
+        self.least, self.most = positive("least", least), positive("most", most)
+
+    def start(self, slot: str, parameter: Variable) -> np.ndarray:
+        return np.full(parameter.shape, self.first if slot == "size" else 0.0, parameter.dtype)
+
+    def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
+        same = sign(g * slots["previous"])
+        factor = where(less(0, same), self.grow, where(less(same, 0), self.shrink, ones_like(g)))
+        d = clip(slots["size"] * factor, self.least, self.most)
+        g = where(less(same, 0), zeros_like(g), g)
+        return p - sign(g) * d, {"previous": g, "size": d}
+
+
 def norm(x: Tensor) -> Tensor:
     """The length of all elements as one vector."""
     return sqrt(sum(x * x))
 
 
-__all__ = ["LAMB", "Adadelta", "Lion", "NAdam", "RAdam"]
+__all__ = ["LAMB", "Adadelta", "Lion", "NAdam", "RAdam", "Rprop"]

@@ -30,6 +30,7 @@ ROWS = {
     "adamw": (lambda: optim.AdamW(0.05, weight_decay=0.1), lambda t, p: t.optim.AdamW(p, 0.05, weight_decay=0.1)),
     "amsgrad": (lambda: optim.Adam(0.05, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, amsgrad=True)),
     "amsgrad with decay": (lambda: optim.AdamW(0.05, amsgrad=True), lambda t, p: t.optim.AdamW(p, 0.05, amsgrad=True)),
+    "rprop": (lambda: optim.Rprop(0.01), lambda t, p: t.optim.Rprop(p, 0.01)),
     "adadelta": (lambda: optim.Adadelta(0.5), lambda t, p: t.optim.Adadelta(p, 0.5)),
     "nadam": (lambda: optim.NAdam(0.05), lambda t, p: t.optim.NAdam(p, 0.05)),
     "radam": (lambda: optim.RAdam(0.05, weight_decay=0.1), lambda t, p: t.optim.RAdam(p, 0.05, weight_decay=0.1)),
