@@ -25,6 +25,7 @@ from .buffers import LINE, Buffer
 from .describe import describe
 from .loops import FIRST_CHECK
 from .lower import Plan, lower
+from .pace import Pace
 from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, SegmentEmitter
 from .steps import HostStep, Step
 from .target import Target
@@ -114,13 +115,14 @@ class Program:
         assert self.library is not None
         function: Any = PROTOTYPE(self.library.address(name))
         address = self.address
+        alone = lambda: function(address, 0, 1)
         if not self.parallel:
-            return lambda: function(address, 0, 1)
+            return alone
         from .threads import pool
 
         threads, entry = self.threads, self.library.address(name)
         memory = (self.library, self.table, self.control, self.arena)
-        return lambda: pool(threads).run(function, entry, address, memory)
+        return Pace(lambda: pool(threads).run(function, entry, address, memory), alone)
 
     def _host(self, step: HostStep) -> Callable[[], None]:
         shapes = [x.type for x in step.node.inputs]
