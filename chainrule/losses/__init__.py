@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses by family. Each gives a value for each sample, and inside a (weighted sum, total weight): see `losses.base`."""
+"""Losses by family. Each gives a value for each sample, and inside a (weighted sum, total weight): see
+`losses.base`."""
 
 from typing import Any
 
@@ -41,7 +42,8 @@ from .sequences import ctc
 __all__ = [
     "REDUCTIONS", "TABLE", "Loss", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
     "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
-    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "log_cosh", "loss",
+    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "log_cosh",
+    "loss",
     "margin_ranking", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
     "mean_squared_logarithmic_error", "multi_label_soft_margin", "multi_margin", "poisson", "quantile", "smooth_l1",
     "soft_margin", "squared_hinge", "triplet", "tversky",

@@ -42,6 +42,7 @@ def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool 
 @loss
 def tversky(outputs: Any, targets: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
             exclusive: bool = False) -> Any:
-    """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al., 2017)."""
+    """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al.,
+    2017)."""
     both, found, there = _counts(outputs, targets, "tversky", exclusive)
     return 1 - (both + smooth) / (both + alpha * (found - both) + beta * (there - both) + smooth)

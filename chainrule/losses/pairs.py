@@ -63,7 +63,8 @@ def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2
 
 @loss
 def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
-    """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else -1."""
+    """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else
+    -1."""
     a, b = _two(outputs, "margin_ranking")
     t = agree(a, targets)
     check_range(t, -1.0, 1.0, "a target of margin_ranking", "the targets are -1 and 1")

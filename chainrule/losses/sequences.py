@@ -119,7 +119,8 @@ class _Lattice:
     def log_probability(self, x: Tensor) -> Tensor:
         """log p(target | x) for each sample; NEVER if no path fits."""
         if not self.steps:
-            return reshape(self._total(where(equal(iota(self.first.shape, 1), 0), as_tensor(0.0, x.dtype), NEVER)), (-1,))
+            empty = where(equal(iota(self.first.shape, 1), 0), as_tensor(0.0, x.dtype), NEVER)
+            return reshape(self._total(empty), (x.shape[0],))
         return reshape(self._total(self._forward(self._emissions(x))[0]), (x.shape[0],))
 
     def occupation(self, x: Tensor) -> Tensor:
@@ -175,7 +176,8 @@ def _check(outputs: Tensor, targets: Tensor, blank: int) -> None:
         raise DTypeError(explain(f"the labels are {targets.dtype}", got=f"{targets.dtype}{list(targets.shape)}",
                                  expected="integers", fix="cast them: y.astype('int64')"))
     if targets.ndim != 2 or targets.shape[0] != outputs.shape[0]:
-        raise ShapeError(explain("the labels do not fit the logits", got=f"labels {targets.shape}, logits {outputs.shape}",
+        raise ShapeError(explain("the labels do not fit the logits",
+                                 got=f"labels {targets.shape}, logits {outputs.shape}",
                                  expected=f"({outputs.shape[0]}, length)", fix="pad shorter targets with -1"))
     classes, data = outputs.shape[2], targets.node.data
     if not 0 <= blank < classes:

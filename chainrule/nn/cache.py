@@ -17,7 +17,8 @@ from ..ops.index import iota, scatter
 class KeyValueCache:
     """Room for `length` steps of `batch` samples; `reset()` forgets them.
 
-    Make one for each attention: `attention.cache(batch, length)`, and give it to each call: `attention(x, cache=cache)`.
+    Make one for each attention: `attention.cache(batch, length)`, and give it to each call: `attention(x,
+    cache=cache)`.
     """
 
     def __init__(self, batch: int, length: int, heads: int, width: int, dtype: Any = "float32"):

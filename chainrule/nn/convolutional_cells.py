@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ConvLSTM: an LSTM whose states are images and whose products are convolutions, for clips (batch, steps, height, width,
+"""ConvLSTM: an LSTM whose states are images and whose products are convolutions, for clips (batch, steps, height,
+width,
 channels) (Shi et al., 2015)."""
 
 from __future__ import annotations

@@ -114,4 +114,5 @@ def _filled(value: Any, values: dict[Place, Any]) -> Any:
 def _first_place(value: Any) -> Place:
     if _is_place(value):
         return value
-    return next((found for item in value if (found := _first_place(item))), ()) if isinstance(value, list | tuple) else ()
+    items = value if isinstance(value, list | tuple) else ()
+    return next((found for item in items if (found := _first_place(item))), ())

@@ -117,7 +117,8 @@ def _kernel(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
 
 
 def variance_scaling(scale: float = 1.0, mode: str = "in", distribution: str = "normal") -> Initializer:
-    """Variance scale / fan, where the fan is that of mode "in", "out" or "average", drawn from a "normal" that is cut at
+    """Variance scale / fan, where the fan is that of mode "in", "out" or "average", drawn from a "normal" that is cut
+    at
     two standard deviations, from an "untruncated" normal, or "uniform"."""
     modes, kinds = ("in", "out", "average"), ("normal", "untruncated", "uniform")
     if mode not in modes or distribution not in kinds or not scale > 0:
@@ -150,7 +151,8 @@ def _enter(name: str, scale: float, mode: str, kind: str) -> None:
     TABLE[name] = globals()[name] = function
 
 
-for _name, _mode, _scale in (("glorot", "average", 1.0), ("he", "in", 2.0), ("lecun", "in", 1.0), ("he_out", "out", 2.0)):
+for _name, _mode, _scale in (("glorot", "average", 1.0), ("he", "in", 2.0), ("lecun", "in", 1.0),
+                             ("he_out", "out", 2.0)):
     for _kind in ("uniform", "normal"):
         _enter(f"{_name}_{_kind}", _scale, _mode, _kind)
 

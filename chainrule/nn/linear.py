@@ -140,7 +140,8 @@ class Maxout(Dense):
 
     def __init__(self, units: int, pieces: int = 2, bias: bool = True, weight_initializer: Any = "glorot_uniform",
                  bias_initializer: Any = "zeros", dtype: Any = "float32"):
-        Dense.__init__(self, units * positive("pieces", pieces), None, bias, weight_initializer, bias_initializer, dtype)
+        Dense.__init__(self, units * positive("pieces", pieces), None, bias, weight_initializer, bias_initializer,
+                       dtype)
         self.pieces = pieces
 
     def forward(self, x: Any) -> Any:

@@ -37,7 +37,8 @@ def run_masked(layer: Module, inputs: Any, options: dict[str, Any], mask: Any) -
 
 
 class Masking(Module):
-    """x itself, (batch, steps, features); steps all of whose features are `value` do not exist for the layers after it."""
+    """x itself, (batch, steps, features); steps all of whose features are `value` do not exist for the layers after
+    it."""
 
     def __init__(self, value: float = 0.0):
         self.value = value

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several tensors as one: layers called with the tensors, or with one list of them: `nn.Add()(a, b)`, `nn.Add()([a, b])`."""
+"""Several tensors as one: layers called with the tensors, or with one list of them: `nn.Add()(a, b)`, `nn.Add()([a,
+b])`."""
 
 from __future__ import annotations
 

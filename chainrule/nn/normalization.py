@@ -124,7 +124,8 @@ class InstanceNorm(Normalization):
     def forward(self, x: Any) -> Any:
         x = self._checked(x)
         if x.ndim < 3:
-            raise ShapeError(explain("instance normalisation needs positions", got=describe(x.shape, _names(x)) + origin(x),
+            raise ShapeError(explain("instance normalisation needs positions",
+                                     got=describe(x.shape, _names(x)) + origin(x),
                                      expected="(batch, ..., channels)", fix="use LayerNorm for vectors"))
         return self._scaled(normalize(x, tuple(range(1, x.ndim - 1)), self.epsilon))
 

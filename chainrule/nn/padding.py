@@ -114,7 +114,8 @@ def _made(name: str, base: type[Module], rank: int, mode: str = "zero") -> type[
 
 ZeroPad1D, ZeroPad2D, ZeroPad3D = (_made(f"ZeroPad{n}D", Padding, n) for n in (1, 2, 3))
 ReflectPad1D, ReflectPad2D, ReflectPad3D = (_made(f"ReflectPad{n}D", Padding, n, "reflect") for n in (1, 2, 3))
-SymmetricPad1D, SymmetricPad2D, SymmetricPad3D = (_made(f"SymmetricPad{n}D", Padding, n, "symmetric") for n in (1, 2, 3))
+SymmetricPad1D, SymmetricPad2D, SymmetricPad3D = (_made(f"SymmetricPad{n}D", Padding, n, "symmetric")
+                                                  for n in (1, 2, 3))
 EdgePad1D, EdgePad2D, EdgePad3D = (_made(f"EdgePad{n}D", Padding, n, "edge") for n in (1, 2, 3))
 CircularPad1D, CircularPad2D, CircularPad3D = (_made(f"CircularPad{n}D", Padding, n, "circular") for n in (1, 2, 3))
 Cropping1D, Cropping2D, Cropping3D = (_made(f"Cropping{n}D", Cropping, n) for n in (1, 2, 3))

@@ -192,7 +192,8 @@ class GlobalPooling(Module):
         there = reshape(mask, (*x.shape[:2], 1))
         if type(self).reduce is reductions.max:
             return reductions.max(where(there, x, -math.inf), axis=1)
-        return reductions.sum(where(there, x, 0.0), axis=1) / maximum(reductions.sum(astype(there, x.dtype), axis=1), 1.0)
+        count = reductions.sum(astype(there, x.dtype), axis=1)
+        return reductions.sum(where(there, x, 0.0), axis=1) / maximum(count, 1.0)
 
 
 def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
@@ -201,8 +202,10 @@ def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
                 {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
 
 
-GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (_global(f"GlobalAvgPool{n}D", n, reductions.mean, "mean") for n in (1, 2, 3))
-GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = (_global(f"GlobalMaxPool{n}D", n, reductions.max, "maximum") for n in (1, 2, 3))
+GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (_global(f"GlobalAvgPool{n}D", n, reductions.mean, "mean")
+                                                     for n in (1, 2, 3))
+GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = (_global(f"GlobalMaxPool{n}D", n, reductions.max, "maximum")
+                                                     for n in (1, 2, 3))
 
 
 __all__ = [

@@ -77,7 +77,8 @@ class WeightNorm(Reparametrized):
 
 
 class SpectralNorm(Reparametrized):
-    """weight / sigma, with sigma the largest singular value of the weight as a matrix (-1, units) (Miyato et al., 2018).
+    """weight / sigma, with sigma the largest singular value of the weight as a matrix (-1, units) (Miyato et al.,
+    2018).
 
     sigma = u^T W v, where u and v follow by power iterations, one or more per training step; they are kept with the
     layer and pass no gradient.

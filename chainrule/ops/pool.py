@@ -91,7 +91,8 @@ def _unwindow(views: Tensor, shape: Shape, kernel: Shape, stride: Shape, padding
 
 
 def avg_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, counted: Pairs | None = None) -> Tensor:
-    """The mean of each window over the elements that belong to the image, and those of the padding that is `counted`."""
+    """The mean of each window over the elements that belong to the image, and those of the padding that is
+    `counted`."""
     x = as_tensor(x)
     total = sum(_windows(x, kernel, stride, padding, 0.0), axis=tuple(range(x.ndim, x.ndim + len(kernel))))
     counted = counted or ((0, 0),) * len(kernel)

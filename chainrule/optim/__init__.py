@@ -33,7 +33,8 @@ def get(optimizer: Any) -> Optimizer:
 
 
 __all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
-           "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop", "accumulate",
+           "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop",
+           "accumulate",
            "chain", "clip_by_norm", "constrained", "get", "groups", "penalties", "proximal", "schedules", "transforms"]
 
 

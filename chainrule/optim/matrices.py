@@ -25,7 +25,8 @@ Slots = Mapping[str, Tensor]
 
 
 class Adafactor(Decoupled, Optimizer):
-    """Adam's square as the product of its row and column means; steps in proportion to the parameter (Shazeer and Stern,
+    """Adam's square as the product of its row and column means; steps in proportion to the parameter (Shazeer and
+    Stern,
     2018, algorithms 4 and 5).
 
     With beta = 1 - t^-decay: R = beta R + (1 - beta) mean_columns(g^2), C likewise over rows, V = R C / mean(R);

@@ -22,7 +22,8 @@ class Plateau:
         min_delta: what counts as an improvement.
         cooldown: epochs after a reduction in which nothing is counted.
         least: the learning rate does not fall below this.
-        larger_is_better: True for accuracies; by default only for names that contain "accuracy", "auc", "f1" or "score".
+        larger_is_better: True for accuracies; by default only for names that contain "accuracy", "auc", "f1" or
+            "score".
     """
 
     def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
@@ -33,7 +34,8 @@ class Plateau:
         self.monitor, self.factor, self.patience = monitor, positive("factor", factor), int(patience)
         self.min_delta, self.least, self.cooldown = not_negative("min_delta", min_delta), least, int(cooldown)
         words = ("accuracy", "auc", "f1", "score")
-        self.sign = -1.0 if (any(w in monitor for w in words) if larger_is_better is None else larger_is_better) else 1.0
+        upwards = any(w in monitor for w in words) if larger_is_better is None else larger_is_better
+        self.sign = -1.0 if upwards else 1.0
         self.best, self.waited, self.resting = math.inf, 0, 0
 
     def observe(self, value: float, optimizer: Optimizer) -> bool:

@@ -111,7 +111,8 @@ def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, fina
     as the one before (Loshchilov and Hutter, 2017)."""
     period = _count("period", period)
     if factor < 1:
-        raise ArgumentError(explain("the periods must not become shorter", got=f"factor={factor}", expected="1 or more"))
+        raise ArgumentError(explain("the periods must not become shorter", got=f"factor={factor}",
+                                    expected="1 or more"))
 
     def share(t: Tensor) -> Tensor:
         """How much of its period is over at step t."""

@@ -44,7 +44,8 @@ class Adadelta(Optimizer):
 
 
 class NAdam(Adam):
-    """Adam with Nesterov's momentum: the step is eta (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v') + epsilon),
+    """Adam with Nesterov's momentum: the step is eta (mu' m / (1 - M mu') + (1 - mu) g / (1 - M)) / (sqrt(v') +
+    epsilon),
     with mu_t = b1 (1 - 0.96^(t decay) / 2), mu' the next mu and M the product of all mu so far (Dozat, 2016).
 
     Args:
@@ -129,7 +130,8 @@ class Lion(Decoupled, Optimizer):
 
 
 class LAMB(Decoupled, Adam):
-    """r = m' / (sqrt(v') + epsilon) + weight_decay p; p = p - eta (|p| / |r|) r, norms per parameter (You et al., 2020).
+    """r = m' / (sqrt(v') + epsilon) + weight_decay p; p = p - eta (|p| / |r|) r, norms per parameter (You et al.,
+    2020).
 
     For large batches: each layer moves in proportion to its weights. Where |p| or |r| is 0 their ratio is taken as 1.
     The arguments are those of Adam.
@@ -153,7 +155,8 @@ class LAMB(Decoupled, Adam):
 
 
 class Rprop(Optimizer):
-    """p = p - sign(g) d, with a step d for each element: 1.2 times as large where g kept its sign, half as large where it
+    """p = p - sign(g) d, with a step d for each element: 1.2 times as large where g kept its sign, half as large
+    where it
     changed, and then g counts as 0 (Riedmiller and Braun, 1993). For gradients of all data, not of batches.
 
     Args:

@@ -90,7 +90,7 @@ class Groups(Wrapper):
             if pattern and not any(fnmatch.fnmatchcase(name, pattern) for name in parameters):
                 raise ArgumentError(explain(f"no trainable parameter fits the pattern {pattern!r}",
                                             got=", ".join(list(parameters)[:5]),
-                                            fix='patterns are those of file names: "*.bias", "encoder.*", "[02].weight"'))
+                                            fix='patterns are those of file names: "*.bias", "encoder.*"'))
 
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
