@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is rewritten before the cut into kernels, so that the rest has fewer cases.
 
-Loops lose what can be done outside of them, and a power with a small whole exponent becomes products. A contraction
+Loops lose what can be done outside of them, and a power with a small whole exponent, 1/2, -1 or -1/2 becomes products,
+roots and quotients. A contraction
 becomes one over (batch…, m, k) and (batch…, k, n): transposes and reshapes of its operands, which cost nothing where they
 are views, and a reshape of its result.
 """
