@@ -66,6 +66,7 @@ class KernelEmitter:
         self.tail: ir.Value | None = None
         self.written: set[int] = set()
         self.depths: dict[Expression, int] = {}
+        self.last_depth: dict[Var, int] = {}
         self.stage_level = 0
 
     # ---- the nest
@@ -87,6 +88,8 @@ class KernelEmitter:
         self.levels.append(Level(self.builder))
         for v, value in variables_.items():
             self.depth[v], self.values[v] = len(self.levels) - 1, value
+            if self.last_depth.get(v) != self.depth[v]:  # parts of one stage may nest differently
+                self.depths, self.last_depth[v] = {}, self.depth[v]
         yield
         for v in variables_:
             del self.depth[v], self.values[v]
@@ -147,7 +150,7 @@ class KernelEmitter:
         """One stage, at a level of its own, so that it sees what the stages before it have stored."""
         with self.level({}):
             self.stage_level = len(self.levels) - 1
-            self.depths = {}  # a variable has one depth within a stage
+            self.depths = {}
             if stage.reduce:
                 Reduction(self, stage).emit()
             elif stage.lane is None:
