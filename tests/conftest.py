@@ -6,9 +6,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from chainrule import random
+
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples in every run
+hypothesis.settings.load_profile("fixed")
 
 ROOT = Path(__file__).parents[1]
 
