@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import assign_arrays, variable_arrays
+from ..io.tensors import assign_arrays, variable_arrays
 from .history import better_when_larger
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 

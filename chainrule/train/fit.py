@@ -18,9 +18,10 @@ import numpy as np
 from .. import losses, metrics, optim, random
 from ..data import Batches
 from ..errors import ArgumentError, explain
+from ..io.tensors import assign_arrays, variable_arrays
 from ..ir import Type
 from .callbacks import Callback
-from .checkpoint import assign_arrays, read_state, variable_arrays, write_state
+from .checkpoint import read_state, write_state
 from .data import Samples, augmented, samples
 from .evaluate import measure
 from .history import History
