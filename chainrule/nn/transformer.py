@@ -57,12 +57,16 @@ class TransformerLayer(Module):
         gated: the network is a GatedFeedForward.
         norm: "layer" (LayerNorm) or "rms" (RMSNorm).
         bias: of the attention and the network.
+        epsilon: of the normalisations; None for their own default.
+        rotary_base: of the angles of rotary positions.
     """
 
     def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True,
                  dtype: Any = "float32", key_heads: int | None = None, positions: str | None = None,
-                 gated: bool = False, norm: str = "layer", bias: bool = True):
+                 gated: bool = False, norm: str = "layer", bias: bool = True, epsilon: float | None = None,
+                 rotary_base: float = 10000.0):
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
+        self.epsilon, self.rotary_base = epsilon, rotary_base
         if norm not in ("layer", "rms"):
             raise ArgumentError(explain("there is no such normalisation here", got=repr(norm), expected="layer | rms"))
         self.norm = norm
@@ -74,7 +78,8 @@ class TransformerLayer(Module):
         return self.dtype
 
     def _part(self, name: str, module: Module) -> None:
-        setattr(self, f"norm_{name}", (LayerNorm if self.norm == "layer" else RMSNorm)(dtype=self.dtype))
+        options = {} if self.epsilon is None else {"epsilon": self.epsilon}
+        setattr(self, f"norm_{name}", (LayerNorm if self.norm == "layer" else RMSNorm)(dtype=self.dtype, **options))
         setattr(self, name, module)
         setattr(self, f"dropout_{name}", Dropout(self.rate))
 
@@ -86,7 +91,7 @@ class TransformerLayer(Module):
 
     def _self_attention(self) -> MultiHeadAttention:
         return MultiHeadAttention(self.heads, bias=self.use_bias, dtype=self.dtype, key_heads=self.key_heads,
-                                  positions=self.positions)
+                                  positions=self.positions, rotary_base=self.rotary_base)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
         """Room for the self-attention's keys and values of so many steps."""
