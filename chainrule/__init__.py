@@ -20,11 +20,11 @@ from .version import __version__
 
 _MODULES = (
     "augment", "curvature", "data", "decomposition", "distributions", "inspect", "integration", "io", "linalg", "losses",
-    "metrics", "nn", "optim", "random", "statistics", "testing", "train",
+    "metrics", "nn", "optim", "random", "signal", "statistics", "testing", "train",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
-         "diagnose": "train", "compare": "statistics"}
+         "diagnose": "train", "compare": "statistics", "convolve": "signal", "correlate": "signal"}
 
 
 def __getattr__(name: str) -> Any:
