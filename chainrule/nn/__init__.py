@@ -92,6 +92,7 @@ from .pooling import (
     MaxUnpool3D,
 )
 from .positions import alibi_bias, rotate
+from .receptive import ReceptiveField, effective_receptive_field, receptive_field
 from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from .regularization import (
     AlphaDropout,
@@ -200,6 +201,7 @@ __all__ = [
     "PositionalEncoding",
     "RMSNorm",
     "ReLU",
+    "ReceptiveField",
     "ReflectPad1D",
     "ReflectPad2D",
     "ReflectPad3D",
@@ -243,9 +245,11 @@ __all__ = [
     "attention_weights",
     "causal_mask",
     "chunks",
+    "effective_receptive_field",
     "from_config",
     "initializers",
     "length_mask",
+    "receptive_field",
     "rotate",
     "to_config",
 ]

@@ -3,8 +3,9 @@
 
 Images are (N, *S, in), weights (*kernel, in / groups, out).
 
-Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. One class does the work; the
-ranks are its children.
+Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. "same_torch" is PyTorch's:
+(kernel - 1) dilation zeros whatever the stride. With stride 1 the two are one. One class does the work; the ranks are
+its children.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def parse_padding(padding: Any, rank: int) -> Any:
-    """"valid", "same", an int, one int per axis or one pair per axis, as "valid" | "same" | pairs."""
-    if padding in ("valid", "same"):
+    """"valid", "same", "same_torch", an int, one int or one pair per axis, as "valid" | "same" | "same_torch" | pairs."""
+    if padding in ("valid", "same", "same_torch"):
         return padding
     items = (padding,) * rank if isinstance(padding,
                                             int) else tuple(padding) if isinstance(padding, tuple | list) else ()
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
         raise ArgumentError(explain("this padding is not understood", got=repr(padding),
-                                    expected=f'"valid", "same", an integer, or {rank} integers or pairs',
-                                    fix=closest(str(padding), ("valid", "same"))
+                                    expected=f'"valid", "same", "same_torch", an integer, or {rank} integers or pairs',
+                                    fix=closest(str(padding), ("valid", "same", "same_torch"))
                                     or 'use padding="same" to keep the extents'))
     return pairs
 
@@ -44,6 +45,8 @@ def pads(padding: Any, spatial: tuple[int, ...], kernel: tuple[int, ...], stride
     """The zeros (before, after) along each spatial axis."""
     if padding == "valid":
         return ((0, 0),) * len(spatial)
+    if padding == "same_torch":
+        return tuple(((k - 1) * d // 2, (k - 1) * d - (k - 1) * d // 2) for k, d in zip(kernel, dilation, strict=True))
     if padding != "same":
         return padding
     total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
@@ -70,8 +73,9 @@ class Convolution(Module):
     Args:
         filters: channels that come out.
         kernel_size, stride, dilation: an integer, or one per spatial axis.
-        padding: "valid" (none), "same" (as many windows as ceil(extent / stride)), an integer, or one integer or pair
-            (before, after) per axis.
+        padding: "valid" (none), "same" (as many windows as ceil(extent / stride)), "same_torch" (the zeros of stride 1
+            at any stride, PyTorch's kernel // 2 on both sides), an integer, or one integer or pair (before, after) per
+            axis.
         groups: channels in and out are split into so many groups that see only each other.
         activation: name, function or layer.
         bias: whether a number per channel is added.

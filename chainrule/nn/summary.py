@@ -14,10 +14,9 @@ from ..errors import ArgumentError, explain
 from ..ir import Node, Tensor, Type, Variable, no_grad
 from ..ir.graph import topological
 from . import module as modules
-from .containers import Residual, Sequential
 from .convolution import Convolution
 from .module import Module, display
-from .pooling import Pooling
+from .receptive import receptive_fields
 
 
 def flops(node: Node) -> int:
@@ -49,7 +48,7 @@ def _rows(model: Module, input_shape: tuple[int, ...] | None) -> list[dict[str, 
     with no_grad(), modules.watching(lambda m, y: seen.setdefault(id(m), y)):
         _, result = model.trace(Type((1, *shape), dtype))
     nodes = topological([x.node for x in _tensors(result)])
-    fields = receptive_fields(model)
+    fields = receptive_fields(model, shape)
     rows = [_row(name, m, seen.get(id(m)), nodes, fields.get(id(m))) for name, m in model.modules().items()]
     return [row for row in rows if row["leaf"] or row["flops"] or row["own"]]
 
@@ -62,7 +61,7 @@ def _row(name: str, module: Module, output: Any, nodes: Any, field: Any) -> dict
     return {
         "layer": path, "leaf": leaf, "output": " ".join(str(tuple(x.shape[1:])) for x in parts) or "-", "own": own,
         "flops": sum(flops(node) for node in nodes if node.layer == path),
-        "memory": sum(x.node.type.bytes for x in parts) if leaf else 0, "field": field,
+        "memory": sum(x.node.type.bytes for x in parts) if leaf else 0, "field": _seen(module, field),
     }
 
 
@@ -71,40 +70,10 @@ def _tensors(output: Any) -> list[Tensor]:
     return [x for x in items if isinstance(x, Tensor)]
 
 
-# ---- receptive fields
-
-Field = tuple[tuple[int, ...], tuple[int, ...]]  # (width, distance between neighbours) along each spatial axis
-
-
-def receptive_fields(model: Module) -> dict[int, Any]:
-    """Module → width of the input window of one output element along each spatial axis, along chains of layers."""
-    found: dict[int, Any] = {}
-    _follow(model, None, found)
-    return {key: field[0] for key, field in found.items() if field is not None}
-
-
-def _follow(module: Module, field: Field | None, found: dict[int, Any]) -> Field | None:
-    if isinstance(module, Sequential):
-        for layer in module.layers:
-            field = _follow(layer, field, found)
-    elif isinstance(module, Residual):
-        if module.shortcut is not None:
-            _follow(module.shortcut, field, found)
-        field = _follow(module.body, field, found)
-    elif isinstance(module, Convolution | Pooling):
-        field = _widened(module, field)
-    elif type(module).__name__ in ("Flatten", "Dense", "Reshape") or "Global" in type(module).__name__:
-        field = None
-    found[id(module)] = field
-    return field
-
-
-def _widened(module: Any, field: Field | None) -> Field:
-    width, jump = field or ((1,) * module.rank, (1,) * module.rank)
-    if len(width) != module.rank:
-        return (1,) * module.rank, (1,) * module.rank
-    wider = tuple(w + (k - 1) * d * j for w, k, d, j in zip(width, module.kernel, module.dilation, jump, strict=True))
-    return wider, tuple(j * s for j, s in zip(jump, module.stride, strict=True))
+def _seen(module: Module, field: Any) -> tuple[int, ...] | None:
+    """The width of the field along each axis, from the first window on."""
+    sizes = tuple(size for size, _, _ in field or ())
+    return sizes if max(sizes, default=0) > 1 or isinstance(module, Convolution) else None
 
 
 # ---- text
