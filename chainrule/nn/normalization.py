@@ -15,7 +15,7 @@ from ..ir.dtype import canonical
 from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import sqrt
 from ..ops.movement import reshape
-from ..ops.reduce import mean, var
+from ..ops.reduce import mean, sum, var
 from . import initializers
 from .checks import axis_names, describe, need_features, need_float, origin, positive
 from .module import Module
@@ -29,6 +29,32 @@ def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
     def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
         return ((g - mean(g, axis=axes, keepdims=True) - y * mean(g * y, axis=axes, keepdims=True)) * inverse(x),)
     return custom_gradient((x - mean(x, axis=axes, keepdims=True)) * inverse(x), (x,), rule)
+
+
+def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias, statistics and parameters per channel, the last axis.
+
+    The derivative reads g and x twice, once for two sums per channel, db = sum(g) and dw = sum(g y), y without weight and
+    bias, and once for dx = (g - db / n - y dw / n) * weight / sqrt(variance + epsilon).
+    """
+    axes = tuple(range(x.ndim - 1))
+    parameters = [parameter for parameter in (weight, bias) if parameter is not None]
+
+    def inverse(x: Tensor) -> Tensor:
+        return 1 / sqrt(var(x, axis=axes, keepdims=True) + epsilon)
+
+    def plain(x: Tensor) -> Tensor:
+        return (x - mean(x, axis=axes, keepdims=True)) * inverse(x)
+
+    def rule(g: Tensor, y: Tensor, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        n, y = x.size // max(x.shape[-1], 1), plain(x)
+        db, dw = sum(g, axis=axes), sum(g * y, axis=axes)
+        factor = inverse(x) if weight is None else inverse(x) * weight
+        dx = (g - db / n - y * (dw / n)) * factor
+        return (dx, *([dw] if weight is not None else []), *([db] if bias is not None else []))
+    y = plain(x)
+    y = y if weight is None else y * weight
+    return custom_gradient(y if bias is None else y + bias, (x, *parameters), rule)
 
 
 def _names(x: Tensor) -> tuple[str, ...]:
@@ -166,7 +192,8 @@ class BatchNorm(Normalization):
             return y + self.bias if self.shift else y
         axes = tuple(range(x.ndim - 1))
         self._follow(x, axes)
-        return self._scaled(normalize(x, axes, self.epsilon))
+        weight, bias = self.weight if self.scale else None, self.bias if self.shift else None
+        return normalize_channels(as_tensor(x), weight, bias, self.epsilon)
 
     def _follow(self, x: Tensor, axes: tuple[int, ...]) -> None:
         n = x.size // max(self.features, 1)
