@@ -12,6 +12,7 @@ from typing import Any
 
 from . import arrays as _arrays
 from .arrays import *  # noqa: F403
+from .batching import vmap
 from .compile import compile
 from .einsum import einsum
 from .ir import Tensor, Variable, no_grad
@@ -20,11 +21,11 @@ from .version import __version__
 
 _MODULES = (
     "augment", "curvature", "data", "decomposition", "distributions", "inspect", "integration", "io", "linalg", "losses",
-    "metrics", "nn", "optim", "random", "signal", "statistics", "testing", "train",
+    "metrics", "models", "nn", "optim", "random", "signal", "statistics", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
-         "diagnose": "train", "compare": "statistics", "convolve": "signal", "correlate": "signal"}
+         "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal"}
 
 
 def __getattr__(name: str) -> Any:
@@ -41,5 +42,5 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad",
-    "value_and_grad", "vjp", *_arrays.__all__,
+    "value_and_grad", "vjp", "vmap", *_arrays.__all__,
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ShapeError, TraceError, describe_frame, explain
 from .node import Node, Shape
+from .trace import current_trace
 
 
 class Tensor:
@@ -117,7 +118,7 @@ class Tensor:
     def _data(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
         if self.node.data is None:
             raise TraceError(explain(
-                f"{wanted} needs the value of a tensor that does not exist yet: the function is being compiled",
+                f"{wanted} needs the value of a tensor that does not exist yet: {_why()}",
                 got=f"Tensor({self.node.type}) made by {self.node.op.name} at {describe_frame(self.node.where) or 'the arguments'}",
                 expected="a tensor outside a compiled function", fix=fix))
         data = self.node.data.view()
@@ -153,3 +154,10 @@ class Tensor:
         __ge__: Any
         __getitem__: Any
         __setitem__: Any
+
+
+def _why() -> str:
+    """Why there are symbols instead of values now."""
+    trace = current_trace()
+    mapped = trace is not None and trace.purpose == "vmap"
+    return "vmap runs the function once, for all examples" if mapped else "the function is being compiled"

@@ -18,10 +18,10 @@ from .node import Node
 class Trace:
     """The Variables that a traced function reads (each an input node) and assigns (each the newest node)."""
 
-    def __init__(self, outer: Trace | None = None):
+    def __init__(self, outer: Trace | None = None, purpose: str = "compile"):
         self.reads: dict[Any, Node] = {}
         self.writes: dict[Any, Node] = {}
-        self.outer = outer
+        self.outer, self.purpose = outer, purpose
 
 
 class _State(threading.local):
@@ -37,10 +37,10 @@ def current_trace() -> Trace | None:
 
 
 @contextlib.contextmanager
-def tracing() -> Iterator[Trace]:
-    """Within, operations make symbols instead of arrays."""
+def tracing(purpose: str = "compile") -> Iterator[Trace]:
+    """Within, operations make symbols instead of arrays; `purpose` ("compile" or "vmap") tells messages why."""
     outer = _state.trace
-    _state.trace = trace = Trace(outer)
+    _state.trace = trace = Trace(outer, purpose)
     try:
         yield trace
     finally:
