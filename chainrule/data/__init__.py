@@ -13,8 +13,9 @@ from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs
 from .splits import Batches, permutation, split
 from .table import read_table
 from .target import Target
+from .tokens import CharacterTokenizer, pack
 
 __all__ = [
-    "Batches", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load", "load_like",
+    "Batches", "CharacterTokenizer", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load", "load_like", "pack",
     "permutation", "preprocess_from_config", "read_idx", "read_image", "read_table", "split",
 ]

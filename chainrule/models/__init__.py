@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ready-made networks, one file each, built from the public layers."""
+"""Ready-made networks, one file each, built from the public layers, and what one does with language models."""
 
+from .bert import BERT, MaskedLanguageModel
 from .cnn import cnn
+from .generation import Decoder, generate, generate_text
+from .language import LanguageModel, gpt, llama
+from .masking import fill_mask, mask_tokens
 from .mlp import mlp
+from .pretrained import load_pretrained, load_tokenizer
 
-__all__ = ["cnn", "mlp"]
+__all__ = [
+    "BERT", "Decoder", "LanguageModel", "MaskedLanguageModel", "cnn", "fill_mask", "generate", "generate_text", "gpt", "llama", "load_pretrained",
+    "load_tokenizer", "mask_tokens", "mlp",
+]

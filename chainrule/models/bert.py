@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BERT (Devlin et al., 2019): a transformer that sees a whole text at once, and the task it is pre-trained with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from .. import nn
+from ..errors import ShapeError, explain
+from ..ops.compose import matmul
+from ..ops.elementwise import zeros_like
+from ..ops.index import iota
+from ..ops.movement import permute_dims
+
+START = partial(nn.initializers.normal, std=0.02)
+
+
+class BERT(nn.Module):
+    """Tokens (batch, steps) -> (hidden states (batch, steps, width), pooled (batch, width)).
+
+    Args:
+        vocabulary, length: number of tokens; most steps of a text.
+        width, depth, heads, hidden: of the blocks; the defaults are BERT base, 109,482,240 parameters at 30,522 tokens.
+        types: kinds of segments (first text, second text).
+        activation, dropout, epsilon: of the blocks.
+
+    Call it with `types` (batch, steps), 0 if not given, and `mask` (batch, steps), True where there is a token.
+    """
+
+    input_dtype = "int64"
+
+    def __init__(self, vocabulary: int = 30522, length: int = 512, width: int = 768, depth: int = 12, heads: int = 12,
+                 hidden: int | None = None, types: int = 2, activation: Any = "gelu", dropout: float = 0.1, epsilon: float = 1e-12):
+        self.length = length
+        self.tokens, self.positions, self.types = (nn.Embedding(n, width, weight_initializer=START) for n in (vocabulary, length, types))
+        self.norm, self.dropout = nn.LayerNorm(epsilon=epsilon), nn.Dropout(dropout)
+        self.blocks = [nn.TransformerEncoderLayer(heads, hidden or 4 * width, dropout=dropout, activation=activation, norm_first=False,
+                                                  epsilon=epsilon) for _ in range(depth)]
+        self.pooler = nn.Dense(width, activation="tanh")
+
+    def forward(self, ids: Any, types: Any = None, mask: Any = None) -> tuple[Any, Any]:
+        if ids.ndim != 2 or ids.shape[1] > self.length:
+            raise ShapeError(explain("BERT reads tokens", got=f"shape {ids.shape}", expected=f"(batch, steps), at most {self.length} steps",
+                                     fix="one text is ids[None]" if ids.ndim == 1 else f"cut it: ids[:, :{self.length}]"))
+        x = self.tokens(ids) + self.positions(iota((ids.shape[1],), 0)) + self.types(zeros_like(ids) if types is None else types)
+        x = self.dropout(self.norm(x))
+        for block in self.blocks:
+            x = block(x, mask=mask)
+        return x, self.pooler(x[:, 0])
+
+
+class MaskedLanguageModel(nn.Module):
+    """Tokens, some of them hidden, -> logits (batch, steps, vocabulary) of what stands at each step.
+
+    Args:
+        encoder: a BERT; its table of tokens, transposed, is the last layer.
+    """
+
+    input_dtype = "int64"
+
+    def __init__(self, encoder: BERT):
+        self.encoder = encoder
+
+    def build(self, ids: Any) -> None:
+        width, vocabulary = self.encoder.tokens.width, self.encoder.tokens.vocabulary
+        self.transform = nn.Dense(width, activation=self.encoder.blocks[0].activation)
+        self.norm = nn.LayerNorm(epsilon=self.encoder.norm.epsilon)
+        self.bias = nn.initializers.make("zeros", (vocabulary,), "float32", "bias")
+
+    def forward(self, ids: Any, types: Any = None, mask: Any = None) -> Any:
+        hidden, _ = self.encoder(ids, types=types, mask=mask)
+        return matmul(self.norm(self.transform(hidden)), permute_dims(self.encoder.tokens.weight.value, (1, 0))) + self.bias

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text from a language model, token by token: greedy, sampled or by beam search, with keys and values kept.
+
+The prompt is read in pieces whose lengths are powers of two, so that any prompt needs few compiled programs. When a
+model's context is full, the later half of it is read again and writing goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..compile import compile
+from ..errors import ArgumentError, BoundsError, explain
+from .language import LanguageModel
+
+
+class Decoder:
+    """A language model that remembers what it has read: `read(ids)` gives the logits of the next token.
+
+    Args:
+        model: a LanguageModel.
+        batch: texts side by side.
+    """
+
+    def __init__(self, model: LanguageModel, batch: int = 1):
+        self.model, self.batch, self.caches = model, batch, model.cache(batch)
+        self.step = compile(lambda ids: model(ids, cache=self.caches)[:, -1])
+        self.history = np.zeros((batch, 0), np.int64)
+
+    def read(self, ids: Any) -> np.ndarray:
+        """Read (batch, steps) more tokens; the logits (batch, vocabulary) after the last."""
+        ids = np.asarray(ids, np.int64)
+        if ids.ndim != 2 or ids.shape[0] != self.batch or not ids.shape[1]:
+            raise ArgumentError(explain("tokens to read are missing", got=f"shape {ids.shape}", expected=f"(batch {self.batch}, at least 1 step)"))
+        self.history = np.concatenate([self.history, ids], axis=1)
+        waiting = ids
+        if self._read + ids.shape[1] > self.model.length:
+            self._forget()
+            waiting = self.history[:, -max(1, min(self.history.shape[1], self.model.length // 2)):]
+        while waiting.shape[1]:
+            size = 1 << (waiting.shape[1].bit_length() - 1)
+            logits = self.step(waiting[:, :size])
+            waiting = waiting[:, size:]
+        return logits.numpy()
+
+    def reset(self) -> None:
+        """Forget all texts."""
+        self._forget()
+        self.history = self.history[:, :0]
+
+    def reorder(self, rows: np.ndarray) -> None:
+        """Go on with these rows, in this order: row i becomes what row rows[i] was."""
+        self.history = self.history[rows]
+        for cache in self.caches:
+            for variable in (cache.keys, cache.values):
+                variable.assign(variable.numpy()[rows])
+
+    @property
+    def _read(self) -> int:
+        return int(self.caches[0].position.numpy())
+
+    def _forget(self) -> None:
+        for cache in self.caches:
+            cache.reset()
+
+
+def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+             min_p: float | None = None, repetition_penalty: float = 1.0, beams: int = 1, stop: Sequence[int] = (), seed: int = 0,
+             on_token: Callable[[np.ndarray], Any] | None = None) -> np.ndarray:
+    """The prompt and up to `steps` new tokens, (batch, T + steps).
+
+    Args:
+        prompt: tokens (T,) or (batch, T).
+        temperature: logits are divided by it; 0 takes the likeliest token.
+        top_k, top_p, min_p: draw from the k likeliest; from the likeliest that together have probability p (Holtzman et
+            al., 2020); from those at least min_p times as likely as the likeliest.
+        repetition_penalty: logits of tokens that have appeared are divided by it, or multiplied if negative (Keskar et
+            al., 2019).
+        beams: more than 1: the likeliest text among so many that are kept (nothing is drawn; one prompt).
+        stop: tokens that end a text; all shorter texts are filled with the token that ended them.
+        seed: of the draws.
+        on_token: called with the new tokens (batch,) of each step.
+    """
+    ids = np.atleast_2d(np.asarray(prompt, np.int64))
+    _check(ids, model, temperature, top_k, top_p, beams)
+    if beams > 1:
+        return _beam_search(model, ids, steps, beams, stop)
+    decoder, rng, ended = Decoder(model, len(ids)), np.random.default_rng(seed), np.zeros(len(ids), bool)
+    logits = decoder.read(ids)
+    for left in reversed(range(steps)):
+        logits = _penalised(logits.astype(np.float64), ids, repetition_penalty)
+        new = logits.argmax(-1) if not temperature else _draw(likelihoods(logits, temperature, top_k, top_p, min_p), rng)
+        new = np.where(ended, ids[:, -1], new)
+        ids = np.concatenate([ids, new[:, None]], axis=1)
+        ended |= np.isin(new, list(stop))
+        if on_token is not None:
+            on_token(new)
+        if ended.all() or not left:
+            break
+        logits = decoder.read(new[:, None])
+    return ids
+
+
+def _check(ids: np.ndarray, model: LanguageModel, temperature: float, top_k: int | None, top_p: float | None, beams: int) -> None:
+    if not ids.size:
+        raise ArgumentError(explain("there is no prompt", got=f"shape {ids.shape}", expected="at least one token", fix="start with the token that begins a text"))
+    if ids.min() < 0 or ids.max() >= model.vocabulary:
+        raise BoundsError(explain("the prompt has a token that the model does not know", got=f"{ids.min()} to {ids.max()}", expected=f"0 to {model.vocabulary - 1}"))
+    if temperature < 0 or (top_k is not None and top_k < 1) or (top_p is not None and not 0 < top_p <= 1) or beams < 1:
+        raise ArgumentError(explain("this is no way to choose a token", got=f"temperature={temperature}, top_k={top_k}, top_p={top_p}, beams={beams}",
+                                    expected="temperature >= 0, top_k >= 1, 0 < top_p <= 1, beams >= 1"))
+    if beams > 1 and len(ids) > 1:
+        raise ArgumentError(explain("beam search continues one prompt", got=f"{len(ids)} prompts", fix="call it for each"))
+
+
+# ---- choosing
+
+def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None) -> np.ndarray:
+    """Probabilities (batch, vocabulary) from which a token is drawn: 0 for those that are left out."""
+    z = np.asarray(logits, np.float64) / temperature
+    if top_k is not None:
+        z = np.where(z < np.sort(z, axis=-1)[:, -min(top_k, z.shape[-1]), None], -np.inf, z)
+    p = probabilities(z)
+    if top_p is not None:
+        order = np.argsort(-p, axis=-1, kind="stable")
+        sorted_p = np.take_along_axis(p, order, -1)
+        before = np.cumsum(sorted_p, axis=-1) - sorted_p  # the likeliest is always kept
+        p = np.where(np.take_along_axis(before, np.argsort(order, axis=-1), -1) < top_p, p, 0)
+    if min_p is not None:
+        p = np.where(p < min_p * p.max(-1, keepdims=True), 0, p)
+    return p / p.sum(-1, keepdims=True)
+
+
+def probabilities(z: np.ndarray) -> np.ndarray:
+    """softmax of float64 logits along the last axis, in NumPy."""
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One token for each row, by the inverse of the distribution function."""
+    total = np.cumsum(p, axis=-1)
+    return (total < rng.random((len(p), 1)) * total[:, -1:]).sum(-1)
+
+
+def _penalised(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarray:
+    if penalty == 1:
+        return logits
+    for row, seen in zip(logits, ids, strict=True):
+        seen = np.unique(seen)
+        row[seen] = np.where(row[seen] > 0, row[seen] / penalty, row[seen] * penalty)
+    return logits
+
+
+def _beam_search(model: LanguageModel, prompt: np.ndarray, steps: int, beams: int, stop: Sequence[int]) -> np.ndarray:
+    """The text with the highest mean log probability of its new tokens among those that beams kept."""
+    decoder, ends = Decoder(model, beams), list(stop)
+    ids, scores = np.repeat(prompt, beams, axis=0), np.array([0.0, *[-np.inf] * (beams - 1)])
+    best, best_score = None, -np.inf
+    logits = decoder.read(ids)
+    for i in range(steps):
+        with np.errstate(divide="ignore"):
+            totals = scores[:, None] + np.log(probabilities(logits.astype(np.float64)))
+        flat = np.argsort(-totals, axis=None, kind="stable")[:2 * beams]
+        rows, new = np.unravel_index(flat, totals.shape)
+        done = np.isin(new, ends)
+        for row, token, score in zip(rows[done], new[done], totals[rows[done], new[done]] / (i + 1), strict=True):
+            if score > best_score:
+                best, best_score = np.append(ids[row], token), score
+        rows, new = rows[~done][:beams], new[~done][:beams]
+        ids, scores = np.concatenate([ids[rows], new[:, None]], axis=1), totals[rows, new]
+        if i + 1 < steps:
+            decoder.reorder(rows)
+            logits = decoder.read(new[:, None])
+    if best is None or scores[0] / steps > best_score:
+        best = ids[0]
+    return best[None]
+
+
+def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int, *, stop: Sequence[str] = (), stream: Callable[[str], Any] | None = None,
+                  **choices: Any) -> str:
+    """The prompt continued by up to `steps` tokens, cut before the first of the texts in `stop`.
+
+    Args:
+        tokenizer: something with encode(text) -> ids (or an object with .ids) and decode(ids) -> text.
+        stream: called with each new piece of text once it is certain.
+        choices: temperature, top_k, top_p, min_p, repetition_penalty, seed: see `generate`.
+    """
+    encoded = tokenizer.encode(prompt)
+    given = list(getattr(encoded, "ids", encoded))
+    writer = _Writer(tokenizer, stop, stream)
+    try:
+        generate(model, given, steps, on_token=writer, **choices)
+    except StopIteration:
+        pass
+    return prompt + writer.end()
+
+
+class _Writer:
+    """Turns tokens into text as they come; raises StopIteration at a stop text."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str], stream: Callable[[str], Any] | None):
+        self.tokenizer, self.stop, self.stream = tokenizer, list(stop), stream
+        self.ids: list[int] = []
+        self.told = 0
+        self.held = max([len(text) for text in self.stop], default=1) - 1  # may be the start of a stop text
+
+    def __call__(self, new: np.ndarray) -> None:
+        self.ids.append(int(new[0]))
+        text = self._text()
+        self._tell(text[:max(len(text) - self.held, 0)])
+        if self._end(self.tokenizer.decode(self.ids)) is not None:
+            raise StopIteration
+
+    def _text(self) -> str:
+        text = self.tokenizer.decode(self.ids)
+        end = self._end(text)
+        text = text if end is None else text[:end]
+        return text.rstrip("\N{REPLACEMENT CHARACTER}")  # bytes of a character that is not complete
+
+    def _end(self, text: str) -> int | None:
+        return min((i for i in (text.find(stop) for stop in self.stop) if i >= 0), default=None)
+
+    def _tell(self, text: str) -> None:
+        if self.stream is not None and len(text) > self.told:
+            self.stream(text[self.told:])
+            self.told = len(text)
+
+    def end(self) -> str:
+        """All of the text."""
+        text = self._text()
+        self._tell(text)
+        return text

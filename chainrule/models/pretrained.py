@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models from folders in the format of Hugging Face: config.json, weights in safetensors, tokenizer.json.
+
+Nothing in a folder is executed. What config.json names decides the model (GPT-2, Llama and its like, BERT); a table of
+rules says under which name, and in which layout, each of our parameters lies in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..errors import DataError, MissingExtra, explain
+from ..ir import Type
+from .bert import BERT, MaskedLanguageModel
+from .language import LanguageModel
+
+Array = np.ndarray
+Rule = tuple[str, str, Callable[[Array], Array]]  # our name as a pattern, the name in the file, how the array becomes ours
+
+
+def load_pretrained(folder: str | Path) -> Any:
+    """The model in a folder with config.json and model.safetensors (or its parts), weights as float32.
+
+    GPT-2 and Llama (also Mistral and others of the same build) give a LanguageModel, BERT gives a BERT, or a
+    MaskedLanguageModel when the file holds the masked-language head. Raises DataError that lists what is missing, left
+    over or of another shape.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    arrays = read_weights(folder)
+    kind = config.get("model_type")
+    if kind not in READERS:
+        raise DataError(explain("this kind of model cannot be read", got=f"model_type {kind!r} in {folder / 'config.json'}", expected=" | ".join(READERS)))
+    model, rules = READERS[kind](config, arrays)
+    model.trace(Type((1, 1), np.dtype("int64")))
+    _fill(model, arrays, rules, folder)
+    return model
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer in a folder's tokenizer.json, by the library `tokenizers`."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise MissingExtra("reading tokenizer.json", "tokenizers", "text") from None
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise DataError(explain("there is no tokenizer here", got=str(folder), expected="a file tokenizer.json"))
+    return Tokenizer.from_file(str(path))
+
+
+# ---- files
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors")) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(explain("the description of the model is damaged", got=f"{path}: {error}", expected="JSON")) from None
+
+
+def read_weights(folder: str | Path) -> dict[str, Array]:
+    """Name → array of model.safetensors, or of all parts that model.safetensors.index.json names; bfloat16 becomes float32."""
+    folder = Path(folder)
+    index = folder / "model.safetensors.index.json"
+    names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    if any(Path(name).name != name for name in names):
+        raise DataError(explain("a part of the weights lies outside the folder", got=str(names), expected="names of files"))
+    return {name: array for part in names for name, array in _tensors(folder / part)}
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, Array]]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        found = deserialize(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(explain("there are no weights", got=str(path), expected="a safetensors file",
+                                fix="files of pickled weights are not read: convert them to safetensors")) from None
+    except SafetensorError as error:
+        raise DataError(explain("the file of weights is damaged", got=f"{path}: {error}", expected="a safetensors file")) from None
+    for name, entry in found:
+        yield name, _array(entry["dtype"], bytes(entry["data"])).reshape(entry["shape"])
+
+
+DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+
+
+def _array(dtype: str, data: bytes) -> Array:
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    if dtype not in DTYPES:
+        raise DataError(explain("an array of the file has a dtype that is not known", got=dtype, expected=", ".join([*DTYPES, "BF16"])))
+    return np.frombuffer(data, "<" + DTYPES[dtype])
+
+
+# ---- names
+
+def _fill(model: nn.Module, arrays: dict[str, Array], rules: list[Rule], folder: Path) -> None:
+    """Give each parameter its array; nothing is changed if anything does not fit."""
+    values, faults, used = {}, [], set[str]()
+    for name, variable in model.parameters().items():
+        source, turn = _source(name, rules)
+        if source not in arrays:
+            faults.append(f"missing: {source} (for {name})")
+            continue
+        used.add(source)
+        value = turn(arrays[source])
+        if value.shape != variable.shape:
+            faults.append(f"another shape: {source} {arrays[source].shape} (for {name} {variable.shape})")
+        values[name] = value.astype(variable.dtype)
+    faults += [f"left over: {name}" for name in sorted(set(arrays) - used) if not re.search(IGNORED, name)]
+    if faults:
+        raise DataError(explain("the weights do not fit the model that config.json describes", got="; ".join(faults[:12]) + ("; …" if len(faults) > 12 else ""),
+                                expected=f"{len(values)} arrays in {folder}"))
+    for name, variable in model.parameters().items():
+        variable.assign(values[name])
+
+
+IGNORED = r"attn\.(masked_)?bias$|position_ids$|rotary_emb\.inv_freq$|^lm_head\.weight$|cls\.|pooler\."
+
+
+def _source(name: str, rules: list[Rule]) -> tuple[str, Callable[[Array], Array]]:
+    for pattern, source, turn in rules:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return found.expand(source), turn
+    return name, _same
+
+
+def _same(array: Array) -> Array:
+    return array
+
+
+def _turned(array: Array) -> Array:
+    """(out, in) -> (in, out)."""
+    return array.T
+
+
+def _third(i: int) -> Callable[[Array], Array]:
+    """Queries, keys or values of the three side by side along the last axis."""
+    return lambda array: np.split(array, 3, axis=-1)[i]
+
+
+def _layer(ours: str, theirs: str) -> list[Rule]:
+    """A Dense and its weight (out, in) in the file."""
+    return [(ours + r"\.weight", theirs + ".weight", _turned), (ours + r"\.bias", theirs + ".bias", _same)]
+
+
+BLOCK = r"blocks\.(\d+)\."
+
+
+def _gpt2(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+    """GPT-2: weights lie as (in, out); queries, keys and values side by side."""
+    model = LanguageModel(config["vocab_size"], config["n_positions"], config["n_embd"], config["n_layer"], config["n_head"],
+                          config.get("n_inner"), activation=_activation(config["activation_function"]), epsilon=config["layer_norm_epsilon"],
+                          tied=config.get("tie_word_embeddings", True))
+    start = "transformer." if "transformer.wte.weight" in arrays else ""
+    at = start + r"h.\1."
+    rules: list[Rule] = [(r"tokens\.weight", start + "wte.weight", _same), (r"positions\.weight", start + "wpe.weight", _same),
+                         (r"norm\.(\w+)", start + r"ln_f.\1", _same), (r"head\.weight", "lm_head.weight", _turned)]
+    for i, part in enumerate(("query", "key", "value")):
+        rules.append((BLOCK + rf"attention\.{part}\.(\w+)", at + r"attn.c_attn.\2", _third(i)))
+    rules += [(BLOCK + ours + r"\.(\w+)", at + theirs + r".\2", _same) for ours, theirs in (
+        ("norm_attention", "ln_1"), ("norm_network", "ln_2"), (r"attention\.output", "attn.c_proj"), (r"network\.0", "mlp.c_fc"), (r"network\.2", "mlp.c_proj"))]
+    return model, rules
+
+
+def _llama(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+    """Llama and what is built like it; a scaled rotation and biases are refused."""
+    rotation = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rotation.get("rope_type", rotation.get("type", "default"))
+    if kind != "default" or config.get("attention_bias") or config.get("mlp_bias"):
+        raise DataError(explain("this variant of Llama cannot be read", got=f"rotary positions {kind!r}, biases {bool(config.get('attention_bias'))}",
+                                expected="plain rotary positions and no biases"))
+    model = LanguageModel(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"],
+                          config["num_attention_heads"], config["intermediate_size"], config.get("num_key_value_heads"), positions="rotary",
+                          norm="rms", gated=True, activation=_activation(config["hidden_act"]), bias=False, epsilon=config["rms_norm_eps"],
+                          rotary_base=rotation.get("rope_theta", config.get("rope_theta", 10000.0)), tied=config.get("tie_word_embeddings", False))
+    at = r"model.layers.\1."
+    rules: list[Rule] = [(r"tokens\.weight", "model.embed_tokens.weight", _same), (r"norm\.weight", "model.norm.weight", _same),
+                         (r"head\.weight", "lm_head.weight", _turned), (BLOCK + r"norm_attention\.weight", at + "input_layernorm.weight", _same),
+                         (BLOCK + r"norm_network\.weight", at + "post_attention_layernorm.weight", _same)]
+    for ours, theirs in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"), ("output", "o_proj")):
+        rules += _layer(BLOCK + "attention." + ours, at + "self_attn." + theirs)
+    for part in ("gate", "up", "down"):
+        rules += _layer(BLOCK + "network." + part, at + f"mlp.{part}_proj")
+    return model, rules
+
+
+def _bert(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+    """BERT, with the masked-language head if the file has one; without a pooler in the file its weight is the identity."""
+    encoder = BERT(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"],
+                   config["num_attention_heads"], config["intermediate_size"], config.get("type_vocab_size", 2), _activation(config["hidden_act"]),
+                   config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"])
+    head = "cls.predictions.bias" in arrays
+    ours, theirs = "encoder." if head else "", "bert." if "bert.embeddings.word_embeddings.weight" in arrays else ""
+    start, at = re.escape(ours), theirs + r"encoder.layer.\1."
+    rules: list[Rule] = [(start + name + r"\.weight", theirs + f"embeddings.{table}_embeddings.weight", _same)
+                         for name, table in (("tokens", "word"), ("positions", "position"), ("types", "token_type"))]
+    rules.append((start + r"norm\.(\w+)", theirs + r"embeddings.LayerNorm.\1", _same))
+    for part in ("query", "key", "value"):
+        rules += _layer(start + BLOCK + f"attention.{part}", at + f"attention.self.{part}")
+    for part, name in ((r"attention\.output", "attention.output.dense"), (r"network\.0", "intermediate.dense"), (r"network\.2", "output.dense")):
+        rules += _layer(start + BLOCK + part, at + name)
+    rules += [(start + BLOCK + r"norm_attention\.(\w+)", at + r"attention.output.LayerNorm.\2", _same),
+              (start + BLOCK + r"norm_network\.(\w+)", at + r"output.LayerNorm.\2", _same)]
+    if not head:
+        return encoder, rules + _layer("pooler", theirs + "pooler.dense")
+    _without_pooler(arrays, theirs, config["hidden_size"])
+    rules += _layer(r"encoder\.pooler", theirs + "pooler.dense") + _layer("transform", "cls.predictions.transform.dense")
+    return MaskedLanguageModel(encoder), [*rules, (r"norm\.(\w+)", r"cls.predictions.transform.LayerNorm.\1", _same), ("bias", "cls.predictions.bias", _same)]
+
+
+def _without_pooler(arrays: dict[str, Array], start: str, width: int) -> None:
+    arrays.setdefault(start + "pooler.dense.weight", np.eye(width, dtype=np.float32))
+    arrays.setdefault(start + "pooler.dense.bias", np.zeros(width, np.float32))
+
+
+def _activation(name: str) -> str:
+    """Our name of an activation."""
+    names = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "swish": "silu"}
+    return names.get(name, name)
+
+
+READERS: dict[str, Callable[[dict[str, Any], dict[str, Array]], tuple[nn.Module, list[Rule]]]] = {
+    "gpt2": _gpt2, "llama": _llama, "mistral": _llama, "bert": _bert,
+}
