@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a search knows, as lines of JSON in a file: what was tried, what it reported, and how it ended.
+
+Every line is one write at the end of the file, so that several processes may add to it and a kill at any moment costs
+at most the line that was being written. Scores in the records are smaller-is-better; the file has what the user gave.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, explain
+
+
+@dataclass
+class Record:
+    """One trial: its settings, what it reported by step, and how it ended ("running" until then).
+
+    `state` is "finished", "pruned", "diverged" or "running"; `value` is what the training function returned (NaN where it
+    did not); `score` is the same with its sign turned if larger values are better.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    state: str = "running"
+    value: float = math.nan
+    score: float = math.nan
+    seconds: float = 0.0
+    reports: dict[int, float] = field(default_factory=dict)
+
+
+class Journal:
+    """The file of one search."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def write(self, **entry: Any) -> None:
+        """Add one line."""
+        line = json.dumps({key: _plain(value) for key, value in entry.items()}) + "\n"
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """All whole lines; DataError for a line that is not one of ours."""
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
+            if not line.endswith("\n"):
+                return  # the line that a kill cut off
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(explain(f"line {number} of {self.path} is not a line of a search", got=line[:60].rstrip(),
+                                        fix="name a new file, or the journal of an earlier tune(...)")) from error
+
+    def repair(self) -> None:
+        """Cut off a last line that was not written whole."""
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(self.path, whole)
+
+    def records(self, sign: float = 1.0) -> dict[int, Record]:
+        """Number -> trial; scores are the values times `sign`."""
+        found: dict[int, Record] = {}
+        for entry in self.entries():
+            _apply(found, entry, sign)
+        return found
+
+
+def _apply(found: dict[int, Record], entry: dict[str, Any], sign: float) -> None:
+    number = entry.get("number")
+    if entry["kind"] == "start":
+        found[number] = Record(number, entry["settings"])
+    elif entry["kind"] == "report":
+        found[number].reports[entry["step"]] = sign * _number(entry["value"])
+    elif entry["kind"] == "end":
+        record = found[number]
+        record.state, record.value, record.seconds = entry["state"], _number(entry["value"]), entry["seconds"]
+        record.score = sign * record.value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
