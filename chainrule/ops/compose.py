@@ -2,7 +2,7 @@
 """Everything that is a sentence of the words and needs no primitive of its own.
 
 A rule of its own (`custom_gradient`) is written only where stability or memory needs one: sigmoid, log-sum-exp, softmax,
-the pooled maximum.
+relu, the pooled maximum.
 """
 
 from __future__ import annotations
@@ -283,9 +283,13 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 # ---- activations
 
 def relu(x: Any, /) -> Tensor:
-    """max(x, 0); gradient 0 at 0; NaN stays NaN."""
+    """max(x, 0); gradient 0 at 0; NaN stays NaN.
+
+    The rule asks the result where it is 0, so that x need not be kept.
+    """
     x = as_tensor(x)
-    return where(less_equal(x, 0), zeros_like(x), x)
+    value = where(less_equal(x, 0), zeros_like(x), x)
+    return custom_gradient(value, (x,), lambda g, y, x: (where(less_equal(y, 0), zeros_like(g), g),))
 
 
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
