@@ -23,7 +23,7 @@ from .debug import say
 from .errors import ArgumentError, explain
 from .ir import Graph, Node, Tensor, Type, current_trace, graph_text, verify
 from .ir.node import CONSTANT
-from .passes import PASSES
+from .passes import PASSES, PRECISIONS
 from .trace import Call, Captured, capture, read_call, read_flat
 
 BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
@@ -36,9 +36,9 @@ def lower(graph: Graph, backend: str) -> Any:
     return importlib.import_module(BACKEND_MODULES[backend], __package__).load(graph)
 
 
-def optimise(graph: Graph) -> Graph:
+def optimise(graph: Graph, precision: str = "float32") -> Graph:
     """Apply every pass in order; the result is verified after each."""
-    for name, rewrite in PASSES:
+    for name, rewrite in (*PASSES, *PRECISIONS[precision]):
         graph = verified = verify(rewrite(graph), after=name)
         say(3, lambda name=name, graph=verified: f"after {name}: {len(graph.nodes)} nodes")
         say(5, lambda graph=verified: graph_text(graph))
@@ -52,6 +52,7 @@ class Entry:
     captured: Captured
     graph: Graph
     program: Any
+    precision: str = "float32"
 
     @cached_property
     def _reads(self) -> list[tuple[Any, bool]]:
@@ -90,11 +91,14 @@ def _tensor(kind: Type, array: np.ndarray) -> Tensor:
 class Compiled:
     """A function that is traced once per signature and then runs as a compiled program."""
 
-    def __init__(self, function: Callable[..., Any], backend: str | None = None):
+    def __init__(self, function: Callable[..., Any], backend: str | None = None, precision: str = "float32"):
         if backend is not None and backend not in BACKEND_MODULES:
             raise ArgumentError(explain("there is no such backend", got=repr(backend), expected=" | ".join(BACKEND_MODULES)))
+        if precision not in PRECISIONS:
+            raise ArgumentError(explain("there is no such precision of products", got=repr(precision),
+                                        expected=" | ".join(map(repr, PRECISIONS))))
         functools.update_wrapper(self, function)
-        self.function, self._backend = function, backend
+        self.function, self._backend, self.precision = function, backend, precision
         self.entries: dict[Any, Entry] = {}
         self._flat: dict[Any, Entry] = {}  # the same entries, for calls with arrays alone
 
@@ -159,12 +163,12 @@ class Compiled:
         start = time.perf_counter()
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
-        graph = optimise(verify(captured.graph))
+        graph = optimise(verify(captured.graph), self.precision)
         program = lower(graph, self.backend)
         say(6, lambda: program.show("kernels"))
         say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))
         say(1, lambda: f"compiled {self.__name__} for {self.backend}: {len(graph.nodes)} nodes, {time.perf_counter() - start:.2f} s")
-        entry = Entry(captured, graph, _timed(program, self.__name__) if config.debug() >= 2 else program)
+        entry = Entry(captured, graph, _timed(program, self.__name__) if config.debug() >= 2 else program, self.precision)
         if len(self.entries) + 1 == MANY_PROGRAMS:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
                           "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
@@ -189,22 +193,24 @@ def _stage_text(entry: Entry, stage: str) -> str:
     if stage != "passes":
         return entry.program.show(stage)
     graph, parts = entry.captured.graph, []
-    for name, rewrite in PASSES:
+    for name, rewrite in (*PASSES, *PRECISIONS[entry.precision]):
         graph = rewrite(graph)
         parts.append(f"--- after {name}: {len(graph.nodes)} nodes\n{graph_text(graph)}")
     return "\n".join(parts)
 
 
-def compile(function: Callable[..., Any] | None = None, /, *, backend: str | None = None) -> Any:
+def compile(function: Callable[..., Any] | None = None, /, *, backend: str | None = None, precision: str = "float32") -> Any:
     """Compile a function of tensors: traced once per signature, differentiated, optimised, run as one program.
 
     Args:
         function: any function built from chainrule's operations; it may read and assign Variables. Python control flow
             runs while tracing; conditions on tensors need `cr.where`.
         backend: "native" (machine code for this CPU), "reference" (NumPy) or "xla" (JAX); default CHAINRULE_BACKEND.
+        precision: of matrix products and convolutions of float32 tensors, gradients included: "float32", or "bfloat16": operands
+            are rounded to bfloat16 and summed in float32; Variables and results stay float32. An unknown one raises ArgumentError.
 
     Arrays and Python floats are dynamic; ints, strings and other objects are part of the signature.
     """
     if function is None:
-        return functools.partial(compile, backend=backend)
-    return Compiled(function, backend)
+        return functools.partial(compile, backend=backend, precision=precision)
+    return Compiled(function, backend, precision)

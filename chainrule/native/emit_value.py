@@ -3,6 +3,7 @@
 
 In: a builder, the dtype and LLVM values (booleans are one bit in registers, one byte in memory). Out: a value. The
 meaning is NumPy's: integers wrap around, shifts by too much give 0 or the sign, a NaN wins in maximum and minimum.
+`bfloat16` is a dtype of memory: 16-bit integers that hold the upper halves of float32 numbers, cast when loaded and stored.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from llvmlite import ir
 from .math import MATH, emit_floor_divide, emit_remainder
 from .math_core import splat
 
+BRAIN = "bfloat16"
 ELEMENTS: dict[str, ir.Type] = {
     "bool": ir.IntType(1), "int8": ir.IntType(8), "int16": ir.IntType(16), "int32": ir.IntType(32), "int64": ir.IntType(64),
     "uint8": ir.IntType(8), "uint16": ir.IntType(16), "uint32": ir.IntType(32), "uint64": ir.IntType(64),
-    "float32": ir.FloatType(), "float64": ir.DoubleType(),
+    "float32": ir.FloatType(), "float64": ir.DoubleType(), BRAIN: ir.IntType(16),
 }
-SIZES = {name: np.dtype(name).itemsize for name in ELEMENTS}
+SIZES = {name: 2 if name == BRAIN else np.dtype(name).itemsize for name in ELEMENTS}
 
 
 def memory_type(dtype: str) -> ir.Type:
@@ -135,6 +137,8 @@ def cast(b: ir.IRBuilder, x: ir.Value, source: str, result: str) -> ir.Value:
     """`x` converted as NumPy does: towards zero, wrapping around, booleans by being non-zero."""
     if source == result:
         return x
+    if BRAIN in (source, result):
+        return _upper_half(b, x) if result == BRAIN else _from_upper_half(b, x)
     if result == "bool":
         zero = splat(x.type, 0.0 if is_float(source) else 0)
         return b.fcmp_unordered("!=", x, zero) if is_float(source) else b.icmp_unsigned("!=", x, zero)
@@ -158,10 +162,27 @@ def _from_float(b: ir.IRBuilder, x: ir.Value, source: str, result: str, type_: i
     return cast(b, b.fptosi(x, widened(x.type, ELEMENTS[wide])), wide, result)
 
 
+def _upper_half(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """The bfloat16 number nearest to a float32, ties to the even one; by integers, because instructions flush tiny numbers."""
+    narrow = ir.IntType(32)
+    bits = b.bitcast(x, widened(x.type, narrow))
+    number = lambda value: splat(bits.type, value)
+    odd = b.and_(b.lshr(bits, number(16)), number(1))
+    rounded = b.select(b.fcmp_unordered("uno", x, x), b.or_(bits, number(0x400000)), b.add(b.add(bits, number(0x7FFF)), odd))
+    return b.trunc(b.lshr(rounded, number(16)), widened(x.type, ELEMENTS[BRAIN]))
+
+
+def _from_upper_half(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    bits = b.zext(x, widened(x.type, ir.IntType(32)))
+    return b.bitcast(b.shl(bits, splat(bits.type, 16)), widened(x.type, ELEMENTS["float32"]))
+
+
 def operation(b: ir.IRBuilder, name: str, result: str, sources: list[str], values: list[ir.Value]) -> ir.Value:
     """The value of an operation; the dtype that decides is that of the last operand."""
     if name == "cast":
         return cast(b, values[0], sources[0], result)
+    if name == BRAIN:
+        return cast(b, cast(b, values[0], "float32", BRAIN), BRAIN, "float32")
     if name == "bitcast":
         return b.bitcast(values[0], widened(values[0].type, ELEMENTS[result]))
     return OPERATIONS[name](b, sources[-1], *values)
@@ -176,5 +197,5 @@ def supports(name: str, dtypes: list[Any]) -> bool:
         return kinds <= {"i", "u"}
     if name == "bitcast":
         return "b" not in kinds
-    return name in OPERATIONS or name == "cast"
+    return name in OPERATIONS or name in ("cast", BRAIN)
 

@@ -18,7 +18,7 @@ PRODUCTS = ("contract",)
 CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
-    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3,
+    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
 LOAD = 3

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The words: each primitive is one record (type rule, NumPy meaning, derivative); `compose` builds the rest from them.
 
-In the order of the imports: movement, broadcast, elementwise, reduce, contract, control, index, random, scan, linalg,
-compose, operators.
+In the order of the imports: movement, broadcast, elementwise, reduce, contract, control, index, attention, random, scan, linalg,
+precision, compose, operators.
 """
 
 from . import (
@@ -16,9 +16,10 @@ from . import (
            movement,
            operators,
            random,
+           precision,
            reduce,
            scan,
 )
 
-__all__ = ["broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators",
-           "random", "reduce", "scan"]
+__all__ = ["attention", "broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators",
+           "precision", "random", "reduce", "scan"]

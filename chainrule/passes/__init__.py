@@ -8,6 +8,10 @@
     share     equal operations on equal operands are one
     loosen    barriers have kept apart what is computed again, and go
 
+and, where it is asked for, one of `PRECISIONS` at the end:
+
+    precision products read bfloat16 and sum in float32
+
 Each works on the bodies of loops first (`nested`).
 """
 
@@ -15,9 +19,11 @@ from .algebra import algebra
 from .erase import erase, loosen
 from .fold import fold
 from .nested import nested
+from .precision import precision
 from .share import share
 from .trim import trim
 
 PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, trim, algebra, fold, share, loosen))
+PRECISIONS = {"float32": (), "bfloat16": (("precision", nested(precision)),)}
 
-__all__ = ["PASSES", "algebra", "erase", "fold", "loosen", "nested", "share", "trim"]
+__all__ = ["PASSES", "PRECISIONS", "algebra", "erase", "fold", "loosen", "nested", "precision", "share", "trim"]

@@ -26,7 +26,7 @@ class Result(dict[str, Any]):
 
 
 def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] = (), batch_size: int = 256, level: float = 0.95,
-             backend: str | None = None) -> Result:
+             backend: str | None = None, precision: str = "float32") -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
     Args:
@@ -34,11 +34,12 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
         loss: name or function of chainrule.losses, or None.
         metrics: names or objects of chainrule.metrics.
         level: of the intervals (Wilson for proportions, bootstrap for the others).
+        precision: of products, "float32" or "bfloat16"; see `compile`.
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     measured = _fresh_metrics(metrics)
-    step = loss_step(model, losses.get(loss), backend) if loss is not None else _without_loss(model, backend)
+    step = loss_step(model, losses.get(loss), backend, precision) if loss is not None else _without_loss(model, backend, precision)
     value = measure(step, samples(data), measured, batch_size)
     result = Result({} if loss is None else {"loss": value})
     result.update({metric.name: metric.estimate(level) for metric in measured})
@@ -52,8 +53,8 @@ def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _without_loss(model: Any, backend: str | None) -> Any:
-    step, nothing = output_step(model, backend), leaf(np.zeros((), np.float32))
+def _without_loss(model: Any, backend: str | None, precision: str) -> Any:
+    step, nothing = output_step(model, backend, precision), leaf(np.zeros((), np.float32))
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
@@ -81,11 +82,14 @@ def _padded_batches(data: Samples, batch_size: int) -> Iterator[tuple[np.ndarray
         yield x, y, weights, len(indices)
 
 
-def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None) -> Any:
-    """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode."""
+def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
+    """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
+
+    `precision` of products is "float32" or "bfloat16"; see `compile`.
+    """
     data = inputs(x)
     size = max(min(batch_size, len(data)), 1)
-    step = output_step(model, backend)
+    step = output_step(model, backend, precision)
     parts = [_first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
              for start in range(0, max(len(data), 1), size)]
     return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)

@@ -35,7 +35,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
-        backend: str | None = None) -> History:
+        backend: str | None = None, precision: str = "float32") -> History:
     """Train a model on data in memory.
 
     Args:
@@ -54,6 +54,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         resume: a checkpoint to go on from; ends with the same bits as a run that was not interrupted.
         progress: True (bar or lines, by the terminal), "bar", "lines" or False.
         backend: "native", "reference" or "xla".
+        precision: of products and convolutions, "float32" or "bfloat16" (see `compile`); weights, optimiser and checkpoints are
+            float32 in both, and so is what is measured after each epoch.
 
     Returns the History. Ctrl-C ends the run early, keeps what was learnt and marks `history.interrupted`.
     Raises NonFiniteError, naming layer, operation and line, when a NaN or infinity turns up; the model then still has
@@ -61,7 +63,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     """
     run = Training(model, samples(data, "the training data"), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
                    validation=None if validation is None else samples(validation, "the validation data"), metric_names=metrics, seed=seed,
-                   callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend)
+                   callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
+                   precision=precision)
     if resume is not None:
         run.restore(resume)
     return run.run()
@@ -72,7 +75,7 @@ class Training:
 
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
-                 checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None):
+                 checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32"):
         if epochs < 0:
             raise ArgumentError(explain("the number of epochs is negative", got=str(epochs)))
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
@@ -87,7 +90,7 @@ class Training:
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
         self.interruption = Interruption()
         self._build()
-        self.step = training_step(model, self.loss, self.optimizer, penalty, backend)
+        self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision)
         self.validation_step = loss_step(model, self.loss, backend)
 
     # ---- where the run is

@@ -28,7 +28,7 @@ Arrays = tuple[np.ndarray, ...]
 
 
 def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
-                  backend: str | None = None) -> Compiled:
+                  backend: str | None = None, precision: str = "float32") -> Compiled:
     """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite."""
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
@@ -39,7 +39,7 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
         finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
         _commit_if(finite)
         return total, weight, outputs, finite
-    return compile(step, backend=backend)
+    return compile(step, backend=backend, precision=precision)
 
 
 def _summed(g: Tensor) -> Tensor:
@@ -54,17 +54,17 @@ def _commit_if(finite: Tensor) -> None:
             variable.assign(where(finite, Tensor(new), Tensor(trace.reads[variable])))
 
 
-def output_step(model: Any, backend: str | None = None) -> Compiled:
+def output_step(model: Any, backend: str | None = None, precision: str = "float32") -> Compiled:
     """outputs(x): the model in inference mode."""
-    return compile(lambda x: model(x, training=False), backend=backend)
+    return compile(lambda x: model(x, training=False), backend=backend, precision=precision)
 
 
-def loss_step(model: Any, loss: Any, backend: str | None = None) -> Compiled:
+def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32") -> Compiled:
     """step(x, y, weights) -> (sum of losses, sum of weights, outputs) in inference mode; nothing is learnt."""
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
         outputs = model(x, training=False)
         return (*loss.sum_and_weight(outputs, y, weights), outputs)
-    return compile(step, backend=backend)
+    return compile(step, backend=backend, precision=precision)
 
 
 def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str) -> NonFiniteError:

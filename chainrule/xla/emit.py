@@ -10,7 +10,10 @@ import jax.numpy as jnp
 
 from ..ir import Graph, Node
 from ..ir.node import CONSTANT, INPUT, OUTPUT
+from ..ops.precision import is_rounded
 from . import faults
+
+NARROW = ("contract", "conv")  # whose rules take bfloat16 operands
 
 Rules = Mapping[str, Callable[..., Any]]
 
@@ -30,4 +33,6 @@ def _value(node: Node, inputs: Sequence[Any], rules: Rules) -> Any:
     if node.op is OUTPUT:
         return inputs[0][node.attrs["index"]]
     faults.at(node)
+    if node.op.name in NARROW and all(map(is_rounded, node.inputs)):
+        inputs = [x.astype(jnp.bfloat16) for x in inputs]  # exact, and the device may use its bfloat16 units
     return rules[node.op.name](*inputs, **node.attrs)

@@ -83,14 +83,19 @@ def _unwindow(x: Any, *, extents: Shape, axes: Shape, **attrs: Any) -> Any:
 # ---- products
 
 def _contract(a: Any, b: Any, *, contracting: Any, batch: Any) -> Any:
-    return lax.dot_general(a, b, (contracting, batch), precision=EXACT, preferred_element_type=a.dtype)
+    return lax.dot_general(a, b, (contracting, batch), precision=EXACT, preferred_element_type=_sum_dtype(a))
+
+
+def _sum_dtype(x: Any) -> Any:
+    """The dtype in which products are summed: float32 for bfloat16 operands."""
+    return jnp.float32 if x.dtype == jnp.bfloat16 else x.dtype
 
 
 def _conv(x: Any, w: Any, *, stride: Shape, padding: Any, dilation: Shape, groups: int) -> Any:
     space = "DHW"[-len(stride):] if len(stride) <= 3 else "".join(map(str, range(len(stride))))
     image = f"N{space}C"
     return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups, precision=EXACT,
-                                    dimension_numbers=(image, f"{space}IO", image), preferred_element_type=x.dtype)
+                                    dimension_numbers=(image, f"{space}IO", image), preferred_element_type=_sum_dtype(x))
 
 
 def _conv_input_gradient(g: Any, w: Any, *, extents: Shape, **attrs: Any) -> Any:
@@ -195,6 +200,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "cast":    lambda x, *, dtype: x.astype(dtype),
     "bitcast": lambda x, *, dtype: lax.bitcast_convert_type(x, dtype),
 
+    "bfloat16": lambda x: lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7),
     "reshape":   lambda x, *, shape: lax.reshape(x, shape),
     "transpose": lambda x, *, axes: lax.transpose(x, axes),
     "slice":     _slice,

@@ -316,6 +316,7 @@ ROWS: dict[str, Row] = {
     "min": Row(_extremes(), 2),
     "argmax": Row(_index_of()),
     "argmin": Row(_index_of()),
+    "bfloat16": elementwise(1, ("float32",), special=(*SPECIAL, 1e-40, -3e-45, 1.00390625, 1.01171875, 3.4e38)),
     "cumsum": Row(cases(((7,), (3, 5), (3, 5), (0, 2), (2, 70, 3)), *({"axis": a} for a in (0, 0, 1, 0, 1)), dtypes=(*FLOATS, "int32", "int64", "uint8")),
                   2, rtol=1e-4, atol=1e-4),
     # products
