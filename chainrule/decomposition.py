@@ -18,6 +18,7 @@ from .errors import ArgumentError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor, no_grad
 from .ir.graph import topological
 from .nn.module import Module
+from .nn.replacing import copy_model, replace_layers
 from .nn.summary import flops, number, size
 from .ops.compose import matmul
 
@@ -234,13 +235,13 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
         verbose: whether to print weights, bytes and FLOPs before and after.
 
     Exactly one of rank, energy and budget is given. Layers are found in Sequential, Residual and attributes of your own
-    modules; only what is made from its arguments can be saved and loaded afterwards.
+    modules.
     """
     if sum(x is not None for x in (rank, energy, budget)) != 1:
         raise ArgumentError(explain("give one way to choose the rank",
                                     got=f"rank={rank}, energy={energy}, budget={budget}",
                                     expected="exactly one of them"))
-    made = _copy(model)
+    made = copy_model(model)
     found = [_factors(name, layer) for name, layer in made.modules().items() if _fits(layer) and name not in keep]
     if rank is not None:
         chosen = [_with_rank(f, _positive(rank)) for f in found]
@@ -249,7 +250,7 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
     else:
         chosen = _within_budget(found, made, budget)
     replaced = {id(f.layer): _two_layers(f) for f in chosen if f.rank is not None}
-    result = _replace(made, replaced, set())
+    result = replace_layers(made, replaced)
     if verbose:
         print(_report(model, result, chosen))
     return result
@@ -266,17 +267,6 @@ def _share(energy: float) -> float:
         raise ArgumentError(explain("energy is a share of the squared singular values", got=str(energy),
                                     expected="a number in (0, 1]"))
     return float(energy)
-
-
-def _copy(model: Module) -> Module:
-    made = nn.from_config(nn.to_config(model))
-    source, target = model.variables(), made.variables()
-    if not source or source.keys() != target.keys():
-        raise ArgumentError(explain("only a built model can be compressed", got=repr(model)[:80],
-                                    fix="call it on a batch, or give input_shape"))
-    for name, variable in target.items():
-        variable.assign(source[name].numpy())
-    return made
 
 
 def _fits(layer: Module) -> bool:
@@ -342,24 +332,6 @@ def _two_layers(f: Factored) -> Module:
         pair[1].bias.assign(layer.bias.value)
         pair[1].bias.trainable = layer.bias.trainable
     return made
-
-
-def _replace(value: Any, replaced: dict[int, Module], seen: set[int]) -> Any:
-    """The same structure of modules and containers, with some modules replaced, in the arguments for saving too."""
-    if id(value) in replaced:
-        return replaced[id(value)]
-    again = lambda item: _replace(item, replaced, seen)
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(map(again, value))
-    if isinstance(value, dict):
-        return {key: again(item) for key, item in value.items()}
-    if isinstance(value, Module) and id(value) not in seen:
-        seen.add(id(value))
-        for name, item in vars(value).items():
-            if name != "_record":
-                vars(value)[name] = again(item)
-        value._record.arguments = again(value._record.arguments)
-    return value
 
 
 def _report(before: Module, after: Module, chosen: list[Factored]) -> str:

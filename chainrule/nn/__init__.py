@@ -21,6 +21,7 @@ from .activations import (
     Tanh,
 )
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
+from .attention_maps import AttentionRecord, recorded_attention
 from .cache import KeyValueCache
 from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
 from .config import from_config, to_config
@@ -92,6 +93,8 @@ from .pooling import (
     MaxUnpool3D,
 )
 from .positions import alibi_bias, rotate
+from .prune import prune_zeros
+from .quantized import QuantizedDense, quantize
 from .receptive import ReceptiveField, effective_receptive_field, receptive_field
 from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from .regularization import (
@@ -104,6 +107,7 @@ from .regularization import (
     SpatialDropout3D,
     StochasticDepth,
 )
+from .relative import RelativeBias, RelativeKeys
 from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
 from .symbols import Input, Symbol
@@ -125,6 +129,7 @@ __all__ = [
     "AdaptiveMaxPool3D",
     "Add",
     "AlphaDropout",
+    "AttentionRecord",
     "Average",
     "AvgPool1D",
     "AvgPool2D",
@@ -199,12 +204,15 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "PositionalEncoding",
+    "QuantizedDense",
     "RMSNorm",
     "ReLU",
     "ReceptiveField",
     "ReflectPad1D",
     "ReflectPad2D",
     "ReflectPad3D",
+    "RelativeBias",
+    "RelativeKeys",
     "RepeatVector",
     "Reshape",
     "Residual",
@@ -249,7 +257,10 @@ __all__ = [
     "from_config",
     "initializers",
     "length_mask",
+    "prune_zeros",
+    "quantize",
     "receptive_field",
+    "recorded_attention",
     "rotate",
     "to_config",
 ]

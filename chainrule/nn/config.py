@@ -23,13 +23,15 @@ FUNCTIONS = {"activation": activations.FUNCTIONS, "initializer": initializers.TA
 
 
 def to_config(model: Module) -> dict[str, Any]:
-    """The module as data for JSON: its architecture, the inputs it was built for, and what is frozen."""
+    """The module as data for JSON: its architecture, the inputs it was built for, what was replaced, and what is frozen."""
     config = _module(model, {})
     if model._record.inputs:
         config["inputs"] = [[list(kind.shape), str(kind.dtype)] for kind in model._record.inputs]
     parameters = {id(variable) for variable in own_parameters(model)}
     frozen = [name for name, variable in model.variables().items() if not variable.trainable
               and id(variable) in parameters]
+    if model._record.replaced:
+        config["replaced"] = {name: to_config(module) for name, module in model._record.replaced.items()}
     return {**config, "frozen": frozen} if frozen else config
 
 
@@ -41,6 +43,11 @@ def from_config(config: dict[str, Any]) -> Module:
                                     expected='{"class": ..., "arguments": ...}'))
     if config.get("inputs"):
         model.trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in config["inputs"]))
+    if config.get("replaced"):
+        from .replacing import replace_layers
+
+        modules = model.modules()
+        model = replace_layers(model, {id(modules[name]): from_config(new) for name, new in config["replaced"].items()})
     variables = model.variables()
     for name in config.get("frozen", ()):
         variables[name].trainable = False

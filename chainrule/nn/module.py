@@ -32,12 +32,15 @@ REGISTRY: dict[str, type[Module]] = {}
 
 @dataclass
 class Record:
-    """What is remembered of a module: how it was made, whether it is built, and for what inputs."""
+    """What is remembered of a module: how it was made, whether it is built, for what inputs, and which of the modules
+    below it took another's place since (by dotted name).
+    """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     input_shape: tuple[int, ...] | None = None
     built: bool = False
     inputs: tuple[Type, ...] | None = None
+    replaced: dict[str, Module] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

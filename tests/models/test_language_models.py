@@ -209,7 +209,6 @@ def test_a_masked_language_model_learns_its_corpus():
     text = "abcdefgh" * 40
     tokenizer = CharacterTokenizer(text, unknown="#")  # "#" hides
     ids = np.array([tokenizer.encode(text[i:i + 12]) for i in range(64)])
-    shown, targets = models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=0)
     cr.random.seed(0)
     model = models.MaskedLanguageModel(models.BERT(len(tokenizer), 12, 24, 1, 2, dropout=0.0))
     model(ids[:1])
@@ -240,8 +239,8 @@ def foreign(tmp_path, make):
     return models.load_pretrained(tmp_path), theirs
 
 
-SMALL = dict(vocab_size=VOCABULARY, bos_token_id=None, eos_token_id=None, pad_token_id=None, initializer_range=0.2)
-SIZES = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=48)
+SMALL = {"vocab_size": VOCABULARY, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "initializer_range": 0.2}
+SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 48}
 CAUSAL = {
     "gpt2": lambda t: t.GPT2LMHeadModel(t.GPT2Config(n_positions=48, n_embd=24, n_layer=2, n_head=4, **SMALL)),
     "llama": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, num_key_value_heads=2, **SMALL)),
