@@ -15,11 +15,12 @@ from ..ir.graph import Graph, constant, make, rebuild
 from ..ir.node import REGISTRY, Node
 from .hoist import hoist
 from .inline import uniform
+from .unfold import unfold
 
 
 def prepare(graph: Graph) -> Graph:
     """The same graph in the form that the native backend expects."""
-    return rebuild(hoist(graph), _prepared)
+    return rebuild(hoist(unfold(graph)), _prepared)
 
 
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:

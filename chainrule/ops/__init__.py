@@ -6,6 +6,7 @@ precision, compose, operators.
 """
 
 from . import (
+           attention,
            broadcast,
            compose,
            contract,
@@ -15,8 +16,8 @@ from . import (
            linalg,
            movement,
            operators,
-           random,
            precision,
+           random,
            reduce,
            scan,
 )

@@ -16,6 +16,7 @@ from jax import lax
 from ..ir import Graph
 from ..ir.node import Shape
 from . import faults
+from .attention import attention, attention_gradient
 from .emit import emit
 from .philox import random_bits
 
@@ -199,8 +200,8 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "where":   lax.select,
     "cast":    lambda x, *, dtype: x.astype(dtype),
     "bitcast": lambda x, *, dtype: lax.bitcast_convert_type(x, dtype),
-
     "bfloat16": lambda x: lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7),
+
     "reshape":   lambda x, *, shape: lax.reshape(x, shape),
     "transpose": lambda x, *, axes: lax.transpose(x, axes),
     "slice":     _slice,
@@ -221,6 +222,9 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "conv":                 _conv,
     "conv_input_gradient":  _conv_input_gradient,
     "conv_filter_gradient": _conv_filter_gradient,
+
+    "attention":          attention,
+    "attention_gradient": attention_gradient,
 
     "custom_gradient": lambda y, *_, rule: y,
     "barrier":         lax.optimization_barrier,

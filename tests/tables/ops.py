@@ -243,6 +243,34 @@ def _scatters() -> tuple[Case, ...]:
             Case(operands(array((3, 2)), integers((0,), 0, 3), array((0, 2))), add))
 
 
+# ---- attention: (q, k, v, mask or None, causal)
+
+HEADS: tuple[Any, ...] = (
+    ((2, 5, 2, 3), (2, 5, 2, 3), (2, 5, 2, 3), None, False),
+    ((2, 5, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4), None, True),
+    ((1, 37, 4, 5), (1, 70, 2, 5), (1, 70, 2, 3), None, True),
+    ((2, 70, 2, 16), (2, 41, 1, 16), (2, 41, 1, 16), (2, 1, 1, 41), False),
+    ((2, 9, 4, 3), (2, 11, 2, 3), (2, 11, 2, 33), (1, 4, 9, 11), True),
+    ((1, 9, 1, 3), (1, 4, 1, 3), (1, 4, 1, 3), None, True),
+    ((2, 1, 2, 8), (2, 40, 2, 8), (2, 40, 2, 8), (1, 1, 1, 40), False),
+    ((0, 3, 2, 4), (0, 3, 2, 4), (0, 3, 2, 4), None, True),
+    ((2, 3, 2, 4), (2, 0, 2, 4), (2, 0, 2, 5), None, False),
+)
+
+
+def _heads(back: bool) -> tuple[Case, ...]:
+    """Each row for attention or for its gradient; queries without any key (denominator minus infinity) are special."""
+    found = []
+    for q, k, v, mask, causal in HEADS:
+        shapes = [q, k, v, *([q[:3], q[:3], (*q[:3], v[3])] if back else [])]
+        draws: list[Any] = [array(s, -1.0, 1.0) for s in shapes]
+        if mask is not None:
+            draws.append(lambda rng, _, mask=mask: (rng.random(mask) < 0.4) | (np.arange(mask[3]) == 0))
+        without = k[1] == 0 or (causal and q[1] > k[1])
+        found.append(Case(operands(*draws), {"causal": causal, "scale": 0.7}, label="special" if without and not back else ""))
+    return tuple(found)
+
+
 def _shift(shape: tuple[int, ...], dtypes: tuple[str, ...]) -> Case:
     return Case(operands(array(shape, -100, 100), array(shape, 0, 6)), {}, dtypes)
 
@@ -289,6 +317,7 @@ ROWS: dict[str, Row] = {
     "cast":    Row(_casts(), 2),
     "bitcast": Row((Case(operands(array((3, 5))), {"dtype": np.dtype("int32")}, ("float32", "uint32")),
                     Case(operands(array((3,))), {"dtype": np.dtype("float64")}, ("int64",)))),
+    "bfloat16": elementwise(1, ("float32",), special=(*SPECIAL, 1e-40, -3e-45, 1.00390625, 1.01171875, 3.4e38)),
     # movement
     "reshape":   Row(cases(((3, 4), (3, 4), (), (1,), (2, 0), (2, 3, 4)), *({"shape": s} for s in ((2, 6), (12,), (1, 1), (), (0, 5), (4, 6))),
                            dtypes=(*FLOATS, "int64", "bool")), 2),
@@ -316,7 +345,6 @@ ROWS: dict[str, Row] = {
     "min": Row(_extremes(), 2),
     "argmax": Row(_index_of()),
     "argmin": Row(_index_of()),
-    "bfloat16": elementwise(1, ("float32",), special=(*SPECIAL, 1e-40, -3e-45, 1.00390625, 1.01171875, 3.4e38)),
     "cumsum": Row(cases(((7,), (3, 5), (3, 5), (0, 2), (2, 70, 3)), *({"axis": a} for a in (0, 0, 1, 0, 1)), dtypes=(*FLOATS, "int32", "int64", "uint8")),
                   2, rtol=1e-4, atol=1e-4),
     # products
@@ -328,6 +356,8 @@ ROWS: dict[str, Row] = {
                           {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((2,), (1,)), "batch": ((0,), (0,))},
                           {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((1,), (0,)), "batch": ((), ())},
                           dtypes=(*FLOATS, "int64")), 2, rtol=1e-4, atol=1e-5),
+    "attention":          Row(_heads(back=False), 2, rtol=1e-4, atol=1e-5),
+    "attention_gradient": Row(_heads(back=True), 1, rtol=1e-4, atol=1e-5),
     "conv":                 Row(_convolution_cases("conv"), 2, rtol=1e-4, atol=1e-5),
     "conv_input_gradient":  Row(_convolution_cases("input"), 2, rtol=1e-4, atol=1e-5),
     "conv_filter_gradient": Row(_convolution_cases("filter"), 2, rtol=1e-4, atol=2e-5),
