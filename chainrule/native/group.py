@@ -53,6 +53,7 @@ class Grouping:
         self.graph = graph
         self.stored: dict[Node, bool] = {}
         self.needs: dict[Node, frozenset[Node]] = {}
+        self.wanted: set[Node] = set()  # what loops, scatters and host steps read as a whole
         self.users = self._users()
         self.results = {resolve(x) for x in graph.outputs}
         for node in graph.nodes:
@@ -65,6 +66,8 @@ class Grouping:
             if resolve(node) is node:
                 for x in {resolve(x) for x in node.inputs}:
                     users[x] = users.get(x, 0) + 1
+                if kind_of(node) in ("host", "scatter"):
+                    self.wanted.update(resolve(x) for x in node.inputs[node.op.name == "scatter":])
         return users
 
     def roots(self) -> list[Node]:
@@ -105,7 +108,7 @@ class Grouping:
         self.needs[node] = frozenset({node}).union(*(self._needed(x) for x in node.inputs))
         self.stored[node] = False
         if self.users.get(node, 0) > 1 and self.cost(node) > CHEAP_TO_REPEAT + LOAD:
-            self._store_source(node)
+            self.store(node) if node in self.wanted else self._store_source(node)
         if len(self.needs[node]) > LONGEST_CHAIN:
             self._store_source(node)
         if name == "concat" and len(node.inputs) > MANY_PARTS:

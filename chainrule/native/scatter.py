@@ -17,7 +17,8 @@ from .loops import report_function
 from .target import Target
 
 BYTE = ir.IntType(8)
-BLOCK = 64  # columns of one unit
+BLOCK = 64  # columns of one unit, at least
+UNITS = 8  # of work, above which the blocks are made wider: long rows are read faster
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,14 @@ class ScatterSpec:
     check: int
 
     @property
+    def block(self) -> int:
+        """Columns of one block."""
+        return max(BLOCK, self.outer * self.columns // UNITS // BLOCK * BLOCK)
+
+    @property
     def blocks(self) -> int:
         """Blocks of columns."""
-        return -(-self.columns // BLOCK)
+        return -(-self.columns // self.block)
 
 
 def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target) -> ir.Function:
@@ -48,8 +54,8 @@ def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target
     writer = Writer(builder, "float32", target)
     with writer.loop(begin, end) as unit:
         outer, block = writer.divide(unit, spec.blocks)
-        first = writer.mul(block, BLOCK)
-        stop = writer.minimum(writer.add(first, BLOCK), spec.columns)
+        first = writer.mul(block, spec.block)
+        stop = writer.minimum(writer.add(first, spec.block), spec.columns)
         with writer.loop(0, spec.count) as i:
             row = _row(builder, spec, indices, i, status)
             source = writer.add(writer.mul(writer.add(writer.mul(outer, spec.count), i), spec.columns), first)
