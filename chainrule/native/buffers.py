@@ -31,7 +31,12 @@ class Buffer:
     @cached_property
     def bytes(self) -> int:
         """Size in memory."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * self.item
+
+    @property
+    def item(self) -> int:
+        """Bytes of one element."""
+        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         place = f"@{self.offset}" if self.kind == "temporary" else str(self.index)

@@ -17,6 +17,7 @@ from .expression import Conditions, Expression, Table
 from .index import ZERO, Form, add, bounds, divide, linear, number, row_major, scale, unravel
 
 Places = tuple[Form, ...]
+BRAIN = "bfloat16"  # how memory may keep what is rounded to it
 IDENTITIES = ("custom_gradient", "barrier")
 
 
@@ -72,7 +73,20 @@ class Inliner:
 
     def load(self, buffer: Any, dtype: str, form: Form, conditions: Conditions = ()) -> Expression:
         """The element of a buffer at `form`."""
-        return self.table.make("load", dtype, (), (self.slot(buffer), form, conditions))
+        return self.widened("load", buffer, dtype, (), (self.slot(buffer), form, conditions))
+
+    def widened(self, kind: str, buffer: Any, dtype: str, args: Sequence[Expression], attr: Any) -> Expression:
+        """What is loaded from a buffer, in the dtype of the program."""
+        if buffer.dtype != BRAIN:
+            return self.table.make(kind, dtype, args, attr)
+        return self.table.make("cast", dtype, (self.table.make(kind, BRAIN, args, attr),))
+
+    def kept(self, value: Expression, buffer: Any) -> Expression:
+        """The value as a buffer keeps it."""
+        if buffer.dtype != BRAIN:
+            return value
+        rounded = value.kind == "cast" and value.args[0].dtype == BRAIN
+        return value.args[0] if rounded else self.table.make("cast", BRAIN, (value,))
 
     def constant(self, value: Any, dtype: np.dtype) -> Expression:
         """The same number everywhere."""
@@ -210,7 +224,12 @@ def _take(make: Inliner, node: Node, places: Places, conditions: Conditions) -> 
     index = make.value(indices, places[axis:axis + ndim], conditions)
     form = linear((*places[:axis], ZERO, *places[axis + ndim:]), x.shape)
     attr = (make.slot(make.stored(x)), form, row_major(x.shape)[axis], x.shape[axis], make.check(node), conditions)
-    return make.table.make("take", node.dtype.name, (index,), attr)
+    return make.widened("take", make.stored(x), node.dtype.name, (index,), attr)
+
+
+def _bfloat16(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:
+    value = make.value(node.inputs[0], places, conditions)
+    return make.table.make("cast", node.dtype.name, (make.table.make("cast", BRAIN, (value,)),))
 
 
 Rule = Callable[[Inliner, Node, Places, Conditions], Expression]
@@ -218,6 +237,7 @@ RULES: dict[str, Rule] = {
     "reshape": _reshape, "transpose": _transpose, "slice": _slice, "pad": _pad, "concat": _concat, "window": _window,
     "unwindow": _unwindow,
     "broadcast": _broadcast, "constant": _constant, "iota": _iota, "random_bits": _random, "take": _take,
+    "bfloat16": _bfloat16,
 }
 # `unwindow` has a rule for windows that do not overlap; otherwise it is a reduction.
 MOVEMENTS = ("reshape", "transpose", "slice", "pad", "concat", "window", "broadcast")

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..ir.graph import Graph
 from ..ir.node import Node, Type
+from ..ops.precision import is_rounded
 from .attach import attach
 from .buffers import Buffer, plan_arena
 from .conv import ConvSpec
@@ -24,7 +25,8 @@ from .gemm import ProductSpec
 from .group import Grouping, kind_of
 from .host import host_function
 from .index import coefficient, form_of, loop, row_major
-from .inline import Inliner, resolve
+from .inline import BRAIN, Inliner, resolve
+from .order import early
 from .prepare import prepare
 from .rows import arrange_group
 from .scatter import ScatterSpec
@@ -65,6 +67,7 @@ class Lowering:
         self.grouping = Grouping(graph)
         self.buffers: dict[Node, Buffer] = {}
         self.parts: dict[Node, list[Buffer]] = {}
+        self.wide: dict[Buffer, Buffer] = {}  # float32 copies of what is kept as bfloat16
         self.inputs = [Buffer(x.shape, x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
         self.buffers.update(zip(graph.inputs, self.inputs, strict=True))
         self.constants: list[Buffer] = []
@@ -81,7 +84,7 @@ class Lowering:
         for node in self.grouping.roots():
             self._step(node)
         self._fresh_outputs()
-        self.items = fuse(self.items, self.lanes)
+        self.items = early(fuse(self.items, self.lanes))
         in_place = self._in_place_outputs()
         self.items = attach(self.items, _may_fail)
         self._arrange()
@@ -108,6 +111,10 @@ class Lowering:
         """A new temporary buffer."""
         return Buffer(tuple(shape), dtype)
 
+    def _memory(self, node: Node) -> str:
+        """The dtype in which a node is kept: two bytes for what is rounded to bfloat16, if products can read them."""
+        return BRAIN if self.target.pairs and is_rounded(node) else node.dtype.name
+
     def _check(self, node: Node) -> int:
         if node not in self.checks:
             self.checks.append(node)
@@ -124,7 +131,7 @@ class Lowering:
         if node.op.name == "output":
             self.buffers[node] = self.parts[resolve(node.inputs[0])][node.attrs["index"]]
         elif node.op.name in CONVOLUTIONS and node.dtype.kind == "f" and self._is_solid(node):
-            self._product(node, self._convolution(node), [self._whole(x) for x in node.inputs])
+            self._product(node, self._convolution(node), [self._wide(x) for x in node.inputs])
         elif kind == "product" and self._is_solid(node):
             self._contract(node)
         elif kind == "scatter":
@@ -134,7 +141,7 @@ class Lowering:
         elif kind in ("host", "product"):
             self._host(node)
         else:
-            target = self.fresh(node.shape, node.dtype.name)
+            target = self.fresh(node.shape, self._memory(node))
             if node.op.name == "concat":
                 self._parts(node, target)
             else:
@@ -188,7 +195,7 @@ class Lowering:
         if isinstance(node.type, Type):
             self.buffers[node] = targets[0]
         self.parts[node] = targets
-        self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
+        self.items.append(HostStep(node, [self._wide(x) for x in node.inputs], targets, host_function(node)))
 
     def _scatter(self, node: Node) -> None:
         """The base into the result, then the updates on top."""
@@ -202,7 +209,7 @@ class Lowering:
         size = lambda shape: int(np.prod(shape, dtype=np.int64))
         spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
                            indices.dtype.name, node.attrs["mode"], self._check(node))
-        slots = [self._whole(indices), self._whole(updates), target]
+        slots = [self._whole(indices), self._wide(updates), target]
         self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
 
     def _body(self, node: Node) -> Plan | None:
@@ -216,7 +223,7 @@ class Lowering:
 
     def _scan(self, node: Node, body: Plan) -> None:
         carries, sequences = node.attrs["carries"], node.attrs["sequences"]
-        operands = [self._whole(x) for x in node.inputs]
+        operands = [self._wide(x) for x in node.inputs]
         results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = results
         for buffer in body.constants:
@@ -237,10 +244,23 @@ class Lowering:
         node = resolve(node)
         buffer = self.buffer_of(node)
         if buffer is None:
-            buffer = self.fresh(node.shape, node.dtype.name)
+            buffer = self.fresh(node.shape, self._memory(node))
             self._kernels(node, buffer)
             self.buffers[node] = buffer
         return buffer
+
+    def _wide(self, node: Node) -> Buffer:
+        """The buffer of an operand in the dtype of the program."""
+        return self._widened(self._whole(node), node)
+
+    def _widened(self, buffer: Buffer, node: Node) -> Buffer:
+        """The same numbers as float32, if the buffer keeps them as bfloat16."""
+        if buffer.dtype != BRAIN:
+            return buffer
+        if buffer not in self.wide:
+            self.wide[buffer] = self.fresh(buffer.shape, "float32")
+            self.items.append(copy_draft(self.inliner(), buffer, self.wide[buffer], node))
+        return self.wide[buffer]
 
     # ---- products
 
@@ -254,6 +274,7 @@ class Lowering:
         *batch, m, k = a.shape
         n = b.shape[-1]
         (left, a_strides, a_first), (right, b_strides, b_first) = self._operand(a), self._operand(b)
+        left, right = self._widened(left, a), self._widened(right, b)
         strides = ProductSpec.dense(m, n, k, batch=tuple(batch)).c_strides
         spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name)
         self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
@@ -274,6 +295,8 @@ class Lowering:
         make = Inliner(stored, self._check)
         loops = [loop(i, n) for i, n in enumerate(node.shape)]
         found = make.value(node, tuple(form_of(v) for v in loops))
+        if found.kind == "cast" and found.args[0].dtype == BRAIN:
+            found = found.args[0]
         if found.kind != "load" or found.attr[2] or found.attr[1].const < 0:
             return None
         strides = [coefficient(found.attr[1], v) for v in loops]
@@ -323,7 +346,7 @@ class Lowering:
             buffer = self.buffer_of(node)
             if i in aliases:
                 self.outputs.append(self.inputs[aliases[i]])
-            elif buffer is not None and buffer.kind == "temporary":
+            elif buffer is not None and buffer.kind == "temporary" and buffer.dtype == node.dtype.name:
                 buffer.kind, buffer.index, buffer.shape = "output", i, node.shape
                 self.outputs.append(buffer)
             else:
@@ -341,7 +364,7 @@ class Lowering:
             buffer = self.buffer_of(node)
             if buffer is target:
                 continue
-            if buffer is not None and buffer.kind == "temporary" and self._may_write_early(buffer, target):
+            if buffer is not None and buffer.kind == "temporary" and buffer.dtype == target.dtype and self._may_write_early(buffer, target):
                 self._rename(buffer, target)
             else:
                 copies.append((node, target))

@@ -8,6 +8,7 @@ become one; axes are split where that makes all positions affine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,9 +85,9 @@ def draft(node: Node, make: Callable[[], Inliner], target: Any, layout: Layout |
 
 
 def copy_draft(make: Inliner, source: Any, target: Any, node: Node) -> Draft:
-    """The kernel that copies one buffer to another."""
-    v = loop(0, node.type.size)
-    value = make.load(source, node.dtype.name, form_of(v))
+    """The kernel that copies one buffer to another; either may keep float32 numbers as bfloat16."""
+    v = loop(0, math.prod(source.shape))
+    value = make.kept(make.load(source, node.dtype.name, form_of(v)), target)
     return Draft([v] if v.n > 1 else [], [], [Store(make.slot(target), form_of(v), value)], make.buffers, node=node)
 
 
@@ -125,7 +126,7 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
     strides, offset = (row_major(node.shape), 0) if layout is None else (layout.strides, layout.offset)
     out = add(number(offset), *(scale(f, s) for f, s in zip(outer, strides, strict=True)))
     found = Draft(kept_loops, reduced_loops, [], make.buffers, reduce, index, node=node)
-    (found.sums if reduce else found.stores).append(Store(slot, out, value))
+    (found.sums if reduce else found.stores).append(Store(slot, out, value if reduce else make.kept(value, target)))
     return found
 
 

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 
 from .buffers import Buffer
@@ -118,9 +117,8 @@ class SegmentEmitter:
         self.builder.call(function, [*pointers, begin, end])
 
     def _product(self, step: ProductStep, alone: bool) -> None:
-        size = np.dtype(step.node.dtype).itemsize
-        reads = [self.pointer(b) for b in step.reads[:2]]
-        reads = [self._moved(p, INDEX(n * size)) if n else p for p, n in zip(reads, step.first, strict=True)]
+        reads = [self._moved(self.pointer(b), INDEX(n * b.item)) if n else self.pointer(b)
+                 for b, n in zip(step.reads[:2], step.first, strict=True)]
         pointers = [*reads, *map(self.pointer, step.pointers)]
         for number, function in enumerate(self.functions_of(step)):
             if alone:

@@ -19,6 +19,7 @@ FAMILIES = {
     "sse":    ("x86_64-unknown-linux-gnu",  "x86-64-v2", "",      16, 16),
     "avx2":   ("x86_64-unknown-linux-gnu",  "x86-64-v3", "",      32, 16),
     "avx512": ("x86_64-unknown-linux-gnu",  "x86-64-v4", "",      64, 32),
+    "avx512_bf16": ("x86_64-unknown-linux-gnu", "x86-64-v4", "+avx512bf16", 64, 32),
     "neon":   ("aarch64-unknown-linux-gnu", "generic",   "+neon", 16, 32),
 }  # fmt: skip
 
@@ -41,11 +42,16 @@ class Target:
 
     @staticmethod
     def named(family: str) -> Target:
-        """A class of processors: ``"sse"``, ``"avx2"``, ``"avx512"`` or ``"neon"``; unknown names raise ArgumentError."""
+        """A class of processors: a name in `FAMILIES`; unknown names raise ArgumentError."""
         if family not in FAMILIES:
             raise ArgumentError(explain(f"no processor family is called {family!r}", got=repr(family),
                                         expected=", ".join(FAMILIES)))
         return Target(*FAMILIES[family])
+
+    @property
+    def pairs(self) -> bool:
+        """Whether one instruction multiplies pairs of bfloat16 numbers and adds both products to a float32, in every lane."""
+        return self.vector_bytes == 64 and "+avx512bf16" in self.features.split(",")
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` one vector register holds."""
