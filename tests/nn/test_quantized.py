@@ -38,7 +38,7 @@ def test_integers_by_hand():
 
 def test_layers_made_inside_of_others_are_found_and_saved(tmp_path):
     cr.random.seed(0)
-    model = models.llama(20, 8, 16, 2, 4, key_heads=2, hidden=24)
+    model = models.llama(20, 8, 64, 2, 4, key_heads=2, hidden=96)
     ids = np.arange(12).reshape(2, 6)
     expected = model(ids).numpy()
     made = nn.quantize(model, 8)
