@@ -4,7 +4,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
-from . import activations, initializers
+from . import activations, initializers, masks
 from .activations import (
     ELU,
     GELU,
@@ -112,6 +112,7 @@ from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
 from .symbols import Input, Symbol
 from .transformer import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
+from .transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
 
 __all__ = [
     "ELU",
@@ -238,7 +239,10 @@ __all__ = [
     "SymmetricPad3D",
     "Tanh",
     "TimeDistributed",
+    "Transformer",
+    "TransformerDecoder",
     "TransformerDecoderLayer",
+    "TransformerEncoder",
     "TransformerEncoderLayer",
     "UpSampling1D",
     "UpSampling2D",
@@ -257,6 +261,7 @@ __all__ = [
     "from_config",
     "initializers",
     "length_mask",
+    "masks",
     "prune_zeros",
     "quantize",
     "receptive_field",

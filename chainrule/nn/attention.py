@@ -18,6 +18,7 @@ from ..ops.contract import contract
 from ..ops.elementwise import less_equal, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
+from .attention_maps import record_attention
 from .cache import KeyValueCache
 from .checks import describe, need_float, origin, positive, probability
 from .linear import Dense
@@ -90,7 +91,7 @@ class MultiHeadAttention(Module):
         key_heads: fewer heads for keys and values, each shared by heads / key_heads queries (Ainslie et al., 2023); 1
             is multi-query attention (Shazeer, 2019).
         positions: None, "rotary" (turned queries and keys) or "alibi" (scores fall with the distance): see
-            `nn.positions`.
+            `nn.positions`; or a module such as `nn.RelativeBias()` or `nn.RelativeKeys()`.
         rotary_base: of the angles.
 
     Call it with x (batch, steps, width) for self-attention, with (x, source) or (x, key, value) to look elsewhere.
@@ -100,16 +101,16 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32",
-                 key_heads: int | None = None, positions: str | None = None, rotary_base: float = 10000.0):
+                 key_heads: int | None = None, positions: Any = None, rotary_base: float = 10000.0):
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
         self.rate = probability("dropout", dropout)
         self.key_heads = heads if key_heads is None else positive("key_heads", key_heads)
         self.positions, self.rotary_base = positions, rotary_base
         if heads % self.key_heads:
             raise ArgumentError(explain("key_heads must divide the heads", got=f"heads {heads}, key_heads {key_heads}"))
-        if positions not in (None, "rotary", "alibi"):
+        if positions not in (None, "rotary", "alibi") and not isinstance(positions, Module):
             raise ArgumentError(explain("attention knows no such positions", got=repr(positions),
-                                        expected='None | "rotary" | "alibi"'))
+                                        expected='None | "rotary" | "alibi", or a module such as nn.RelativeBias()'))
 
     def _input_type(self) -> Any:
         return self.dtype
@@ -165,11 +166,17 @@ class MultiHeadAttention(Module):
         if causal or cache is not None:
             triangle = causal_mask(steps, sources) if cache is None else _seen(steps, sources, start)
             allowed = triangle if allowed is None else allowed & triangle
-        bias = None
-        if self.positions == "alibi":
-            bias = alibi_bias(self.heads, steps, sources, sources - steps if cache is None else start, x.dtype)
-        y = reshape(attention(q, self._shared(k), self._shared(v), allowed, bias), (n, steps, self.width))
+        k, v = self._shared(k), self._shared(v)
+        bias = self._position_bias(q, k, sources - steps if cache is None else start)
+        record_attention(self, q, k, v, allowed, bias)
+        y = reshape(attention(q, k, v, allowed, bias), (n, steps, self.width))
         return self.output(self.dropout(y))
+
+    def _position_bias(self, q: Any, k: Any, start: Any) -> Any:
+        """What the distances add to the scores; the first query stands at `start`."""
+        if self.positions == "alibi":
+            return alibi_bias(self.heads, q.shape[1], k.shape[1], start, q.dtype)
+        return self.positions(q, k, start) if isinstance(self.positions, Module) else None
 
     def _split(self, x: Any) -> Any:
         width = self.width // self.heads

@@ -7,10 +7,13 @@ dropped where the steps are no longer the same.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from ..errors import ArgumentError, DTypeError, explain
 from ..ir import Tensor, as_tensor
-from ..ops.compose import not_equal
+from ..ir.dtype import bool_, is_float
+from ..ops.compose import logical_and, logical_not, not_equal
 from ..ops.elementwise import less
 from ..ops.index import iota
 from ..ops.movement import reshape
@@ -22,6 +25,60 @@ def length_mask(lengths: Any, steps: int) -> Tensor:
     """(batch, steps): True for the first lengths[n] steps of sample n."""
     lengths = as_tensor(lengths)
     return less(iota((lengths.shape[0], steps), 1, lengths.dtype), reshape(lengths, (lengths.shape[0], 1)))
+
+
+# ---- conventions: True means that something exists and is attended to, everywhere in chainrule
+
+def keep(mask: Any) -> Tensor:
+    """A mask that is True where to attend, said aloud: the mask itself."""
+    mask = as_tensor(mask)
+    if mask.dtype != bool_:
+        raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}", expected="booleans",
+                                 fix="masks.additive(mask) reads masks of 0 and -inf"))
+    return mask
+
+
+def ignore(mask: Any) -> Tensor:
+    """From a mask that is True where not to look, such as PyTorch's `key_padding_mask`."""
+    return logical_not(keep(mask))
+
+
+def additive(mask: Any) -> Tensor:
+    """From numbers that are added to the scores: 0 where to attend, -inf (or below -1e4) where not."""
+    mask = as_tensor(mask)
+    if not is_float(mask.dtype):
+        raise DTypeError(explain(f"a mask that is added holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
+                                 expected="floats, 0 or -inf", fix="masks.keep or masks.ignore read booleans"))
+    return less(-1e4, mask)
+
+
+def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "MultiheadAttention") -> Tensor | None:
+    """The mask for `nn.MultiHeadAttention` that does what PyTorch's masks do.
+
+    PyTorch has two conventions: True means "do not look" in `MultiheadAttention` and the transformer layers, and "look"
+    in `scaled_dot_product_attention`. Floats are added to the scores in both.
+
+    Args:
+        attn_mask: (T, S), or (batch, T, S) with of="scaled_dot_product_attention" also (batch, heads, T, S).
+        key_padding_mask: (batch, S), for MultiheadAttention only.
+        of: "MultiheadAttention" or "scaled_dot_product_attention".
+
+    Returns None without masks, else booleans (batch or 1, heads or 1, T or 1, S).
+    """
+    if of not in TORCH:
+        raise ArgumentError(explain("this is not one of PyTorch's attentions", got=repr(of), expected=" | ".join(TORCH)))
+    read = {True: additive, False: ignore if of == TORCH[0] else keep}
+    parts = []
+    if attn_mask is not None:
+        mask = read[is_float(as_tensor(attn_mask).dtype)](attn_mask)
+        parts.append(reshape(mask, {2: (1, 1), 3: (mask.shape[0], 1), 4: mask.shape[:2]}[mask.ndim] + mask.shape[-2:]))
+    if key_padding_mask is not None:
+        mask = read[is_float(as_tensor(key_padding_mask).dtype)](key_padding_mask)
+        parts.append(reshape(mask, (mask.shape[0], 1, 1, mask.shape[1])))
+    return functools.reduce(logical_and, parts) if parts else None
+
+
+TORCH = ("MultiheadAttention", "scaled_dot_product_attention")
 
 
 def run_masked(layer: Module, inputs: Any, options: dict[str, Any], mask: Any) -> tuple[Any, Any]:
