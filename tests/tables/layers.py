@@ -21,6 +21,7 @@ def merges(*names):
 LAYERS = {
     "dense": (lambda: nn.Dense(5, activation="relu"), ROWS),
     "dense without bias": (lambda: nn.Dense(5, bias=False, weight_initializer="he_normal"), STEPS),
+    "quantized dense": (lambda: nn.QuantizedDense(5, 4, activation="relu"), ROWS),
     "conv1d": (lambda: nn.Conv1D(5, 3, padding="same"), STEPS),
     "conv2d": (lambda: nn.Conv2D(6, (3, 2), stride=2, activation="gelu"), IMAGES),
     "conv2d same": (lambda: nn.Conv2D(6, 3, stride=(2, 1), padding="same", groups=2), IMAGES),
