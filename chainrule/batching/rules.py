@@ -136,6 +136,14 @@ def _convolution(shared: int | None) -> Rule:
     return rule
 
 
+def _attention(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]) -> list[Tensor]:
+    """The examples are more sequences: (n, N, ...) -> (n N, ...)."""
+    whole = [lift(x, n, b) for x, b in zip(xs, on, strict=True)]
+    count = whole[0].shape[1]
+    full = [broadcast_to(x, (n, count, *x.shape[2:])) for x in whole]  # a mask may be one for all sequences
+    return [reshape(y, (n, count, *y.shape[1:])) for y in bind(op, *map(_fold, full), **attrs)]
+
+
 # ---- positions
 
 def _take(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]) -> Tensor:
@@ -182,7 +190,7 @@ _same = along()
 _axis, _axes = along("axis"), along("axes")
 _POINTWISE = (
     "neg abs sign exp expm1 log log1p sqrt sin cos tanh erf floor ceil round not add sub mul div pow maximum minimum atan2 "
-    "floor_divide remainder and or xor shift_left shift_right equal less less_equal where cast bitcast barrier "
+    "floor_divide remainder and or xor shift_left shift_right equal less less_equal where cast bitcast bfloat16 barrier "
     "cholesky solve slogdet qr eigh svd"  # matrices are the last two axes
 )
 # fmt: off
@@ -207,6 +215,8 @@ RULES: dict[str, Rule] = {
     "conv":                 _convolution(shared=1),
     "conv_input_gradient":  _convolution(shared=1),
     "conv_filter_gradient": _convolution(shared=None),
+    "attention":            _attention,
+    "attention_gradient":   _attention,
     "take":        _take,
     "scatter":     _scatter,
     "random_bits": one_by_one,  # a state of its own for each example
