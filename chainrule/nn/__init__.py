@@ -39,6 +39,7 @@ from .convolution import (
     SeparableConv2D,
 )
 from .convolutional_cells import ConvLSTM2D, ConvLSTM2DCell
+from .decoding import ctc_beam, ctc_greedy
 from .embedding import Embedding, PositionalEncoding
 from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
@@ -257,6 +258,8 @@ __all__ = [
     "attention_weights",
     "causal_mask",
     "chunks",
+    "ctc_beam",
+    "ctc_greedy",
     "effective_receptive_field",
     "from_config",
     "initializers",
