@@ -17,6 +17,7 @@ from llvmlite import ir
 
 from chainrule.native.gemm_dot import FEW, Dots, emit_dots
 from chainrule.native.gemm_pack import Panel, emit_pack
+from chainrule.native.gemm_pairs import emit_pairs
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish, named_epilogue
 from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
@@ -45,6 +46,17 @@ class ProductSpec:
     dtype: str = "float32"
     accumulate: bool = False
     epilogue: tuple[tuple[str, ...], ...] = ()
+    narrow: bool = False  # a and b hold bfloat16, c and all sums are float32; needs `Target.pairs`
+
+    @property
+    def steps(self) -> int:
+        """Steps of the reduction: pairs of elements if the operands are narrow."""
+        return -(-self.k // 2) if self.narrow else self.k
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether rows of a narrow a are pairs where they lie."""
+        return self.a_strides[-1] == 1 and self.k % 2 == 0 and (self.a_strides[-2] % 2 == 0 or self.m == 1)
 
     @staticmethod
     def dense(m: int, n: int, k: int, *, batch: tuple[int, ...] = (), transpose_a: bool = False,
@@ -159,7 +171,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
         row_tiles, rows, tall = 1, spec.m, 0
     pack_a, pack_b = not dots and _packs_a(spec, size, tiles), not dots and _packs_b(spec, size, row_tiles)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
-    step_blocks, steps, longer = split(spec.k, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.k))
+    step_blocks, steps, longer = split(spec.steps, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.steps))
     steps += bool(longer)
     fits = max(1, target.second_level // 2 // max(1, steps * width * size))
     per_unit = row_tiles
@@ -177,17 +189,20 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
 
 def _dots(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of dot products along k."""
-    along = spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
+    along = not spec.narrow and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
     return along and spec.m <= FEW and spec.k >= lanes and spec.c_strides[-1] == 1 and spec.n > 1
 
 
 def _collides(spec: ProductSpec, size: int) -> bool:
     """Whether the rows of a fall on the same sets of the first cache level."""
+    size = 2 if spec.narrow else size
     return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
 
 
 def _packs_a(spec: ProductSpec, size: int, tiles: int) -> bool:
     """Rows that fall on the same cache sets are packed, and steps that are pages apart if many tiles read them."""
+    if spec.narrow and not spec.reads_pairs:
+        return True
     if spec.m < 8 or spec.k < 32:
         return False
     return tiles >= (4 if _collides(spec, size) else 12) and (
@@ -196,7 +211,7 @@ def _packs_a(spec: ProductSpec, size: int, tiles: int) -> bool:
 
 def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
     """Columns that do not lie next to each other must be packed; steps that are pages apart if many tiles read them."""
-    if spec.b_strides[-1] != 1 and spec.n > 1:
+    if spec.narrow or (spec.b_strides[-1] != 1 and spec.n > 1):
         return True
     return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= 4096
 
@@ -242,6 +257,7 @@ class _Product:
         self.width = plan.vectors * writer.lanes
         self.out_step = self.width if plan.staged else spec.c_strides[-2]
         self.name, self.epilogue = f"{name}_finish", epilogue
+        self.pack, self.kind = (emit_pairs, ir.IntType(16)) if spec.narrow else (emit_pack, None)  # of the operands' elements
 
     def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index) -> None:
         writer, plan = self.writer, self.plan
@@ -266,8 +282,8 @@ class _Product:
         self.first_row = writer.mul(item, spec.n if self.swapped else spec.m)
         self.begin = writer.mul(block, plan.tiles_per_block) if plan.blocks > 1 else 0
         self.end = writer.minimum(writer.add(self.begin, plan.tiles_per_block), plan.whole_tiles + bool(plan.rest))
-        a, b, c = (writer.at(pointer, writer.dot(places, strides[:-2]))
-                   for pointer, strides in ((a, spec.a_strides), (b, spec.b_strides), (c, spec.c_strides)))
+        a, b, c = (writer.at(pointer, writer.dot(places, strides[:-2]), kind)
+                   for pointer, strides, kind in ((a, spec.a_strides, self.kind), (b, spec.b_strides, self.kind), (c, spec.c_strides, None)))
         if plan.step_blocks == 1:
             self._steps(0, tiles, a, b, c)
             return
@@ -277,12 +293,14 @@ class _Product:
     def _steps(self, step_block: Index, tiles: tuple[Index, Index], a: ir.Value, b: ir.Value, c: ir.Value) -> None:
         writer, spec, plan = self.writer, self.spec, self.plan
         start = writer.mul(step_block, plan.steps)
-        self.count = writer.minimum(plan.steps, writer.sub(spec.k, start))
+        self.count = writer.minimum(plan.steps, writer.sub(spec.steps, start))
         self.first_block = isinstance(step_block, int) or writer.builder.icmp_signed("==", step_block, constant(0))
         self.last_block = isinstance(step_block, int) or writer.builder.icmp_signed(
             "==", step_block, constant(plan.step_blocks - 1))
-        a = writer.at(a, writer.mul(start, spec.a_strides[-1]))
-        b = writer.at(b, writer.mul(start, spec.b_strides[-2]))
+        first = writer.mul(start, 2) if spec.narrow else start
+        self.packed = writer.minimum(2 * plan.steps, writer.sub(spec.k, first)) if spec.narrow else self.count
+        a = writer.at(a, writer.mul(first, spec.a_strides[-1]), self.kind)
+        b = writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
         if plan.pack_b:
             self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
         heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall), 0) if plan.tall else None
@@ -294,10 +312,10 @@ class _Product:
         writer, spec, plan = self.writer, self.spec, self.plan
         with writer.loop(begin, end) as tile:
             row = writer.add(writer.mul(tile, height), shift)
-            left = writer.at(a, writer.mul(row, spec.a_strides[-2]))
+            left = writer.at(a, writer.mul(row, spec.a_strides[-2]), self.kind)
             if plan.pack_a:
                 panel = Panel(spec.dtype, height, height, spec.a_strides[-2], spec.a_strides[-1])
-                writer.builder.call(emit_pack(self.module, panel, self.target), [left, self.a_panel, constant(self.count)])
+                writer.builder.call(self.pack(self.module, panel, self.target), [left, self.a_panel, constant(self.packed)])
                 left = self.a_panel
             self._over_columns(lambda column, number, valid: self._tile(height, row, column, number, valid, left, b, c))
 
@@ -318,9 +336,9 @@ class _Product:
     def _pack_b(self, b: ir.Value, column: Index, number: Index, valid: int) -> None:
         writer, strides = self.writer, self.spec.b_strides
         width = -(-valid // writer.lanes) * writer.lanes
-        pack = emit_pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
-        source = writer.at(b, writer.mul(column, strides[-1]))
-        writer.builder.call(pack, [source, self._b_panel(number), constant(self.count)])
+        pack = self.pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
+        source = writer.at(b, writer.mul(column, strides[-1]), self.kind)
+        writer.builder.call(pack, [source, self._b_panel(number), constant(self.packed)])
 
     def _b_panel(self, number: Index) -> ir.Value:
         return self.writer.at(self.b_panels, self.writer.mul(number, self.plan.steps * self.width))
@@ -354,11 +372,11 @@ class _Product:
 
     def _tile_constants(self, height: int, valid: int) -> Tile:
         spec, plan, lanes = self.spec, self.plan, self.writer.lanes
-        row, step = (1, height) if plan.pack_a else spec.a_strides[-2:]
+        row, step = (1, height) if plan.pack_a else (spec.a_strides[-2] // 2, 1) if spec.narrow else spec.a_strides[-2:]
         vectors, tail = -(-valid // lanes), valid % lanes
         right_step = vectors * lanes if plan.pack_b else spec.b_strides[-2]
         return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
-                    self.out_step, 0 if plan.pack_b else tail, tail)
+                    self.out_step, 0 if plan.pack_b else tail, tail, pairs=spec.narrow)
 
     def _ahead(self, row: Index, column: Index, rows: int, columns: int) -> None:
         """Fetch what the epilogue will read, while the sums are made."""

@@ -23,6 +23,21 @@ ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 SHORT = {"float32": "f32", "float64": "f64"}
 
 
+class BFloat(ir.Type):
+    """LLVM's type for bfloat16, which llvmlite does not know."""
+
+    intrinsic_name = "bf16"
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
+
 def constant(value: Index) -> ir.Value:
     """`value` as a 64-bit LLVM value."""
     return ir.Constant(INDEX, value) if isinstance(value, int) else value
@@ -122,11 +137,11 @@ class Writer:
 
     # ---- memory
 
-    def at(self, pointer: ir.Value, offset: Index) -> ir.Value:
-        """`pointer` moved by `offset` elements."""
+    def at(self, pointer: ir.Value, offset: Index, element: ir.Type | None = None) -> ir.Value:
+        """`pointer` moved by `offset` elements, of the writer's type or another."""
         if isinstance(offset, int) and offset == 0:
             return pointer
-        return self.builder.gep(pointer, [constant(offset)], source_etype=self.element)
+        return self.builder.gep(pointer, [constant(offset)], source_etype=element or self.element)
 
     def load(self, pointer: ir.Value) -> ir.Value:
         """One element."""
@@ -170,6 +185,12 @@ class Writer:
         """left * right + total with one rounding where the processor can."""
         function = intrinsic(self.module, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)
         return self.builder.call(function, [left, right, total])
+
+    def multiply_pairs(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
+        """The same with pairs of bfloat16 in every 32-bit lane: both products are added; needs `Target.pairs`."""
+        numbers = ir.VectorType(BFloat(), 2 * self.lanes)
+        function = intrinsic(self.module, "llvm.x86.avx512bf16.dpbf16ps.512", self.vector, [self.vector, numbers, numbers])
+        return self.builder.call(function, [total, self.builder.bitcast(left, numbers), self.builder.bitcast(right, numbers)])
 
     def mask(self, valid: Index) -> ir.Value:
         """A mask of the first `valid` lanes."""

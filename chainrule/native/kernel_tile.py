@@ -40,6 +40,7 @@ class Tile:
     right_tail: int = 0  # lanes of the last vector that exist in memory; 0: all
     out_tail: int = 0
     lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
+    pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
 
     @property
     def name(self) -> str:
@@ -160,6 +161,7 @@ def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: 
 def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
     masks = _masks(writer, tile.vectors, tile.right_tail)
     rights = [writer.load_vector(writer.at(right, column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    multiply_add = writer.multiply_pairs if tile.pairs else writer.multiply_add
     result = []
     for row, offset in enumerate(tile.offsets):
         if tile.lanewise:
@@ -168,5 +170,5 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
         else:
             factors = [writer.splat(writer.load(writer.at(left, offset)))] * tile.vectors
         for column, (factor, value) in enumerate(zip(factors, rights, strict=True)):
-            result.append(writer.multiply_add(factor, value, sums[row * tile.vectors + column]))
+            result.append(multiply_add(factor, value, sums[row * tile.vectors + column]))
     return result

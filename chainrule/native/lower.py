@@ -274,9 +274,11 @@ class Lowering:
         *batch, m, k = a.shape
         n = b.shape[-1]
         (left, a_strides, a_first), (right, b_strides, b_first) = self._operand(a), self._operand(b)
-        left, right = self._widened(left, a), self._widened(right, b)
+        narrow = left.dtype == right.dtype == BRAIN
+        if not narrow:
+            left, right = self._widened(left, a), self._widened(right, b)
         strides = ProductSpec.dense(m, n, k, batch=tuple(batch)).c_strides
-        spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name)
+        spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name, narrow=narrow)
         self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
 
     def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
