@@ -27,7 +27,7 @@ def describe(plan: Plan, addresses: bool = False) -> str:
 
 def _operands(step: Step) -> list[object]:
     slots = [*step.reads[:2], *step.pointers] if isinstance(step, ProductStep) else getattr(step, "slots", None)
-    return [step.commits, getattr(step, "first", ""), *(slots if slots is not None else [*step.reads, *step.writes])]
+    return [step.commits, getattr(step, "first", ""), *(slots if slots is not None else [*step.reads, *step.writes]), step.scratch or ""]
 
 
 def _line(number: int, step: Step) -> str:

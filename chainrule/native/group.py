@@ -15,6 +15,9 @@ from .inline import MOVEMENTS, RULES, is_partition, resolve, uniform
 
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
 PRODUCTS = ("contract",)
+ATTENTIONS = ("attention", "attention_gradient")
+HEADS = (0, 1, 2, 5)  # operands of attention that may be views
+CONVOLUTIONS = ("conv", "conv_input_gradient")
 CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
@@ -27,7 +30,7 @@ MANY_PARTS = 3  # above which the parts of a concatenation are written one by on
 
 
 def kind_of(node: Node) -> str:
-    """leaf, inline, reduce, product, scatter or host: how a node is computed."""
+    """leaf, inline, reduce, product, attention, scatter or host: how a node is computed."""
     name = node.op.name
     if name in ("input", "constant"):
         return "leaf"
@@ -39,6 +42,8 @@ def kind_of(node: Node) -> str:
         return "product" if node.dtype.kind == "f" else "host"
     if name in RULES:
         return "inline"
+    if name in ATTENTIONS:
+        return "attention"
     if name == "scatter":
         return "scatter"
     if not isinstance(node.type, Type) or name == "output":
@@ -93,6 +98,9 @@ class Grouping:
         if kind == "product":
             for x in node.inputs:
                 self._store_operand(resolve(x))
+        elif kind == "attention":
+            for i, x in enumerate(node.inputs):
+                (self._store_operand if i in HEADS and x.dtype.kind == "f" else self.store)(resolve(x))
         elif kind in ("host", "scatter"):
             for x in node.inputs[1 if kind == "scatter" else 0:]:
                 self.store(resolve(x))

@@ -18,6 +18,7 @@ from ..ir.graph import Graph
 from ..ir.node import Node, Type
 from ..ops.precision import is_rounded
 from .attach import attach
+from .attention_step import AttentionStep, attention_step
 from .buffers import Buffer, plan_arena
 from .conv import ConvSpec
 from .fuse import Group, fuse
@@ -136,6 +137,8 @@ class Lowering:
             self._contract(node)
         elif kind == "scatter":
             self._scatter(node)
+        elif kind == "attention":
+            self._attention(node)
         elif node.op.name == "scan" and (body := self._body(node)) is not None:
             self._scan(node, body)
         elif kind in ("host", "product"):
@@ -314,6 +317,16 @@ class Lowering:
             node = resolve(node.inputs[0])
         return chain[:-1]
 
+    def _attention(self, node: Node) -> None:
+        targets = [self.fresh(t.shape, t.dtype.name) for t in node.type]
+        self.parts[node] = targets
+        self.items.append(attention_step(node, targets, self._heads, self._wide))
+
+    def _heads(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
+        """An operand of attention as a view, in the dtype of the program."""
+        buffer, strides, first = self._operand(resolve(node))
+        return self._widened(buffer, node), strides, first
+
     def _convolution(self, node: Node) -> ConvSpec:
         attrs, kind = node.attrs, CONVOLUTIONS[node.op.name]
         a, b = (x.type.shape for x in node.inputs)
@@ -333,7 +346,7 @@ class Lowering:
 
     def _scratch(self) -> None:
         for step in self.steps:
-            if isinstance(step, ProductStep):
+            if isinstance(step, ProductStep | AttentionStep):
                 size = step.scratch_bytes(self.target, self.threads)
                 step.scratch = self.fresh((max(size, 64),), "int8")
                 step.writes.append(step.scratch)

@@ -13,6 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from .attention_spec import SIZES
+from .attention_step import AttentionStep
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
 from .steps import KernelStep, ProductStep, ScanStep, ScatterStep, Step
@@ -104,6 +106,8 @@ class SegmentEmitter:
             self._kernel(step, alone)
         elif isinstance(step, ProductStep):
             self._product(step, alone)
+        elif isinstance(step, AttentionStep):
+            self._attention(step, alone)
         self.pending.add(step, alone)
 
     def _kernel(self, step: KernelStep | ScatterStep, alone: bool) -> None:
@@ -128,6 +132,16 @@ class SegmentEmitter:
             if number:
                 self._barrier()
             self.builder.call(function, [*pointers, self.thread, self.threads])
+
+    def _attention(self, step: AttentionStep, alone: bool) -> None:
+        size = SIZES[step.spec.dtype]
+        pointers = [self._moved(self.pointer(b), INDEX(n * size)) if n else self.pointer(b) for b, n in zip(step.slots, step.first, strict=True)]
+        function, = self.functions_of(step)
+        if alone:
+            with self._only_first():
+                self.builder.call(function, [*pointers, self.pointer(step.scratch), INDEX(0), INDEX(1)])
+            return
+        self.builder.call(function, [*pointers, self.pointer(step.scratch), self.thread, self.threads])
 
     # ---- loops whose body is a plan
 
