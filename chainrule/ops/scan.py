@@ -3,7 +3,8 @@
 
 With `history` the carry that enters each step is kept as further results, which is what the derivative needs: it is a
 scan in the other direction whose body is the derivative of the body, recomputing what happens inside one step, except
-products that are results of the body anyway: those are read back. `scan` adds its products with the carry for that.
+products that are results of the body anyway: those are read back. `scan` adds its products with the carry for that, and
+the activations of each product, which take its place where the derivative asks for them alone: of a gated cell, the gates.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from ..ir.node import Node, Type, op
 from ..ir.tensor import Tensor
 from ..ir.trace import Trace, tracing
 from .elementwise import zeros_like
+
+ACTIVATIONS = ("tanh", "exp", "expm1")  # dear, and their derivative asks for the result alone
+LIGHT = ("add", "sub", "mul", "neg", "slice", "reshape", "transpose", "broadcast")
 
 
 def _infer_scan(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Type, ...]:
@@ -70,13 +74,31 @@ def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequen
     of_fixed = [i for i in floats if i >= carries + sequences]
     stacked = range(carries, len(body.outputs))
     seeds = [i for i in stacked if g[i] is not None]
-    saved = [i for i in stacked if body.outputs[i].op.name == "contract"]
-    derived = _derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
+    derive = lambda saved: _derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
+    saved, derived = _read_back(body, list(stacked), derive, len(of_carry) + len(of_fixed) + carries + sequences + len(seeds))
     start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
     results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *(y[i] for i in saved), *fixed, body=derived, carries=len(start),
                    sequences=carries + sequences + len(seeds) + len(saved), length=length, reverse=not reverse, history=False)
     places = [*of_carry, *of_fixed, *of_slice]
     return [results[places.index(i)] if i in places else None for i in range(len(inputs))]
+
+
+def _read_back(body: Graph, stacked: list[int], derive: Callable[[list[int]], Graph], first: int) -> tuple[list[int], Graph]:
+    """Which results of the body its derivative reads, from operand `first` on, and the derivative that does."""
+    products = [i for i in stacked if body.outputs[i].op.name == "contract"]
+    frontiers = {i: _activations(body, body.outputs[i]) for i in products}
+    every = {x for frontier in frontiers.values() for x in frontier}
+    choose = lambda nodes: sorted({*products, *(i for i in stacked if body.outputs[i] in nodes)})
+    saved = choose(every)
+    used = _used(derive(saved), first, saved)
+    spared = {x for i in products if i in used for x in frontiers[i]}  # of a product that is read itself: computed again
+    saved = choose(every - spared)
+    saved = _used(derive(saved), first, saved)
+    return saved, derive(saved)
+
+
+def _used(derived: Graph, first: int, saved: list[int]) -> list[int]:
+    return [i for i, x in zip(saved, derived.inputs[first:], strict=False) if derived.users[x] or x in derived.outputs]
 
 
 def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed: list[int], seeds: list[int],
@@ -132,6 +154,25 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
     return tuple(results[:n]), tuple(results[n:len(outputs)])
 
 
+def _activations(body: Graph, product: Node) -> list[Node]:
+    """The activations through which alone a product acts, if they are no larger than it; else nothing."""
+    found: list[Node] = []
+    seen, left = {product}, [product]
+    while left:
+        node = left.pop()
+        for user in body.users[node]:
+            if user.op.name in ACTIVATIONS:
+                found += [user] if user not in found else []
+            elif user.op.name not in LIGHT or user.dtype != product.dtype:
+                return []
+            elif user not in seen:
+                seen.add(user)
+                left.append(user)
+    if any(x in seen and x is not product for x in body.outputs):
+        return []
+    return found if sum(x.type.size for x in found) <= product.type.size else []
+
+
 def _with_products(body: Graph, carries: int) -> Graph:
     """The body that also hands out its products with what depends on the carry: the derivative need not repeat them."""
     moving = set(body.inputs[:carries])
@@ -139,9 +180,9 @@ def _with_products(body: Graph, carries: int) -> Graph:
     for node in body.nodes:
         if any(x in moving for x in node.inputs):
             moving.add(node)
-            if node.op.name == "contract" and node not in body.outputs:
-                products.append(node)
-    return Graph(body.inputs, (*body.outputs, *products))
+            if node.op.name == "contract":
+                products += [node, *_activations(body, node)]
+    return Graph(body.inputs, (*body.outputs, *(x for x in dict.fromkeys(products) if x not in body.outputs[carries:])))
 
 
 def _outside(symbols: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:

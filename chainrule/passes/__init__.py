@@ -2,7 +2,7 @@
 """Graph to graph, each file one law; `PASSES` is the order in which `compile` applies them.
 
     erase     custom derivatives have done their work: only the value is left
-    trim      a loop hands out only what somebody uses
+    trim      a loop hands out and takes in only what somebody uses
     algebra   what changes nothing is dropped, movements in a row become one
     fold      small values that depend on no input are computed now
     share     equal operations on equal operands are one

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: a loop hands out only what somebody uses: stacked results that nothing reads, and an unread history, go."""
+"""Law: a loop hands out and takes in only what somebody uses.
+
+Stacked results that nothing reads, an unread history, and operands that the body does not read, go.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def trim(graph: Graph) -> Graph:
     """Scans without unused results; carries stay, because the loop needs them."""
     used = _used(graph)
     places: dict[Node, dict[int, int]] = {}  # trimmed scan -> old index of a result -> new one
-    bodies: dict[tuple[Graph, tuple[int, ...]], Graph] = {}  # equal loops keep one body
+    bodies: dict[tuple[Graph, tuple[int, ...]], tuple[Graph, list[bool]]] = {}  # equal loops keep one body
 
     def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         if node.op is OUTPUT and inputs[0] in places:
@@ -26,14 +29,26 @@ def trim(graph: Graph) -> Graph:
         results = len(body.outputs)
         kept = tuple(i for i in range(results) if i < carries or i in used[body])
         keeps_history = history and any(i >= results for i in used[body])
-        if len(kept) == results and keeps_history == history:
+        if (body, kept) not in bodies:
+            bodies[body, kept] = _slim(body, carries, kept)
+        slim, read = bodies[body, kept]
+        if len(kept) == results and keeps_history == history and all(read):
             return None
-        slim = bodies.setdefault((body, kept), Graph(body.inputs, tuple(body.outputs[i] for i in kept)))
-        made = make(SCAN, *inputs, at=node, **{**node.attrs, "body": slim, "history": keeps_history})
+        sequences = sum(read[carries:carries + node.attrs["sequences"]])
+        operands = [x for x, is_read in zip(inputs, read, strict=True) if is_read]
+        made = make(SCAN, *operands, at=node, **{**node.attrs, "body": slim, "history": keeps_history, "sequences": sequences})
         places[made] = _renumbered(kept, results, len(node.type))
         return made
 
     return rebuild(graph, rewrite)
+
+
+def _slim(body: Graph, carries: int, kept: Sequence[int]) -> tuple[Graph, list[bool]]:
+    """The body with the outputs `kept` and the inputs that they need, and which inputs these are."""
+    outputs = tuple(body.outputs[i] for i in kept)
+    users = Graph(body.inputs, outputs).users
+    read = [i < carries or bool(users[x]) or x in outputs for i, x in enumerate(body.inputs)]
+    return Graph(tuple(x for x, is_read in zip(body.inputs, read, strict=True) if is_read), outputs), read
 
 
 def _used(graph: Graph) -> dict[Graph, set[int]]:

@@ -67,6 +67,22 @@ def test_the_derivative_repeats_no_product():
     assert len(products) == 2  # into the carry and into the weight; forward would be the third
 
 
+def test_the_derivative_of_gates_reads_the_gates_and_not_their_product():
+    def gated(h, xs, w):
+        def body(carry, x, fixed):
+            z = cr.tanh(carry[0] @ fixed[0] + x[0])
+            after = 0.5 * carry[0] + z[:, ::-1] * z
+            return [after], []
+        last, _ = scan(body, [h], [xs], [w])
+        return cr.gradients(cr.sum(last[0]), [h, xs, w])
+
+    graph = optimise(graph_of(gated))
+    backwards = next(node for node in scans(graph) if node.attrs["reverse"])
+    body = backwards.attrs["body"]
+    assert [node.op.name for node in body.nodes].count("tanh") == 0
+    assert backwards.attrs["sequences"] == 2  # the carry for the gradient of the weight, and the gates; not the steps
+
+
 def test_gradients_equal_an_unrolled_loop():
     h, xs, w = map(cr.asarray, arrays())
 
