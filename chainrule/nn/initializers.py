@@ -138,6 +138,11 @@ def variance_scaling(scale: float = 1.0, mode: str = "in", distribution: str = "
     return initializer
 
 
+def log_times(units: int, longest: int) -> np.ndarray:
+    """log(t - 1) with t even in [2, longest]: biases with which sigmoid gates keep a state for t steps, float64 (units,)."""
+    return np.log(_draw("uniform", (units,), dtype="float64") * max(longest - 2, 0) + 1)
+
+
 def constant(value: float) -> Initializer:
     """All elements `value`."""
     return lambda shape, dtype="float32": np.full(shape, value, dtype)

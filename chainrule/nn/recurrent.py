@@ -41,6 +41,9 @@ class Recurrent(Module):
         bias: whether there is one.
         stateful: each batch goes on where the last one ended (samples in the same order); `reset_states()` starts
             anew. No gradient passes from batch to batch, which is truncated back-propagation through time.
+        memory: the number of steps over which an LSTM or GRU shall remember from the start: its gates' biases are drawn
+            so that units keep their state for 1 to `memory` steps (Tallec and Ollivier, ICLR 2018). Needed from about 100
+            steps on; None for the usual biases.
 
     Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
     exists.
@@ -52,8 +55,8 @@ class Recurrent(Module):
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True,
                  weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal",
-                 dtype: Any = "float32", stateful: bool = False):
-        self.stateful = stateful
+                 dtype: Any = "float32", stateful: bool = False, memory: int | None = None):
+        self.stateful, self.memory = stateful, None if memory is None else positive("memory", memory)
         self.units, self.return_sequences, self.return_state = positive("units", units), return_sequences, return_state
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
         self.initial = (weight_initializer, recurrent_initializer)
@@ -168,7 +171,10 @@ class LSTM(Recurrent):
     gates, state_count = 4, 2
 
     def first_bias(self) -> np.ndarray:
-        return np.repeat([0.0, 1.0, 0.0, 0.0], self.units)
+        if self.memory is None:
+            return np.repeat([0.0, 1.0, 0.0, 0.0], self.units)
+        keep = initializers.log_times(self.units, self.memory)
+        return np.concatenate([-keep, keep, np.zeros(2 * self.units)])
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
         h, c = states
@@ -190,10 +196,14 @@ class GRU(Recurrent):
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True, weight_initializer: Any = "glorot_uniform",
                  recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
-                 reset_after: bool = True):
+                 reset_after: bool = True, memory: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
-                         recurrent_initializer, dtype, stateful)
+                         recurrent_initializer, dtype, stateful, memory)
         self.reset_after = reset_after
+
+    def first_bias(self) -> np.ndarray:
+        keep = np.zeros(self.units) if self.memory is None else initializers.log_times(self.units, self.memory)
+        return np.concatenate([keep, np.zeros(2 * self.units)])
 
     def build(self, x: Any) -> None:
         super().build(x)

@@ -4,14 +4,18 @@
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
 from .doctor import Doctor, activation_report, diagnose, overfit_one_batch
+from .during import GradientNorms, GradientReport, Validation, deltas, gradient_report
 from .evaluate import Result, evaluate, predict
 from .findings import Finding, Report
 from .fit import Training, fit
 from .history import History
+from .lr_find import RateTest, lr_find
+from .top_losses import TopLosses, sample_losses, top_losses
+from .until import Until, gradient
 
 __all__ = [
-    "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "History", "Report", "Result",
-    "Training", "activation_report", "csv_log", "diagnose", "evaluate", "fit", "json_log", "overfit_one_batch",
-    "predict",
-    "recompute_statistics", "tensorboard",
+    "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "GradientNorms", "GradientReport", "History",
+    "RateTest", "Report", "Result", "TopLosses", "Training", "Until", "Validation", "activation_report", "csv_log", "deltas",
+    "diagnose", "evaluate", "fit", "gradient", "gradient_report", "json_log", "lr_find", "overfit_one_batch", "predict",
+    "recompute_statistics", "sample_losses", "tensorboard", "top_losses",
 ]

@@ -24,7 +24,7 @@ from ..nn.embedding import Embedding
 from ..nn.linear import Dense, Flatten, Reshape
 from ..nn.module import Module, display, watching
 from ..nn.normalization import Normalization
-from ..nn.recurrent import SimpleRNN
+from ..nn.recurrent import Recurrent, SimpleRNN
 from ..nn.regularization import Dropout
 from ..ops.compose import relu, sigmoid, softmax
 from ..ops.elementwise import tanh
@@ -33,10 +33,12 @@ from .callbacks import Callback
 from .curves import read_curves
 from .data import samples as as_samples
 from .findings import Finding, Report
+from .keep import unchanged
 from .step import training_step
 
 DEAD_SHARE, SATURATED_SHARE = 0.5, 0.8      # of units; of values
 VANISHED, EXPLODED = 1e-4, 1e3              # ratio of gradient norms between layers; a norm
+LARGE_RADIUS = 1.4                          # of the recurrent weights; 1 keeps what is far back
 LOST_IN_TIME = 1e-6                         # ratio of gradients between the first and the other steps
 INPUT_SCALE, TARGET_SCALE = 10.0, 100.0     # |mean| or standard deviation
 IMBALANCE = 10.0                            # most frequent class / rarest class
@@ -82,7 +84,7 @@ def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: 
     places = {finding.where for finding in found}  # equal weights also look dead: one finding for one cause
     found += [finding for finding in (*_dead(exam), *_saturated(exam)) if finding.where not in places]
     kinds = {finding.kind for finding in found}
-    found += [*_gradients(exam, kinds), *_through_time(exam)]
+    found += [*_gradients(exam, kinds), *_recurrent_weights(exam), *_through_time(exam)]
     if history is not None:
         found += read_curves(list(history), whole.y, loss.name, images=whole.x.ndim == 4)
     return Report(found)
@@ -91,7 +93,6 @@ def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: 
 def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss: Any) -> Examination:
     """Run the model in training mode forward and backward; every Variable holds afterwards what it held before."""
     model(x[:1])
-    kept = {variable: variable.numpy() for variable in model.variables().values()}
     names = {id(module): name for name, module in model.modules().items()}
     seen: list[tuple[str, Module, np.ndarray]] = []
 
@@ -100,16 +101,12 @@ def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss:
             seen.append((names[id(module)], module, result.numpy()))
 
     inputs = as_tensor(x)
-    try:
-        with watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", losses.SoftmaxWarning)
-            output = model(inputs, training=True)
-            value = loss(output, y, weights=weights)
-            targets = {"parameters": model.parameters(), **({"x": inputs} if x.dtype.kind == "f" else {})}
-            found = gradients(value, targets)
-    finally:
-        for variable, array in kept.items():
-            variable.assign(array)
+    with unchanged(model), watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", losses.SoftmaxWarning)
+        output = model(inputs, training=True)
+        value = loss(output, y, weights=weights)
+        targets = {"parameters": model.parameters(), **({"x": inputs} if x.dtype.kind == "f" else {})}
+        found = gradients(value, targets)
     grads = {name: g.numpy() for name, g in found["parameters"].items()}
     x_gradient = found["x"].numpy() if "x" in found else None
     return Examination(x, y, seen, output, grads, x_gradient, model.modules())
@@ -251,7 +248,7 @@ def _gradients(exam: Examination, kinds: set[str]) -> Iterator[Finding]:
 
 
 def _through_time(exam: Examination) -> Iterator[Finding]:
-    layer = next(((n, m) for n, m, _ in exam.layers if isinstance(m, SimpleRNN)), None)
+    layer = next(((n, m) for n, m, _ in exam.layers if isinstance(m, Recurrent)), None)
     if layer is None or exam.input_gradient is None or exam.x.ndim != 3 or exam.x.shape[1] < 10:
         return
     norms = np.sqrt(np.square(exam.input_gradient.astype(np.float64)).sum(axis=(0, 2)))
@@ -260,11 +257,21 @@ def _through_time(exam: Examination) -> Iterator[Finding]:
     if early < LOST_IN_TIME * norms.max():
         yield Finding("vanishing gradients", display(*layer),
                       f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
-                      "use nn.LSTM or nn.GRU")
+                      "use nn.LSTM or nn.GRU" if isinstance(layer[1], SimpleRNN) else f"nn.{type(layer[1]).__name__}(..., memory={len(norms)})")
     elif not np.isfinite(early) or early > EXPLODED * max(late, 1e-30):
         yield Finding("exploding gradients", display(*layer),
                       f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
                       "clip the gradients: optim.Adam(..., clip_norm=1.0)")
+
+
+def _recurrent_weights(exam: Examination) -> Iterator[Finding]:
+    for name, module, _ in exam.layers:
+        if isinstance(module, SimpleRNN):
+            radius = float(np.abs(np.linalg.eigvals(module.recurrent_weight.numpy().astype(np.float64))).max())
+            if radius >= LARGE_RADIUS:
+                yield Finding("large recurrent weights", display(name, module),
+                              f"spectral radius {radius:.3g}: what is far back counts up to {radius:.3g} times more with each step",
+                              'recurrent_initializer="orthogonal", and clip the gradients: optim.Adam(..., clip_norm=1.0)')
 
 
 # ---- by themselves, and during training
@@ -305,16 +312,11 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
     """
     x, y, weights = as_samples(data).batch(np.arange(min(batch_size, len(as_samples(data)))))
     model(x[:1])
-    kept = {variable: variable.numpy() for variable in model.variables().values()}
-    optimizer = optim.get(optimizer)
-    step = training_step(model, losses.get(loss), optimizer, None, backend)
-    try:
+    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend)
+    with unchanged(model):
         for _ in range(steps):
             total, weight, _, _ = step.arrays(x, y, weights)
         return float(total.item() / weight.item())
-    finally:
-        for variable, array in kept.items():
-            variable.assign(array)
 
 
 class Doctor(Callback):

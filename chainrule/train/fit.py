@@ -134,7 +134,9 @@ class Training:
         for indices in self.batches:
             self._step(indices)
             self.seconds = time.perf_counter() - started
-        self._finish(number)
+            if self.stop and self.batches.step < len(self.batches):
+                break
+        self._finish(number, whole=self.batches.step == 0)
 
     def _step(self, indices: np.ndarray) -> None:
         x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
@@ -158,7 +160,9 @@ class Training:
         entry = self.step.lower(*arrays)
         raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {self.batches.step}")
 
-    def _finish(self, number: int) -> None:
+    def _finish(self, number: int, whole: bool) -> None:
+        if not whole and self.checkpoint is not None:  # before the sums of this epoch are told and forgotten
+            self.save(self.checkpoint)
         self.pool.flush()
         row: dict[str, Any] = {"epoch": number, "loss": self.total / self.weight if self.weight else float("nan")}
         row |= {metric.name: metric.result() for metric in self.metrics}
@@ -170,7 +174,7 @@ class Training:
         self.reporter.finish(row)
         for callback in self.callbacks:
             callback.after_epoch(self, row)
-        if self.checkpoint is not None:
+        if whole and self.checkpoint is not None:
             self.save(self.checkpoint)
 
     def _validate(self) -> dict[str, float]:

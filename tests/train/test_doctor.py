@@ -254,3 +254,21 @@ def test_digits_overfit_with_few_pictures_and_not_with_help(shared_data):
     found, history = fit(regular, many, optim.Adam(2e-3), 8, validation=held, backend="native")
     assert found == [], str(found)
     assert history["validation_accuracy"][-1] > 0.9
+
+
+def test_recurrent_weights_of_spectral_radius_above_one_are_flagged():
+    x = GENERATOR.standard_normal((40, 60, 4)).astype(np.float32)
+    for radius, flagged in ((1.5, True), (1.0, False)):
+        model = nn.Sequential([nn.SimpleRNN(16), nn.Dense(3)])
+        model(x[:1])
+        recurrent = model.variables()["0.recurrent_weight"]
+        recurrent.assign(recurrent.numpy() * np.float32(radius))
+        assert ("large recurrent weights" in cr.diagnose(model, (x, Y[:40]), loss="cross_entropy").kinds) == flagged
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_gates_that_forget_too_soon_are_flagged_and_memory_helps(layer):
+    x = GENERATOR.standard_normal((20, 150, 4)).astype(np.float32)
+    reports = [cr.diagnose(nn.Sequential([made, nn.Dense(3)]), (x, Y[:20]), loss="cross_entropy") for made in (layer(12), layer(12, memory=150))]
+    assert reports[0].kinds == ["vanishing gradients"] and "memory=150" in reports[0][0].remedy
+    assert reports[1] == []

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learning-rate range test: the rate grows with every step, and the loss tells where learning is fastest.
+
+A hundred steps or so, each on a new batch, go from a rate that is too small to one that is too large; the model then has
+its old weights again. Source: Smith, Cyclical Learning Rates, WACV 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import losses, optim
+from ..data import Batches
+from ..errors import ArgumentError, explain
+from .data import samples
+from .keep import unchanged
+from .step import training_step
+
+SMOOTHING, TOO_HIGH = 0.9, 4.0     # of the running mean; times the best loss ends the test
+
+
+@dataclass(frozen=True)
+class RateTest:
+    """What the range test saw.
+
+    Attributes:
+        rates, losses: one per step, the losses smoothed.
+        suggestion: the rate at which the loss fell fastest, counted per factor of the rate.
+        highest: the largest rate that still lowered the loss.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+    highest: float
+
+    def __str__(self) -> str:
+        return f"learning rate {self.suggestion:.2g} (the loss fell fastest; it rises above {self.highest:.2g})"
+
+    __repr__ = __str__
+
+
+def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: float = 1e-6, high: float = 10.0, steps: int = 100,
+            batch_size: int = 32, seed: int = 0, backend: str | None = None) -> RateTest:
+    """Suggest a learning rate.
+
+    Args:
+        data, loss, batch_size: as for `fit`.
+        optimizer: a new one, which is used up; what is found is for optimisers of its kind.
+        low, high, steps: the rates, evenly spaced by factors; the test ends early when the loss explodes.
+
+        optimizer = optim.Adam(train.lr_find(model, data, loss="cross_entropy").suggestion)
+    """
+    if not 0 < low < high or steps < 10:
+        raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}", expected="0 < low < high, steps >= 10"))
+    whole, optimizer = samples(data), optim.get(optimizer)
+    rates = np.geomspace(low, high, steps)
+    model(whole.x[:1])
+    with unchanged(model):
+        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend), optimizer, rates, batch_size, seed)
+    return _read(rates[:len(seen)], _smoothed(seen))
+
+
+def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size: int, seed: int) -> list[float]:
+    batches, seen, best = Batches(len(whole), min(batch_size, len(whole)), seed=seed, drop_last=True), list[float](), math.inf
+    while len(seen) < len(rates):
+        for indices in batches:
+            if len(seen) == len(rates):
+                break
+            optimizer.learning_rate = float(rates[len(seen)])
+            total, weight, _, finite = step.arrays(*whole.batch(indices))
+            value = float(total.item() / weight.item())
+            if not finite or value > TOO_HIGH * best:
+                return seen
+            seen.append(value)
+            best = min(best, _smoothed(seen)[-1])
+    return seen
+
+
+def _smoothed(values: list[float]) -> np.ndarray:
+    """Exponential means without the pull of the start (the bias correction of Adam)."""
+    mean, means = 0.0, []
+    for t, value in enumerate(values, 1):
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
+        means.append(mean / (1 - SMOOTHING**t))
+    return np.array(means)
+
+
+def _read(rates: np.ndarray, values: np.ndarray) -> RateTest:
+    if len(values) < 10:
+        raise ArgumentError(explain("the loss exploded at once", got=f"{len(values)} steps up to the rate {rates[-1]:.2g}" if len(values) else "no step",
+                                    expected="a loss that falls somewhere between low and high", fix="begin lower: lr_find(..., low=1e-8)"))
+    bottom = int(values.argmin())
+    slopes = np.gradient(values, np.log(rates))[:max(bottom, 2)]
+    return RateTest(tuple(map(float, rates)), tuple(map(float, values)), float(rates[slopes.argmin()]), float(rates[bottom]))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When training is done: after so many steps or seconds, at a target, or when nothing changes any more.
+
+    cr.fit(model, data, loss="cross_entropy", epochs=1000, callbacks=[train.Until(gradient=1e-4, seconds=60)])
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from .. import losses
+from ..compile import compile
+from ..errors import ArgumentError, explain
+from ..transform import gradients
+from .callbacks import Callback
+from .data import Samples, samples
+from .evaluate import _padded_batches
+from .history import better_when_larger
+
+
+class Until(Callback):
+    """End the run when any of these is reached; `reason` then says which.
+
+    Args:
+        steps: this many steps in all, also in the middle of an epoch.
+        seconds: this much time since the run began or was resumed, looked at after every step.
+        target: {"validation_accuracy": 0.98}: the column is at least (losses and errors: at most) that after an epoch.
+        change: the training loss changed by less than this share of itself for `patience` epochs.
+        gradient: the norm of the gradient of the loss over all training data, in inference mode, is below this after an epoch.
+        patience: of `change`.
+    """
+
+    def __init__(self, *, steps: int | None = None, seconds: float | None = None, target: dict[str, float] | None = None,
+                 change: float | None = None, gradient: float | None = None, patience: int = 3):
+        if not any(x is not None for x in (steps, seconds, target, change, gradient)):
+            raise ArgumentError(explain("Until needs something to wait for", got="Until()", fix="Until(steps=1000), or seconds, target, change, gradient"))
+        self.steps, self.seconds, self.target, self.change, self.gradient = steps, seconds, dict(target or {}), change, gradient
+        self.patience, self.still, self.last, self.reason = patience, 0, math.nan, ""
+        self.gradient_norm, self._started, self._norm = math.nan, 0.0, _Norm()
+
+    def begin(self, run: Any) -> None:
+        self._started = time.perf_counter()
+
+    def after_step(self, run: Any) -> None:
+        if self.steps is not None and run.step_number >= self.steps:
+            self._stop(run, f"{run.step_number:,} steps")
+        if self.seconds is not None and time.perf_counter() - self._started >= self.seconds:
+            self._stop(run, f"{self.seconds:g} seconds")
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        for name, wanted in self.target.items():
+            value = run.history[name][-1]
+            if value is not None and (value >= wanted if better_when_larger(name) else value <= wanted):
+                self._stop(run, f"{name} {value:.4g}")
+        if self.change is not None and self._same(row["loss"]):
+            self._stop(run, f"the loss has changed by less than {self.change:g} of itself for {self.patience} epochs")
+        if self.gradient is not None:
+            self.gradient_norm = self._norm(run)
+            if self.gradient_norm < self.gradient:
+                self._stop(run, f"gradient norm {self.gradient_norm:.3g}")
+
+    def _same(self, loss: float) -> bool:
+        self.still = self.still + 1 if abs(loss - self.last) <= (self.change or 0.0) * abs(self.last) else 0
+        self.last = loss
+        return self.still >= self.patience
+
+    def _stop(self, run: Any, reason: str) -> None:
+        if not run.stop:
+            run.stop, self.reason = True, reason
+            run.reporter.say(f"done: {reason}")
+
+    def state(self) -> dict[str, Any]:
+        return {"still": self.still, "last": None if math.isnan(self.last) else self.last}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.still, self.last = state["still"], math.nan if state["last"] is None else state["last"]
+
+
+class _Norm:
+    """The norm of the gradient over all training data, compiled once per run."""
+
+    def __init__(self) -> None:
+        self.step: Any = None
+
+    def __call__(self, run: Any) -> float:
+        if self.step is None:
+            self.step = _sums_of_gradients(run.model, run.loss, run.validation_step.backend)
+        found = total_gradient(self.step, run.data, run.batches.batch_size)
+        return math.sqrt(sum(float(np.square(g).sum()) for g in found.values()))
+
+
+def _sums_of_gradients(model: Any, loss: Any, backend: str | None) -> Any:
+    @compile(backend=backend)
+    def step(x: Any, y: Any, weights: Any) -> tuple[Any, Any]:
+        total, weight = loss.sum_and_weight(model(x, training=False), y, weights)
+        return gradients(total, model), weight
+    return step
+
+
+def total_gradient(step: Any, data: Samples, batch_size: int) -> dict[str, np.ndarray]:
+    """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums."""
+    sums: dict[str, np.ndarray] = {}
+    whole = 0.0
+    for x, y, weights, _ in _padded_batches(data, batch_size):
+        grads, weight = step.arrays(x, y, weights)
+        whole += float(weight)
+        for name, g in grads.items():
+            sums[name] = sums.get(name, 0.0) + g.astype(np.float64)
+    return {name: g / whole for name, g in sums.items()}
+
+
+def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256, backend: str | None = None) -> dict[str, np.ndarray]:
+    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size."""
+    return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data), batch_size)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at a run and ending it: against sums by hand, scikit-learn's optimum, and the run that was not stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import losses, nn, optim, train
+from chainrule.errors import ArgumentError
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(150, 5)).astype(np.float32)
+Y = (X @ GENERATOR.normal(size=(5, 3)) + 0.5 * GENERATOR.normal(size=(150, 3))).argmax(-1)
+
+
+def network(dropout=0.0):
+    return nn.Sequential([nn.Dense(12, activation="tanh"), *([nn.Dropout(dropout)] if dropout else []), nn.Dense(3)])
+
+
+def fit(model, data=(X, Y), **options):
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 20, "progress": False, "backend": "reference"}
+    return cr.fit(model, data, **(settings | options))
+
+
+def bits(model):
+    return hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.variables().values())).hexdigest()
+
+
+# ---- when it is done
+
+def test_logistic_regression_stops_at_the_optimum_of_sklearn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    y = (Y == 1).astype(np.int64)
+    model = nn.Sequential([nn.Dense(1)])
+    until = train.Until(gradient=2e-6)
+    history = fit(model, (X, y[:, None].astype(np.float32)), loss="binary_cross_entropy", optimizer=optim.SGD(1.0), epochs=5000, batch_size=150, shuffle=False,
+                  callbacks=[until])
+    assert len(history) < 5000 and until.gradient_norm < 2e-6 and "gradient norm" in until.reason
+    best = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
+    weight, bias = (v.numpy() for v in model.parameters().values())
+    np.testing.assert_allclose(weight[:, 0], best.coef_[0], atol=1e-3)
+    np.testing.assert_allclose(bias, best.intercept_, atol=1e-3)
+
+
+def test_the_gradient_over_all_data_is_exact_for_any_batch_size():
+    model = network()
+    model(X[:1])
+    found = [train.gradient(model, (X, Y), loss="cross_entropy", batch_size=b, backend="reference") for b in (7, 150)]
+    exact = cr.gradients(losses.cross_entropy(model(X), Y), model)
+    for name, g in exact.items():
+        np.testing.assert_allclose(found[0][name], g.numpy(), atol=1e-6)
+        np.testing.assert_allclose(found[1][name], g.numpy(), atol=1e-6)
+
+
+def test_steps_and_seconds_end_a_run_within_an_epoch():
+    steps = []
+    history = fit(network(), callbacks=[train.Until(steps=11), Counter(steps)])
+    assert len(steps) == 11 and [row["epoch"] for row in history] == [1, 2]
+    steps.clear()
+    fit(network(), callbacks=[train.Until(seconds=0.0), Counter(steps)])
+    assert len(steps) == 1
+
+
+class Counter(train.Callback):
+    def __init__(self, steps):
+        self.steps = steps
+
+    def after_step(self, run):
+        self.steps.append(run.step_number)
+
+
+def test_a_run_of_so_many_steps_goes_on_with_the_same_bits(tmp_path):
+    whole, parts = network(0.3), network(0.3)
+    fit(whole, seed=2)
+    path = tmp_path / "c"
+    for stop in (3, 8, 17):
+        fit(parts, seed=2, callbacks=[train.Until(steps=stop)], checkpoint=path, resume=path if stop > 3 else None)
+        parts = network(0.3)
+    history = fit(parts, seed=2, callbacks=[train.Callback()], resume=path)
+    assert bits(parts) == bits(whole)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+
+
+def test_a_target_or_a_loss_that_stays_ends_a_run():
+    until = train.Until(target={"accuracy": 0.8})
+    history = fit(network(), epochs=50, metrics=["accuracy"], callbacks=[until])
+    assert history["accuracy"][-1] >= 0.8 and all(a < 0.8 for a in history["accuracy"][:-1])
+    assert until.reason.startswith("accuracy")
+    history = fit(network(), epochs=50, optimizer=optim.SGD(0.0), callbacks=[train.Until(change=1e-6, patience=4)])
+    assert len(history) == 5
+    with pytest.raises(ArgumentError, match="something to wait for"):
+        train.Until()
+
+
+KILLED = """
+    import os, signal, sys
+    import numpy as np
+    import chainrule as cr
+    from chainrule import augment, nn, optim, train
+    class Kill(train.Callback):
+        def after_step(self, run):
+            if run.step_number == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(70, 6, 6, 1)).astype("float32"), generator.integers(0, 3, 70)
+    model = nn.Sequential([nn.Flatten(), nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.4), nn.Dense(3)])
+    path = sys.argv[1]
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(optim.schedules.cosine(1e-2, 60)), epochs=6, batch_size=8, seed=5, progress=False,
+           metrics=["accuracy"], augment=augment.Translate(0.2), resume=path if os.path.exists(path) else None,
+           callbacks=[train.Checkpoint(path, every_steps=3), Kill()])
+    print(b"".join(v.numpy().tobytes() for v in model.variables().values()).hex())
+"""
+
+
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path):
+    def run(name, step):
+        environment = os.environ | {"CHAINRULE_BACKEND": "reference"}
+        return subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / name), str(step)], capture_output=True, text=True, env=environment, check=False)
+    whole = run("whole", -1)
+    assert whole.returncode == 0, whole.stderr
+    for step in np.random.default_rng(1).integers(4, 54, 2):
+        assert run(f"at {step}", step).returncode == -signal.SIGKILL
+        assert run(f"at {step}", -1).stdout == whole.stdout
+
+
+# ---- what can be watched
+
+def test_validation_every_few_steps_is_that_of_evaluate():
+    class Check(train.Callback):
+        def after_step(self, run):
+            if run.step_number % 5 == 0:
+                seen.append(cr.evaluate(run.model, (X[:33], Y[:33]), loss="cross_entropy", metrics=["accuracy"], backend="reference"))
+    seen, often, model = [], train.Validation(every_steps=5), network()
+    fit(model, metrics=["accuracy"], validation=(X[:33], Y[:33]), callbacks=[often, Check()])
+    assert [row["step"] for row in often.history] == [5, 10, 15, 20]
+    np.testing.assert_allclose(often.history["validation_loss"], [r["loss"] for r in seen], rtol=1e-6)
+    assert often.history["validation_accuracy"] == [r["accuracy"].value for r in seen]
+    assert bits(model) == bits(same_run())
+
+
+def same_run():
+    model = network()
+    fit(model, metrics=["accuracy"], validation=(X[:33], Y[:33]))
+    return model
+
+
+def test_deltas_are_those_by_hand_from_the_output_to_the_input():
+    model = nn.Sequential([nn.Dense(4), nn.Tanh(), nn.Dense(3)])
+    model(X[:1])
+    w1, b1, w2, b2 = (v.numpy().astype(np.float64) for v in model.parameters().values())
+    hidden = np.tanh(X @ w1 + b1)
+    logits = hidden @ w2 + b2
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    delta3 = (p - np.eye(3)[Y]) / len(X)
+    delta2 = delta3 @ w2.T
+    delta1 = delta2 * (1 - hidden**2)
+    found = train.deltas(model, (X, Y), loss="cross_entropy")
+    assert list(found) == ["2", "1", "0"]
+    for name, delta in zip("210", (delta3, delta2, delta1), strict=True):
+        np.testing.assert_allclose(found[name], delta, atol=1e-6)
+    report = train.gradient_report(model, (X, Y), loss="cross_entropy")
+    assert [row.layer for row in report] == ["model[2] Dense", "model[1] Tanh", "model[0] Dense"]
+    assert report[2].delta == pytest.approx(np.linalg.norm(delta1), rel=1e-5)
+    assert report[2].gradient == pytest.approx(math.hypot(np.linalg.norm(X.T @ delta1), np.linalg.norm(delta1.sum(0))), rel=1e-5)
+    assert report[2].weights == pytest.approx(np.linalg.norm(w1), rel=1e-6) and report[1].weights == 0
+    assert sum(report[0].histogram.values()) == 450
+
+
+def test_gradients_are_shown_while_training_and_change_nothing():
+    norms, model, plain = train.GradientNorms(every=2), network(0.3), network(0.3)
+    fit(model, callbacks=[norms])
+    fit(plain)
+    assert list(norms.reports) == [2] and "delta" in str(norms.reports[2])
+    assert bits(model) == bits(plain)
+
+
+def test_a_planted_order_of_gradients_is_reported():
+    """Twenty sigmoid layers lose the gradient on its way back: norms fall from the output layer to the input."""
+    model = nn.Sequential([*[nn.Dense(16, activation="sigmoid", weight_initializer="glorot_uniform") for _ in range(20)], nn.Dense(3)])
+    norms = [row.delta for row in train.gradient_report(model, (X, Y), loss="cross_entropy")]
+    assert norms[1:] == sorted(norms[1:], reverse=True) and norms[-1] < 1e-6 * norms[0]
+
+
+def test_top_losses_are_sorted_and_recomputed():
+    model = network()
+    fit(model)
+    top = train.top_losses(model, (X, Y), loss="cross_entropy", count=12, batch_size=16, backend="reference")
+    logits = cr.predict(model, X, backend="reference").numpy().astype(np.float64)
+    values = np.log(np.exp(logits).sum(-1)) - logits[np.arange(150), Y]
+    np.testing.assert_array_equal(top.indices, np.argsort(-values, kind="stable")[:12])
+    np.testing.assert_allclose(top.losses, values[top.indices], atol=1e-5)
+    np.testing.assert_array_equal(top.targets, Y[top.indices])
+    assert top.share == pytest.approx(values[top.indices].sum() / values.sum(), rel=1e-5)
+    assert f"sample {top.indices[0]}" in str(top) and "predicted" in str(top)
+
+
+def test_planted_mislabels_have_the_largest_losses():
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    x, y = (digits.data / 16).astype(np.float32), digits.target.copy()
+    flipped = np.random.default_rng(0).choice(len(y), 18, replace=False)
+    y[flipped] = (y[flipped] + np.random.default_rng(1).integers(1, 10, 18)) % 10
+    model = nn.Sequential([nn.Dense(64, activation="relu"), nn.Dense(10)])
+    fit(model, (x, y), epochs=8, batch_size=32, optimizer=optim.Adam(3e-3))
+    top = train.top_losses(model, (x, y), loss="cross_entropy", count=len(y) // 20)
+    assert np.isin(flipped, top.indices).mean() >= 0.8
+
+
+# ---- the learning rate
+
+def test_the_suggested_rate_learns_in_one_epoch_and_the_test_leaves_no_trace():
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    x, y = (digits.data / 16).astype(np.float32), digits.target
+    for optimizer in (optim.Adam, optim.SGD):
+        model = nn.Sequential([nn.Dense(64, activation="relu"), nn.Dropout(0.1), nn.Dense(10)])
+        model(x[:1])
+        before, state = bits(model), cr.random.default.state.numpy()
+        found = train.lr_find(model, (x, y), loss="cross_entropy", optimizer=optimizer(1.0), batch_size=16, backend="reference")
+        assert bits(model) == before and (cr.random.default.state.numpy() == state).all()
+        assert 1e-5 < found.suggestion < found.highest < 10 and "fell fastest" in str(found)
+        history = fit(model, (x[:1400], y[:1400]), optimizer=optimizer(found.suggestion), batch_size=16, epochs=1, metrics=["accuracy"], validation=(x[1400:], y[1400:]))
+        assert history["validation_accuracy"][-1] > 0.8
+
+
+def test_rates_that_make_no_test_are_told():
+    with pytest.raises(ArgumentError, match="low 1"):
+        train.lr_find(network(), (X, Y), loss="cross_entropy", low=1.0, high=0.1)
+
+
+@pytest.mark.slow
+def test_the_suggested_rate_learns_mnist_in_one_epoch(shared_data):
+    images = cr.data.load(shared_data / "mnist")
+    x, x_test = (part.astype(np.float32) / 255 for part in (images.x_train, images.x_test))
+    model = cr.models.cnn(10, (28, 28, 1))
+    found = train.lr_find(model, (x, images.y_train), loss="cross_entropy", batch_size=64)
+    cr.fit(model, (x, images.y_train), loss="cross_entropy", optimizer=optim.Adam(found.suggestion), batch_size=64, epochs=1, progress=False)
+    assert cr.evaluate(model, (x_test, images.y_test), metrics=["accuracy"])["accuracy"].value >= 0.97
