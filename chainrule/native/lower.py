@@ -132,7 +132,7 @@ class Lowering:
         if node.op.name == "output":
             self.buffers[node] = self.parts[resolve(node.inputs[0])][node.attrs["index"]]
         elif node.op.name in CONVOLUTIONS and node.dtype.kind == "f" and self._is_solid(node):
-            self._product(node, self._convolution(node), [self._wide(x) for x in node.inputs])
+            self._product(node, self._convolution(node), [self._whole(x) for x in node.inputs])
         elif kind == "product" and self._is_solid(node):
             self._contract(node)
         elif kind == "scatter":
@@ -198,7 +198,7 @@ class Lowering:
         if isinstance(node.type, Type):
             self.buffers[node] = targets[0]
         self.parts[node] = targets
-        self.items.append(HostStep(node, [self._wide(x) for x in node.inputs], targets, host_function(node)))
+        self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
 
     def _scatter(self, node: Node) -> None:
         """The base into the result, then the updates on top."""
@@ -212,7 +212,7 @@ class Lowering:
         size = lambda shape: int(np.prod(shape, dtype=np.int64))
         spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
                            indices.dtype.name, node.attrs["mode"], self._check(node))
-        slots = [self._whole(indices), self._wide(updates), target]
+        slots = [self._whole(indices), self._whole(updates), target]
         self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
 
     def _body(self, node: Node) -> Plan | None:
@@ -226,7 +226,7 @@ class Lowering:
 
     def _scan(self, node: Node, body: Plan) -> None:
         carries, sequences = node.attrs["carries"], node.attrs["sequences"]
-        operands = [self._wide(x) for x in node.inputs]
+        operands = [self._whole(x) for x in node.inputs]
         results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = results
         for buffer in body.constants:
@@ -244,6 +244,10 @@ class Lowering:
 
     def _whole(self, node: Node) -> Buffer:
         """The buffer of an operand; one that is not in memory yet is put there."""
+        return self._widened(self._kept(node), node)
+
+    def _kept(self, node: Node) -> Buffer:
+        """The same, which may keep float32 numbers as bfloat16."""
         node = resolve(node)
         buffer = self.buffer_of(node)
         if buffer is None:
@@ -251,10 +255,6 @@ class Lowering:
             self._kernels(node, buffer)
             self.buffers[node] = buffer
         return buffer
-
-    def _wide(self, node: Node) -> Buffer:
-        """The buffer of an operand in the dtype of the program."""
-        return self._widened(self._whole(node), node)
 
     def _widened(self, buffer: Buffer, node: Node) -> Buffer:
         """The same numbers as float32, if the buffer keeps them as bfloat16."""
@@ -276,7 +276,7 @@ class Lowering:
         a, b = (resolve(x) for x in node.inputs)
         *batch, m, k = a.shape
         n = b.shape[-1]
-        (left, a_strides, a_first), (right, b_strides, b_first) = self._operand(a), self._operand(b)
+        (left, a_strides, a_first), (right, b_strides, b_first) = self._kept_operand(a), self._kept_operand(b)
         narrow = left.dtype == right.dtype == BRAIN
         if not narrow:
             left, right = self._widened(left, a), self._widened(right, b)
@@ -286,14 +286,19 @@ class Lowering:
 
     def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
         """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""
+        buffer, strides, first = self._kept_operand(node)
+        return self._widened(buffer, node), strides, first
+
+    def _kept_operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
+        """The same, in a buffer that may keep float32 numbers as bfloat16."""
         found = self._view(node, self.buffer_of)
         if found is None:
             for source in self._sources(node):
                 if self._view(node, lambda x, source=source: _ANY if resolve(x) is source else self.buffer_of(x)):
-                    self._whole(source)
+                    self._kept(source)
                     found = self._view(node, self.buffer_of)
                     break
-        return found or (self._whole(node), ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides, 0)
+        return found or (self._kept(node), ProductSpec.dense(*node.shape[-2:], 1, batch=node.shape[:-2]).c_strides, 0)
 
     def _view(self, node: Node, stored: Callable[[Node], Buffer | None]) -> tuple[Buffer, tuple[int, ...], int] | None:
         """An operand as a view of what `stored` says is in memory, if it is one."""
@@ -320,12 +325,7 @@ class Lowering:
     def _attention(self, node: Node) -> None:
         targets = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = targets
-        self.items.append(attention_step(node, targets, self._heads, self._wide))
-
-    def _heads(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
-        """An operand of attention as a view, in the dtype of the program."""
-        buffer, strides, first = self._operand(resolve(node))
-        return self._widened(buffer, node), strides, first
+        self.items.append(attention_step(node, targets, lambda x: self._operand(resolve(x)), self._whole))
 
     def _convolution(self, node: Node) -> ConvSpec:
         attrs, kind = node.attrs, CONVOLUTIONS[node.op.name]
