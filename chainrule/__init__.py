@@ -20,11 +20,11 @@ from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp,
 from .version import __version__
 
 _MODULES = (
-    "augment", "curvature", "data", "decomposition", "distributions", "inspect", "integration", "io", "linalg", "losses",
+    "augment", "curvature", "data", "decomposition", "distributions", "factorization", "inspect", "integration", "io", "linalg", "losses",
     "metrics", "models", "nn", "optim", "random", "signal", "statistics", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
-         "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
+         "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
          "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal"}
 
 
