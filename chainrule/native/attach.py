@@ -28,6 +28,7 @@ from .steps import ProductStep
 SLOW = 3  # cost of an operation whose latency a tile is too short to hide, so that a loop of its own is faster
 MOST_OPERATIONS = 32
 MOST_STREAMS = 1  # further arrays of the product's size; short pieces of several are slower than whole rows in a loop of their own
+MOST_CONVOLUTION_STREAMS = 2  # a convolution's rows lie next to each other in all of them
 
 
 def attach(items: Sequence[Any], may_fail: Callable[[Any], bool]) -> list[Any]:
@@ -91,7 +92,7 @@ def _joined(step: ProductStep, draft: Draft, private: bool) -> ProductStep | Non
     target = _target(finish, draft) if private else None
     if target is not None:
         finish.main, made = target, finish.buffers[finish.stores[target].slot]
-    if len(finish.streams()) > MOST_STREAMS:
+    if len(finish.streams()) > (MOST_STREAMS if isinstance(step.spec, ProductSpec) else MOST_CONVOLUTION_STREAMS):
         return None
     extras = finish.extras()
     loaded = [b for b in extras if b in draft.reads() and b not in step.reads]

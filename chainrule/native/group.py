@@ -115,7 +115,7 @@ class Grouping:
             self._store_source(resolve(node.inputs[0]))
         self.needs[node] = frozenset({node}).union(*(self._needed(x) for x in node.inputs))
         self.stored[node] = False
-        if self.users.get(node, 0) > 1 and self.cost(node) > CHEAP_TO_REPEAT + LOAD:
+        if self.users.get(node, 0) > 1 and (self.cost(node) > CHEAP_TO_REPEAT + LOAD or self._takes_in_a_product(node)):
             self.store(node) if node in self.wanted else self._store_source(node)
         if len(self.needs[node]) > LONGEST_CHAIN:
             self._store_source(node)
@@ -123,6 +123,12 @@ class Grouping:
             self.stored[node] = True
         if node in self.results and uniform(node) is None and not self._is_view(node):
             self.stored[node] = True
+
+    def _takes_in_a_product(self, node: Node) -> bool:
+        """Whether a product is made for this node only, which may then be written in its place."""
+        large = [x for x in self.needs[node] if self.stored.get(x) and x.type.size == node.type.size]
+        return node.op.name not in MOVEMENTS and len(large) <= 2 and any(
+            self.users[x] == 1 and x.op.name in (*PRODUCTS, *CONVOLUTIONS) for x in large)
 
     def _repeats(self, node: Node) -> bool:
         """Whether a broadcast or a window uses elements of its input several times."""
