@@ -212,6 +212,12 @@ class Module(metaclass=_Recorder):
             nodes = [input_node(kind) for kind in types]
             return nodes, self(*(Tensor(node) for node in nodes), training=training)
 
+    def features(self, x: Any, layer: Any = None, **options: Any) -> np.ndarray:
+        """What a layer (name, place or module; by default the last hidden one) gives for x; see `nn.features`."""
+        from .features import features
+
+        return features(self, x, layer, **options)
+
     # ---- files and tables
 
     def config(self) -> dict[str, Any]:
