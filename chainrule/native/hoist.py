@@ -123,7 +123,7 @@ def _summand(loop: _Loop, k: int) -> Node | None:
 def _stack(loop: _Loop, x: Node) -> None:
     """Make sure that there is a stacked form of a body node."""
     in_slices = x in loop.place and loop.carries <= loop.place[x] < loop.first_fixed
-    if not in_slices and x not in loop.slices and x not in loop.stacked:
+    if not in_slices and x not in loop.slices and x not in loop.stacked and x not in loop.body.outputs[loop.carries:]:
         loop.stacked.append(x)
 
 
@@ -157,6 +157,8 @@ def _stacked(loop: _Loop, x: Node, pick: Any, kept: int) -> Node:
         return loop.slices[x]
     if x in loop.place and loop.carries <= loop.place[x] < loop.first_fixed:
         return loop.operands[loop.place[x]]
+    if x in loop.body.outputs[loop.carries:]:
+        return pick(kept + loop.body.outputs[loop.carries:].index(x))
     return pick(kept + len(loop.node.type) - loop.carries + loop.stacked.index(x))
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is rewritten before the cut into kernels, so that the rest has fewer cases.
 
-Loops lose what can be done outside of them, and a power with a small whole exponent, 1/2, -1 or -1/2 becomes products,
-roots and quotients. A contraction
-becomes one over (batch…, m, k) and (batch…, k, n): transposes and reshapes of its operands, which cost nothing where they
-are views, and a reshape of its result.
+Loops lose what can be done outside of them, products of a table's rows become rows of the table's product, parts padded
+with zeros and added up (gradients of slices) are put side by side, and a power with a small whole exponent, 1/2, -1 or -1/2
+becomes products, roots and quotients. A contraction becomes one over (batch…, m, k) and (batch…, k, n): transposes and
+reshapes of its operands, which cost nothing where they are views, and a reshape of its result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from ..ir.graph import Graph, constant, make, rebuild
 from ..ir.node import REGISTRY, Node
 from .hoist import hoist
 from .inline import uniform
+from .lookup import lookup
 from .unfold import unfold
+
+MOST_PARTS = 64  # of a sum that becomes a concatenation
 
 
 def prepare(graph: Graph) -> Graph:
     """The same graph in the form that the native backend expects."""
-    return rebuild(hoist(unfold(graph)), _prepared)
+    return rebuild(lookup(hoist(unfold(graph))), _prepared)
 
 
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
@@ -28,7 +31,58 @@ def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         return _matrix_product(node, *inputs)
     if node.op.name == "pow" and node.dtype.kind == "f":
         return _small_power(node, inputs[0], uniform(node.inputs[1]))
+    if node.op.name == "add":
+        return _side_by_side(node, inputs)
     return None
+
+
+# ---- sums of padded parts
+
+def _side_by_side(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    """A sum of parts of one array, each padded with zeros to the whole: a concatenation, in which no zero is added."""
+    parts = _paddings(inputs)
+    axes = {_only_axis(x) for x in parts}
+    if len(axes) != 1:
+        return None
+    axis, = axes
+    places = sorted(((x.attrs["low"][axis], x.inputs[0]) for x in parts), key=lambda place: place[0])
+    first = end = places[0][0]
+    for low, x in places:
+        if low != end:
+            return None
+        end += x.shape[axis]
+    whole = make(REGISTRY["concat"], *(y for _, x in places for y in (x.inputs if _is_joined(x, axis) else (x,))), at=node, axis=axis)
+    if whole.shape == node.shape:
+        return whole
+    along = lambda n: tuple(n if i == axis else 0 for i in range(len(node.shape)))
+    return make(REGISTRY["pad"], whole, at=node, low=along(first), high=along(node.shape[axis] - end), interior=along(0), value=0.0)
+
+
+def _is_joined(x: Node, axis: int) -> bool:
+    return x.op.name == "concat" and x.attrs["axis"] == axis
+
+
+def _paddings(inputs: tuple[Node, ...]) -> list[Node]:
+    """The summands, if all of them are paddings of one axis with zeros and there are not too many."""
+    found: list[Node] = []
+    left = list(inputs)
+    while left:
+        x = left.pop()
+        if x.op.name == "add":
+            left += x.inputs
+        elif _only_axis(x) is None or len(found) == MOST_PARTS:
+            return []
+        else:
+            found.append(x)
+    return found
+
+
+def _only_axis(x: Node) -> int | None:
+    """The axis along which x is a padding with zeros, if it is one and there is but one."""
+    if x.op.name != "pad" or x.attrs["value"] != 0 or any(x.attrs["interior"]):
+        return None
+    axes = [i for i, (low, high) in enumerate(zip(x.attrs["low"], x.attrs["high"], strict=True)) if low or high]
+    return axes[0] if len(axes) == 1 and x.attrs["low"][axes[0]] >= 0 <= x.attrs["high"][axes[0]] else None
 
 
 def _small_power(node: Node, x: Node, exponent: float | None) -> Node | None:

@@ -230,3 +230,16 @@ def test_identities() -> None:
     run("barrier", x)
     check(lambda a: bind(REGISTRY["custom_gradient"], a * 2.0, a, rule=None), x)
     check(lambda a: [a, a, a * 1.0], x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_padded_parts_that_are_added_are_put_side_by_side(dtype: str) -> None:
+    parts = [numbers((5, n), dtype, seed=n) for n in (2, 4, 3, 3)]
+    pad = lambda x, low, high: bind(REGISTRY["pad"], x, low=(0, low), high=(0, high), interior=(0, 0), value=0.0)
+    a, b, c, d = parts
+    whole = check(lambda a, b, c, d: pad(c, 6, 3) + pad(a, 0, 10) + pad(b, 2, 6) + pad(d, 9, 0), a, b, c, d)
+    assert not any("add(" in step.text for step in whole.plan.steps)
+    check(lambda a, b, c, d: pad(c, 7, 3) + pad(b, 3, 6), a, b, c, d)  # with zeros on both sides
+    check(lambda a, b, c, d: pad(c, 6, 3) + pad(b, 1, 7), a, b, c, d)  # with a gap
+    check(lambda a, b, c, d: pad(c, 6, 3) + pad(b, 3, 5), a, b, c, d)  # overlapping
+    check(lambda a, b, c, d: pad(a, 0, 2) + pad(a, 2, 0) + b, a, b, c, d)
