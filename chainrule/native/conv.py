@@ -23,6 +23,8 @@ from llvmlite import ir
 from chainrule.errors import ArgumentError, explain
 from chainrule.native.conv_correlate import Axis, Correlation, correlation_scratch, emit_correlation, fold_samples
 from chainrule.native.conv_filter import emit_filter_gradient, filter_scratch
+from chainrule.native.conv_filter_pairs import emit_filter_pairs, filter_pairs_scratch
+from chainrule.native.conv_pairs import emit_filter_packing, in_pairs, reads_pairs
 from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.kernel_build import INDEX, POINTER, constant, open_function
@@ -51,6 +53,7 @@ class ConvSpec:
     dtype: str = "float32"
     kind: str = "forward"
     epilogue: tuple[tuple[str, ...], ...] = ()
+    narrow: bool = False  # the operands hold bfloat16; needs `Target.pairs` and `has_pairs`
 
     def __post_init__(self) -> None:
         rank = len(self.spatial)
@@ -92,6 +95,12 @@ def _depthwise(spec: ConvSpec) -> bool:
     return spec.groups == spec.in_channels == spec.out_channels > 1
 
 
+def has_pairs(spec: ConvSpec) -> bool:
+    """Whether there is a kernel that reads bfloat16."""
+    as_product = spec.kind != "input_gradient" and _product(spec) is not None  # that of the input may get an epilogue
+    return as_product or reads_pairs(spec, _depthwise(spec))
+
+
 def _forward(spec: ConvSpec) -> Correlation:
     axes, inside = spec.axes, spec.in_channels // spec.groups
     tap = inside * spec.out_channels
@@ -99,7 +108,7 @@ def _forward(spec: ConvSpec) -> Correlation:
     groups = 1 if _depthwise(spec) else spec.groups
     columns = spec.out_channels // groups
     return Correlation(spec.dtype, spec.batch, axes, groups, inside, columns, steps, 0, spec.out_channels, columns,
-                       _depthwise(spec))
+                       _depthwise(spec), pairs=spec.narrow)
 
 
 def _folded(spec: ConvSpec) -> Correlation:
@@ -154,7 +163,7 @@ def _input_gradient(spec: ConvSpec) -> list[Correlation]:
         axes, repeats = (tuple(getattr(residue, name) for residue in residues) for name in ("axis", "repeats"))
         groups, columns = (1, spec.in_channels) if _depthwise(spec) else (spec.groups, inside)
         result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, inside,
-                                               outside * inside, _depthwise(spec), repeats, shifts)))  # type: ignore[arg-type]
+                                               outside * inside, _depthwise(spec), repeats, shifts, pairs=spec.narrow)))  # type: ignore[arg-type]
     return result
 
 
@@ -164,10 +173,10 @@ def _product(spec: ConvSpec) -> ProductSpec | None:
         return None
     n, inside, outside = spec.batch, math.prod(spec.kernel) * spec.in_channels, spec.out_channels
     if spec.kind == "forward":
-        return ProductSpec.dense(n, outside, inside, dtype=spec.dtype, epilogue=spec.epilogue)
+        return ProductSpec.dense(n, outside, inside, dtype=spec.dtype, epilogue=spec.epilogue, narrow=spec.narrow)
     if spec.kind == "input_gradient":
-        return ProductSpec.dense(n, inside, outside, transpose_b=True, dtype=spec.dtype)
-    return ProductSpec.dense(inside, outside, n, transpose_a=True, dtype=spec.dtype)
+        return ProductSpec.dense(n, inside, outside, transpose_b=True, dtype=spec.dtype, narrow=spec.narrow)
+    return ProductSpec.dense(inside, outside, n, transpose_a=True, dtype=spec.dtype, narrow=spec.narrow)
 
 
 def _weights_size(spec: ConvSpec) -> int:
@@ -182,6 +191,10 @@ def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
     """Bytes of 64-byte aligned scratch that all threads together need."""
     size = 8 if spec.dtype == "float64" else 4
     product = _product(spec)
+    if spec.narrow and spec.kind == "filter_gradient" and not product:
+        return filter_pairs_scratch(_forward(spec), target, threads) * size
+    if spec.narrow:
+        spec = in_pairs(spec)
     if product:
         return max(product_scratch(product, target, threads), _correlation_room(spec, target, threads) * size)
     if spec.kind == "filter_gradient":
@@ -192,7 +205,7 @@ def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
 def _correlation_room(spec: ConvSpec, target: Target, threads: int) -> int:
     """Elements of scratch that the forward pass or the gradient of the input needs as a correlation."""
     if spec.kind != "input_gradient":
-        return correlation_scratch(_folded(spec), target) * threads
+        return correlation_scratch(_folded(spec), target) * threads + _weights_size(spec) * spec.narrow
     largest = max((correlation_scratch(part, target) for part in _input_gradient(spec)), default=0)
     return _weights_size(spec) + largest * threads
 
@@ -210,12 +223,14 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
     if product and not (spec.kind == "input_gradient" and (epilogue or spec.epilogue)):  # rows there are pixels
         return emit_product(module, name, product, target, epilogue, pointers)
     if spec.kind == "filter_gradient":
-        return emit_filter_gradient(module, name, _forward(spec), target)
+        return (emit_filter_pairs if spec.narrow else emit_filter_gradient)(module, name, _forward(spec), target)
     columns = spec.out_channels if spec.kind == "forward" else spec.in_channels
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
+    packing = [emit_filter_packing(module, f"{name}_pack", spec, target, _arguments(pointers))] if spec.narrow and spec.kind == "forward" else []
+    spec = in_pairs(spec) if spec.narrow else spec
     if spec.kind == "forward":
-        return [_emit_main(module, name, spec, target, [_folded(spec)], epilogue, pointers)]
+        return [*packing, _emit_main(module, name, spec, target, [_folded(spec)], epilogue, pointers)]
     return [_emit_transpose(module, f"{name}_transpose", spec, target, pointers),
             _emit_main(module, name, spec, target, _input_gradient(spec), epilogue, pointers)]
 
@@ -230,7 +245,7 @@ def _emit_main(module: ir.Module, name: str, spec: ConvSpec, target: Target, par
     function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
     left, right, out, *extras, scratch, thread, threads = function.args
     room = max((correlation_scratch(part, target) for part in parts), default=0)
-    if spec.kind == "input_gradient":
+    if spec.kind == "input_gradient" or spec.narrow:
         right, scratch = scratch, writer.at(scratch, _weights_size(spec))
     mine = writer.at(scratch, writer.mul(thread, room))
     for number, part in enumerate(parts):

@@ -75,6 +75,8 @@ class Correlation:
     repeats: tuple[int, int, int] = (1, 1, 1)  # the same again with results one place further and other taps, per axis
     repeat_steps: tuple[int, int, int] = (0, 0, 0)  # elements of the weights from one repeat to the next
     steps: tuple[int, int, int] | None = None  # source strides, where they are not those of dense axes
+    pairs: bool = False  # elements of source and weights are pairs of bfloat16
+    copied: bool = False  # the source is never read where it lies
 
     @property
     def empty(self) -> bool:
@@ -84,7 +86,7 @@ class Correlation:
     @property
     def direct(self) -> bool:
         """True: the source can be read where it lies."""
-        return all(axis.inside for axis in self.axes)
+        return not self.copied and all(axis.inside for axis in self.axes)
 
     @property
     def source_strides(self) -> tuple[int, int, int]:
@@ -340,4 +342,4 @@ class _Correlate:
                         for row in range(height) for pixel in range(width))
         tail = valid % self.writer.lanes
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail, part.lanewise)
+                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail, part.lanewise, part.pairs)

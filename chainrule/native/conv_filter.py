@@ -93,7 +93,8 @@ def result_size(part: Correlation) -> int:
     return size
 
 
-def _line(elements: int) -> int:
+def cache_lines(elements: int) -> int:
+    """So many elements rounded up to whole cache lines."""
     return -(-elements // 16) * 16
 
 
@@ -102,17 +103,17 @@ def filter_scratch(part: Correlation, target: Target, threads: int) -> int:
     if part.empty:
         return 0
     plan = plan_filter(part, target)
-    copies = plan.blocks * _line(result_size(part)) if plan.blocks > 1 else 0
+    copies = plan.blocks * cache_lines(result_size(part)) if plan.blocks > 1 else 0
     return copies + threads * _thread_scratch(part, plan)
 
 
 def _thread_scratch(part: Correlation, plan: FilterPlan) -> int:
-    return 0 if part.direct else _line(plan.chunk * padded_strides(part)[0])
+    return 0 if part.direct else cache_lines(plan.chunk * padded_strides(part)[0])
 
 
 def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target: Target) -> list[ir.Function]:
     """Functions ``void (x, gradient of y, gradient of w, scratch, i64 thread, i64 threads)``, with barriers between."""
-    function, writer = open_function(module, name, _ARGUMENTS, part.dtype, target)
+    function, writer = open_function(module, name, ARGUMENTS, part.dtype, target)
     source, gradient, out, scratch, thread, threads = function.args
     if part.empty:
         _share_copy(writer, None, out, result_size(part), thread, threads)
@@ -120,14 +121,14 @@ def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target
         return [function]
     plan = plan_filter(part, target)
     partial = scratch if plan.blocks > 1 else out
-    shared = plan.blocks * _line(result_size(part)) if plan.blocks > 1 else 0
+    shared = plan.blocks * cache_lines(result_size(part)) if plan.blocks > 1 else 0
     mine = writer.at(scratch, writer.add(shared, writer.mul(thread, _thread_scratch(part, plan))))
     _Filter(writer, part, plan, (source, gradient, partial, mine)).emit(thread, threads)
     writer.builder.ret_void()
-    return [function] if plan.blocks == 1 else [function, _emit_sum(module, f"{name}_sum", part, plan, target)]
+    return [function] if plan.blocks == 1 else [function, emit_sum(module, f"{name}_sum", part, plan, target)]
 
 
-_ARGUMENTS = [("source", POINTER), ("gradient", POINTER), ("out", POINTER), ("scratch", POINTER), ("thread", INDEX),
+ARGUMENTS = [("source", POINTER), ("gradient", POINTER), ("out", POINTER), ("scratch", POINTER), ("thread", INDEX),
               ("threads", INDEX)]
 
 
@@ -136,9 +137,9 @@ def _share_copy(writer: Writer, source: ir.Value | None, out: ir.Value, size: in
     copy_elements(writer, source, writer.at(out, begin), writer.sub(end, begin))
 
 
-def _emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, target: Target) -> ir.Function:
+def emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, target: Target) -> ir.Function:
     """The second phase: the copies of all blocks are added in the order of the blocks."""
-    function, writer = open_function(module, name, _ARGUMENTS, part.dtype, target)
+    function, writer = open_function(module, name, ARGUMENTS, part.dtype, target)
     _, _, out, copies, thread, threads = function.args
     size = result_size(part)
     pieces = -(-size // writer.lanes)
@@ -149,7 +150,7 @@ def _emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan,
         place = writer.mul(piece, writer.lanes)
         total = writer.load_vector(writer.at(copies, place))
         for block in range(1, plan.blocks):
-            other = writer.load_vector(writer.at(copies, writer.add(place, block * _line(size))))
+            other = writer.load_vector(writer.at(copies, writer.add(place, block * cache_lines(size))))
             total = writer.builder.fadd(total, other)
         writer.store_vector(total, writer.at(out, place), mask)
 
@@ -173,20 +174,24 @@ class _Filter:
         self.strides = padded_strides(part)
         self.channels = part.groups * part.columns
         self.pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
+        self.kind: ir.Type | None = None  # of the operands' elements, if not that of the result
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, plan = self.writer, self.part, self.plan
         with writer.loop(*writer.share(plan.blocks * plan.parts, thread, threads)) as unit:
             block, self.piece = writer.divide(unit, plan.parts)
-            self.copy = writer.at(self.out, writer.mul(block, _line(result_size(part))) if plan.blocks > 1 else 0)
+            self.copy = writer.at(self.out, writer.mul(block, cache_lines(result_size(part))) if plan.blocks > 1 else 0)
             first, last = writer.share(part.batch, block, plan.blocks)
             with writer.loop(first, last, plan.chunk) as sample:
                 self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
                 self.accumulate = writer.less(first, sample)
-                image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]))
+                image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]), self.kind)
                 left = self._direct(image) if part.direct else self._padded(image)
-                right = writer.at(self.gradient, writer.mul(sample, self.pixels * self.channels))
-                self._jobs(left, right)
+                self._jobs(left, self._right(sample))
+
+    def _right(self, sample: Index) -> ir.Value:
+        """The gradient of y of a chunk of samples."""
+        return self.writer.at(self.gradient, self.writer.mul(sample, self.pixels * self.channels))
 
     def _direct(self, image: ir.Value) -> ir.Value:
         lows = zip(self.part.axes, self.part.source_strides, strict=True)
@@ -255,4 +260,4 @@ class _Filter:
         inner = () if inner == ((1, 0, 0),) else inner
         tail = valid % self.writer.lanes
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail, part.lanewise)
+                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail, part.lanewise, part.pairs)

@@ -8,6 +8,7 @@ content), place the rest in one arena.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from ..ops.precision import is_rounded
 from .attach import attach
 from .attention_step import AttentionStep, attention_step
 from .buffers import Buffer, plan_arena
-from .conv import ConvSpec
+from .conv import ConvSpec, has_pairs
 from .fuse import Group, fuse
 from .gemm import ProductSpec
 from .group import Grouping, kind_of
@@ -132,7 +133,7 @@ class Lowering:
         if node.op.name == "output":
             self.buffers[node] = self.parts[resolve(node.inputs[0])][node.attrs["index"]]
         elif node.op.name in CONVOLUTIONS and node.dtype.kind == "f" and self._is_solid(node):
-            self._product(node, self._convolution(node), [self._whole(x) for x in node.inputs])
+            self._convolve(node)
         elif kind == "product" and self._is_solid(node):
             self._contract(node)
         elif kind == "scatter":
@@ -326,6 +327,13 @@ class Lowering:
         targets = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = targets
         self.items.append(attention_step(node, targets, lambda x: self._operand(resolve(x)), self._whole))
+
+    def _convolve(self, node: Node) -> None:
+        spec, operands = self._convolution(node), [self._kept(x) for x in node.inputs]
+        if all(b.dtype == BRAIN for b in operands) and has_pairs(spec):
+            self._product(node, dataclasses.replace(spec, narrow=True), operands)
+        else:
+            self._product(node, spec, [self._widened(b, x) for b, x in zip(operands, node.inputs, strict=True)])
 
     def _convolution(self, node: Node) -> ConvSpec:
         attrs, kind = node.attrs, CONVOLUTIONS[node.op.name]

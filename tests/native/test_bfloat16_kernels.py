@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from kernel_engine import Compiled, aligned, assembly
 from llvmlite import ir
+from test_conv_kernels import ROWS, oracle
 
+from chainrule.native.conv import KINDS, ConvSpec, convolution_scratch, emit_convolution, has_pairs
 from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
 from chainrule.native.target import Target
 from chainrule.ops.precision import nearest_bfloat16
@@ -89,3 +91,59 @@ def test_it_compiles_for_a_processor_that_has_the_instruction(transposed):
 def test_only_one_family_has_pairs():
     assert [name for name in ("sse", "avx2", "avx512", "neon", "avx512_bf16") if Target.named(name).pairs] == ["avx512_bf16"]
     assert not dataclasses.replace(OTHER, features="-avx512bf16").pairs
+
+
+# ---- convolutions
+
+MORE = {
+    "even channels": ConvSpec(3, (7, 9), (3, 3), 6, 8, padding=((1, 1), (1, 1))),
+    "even channels, stride": ConvSpec(3, (9, 8), (3, 3), 16, 34, stride=(2, 2), padding=((1, 1), (0, 1))),
+    "even channels, direct": ConvSpec(3, (12, 11), (3, 3), 32, 64),
+    "even channels, groups": ConvSpec(2, (9, 9), (3, 3), 12, 24, groups=3, dilation=(2, 2), padding=((1, 2), (0, 3))),
+    "residual": ConvSpec(9, (8, 8), (3, 3), 64, 64, padding=((1, 1), (1, 1))),
+    "pointwise, even": ConvSpec(3, (9, 8), (1, 1), 16, 32, stride=(2, 2)),
+    "three axes, even": ConvSpec(2, (5, 6, 7), (3, 2, 3), 4, 6, padding=((1, 1),) * 3, stride=(2, 1, 1)),
+    "kernel covers the image, odd": ConvSpec(5, (3, 3), (3, 3), 3, 5),
+    "cropped": ConvSpec(2, (20,), (4,), 4, 6, stride=(3,), padding=((-1, 2),)),
+    "one line per sample, even": ConvSpec(20, (4, 6), (3, 3), 6, 30, padding=((0, 0), (1, 1)), stride=(2, 1)),
+}  # fmt: skip
+CASES = {name: spec for name, spec in (ROWS | MORE).items() if spec.dtype == "float32"}
+
+
+def check_convolution(spec: ConvSpec, operands: tuple[np.ndarray, ...], expected: np.ndarray) -> None:
+    module, results = ir.Module(), []
+    kernel = Compiled(module, emit_convolution(module, "conv", spec, HOST), HOST)
+    shape = spec.shapes[{"forward": 2, "input_gradient": 0, "filter_gradient": 1}[spec.kind]]
+    for number in (1, 2, 3):
+        result = np.full(shape, np.nan, np.float32)
+        kernel([*map(upper_halves, operands), result], aligned(convolution_scratch(spec, HOST, number)), number)
+        results.append(result.tobytes())
+    assert len(set(results)) == 1, "the number of threads changed the result"
+    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0, atol=3e-6 * max(1.0, float(np.abs(expected).max(initial=0.0))))
+
+
+@runs
+@pytest.mark.parametrize("name", CASES)
+def test_convolutions_and_their_gradients(name):
+    rng, spec = np.random.default_rng(5), CASES[name]
+    x, w, g = (nearest_bfloat16(rng.standard_normal(shape).astype(np.float32)) for shape in spec.shapes)
+    for kind, expected, operands in zip(KINDS, oracle(spec, x, w, g), ((x, w), (g, w), (x, g)), strict=True):
+        narrow = dataclasses.replace(spec, kind=kind, narrow=True)
+        if has_pairs(narrow):
+            check_convolution(narrow, operands, expected)
+
+
+def test_which_convolutions_have_pairs():
+    names = lambda spec: [kind for kind in KINDS if has_pairs(dataclasses.replace(spec, kind=kind))]
+    assert names(MORE["even channels"]) == list(KINDS)
+    assert names(ROWS["valid"]) == ["filter_gradient"]
+    assert names(ROWS["seven by seven"]) == ["input_gradient", "filter_gradient"]
+    assert names(ROWS["depthwise"]) == []
+    assert names(MORE["kernel covers the image, odd"]) == ["forward", "filter_gradient"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_convolutions_compile_for_a_processor_that_has_the_instruction(kind):
+    module = ir.Module()
+    emit_convolution(module, "conv", dataclasses.replace(MORE["even channels, stride"], kind=kind, narrow=True), OTHER)
+    assert "vdpbf16ps" in assembly(module, OTHER)
