@@ -10,15 +10,17 @@ import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, as_tensor
-from ..ir.dtype import bool_, canonical, int32
+from ..ir.dtype import bool_, canonical
 from ..ops import types
+from ..ops.attention import attention as heads
+from ..ops.attention import causal_mask
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import softmax
 from ..ops.contract import contract
 from ..ops.elementwise import less_equal, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
-from .attention_maps import record_attention
+from .attention_maps import record_attention, recording_attention
 from .cache import KeyValueCache
 from .checks import describe, need_float, origin, positive, probability
 from .linear import Dense
@@ -29,11 +31,20 @@ from .regularization import Dropout
 NAMES = ("batch", "steps", "width")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None, causal: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
-    The mask (N, H, T, S) is True where to attend. A query that may attend to nothing gets 0.
+    Args:
+        mask: (N, H, T, S) or what broadcasts to it, True where to attend. A query that may attend to nothing gets 0.
+        bias: what is added to the scores. With one, all weights are in memory at once; without, k and v may have fewer
+            heads, each shared by several heads of queries, and memory grows with T + S only.
+        causal: a step sees itself and what came before; the last one sees all sources.
     """
+    if bias is None:
+        mask = None if mask is None else reshape(as_tensor(mask), (*(1,) * (4 - as_tensor(mask).ndim), *mask.shape))
+        return heads(q, k, v, mask, causal=causal)
+    if causal:
+        mask = causal_mask(q.shape[1], k.shape[1]) if mask is None else mask & causal_mask(q.shape[1], k.shape[1])
     weights = attention_weights(q, k, mask, bias)
     y = contract(weights, v, contracting=((3,), (1,)), batch=((0, 1), (0, 2)))
     return permute_dims(y, (0, 2, 1, 3))
@@ -48,12 +59,6 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: An
     allowed = broadcast_to(mask, scores.shape)
     weights = softmax(where(allowed, scores, -1e30))
     return where(allowed, weights, zeros_like(weights))
-
-
-def causal_mask(steps: int, sources: int) -> Tensor:
-    """(1, 1, T, S): a step sees itself and what came before; the last step sees all sources."""
-    shape = (1, 1, steps, sources)
-    return less_equal(iota(shape, 3, int32), iota(shape, 2, int32) + (sources - steps))
 
 
 def read_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:
@@ -163,14 +168,22 @@ class MultiHeadAttention(Module):
             k, v, start = cache.append(k, v)
         sources = k.shape[1]
         allowed = read_mask(mask, (n, self.heads, steps, sources)) if mask is not None else None
-        if causal or cache is not None:
-            triangle = causal_mask(steps, sources) if cache is None else _seen(steps, sources, start)
+        if cache is not None:
+            seen, causal = _seen(steps, sources, start), False
+            allowed = seen if allowed is None else allowed & seen
+        y = self._attend(q, k, v, allowed, causal, sources - steps if cache is None else start)
+        return self.output(self.dropout(reshape(y, (n, steps, self.width))))
+
+    def _attend(self, q: Any, k: Any, v: Any, allowed: Any, causal: bool, start: Any) -> Any:
+        if self.positions in (None, "rotary") and not recording_attention():
+            return attention(q, k, v, allowed, causal=causal)
+        if causal:
+            triangle = causal_mask(q.shape[1], k.shape[1])
             allowed = triangle if allowed is None else allowed & triangle
         k, v = self._shared(k), self._shared(v)
-        bias = self._position_bias(q, k, sources - steps if cache is None else start)
+        bias = self._position_bias(q, k, start)
         record_attention(self, q, k, v, allowed, bias)
-        y = reshape(attention(q, k, v, allowed, bias), (n, steps, self.width))
-        return self.output(self.dropout(y))
+        return attention(q, k, v, allowed, bias)
 
     def _position_bias(self, q: Any, k: Any, start: Any) -> Any:
         """What the distances add to the scores; the first query stands at `start`."""

@@ -58,6 +58,11 @@ def recorded_attention() -> Iterator[list[AttentionRecord]]:
         _records.reset(token)
 
 
+def recording_attention() -> bool:
+    """Whether somebody wants records."""
+    return _records.get() is not None
+
+
 def record_attention(layer: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bias: Any) -> None:
     """Called by attention layers with what they attend with."""
     records = _records.get()
