@@ -8,6 +8,7 @@
 
 from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits
+from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
 from .idx import read_idx
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
 from .splits import Batches, permutation, split
@@ -16,6 +17,8 @@ from .target import Target
 from .tokens import CharacterTokenizer, pack
 
 __all__ = [
-    "Batches", "CharacterTokenizer", "Dataset", "FeatureScaling", "ImageScaling", "TablePreprocess", "Target", "as_inputs", "digits", "load", "load_like", "pack",
-    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_table", "split",
+    "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "ImageScaling", "TablePreprocess",
+    "Target", "as_inputs", "digits", "duplicates", "folds", "load", "load_like", "pack", "permutation",
+    "preprocess_from_config", "read_idx", "read_image", "read_table", "split", "split_groups", "split_time",
+    "time_folds",
 ]

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One number is no result: folds, seeds, and tables of rivals ranked by their means, each with its confidence interval.
+
+`cross_validate` measures one recipe on parts of a data set; `rank` runs several with the same seeds and says which
+differ from the best; `compare_optimizers` is `rank` for optimisers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import metrics, optim
+from ..data.folds import Fold, folds
+from ..errors import ArgumentError, explain
+from ..statistics.paired import t_interval
+from ..statistics.runs import Comparison, Run, compare_all
+from .data import samples
+from .evaluate import evaluate
+from .fit import fit
+
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "SGD": lambda: optim.SGD(0.1), "momentum": lambda: optim.SGD(0.01, momentum=0.9), "Nesterov": lambda: optim.SGD(0.01, momentum=0.9, nesterov=True),
+    "Adagrad": lambda: optim.Adagrad(0.01), "RMSprop": lambda: optim.RMSprop(1e-3), "Adam": lambda: optim.Adam(1e-3), "AdamW": lambda: optim.AdamW(1e-3),
+    "NAdam": lambda: optim.NAdam(1e-3),
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The values of one recipe, one per fold or seed, with the mean's confidence interval (Student's t)."""
+
+    name: str
+    values: tuple[float, ...]
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        """The mean of the values."""
+        return float(np.mean(self.values))
+
+    def __str__(self) -> str:
+        return f"{self.name:14} {self.mean:<8.4g} 95 % CI [{self.low:.4g}, {self.high:.4g}] of {len(self.values)}"
+
+    __repr__ = __str__
+
+
+def scores(name: str, values: Iterable[float], level: float = 0.95) -> Scores:
+    """Scores of these values; the interval is the whole line for a single one."""
+    values = tuple(map(float, values))
+    low, high = t_interval(np.array(values), level) if len(values) > 1 else (float("-inf"), float("inf"))
+    return Scores(name, values, low, high)
+
+
+def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Sequence[Any] = (), parts: int | Sequence[Fold] = 5, stratify: bool = False,
+                   groups: Any = None, seed: int = 0, optimizer: Any = "adam", backend: str | None = None, **options: Any) -> dict[str, Scores]:
+    """Train on all folds but one and measure that one, for each: name of loss or metric -> Scores.
+
+    Args:
+        make: gives a new, untrained model.
+        parts: number of folds, or pairs (training indices, test indices) such as `data.time_folds` gives.
+        stratify, groups: as in `data.folds`.
+        optimizer: a name or an optimiser, of which each fold gets a fresh one.
+        options: of `fit`.
+    """
+    whole = samples(data)
+    pairs = folds(len(whole), parts, seed, whole.y if stratify else None, groups) if isinstance(parts, int) else parts
+    found: dict[str, list[float]] = {}
+    for train, test in pairs:
+        model = make()
+        fit(model, whole.batch(train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend, **({"progress": False} | options))
+        for name, value in evaluate(model, whole.batch(test), loss=loss, metrics=metrics, backend=backend).items():
+            found.setdefault(name, []).append(getattr(value, "value", value))
+    return {name: scores(name, values) for name, values in found.items()}
+
+
+def _fresh(optimizer: Any) -> Any:
+    return copy.deepcopy(optimizer) if isinstance(optimizer, optim.Optimizer) else optim.get(optimizer)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rivals from the best to the worst, and each one's comparison with the best (p-values by Holm); prints as a table."""
+
+    rows: tuple[Scores, ...]
+    against_best: tuple[Comparison, ...]
+
+    @property
+    def best(self) -> Scores:
+        """The first one."""
+        return self.rows[0]
+
+    def __str__(self) -> str:
+        lines = [f"{place:2}  {row}" for place, row in enumerate(self.rows, 1)]
+        for place, comparison in enumerate(self.against_best, 1):
+            lines[place] += f"  {'worse' if comparison.significant else 'as good, for all that is known'} (p = {comparison.p:.2g})"
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int] = 3, higher_is_better: bool = False) -> Ranking:
+    """Run every rival, a function of a seed that gives a number, with the same seeds, and order them by their means."""
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not rivals or not chosen:
+        raise ArgumentError(explain("there is nothing to rank", got=f"{len(rivals)} rivals, {len(chosen)} seeds"))
+    rows = [scores(name, [run(seed) for seed in chosen]) for name, run in rivals.items()]
+    rows.sort(key=lambda row: (np.isnan(row.mean), -row.mean if higher_is_better else row.mean))
+    finite = [row for row in rows if np.isfinite(row.values).all()]
+    runs = [Run.of_scores(row.name, row.values, percent=False, higher_is_better=higher_is_better) for row in finite]
+    return Ranking(tuple(rows), tuple(compare_all(runs, baseline=runs[0])) if len(runs) > 1 and len(chosen) > 1 else ())
+
+
+def compare_optimizers(make: Callable[[], Any], data: Any, validation: Any, *, loss: Any, metric: Any = None,
+                       optimizers: Mapping[str, Callable[[], Any]] | None = None, seeds: int | Sequence[int] = 3, backend: str | None = None, **options: Any) -> Ranking:
+    """Train a new model with each optimiser and each seed, and rank them by what they reach on the validation data.
+
+    Args:
+        make: gives a new, untrained model.
+        metric: of chainrule.metrics; by default the loss is compared.
+        optimizers: name -> function that makes a new one; by default eight with their usual learning rates.
+        options: of `fit`.
+    """
+    def run(make_optimizer: Callable[[], Any], seed: int) -> float:
+        model = make()
+        fit(model, data, loss=loss, optimizer=make_optimizer(), seed=seed, backend=backend, **({"progress": False} | options))
+        result = evaluate(model, validation, loss=loss, metrics=[] if metric is None else [metric], backend=backend)
+        last = list(result.values())[-1]
+        return float(getattr(last, "value", last))
+
+    rivals = {name: lambda seed, f=f: run(f, seed) for name, f in (OPTIMIZERS if optimizers is None else optimizers).items()}
+    return rank(rivals, seeds, higher_is_better=metric is not None and metrics.get(metric).higher_is_better)
