@@ -4,6 +4,7 @@
 In: a graph. Out: the same values. A scan that is computed with and without its history is computed once; a product of a
 sliced operand and a fixed one is taken out of the loop as one product over all steps; a carry that only adds up products
 (the gradient of a weight) or sums is no carry any more: its summands are stacked and contracted over the steps at the end.
+A loop over loops stays as it is: its products are large already, and its steps are pieces that shall not be kept.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class _Loop:
 def _lighter(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, list[Node]] | None:
     """(the lighter scan, a node for each of the old results), or None if there is nothing to take out."""
     loop = _Loop(node, inputs)
+    if any(x.op.name == "scan" for x in loop.body.nodes):
+        return None
     for x in loop.body.nodes:
         if _is_outside(loop, x):
             loop.slices[x] = _before(loop, x)

@@ -44,18 +44,27 @@ class Recurrent(Module):
         memory: the number of steps over which an LSTM or GRU shall remember from the start: its gates' biases are drawn
             so that units keep their state for 1 to `memory` steps (Tallec and Ollivier, ICLR 2018). Needed from about 100
             steps on; None for the usual biases.
+        piece: in training, keep the states before every so many steps only and compute the steps between them again,
+            which takes memory for steps / piece + piece instead of all steps; None keeps everything.
 
     Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
     exists.
     """
 
     gates, state_count = 1, 1
+    piece: int | None = None
     statistics = ("kept.0", "kept.1")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the states; the first one is the output."""
+        return (self.units,) * self.state_count
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True,
                  weight_initializer: Any = "glorot_uniform", recurrent_initializer: Any = "orthogonal",
-                 dtype: Any = "float32", stateful: bool = False, memory: int | None = None):
+                 dtype: Any = "float32", stateful: bool = False, memory: int | None = None, piece: int | None = None):
+        self.piece = None if piece is None else positive("piece", piece)
         self.stateful, self.memory = stateful, None if memory is None else positive("memory", memory)
         self.units, self.return_sequences, self.return_state = positive("units", units), return_sequences, return_state
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
@@ -68,14 +77,15 @@ class Recurrent(Module):
         self._check(x)
         width = self.gates * self.units
         self.weight = initializers.make(self.initial[0], (x.shape[-1], width), self.dtype, "weight")
-        self.recurrent_weight = initializers.make(self.initial[1], (self.units, width), self.dtype, "recurrent_weight")
+        self.recurrent_weight = initializers.make(self.initial[1], (self.widths[0], width), self.dtype,
+                                                  "recurrent_weight")
         if self.use_bias:
             self.bias = initializers.make(lambda shape, dtype: self.first_bias().astype(dtype), (width,), self.dtype,
                                           "bias")
 
         if self.stateful:
-            self.kept = [initializers.make("zeros", (x.shape[0], self.units), self.dtype, f"state {i}", trainable=False)
-                         for i in range(self.state_count)]
+            self.kept = [initializers.make("zeros", (x.shape[0], width), self.dtype, f"state {i}", trainable=False)
+                         for i, width in enumerate(self.widths)]
 
     def reset_states(self) -> None:
         """Forget what came before (stateful layers)."""
@@ -102,15 +112,67 @@ class Recurrent(Module):
     def forward(self, x: Any, states: Any = None, mask: Any = None) -> Any:
         self._check(x)
         need_features(x, self.weight.shape[0], NAMES, "make a new layer for what comes in")
-        z = matmul(x, self.weight)
-        z = permute_dims(z + self.bias if self.use_bias else z, (1, 0, 2))
-        sequences = [z] if mask is None else [z, permute_dims(self._mask(mask, x), (1, 0, 2))]
-        last, outputs = scan(self._step, self._states(states, x.shape[0]), sequences,
-                             [as_tensor(self.recurrent_weight)], reverse=self.reverse)
+        start = self._states(states, x.shape[0])
+        masks = [] if mask is None else [permute_dims(self._mask(mask, x), (1, 0, 2))]
+        if self.piece is not None:
+            last, outputs = self._pieces(start, [permute_dims(x, (1, 0, 2)), *masks], self.piece)
+        else:
+            last, outputs = self._loop(start, [permute_dims(self._driven(x), (1, 0, 2)), *masks])
         for kept, state in zip(getattr(self, "kept", ()), last, strict=False):
             kept.assign(stop_gradient(state))
         y = permute_dims(outputs[0], (1, 0, 2)) if self.return_sequences else last[0]
         return (y, last) if self.return_state else y
+
+    def _driven(self, x: Tensor) -> Tensor:
+        """x W + b, for all steps at once."""
+        z = matmul(x, self.weight)
+        return z + self.bias if self.use_bias else z
+
+    def _loop(self, states: States, sequences: States) -> tuple[States, States]:
+        return scan(self._step, states, sequences, [as_tensor(self.recurrent_weight)], reverse=self.reverse)
+
+    def _pieces(self, states: States, sequences: States, size: int) -> tuple[States, States]:
+        """A loop over pieces of `size` steps, of which the derivative keeps the first states alone, and a shorter rest."""
+        steps = sequences[0].shape[0]
+        whole = steps - steps % size
+        parts = [(0, whole), (whole, steps)]
+        found: list[Any] = [None, None]
+        for i in (1, 0) if self.reverse else (0, 1):
+            low, high = parts[i]
+            if high > low:
+                states, found[i] = self._nested(states, [slice_axis(s, 0, low, high) for s in sequences],
+                                                size if i == 0 else high - low)
+        outputs = [y for y in found if y is not None]
+        return states, [concat(outputs, axis=0) if len(outputs) > 1 else outputs[0]]
+
+    def _nested(self, states: States, sequences: States, size: int) -> tuple[States, Tensor]:
+        def piece(states: States, now: States, constants: States) -> tuple[States, States]:
+            return self._loop(states, [self._driven(now[0]), *now[1:]])
+        split = [reshape(s, (s.shape[0] // size, size, *s.shape[1:])) for s in sequences]
+        last, (outputs,) = scan(piece, states, split, reverse=self.reverse)
+        return last, reshape(outputs, sequences[0].shape[:1] + outputs.shape[2:])
+
+    def inspect(self, x: Any, states: Any = None) -> dict[str, Tensor]:
+        """Gates and states of every step, name -> (batch, steps, units): what is computed on the way, by its name."""
+        x = as_tensor(x)
+        if not self.built:
+            self(x)
+        self._check(x)
+        names: list[str] = []
+
+        def step(states: States, now: States, constants: States) -> tuple[States, States]:
+            found = self.parts(states, now[0], constants[0])
+            names[:] = found
+            return [found[name] for name in self.state_names], list(found.values())
+        _, outputs = scan(step, self._states(states, x.shape[0]), [permute_dims(self._driven(x), (1, 0, 2))],
+                          [as_tensor(self.recurrent_weight)], reverse=self.reverse)
+        return {name: permute_dims(y, (1, 0, 2)) for name, y in zip(names, outputs, strict=True)}
+
+    state_names: tuple[str, ...] = ("hidden_state",)
+
+    def parts(self, states: States, z: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """What a step computes, by name, the states among it."""
+        return dict(zip(self.state_names, self.cell(states, z, weight), strict=True))
 
     def _step(self, states: States, now: States, constants: States) -> tuple[States, States]:
         new = self.cell(states, now[0], constants[0])
@@ -122,11 +184,12 @@ class Recurrent(Module):
         if states is None and self.stateful:
             states = [state.value for state in self.kept]
         if states is None:
-            return [broadcast_to(as_tensor(0.0, self.dtype), (n, self.units))] * self.state_count
+            return [broadcast_to(as_tensor(0.0, self.dtype), (n, width)) for width in self.widths]
         found = [as_tensor(s) for s in (states if isinstance(states, list | tuple) else [states])]
-        if [s.shape for s in found] != [(n, self.units)] * self.state_count:
+        if [s.shape for s in found] != [(n, width) for width in self.widths]:
             raise ShapeError(explain("the states do not fit", got=", ".join(str(s.shape) for s in found),
-                                     expected=f"{self.state_count} of shape {(n, self.units)}",
+                                     expected=f"{len(self.widths)} of shapes "
+                                              + ", ".join(str((n, width)) for width in self.widths),
                                      fix="a stateful layer keeps to one batch size: make another for this one"
                                      if self.stateful else "pass what return_state=True gave for the same batch"))
         return found
@@ -154,9 +217,10 @@ class SimpleRNN(Recurrent):
     def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False,
                  reverse: bool = False,
                  bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False):
+                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
-                         recurrent_initializer, dtype, stateful)
+                         recurrent_initializer, dtype, stateful, piece=piece)
         self.activation = activations.get(activation)
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
@@ -167,8 +231,34 @@ class LSTM(Recurrent):
     __doc__ = f"""Gates i, f, g, o: c = f c + i tanh(g), h = o tanh(c) (Hochreiter and Schmidhuber, 1997).
 
     The bias of f starts at 1 (Jozefowicz et al., 2015). The states are (h, c).
-    {Recurrent.__doc__}"""
-    gates, state_count = 4, 2
+    {(Recurrent.__doc__ or "").rstrip()}
+
+    With `peephole=True` the gates see the memory cell: p_i c and p_f c before the step, p_o c after it are added to
+    them (Gers and Schmidhuber, 2000). With `projection=n` the output is h = (o tanh(c)) W of width n (Sak et al., 2014).
+    """
+    gates, state_count, state_names = 4, 2, ("hidden_state", "memory_cell")
+    peephole, projection = False, None
+
+    def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
+                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 memory: int | None = None, piece: int | None = None, peephole: bool = False,
+                 projection: int | None = None):
+        super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
+                         recurrent_initializer, dtype, stateful, memory, piece)
+        self.peephole, self.projection = peephole, None if projection is None else positive("projection", projection)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.projection or self.units, self.units)
+
+    def build(self, x: Any) -> None:
+        super().build(x)
+        if self.peephole:
+            self.peephole_weight = initializers.make("zeros", (3, self.units), self.dtype, "peephole_weight")
+        if self.projection:
+            self.projection_weight = initializers.make(self.initial[0], (self.units, self.projection), self.dtype,
+                                                       "projection_weight")
 
     def first_bias(self) -> np.ndarray:
         if self.memory is None:
@@ -177,10 +267,21 @@ class LSTM(Recurrent):
         return np.concatenate([-keep, keep, np.zeros(2 * self.units)])
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
+        found = self.parts(states, z, weight)
+        return [found["hidden_state"], found["memory_cell"]]
+
+    def parts(self, states: States, z: Tensor, weight: Tensor) -> dict[str, Tensor]:
         h, c = states
         i, f, g, o = self._gates(z + matmul(h, weight))
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        return [sigmoid(o) * tanh(c), c]
+        if self.peephole:
+            p_i, p_f, p_o = (self.peephole_weight[k] for k in range(3))
+            i, f = i + p_i * c, f + p_f * c
+        i, f, g = sigmoid(i), sigmoid(f), tanh(g)
+        c = f * c + i * g
+        o = sigmoid(o + p_o * c if self.peephole else o)
+        h = o * tanh(c)
+        return {"input_gate": i, "forget_gate": f, "candidate": g, "output_gate": o, "memory_cell": c,
+                "hidden_state": matmul(h, as_tensor(self.projection_weight)) if self.projection else h}
 
 
 class GRU(Recurrent):
@@ -196,9 +297,9 @@ class GRU(Recurrent):
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True, weight_initializer: Any = "glorot_uniform",
                  recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
-                 reset_after: bool = True, memory: int | None = None):
+                 reset_after: bool = True, memory: int | None = None, piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
-                         recurrent_initializer, dtype, stateful, memory)
+                         recurrent_initializer, dtype, stateful, memory, piece)
         self.reset_after = reset_after
 
     def first_bias(self) -> np.ndarray:
@@ -211,20 +312,26 @@ class GRU(Recurrent):
             self.recurrent_bias = initializers.make("zeros", (self.units,), self.dtype, "recurrent_bias")
 
     def cell(self, states: States, z: Tensor, weight: Tensor) -> States:
+        return [self.parts(states, z, weight)["hidden_state"]]
+
+    def parts(self, states: States, z: Tensor, weight: Tensor) -> dict[str, Tensor]:
         h = states[0]
-        if not self.reset_after:
-            return self._reset_before(h, z, weight)
+        update, reset, candidate = (self._reset_after if self.reset_after else self._reset_before)(h, z, weight)
+        return {"update_gate": update, "reset_gate": reset, "candidate": candidate,
+                "hidden_state": update * h + (1 - update) * candidate}
+
+    def _reset_after(self, h: Tensor, z: Tensor, weight: Tensor) -> States:
         from_input, from_state = self._gates(z), self._gates(matmul(h, weight))
         update, reset = (sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
         inner = from_state[2] + self.recurrent_bias if self.use_bias else from_state[2]
-        return [update * h + (1 - update) * tanh(from_input[2] + reset * inner)]
+        return [update, reset, tanh(from_input[2] + reset * inner)]
 
     def _reset_before(self, h: Tensor, z: Tensor, weight: Tensor) -> States:
         n = self.units
         z_x, r_x, n_x = self._gates(z)
         update, reset = (sigmoid(a + matmul(h, slice_axis(weight, 1, i * n, (i + 1) * n)))
                          for i, a in enumerate((z_x, r_x)))
-        return [update * h + (1 - update) * tanh(n_x + matmul(reset * h, slice_axis(weight, 1, 2 * n, 3 * n)))]
+        return [update, reset, tanh(n_x + matmul(reset * h, slice_axis(weight, 1, 2 * n, 3 * n)))]
 
 
 class Bidirectional(Module):

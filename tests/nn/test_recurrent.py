@@ -88,7 +88,7 @@ def test_mistakes_of_recurrent_layers():
         nn.LSTM(3)(x, mask=np.ones((3, 6), "int64"))
     with pytest.raises(ShapeError, match="does not fit the sequences"):
         nn.LSTM(3)(x, mask=np.ones((3, 5), bool))
-    with pytest.raises(ShapeError, match="2 of shape"):
+    with pytest.raises(ShapeError, match="2 of shapes"):
         nn.LSTM(3)(x, states=np.zeros((3, 3), "float32"))
     with pytest.raises(ArgumentError, match="both ways"):
         nn.Bidirectional(nn.Dense(3))
