@@ -7,7 +7,9 @@ when the first one is drawn, not here.
 
 from __future__ import annotations
 
+from .captured import LayerRecord, capture
 from .explain import Explanation, explain
+from .importance import Importance, permutation_importance, weight_importance
 from .functions import activation_curve, descend, draw_activations, draw_descent, draw_schedules, schedule_values
 from .layers import Shifts, feature_maps, grad_cam, maximize_activation, shifts
 from .maps import draw_attention, draw_feature_maps, draw_filters, draw_gates, draw_grad_cam, draw_tiles
