@@ -8,11 +8,12 @@ from .language import LanguageModel, gpt, llama
 from .lenet import lenet5
 from .masking import fill_mask, mask_tokens
 from .mlp import mlp
+from .perceptron import Perceptron
 from .pretrained import load_pretrained, load_tokenizer
 from .resnet import resnet, resnet_cifar
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "LanguageModel", "MaskedLanguageModel", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
+    "BERT", "Decoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
     "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "vgg",
 ]

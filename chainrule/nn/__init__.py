@@ -24,6 +24,7 @@ from .attention import MultiHeadAttention, attention, attention_weights, causal_
 from .attention_maps import AttentionRecord, recorded_attention
 from .cache import KeyValueCache
 from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
+from .collapsing import collapse
 from .config import from_config, to_config
 from .containers import Residual, Sequential, TimeDistributed
 from .convolution import (
@@ -46,6 +47,7 @@ from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Per
 from .masks import Masking, length_mask
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .module import Module
+from .neuron import Neuron
 from .normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from .padding import (
     CircularPad1D,
@@ -94,6 +96,7 @@ from .pooling import (
     MaxUnpool3D,
 )
 from .positions import alibi_bias, rotate
+from .priors import class_prior, set_class_prior
 from .prune import prune_zeros
 from .quantized import QuantizedDense, quantize
 from .receptive import ReceptiveField, effective_receptive_field, receptive_field
@@ -111,6 +114,7 @@ from .regularization import (
 from .relative import RelativeBias, RelativeKeys
 from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
+from .summary import count_parameters
 from .symbols import Input, Symbol
 from .transformer import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
 from .transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
@@ -201,6 +205,7 @@ __all__ = [
     "Module",
     "MultiHeadAttention",
     "Multiply",
+    "Neuron",
     "PReLU",
     "Permute",
     "PixelShuffle",
@@ -258,6 +263,9 @@ __all__ = [
     "attention_weights",
     "causal_mask",
     "chunks",
+    "class_prior",
+    "collapse",
+    "count_parameters",
     "ctc_beam",
     "ctc_greedy",
     "effective_receptive_field",
@@ -270,6 +278,7 @@ __all__ = [
     "receptive_field",
     "recorded_attention",
     "rotate",
+    "set_class_prior",
     "to_config",
 ]
 

@@ -124,3 +124,16 @@ def size(n: float) -> str:
             return f"{n:.4g} {unit}"
         n /= 1024
     return ""
+
+
+def count_parameters(model: Module, trainable: bool | None = None) -> dict[str, int]:
+    """Parameters of a built model by dtype, each shared one once; running statistics and random states do not count.
+
+    Args:
+        trainable: only those that are (True) or are not (False) trained; default: all.
+    """
+    found: dict[str, int] = {}
+    for variable in {id(v): v for v in modules.own_parameters(model)}.values():
+        if trainable is None or variable.trainable is trainable:
+            found[str(variable.dtype)] = found.get(str(variable.dtype), 0) + variable.size
+    return found

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`collapse`: a stack of layers without activations is one matrix, (x W1 + b1) W2 + b2 = x (W1 W2) + (b1 W2 + b2), however
+deep it is. This is why networks need non-linear functions between their layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+from . import activations
+from .containers import Sequential
+from .linear import Dense, Flatten, Identity
+from .module import Module, display
+from .regularization import Dropout
+
+
+def collapse(model: Module) -> Dense:
+    """One Dense layer that computes what a built model of Dense layers without activations does.
+
+    Raises ArgumentError for a model with anything non-linear in it, naming the layer.
+    """
+    names = {id(module): name for name, module in model.modules().items()}
+    layers = [layer for layer in _layers(model) if not isinstance(layer, Identity | Dropout | Flatten)]
+    for layer in layers:
+        if not isinstance(layer, Dense) or layer.activation is not activations.linear or not layer.built:
+            raise ArgumentError(explain("only Dense layers without activation, built, are one matrix",
+                                        got=display(names.get(id(layer), ""), layer), expected="Dense(units)",
+                                        fix="a network with activations does not collapse, which is what they are for"))
+    if not layers:
+        raise ArgumentError(explain("there is no layer to collapse", got=repr(model)))
+    weight = np.eye(layers[0].weight.shape[0])
+    bias = np.zeros(weight.shape[1])
+    for layer in layers:
+        own = layer.weight.numpy().astype(np.float64)
+        weight, bias = weight @ own, bias @ own + (layer.bias.numpy() if layer.use_bias else 0.0)
+    one = Dense(weight.shape[1], dtype=layers[-1].dtype, input_shape=(weight.shape[0],))
+    one.variables()  # builds it
+    one.weight.assign(weight.astype(one.dtype))
+    one.bias.assign(bias.astype(one.dtype))
+    return one
+
+
+def _layers(model: Module) -> list[Module]:
+    return [below for layer in model.layers for below in _layers(layer)] if isinstance(model, Sequential) else [model]
