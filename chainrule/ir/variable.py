@@ -18,6 +18,20 @@ from .node import CONSTANT, REGISTRY, Node, Type
 from .tensor import Tensor
 from .trace import current_trace
 
+LINE = 64  # bytes of a cache line
+
+
+def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy in row-major order; a large one begins at a cache line, because vectors that lie across two lines cost twice."""
+    size = source.size * dtype.itemsize
+    if size < 16 * LINE:
+        return np.array(source, dtype, order="C", copy=True)
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.__array_interface__["data"][0] % LINE
+    array = raw[start:start + size].view(dtype).reshape(source.shape)
+    array[...] = source
+    return array
+
 
 class Variable:
     """An array with a name that keeps its shape and dtype for life.
@@ -35,7 +49,7 @@ class Variable:
         source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(value)
         if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
             dtype = "float32"
-        self._array = np.array(source, dtype=canonical(dtype or source.dtype), order="C", copy=True)
+        self._array = _copy(source, canonical(dtype or source.dtype))
         self._leaf: Node | None = None
         self.name, self.trainable = name, trainable
 
@@ -82,12 +96,12 @@ class Variable:
         if trace is not None:
             trace.writes[self] = self._assigned(tensor.node)
         else:
-            self._array, self._leaf = np.array(tensor.numpy(), order="C", copy=True), None
+            self._array, self._leaf = _copy(tensor.numpy(), self.dtype), None
 
     def take_array(self, write: bool) -> np.ndarray:
         """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
         if write and self._leaf is not None:
-            self._array, self._leaf = self._array.copy(), None
+            self._array, self._leaf = _copy(self._array, self.dtype), None
         return self._array
 
     def put_array(self, array: np.ndarray) -> None:

@@ -282,3 +282,15 @@ def test_threads_trace_on_their_own() -> None:
     for thread in threads:
         thread.join()
     assert {i: x.tolist() for i, x in results.items()} == {i: [i + 1.0] * 3 for i in range(4)}
+
+
+def test_large_variables_begin_at_a_cache_line_and_stay_there():
+    v = cr.Variable(np.arange(3000).reshape(3, 1000)[:, ::2], dtype="float32")
+    double = cr.compile(lambda: v.assign(v.value * 2.0))
+    place = lambda: v.take_array(write=True).__array_interface__["data"][0] % 64
+    assert place() == 0
+    kept = v.value
+    double()
+    np.testing.assert_array_equal(v.numpy(), 2 * np.arange(3000).reshape(3, 1000)[:, ::2])
+    np.testing.assert_array_equal(kept.numpy(), np.arange(3000).reshape(3, 1000)[:, ::2])
+    assert place() == 0
