@@ -9,16 +9,19 @@ The same (seed, epoch, index of the sample) gives the same sample, however many 
 
 from .audio import AddNoise, Gain, SpecAugment, TimeShift
 from .base import Augmentation, Augmented, Batch, Compose
+from .choices import OneOf
 from .colour import Blur, Brightness, Contrast, Erase, GaussianNoise, Hue, Saturation
 from .draws import Draws
+from .elastic import Elastic
 from .geometry import Affine, Crop, Flip, ResizedCrop, Rotate, Scale, Shear, Translate
+from .handedness import Handedness, handedness
 from .mix import CutMix, MixUp
 from .pixels import resize, warp
 from .text import WordDeletion, WordDropout, WordSwap
 
 __all__ = [
     "AddNoise", "Affine", "Augmentation", "Augmented", "Batch", "Blur", "Brightness", "Compose", "Contrast", "Crop",
-    "CutMix", "Draws", "Erase", "Flip", "Gain", "GaussianNoise", "Hue", "MixUp", "ResizedCrop", "Rotate", "Saturation",
-    "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap", "resize",
-    "warp",
+    "CutMix", "Draws", "Elastic", "Erase", "Flip", "Gain", "GaussianNoise", "Handedness", "Hue", "MixUp", "OneOf",
+    "ResizedCrop", "Rotate", "Saturation", "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion",
+    "WordDropout", "WordSwap", "handedness", "resize", "warp",
 ]

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from .. import losses, optim
+from ..augment import Flip, handedness
 from ..ir import Tensor, as_tensor, current_trace
 from ..nn import activations
 from ..nn.containers import Sequential
 from ..nn.embedding import Embedding
 from ..nn.linear import Dense, Flatten, Reshape
 from ..nn.module import Module, display, watching
-from ..nn.normalization import Normalization
+from ..nn.normalization import BatchNorm, Normalization
 from ..nn.recurrent import Recurrent, SimpleRNN
 from ..nn.regularization import Dropout
 from ..ops.compose import relu, sigmoid, softmax
@@ -184,6 +185,15 @@ def _structure(model: Any) -> Iterator[Finding]:
                     yield Finding("no activation", display(first, a),
                                   f"nothing non-linear before {display(second, b)}: the two are one matrix",
                                   f'Dense({a.units}, activation="relu")')
+                if isinstance(b, BatchNorm) and b.shift and _plain_bias(a):
+                    yield Finding("bias redundant", display(first, a),
+                                  f"{display(second, b)} subtracts the mean, and the bias of {a.bias.size} with it",
+                                  f"{type(a).__name__}(..., bias=False)")
+
+
+def _plain_bias(layer: Module) -> bool:
+    """Whether the layer's output is a sum with a bias, with nothing after it."""
+    return hasattr(getattr(layer, "bias", None), "assign") and getattr(layer, "activation", None) is activations.linear
 
 
 def _weights(exam: Examination) -> Iterator[Finding]:
@@ -319,6 +329,15 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
         return float(total.item() / weight.item())
 
 
+def _flips(pipeline: Any, data: Any) -> Iterator[Finding]:
+    """Flips of things that have a handedness, such as digits."""
+    for operation in getattr(pipeline, "operations", [pipeline]):
+        if isinstance(operation, Flip) and data.x.ndim == 4 and data.y.ndim == 1 and data.y.dtype.kind in "iu":
+            found = handedness(data.x, data.y, operation.axis)
+            if found.matters:
+                yield Finding("flipped samples mean something else", repr(operation), str(found), "leave the flip out")
+
+
 class Doctor(Callback):
     """Looks at the run before the first step, every `every` epochs and at the end, and says what is new.
 
@@ -331,6 +350,9 @@ class Doctor(Callback):
         self.findings = Report()
 
     def begin(self, run: Any) -> None:
+        for finding in _flips(run.augment, run.data):
+            self.findings.append(finding)
+            run.reporter.say(str(finding))
         self._look(run)
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
