@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from chainrule.native.kernel_build import Index, Writer, constant, copy_elements
 from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish
-from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
+from chainrule.native.kernel_tile import ENOUGH, Tile, emit_tile, simplify, split, tile_rows
 from chainrule.native.target import Target
 
 ENOUGH_UNITS = 16
@@ -143,6 +143,7 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
     vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
+    together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
     if together:
         lines, size, tall = split(high.out, limit // wide.out)
         tiles = 1
@@ -199,6 +200,16 @@ def inside_axis(writer: Writer, place: Index, axis: Axis) -> ir.Value:
     return writer.builder.icmp_unsigned("<", constant(place), constant(axis.source))
 
 
+def taps_inside(writer: Writer, axis: Axis, place: Index) -> tuple[Index, Index]:
+    """(the first, how many) taps that read inside the source at an output position; at least one."""
+    start = writer.sub(writer.mul(place, axis.stride), axis.low)  # source position of the first tap
+    before = writer.divide(writer.add(writer.maximum(0, writer.sub(0, start)), axis.dilation - 1), axis.dilation)[0]
+    after = writer.divide(writer.maximum(0, writer.sub(axis.source - 1 + axis.dilation, start)), axis.dilation)[0]
+    first = writer.minimum(before, axis.taps - 1)
+    last = writer.minimum(writer.maximum(after, writer.add(first, 1)), axis.taps)
+    return first, writer.sub(last, first)
+
+
 # ---- the kernel
 
 def emit_correlation(writer: Writer, name: str, part: Correlation, epilogue: Epilogue | None, extras: list[ir.Value],
@@ -239,6 +250,7 @@ class _Correlate:
             image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
             self.origin = self._direct(image, plane) if part.direct else self._padded(image, plane, first, last)
             self.base = 0 if part.direct else self._row(first)
+            self.plane = plane
             place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
             self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
             self.pixel = writer.add(self.pixel, writer.dot(repeat, part.place_strides))
@@ -326,11 +338,23 @@ class _Correlate:
         if getattr(self.epilogue, "reads_ahead", False):
             ahead = emit_ahead(self.module, self.name, part.dtype, valid, self.epilogue, len(self.extras), self.target)
             writer.builder.call(ahead, [*map(constant, numbers), *self.extras])
-        writer.builder.call(function, [writer.at(left, offset), right, out, constant(tile.loops[0][0]), zero])
+        skipped, count = self._taps(tile, row)
+        left, right = writer.at(left, writer.mul(skipped, tile.loops[0][1])), writer.at(right, writer.mul(skipped, tile.loops[0][2]))
+        writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero])
         if self.epilogue:
             finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
                                  self.target)
             writer.builder.call(finish, [out, *map(constant, numbers), *self.extras])
+
+    def _taps(self, tile: Tile, row: Index) -> tuple[Index, Index]:
+        """(the first, how many) rounds of the outermost loop; where it runs over the taps of a line or plane, those inside."""
+        deep, high, _ = self.part.axes
+        axis, place, step = (high, row, 1) if deep.taps == 1 else (deep, self.plane, 0)
+        count, *steps = tile.loops[0]
+        depth = self.strides[step] * (axis.dilation if step or self.part.direct else 1)
+        if axis.inside or self.lines.together or (count, *steps) != (axis.taps, depth, self.part.tap_steps[step]):
+            return 0, count
+        return taps_inside(self.writer, axis, place)
 
     def _constants(self, height: int, width: int, valid: int) -> Tile:
         part, strides = self.part, self.strides
