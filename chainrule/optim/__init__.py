@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import ArgumentError, explain
 from ..names import look_up, unknown_attribute
-from . import matrices, penalties, proximal, rules, schedules, transforms, variants
+from . import averaged, matrices, penalties, proximal, rules, schedules, transforms, variants
+from .averaged import ASGD, FTRL
 from .base import Optimizer, clip_by_norm
 from .lbfgs import LBFGS, Minimum
 from .matrices import Adafactor, Muon
@@ -17,7 +18,7 @@ from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 from .variants import LAMB, Adadelta, Lion, NAdam, RAdam, Rprop
 from .wrappers import accumulate, chain, groups
 
-NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices) for name in family.__all__}
+NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices, averaged) for name in family.__all__}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -32,7 +33,7 @@ def get(optimizer: Any) -> Optimizer:
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
 
 
-__all__ = ["LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
+__all__ = ["ASGD", "FTRL", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
            "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop",
            "accumulate",
            "chain", "clip_by_norm", "constrained", "get", "groups", "penalties", "proximal", "schedules", "transforms"]

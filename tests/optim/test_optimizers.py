@@ -30,6 +30,7 @@ ROWS = {
     "adamw": (lambda: optim.AdamW(0.05, weight_decay=0.1), lambda t, p: t.optim.AdamW(p, 0.05, weight_decay=0.1)),
     "amsgrad": (lambda: optim.Adam(0.05, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, amsgrad=True)),
     "amsgrad with decay": (lambda: optim.AdamW(0.05, amsgrad=True), lambda t, p: t.optim.AdamW(p, 0.05, amsgrad=True)),
+    "asgd": (lambda: optim.ASGD(0.05, 0.1, start_averaging=20), lambda t, p: t.optim.ASGD(p, 0.05, 0.1, t0=20)),
     "rprop": (lambda: optim.Rprop(0.01), lambda t, p: t.optim.Rprop(p, 0.01)),
     "adadelta": (lambda: optim.Adadelta(0.5), lambda t, p: t.optim.Adadelta(p, 0.5)),
     "nadam": (lambda: optim.NAdam(0.05), lambda t, p: t.optim.NAdam(p, 0.05)),
@@ -105,7 +106,15 @@ def muon(p, g, m, t):
     return p * (1 - 0.02 * 0.1) - 0.02 * x.T
 
 
+def ftrl(p, g, m, t):
+    n = m.get("n", 0.1 + 0 * p)
+    m["n"] = n + g * g
+    m["z"] = m.get("z", 0 * p) + g - (np.sqrt(m["n"]) - np.sqrt(n)) / 0.5 * p
+    return np.where(np.abs(m["z"]) <= 0.1, 0, -(m["z"] - np.sign(m["z"]) * 0.1) / ((1 + np.sqrt(m["n"])) / 0.5 + 0.2))
+
+
 PAPERS = {
+    "ftrl": (lambda: optim.FTRL(0.5, l1=0.1, l2=0.2), ftrl),
     "lion": (lambda: optim.Lion(0.01, weight_decay=0.1), lion),
     "lamb": (lambda: optim.LAMB(0.01, weight_decay=0.1), lamb),
     "muon": (lambda: optim.Muon(0.02), muon),
@@ -138,6 +147,18 @@ def test_every_optimizer_has_a_row_and_a_name():
     assert {type(ours()) for ours, _ in (ROWS | PAPERS).values()} == set(optim.NAMES.values())
     assert isinstance(optim.get("Adam"), optim.Adam)
     assert isinstance(optim.get(optim.SGD), optim.SGD)
+
+
+def test_averages_are_the_means_of_the_late_steps():
+    torch = pytest.importorskip("torch")
+    w = torch.tensor(START, requires_grad=True)
+    theirs = torch.optim.ASGD([w], 0.05, 0.1, t0=20)
+    for _ in range(60):
+        theirs.zero_grad()
+        ((torch.tanh(torch.tensor(A) @ w) ** 2).sum() + 0.1 * (w * w).sum()).backward()
+        theirs.step()
+    _, ours = descend(lambda: optim.ASGD(0.05, 0.1, start_averaging=20), 60, True)
+    np.testing.assert_allclose(ours.averages()["w"], theirs.state[w]["ax"].numpy(), rtol=1e-6)
 
 
 def test_frozen_parameters_stay():
