@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
 from ..files import write_atomically
+from ..settings import read, to_dict, toml
 
 MODELS = ("auto", "cnn", "mlp")
 
@@ -38,24 +37,15 @@ class Settings:
 
     def write(self, path: Path, **facts: Any) -> None:
         """Write the settings, and `facts` about the run in a table of their own, as TOML."""
-        lines = ["# everything needed to run this again:  chainrule train --config config.toml", "[settings]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in asdict(self).items() if value is not None]
-        lines += ["", "[made_by]", *(f"{name} = {_toml(value)}" for name, value in facts.items())]
-        write_atomically(path, "\n".join(lines) + "\n")
+        head = "# everything needed to run this again:  chainrule train --config config.toml\n"
+        write_atomically(path, head + toml({"settings": to_dict(self), "made_by": facts}))
 
 
 def read_settings(path: Path) -> Settings:
     """The settings in a config.toml; raises DataError that names the file for anything that does not belong there."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
-    except FileNotFoundError:
-        raise DataError(explain("there is no such file", got=str(path), fix="name a run folder, or its config.toml")) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(explain(f"{path} is not a TOML file", got=str(error))) from error
-    known = {field.name for field in fields(Settings)}
-    if unknown := sorted(set(table) - known):
-        raise DataError(explain(f"{path} has settings that do not exist", got=", ".join(unknown), expected=", ".join(sorted(known))))
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+    if not path.exists():
+        raise DataError(explain("there is no such file", got=str(path), fix="name a run folder, or its config.toml"))
+    return read(Settings, path, table="settings")
 
 
 def check(settings: Settings) -> Settings:
@@ -69,9 +59,3 @@ def check(settings: Settings) -> Settings:
     if settings.learning_rate is not None and not settings.learning_rate > 0:
         raise ArgumentError(explain("--learning-rate must be positive", got=str(settings.learning_rate), expected="for example 0.001"))
     return settings
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)  # TOML's strings, numbers and booleans are written as JSON's
