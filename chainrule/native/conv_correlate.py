@@ -210,6 +210,15 @@ def taps_inside(writer: Writer, axis: Axis, place: Index) -> tuple[Index, Index]
     return first, writer.sub(last, first)
 
 
+def pixels_inside(writer: Writer, axis: Axis, tap: Index) -> tuple[Index, Index]:
+    """(the first, how many) output positions from which a tap reads inside the source; perhaps none."""
+    start = writer.sub(axis.low, writer.mul(tap, axis.dilation))  # of the source, seen from where the tap reads at first
+    first, _ = writer.divide(writer.add(writer.maximum(0, start), axis.stride - 1), axis.stride)
+    last, _ = writer.divide(writer.maximum(0, writer.add(start, axis.source - 1 + axis.stride)), axis.stride)
+    first = writer.minimum(first, axis.out)
+    return first, writer.sub(writer.maximum(first, writer.minimum(last, axis.out)), first)
+
+
 # ---- the kernel
 
 def emit_correlation(writer: Writer, name: str, part: Correlation, epilogue: Epilogue | None, extras: list[ir.Value],

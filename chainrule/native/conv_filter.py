@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.conv_correlate import Correlation, choose_vectors, copy_padded_line, inside_axis
+from chainrule.native.conv_correlate import Correlation, choose_vectors, copy_padded_line, inside_axis, pixels_inside
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, copy_elements, open_function
 from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
 from chainrule.native.target import Target
@@ -227,7 +227,7 @@ class _Filter:
     def _line(self, line: Index, group: Index, column: Index, valid: int, left: ir.Value, right: ir.Value) -> None:
         writer, part, plan = self.writer, self.part, self.plan
         outer = plan.runs[:-1] if plan.together else plan.runs
-        places = writer.unravel(line, [count for count, _ in outer])
+        places = self.taps = writer.unravel(line, [count for count, _ in outer])
         channel = writer.add(writer.mul(group, part.columns), column)
         first = channel if part.lanewise else writer.mul(group, part.inside)
         left = writer.at(left, writer.add(first, writer.dot(places, [step for _, step in outer])))
@@ -240,12 +240,21 @@ class _Filter:
                     self._tile(writer.add(writer.mul(tile, size), shift), size, valid, left, right, out)
 
     def _tile(self, start: Index, size: int, valid: int, left: ir.Value, right: ir.Value, out: ir.Value) -> None:
-        writer, plan = self.writer, self.plan
+        writer, plan, part = self.writer, self.plan, self.part
         step, rows = (plan.runs[-1][1], plan.run) if plan.together else (1, 1)
-        tile = emit_tile(self.module, self._constants(size, valid), self.target)
+        constants = self._constants(size, valid)
+        tile = emit_tile(self.module, constants, self.target)
         left = writer.at(left, writer.mul(start, step))
         out = writer.at(out, writer.mul(start, rows * self.channels))
-        writer.builder.call(tile, [left, right, out, constant(self.count), self.accumulate])
+        counts: list[Index] = []
+        if constants.open == 2:  # pixels whose tap is beyond the edge are left out
+            deep, high, _ = part.axes
+            axis, tap = (high, self.taps[1]) if deep.taps == 1 else (deep, self.taps[0])
+            first, count = pixels_inside(writer, axis, tap)
+            _, left_step, right_step = constants.loops[1]
+            left, right = writer.at(left, writer.mul(first, left_step)), writer.at(right, writer.mul(first, right_step))
+            counts.append(constant(count))
+        writer.builder.call(tile, [left, right, out, constant(self.count), self.accumulate, *counts])
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
@@ -259,5 +268,8 @@ class _Filter:
         inner = simplify([(axis.out, step, right) for axis, step, right in zip(part.axes, steps, rights, strict=True)])
         inner = () if inner == ((1, 0, 0),) else inner
         tail = valid % self.writer.lanes
-        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    ((0, self.strides[0], self.pixels * self.channels), *inner), self.channels, tail, tail, part.lanewise, part.pairs)
+        number = 0 if part.axes[0].taps > 1 else 1  # the axis whose taps may read beyond the edge for all rows of a tile
+        axis, fixed = part.axes[number], len(plan.runs) - plan.together
+        cut = not axis.inside and number < fixed and inner[:1] == ((axis.out, steps[number], rights[number]),)
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), ((0, self.strides[0], self.pixels * self.channels), *inner),
+                    self.channels, tail, tail, part.lanewise, part.pairs, 1 + cut)

@@ -41,6 +41,7 @@ class Tile:
     out_tail: int = 0
     lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
     pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
+    open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
     def name(self) -> str:
@@ -73,17 +74,18 @@ def tile_rows(target: Target, vectors: int) -> int:
 
 
 def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
-    """The function ``void (left, right, out, i64 count, i1 accumulate)`` of a tile."""
+    """The function ``void (left, right, out, i64 count, i1 accumulate, i64 further counts…)`` of a tile."""
     known = module.globals.get(tile.name)
     if known:
         return known
-    arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX), ("accumulate", ir.IntType(1))]
+    arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX), ("accumulate", ir.IntType(1)),
+                 *[(f"count{number}", INDEX) for number in range(1, tile.open)]]
     function, writer = open_function(module, tile.name, arguments, tile.dtype, target, internal=True)
-    left, right, out, count, accumulate = function.args
+    left, right, out, count, accumulate, *counts = function.args
     _fetch(writer, tile, out)
     sums = writer.if_else(accumulate, lambda: _load(writer, tile, out),
                           lambda: [writer.zeros()] * (len(tile.offsets) * tile.vectors))
-    sums = _reduce(writer, tile, (count, *(loop[0] for loop in tile.loops[1:])), left, right, sums)
+    sums = _reduce(writer, tile, (count, *counts, *(loop[0] for loop in tile.loops[tile.open:])), left, right, sums)
     for (pointer, mask), total in zip(_places(writer, tile, out), sums, strict=True):
         writer.store_vector(total, pointer, mask)
     writer.builder.ret_void()
