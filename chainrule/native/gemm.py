@@ -169,7 +169,8 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     dots = _dots(spec, lanes)
     if dots:
         row_tiles, rows, tall = 1, spec.m, 0
-    pack_a, pack_b = not dots and _packs_a(spec, size, tiles), not dots and _packs_b(spec, size, row_tiles)
+    pack_b = not dots and _packs_b(spec, size, row_tiles)
+    pack_a = not dots and _packs_a(spec, size, tiles, pack_b)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     step_blocks, steps, longer = split(spec.steps, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.steps))
     steps += bool(longer)
@@ -199,21 +200,27 @@ def _collides(spec: ProductSpec, size: int) -> bool:
     return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
 
 
-def _packs_a(spec: ProductSpec, size: int, tiles: int) -> bool:
-    """Rows that fall on the same cache sets are packed, and steps that are pages apart if many tiles read them."""
+def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool) -> bool:
+    """Rows that fall on the same cache sets are packed, and steps that are far apart if many tiles read them."""
     if spec.narrow and not spec.reads_pairs:
         return True
     if spec.m < 8 or spec.k < 32:
         return False
-    return tiles >= (4 if _collides(spec, size) else 12) and (
-        _collides(spec, size) or (spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096))
+    if _collides(spec, size) or (_is_long(spec) and not pack_b):
+        return tiles >= 4 and (_collides(spec, size) or spec.a_strides[-1] * size >= 2048)
+    return tiles >= 12 and spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096
 
 
 def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
-    """Columns that do not lie next to each other must be packed; steps that are pages apart if many tiles read them."""
+    """Columns that do not lie next to each other must be packed; steps that are far apart if many tiles read them."""
     if spec.narrow or (spec.b_strides[-1] != 1 and spec.n > 1):
         return True
-    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= 4096
+    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= (2048 if _is_long(spec) else 4096)
+
+
+def _is_long(spec: ProductSpec) -> bool:
+    """Whether the reduction is many panels long, as in the gradient of a weight: its operands come from memory."""
+    return spec.k >= 4 * LONGEST
 
 
 def product_scratch(spec: ProductSpec, target: Target, threads: int) -> int:

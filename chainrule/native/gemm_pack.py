@@ -3,7 +3,8 @@
 
 In: a strided matrix of `valid` rows and `count` steps of the reduction. Out: panel[step, row] with `width` rows, zeros in
 the rows that do not exist. Three ways: rows next to each other in memory are copied as vectors, steps next to each other
-are transposed in registers, everything else is copied one by one.
+are transposed in registers, everything else is copied one by one. Copies of steps that lie far apart, which no processor
+foresees, fetch what the next two panels will need.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, constant, open_function
+from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, constant, intrinsic, open_function
 from chainrule.native.target import Target
+
+FAR = 1024  # bytes between steps from which the next panels are fetched beforehand
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def _mask(writer: Writer, first: int, extent: int) -> ir.Value | None:
 
 
 def _copy(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, count: Index) -> None:
+    is_far = panel.step_stride * writer.size >= FAR
     with writer.loop(0, count) as step:
         here = writer.at(source, writer.mul(step, panel.step_stride))
         there = writer.at(destination, writer.mul(step, panel.step))
@@ -71,6 +75,17 @@ def _copy(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value,
             if first < panel.valid:
                 value = writer.load_vector(writer.at(here, first), _mask(writer, first, panel.valid))
             writer.store_vector(value, writer.at(there, first), _mask(writer, first, panel.width))
+        if is_far:
+            _fetch(writer, panel, here)
+
+
+def _fetch(writer: Writer, panel: Panel, here: ir.Value) -> None:
+    """Bring the lines nearer that one step of the next two panels lies in; there may be none, a fetch never fails."""
+    narrow = ir.IntType(32)
+    function = intrinsic(writer.module, "llvm.prefetch.p0", ir.VoidType(), [POINTER, narrow, narrow, narrow])
+    for number in range(2 * -(-panel.width // writer.lanes)):
+        place = writer.at(here, panel.width + (number + 1) * writer.lanes - 1)
+        writer.builder.call(function, [place, narrow(0), narrow(2), narrow(1)])
 
 
 def _transpose(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, count: Index) -> None:

@@ -82,6 +82,14 @@ def test_dtypes_and_accumulation(dtype, accumulate):
     check(ProductSpec.dense(33, 45, 1111, dtype=dtype, accumulate=accumulate))
 
 
+@pytest.mark.parametrize(("m", "n", "pack"), [(515, 128, "a"), (128, 520, "b"), (70, 512, "b"), (512, 65, None)])
+def test_long_reductions_pack_what_lies_far_apart(m, n, pack):
+    spec = ProductSpec.dense(m, n, 1601, transpose_a=True)
+    plan = make_plan(spec, Target.named("avx512"))
+    assert (plan.pack_a, plan.pack_b) == (pack == "a", pack == "b")
+    check(spec, threads=(1, 2))
+
+
 @pytest.mark.parametrize("batch", [(5,), (2, 3), (0,)])
 def test_batches(batch):
     check(ProductSpec.dense(17, 20, 31, batch=batch))
