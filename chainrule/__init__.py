@@ -21,7 +21,7 @@ from .version import __version__
 
 _MODULES = (
     "augment", "curvature", "data", "decomposition", "distributions", "factorization", "inspect", "integration", "io", "linalg", "losses",
-    "metrics", "models", "nn", "optim", "random", "signal", "statistics", "testing", "train", "tuning",
+    "metrics", "models", "nn", "optim", "random", "settings", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",

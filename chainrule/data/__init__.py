@@ -15,10 +15,11 @@ from .splits import Batches, permutation, split
 from .table import read_table
 from .target import Target
 from .tokens import CharacterTokenizer, pack
+from .toys import two_spirals, xor
 
 __all__ = [
     "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "ImageScaling", "TablePreprocess",
     "Target", "as_inputs", "digits", "duplicates", "folds", "load", "load_like", "pack", "permutation",
     "preprocess_from_config", "read_idx", "read_image", "read_table", "split", "split_groups", "split_time",
-    "time_folds",
+    "time_folds", "two_spirals", "xor",
 ]

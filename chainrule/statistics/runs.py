@@ -143,7 +143,7 @@ def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: f
     """Is B better than A?
 
     Args:
-        a, b: Runs; or, with `targets`, the outputs of two classifiers on the same items; or two lists of scores, one per
+        a, b: Runs, or results of `evaluate`; or, with `targets`, the outputs of two classifiers on the same items; or two lists of scores, one per
             seed or fold in the same order.
         test: "auto" takes McNemar's test (mid-p) for right and wrong answers and the paired t-test for numbers;
             "wilcoxon" and "permutation" do not assume normal differences.
@@ -173,9 +173,21 @@ def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: f
 def _run(x: Any, name: str, targets: Any, percent: bool, higher_is_better: bool) -> Run:
     if isinstance(x, Run):
         return x
+    if hasattr(x, "test_set") and hasattr(x, "items_are_right"):
+        return _of_result(x, name)
     if targets is not None:
         return Run.of_predictions(name, x, targets)
     return Run.of_scores(name, x, percent=percent, higher_is_better=higher_is_better)
+
+
+def _of_result(result: Any, name: str) -> Run:
+    """What `evaluate` returned, sample by sample."""
+    if result.items is None:
+        raise ArgumentError(explain("this result says nothing about single samples", got="outputs that do not look like the targets",
+                                    fix="compare predictions: compare(p_a, p_b, targets), or Run.of_losses"))
+    if result.items_are_right:
+        return Run(name, result.items, "item", result.test_set)
+    return Run.of_losses(name, result.items, test_set=result.test_set)
 
 
 def _check_pair(a: Run, b: Run) -> None:

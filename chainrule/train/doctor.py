@@ -185,7 +185,7 @@ def _structure(model: Any) -> Iterator[Finding]:
                     yield Finding("no activation", display(first, a),
                                   f"nothing non-linear before {display(second, b)}: the two are one matrix",
                                   f'Dense({a.units}, activation="relu")')
-                if isinstance(b, BatchNorm) and b.shift and _plain_bias(a):
+                if isinstance(b, BatchNorm) and _plain_bias(a):
                     yield Finding("bias redundant", display(first, a),
                                   f"{display(second, b)} subtracts the mean, and the bias of {a.bias.size} with it",
                                   f"{type(a).__name__}(..., bias=False)")

@@ -17,7 +17,23 @@ from .step import loss_step, output_step
 
 
 class Result(dict[str, Any]):
-    """Measured values by name, each an Estimate with its 95 % interval where there is one; prints as a list."""
+    """Measured values by name, each an Estimate with its 95 % interval where there is one; prints as a list.
+
+    `cr.compare(a, b)` takes two of them: it knows the test set (`test_set`) and what the model did to each sample of it
+    (`items`: right or wrong for classes, the loss without them).
+    """
+
+    data: Samples | None = None
+    items: np.ndarray | None = None
+    items_are_right: bool = True
+
+    @property
+    def test_set(self) -> str | None:
+        """The fingerprint of the inputs and targets: two results can be compared if it is the same."""
+        if self.data is None:
+            return None
+        from ..statistics.runs import fingerprint
+        return fingerprint(self.data.y, self.data.x)
 
     def __str__(self) -> str:
         return "\n".join(f"{name:14} {value}" for name, value in self.items())
@@ -40,10 +56,45 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     measured = _fresh_metrics(metrics)
     step = loss_step(model, losses.get(loss), backend, precision) if loss is not None else _without_loss(model, backend, precision)
-    value = measure(step, samples(data), measured, batch_size)
+    found, items = samples(data), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    value = measure(step, found, [*measured, items], batch_size)
     result = Result({} if loss is None else {"loss": value})
+    result.data, (result.items, result.items_are_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
     return result
+
+
+class _Items:
+    """What the model did to each sample: right or wrong where the targets are classes, else the mean absolute error."""
+
+    def __init__(self, binary: bool):
+        self.binary = binary
+
+    def reset(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.classes = True
+
+    def update(self, outputs: Any, targets: np.ndarray, weights: np.ndarray) -> None:
+        """One batch."""
+        if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != targets.shape[:1]:
+            self.parts, self.classes = [], False
+            return
+        one = outputs.size == len(outputs) == targets.size
+        self.classes = (self.binary and one) or (targets.dtype.kind in "iub" and targets.ndim == 1 and outputs.ndim == 2)
+        self.parts.append(self._values(outputs, targets))
+
+    def _values(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        if self.classes:
+            return (outputs.argmax(axis=1) if outputs.size > len(outputs) else outputs.reshape(-1) > 0) == targets.reshape(-1)
+        flat = outputs.reshape(len(outputs), -1)
+        if flat.size != targets.size:
+            return np.full(len(outputs), np.nan)
+        return np.abs(flat - targets.reshape(len(targets), -1)).mean(axis=1)
+
+    def collected(self) -> tuple[np.ndarray | None, bool]:
+        """(one number per sample, whether they say right or wrong); None where the outputs do not fit the targets."""
+        values = np.concatenate(self.parts).astype(np.float64) if self.parts else None
+        return (None if values is None or np.isnan(values).any() else values), self.classes
 
 
 def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
