@@ -20,6 +20,7 @@ from .activations import (
     Softplus,
     Tanh,
 )
+from .additive_attention import AdditiveAttention
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
 from .attention_maps import AttentionRecord, recorded_attention
 from .cache import KeyValueCache
@@ -39,16 +40,16 @@ from .convolution import (
     SeparableConv1D,
     SeparableConv2D,
 )
-from .convolutional_cells import ConvLSTM2D, ConvLSTM2DCell
+from .convolutional_cells import ConvLSTM1D, ConvLSTM1DCell, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D, ConvLSTM3DCell
 from .decoding import ctc_beam, ctc_greedy
-from .embedding import Embedding, PositionalEncoding
+from .embedding import Embedding, EmbeddingBag, PositionalEncoding
 from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
 from .masks import Masking, length_mask
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .module import Module
 from .neuron import Neuron
-from .normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from .normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm, UnitNorm
 from .padding import (
     CircularPad1D,
     CircularPad2D,
@@ -69,6 +70,7 @@ from .padding import (
     ZeroPad2D,
     ZeroPad3D,
 )
+from .patches import CenterCrop, ChannelShuffle, Fold, Rescaling, Unfold
 from .pooling import (
     AdaptiveAvgPool1D,
     AdaptiveAvgPool2D,
@@ -134,6 +136,7 @@ __all__ = [
     "AdaptiveMaxPool2D",
     "AdaptiveMaxPool3D",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
     "AttentionRecord",
     "Average",
@@ -143,6 +146,8 @@ __all__ = [
     "BatchNorm",
     "Bidirectional",
     "Bilinear",
+    "CenterCrop",
+    "ChannelShuffle",
     "CircularPad1D",
     "CircularPad2D",
     "CircularPad3D",
@@ -153,8 +158,12 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM1DCell",
     "ConvLSTM2D",
     "ConvLSTM2DCell",
+    "ConvLSTM3D",
+    "ConvLSTM3DCell",
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
@@ -168,7 +177,9 @@ __all__ = [
     "EdgePad3D",
     "EinsumDense",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
+    "Fold",
     "Functional",
     "GRUCell",
     "GatedFeedForward",
@@ -188,6 +199,7 @@ __all__ = [
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
+    "LocalResponseNorm",
     "LpPool1D",
     "LpPool2D",
     "LpPool3D",
@@ -221,6 +233,7 @@ __all__ = [
     "RelativeBias",
     "RelativeKeys",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
     "Residual",
     "SeparableConv1D",
@@ -250,6 +263,8 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unfold",
+    "UnitNorm",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ConvLSTM: an LSTM whose states are images and whose products are convolutions, for clips (batch, steps, height,
-width,
-channels) (Shi et al., 2015)."""
+"""ConvLSTM: an LSTM whose states are images and whose products are convolutions (Shi et al., 2015), for clips
+(batch, steps, height, width, channels), and the same with one or three spatial axes."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ from ..ops.compose import sigmoid
 from ..ops.elementwise import tanh
 from ..ops.movement import slice_axis
 from .cells import RNN
-from .checks import positive
-from .convolution import Conv2D
+from .checks import axis_names, positive
+from .convolution import Conv1D, Conv2D, Conv3D
 from .module import Module
 
 
-class ConvLSTM2DCell(Module):
+class ConvLSTMCell(Module):
     """One step: i, f, g, o = conv(x) + conv(h); c = f c + i tanh(g), h = o tanh(c). The bias of f starts at 1.
 
     Args:
@@ -31,22 +30,25 @@ class ConvLSTM2DCell(Module):
         stride, padding: of the convolution of the input.
     """
 
+    rank = 2
+
     def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same", dtype: Any = "float32"):
         self.filters, self.dtype = positive("filters", filters), canonical(dtype)
-        self.from_input = Conv2D(4 * filters, kernel_size, stride, padding, dtype=dtype)
-        self.from_state = Conv2D(4 * filters, kernel_size, padding="same", bias=False, dtype=dtype,
-                                 weight_initializer="orthogonal")
+        convolution = (Conv1D, Conv2D, Conv3D)[self.rank - 1]
+        self.from_input = convolution(4 * filters, kernel_size, stride, padding, dtype=dtype)
+        self.from_state = convolution(4 * filters, kernel_size, padding="same", bias=False, dtype=dtype,
+                                      weight_initializer="orthogonal")
 
     def _input_type(self) -> Any:
         return self.dtype
 
     def build(self, x: Any) -> None:
-        if x.ndim != 4:
+        if x.ndim != self.rank + 2:
             raise ShapeError(explain("a step of ConvLSTM is an image", got=f"shape {x.shape}",
-                                     expected="(batch, height, width, channels)",
-                                     fix="run it over clips with nn.ConvLSTM2D"))
+                                     expected="(" + ", ".join(axis_names(self.rank)) + ")",
+                                     fix=f"run it over clips with nn.ConvLSTM{self.rank}D"))
         _, z = self.from_input.trace(x.node.type)
-        self.extents = z.shape[1:3]
+        self.extents = z.shape[1:-1]
         forget = np.repeat([0.0, 1.0, 0.0, 0.0], self.filters)
         self.from_input.bias.assign(forget.astype(self.dtype))
 
@@ -57,21 +59,53 @@ class ConvLSTM2DCell(Module):
     def forward(self, x: Any, states: Any = None) -> Any:
         h, c = self.initial_states(x.shape[0]) if states is None else states
         z = self.from_input(x) + self.from_state(h)
-        i, f, g, o = (slice_axis(z, 3, k * self.filters, (k + 1) * self.filters) for k in range(4))
+        i, f, g, o = (slice_axis(z, z.ndim - 1, k * self.filters, (k + 1) * self.filters) for k in range(4))
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
         return h, [h, c]
 
 
-class ConvLSTM2D(RNN):
-    """ConvLSTM over clips (batch, steps, height, width, channels).
+class ConvLSTM1DCell(ConvLSTMCell):
+    __doc__ = f"For sequences (batch, positions, channels). {ConvLSTMCell.__doc__}"
+    rank = 1
+
+
+class ConvLSTM2DCell(ConvLSTMCell):
+    __doc__ = f"For images (batch, height, width, channels). {ConvLSTMCell.__doc__}"
+    rank = 2
+
+
+class ConvLSTM3DCell(ConvLSTMCell):
+    __doc__ = f"For volumes (batch, depth, height, width, channels). {ConvLSTMCell.__doc__}"
+    rank = 3
+
+
+class ConvLSTM(RNN):
+    """ConvLSTM over (batch, steps, *S, channels).
 
     Args:
-        filters, kernel_size, stride, padding: as in ConvLSTM2DCell.
+        filters, kernel_size, stride, padding: as in its cell.
         return_sequences: give the image of every step, not of the last one.
         return_state: give (output, [h, c]).
     """
 
+    cell: type[ConvLSTMCell] = ConvLSTM2DCell
+
     def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same",
                  return_sequences: bool = False, return_state: bool = False, dtype: Any = "float32"):
-        RNN.__init__(self, ConvLSTM2DCell(filters, kernel_size, stride, padding, dtype), return_sequences, return_state)
+        RNN.__init__(self, self.cell(filters, kernel_size, stride, padding, dtype), return_sequences, return_state)
+
+
+class ConvLSTM1D(ConvLSTM):
+    __doc__ = f"One spatial axis. {ConvLSTM.__doc__}"
+    cell = ConvLSTM1DCell
+
+
+class ConvLSTM2D(ConvLSTM):
+    __doc__ = f"Two spatial axes: clips. {ConvLSTM.__doc__}"
+    cell = ConvLSTM2DCell
+
+
+class ConvLSTM3D(ConvLSTM):
+    __doc__ = f"Three spatial axes. {ConvLSTM.__doc__}"
+    cell = ConvLSTM3DCell

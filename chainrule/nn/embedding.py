@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 from ..ir.dtype import canonical, is_integer
 from ..names import closest
+from ..ops import reduce as reductions
 from ..ops.compose import not_equal
-from ..ops.elementwise import less, where
+from ..ops.elementwise import astype, less, maximum, where, zeros_like
 from ..ops.index import take
+from ..ops.movement import reshape
 from . import initializers
 from .checks import describe, need_float, origin, positive
 from .module import Module
@@ -59,6 +62,41 @@ class Embedding(Module):
                                   fix=f"Embedding({int(ids.max()) + 1}, {self.width}), or map rare tokens to one id"
                                   if ids[place] > 0 else
                                       "map missing tokens to an id of their own, not to a negative number"))
+
+
+class EmbeddingBag(Embedding):
+    """One vector for a bag of ids: (batch, count) -> (batch, width), the vectors' mean, sum or maximum.
+
+    Args:
+        vocabulary, width, weight_initializer: as in Embedding.
+        reduce: "mean", "sum" or "max".
+        mask_id: an id that fills up short bags and does not count; a bag of nothing else gives zeros.
+    """
+
+    def __init__(self, vocabulary: int, width: int, reduce: str = "mean", weight_initializer: Any = "uniform",
+                 dtype: Any = "float32", mask_id: int | None = None):
+        super().__init__(vocabulary, width, weight_initializer, dtype, mask_id)
+        if reduce not in ("mean", "sum", "max"):
+            raise ArgumentError(explain("a bag is reduced otherwise", got=repr(reduce), expected="mean | sum | max",
+                                        fix=closest(reduce, ("mean", "sum", "max"))))
+        self.reduce = reduce
+
+    def forward(self, ids: Any) -> Any:
+        if ids.ndim != 2:
+            raise ShapeError(explain("bags of ids come as a batch", got=describe(ids.shape) + origin(ids),
+                                     expected="(batch, count)"))
+        vectors = super().forward(ids)
+        there = reshape(not_equal(ids, -1 if self.mask_id is None else self.mask_id), (*ids.shape, 1))
+        count = reductions.sum(astype(there, vectors.dtype), axis=1)
+        if self.reduce == "max":
+            largest = reductions.max(where(there, vectors, -math.inf), axis=1)
+            return where(less(0, count), largest, zeros_like(largest))
+        total = reductions.sum(where(there, vectors, 0.0), axis=1)
+        return total if self.reduce == "sum" else total / maximum(count, 1.0)
+
+    def mask_of(self, ids: Any) -> Any:
+        """None: there are no steps any more."""
+        return None
 
 
 class PositionalEncoding(Module):

@@ -7,14 +7,15 @@ dx = (g - mean(g) - y mean(g y)) / sqrt(variance + epsilon).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import canonical
 from ..ops.control import custom_gradient, stop_gradient
-from ..ops.elementwise import sqrt
-from ..ops.movement import reshape
+from ..ops.elementwise import add, maximum, sqrt
+from ..ops.movement import pad, reshape, slice_axis
 from ..ops.reduce import mean, sum, var
 from . import initializers
 from .checks import axis_names, describe, need_features, need_float, origin, positive
@@ -117,6 +118,31 @@ class RMSNorm(Normalization):
     def forward(self, x: Any) -> Any:
         x = self._checked(x)
         return self._scaled(x / sqrt(mean(x * x, axis=-1, keepdims=True) + self.epsilon))
+
+
+class UnitNorm(Module):
+    """y = x / max(|x|, epsilon), the Euclidean length over the last axis; nothing is learnt."""
+
+    def __init__(self, epsilon: float = 1e-12):
+        self.epsilon = epsilon
+
+    def forward(self, x: Any) -> Any:
+        return x / sqrt(maximum(sum(x * x, axis=-1, keepdims=True), self.epsilon**2))
+
+
+class LocalResponseNorm(Module):
+    """y_c = x_c / (k + alpha / size * sum of x^2 over the `size` channels round c)^beta (Krizhevsky et al., 2012).
+
+    With an even size the channel more lies before c, as in PyTorch.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        self.size, self.alpha, self.beta, self.k = positive("size", size), alpha, beta, k
+
+    def forward(self, x: Any) -> Any:
+        padded = pad(x * x, [(0, 0)] * (x.ndim - 1) + [(self.size // 2, (self.size - 1) // 2)])
+        near = functools.reduce(add, (slice_axis(padded, x.ndim - 1, i, i + x.shape[-1]) for i in range(self.size)))
+        return x / (self.k + self.alpha / self.size * near) ** self.beta
 
 
 class GroupNorm(Normalization):
