@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limit of this machine: float32 multiply-adds from registers and the first cache, on all threads of the benchmark.
+"""The limit of this machine: multiply-adds of float32 (or bfloat16) from registers and the first cache, on all threads of the benchmark.
 
 The measured number is the best of many short runs of a product whose operands stay in the first cache level, through
 the kernels of the native backend, so it holds on any processor that it knows.
@@ -30,7 +30,7 @@ def load() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 
-def limit(seconds: float = 2.0) -> float:
+def limit(seconds: float = 2.0, precision: str = "float32") -> float:
     """FLOP/s of all threads together: that of one, times their number; the machine's clock may be lower when all run."""
     import chainrule as cr
 
@@ -38,7 +38,7 @@ def limit(seconds: float = 2.0) -> float:
     a, b = random.standard_normal((16, 28, 128), np.float32), random.standard_normal((16, 128, 32), np.float32)
     before, os.environ["CHAINRULE_THREADS"] = os.environ.get("CHAINRULE_THREADS"), "1"
     try:
-        many = cr.compile(lambda a, b: [a @ (b + i) for i in range(64)])
+        many = cr.compile(lambda a, b: [a @ (b + i) for i in range(64)], precision=precision)
         entry = many.lower(a, b)
     finally:
         os.environ.pop("CHAINRULE_THREADS") if before is None else os.environ.update(CHAINRULE_THREADS=before)

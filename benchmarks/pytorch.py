@@ -103,12 +103,12 @@ NETWORKS: dict[str, Callable[[Shape], nn.Module]] = {
 class Workload:
     """`step` runs once; the rest serves the check of equality."""
 
-    def __init__(self, name: str):
-        self.shape = SHAPES[name]
+    def __init__(self, name: str, precision: str = "float32"):
+        self.shape, self.precision = SHAPES[name], precision
         torch.manual_seed(0)
         x, y = (torch.from_numpy(array) for array in data(self.shape))
         if self.shape.kind == "matmul":
-            self.model, self.step = None, lambda: x @ y
+            self.model, self.step = None, lambda: self._product(x, y)
             return
         self.model = NETWORKS[self.shape.kind](self.shape)
         if x.ndim == 4:
@@ -122,20 +122,32 @@ class Workload:
         else:
             self.model.eval()
 
+    def _lower(self) -> Any:
+        """Where products are bfloat16, if that is asked for."""
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def _product(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        with self._lower():
+            return x @ y
+
+    def _loss(self) -> torch.Tensor:
+        with self._lower():
+            return self.loss(self.model(self.x), self.y)
+
     def _train(self) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        value = self.loss(self.model(self.x), self.y)
+        value = self._loss()
         value.backward()
         self.optimizer.step()
         return value.detach()
 
     def _infer(self) -> torch.Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), self._lower():
             return self.model(self.x)
 
     def value(self) -> np.ndarray:
         """The loss before the step, or the outputs."""
-        return self.step().numpy()
+        return self.step().float().numpy()
 
     def weights(self) -> list[np.ndarray]:
         """The parameters."""
@@ -145,20 +157,27 @@ class Workload:
         """Of the present weights, in training mode; what the pass changes besides is put back."""
         kept = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.zero_grad()
-        value = self.loss(self.model(self.x), self.y)
+        value = self._loss()
         value.backward()
         self.model.load_state_dict(kept)
         return value.detach().numpy(), exported(self.model, lambda p: p.grad, lambda a, b: a)
 
 
+    def exact_value(self) -> np.ndarray:
+        """The outputs in float32."""
+        kept, self.precision = self.precision, "float32"
+        found = self.value()
+        self.precision = kept
+        return found
+
     def exact_loss_and_gradients(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """The same in float64."""
-        x = self.x
+        x, precision = self.x, self.precision
         self.model.double()
-        self.x = x.double() if x.is_floating_point() else x
+        self.x, self.precision = x.double() if x.is_floating_point() else x, "float64"
         found = self.loss_and_gradients()
         self.model.float()
-        self.x = x
+        self.x, self.precision = x, precision
         return found
 
 
@@ -215,6 +234,6 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def build(name: str) -> Workload:
-    """The workload of that name."""
-    return Workload(name)
+def build(name: str, precision: str = "float32") -> Workload:
+    """The workload of that name; with "bfloat16" under autocast."""
+    return Workload(name, precision)

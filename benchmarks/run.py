@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The twelve workloads, chainrule beside PyTorch: first equality, then times in turns, then starts and memory.
 
-    python -m benchmarks.run [NAME …] [--quick] [--json FILE] [--picture FILE]
+    python -m benchmarks.run [NAME …] [--quick] [--precision bfloat16] [--json FILE] [--picture FILE]
 
 Every row has a process for each side, with 2 threads. Only one of them works at a time, in rounds A B A B …; a row's
 figure is the median of the medians of its rounds, so a disturbance of one round does not count; "best" is the ratio of
 the best rounds, which tells more on a busy machine: threads that wait for each other suffer most from others. No row is
 timed unless loss and gradients from the same weights agree to 1e-4, or are as near to those in float64 as PyTorch's are
 (in a deep network with kinks no two orders of summation agree better). `--quick` takes shorter rounds, without starts.
+With `--precision bfloat16` PyTorch runs under autocast; both sides are compared with float64 (inference: float32), and ours
+may be 1.5 times as far from it as autocast is.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Row:
     starts: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
     limit: float = 0.0
+    precision: str = "float32"
 
     def seconds(self, side: str) -> float:
         """Median of the rounds."""
@@ -74,9 +77,9 @@ class Row:
 
 # ---- measuring
 
-def measure(name: str, limit: float, quick: bool) -> Row:
+def measure(name: str, limit: float, quick: bool, precision: str) -> Row:
     """One row."""
-    row = Row(name, limit=limit)
+    row = Row(name, limit=limit, precision=precision)
     try:
         if not quick:
             measure_starts(row)
@@ -88,11 +91,11 @@ def measure(name: str, limit: float, quick: bool) -> Row:
 
 def measure_times(row: Row, rounds: int, seconds: float, least: int) -> None:
     """Both sides in turns, after the check that they compute the same."""
-    sides = {side: Side(side, row.name) for side in ("chainrule", "pytorch")}
+    sides = {side: Side(side, row.name, row.precision) for side in ("chainrule", "pytorch")}
     try:
         for side in sides.values():
             side.ready()
-        row.deviation = check(sides)
+        row.deviation = check(sides, exact=row.precision != "float32")
         if not agree(row.deviation):
             row.problem = f"the sides compute different things: {row.deviation}"
             return
@@ -105,13 +108,13 @@ def measure_times(row: Row, rounds: int, seconds: float, least: int) -> None:
             side.close()
 
 
-def check(sides: dict[str, Side]) -> dict[str, float]:
-    """Relative deviations of ours from PyTorch's, from the same weights; if they are large, of both from float64."""
+def check(sides: dict[str, Side], exact: bool = False) -> dict[str, float]:
+    """Relative deviations of ours from PyTorch's, from the same weights; if they are large (or `exact`), of both from float64."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "exported.npz")
         sides["pytorch"].ask("export", file=path)
         found = sides["chainrule"].ask("compare", file=path)
-        if not agree(found):
+        if exact or not agree(found):
             theirs = sides["pytorch"].ask("export", file=path, exact=True)
             found = sides["chainrule"].ask("compare", file=path)
             found |= {f"pytorch_{name}": value for name, value in theirs.items()}
@@ -126,9 +129,9 @@ def agree(found: dict[str, float]) -> bool:
 def measure_starts(row: Row) -> None:
     """A new process to the end of its first step: with an empty cache, with a filled one, and PyTorch."""
     with tempfile.TemporaryDirectory() as cache:
-        row.starts["cold"], _ = start("chainrule", row.name, cache)
-        row.starts["warm"], row.memory["chainrule"] = start("chainrule", row.name, cache)
-        row.starts["pytorch"], row.memory["pytorch"] = start("pytorch", row.name, cache)
+        row.starts["cold"], _ = start("chainrule", row.name, cache, row.precision)
+        row.starts["warm"], row.memory["chainrule"] = start("chainrule", row.name, cache, row.precision)
+        row.starts["pytorch"], row.memory["pytorch"] = start("pytorch", row.name, cache, row.precision)
 
 
 # ---- showing
@@ -156,17 +159,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SHAPES))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     unknown = set(options.names) - set(SHAPES)
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(SHAPES)}")
-    limit = machine.limit()
+    limit = machine.limit(precision=options.precision)
     print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last minute {machine.load():.1f}\n{HEAD}")
     rows = []
     for name in options.names or SHAPES:
-        rows.append(measure(name, limit, options.quick))
+        rows.append(measure(name, limit, options.quick, options.precision))
         print(line(rows[-1]), flush=True)
     print(f"load of the last minute {machine.load():.1f}")
     if options.json:

@@ -29,12 +29,12 @@ THREADS = 2
 MOST = 20_000  # steps in one measurement
 
 
-def load(side: str, name: str) -> Any:
+def load(side: str, name: str, precision: str = "float32") -> Any:
     """The workload of a side; the libraries are imported here."""
     module = importlib.import_module(SIDES[side], __package__)
     if hasattr(module, "set_threads"):
         module.set_threads(THREADS)
-    return module.build(name)
+    return module.build(name, precision)
 
 
 def times(step: Any, seconds: float, least: int) -> list[float]:
@@ -65,7 +65,7 @@ def export(workload: Any, path: str, exact: bool) -> dict[str, float]:
     found = workload.loss_and_gradients() if training else (workload.value(), [])
     deviations = {"value": 0.0, "gradients": 0.0}
     if exact:
-        kept, found = found, workload.exact_loss_and_gradients()
+        kept, found = found, workload.exact_loss_and_gradients() if training else (workload.exact_value(), [])
         deviations = deviations_of(kept, found)
     arrays = {f"weight{i}": a for i, a in enumerate(weights)} | {f"gradient{i}": a for i, a in enumerate(found[1])}
     np.savez(path, value=found[0], **arrays)
@@ -86,6 +86,8 @@ def compare(workload: Any, path: str) -> dict[str, float]:
 
 def deviations_of(ours: Found, theirs: Found) -> dict[str, float]:
     """Of the loss, and of the gradient that deviates most."""
+    if not theirs[1]:
+        return {"value": deviation(ours[0], theirs[0]), "gradients": 0.0}
     typical = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in theirs[1]) / sum(g.size for g in theirs[1]))
     worst = max(deviation(a, b, 1e-3 * typical) for a, b in zip(ours[1], theirs[1], strict=True))
     return {"value": deviation(ours[0], theirs[0]), "gradients": worst}
@@ -113,12 +115,12 @@ def answer(workload: Any, order: dict[str, Any]) -> Any:
     return compare(workload, order["file"])
 
 
-def serve(side: str, name: str) -> None:
+def serve(side: str, name: str, precision: str) -> None:
     """Load, say so, and carry out orders until the input ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     try:
-        workload = load(side, name)
+        workload = load(side, name, precision)
         reply: dict[str, Any] = {"ready": True}
     except Exception as error:
         workload, reply = None, {"ready": False, "why": f"{type(error).__name__}: {error}".splitlines()[0]}
@@ -127,9 +129,9 @@ def serve(side: str, name: str) -> None:
         print(json.dumps(answer(workload, json.loads(line))), file=replies, flush=True)
 
 
-def first(side: str, name: str, steps: int) -> None:
+def first(side: str, name: str, steps: int, precision: str) -> None:
     """Print the moment when the first step was done, and the peak memory after all."""
-    workload = load(side, name)
+    workload = load(side, name, precision)
     workload.step()
     done = time.time()
     for _ in range(steps - 1):
@@ -142,12 +144,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("side", choices=SIDES)
     parser.add_argument("name")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--first", type=int, metavar="STEPS")
     options = parser.parse_args()
     if options.first:
-        first(options.side, options.name, options.first)
+        first(options.side, options.name, options.first, options.precision)
     else:
-        serve(options.side, options.name)
+        serve(options.side, options.name, options.precision)
 
 
 if __name__ == "__main__":

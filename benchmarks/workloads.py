@@ -91,6 +91,7 @@ class Workload:
     compiled: Any
     arguments: tuple[np.ndarray, ...]
     model: nn.Module | None = None
+    precision: str = "float32"  # of products
 
     def step(self) -> Any:
         """One step, to its end."""
@@ -108,7 +109,7 @@ class Workload:
         """Of the present weights, in training mode."""
         x, y = self.arguments
 
-        @cr.compile
+        @cr.compile(precision=self.precision)
         def derive(x: Any, y: Any) -> Any:
             loss = losses.cross_entropy(self.model(x, training=True), y)
             return loss, list(cr.gradients(loss, self.model).values())
@@ -117,30 +118,30 @@ class Workload:
         return np.array(loss), [np.array(g) for g in gradients]
 
 
-def train(model: nn.Module, x: np.ndarray, y: np.ndarray) -> Workload:
+def train(model: nn.Module, x: np.ndarray, y: np.ndarray, precision: str) -> Workload:
     optimizer = optim.Adam(1e-3)
     model.trace(Type(x.shape, x.dtype))
 
-    @cr.compile
+    @cr.compile(precision=precision)
     def step(x: Any, y: Any) -> Any:
         loss = losses.cross_entropy(model(x, training=True), y)
         optimizer.update(model, cr.gradients(loss, model))
         return loss
 
-    return Workload(step, (x, y), model)
+    return Workload(step, (x, y), model, precision)
 
 
-def infer(model: nn.Module, x: np.ndarray) -> Workload:
+def infer(model: nn.Module, x: np.ndarray, precision: str) -> Workload:
     model.trace(Type(x.shape, x.dtype))
-    return Workload(cr.compile(lambda x: model(x)), (x,), model)
+    return Workload(cr.compile(lambda x: model(x), precision=precision), (x,), model, precision)
 
 
-def build(name: str) -> Workload:
+def build(name: str, precision: str = "float32") -> Workload:
     """The workload of that name; raises NotAvailable where a layer is missing."""
     shape = SHAPES[name]
     x, y = data(shape)
     if shape.kind == "matmul":
-        return Workload(cr.compile(lambda a, b: a @ b), (x, y))
+        return Workload(cr.compile(lambda a, b: a @ b, precision=precision), (x, y))
     cr.random.seed(0)
     model = NETWORKS[shape.kind](shape)
-    return train(model, x, y) if shape.training else infer(model, x)
+    return train(model, x, y, precision) if shape.training else infer(model, x, precision)
