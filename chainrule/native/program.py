@@ -20,7 +20,7 @@ from llvmlite import ir
 from .. import config
 from ..errors import BoundsError, describe_frame, explain
 from ..ir.graph import Graph, interpret
-from . import cache, engine
+from . import engine, kept
 from .buffers import LINE, Buffer
 from .describe import describe
 from .loops import FIRST_CHECK
@@ -82,12 +82,7 @@ class Program:
         segments = self._segments()
         if not segments:
             return None
-        key = cache.key(self.target, describe(self.plan, addresses=True))
-        code = cache.read(key)
-        if code is None:
-            code = engine.object_code(engine.optimised(str(self._module(segments)), self.target), self.target)
-            cache.write(key, code)
-        return engine.Library(code, self.target)
+        return kept.library(describe(self.plan, addresses=True), lambda: self._module(segments), self.target)
 
     def _prepare(self) -> None:
         plan = self.plan

@@ -4,6 +4,10 @@
 A worker waits in machine code for a new job number, without Python and without its lock, so a call that follows soon
 finds it awake; after a while it falls asleep on a semaphore. Handing over a job is three words and a look at who sleeps.
 The caller is thread 0; a segment ends with a barrier, so when the caller returns, all have finished.
+
+A worker that was woken on a core on which another thread of its job runs would stay there for seconds, since threads that
+offer each other the core in turns look busy and fresh to the scheduler. It notices that at the beginning of a job and
+moves away: it forbids itself those cores and at once allows them again, so nothing is pinned.
 """
 
 from __future__ import annotations
@@ -11,30 +15,38 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
-from . import cache, engine
-from .kernel_build import INDEX, POINTER
+from . import engine, kept
+from .kernel_build import INDEX, POINTER, Writer, intrinsic
 from .segment import spin
 from .target import Target
 
-JOB, FUNCTION, ARGUMENT, STOP = 0, 8, 16, 24  # words, each in a cache line of its own
+JOB, FUNCTION, ARGUMENT, STOP, CORES = 0, 8, 16, 24, 32  # words, each in a cache line of its own; from CORES on one for each thread
+LINE = 8  # words
+JOBS_APART = 16  # between two looks at the cores after a worker has moved
 SPINS = 20_000  # rounds of waiting before a worker falls asleep, about 0.3 ms
 ENTRY = "wait_for_jobs"
 
 
 def emit_wait(module: ir.Module, target: Target) -> ir.Function:
-    """``i64 wait_for_jobs(words, i64 seen, i64 thread, i64 threads, i64 spins)``: run jobs until none comes; the last job."""
-    function = ir.Function(module, ir.FunctionType(INDEX, [POINTER, INDEX, INDEX, INDEX, INDEX]), ENTRY)
-    words, seen, thread, threads, spins = function.args
+    """``i64 wait_for_jobs(words, i64 seen, i64 thread, i64 threads, i64 spins, i64 blind)``: run jobs until none comes.
+
+    Returns the last job that was run; also when a new one is there, but a thread of lower number is on the same core. So
+    many jobs as `blind` says are run without looking.
+    """
+    function = ir.Function(module, ir.FunctionType(INDEX, [POINTER, INDEX, INDEX, INDEX, INDEX, INDEX]), ENTRY)
+    words, seen, thread, threads, spins, blind = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
     word = lambda i: b.gep(words, [INDEX(i)], source_etype=INDEX)
-    last, left = b.alloca(INDEX), b.alloca(INDEX)
+    last, left, unseeing = b.alloca(INDEX), b.alloca(INDEX), b.alloca(INDEX)
     b.store(seen, last)
+    b.store(blind, unseeing)
     again = b.append_basic_block("again")
     b.branch(again)
     b.position_at_end(again)
@@ -50,6 +62,8 @@ def emit_wait(module: ir.Module, target: Target) -> ir.Function:
     new = b.load_atomic(word(JOB), "acquire", 8, typ=INDEX)
     with b.if_then(b.icmp_signed("==", new, b.load(last, typ=INDEX))):
         b.ret(new)
+    if "linux" in target.triple:
+        _return_if_crowded(b, Writer(b, "float32", target), words, thread, last, unseeing)
     b.store(new, last)
     with b.if_then(b.icmp_signed("!=", b.load(word(STOP), typ=INDEX), INDEX(0))):
         b.ret(new)
@@ -59,12 +73,25 @@ def emit_wait(module: ir.Module, target: Target) -> ir.Function:
     return function
 
 
+def _return_if_crowded(b: ir.IRBuilder, writer: Writer, words: ir.Value, thread: ir.Value, last: ir.Value, blind: ir.Value) -> None:
+    """Note the core; return the last job if a thread of lower number is on it too."""
+    core = b.sext(b.call(intrinsic(b.module, "sched_getcpu", ir.IntType(32), []), []), INDEX)
+    place = lambda i: b.gep(words, [writer.add(writer.mul(i, LINE), CORES)], source_etype=INDEX)
+    b.store(core, place(thread))
+    rest = b.load(blind, typ=INDEX)
+    b.store(b.sub(rest, INDEX(1)), blind)
+    with b.if_then(b.icmp_signed("<=", rest, INDEX(0))), writer.loop(0, thread) as other:
+        crowded = b.icmp_signed("==", b.load(place(other), typ=INDEX), core)
+        with b.if_then(crowded, likely=False):
+            b.ret(b.load(last, typ=INDEX))
+
+
 class Pool:
     """`threads` - 1 workers; use `pool(threads)`."""
 
     def __init__(self, threads: int):
         self.threads, self.process = threads, os.getpid()
-        self.words = (ctypes.c_int64 * 40)()
+        self.words = (ctypes.c_int64 * (CORES + LINE * threads))()
         self.lock = threading.Lock()
         self.memory: Any = None
         self.asleep = [False] * threads
@@ -75,12 +102,16 @@ class Pool:
             worker.start()
 
     def _work(self, thread: int) -> None:
-        words, address, seen = self.words, ctypes.addressof(self.words), 0
+        words, address, seen, blind = self.words, ctypes.addressof(self.words), 0, 0
         while not words[STOP]:
-            seen = self.wait(address, seen, thread, self.threads, SPINS)
+            seen = self.wait(address, seen, thread, self.threads, SPINS, blind)
             self.asleep[thread] = True  # set before the last look, so that a job is never missed
+            blind = 0
             if words[JOB] == seen and not words[STOP]:
                 self.signals[thread].acquire()
+            elif not words[STOP]:
+                _move_away({words[CORES + LINE * other] for other in range(thread)})
+                blind = JOBS_APART
             self.asleep[thread] = False
 
     def run(self, function: Callable[[int, int, int], None], entry: int, argument: int, memory: Any = None) -> None:
@@ -91,7 +122,7 @@ class Pool:
         """
         with self.lock:
             words = self.words
-            words[FUNCTION], words[ARGUMENT] = entry, argument
+            words[FUNCTION], words[ARGUMENT], words[CORES] = entry, argument, core()
             words[JOB] += 1
             self._wake()
             function(argument, 0, self.threads)
@@ -113,6 +144,17 @@ class Pool:
             worker.join(timeout=1.0)
 
 
+core: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu if sys.platform == "linux" else lambda: -1  # type: ignore[assignment]
+
+
+def _move_away(cores: set[int]) -> None:
+    """Let the calling thread run on none of these cores now, but where it likes later."""
+    allowed = os.sched_getaffinity(0)
+    if allowed - cores:
+        os.sched_setaffinity(0, allowed - cores)
+        os.sched_setaffinity(0, allowed)
+
+
 _pools: dict[int, Pool] = {}
 _pools_lock = threading.Lock()
 _library: engine.Library | None = None
@@ -131,17 +173,16 @@ def _wait_function() -> Callable[..., int]:
     global _library
     target = Target.host()
     if _library is None:
-        name = cache.key(target, ENTRY)
-        code = cache.read(name)
-        if code is None:
-            module = ir.Module("threads")
-            module.triple = target.triple
-            emit_wait(module, target)
-            code = engine.object_code(engine.optimised(str(module), target), target)
-            cache.write(name, code)
-        _library = engine.Library(code, target)
-    types = [ctypes.c_void_p, *[ctypes.c_int64] * 4]
+        _library = kept.library(ENTRY, lambda: _module(target), target)
+    types = [ctypes.c_void_p, *[ctypes.c_int64] * 5]
     return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(_library.address(ENTRY))
+
+
+def _module(target: Target) -> ir.Module:
+    module = ir.Module("threads")
+    module.triple = target.triple
+    emit_wait(module, target)
+    return module
 
 
 def _close_all() -> None:

@@ -44,7 +44,7 @@ def test_a_busy_machine_runs_alone_and_comes_back():
     share = machine.calls(1000 * CALLS)
     assert share["together"] < 0.03 * share["alone"]
     machine.cost["together"] = 0.5e-4
-    machine.calls(2 * LONGEST * CALLS)
+    machine.calls(4 * LONGEST * CALLS)
     assert machine.calls(100 * CALLS)["alone"] == 0
 
 
@@ -53,3 +53,19 @@ def test_poor_scaling_costs_few_trials(together):
     machine = Machine(together=together, alone=1e-4)
     machine.calls(200 * CALLS)
     assert machine.calls(1000 * CALLS)["alone"] <= 20 * CALLS
+
+
+def test_calls_of_many_steps_are_compared_by_the_time_of_a_step():
+    machine = Machine(together=0.5e-4, alone=1e-4)
+    for steps in (1, 7, 100) * 40:
+        cost, machine.cost = machine.cost, {way: time * steps for way, time in machine.cost.items()}
+        machine.pace(steps)
+        machine.cost = cost
+    assert machine.pace.times == pytest.approx({True: 0.5e-4, False: 1e-4})
+    assert machine.pace.run_together
+
+
+def test_trials_that_fail_cost_little():
+    machine = Machine(together=5e-3, alone=1e-4)
+    machine.calls(50_000)
+    assert machine.count["together"] * 5e-3 < 0.1 * machine.now
