@@ -12,10 +12,12 @@ from typing import Any
 
 from . import arrays as _arrays
 from .arrays import *  # noqa: F403
+from .arrays.named import Named, named
 from .batching import vmap
 from .compile import compile
 from .einsum import einsum
 from .ir import Tensor, Variable, no_grad
+from .ops.types import strict_broadcasting
 from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .version import __version__
 
@@ -41,6 +43,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "no_grad",
+    "Named", "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "named", "no_grad", "strict_broadcasting",
     "value_and_grad", "vjp", "vmap", *_arrays.__all__,
 ]

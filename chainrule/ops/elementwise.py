@@ -119,7 +119,7 @@ def operands(*values: Any) -> list[Tensor]:
     for x in mixed:
         if not isinstance(x, Tensor):
             dtype = of_scalar(x, dtype)
-    shape = types.broadcast_shapes(*(x.shape for x in tensors))
+    shape = types.meeting_shape(*(x.shape for x in tensors))
     return [broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else _repeated(x, dtype, shape) for x in mixed]
 
 
@@ -240,7 +240,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     """x1 where the condition holds, else x2."""
     condition = as_tensor(condition)
     a, b = operands(x1, x2)
-    shape = types.broadcast_shapes(condition.shape, a.shape)
+    shape = types.meeting_shape(condition.shape, a.shape)
     return bind(WHERE, *(broadcast_to(x, shape) for x in (condition, a, b)))
 
 

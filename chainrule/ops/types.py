@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import AxisError, DTypeError, ShapeError, explain
+from ..errors import AxisError, DTypeError, ShapeError, explain, layer_path
 from ..ir.dtype import bool_
 from ..ir.node import Shape, Type
 
@@ -55,6 +57,30 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
         raise ShapeError(explain("these shapes do not broadcast", got=" and ".join(map(str, shapes)),
                                  expected="equal extents, or 1, counted from the last axis",
                                  fix=_broadcast_fix(shapes))) from None
+
+
+_strict: contextvars.ContextVar[bool] = contextvars.ContextVar("chainrule_strict", default=False)
+
+
+@contextlib.contextmanager
+def strict_broadcasting() -> Iterator[None]:
+    """Within, arrays of different numbers of axes do not meet: (n, 1) with (n,), which gives (n, n), is a ShapeError.
+
+    Numbers, equal shapes and extents of 1 between arrays of as many axes are fine; layers keep to their own rules.
+    """
+    token = _strict.set(True)
+    try:
+        yield
+    finally:
+        _strict.reset(token)
+
+
+def meeting_shape(*shapes: Shape) -> Shape:
+    """The shape in which operands meet; under `strict_broadcasting` only those of as many axes do."""
+    if _strict.get() and len({len(shape) for shape in shapes if shape}) > 1 and layer_path() is None:
+        raise ShapeError(explain("arrays of different numbers of axes meet, which is refused here", got=" and ".join(map(str, shapes)),
+                                 expected="as many axes on both sides (strict_broadcasting)", fix=_broadcast_fix(shapes)))
+    return broadcast_shapes(*shapes)
 
 
 def _broadcast_fix(shapes: Sequence[Shape]) -> str:
