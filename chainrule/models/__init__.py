@@ -11,9 +11,10 @@ from .mlp import mlp
 from .perceptron import Perceptron
 from .pretrained import load_pretrained, load_tokenizer
 from .resnet import resnet, resnet_cifar
+from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
-    "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "vgg",
+    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
+    "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
 ]
