@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Residual connections over fifty blocks, stochastic depth, position-wise networks, the induction head, and five hundred
+convolutions at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import losses, nn, optim
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+# ---- residual connections
+
+def test_a_block_whose_body_is_zero_is_the_identity():
+    block, x = nn.Residual([nn.Dense(8, dtype="float64"), nn.ReLU(), nn.Dense(8, dtype="float64", weight_initializer="zeros")]), normal(3, 8)
+    np.testing.assert_array_equal(block(x).numpy(), x)
+    variable = cr.Variable(x)
+    np.testing.assert_array_equal(cr.gradients(cr.sum(block(variable)), [variable])[0].numpy(), np.ones((3, 8)))
+
+
+def gradient_norms(depth, residual):
+    """|dL/dx| after each block, from the last to the first, over that at the end."""
+    cr.random.seed(0)
+    bodies = [[nn.LayerNorm(), nn.Dense(32, weight_initializer="glorot_normal"), nn.ReLU(), nn.Dense(32, weight_initializer="glorot_normal")]
+              for _ in range(depth)]
+    blocks = [nn.Residual(body) if residual else nn.Sequential(body[1:]) for body in bodies]
+    x = cr.Variable(normal(16, 32).astype("float32"))
+    results, y = [x], x
+    for block in blocks:
+        y = block(y)
+        results.append(y)
+    g = cr.gradients(cr.sum(y * normal(16, 32, seed=1).astype("float32")), results)
+    norms = np.array([float(np.linalg.norm(v.numpy())) for v in g])
+    return norms / norms[-1]
+
+
+def test_the_gradient_keeps_its_size_over_fifty_blocks():
+    norms = gradient_norms(50, residual=True)
+    assert len(norms) == 51 and 0.3 < norms.min() and norms.max() < 10
+    assert gradient_norms(50, residual=False)[0] < 1e-6  # without the way round it vanishes
+
+
+def test_stochastic_depth_passes_blocks_by():
+    block = nn.Residual([nn.Dense(4, dtype="float64"), nn.StochasticDepth(0.5)])
+    x = normal(400, 4)
+    plain, trained = block(x).numpy(), block(x, training=True).numpy()
+    gone = np.all(trained == x, axis=1)
+    assert 0.4 < gone.mean() < 0.6
+    np.testing.assert_allclose(trained[~gone] - x[~gone], 2 * (plain - x)[~gone], rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.GatedFeedForward(6, dtype="float64"),
+                                  lambda: nn.Sequential([nn.Dense(6, activation="gelu", dtype="float64"), nn.Dense(4, dtype="float64")])])
+def test_position_wise_networks_see_one_position(make):
+    network, x = make(), normal(3, 5, 4)
+    whole = network(x).numpy()
+    np.testing.assert_allclose(np.stack([network(x[:, t]).numpy() for t in range(5)], 1), whole, rtol=1e-12, atol=1e-14)
+
+
+# ---- which token attends to which
+
+class TwoLayers(nn.Module):
+    """A causal transformer of two attention layers without networks: what an induction head needs."""
+
+    def __init__(self, vocabulary, width=32):
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = nn.PositionalEncoding("learned", length=64)
+        self.attentions = [nn.MultiHeadAttention(2) for _ in range(2)]
+        self.norms = [nn.LayerNorm() for _ in range(3)]
+        self.logits = nn.Dense(vocabulary)
+
+    def forward(self, ids):
+        x = self.positions(self.embedding(ids))
+        for norm, attention in zip(self.norms, self.attentions, strict=False):
+            x = x + attention(norm(x), causal=True)
+        return self.logits(self.norms[2](x))
+
+
+def repeated(rng, count, vocabulary=12, length=8):
+    """A random permutation, twice: in the second half each token follows what followed it before."""
+    first = np.stack([rng.permutation(vocabulary)[:length] for _ in range(count)])
+    return np.concatenate([first, first], axis=1)
+
+
+@pytest.mark.slow
+def test_induction_head():
+    cr.random.seed(0)
+    model, rng, optimizer = TwoLayers(12, 48), np.random.default_rng(0), optim.Adam(optim.schedules.warmup(3e-3, 100))
+
+    @cr.compile
+    def step(ids):
+        logits = model(ids[:, :-1], training=True)
+        value = losses.cross_entropy(logits[:, 8:], ids[:, 9:])
+        optimizer.update(model, cr.gradients(value, model))
+        return value
+    for _ in range(2000):
+        step(repeated(rng, 64))
+    ids = repeated(np.random.default_rng(1), 200)
+    with nn.recorded_attention() as records:
+        right = (model(ids[:, :-1]).numpy()[:, 8:].argmax(-1) == ids[:, 9:]).mean()
+    assert right >= 0.99
+    for record in records:
+        np.testing.assert_allclose(record.weights.numpy().sum(-1), 1, rtol=1e-5)
+    looks_back = records[1].weights.numpy()[:, :, range(8, 15), range(1, 8)]  # at the token after the earlier copy
+    assert looks_back.mean(axis=(0, 2)).max() > 0.5
+
+
+# ---- convolution at random
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(500))
+def test_convolution_at_random(seed):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    rng = np.random.default_rng(seed)
+    rank, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3]))
+    kernel, stride, dilation = (tuple(int(n) for n in rng.integers(1, 4, rank)) for _ in range(3))
+    padding = tuple(int(n) for n in rng.integers(0, 3, rank))
+    filters, channels = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
+    x = rng.standard_normal((int(rng.integers(1, 4)), *rng.integers(7, 11, rank), channels)).astype("float32")
+    layer = getattr(nn, f"Conv{rank}D")(filters, kernel, stride=stride, padding=tuple((p, p) for p in padding), dilation=dilation, groups=groups)
+    layer(x)
+    weights = rng.standard_normal(layer(x).shape).astype("float32")
+
+    def run(x):
+        y = layer(x)
+        return y, *cr.gradients(cr.sum(y * weights), [x, layer.weight, layer.bias])
+    found = [v.numpy() for v in cr.compile(run)(x)] if seed % 10 == 0 else [v.numpy() for v in run(cr.asarray(x))]
+    leaves = [torch.tensor(a, requires_grad=True) for a in (x, layer.weight.numpy(), layer.bias.numpy())]
+    y = getattr(functional, f"conv{rank}d")(leaves[0].movedim(-1, 1), leaves[1].movedim((-1, -2), (0, 1)), leaves[2], stride, padding, dilation, groups)
+    y = y.movedim(1, -1)
+    expected = [y.detach(), *torch.autograd.grad((y * torch.tensor(weights)).sum(), leaves)]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=1e-4, atol=1e-4)
