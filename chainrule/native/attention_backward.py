@@ -134,9 +134,10 @@ class BackwardEmitter(AttentionWriter):
         place, count = w.add(w.mul(key, pitch), start), w.sub(queries, start)
         query = w.add(w.mul(self.first, self.cut.panel), start)
         row = w.add(block, key)
-        for left, name, number, width, out in ((self.weights, "g", 3, spec.value_width, self.dv), (self.slopes, "q", 0, spec.width, self.dk)):
-            self.product(height, width, w.at(left, place), (pitch, 1), self._operand(name, number, query, self.head), spec.strides[number][1],
-                         w.at(out, w.mul(row, spec.groups * width)), spec.groups * width, count, True)
+        with self.builder.if_then(w.less(0, count)):
+            for left, name, number, width, out in ((self.weights, "g", 3, spec.value_width, self.dv), (self.slopes, "q", 0, spec.width, self.dk)):
+                self.product(height, width, w.at(left, place), (pitch, 1), self._operand(name, number, query, self.head), spec.strides[number][1],
+                             w.at(out, w.mul(row, spec.groups * width)), spec.groups * width, count, True)
 
     def _panel(self, number: Index, block: Index, rows: Index) -> None:
         """Weights and slopes of one panel and a block, and what they add to dq."""

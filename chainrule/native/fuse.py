@@ -21,6 +21,7 @@ MOST_OPERATIONS = 160
 FEWEST_ROWS = 16
 SMALL_BUFFER = 64  # bytes below which reading the same buffer is no reason to join
 LONGEST_ROW = 16_384
+FAR, MUCH = 32, 1 << 20  # steps back, and bytes of results: to join there for reading the same would keep the results for long
 
 
 class Group:
@@ -65,7 +66,10 @@ def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: 
     reads = draft.reads()
     last = max((writer.get(buffer, -1) for buffer in reads), default=-1)
     same = set().union(*(readers.get(b, set()) for b in reads if b.bytes >= SMALL_BUFFER))
+    nearest = len(groups) - FAR if sum(b.bytes for b in draft.writes()) >= MUCH else 0
     for i in sorted({i for i in same if i > last} | ({last} if last >= 0 else set()), reverse=True):
+        if i < nearest:
+            break
         group = groups[i]
         if not isinstance(group, Group) or group.size + len(draft.operations()) > MOST_OPERATIONS:
             continue

@@ -8,7 +8,7 @@ price of storing it, or if a broadcast would repeat its computation for every co
 
 from __future__ import annotations
 
-from ..ir.graph import Graph
+from ..ir.graph import Graph, topological
 from ..ir.node import Node, Type
 from . import emit_value
 from .inline import MOVEMENTS, RULES, is_partition, resolve, uniform
@@ -26,6 +26,7 @@ COSTS = {
 }  # fmt: skip
 LOAD = 3
 LONGEST_CHAIN = 80  # nodes that one expression may take in
+MUCH_MEMORY = 512 << 20  # bytes of all results from which the order of the steps is chosen for memory
 MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
 
 
@@ -49,6 +50,15 @@ def kind_of(node: Node) -> str:
     if not isinstance(node.type, Type) or name == "output":
         return "host"
     return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
+
+
+def nearest_first(graph: Graph) -> tuple[Node, ...]:
+    """The nodes in an order in which results with the shortest way from the inputs come first: the loss, then the update of
+    the last layer, …, so that nothing waits for the end of the backward pass to be used up."""
+    depth: dict[Node, int] = {}
+    for node in graph.nodes:
+        depth[node] = 1 + max((depth[x] for x in node.inputs), default=-1)
+    return topological(sorted(graph.outputs, key=depth.__getitem__), graph.inputs)
 
 
 class Grouping:
@@ -77,7 +87,10 @@ class Grouping:
 
     def roots(self) -> list[Node]:
         """Stored nodes that are computed, in order."""
-        return [x for x in self.graph.nodes if self.stored.get(x) and kind_of(x) != "leaf"]
+        stored = [x for x in self.graph.nodes if self.stored.get(x) and kind_of(x) != "leaf"]
+        if sum(t.bytes for x in stored for t in (x.type if isinstance(x.type, tuple) else (x.type,))) < MUCH_MEMORY:
+            return stored
+        return [x for x in nearest_first(self.graph) if self.stored.get(x) and kind_of(x) != "leaf"]
 
     def has_buffer(self, node: Node) -> bool:
         """Whether the node lies in memory in row-major order: stored, or a reshape of what is."""

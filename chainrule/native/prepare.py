@@ -13,6 +13,7 @@ import numpy as np
 
 from ..ir.graph import Graph, constant, make, rebuild
 from ..ir.node import REGISTRY, Node
+from .again import again
 from .halves import halves
 from .hoist import hoist
 from .inline import uniform
@@ -24,7 +25,7 @@ MOST_PARTS = 64  # of a sum that becomes a concatenation
 
 def prepare(graph: Graph) -> Graph:
     """The same graph in the form that the native backend expects."""
-    return halves(rebuild(lookup(hoist(unfold(graph))), _prepared))
+    return halves(rebuild(lookup(hoist(unfold(again(graph)))), _prepared))
 
 
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
