@@ -2,6 +2,7 @@
 """Ready-made networks, one file each, built from the public layers, and what one does with language models."""
 
 from .bert import BERT, MaskedLanguageModel
+from .clips import clip_network
 from .cnn import cnn
 from .generation import Decoder, generate, generate_text
 from .language import LanguageModel, gpt, llama
@@ -15,6 +16,6 @@ from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
+    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "clip_network", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
     "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
 ]
