@@ -173,7 +173,7 @@ def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: f
 def _run(x: Any, name: str, targets: Any, percent: bool, higher_is_better: bool) -> Run:
     if isinstance(x, Run):
         return x
-    if hasattr(x, "test_set") and hasattr(x, "items_are_right"):
+    if hasattr(x, "test_set") and hasattr(x, "each_is_right"):
         return _of_result(x, name)
     if targets is not None:
         return Run.of_predictions(name, x, targets)
@@ -182,12 +182,12 @@ def _run(x: Any, name: str, targets: Any, percent: bool, higher_is_better: bool)
 
 def _of_result(result: Any, name: str) -> Run:
     """What `evaluate` returned, sample by sample."""
-    if result.items is None:
+    if result.each is None:
         raise ArgumentError(explain("this result says nothing about single samples", got="outputs that do not look like the targets",
                                     fix="compare predictions: compare(p_a, p_b, targets), or Run.of_losses"))
-    if result.items_are_right:
-        return Run(name, result.items, "item", result.test_set)
-    return Run.of_losses(name, result.items, test_set=result.test_set)
+    if result.each_is_right:
+        return Run(name, result.each, "item", result.test_set)
+    return Run.of_losses(name, result.each, test_set=result.test_set)
 
 
 def _check_pair(a: Run, b: Run) -> None:

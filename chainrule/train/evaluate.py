@@ -20,12 +20,12 @@ class Result(dict[str, Any]):
     """Measured values by name, each an Estimate with its 95 % interval where there is one; prints as a list.
 
     `cr.compare(a, b)` takes two of them: it knows the test set (`test_set`) and what the model did to each sample of it
-    (`items`: right or wrong for classes, the loss without them).
+    (`each`: right or wrong for classes, the absolute error for numbers).
     """
 
     data: Samples | None = None
-    items: np.ndarray | None = None
-    items_are_right: bool = True
+    each: np.ndarray | None = None
+    each_is_right: bool = True
 
     @property
     def test_set(self) -> str | None:
@@ -59,7 +59,7 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     found, items = samples(data), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
     value = measure(step, found, [*measured, items], batch_size)
     result = Result({} if loss is None else {"loss": value})
-    result.data, (result.items, result.items_are_right) = found, items.collected()
+    result.data, (result.each, result.each_is_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
     return result
 

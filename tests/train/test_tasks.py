@@ -121,7 +121,7 @@ def test_results_of_evaluate_are_compared() -> None:
     for model in (small, large):
         cr.fit(model, (x, y), loss="cross_entropy", optimizer=cr.optim.Adam(1e-2), epochs=40, progress=False)
     a, b = (cr.evaluate(model, (x, y), loss="cross_entropy", metrics=["accuracy"]) for model in (small, large))
-    assert a.test_set == b.test_set and a.items.mean() == pytest.approx(a["accuracy"].value)
+    assert a.test_set == b.test_set and a.each.mean() == pytest.approx(a["accuracy"].value)
     found = cr.compare(a, b, names=("small", "large"))
     by_hand = cr.compare(cr.predict(small, x).numpy(), cr.predict(large, x).numpy(), y, names=("small", "large"))
     assert str(found) == str(by_hand) and found.significant
@@ -139,11 +139,11 @@ def test_errors_of_numbers_are_compared() -> None:
     y = (x @ np.ones((3, 1))).astype("float32")
     good, bad = nn.Dense(1, weight_initializer="ones"), nn.Dense(1, weight_initializer="zeros")
     a, b = (cr.evaluate(model, (x, y), loss="mean_squared_error") for model in (bad, good))
-    assert not a.items_are_right
+    assert not a.each_is_right
     assert cr.compare(a, b).low > 0, "smaller errors are better"
     task = tasks.binary()
     result = task.evaluate(good, (x, (y[:, 0] > 0).astype(int)))
-    assert result.items_are_right and result.items.mean() == pytest.approx(result["accuracy"].value) == 1
+    assert result.each_is_right and result.each.mean() == pytest.approx(result["accuracy"].value) == 1
 
 
 # ---- the doctor
