@@ -18,12 +18,16 @@ from llvmlite import ir
 from chainrule.native.gemm_dot import FEW, Dots, emit_dots
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.gemm_pairs import emit_pairs
+from chainrule.native.gemm_row import TOGETHER, Row, block_vectors, emit_row
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish, named_epilogue
 from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
 from chainrule.native.target import Target
 
 LONGEST = 384  # steps of the reduction that one packed panel holds
+SHORT_ROW = 256  # columns up to which b is read front to back, row by row
+LARGE = 1 << 24  # bytes of b that no cache holds
+FINISHED = 8  # vectors of a long row that go through the epilogue in one call
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -98,6 +102,7 @@ class Plan:
     pack_a: bool
     pack_b: bool
     dots: bool  # a few rows times columns that lie along k: no tiles but dot products
+    row: bool  # one row times rows that lie along n: no tiles but sums of rows
     staged: bool  # c has no unit stride: tiles pass through scratch
     a_size: int
     b_size: int
@@ -160,17 +165,17 @@ def cut_rows(spec: ProductSpec, size: int, limit: int) -> tuple[int, int, int]:
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
     """The cut of a product; `spec` is canonical."""
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
-    vectors = 1 if _dots(spec, lanes) else choose_vectors(spec.m, -(-spec.n // lanes), target)
+    dots, row = _dots(spec, lanes), _is_row(spec, lanes)
+    vectors = 1 if dots else block_vectors(spec.n, lanes) if row else choose_vectors(spec.m, -(-spec.n // lanes), target)
     width = vectors * lanes
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
     row_tiles, rows, tall = cut_rows(spec, size, min(most, tile_rows(target, vectors)))
-    dots = _dots(spec, lanes)
-    if dots:
+    if dots or row:
         row_tiles, rows, tall = 1, spec.m, 0
-    pack_b = not dots and _packs_b(spec, size, row_tiles)
-    pack_a = not dots and _packs_a(spec, size, tiles, pack_b)
+    pack_b = not (dots or row) and _packs_b(spec, size, row_tiles)
+    pack_a = not (dots or row) and _packs_a(spec, size, tiles, pack_b)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     step_blocks, steps, longer = split(spec.steps, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.steps))
     steps += bool(longer)
@@ -184,7 +189,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     height = rows + bool(tall)
     line = lambda elements: -(-elements * size // 64) * 64 // size
     return Plan(row_tiles, rows, tall, vectors, whole_tiles, rest, -(-tiles // max(1, tiles_per_block)), tiles_per_block,
-                steps, step_blocks, pack_a, pack_b, dots, staged, line(steps * height) if pack_a else 0,
+                steps, step_blocks, pack_a, pack_b, dots, row, staged, line(steps * height) if pack_a else 0,
                 line(steps * width * tiles_per_block) if pack_b else 0, line(height * width) if staged else 0)
 
 
@@ -192,6 +197,13 @@ def _dots(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of dot products along k."""
     along = not spec.narrow and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
     return along and spec.m <= FEW and spec.k >= lanes and spec.c_strides[-1] == 1 and spec.n > 1
+
+
+def _is_row(spec: ProductSpec, lanes: int) -> bool:
+    """Whether the product is better made of sums of rows of b, because these are short or come from memory."""
+    if spec.narrow or spec.m > 1 or spec.n < lanes or spec.k < TOGETHER or not spec.b_strides[-1] == spec.c_strides[-1] == 1:
+        return False
+    return spec.n <= SHORT_ROW or spec.k * spec.n * SIZES[spec.dtype] >= LARGE
 
 
 def _collides(spec: ProductSpec, size: int) -> bool:
@@ -363,6 +375,9 @@ class _Product:
         if plan.dots:
             self._dot_rows(left, right, out, row, column, valid, accumulate)
             return
+        if plan.row:
+            self._sum_rows(left, right, out, column, valid, accumulate)
+            return
         if plan.staged:
             with writer.builder.if_then(accumulate):
                 self._move(height, valid, out, place, gather=True)
@@ -419,6 +434,21 @@ class _Product:
             a, c = writer.at(left, number * spec.a_strides[-2]), writer.at(out, number * spec.c_strides[-2])
             writer.builder.call(dots, [a, right, c, accumulate])
         self._finish(out, *((column, row, valid, spec.m) if self.swapped else (row, column, spec.m, valid)))
+
+    def _sum_rows(self, left: ir.Value, right: ir.Value, out: ir.Value, column: Index, valid: int, accumulate: ir.Value) -> None:
+        writer, spec = self.writer, self.spec
+        function = emit_row(self.module, Row(spec.dtype, valid, spec.a_strides[-1], spec.b_strides[-2]), self.target)
+        writer.builder.call(function, [left, right, out, constant(self.count), accumulate])
+        if self.swapped:
+            self._finish(out, column, 0, valid, 1)
+            return
+        width = FINISHED * writer.lanes
+        with writer.loop(0, valid // width) as part:
+            first = writer.mul(part, width)
+            self._finish(writer.at(out, first), 0, writer.add(column, first), 1, width)
+        if valid % width:
+            done = valid - valid % width
+            self._finish(writer.at(out, done), 0, writer.add(column, done), 1, valid % width)
 
     def _turn(self, height: int, valid: int, out: ir.Value, tile: ir.Value) -> None:
         """Write the tile in scratch to c, whose columns are the tile's rows."""

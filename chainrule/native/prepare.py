@@ -126,11 +126,19 @@ def _matrix_product(node: Node, a: Node, b: Node) -> Node:
     free_b = tuple(i for i in range(len(b.shape)) if i not in contracting[1] and i not in batch[1])
     lead = tuple(a.shape[i] for i in batch[0])
     m, k, n = _size(a.shape, free_a), _size(a.shape, contracting[0]), _size(b.shape, free_b)
+    if m == n == 1:
+        return _dot(node, *(_arranged(x, (*b, *c, *f), (*lead, k)) for x, b, c, f in zip((a, b), batch, contracting, (free_a, free_b), strict=True)))
     left = _arranged(a, (*batch[0], *free_a, *contracting[0]), (*lead, m, k))
     right = _arranged(b, (*batch[1], *contracting[1], *free_b), (*lead, k, n))
     axes = tuple(range(len(lead)))
     product = make(REGISTRY["contract"], left, right, at=node, contracting=((len(lead) + 1,), (len(lead),)), batch=(axes, axes))
     return product if product.shape == node.shape else make(REGISTRY["reshape"], product, at=node, shape=node.shape)
+
+
+def _dot(node: Node, a: Node, b: Node) -> Node:
+    """One sum along the last axis, which is cut into blocks: more exact than a product, and shared by threads."""
+    total = make(REGISTRY["sum"], make(REGISTRY["mul"], a, b, at=node), at=node, axes=(len(a.shape) - 1,))
+    return total if total.shape == node.shape else make(REGISTRY["reshape"], total, at=node, shape=node.shape)
 
 
 def _arranged(x: Node, order: tuple[int, ...], shape: tuple[int, ...]) -> Node:

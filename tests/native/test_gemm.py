@@ -76,6 +76,22 @@ def test_few_rows_become_dot_products(m, n, k, accumulate):
     check(spec)
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 16, 16), (1, 130, 784), (1, 255, 33), (200, 1, 40)])
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row_becomes_sums_of_rows(m, n, k, accumulate, dtype):
+    spec = ProductSpec.dense(m, n, k, batch=(2,), transpose_a=n == 1, accumulate=accumulate, dtype=dtype)
+    assert HOST.vector_bytes < 64 or make_plan(canonical(spec, HOST)[0], HOST).row
+    check(spec)
+
+
+@pytest.mark.parametrize("n", [4100, 5003])
+def test_one_row_times_a_large_matrix(n):
+    spec = ProductSpec.dense(1, n, 1100)
+    assert HOST.vector_bytes < 64 or (make_plan(spec, HOST).row and make_plan(spec, HOST).blocks > 3)
+    check(spec)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_dtypes_and_accumulation(dtype, accumulate):
@@ -133,7 +149,7 @@ def test_named_epilogue():
     np.testing.assert_allclose(c, np.maximum(a @ b + bias, 0) + residual, rtol=2e-5, atol=2e-4)
 
 
-@pytest.mark.parametrize("shape", [(6, 20, 9), (30, 41, 700), (70, 1, 30)])
+@pytest.mark.parametrize("shape", [(6, 20, 9), (30, 41, 700), (70, 1, 30), (1, 700, 40)])
 def test_epilogue_callback_sees_rows_and_columns(shape):
     m, n, k = shape
 
@@ -150,7 +166,7 @@ def test_epilogue_callback_sees_rows_and_columns(shape):
     np.testing.assert_allclose(c, a @ b - table, rtol=2e-5, atol=3e-4)
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(16, 200, 100), (32, 256, 1024), (80, 1, 90), (3, 45, 70)])
+@pytest.mark.parametrize(("m", "n", "k"), [(16, 200, 100), (32, 256, 1024), (80, 1, 90), (3, 45, 70), (1, 300, 40)])
 def test_epilogue_of_a_swapped_product(m, n, k):
     spec = ProductSpec.dense(m, n, k, transpose_b=n > 1, epilogue=(("bias",), ("residual",)))
     assert HOST.vector_bytes < 64 or m < 8 or canonical(spec, HOST)[1]

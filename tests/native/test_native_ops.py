@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_check import check
+from native_check import check, graph_of
 
+from chainrule import native
 from chainrule.ir.bind import as_tensor, bind
 from chainrule.ir.node import REGISTRY
 
@@ -243,3 +244,13 @@ def test_padded_parts_that_are_added_are_put_side_by_side(dtype: str) -> None:
     check(lambda a, b, c, d: pad(c, 6, 3) + pad(b, 1, 7), a, b, c, d)  # with a gap
     check(lambda a, b, c, d: pad(c, 6, 3) + pad(b, 3, 5), a, b, c, d)  # overlapping
     check(lambda a, b, c, d: pad(a, 0, 2) + pad(a, 2, 0) + b, a, b, c, d)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_dot_product_is_exact_to_a_few_roundings(threads: int) -> None:
+    rng = np.random.default_rng(5)
+    for draw in (rng.random, rng.standard_normal):
+        x, y = draw(10**6).astype("float32"), draw(10**6).astype("float32")
+        dot = native.load(graph_of(lambda x, y: bind(REGISTRY["contract"], x, y, contracting=((0,), (0,)), batch=((), ())), (x, y)), threads)
+        exact = x.astype("float64") @ y.astype("float64")
+        assert abs(float(dot([x, y])[0]) - exact) <= 1e-5 * abs(exact)
