@@ -4,13 +4,15 @@
 In: three axes with stride, dilation and padding, and where weights and results lie. Out: code that walks over units
 (sample, plane, band of output lines) and fills each with register tiles. The law: a line of pixels is cut into the fewest
 tiles whose widths differ by at most one, short lines are put together into one tile, so no pixel is computed twice. Where
-the kernel reaches over the edge, the thread first copies the band with its zeros into its own scratch, which costs one
-part in taps * channels / lanes of the work.
+the kernel reaches over the edge, the taps beyond it are left out: lines of taps by the count of a loop, single taps by
+tiles of their own for the ends of a line. Only where short lines are put together, the thread first copies the band with
+its zeros into its own scratch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -23,6 +25,8 @@ from chainrule.native.target import Target
 
 ENOUGH_UNITS = 16
 BAND_BYTES = 1 << 17  # of padded copy that one thread keeps in its second cache level
+MOST_SWEPT = 8  # taps of a line that stay in registers where channels are lanes on both sides
+WIDEST_SWEEP = 24
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Lines:
     tiles: int  # per line
     bands: int
     lines_per_band: int
+    cut: bool  # taps beyond the edge are left out, else the source is copied with zeros around it if there are any
 
 
 def choose_vectors(columns: int, target: Target) -> int:
@@ -140,8 +145,9 @@ def choose_vectors(columns: int, target: Target) -> int:
 def plan_lines(part: Correlation, target: Target) -> Lines:
     """The cut of a correlation that is not empty."""
     _, high, wide = part.axes
-    vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
-    limit = min(16, tile_rows(target, vectors))
+    swept = _swept(part)
+    vectors = 1 if swept else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else min(16, tile_rows(target, vectors))
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
     together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
     if together:
@@ -152,11 +158,28 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
         tiles, size, tall = split(wide.out, limit)
     units = part.batch * part.axes[0].out * part.repeats[0] * part.repeats[1] * part.repeats[2]
     bands = max(1, -(-ENOUGH_UNITS // units))
-    if not part.direct:
+    cut = not part.direct and not together and all(axis.taps for axis in part.axes)
+    cut = cut and (part.lanewise or part.inside > 1)  # an image of one channel is copied at next to no cost
+    if not part.direct and not cut:
         line_bytes = part.axes[0].taps * wide.reach(wide.out) * part.source_strides[2] * 4
         bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
     per_band = -(-lines // min(bands, lines))
-    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band)
+    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band, cut)
+
+
+def _swept(part: Correlation) -> bool:
+    """Whether the tiles keep the taps of a line in registers."""
+    return part.lanewise and 1 <= part.axes[2].taps <= MOST_SWEPT
+
+
+def _ranges(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]:
+    """For each tap, the (first, last) pixels of a tile at `start` from which it reads inside the source."""
+    result = []
+    for tap in range(wide.taps):
+        reached = [(start + pixel) * wide.stride + tap * wide.dilation - wide.low for pixel in range(width)]
+        inside = [pixel for pixel, place in enumerate(reached) if 0 <= place < wide.source]
+        result.append((inside[0], inside[-1] + 1) if inside else (0, 0))
+    return tuple(result)
 
 
 def _band_height(part: Correlation, lines: Lines) -> int:
@@ -170,8 +193,10 @@ def correlation_scratch(part: Correlation, target: Target) -> int:
     """Elements of scratch that one thread needs."""
     if part.empty or part.direct:
         return 0
-    wide = part.axes[2]
-    height = _band_height(part, plan_lines(part, target))
+    wide, lines = part.axes[2], plan_lines(part, target)
+    if lines.cut:
+        return 0
+    height = _band_height(part, lines)
     size = max(1, part.axes[0].taps) * height * wide.reach(wide.out) * part.source_strides[2]
     return -(-size // 16) * 16
 
@@ -201,13 +226,12 @@ def inside_axis(writer: Writer, place: Index, axis: Axis) -> ir.Value:
 
 
 def taps_inside(writer: Writer, axis: Axis, place: Index) -> tuple[Index, Index]:
-    """(the first, how many) taps that read inside the source at an output position; at least one."""
+    """(the first, how many) taps that read inside the source at an output position; perhaps none."""
     start = writer.sub(writer.mul(place, axis.stride), axis.low)  # source position of the first tap
     before = writer.divide(writer.add(writer.maximum(0, writer.sub(0, start)), axis.dilation - 1), axis.dilation)[0]
     after = writer.divide(writer.maximum(0, writer.sub(axis.source - 1 + axis.dilation, start)), axis.dilation)[0]
-    first = writer.minimum(before, axis.taps - 1)
-    last = writer.minimum(writer.maximum(after, writer.add(first, 1)), axis.taps)
-    return first, writer.sub(last, first)
+    first = writer.minimum(before, axis.taps)
+    return first, writer.sub(writer.maximum(first, writer.minimum(after, axis.taps)), first)
 
 
 def pixels_inside(writer: Writer, axis: Axis, tap: Index) -> tuple[Index, Index]:
@@ -241,7 +265,8 @@ class _Correlate:
         self.channels = part.groups * part.columns
         self.out_step = part.axes[2].place_step * self.channels
         self.strides = part.source_strides
-        if not part.direct:
+        self.direct = part.direct or self.lines.cut
+        if not self.direct:
             line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
             self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
         self.name, self.epilogue = f"{name}_finish", epilogue
@@ -257,8 +282,8 @@ class _Correlate:
             first = writer.mul(band, lines.lines_per_band)
             last = writer.minimum(writer.add(first, lines.lines_per_band), lines.lines)
             image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
-            self.origin = self._direct(image, plane) if part.direct else self._padded(image, plane, first, last)
-            self.base = 0 if part.direct else self._row(first)
+            self.origin = self._direct(image, plane) if self.direct else self._padded(image, plane, first, last)
+            self.base = 0 if self.direct else self._row(first)
             self.plane = plane
             place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
             self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
@@ -302,6 +327,9 @@ class _Correlate:
 
     def _columns(self, group: Index, first: Index, last: Index) -> None:
         writer, part = self.writer, self.part
+        if part.lanewise:  # the columns of a tile lie next to each other on both sides
+            self._lines(group, 0, 0, first, last)
+            return
         whole, rest = divmod(part.columns, self.width)
         if whole:
             with writer.loop(0, whole) as tile:
@@ -321,17 +349,42 @@ class _Correlate:
             return
         for begin, end, more in spans[not lines.tall:]:
             with writer.loop(begin, end) as line:
-                self._tile(self._row(line), 0, lines.size + more, part.axes[2].out, left, right, channel, valid)
+                height = lines.size + more
+                full = ((0, height * part.axes[2].out),) * part.axes[2].taps
+                self._tile(self._row(line), 0, height, part.axes[2].out, full, left, right, channel, valid)
 
     def _line(self, line: Index, left: ir.Value, right: ir.Value, channel: Index, valid: int) -> None:
-        writer, lines = self.writer, self.lines
-        for begin, end, width, shift in ((0, lines.tall, lines.size + 1, 0), (lines.tall, lines.tiles, lines.size, lines.tall)):
-            if begin < end:
-                with writer.loop(begin, end) as tile:
-                    self._tile(line, writer.add(writer.mul(tile, width), shift), 1, width, left, right, channel, valid)
+        """The tiles of a line; neighbours of the same width and taps are one loop."""
+        writer, lines, wide = self.writer, self.lines, self.part.axes[2]
+        widths = [lines.size + (tile < lines.tall) for tile in range(lines.tiles)]
+        starts = [sum(widths[:tile]) for tile in range(lines.tiles)]
+        full = lambda width: ((0, width),) * wide.taps
+        kinds = [(width, _ranges(wide, start, width) if lines.cut else full(width)) for start, width in zip(starts, widths, strict=True)]
+        tile = 0
+        for (width, ranges), same in itertools.groupby(kinds):
+            count, start = len(list(same)), starts[tile]
+            tile += count
+            if count == 1:
+                self._tile(line, start, 1, width, ranges, left, right, channel, valid)
+                continue
+            with writer.loop(0, count) as number:
+                self._tile(line, writer.add(writer.mul(number, width), start), 1, width, ranges, left, right, channel, valid)
 
-    def _tile(self, row: Index, pixel: Index, height: int, width: int, left: ir.Value, right: ir.Value, channel: Index,
-              valid: int) -> None:
+    def _tile(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...], left: ir.Value,
+              right: ir.Value, channel: Index, valid: int) -> None:
+        if valid:
+            self._tile_of(row, pixel, height, width, ranges, left, right, channel, valid)
+            return
+        writer, (whole, rest) = self.writer, divmod(self.part.columns, self.width)
+        column = lambda first: (writer.at(left, first), writer.at(right, first), writer.add(channel, first))
+        if whole:
+            with writer.loop(0, whole) as number:
+                self._tile_of(row, pixel, height, width, ranges, *column(writer.mul(number, self.width)), self.width)
+        if rest:
+            self._tile_of(row, pixel, height, width, ranges, *column(whole * self.width), rest)
+
+    def _tile_of(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...], left: ir.Value,
+                 right: ir.Value, channel: Index, valid: int) -> None:
         writer, part = self.writer, self.part
         _, high, wide = part.axes
         offset = writer.add(writer.mul(writer.sub(row, self.base), high.stride * self.strides[1]),
@@ -339,7 +392,7 @@ class _Correlate:
         place = writer.add(self.pixel, writer.mul(writer.add(writer.mul(row, high.place_step), high.place_first),
                                                   part.place_strides[1]))
         place = writer.add(place, writer.add(writer.mul(pixel, wide.place_step), wide.place_first))
-        tile = self._constants(height, width, valid)
+        tile = self._constants(height, width, ranges, valid)
         out = writer.at(self.out, writer.add(writer.mul(place, self.channels), channel))
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
@@ -347,32 +400,40 @@ class _Correlate:
         if getattr(self.epilogue, "reads_ahead", False):
             ahead = emit_ahead(self.module, self.name, part.dtype, valid, self.epilogue, len(self.extras), self.target)
             writer.builder.call(ahead, [*map(constant, numbers), *self.extras])
-        skipped, count = self._taps(tile, row)
-        left, right = writer.at(left, writer.mul(skipped, tile.loops[0][1])), writer.at(right, writer.mul(skipped, tile.loops[0][2]))
-        writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero])
+        counts: list[Index] = []
+        for axis, position, loop in zip(self._cut_axes(), (self.plane, row)[-len(self._cut_axes()):], tile.loops, strict=False):
+            skipped, count = taps_inside(writer, axis, position)
+            left, right = writer.at(left, writer.mul(skipped, loop[1])), writer.at(right, writer.mul(skipped, loop[2]))
+            counts.append(count)
+        count, *further = counts or [tile.loops[0][0]]
+        writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero, *map(constant, further)])
         if self.epilogue:
             finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
                                  self.target)
             writer.builder.call(finish, [out, *map(constant, numbers), *self.extras])
 
-    def _taps(self, tile: Tile, row: Index) -> tuple[Index, Index]:
-        """(the first, how many) rounds of the outermost loop; where it runs over the taps of a line or plane, those inside."""
+    def _cut_axes(self) -> tuple[Axis, ...]:
+        """The axes whose loop over the taps leaves some out; the number of its rounds is an argument of the tile."""
         deep, high, _ = self.part.axes
-        axis, place, step = (high, row, 1) if deep.taps == 1 else (deep, self.plane, 0)
-        count, *steps = tile.loops[0]
-        depth = self.strides[step] * (axis.dilation if step or self.part.direct else 1)
-        if axis.inside or self.lines.together or (count, *steps) != (axis.taps, depth, self.part.tap_steps[step]):
-            return 0, count
-        return taps_inside(self.writer, axis, place)
+        if not self.lines.cut or (deep.inside and high.inside):
+            return ()
+        return (high,) if deep.inside and deep.taps == 1 else (deep, high)
 
-    def _constants(self, height: int, width: int, valid: int) -> Tile:
+    def _constants(self, height: int, width: int, ranges: tuple[tuple[int, int], ...], valid: int) -> Tile:
         part, strides = self.part, self.strides
         deep, high, wide = part.axes
-        depth = strides[0] * (deep.dilation if part.direct else 1)
+        depth = strides[0] * (deep.dilation if self.direct else 1)
         steps = (depth, high.dilation * strides[1], wide.dilation * strides[2])
         loops = [(axis.taps, step, tap) for axis, step, tap in zip(part.axes, steps, part.tap_steps, strict=True)]
         offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2]
                         for row in range(height) for pixel in range(width))
-        tail = valid % self.writer.lanes
-        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes),
-                    simplify([*loops, (part.inside, 1, part.channel_step)]), self.out_step, tail, tail, part.lanewise, part.pairs)
+        tail, last = valid % self.writer.lanes, (part.inside, 1, part.channel_step)
+        taps: tuple[tuple[int, int, int, int], ...] = ()
+        if _swept(part) or any(span != (0, height * width) for span in ranges):
+            taps = tuple((tap * loops[2][1], tap * loops[2][2], *span) for tap, span in enumerate(ranges))
+        cut = len(self._cut_axes())
+        outer, inner = tuple(loops[2 - cut:2]), [*loops[:2 - cut], *([] if taps else loops[2:])]
+        nest = (*outer, *(simplify(inner) if any(count != 1 for count, _, _ in inner) else ()), last) if taps else (
+            *outer, *simplify([*inner, last]))
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.out_step, tail, tail, part.lanewise, part.pairs,
+                    taps, max(1, cut))

@@ -13,6 +13,7 @@ After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Tile:
     out_tail: int = 0
     lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
     pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
+    taps: tuple[tuple[int, int, int, int], ...] = ()  # (left, right, first row, last): repeats the last loop for some of the rows
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -122,7 +124,7 @@ def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Valu
     depth = len(tile.loops) - len(counts)
     _, left_step, right_step = tile.loops[depth]
     if len(counts) == 1:
-        return _innermost(writer, tile, counts[0], left, right, sums)
+        return (_repeats if tile.taps else _innermost)(writer, tile, counts[0], left, right, sums)
 
     def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
         results = _reduce(writer, tile, counts[1:], state[0], state[1], state[2:])
@@ -131,10 +133,43 @@ def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Valu
     return writer.fold(0, counts[0], 1, [left, right, *sums], body)[2:]
 
 
+def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """The last loop for each tap in turn, on those rows whose tap there is."""
+    if tile.lanewise:
+        return _sweep(writer, tile, left, right, sums)
+    sums = list(sums)
+    for left_step, right_step, first, last in tile.taps:
+        if first < last:
+            part, rows = slice(first * tile.vectors, last * tile.vectors), dataclasses.replace(tile, offsets=tile.offsets[first:last])
+            sums[part] = _innermost(writer, rows, count, writer.at(left, left_step), writer.at(right, right_step), sums[part])
+    return sums
+
+
+def _sweep(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """All taps of a line of lanewise factors: the taps stay in registers, and each factor is loaded once for all of them."""
+    masks, sums = _masks(writer, tile.vectors, tile.right_tail), list(sums)
+    multiply_add = writer.multiply_pairs if tile.pairs else writer.multiply_add
+    weights = [[writer.load_vector(writer.at(right, step + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+               for _, step, _, _ in tile.taps]
+    places: dict[int, list[tuple[int, list[ir.Value]]]] = {}
+    for (step, _, first, last), tap in zip(tile.taps, weights, strict=True):
+        for row in range(first, last):
+            places.setdefault(tile.offsets[row] + step, []).append((row, tap))
+    for place in sorted(places):
+        for column, mask in enumerate(masks):
+            factor = writer.load_vector(writer.at(left, place + column * writer.lanes), mask)
+            for row, tap in places[place]:
+                number = row * tile.vectors + column
+                sums[number] = multiply_add(factor, tap[column], sums[number])
+    return sums
+
+
 def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value,
                sums: list[ir.Value]) -> list[ir.Value]:
     """The last loop; a tile with few sums runs several chains of them side by side and adds these up at the end."""
     _, left_step, right_step = tile.loops[-1]
+    if isinstance(count, int) and count == 1:
+        return _step(writer, tile, left, right, sums)
     chains = min(4, ENOUGH // len(sums)) if len(sums) < ENOUGH else 1
 
     def steps(number: int) -> list[ir.Value]:
