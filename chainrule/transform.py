@@ -14,13 +14,13 @@ import numpy as np
 
 from . import tree
 from .autodiff import backward
+from .batching import vmap
 from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor
 from .ir.bind import leaf
 from .ir.dtype import is_float
 from .ir.graph import close, topological
 from .ops.broadcast import broadcast_to
-from .ops.compose import stack
 from .ops.control import barrier, custom_gradient
 from .ops.elementwise import add, astype, equal, ones_like, zeros_like
 from .ops.index import iota
@@ -134,20 +134,18 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
-    """A function that returns d f / d argument, shape (*output, *argument), one reverse pass per output element."""
+    """A function that returns d f / d argument, shape (*output, *argument): one reverse pass, mapped over the output elements."""
     @functools.wraps(function)
     def rows(*args: Any) -> Tensor:
         x = _fresh(args[argnums])
         y = as_tensor(function(*(x if i == argnums else arg for i, arg in enumerate(args))))
-        basis = [reshape(_unit(y, i), y.shape) for i in range(y.size)]
-        found = [_pull([y], [e], [x])[0] for e in basis]
-        return reshape(stack(found), (*y.shape, *x.shape)) if found else broadcast_to(as_tensor(0, x.dtype), (*y.shape, *x.shape))
+        if y.size <= 1:
+            found = _pull([y], [ones_like(y)], [x])[0] if y.size else as_tensor(0, x.dtype)
+            return broadcast_to(reshape(found, (*(1,) * y.ndim, *found.shape)), (*y.shape, *x.shape))
+        units = astype(equal(iota((y.size, y.size), 0), iota((y.size, y.size), 1)), y.dtype)
+        found = vmap(lambda unit: _pull([y], [reshape(unit, y.shape)], [x])[0])(units)
+        return reshape(found, (*y.shape, *x.shape))
     return rows
-
-
-def _unit(y: Tensor, i: int) -> Tensor:
-    """1 at element `i` of the flattened `y`, 0 elsewhere."""
-    return astype(equal(iota((y.size,), 0), i), y.dtype)
 
 
 def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
