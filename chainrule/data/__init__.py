@@ -11,15 +11,17 @@ from .dataset import load_digits as digits
 from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
 from .idx import read_idx
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
+from .series import Series, read_series, windows
+from .sound import read_sound, write_sound
 from .splits import Batches, permutation, split
-from .table import read_table
+from .table import read_table, read_text
 from .target import Target
 from .tokens import CharacterTokenizer, pack
 from .toys import two_spirals, xor
 
 __all__ = [
-    "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "ImageScaling", "TablePreprocess",
-    "Target", "as_inputs", "digits", "duplicates", "folds", "load", "load_like", "pack", "permutation",
-    "preprocess_from_config", "read_idx", "read_image", "read_table", "split", "split_groups", "split_time",
-    "time_folds", "two_spirals", "xor",
+    "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "ImageScaling", "Series",
+    "TablePreprocess", "Target", "as_inputs", "digits", "duplicates", "folds", "load", "load_like", "pack",
+    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
+    "read_text", "split", "split_groups", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]

@@ -87,6 +87,12 @@ def column_label(name: str) -> str:
 # ---- reading
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """A text file, whatever its encoding (UTF-8, UTF-16, else Latin-1); `CharacterTokenizer(text)` makes numbers of it."""
+    path = existing(path)
+    return _decode(path, read_bytes(path))[0]
+
+
 def read_table(path: str | os.PathLike, header: bool | None = None) -> Table:
     """Read a delimited text file; `header` says whether the first line names the columns, None finds it out.
 

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Series in time as numbers, and the windows that a forecaster learns from: the past in, the next steps out, never the future."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError, ShapeError, explain
+from .table import is_missing, parse_number, read_table
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers (steps, columns) float64 in the order of the file, the columns' names, and the texts of the time column, if there is one."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    times: tuple[str, ...] = ()
+
+
+def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
+    """The numeric columns of a table in a text file (or those named), one row per step; the first column that holds no numbers is the time."""
+    table = read_table(path)
+    numbers, times = {}, ()
+    for place, name in enumerate(table.names):
+        cells = [row[place] for row in table.rows]
+        values = [np.nan if is_missing(cell) else parse_number(cell, table.decimal) for cell in cells]
+        if None not in values:
+            numbers[name] = np.array(values, np.float64)
+        else:
+            times = times or tuple(cells)
+    missing = [name for name in columns or () if name not in numbers]
+    if missing or not numbers:
+        raise DataError(explain(f"{path} has no such column of numbers", got=", ".join(missing) or "no column of numbers", expected=", ".join(numbers) or "numbers"))
+    chosen = tuple(columns or numbers)
+    return Series(np.stack([numbers[name] for name in chosen], axis=1), chosen, times)
+
+
+def windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """(x (n, length, columns), y (n, horizon, columns)): y follows x at once; views of the series, in order of time."""
+    values = np.asarray(series)
+    values = values[:, np.newaxis] if values.ndim == 1 else values
+    if values.ndim != 2:
+        raise ShapeError(explain("a series has steps and columns", got=f"shape {values.shape}", expected="(steps,) or (steps, columns)"))
+    if min(length, horizon, stride) < 1 or len(values) < length + horizon:
+        raise ArgumentError(explain("no window fits", got=f"{len(values)} steps, length {length}, horizon {horizon}, stride {stride}",
+                                    expected="length + horizon <= steps, all at least 1"))
+    whole = np.lib.stride_tricks.sliding_window_view(values, length + horizon, axis=0)[::stride].transpose(0, 2, 1)
+    return whole[:, :length], whole[:, length:]
