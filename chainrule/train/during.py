@@ -28,6 +28,13 @@ class Validation(Callback):
     def __init__(self, every_steps: int):
         self.every_steps, self.history = every_steps, History()
 
+    def steps_apart(self, run: Any) -> float:
+        return self.every_steps - run.step_number % self.every_steps
+
+    def steps_apart(self, run: Any) -> float:
+        """Up to the next measurement."""
+        return self.every_steps - run.step_number % self.every_steps
+
     def after_step(self, run: Any) -> None:
         if run.validation is not None and run.step_number % self.every_steps == 0:
             row = {"step": run.step_number} | {f"validation_{name}": value for name, value in run._validate().items()}
