@@ -116,6 +116,7 @@ from .regularization import (
 from .relative import RelativeBias, RelativeKeys
 from .reparametrization import SpectralNorm, WeightNorm
 from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
+from .standardize import Standardize
 from .summary import count_parameters
 from .symbols import Input, Symbol
 from .transformer import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
@@ -250,6 +251,7 @@ __all__ = [
     "SpatialDropout3D",
     "SpectralNorm",
     "StackedRNN",
+    "Standardize",
     "StochasticDepth",
     "Subtract",
     "Symbol",

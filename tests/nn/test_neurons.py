@@ -197,6 +197,22 @@ def test_the_planted_feature_ranks_first() -> None:
     np.testing.assert_allclose(cr.inspect.weight_importance(linear, x).scores, np.abs(linear.weight.numpy()[:, 0]) * x.std(0), rtol=1e-5)
 
 
+# ---- standardisation
+
+def test_standardised_features() -> None:
+    x = np.random.default_rng(0).normal([3, -200, 5], [0.1, 50, 0], (400, 3)).astype("float32")
+    model = nn.Sequential([nn.Standardize().adapt(x), nn.Dense(2)])
+    z = model.layers[0](x).numpy()
+    np.testing.assert_allclose(z[:, :2], ((x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1))[:, :2], atol=2e-4)
+    np.testing.assert_array_equal(z[:, 2], 0)
+    slope = cr.grad(lambda x: cr.sum(model.layers[0](x) ** 2))(cr.asarray(x)).numpy()
+    assert np.isfinite(slope).all()
+    model(x)
+    assert list(model.parameters()) == ["1.weight", "1.bias"] and "0.mean" in model.variables()
+    with pytest.raises(ArgumentError, match="nothing to adapt to"):
+        nn.Standardize().adapt(np.zeros((0, 3)))
+
+
 # ---- parameters
 
 def test_parameters_are_listed_and_counted_once() -> None:

@@ -21,6 +21,7 @@ def merges(*names):
 LAYERS = {
     "dense": (lambda: nn.Dense(5, activation="relu"), ROWS),
     "neuron": (lambda: nn.Neuron(activation="tanh"), ROWS),
+    "standardize": (lambda: nn.Standardize(), STEPS),
     "dense without bias": (lambda: nn.Dense(5, bias=False, weight_initializer="he_normal"), STEPS),
     "quantized dense": (lambda: nn.QuantizedDense(5, 4, activation="relu"), ROWS),
     "conv1d": (lambda: nn.Conv1D(5, 3, padding="same"), STEPS),
