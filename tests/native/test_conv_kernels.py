@@ -115,15 +115,55 @@ def test_narrower_vectors(family, name):
 def specs(draw):
     rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     per_axis = lambda values: tuple(draw(values) for _ in range(rank))
-    return ConvSpec(draw(st.integers(1, 3)), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)),
-                    groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20)), per_axis(st.integers(1, 3)),
-                    per_axis(st.integers(1, 2)), per_axis(st.tuples(st.integers(-1, 4), st.integers(-1, 4))), groups)
+    low = draw(st.sampled_from([-1, 0, 0]))  # negative padding crops
+    pads = st.one_of(st.just((0, 0)), st.integers(0, 2).map(lambda n: (n, n)), st.tuples(st.integers(low, 4), st.integers(low, 4)))
+    if draw(st.booleans()):
+        inside, outside = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20))
+    else:  # depthwise, or with a multiplier
+        groups = inside = draw(st.sampled_from([1, 2, 5, 16, 19, 37]))
+        outside = groups * draw(st.sampled_from([1, 1, 2]))
+    return ConvSpec(draw(st.sampled_from([0, 1, 1, 2, 3, 9])), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)), inside, outside,
+                    per_axis(st.integers(1, 3)), per_axis(st.integers(1, 2)), per_axis(pads), groups)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(specs(), st.sampled_from(KINDS))
 def test_odd_convolutions(spec, kind):
     check(spec, kinds=(kind,), threads=(1, 2))
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(specs())
+def test_many_odd_convolutions(spec):
+    check(spec, threads=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def torch():
+    module = pytest.importorskip("torch")
+    threads = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(threads)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(specs())
+def test_the_oracle_is_what_pytorch_computes(torch, spec):
+    x, w, g = (np.random.default_rng(7).standard_normal(shape) for shape in spec.shapes)
+    if not (x.size and w.size and g.size):
+        return
+    rank, first = len(spec.spatial), lambda array: torch.from_numpy(array).movedim(-1, 1)
+    image = first(x).requires_grad_()
+    weight = torch.from_numpy(w).permute(-1, -2, *range(rank)).requires_grad_()
+    padded = torch.nn.functional.pad(image, [n for pair in reversed(spec.padding) for n in pair])
+    y = torch.convolution(padded.contiguous(), weight.contiguous(), None, spec.stride, (0,) * rank, spec.dilation, False, (0,) * rank, spec.groups)
+    dx, dw = torch.autograd.grad(y, (image, weight), first(g).contiguous())
+    last = lambda array: array.detach().movedim(1, -1).numpy()
+    theirs = last(y), last(dx), dw.permute(*range(2, rank + 2), 1, 0).numpy()
+    for ours, other in zip(oracle(spec, x, w, g), theirs, strict=True):
+        np.testing.assert_allclose(ours.reshape(other.shape), other, atol=1e-10)
 
 
 def test_epilogue_of_the_forward_pass():
