@@ -174,9 +174,9 @@ def _groups(rows: np.ndarray, columns: np.ndarray) -> tuple[list[int], list[np.n
 
 def _places(known: np.ndarray, ids: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """The position of each id among the sorted known ones, and whether it is one of them."""
-    ids = np.asarray(ids)
-    found = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return found, known[found] == ids
+    wanted = np.asarray(ids)
+    found = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return found, known[found] == wanted
 
 
 __all__ = ["LatentFactors", "truncated_svd"]

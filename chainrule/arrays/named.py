@@ -108,6 +108,9 @@ class Named:
         """The smallest element over the named axes (default: all)."""
         return self._reduced(reduce.min, axes)
 
+    def __neg__(self) -> Named:
+        return Named(e.negative(self._tensor), self.axes)
+
     def _reduced(self, function: Callable[..., Tensor], axes: str | Sequence[str] | None) -> Named:
         gone = self.axes if axes is None else _words(axes)
         places = tuple(self._place(axis) for axis in gone)
@@ -171,4 +174,3 @@ for _name, _function in _OPERATORS.items():
     setattr(Named, f"__r{_name}__", _operator(_function, reflected=True))
 for _name, _function in {"lt": e.less, "le": e.less_equal, "gt": compose.greater, "ge": compose.greater_equal}.items():
     setattr(Named, f"__{_name}__", _operator(_function))
-Named.__neg__ = lambda self: Named(e.negative(self._tensor), self.axes)  # type: ignore[attr-defined]

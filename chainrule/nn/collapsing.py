@@ -4,9 +4,12 @@ deep it is. This is why networks need non-linear functions between their layers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..ir import Type
 from . import activations
 from .containers import Sequential
 from .linear import Dense, Flatten, Identity
@@ -20,7 +23,7 @@ def collapse(model: Module) -> Dense:
     Raises ArgumentError for a model with anything non-linear in it, naming the layer.
     """
     names = {id(module): name for name, module in model.modules().items()}
-    layers = [layer for layer in _layers(model) if not isinstance(layer, Identity | Dropout | Flatten)]
+    layers: list[Any] = [layer for layer in _layers(model) if not isinstance(layer, Identity | Dropout | Flatten)]
     for layer in layers:
         if not isinstance(layer, Dense) or layer.activation is not activations.linear or not layer.built:
             raise ArgumentError(explain("only Dense layers without activation, built, are one matrix",
@@ -33,8 +36,8 @@ def collapse(model: Module) -> Dense:
     for layer in layers:
         own = layer.weight.numpy().astype(np.float64)
         weight, bias = weight @ own, bias @ own + (layer.bias.numpy() if layer.use_bias else 0.0)
-    one = Dense(weight.shape[1], dtype=layers[-1].dtype, input_shape=(weight.shape[0],))
-    one.variables()  # builds it
+    one = Dense(weight.shape[1], dtype=layers[-1].dtype)
+    one.trace(Type((1, weight.shape[0]), one.dtype))  # builds it
     one.weight.assign(weight.astype(one.dtype))
     one.bias.assign(bias.astype(one.dtype))
     return one

@@ -59,8 +59,8 @@ class Neuron(Module):
         x = as_tensor(np.asarray(x, self.dtype))
         y = self(x)
         weights, bias = self.weight.numpy(), self.bias.numpy()
-        return NeuronView(tuple(x.tolist()), tuple(weights.tolist()), float(bias), float(self.weighted_sum(x)), float(y),
-                          activations.name_of(self.activation) or getattr(self.activation, "__name__", type(self.activation).__name__))
+        name = activations.name_of(self.activation) or getattr(self.activation, "__name__", type(self.activation).__name__)
+        return NeuronView(tuple(x.tolist()), tuple(weights.tolist()), float(bias), float(self.weighted_sum(x)), float(y), str(name))
 
     def _repr_html_(self) -> str:
         if not self.built:

@@ -36,7 +36,7 @@ def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
 def set_class_prior(model: Module, labels: Any) -> None:
     """Put `class_prior` of the training labels into the bias of the last layer that has one, of a built model."""
     for module in reversed(list(model.modules().values())):
-        bias = getattr(module, "bias", None)
+        bias: Any = getattr(module, "bias", None)
         if hasattr(bias, "assign"):
             value = class_prior(labels, bias.shape[0] if np.ndim(labels) == 1 else None)
             if value.shape != bias.shape:
