@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ class NAdam(Adam):
         return {"mu": self._mu(t), "next": self._mu(t + 1), "rate": rate, "scale": 1 / sqrt(correction(self.beta2, t))}
 
     def _mu(self, t: Tensor) -> Tensor:
-        return self.beta1 * (1 - 0.5 * exp(t * (self.decay * np.log(0.96))))
+        return self.beta1 * (1 - 0.5 * exp(t * (self.decay * math.log(0.96))))
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         m = self.beta1 * slots["first"] + (1 - self.beta1) * g

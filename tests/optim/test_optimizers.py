@@ -161,6 +161,16 @@ def test_averages_are_the_means_of_the_late_steps():
     np.testing.assert_allclose(ours.averages()["w"], theirs.state[w]["ax"].numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in optim.NAMES if name != "muon"])
+def test_weights_in_single_precision_stay_so(name):
+    model = nn.Sequential([nn.Dense(4, activation="tanh"), nn.Dense(2)])
+    x, y = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.arange(12) % 2
+    model(x[:1])
+    before = model[0].weight.numpy()
+    optim.get(name).update(model, cr.gradients(cr.losses.cross_entropy(model(x), y), model))
+    assert model[0].weight.dtype == np.float32 and not np.array_equal(model[0].weight.numpy(), before)
+
+
 def test_frozen_parameters_stay():
     model = nn.Sequential([nn.Dense(3), nn.Dense(1)])
     x = A.astype("float32")
