@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The twelve workloads, chainrule beside PyTorch: first equality, then times in turns, then starts and memory.
 
-    python -m benchmarks.run [NAME …] [--quick] [--precision bfloat16] [--json FILE] [--picture FILE]
+    python -m benchmarks.run [NAME …] [--quick] [--others] [--precision bfloat16] [--json FILE] [--picture FILE]
 
 Every row has a process for each side, with 2 threads. Only one of them works at a time, in rounds A B A B …; a row's
 figure is the median of the medians of its rounds, so a disturbance of one round does not count; "best" is the ratio of
@@ -9,12 +9,14 @@ the best rounds, which tells more on a busy machine: threads that wait for each 
 timed unless loss and gradients from the same weights agree to 1e-4, or are as near to those in float64 as PyTorch's are
 (in a deep network with kinks no two orders of summation agree better). `--quick` takes shorter rounds, without starts.
 With `--precision bfloat16` PyTorch runs under autocast; both sides are compared with float64 (inference: float32), and ours
-may be 1.5 times as far from it as autocast is.
+may be 1.5 times as far from it as autocast is. `--others` adds JAX and Keras (on JAX), where they are installed, after
+the same check.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -32,6 +34,7 @@ TOLERANCE = 1e-4
 GOALS = {"mlp-b32": 5, "mlp-b128": 2, "mnist-cnn-b64": 1.6, "resnet20-b128": 1.2, "lstm256-b32-t64": 1.25, "gru128-b16-t100": 2,
          "gpt-d128-l4-b16-t128": 1.6, "gpt-d384-l6-b8-t256": 1.2, "infer-mlp-b1": 2, "infer-mnist-cnn-b1": 2, "infer-resnet20-b1": 2,
          "matmul-2048": 1.05}
+OTHERS = {"jax": "JAX", "keras": "Keras"}
 REST = 0.25  # seconds between two sides: threads that wait for more work must have gone to sleep
 
 
@@ -47,6 +50,7 @@ class Row:
     memory: dict[str, int] = field(default_factory=dict)
     limit: float = 0.0
     precision: str = "float32"
+    others: tuple[str, ...] = ()
 
     def seconds(self, side: str) -> float:
         """Median of the rounds."""
@@ -77,13 +81,15 @@ class Row:
 
 # ---- measuring
 
-def measure(name: str, limit: float, quick: bool, precision: str) -> Row:
+def measure(name: str, limit: float, quick: bool, precision: str, others: tuple[str, ...] = ()) -> Row:
     """One row."""
-    row = Row(name, limit=limit, precision=precision)
+    row = Row(name, limit=limit, precision=precision, others=others)
     try:
         if not quick:
             measure_starts(row)
         measure_times(row, *((3, 0.3, 3) if quick else (7, 1.0, 5)))
+        for side in others if not row.problem else ():
+            measure_other(row, side, *((1, 0.3, 3) if quick else (3, 1.0, 3)))
     except Failed as failed:
         row.problem = f"not measured: {failed}"
     return row
@@ -108,15 +114,32 @@ def measure_times(row: Row, rounds: int, seconds: float, least: int) -> None:
             side.close()
 
 
-def check(sides: dict[str, Side], exact: bool = False) -> dict[str, float]:
+def measure_other(row: Row, other: str, rounds: int, seconds: float, least: int) -> None:
+    """A side beside the two, if it has this workload and computes the same."""
+    sides = {other: Side(other, row.name, row.precision), "pytorch": Side("pytorch", row.name, row.precision)}
+    try:
+        for side in sides.values():
+            side.ready()
+        found = check(sides, exact=False, ours=other)
+        if agree(found):
+            time.sleep(REST)
+            row.rounds[other] = [statistics.median(sides[other].ask("time", seconds=seconds, least=least)) for _ in range(rounds)]
+    except Failed:
+        pass  # a row without this side
+    finally:
+        for side in sides.values():
+            side.close()
+
+
+def check(sides: dict[str, Side], exact: bool = False, ours: str = "chainrule") -> dict[str, float]:
     """Relative deviations of ours from PyTorch's, from the same weights; if they are large (or `exact`), of both from float64."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "exported.npz")
         sides["pytorch"].ask("export", file=path)
-        found = sides["chainrule"].ask("compare", file=path)
+        found = sides[ours].ask("compare", file=path)
         if exact or not agree(found):
             theirs = sides["pytorch"].ask("export", file=path, exact=True)
-            found = sides["chainrule"].ask("compare", file=path)
+            found = sides[ours].ask("compare", file=path)
             found |= {f"pytorch_{name}": value for name, value in theirs.items()}
     return found
 
@@ -151,7 +174,8 @@ def line(row: Row) -> str:
         text += f"{row.memory['chainrule'] / 1e6:7.0f}{row.memory['pytorch'] / 1e6:9.0f}"
     else:
         text += f"{'-':>9}{'-':>8}{'-':>9}{'-':>7}{'-':>9}"
-    return text + f"{max(row.deviation['value'], row.deviation['gradients']):11.1e}"
+    text += f"{max(row.deviation['value'], row.deviation['gradients']):11.1e}"
+    return text + "".join(f"{row.seconds(other) * 1e3:10.3f}" if other in row.rounds else f"{'-':>10}" for other in row.others)
 
 
 def main() -> None:
@@ -159,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SHAPES))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--others", action="store_true", help="JAX and Keras too")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -166,11 +191,13 @@ def main() -> None:
     unknown = set(options.names) - set(SHAPES)
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(SHAPES)}")
+    others = tuple(side for side in OTHERS if options.others and importlib.util.find_spec(side))
     limit = machine.limit(precision=options.precision)
-    print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last minute {machine.load():.1f}\n{HEAD}")
+    print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last minute {machine.load():.1f}\n"
+          + HEAD + "".join(f"{OTHERS[other] + ' ms':>10}" for other in others))
     rows = []
     for name in options.names or SHAPES:
-        rows.append(measure(name, limit, options.quick, options.precision))
+        rows.append(measure(name, limit, options.quick, options.precision, others))
         print(line(rows[-1]), flush=True)
     print(f"load of the last minute {machine.load():.1f}")
     if options.json:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-SIDES = {"chainrule": ".workloads", "pytorch": ".pytorch"}
+SIDES = {"chainrule": ".workloads", "pytorch": ".pytorch", "jax": ".in_jax", "keras": ".in_keras"}
 THREADS = 2
 MOST = 20_000  # steps in one measurement
 
