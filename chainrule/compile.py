@@ -11,7 +11,7 @@ import functools
 import importlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,18 +61,36 @@ class Entry:
         return [(variable, id(variable) in written) for variable in self.captured.reads]
 
     @cached_property
-    def _types(self) -> list[Type]:
+    def types(self) -> list[Type]:
         """The types of the outputs that are not Variables."""
         outputs = self.graph.outputs
         return [node.type for node in outputs[:len(outputs) - len(self.captured.writes)]]
 
     def __call__(self, arrays: list[np.ndarray]) -> Any:
         """Run once: the result of the function with Tensors."""
-        return self.captured.result.build([_tensor(kind, array) for kind, array in zip(self._types, self._run(arrays), strict=True)])
+        return self.captured.result.build([_tensor(kind, array) for kind, array in zip(self.types, self._run(arrays), strict=True)])
 
     def arrays(self, arrays: list[np.ndarray]) -> Any:
         """Run once: the result of the function with NumPy arrays in the place of Tensors."""
         return self.captured.result.build(self._run(arrays))
+
+    def repeated(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]) -> Callable[[np.ndarray], tuple[int, Any]] | None:
+        """A function that runs many steps in one call, if the program can; else None.
+
+        It takes int64 (steps, rows): the rows of `data` which are the arguments of each step; and returns how many steps were
+        run and the result of the function with arrays that have an axis of steps in front, None where the number of the
+        output is not in `keep`. The last step is the first after which output `flag` is false.
+        """
+        make = getattr(self.program, "repeat", None)
+        run = make(data, rows, flag, keep, len(self.types)) if make is not None else None
+        return None if run is None else functools.partial(self._repeat, run)
+
+    def _repeat(self, run: Any, chosen: np.ndarray) -> tuple[int, Any]:
+        steps, outputs = run(chosen, [variable.take_array(write) for variable, write in self._reads])
+        results = len(self.types)
+        for variable, array in zip(self.captured.writes, outputs[results:], strict=True):
+            variable.put_array(array)
+        return steps, self.captured.result.build(outputs[:results])
 
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Read the Variables, run the program, put the assigned Variables back."""

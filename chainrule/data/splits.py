@@ -9,7 +9,7 @@ NumPy version, and that of epoch e needs nothing of the epochs before it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,11 +98,17 @@ class Batches:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The rest of the current epoch, then the position moves to the start of the next one."""
+        for block in self.blocks(lambda: 1):
+            yield block[0]
+
+    def blocks(self, most: Callable[[], int]) -> Iterator[np.ndarray]:
+        """The same, up to `most()` full batches at a time: int64 (batches, batch_size); a last one that is smaller comes alone."""
         order = self.order(self.epoch)
         while self.step < len(self):
             start = self.step * self.batch_size
-            self.step += 1
-            yield order[start:start + self.batch_size]
+            count = max(1, min(most(), (self.size - start) // self.batch_size))
+            self.step += count
+            yield order[start:start + count * self.batch_size].reshape(count, -1)
         self.epoch, self.step = self.epoch + 1, 0
 
     def order(self, epoch: int) -> np.ndarray:

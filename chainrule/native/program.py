@@ -188,6 +188,14 @@ class Program:
             expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
             fix="check where the indices come from; do they start at 1?", at=describe_frame(node.where), layer=node.layer))
 
+    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
+        """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""
+        from .repeat import Repeat
+
+        if any(i not in self.plan.in_place for i in range(results, len(self.plan.outputs))) or not Repeat.fits(self, data, rows):
+            return None
+        return Repeat(self, data, rows, flag, keep)
+
     # ---- looking at it
 
     def show(self, stage: str) -> str:

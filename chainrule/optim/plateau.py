@@ -66,6 +66,10 @@ class Plateau:
     def after_step(self, run: Any) -> None:
         """Nothing happens between epochs."""
 
+    def steps_apart(self, run: Any) -> float:
+        """Any number of steps may pass between two calls of `after_step`."""
+        return math.inf
+
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
         """Look at the row of the history."""
         if self.monitor not in row:

@@ -27,6 +27,10 @@ class Callback:
     def after_step(self, run: Any) -> None:
         """After each step."""
 
+    def steps_apart(self, run: Any) -> float:
+        """How many steps may pass until `after_step` has to be called; a class that has an `after_step` and not this is called after each."""
+        return math.inf
+
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
         """After each epoch, with its row of the history."""
 
@@ -39,6 +43,13 @@ class Callback:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
+
+
+def steps_apart(callback: Any, run: Any) -> float:
+    """How many steps may pass until `callback.after_step` has to be called."""
+    owner = {name: next((c for c in type(callback).__mro__ if name in vars(c)), None) for name in ("after_step", "steps_apart")}
+    said = owner["steps_apart"] is not None and (owner["after_step"] is None or issubclass(owner["steps_apart"], owner["after_step"]))
+    return callback.steps_apart(run) if said else 1
 
 
 class EarlyStopping(Callback):
@@ -87,6 +98,9 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | Path, every: int = 1, every_steps: int | None = None):
         self.path, self.every, self.every_steps = Path(path), every, every_steps
+
+    def steps_apart(self, run: Any) -> float:
+        return self.every_steps - run.step_number % self.every_steps if self.every_steps else math.inf
 
     def after_step(self, run: Any) -> None:
         if self.every_steps and run.step_number % self.every_steps == 0:

@@ -29,9 +29,6 @@ class Validation(Callback):
         self.every_steps, self.history = every_steps, History()
 
     def steps_apart(self, run: Any) -> float:
-        return self.every_steps - run.step_number % self.every_steps
-
-    def steps_apart(self, run: Any) -> float:
         """Up to the next measurement."""
         return self.every_steps - run.step_number % self.every_steps
 

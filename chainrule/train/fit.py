@@ -20,7 +20,7 @@ from ..data import Batches
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
 from ..ir import Type
-from .callbacks import Callback
+from .callbacks import Callback, steps_apart
 from .checkpoint import read_state, write_state
 from .data import Samples, augmented, samples
 from .evaluate import measure
@@ -29,6 +29,7 @@ from .interrupt import Interruption
 from .pool import Pool
 from .progress import reporter
 from .step import explain_nonfinite, loss_step, training_step
+from .stretch import Stretch
 
 
 def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
@@ -91,6 +92,7 @@ class Training:
         self.interruption = Interruption()
         self._build()
         self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision)
+        self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
         self.validation_step = loss_step(model, self.loss, backend)
 
     # ---- where the run is
@@ -131,12 +133,46 @@ class Training:
         self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
         started = time.perf_counter() - self.seconds
         number = self.epoch + 1
-        for indices in self.batches:
-            self._step(indices)
+        for block in self.batches.blocks(self._room):
+            before = self.seconds
+            self._steps(block)
             self.seconds = time.perf_counter() - started
+            self.stretch.observe(len(block), self.seconds - before)
             if self.stop and self.batches.step < len(self.batches):
                 break
         self._finish(number, whole=self.batches.step == 0)
+
+    def _room(self) -> int:
+        """How many of the next steps may run in one call."""
+        return int(min([self.stretch.length, *(steps_apart(callback, self) for callback in self.callbacks)]))
+
+    def _steps(self, block: np.ndarray) -> None:
+        """Learn from batches, int64 (batches, rows); `batches.step` says at any time how many are done."""
+        done, first = 0, self.batches.step - len(block)
+        while done < len(block):
+            found = self.stretch(block[done:]) if len(block) - done > 1 else None
+            steps, results = found or (1, None)
+            rows = block[done:done + steps]
+            done += steps
+            self.batches.step = first + done
+            if results is None:
+                self._step(rows[0])
+            else:
+                self._learnt(rows, *results)
+
+    def _learnt(self, block: np.ndarray, totals: np.ndarray, weights: np.ndarray, outputs: Any, finite: np.ndarray) -> None:
+        """Note the results of several steps; only the last may not be finite."""
+        if weights[len(block) - 1] and not finite[len(block) - 1]:
+            self._nonfinite(*self.data.batch(block[-1]))
+        for total, weight in zip(totals[:len(block)].tolist(), weights.tolist(), strict=False):
+            self.total += total
+            self.weight += weight
+            self.reporter.advance(block.shape[1], total / weight if weight else 0.0)
+        if self.metrics:
+            self.pool.extend(outputs[:len(block)], self.data.y[block], self.data.weights[block])
+        for callback in self.callbacks:
+            callback.after_step(self)
+        self.interruption.act()
 
     def _step(self, indices: np.ndarray) -> None:
         x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)

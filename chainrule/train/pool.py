@@ -28,6 +28,14 @@ class Pool:
         if self.bytes >= FULL:
             self.flush()
 
+    def extend(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
+        """Batches, stacked along a first axis, with the same result as `add` for each."""
+        while len(outputs):
+            left = -(-(FULL - self.bytes) // outputs[0].nbytes) if outputs[0].nbytes else len(outputs)
+            parts = [array[:left].reshape(-1, *array.shape[2:]) for array in (outputs, targets, weights)]
+            self.add(*parts)
+            outputs, targets, weights = outputs[left:], targets[left:], weights[left:]
+
     def flush(self) -> None:
         """Hand over what waits."""
         if self.waiting:

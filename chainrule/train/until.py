@@ -46,11 +46,6 @@ class Until(Callback):
         self._started = time.perf_counter()
 
     def steps_apart(self, run: Any) -> float:
-        if self.seconds is not None:
-            return 1
-        return math.inf if self.steps is None else max(1, self.steps - run.step_number)
-
-    def steps_apart(self, run: Any) -> float:
         """Up to the last step; every step is looked at where time counts."""
         return 1 if self.seconds is not None else max(self.steps - run.step_number, 1) if self.steps is not None else math.inf
 
