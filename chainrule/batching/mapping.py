@@ -47,8 +47,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, r
             a tuple with one per argument, or in the place of an argument a structure like it. Keyword arguments are shared.
         out_axes: where the batch axis of each result goes, in the same forms; None for a result that does not depend on
             the example.
-        randomness: what draws of random numbers in the function give: "different" numbers for each example (the numbers
-            that one draw for the whole batch gives; the generator moves on once per draw), the "same" for all, or "error".
+        randomness: what draws of random numbers in the function give: "different" numbers for each example (example i takes
+            the i-th block of the bits of one draw; the generator moves on once per draw), the "same" for all, or "error".
 
     A function may read Variables, but not assign them anything that depends on the example. Raises ArgumentError and
     ShapeError for arguments that do not fit. vmap(f)(x) equals cr.stack([f(x_i) for x_i in x]).

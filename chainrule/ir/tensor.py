@@ -120,7 +120,7 @@ class Tensor:
             raise TraceError(explain(
                 f"{wanted} needs the value of a tensor that does not exist yet: {_why()}",
                 got=f"Tensor({self.node.type}) made by {self.node.op.name} at {describe_frame(self.node.where) or 'the arguments'}",
-                expected="a tensor outside a compiled function", fix=fix))
+                expected="a tensor that has data" if _mapped() else "a tensor outside a compiled function", fix=fix))
         data = self.node.data.view()
         data.flags.writeable = False
         return data
@@ -156,8 +156,11 @@ class Tensor:
         __setitem__: Any
 
 
-def _why() -> str:
-    """Why there are symbols instead of values now."""
+def _mapped() -> bool:
+    """Whether there are symbols because of `vmap`, not because of `compile`."""
     trace = current_trace()
-    mapped = trace is not None and trace.purpose == "vmap"
-    return "vmap runs the function once, for all examples" if mapped else "the function is being compiled"
+    return trace is not None and trace.purpose == "vmap"
+
+
+def _why() -> str:
+    return "vmap runs the function once, for all examples" if _mapped() else "the function is being compiled"

@@ -207,9 +207,13 @@ def test_random_numbers() -> None:
     different = cr.vmap(draws)(X).numpy()
     after = cr.random.default.state.numpy()
     cr.random.seed(3)
-    np.testing.assert_array_equal(cr.random.default.normal((5,), dtype="float64").numpy().shape, (5,))
+    cr.random.normal((5,))
     np.testing.assert_array_equal(cr.random.default.state.numpy(), after)  # the generator moved on once
     assert len(np.unique(different)) == different.size
+    cr.random.seed(3)
+    blocks = cr.vmap(lambda x: cr.random.uniform((5,)))(X).numpy()
+    cr.random.seed(3)
+    np.testing.assert_array_equal(blocks, cr.random.uniform((6, 5)).numpy())
     same = cr.vmap(draws, randomness="same")(X).numpy()
     np.testing.assert_array_equal(same, np.broadcast_to(same[0], same.shape))
     with pytest.raises(TraceError, match="random number is drawn under vmap"):
