@@ -102,6 +102,7 @@ LN2 = mp.log(2)
 ROOT = mp.sqrt(2)
 exp_rest = relative(mp.exp, lambda t: 1 + t, 2)
 log_rest = relative(mp.log1p, lambda t: t - t * t / 2, 3)
+log2_ratio = relative(lambda t: mp.log1p(t) / LN2, lambda t: 0, 1)
 log_ratio = of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2)
 sin_rest = of_square(relative(mp.sin, lambda t: t, 3))
 cos_rest = of_square(relative(mp.cos, lambda t: 1 - t * t / 2, 4))
@@ -114,12 +115,14 @@ FITS = {
     "EXP_32":       Fit(exp_rest, lambda t: abs(t), -LN2 / 2, LN2 / 2, 25),
     "EXP_64":       Fit(exp_rest, lambda t: abs(t), -LN2 / 2, LN2 / 2, 57),
     "LOG_32":       Fit(log_rest, lambda t: t * t, 1 / ROOT - 1, ROOT - 1, 27),
+    "LOG_POW":      Fit(of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2 - 2 * s * s / 3) / s**4), lambda z: z * z / 2, 0, (3 - 2 * ROOT) ** 2, 66),
     "LOG_64":       Fit(log_ratio, lambda z: z / 2, 0, (3 - 2 * ROOT) ** 2, 58),
+    "LOG2_POW":     Fit(log2_ratio, lambda t: LN2, 1 / ROOT - 1, ROOT - 1, 32, numerator=9),
     "SIN_32":       Fit(sin_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 27),
     "SIN_64":       Fit(sin_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 58),
     "COS_32":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 27),
     "COS_64":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 58),
-    "ATAN_32":      Fit(atan_rest, lambda z: z, 0, tan8, 27),
+    "ATAN_32":      Fit(atan_rest, lambda z: z, 0, 0.25, 27),
     "ATAN_64":      Fit(atan_rest, lambda z: z, 0, tan8, 57),
     "ASIN_32":      Fit(asin_rest, lambda z: z, 0, 0.5625**2, 27),
     "ASIN_64":      Fit(asin_rest, lambda z: z, 0, 0.5625**2, 57),

@@ -3,14 +3,14 @@
 
 In: an `ir.IRBuilder` and one or two values of type float, double, or a vector of them, of any width (`abs` and `sign`
 take signed integers too). Out: a value of the same type. Float lanes never call the C library, so loops stay vectors;
-double lanes do for `erf` and `pow`. NaN, infinities, signed zeros and subnormals behave as in NumPy; no emitter adds a
+double lanes do for `erf`. NaN, infinities, signed zeros and subnormals behave as in NumPy; no emitter adds a
 basic block. The speed rests on the processor's fused multiply-add; without one LLVM calls the C library's `fma`, which
 is slow but right. Errors in units in the last place (ulp) are the largest found by tests/native/test_math.py.
 """
 
 from __future__ import annotations
 
-from chainrule.native import math_exp, math_trig
+from chainrule.native import math_exp, math_pow, math_trig
 from chainrule.native.math_core import Emitter, Lanes, emitter
 from chainrule.native.math_integer import emit_floor_divide, emit_remainder
 
@@ -59,7 +59,7 @@ _FUNCTIONS = {
     "log": math_exp.log,        "log2": math_exp.log2,      "log10": math_exp.log10,    "log1p": math_exp.log1p,
     "sinh": math_exp.sinh,      "cosh": math_exp.cosh,      "tanh": math_exp.tanh,
     "asinh": math_exp.asinh,    "acosh": math_exp.acosh,    "atanh": math_exp.atanh,
-    "sigmoid": math_exp.sigmoid, "erf": math_exp.erf,       "pow": math_exp.power,
+    "sigmoid": math_exp.sigmoid, "erf": math_exp.erf,       "pow": math_pow.power,
     "sin": math_trig.sin,       "cos": math_trig.cos,       "tan": math_trig.tan,
     "asin": math_trig.asin,     "acos": math_trig.acos,     "atan": math_trig.atan,     "atan2": math_trig.atan2,
     "sqrt": sqrt,               "rsqrt": rsqrt,             "reciprocal": reciprocal,

@@ -145,6 +145,15 @@ class Lanes:
             result = result.fma(self, c)
         return result
 
+    def even_and_odd(self, coefficients: Iterable[float]) -> Lanes:
+        """The same polynomial by Estrin's rule: more products, but few that wait for each other."""
+        terms, power = [self.constant(c) for c in coefficients], self
+        while len(terms) > 1:
+            pairs = [odd.fma(power, even) for even, odd in zip(terms[::2], terms[1::2], strict=False)]
+            terms = [*pairs, terms[-1]] if len(terms) % 2 else pairs
+            power = power * power
+        return terms[0]
+
     def clamp(self, low: float, high: float) -> Lanes:
         """min(max(x, low), high), NaN staying NaN; each half becomes one instruction on x86."""
         raised = (self.constant(low) > self).choose(low, self)

@@ -249,23 +249,3 @@ def atanh(x: Lanes) -> Lanes:
     """The inverse of tanh; at most 0.51 ulp in float, 1.9 in double."""
     a = x.call("fabs")
     return (log1p((a + a) / (1.0 - a)) * 0.5).with_sign_of(x)
-
-
-# ---- powers
-
-def power(x: Lanes, y: Lanes) -> Lanes:
-    """x**y as C's pow defines it; at most 0.51 ulp in float; double calls the C library for each lane."""
-    return x.call("pow", y) if x.element == DOUBLE else power_float(x, y)
-
-
-def power_float(x: Lanes, y: Lanes) -> Lanes:
-    """exp2(y log2 |x|) in double precision, then the special cases of the C standard (F.10.4.4)."""
-    wide_x, wide_y = x.convert("fpext", DOUBLE).call("fabs"), y.convert("fpext", DOUBLE)
-    size = exp2(wide_y * log2(wide_x)).convert("fptrunc", x.element)
-    whole = y.call("trunc").equals(y)
-    odd = whole & (y * 0.5).call("trunc").differs(y * 0.5)
-    negative = x.bits() < 0
-    undefined = (x < 0.0) & ~whole & (x > -INFINITY)
-    result = undefined.choose(NAN, (negative & odd).choose(-size, size))
-    to_infinity = x.equals(-1.0) & y.call("fabs").equals(INFINITY)
-    return (y.equals(0.0) | x.equals(1.0) | to_infinity).choose(1.0, result)
