@@ -43,6 +43,7 @@ from .convolution import (
 from .convolutional_cells import ConvLSTM1D, ConvLSTM1DCell, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D, ConvLSTM3DCell
 from .decoding import ctc_beam, ctc_greedy
 from .embedding import Embedding, EmbeddingBag, PositionalEncoding
+from .folding import fold_batch_norms
 from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
 from .masks import Masking, length_mask
@@ -286,6 +287,7 @@ __all__ = [
     "ctc_beam",
     "ctc_greedy",
     "effective_receptive_field",
+    "fold_batch_norms",
     "from_config",
     "initializers",
     "length_mask",
