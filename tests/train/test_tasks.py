@@ -155,3 +155,24 @@ def test_a_bias_before_batch_normalisation_is_redundant() -> None:
     found = cr.diagnose(build(True), data, loss="cross_entropy")
     assert "bias redundant" in found.kinds and "model[0] Dense" in str(found)
     assert "bias redundant" not in cr.diagnose(build(False), data, loss="cross_entropy").kinds
+
+
+@pytest.mark.slow
+def test_houses(shared_data) -> None:
+    """California housing: the error of scikit-learn's MLPRegressor, within the interval of the paired difference."""
+    from sklearn.neural_network import MLPRegressor
+    file = shared_data / "tabular" / "california_housing.csv"
+    if not file.is_file():
+        pytest.skip("needs the California housing table")
+    table = np.loadtxt(file, delimiter=",", skiprows=1)
+    x_train, y_train, x_test, y_test = split(table[:, :-1], table[:, -1])
+    task = tasks.regression()
+    model = task.network(hidden=(64, 64))
+    task.fit(model, (x_train, y_train), epochs=40, batch_size=128, optimizer=cr.optim.Adam(3e-3), progress=False)
+    found = task.evaluate(model, (x_test, y_test))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = MLPRegressor(hidden_layer_sizes=(64, 64), learning_rate_init=3e-3, batch_size=128, max_iter=40, random_state=0)
+        theirs = np.abs(other.fit(x_train, y_train).predict(x_test) - y_test)
+    verdict = cr.compare(cr.statistics.Run.of_losses("scikit-learn", theirs), cr.statistics.Run.of_losses("ours", found.each))
+    assert verdict.high >= -0.01 and found["r2"].value > 0.75, (str(verdict), found)
