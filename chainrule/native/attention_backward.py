@@ -16,7 +16,7 @@ import math
 
 from llvmlite import ir
 
-from .attention_kernel import AttentionWriter, line, parts
+from .attention_kernel import LOG2_E, AttentionWriter, line, parts
 from .attention_spec import SIZES, AttentionSpec, make_cut
 from .kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from .target import Target
@@ -96,8 +96,8 @@ class BackwardEmitter(AttentionWriter):
         panel = w.add(self.first, number)
         query, slot = w.mul(panel, cut.panel), w.mul(number, cut.panel)
         self.pack(panel, self._operand("q", 0, query, self.head), spec.strides[0][1], spec.width,
-                  w.at(self.packed_q, w.mul(slot, spec.width)), spec.scale)
-        self.pack(panel, self._operand("g", 3, query, self.head), spec.strides[3][1], spec.value_width, w.at(self.packed_g, w.mul(slot, spec.value_width)))
+                  w.at(self.packed_q, w.mul(slot, spec.width)), spec.scale * LOG2_E)
+        self.pack(panel, self._operand("g", 3, query, self.head), spec.strides[3][1], spec.value_width, w.at(self.packed_g, w.mul(slot, spec.value_width)), spec.scale)
         denominators, deltas = w.at(self.denominators, slot), w.at(self.deltas, slot)
         self.put([self.number(math.inf)] * cut.vectors, denominators)  # idle lanes get weight 0
         self.put([w.zeros()] * cut.vectors, deltas)
@@ -105,8 +105,9 @@ class BackwardEmitter(AttentionWriter):
         first = w.add(w.mul(w.add(w.mul(self.sample, spec.steps), query), spec.heads), self.head)
         with w.loop(0, valid) as i:
             place = w.add(first, w.mul(i, spec.heads))
-            w.store(w.load(w.at(self.given["denominator"], place)), w.at(denominators, i))
-            w.store(w.load(w.at(self.given["delta"], place)), w.at(deltas, i))
+            for name, there, factor in (("denominator", denominators, LOG2_E), ("delta", deltas, spec.scale)):
+                value = self.builder.fmul(w.load(w.at(self.given[name], place)), ir.Constant(w.element, factor))
+                w.store(value, w.at(there, i))
         self.clear(self._result("dq", spec.steps, spec.heads, spec.width, query, self.head), valid, spec.heads * spec.width, spec.width)
 
     # ---- one block of keys
@@ -162,7 +163,7 @@ class BackwardEmitter(AttentionWriter):
 
     def _slopes(self, weights: ir.Value, slopes: ir.Value, key: Index, denominators: list[ir.Value], deltas: list[ir.Value],
                 seen: list[ir.Value] | None) -> None:
-        """Scores and g v^T of one key become weights and slopes."""
+        """Scores and scale g v^T of one key become weights and slopes."""
         w, b = self.writer, self.builder
         here, there = (w.at(x, w.mul(key, self.cut.pitch)) for x in (weights, slopes))
         p = [self.weight(b.fsub(x, y)) for x, y in zip(self.row(here, self.cut.vectors), denominators, strict=True)]
@@ -170,4 +171,4 @@ class BackwardEmitter(AttentionWriter):
             p = [b.select(c, x, w.zeros()) for c, x in zip(seen, p, strict=True)]
         self.put(p, here)
         rest = [b.fsub(x, y) for x, y in zip(self.row(there, self.cut.vectors), deltas, strict=True)]
-        self.put([b.fmul(b.fmul(x, y), self.number(self.spec.scale)) for x, y in zip(p, rest, strict=True)], there)
+        self.put([b.fmul(x, y) for x, y in zip(p, rest, strict=True)], there)

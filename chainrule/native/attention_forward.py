@@ -13,7 +13,7 @@ import math
 from llvmlite import ir
 
 from . import math_exp
-from .attention_kernel import AttentionWriter, line, parts
+from .attention_kernel import LN2, LOG2_E, AttentionWriter, line, parts
 from .attention_spec import SIZES, AttentionSpec, make_cut
 from .kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from .target import Target
@@ -73,7 +73,7 @@ class ForwardEmitter(AttentionWriter):
         spec, w, given = self.spec, self.writer, self.given
         self.query = w.mul(panel, self.cut.panel)
         at = lambda name, strides, step, head: w.at(given[name], self.place(strides, self.sample, step, head))
-        self.pack(panel, at("q", spec.strides[0], self.query, self.head), spec.strides[0][1], spec.width, self.packed, spec.scale)
+        self.pack(panel, at("q", spec.strides[0], self.query, self.head), spec.strides[0][1], spec.width, self.packed, spec.scale * LOG2_E)
         self.k, self.v = at("k", spec.strides[1], 0, self.group), at("v", spec.strides[2], 0, self.group)
         self.mask = None
         if spec.mask:
@@ -152,7 +152,8 @@ class ForwardEmitter(AttentionWriter):
         safe = [self.lanes_of(x).equals(0.0).choose(1.0, self.lanes_of(x)).value for x in sums]
         self.put([b.fdiv(self.number(1.0), x) for x in safe], self.numbers)
         logs = w.at(self.numbers, self.cut.panel)
-        self.put([b.fadd(self.finite(x), math_exp.log(self.lanes_of(y)).value) for x, y in zip(high, sums, strict=True)], logs)
+        total = [b.fadd(self.finite(x), math_exp.log2(self.lanes_of(y)).value) for x, y in zip(high, sums, strict=True)]
+        self.put([b.fmul(x, self.number(LN2)) for x in total], logs)
         first = w.mul(w.add(w.mul(self.sample, spec.steps), self.query), spec.heads)
         with w.loop(0, w.minimum(self.cut.panel, w.sub(spec.steps, self.query))) as query:
             place = w.add(w.add(first, w.mul(query, spec.heads)), self.head)

@@ -3,7 +3,7 @@
 
 Scores lie transposed, one row for each key, with the queries of a panel in the lanes: a panel of queries is packed once,
 keys are read where they lie, and everything that runs over the keys of a query (maximum, sum, the causal limit) is a
-running vector, without sums inside of vectors.
+running vector, without sums inside of vectors. Scores are logarithms to base 2, for which a weight costs least.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 
 from llvmlite import ir
 
-from . import math_exp
+from . import math_tables as tables
 from .attention_spec import AttentionSpec, make_cut
 from .gemm_pack import Panel, emit_pack
 from .kernel_build import INDEX, Index, Writer, constant, load_lanes
@@ -21,8 +21,10 @@ from .math_core import Lanes
 from .target import Target
 
 BIT, BYTE, NARROW = ir.IntType(1), ir.IntType(8), ir.IntType(32)
-# Below these a weight is 0; above them exp gives a normal number, so that a shorter exp will do.
-UNDERFLOW = {"float32": -87.3, "float64": -708.3}
+LOG2_E, LN2 = 1 / math.log(2), math.log(2)
+UNDERFLOW = {"float32": -125.0, "float64": -1021.0}  # below which a weight is 0; above, 2**x is a normal number
+POWER = {name: (1.0, LN2, *(c * LN2 ** (i + 2) for i, c in enumerate(table)))  # 2**r for |r| <= 1/2
+         for name, table in (("float32", tables.EXP_32), ("float64", tables.EXP_64))}
 
 
 class AttentionWriter:
@@ -102,7 +104,7 @@ class AttentionWriter:
             for number in range(tiles):
                 height = size + (number < tall)
                 offsets = tuple(r * left_steps[0] for r in range(height))
-                tile = Tile(self.spec.dtype, offsets, vectors, ((0, left_steps[1], right_step),), out_step, tail, tail)
+                tile = Tile(self.spec.dtype, offsets, vectors, ((1, left_steps[1], right_step),), out_step, tail, tail)  # the result is near
                 self.builder.call(emit_tile(self.module, tile, self.target), [
                     at(left, begin * left_steps[0]), at(right, first * lanes), at(out, begin * out_step + first * lanes), constant(count), flag])
                 begin += height
@@ -190,9 +192,12 @@ class AttentionWriter:
         return Lanes(self.builder, value)
 
     def weight(self, x: ir.Value) -> ir.Value:
-        """exp(x), 0 where that would be no normal number; NaN stays NaN."""
+        """2**x, 0 where that would be no normal number; NaN stays NaN. With x = k + r, k is added to the exponent of 2**r."""
         lanes = self.lanes_of(x)
-        return (lanes < UNDERFLOW[self.spec.dtype]).choose(0.0, math_exp.exp_normal(lanes)).value
+        shifted = lanes + lanes.format.round_shift
+        power = (lanes - (shifted - lanes.format.round_shift)).polynomial(POWER[self.spec.dtype])
+        result = (power.bits() + (shifted.bits() << lanes.format.fraction)).as_float()
+        return (lanes < UNDERFLOW[self.spec.dtype]).choose(0.0, result).value
 
     def finite(self, high: ir.Value) -> ir.Value:
         """A maximum, but 0 where it is minus infinity."""
