@@ -22,6 +22,7 @@ def initialize() -> None:
     """Make LLVM ready for the host, once per process."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
 
 
 def target_machine(target: Target) -> llvm.TargetMachine:

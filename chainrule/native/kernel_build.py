@@ -192,6 +192,12 @@ class Writer:
         function = intrinsic(self.module, "llvm.x86.avx512bf16.dpbf16ps.512", self.vector, [self.vector, numbers, numbers])
         return self.builder.call(function, [total, self.builder.bitcast(left, numbers), self.builder.bitcast(right, numbers)])
 
+    def multiply_pair_at(self, pointer: ir.Value, offset: int, right: ir.Value, total: ir.Value) -> ir.Value:
+        """The same with the pair at pointer + offset in every lane, read by the instruction itself: LLVM would read it before."""
+        kind = ir.FunctionType(self.vector, [self.vector, self.vector, POINTER])
+        code = ir.InlineAsm(kind, f"vdpbf16ps {self.size * offset}($3){{1to{self.lanes}}}, $2, $0", "=v,0,v,r")
+        return self.builder.call(code, [total, right, pointer])
+
     def mask(self, valid: Index) -> ir.Value:
         """A mask of the first `valid` lanes."""
         bits = ir.VectorType(ir.IntType(1), self.lanes)

@@ -201,6 +201,9 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
     multiply_add = writer.multiply_pairs if tile.pairs else writer.multiply_add
     result = []
     for row, offset in enumerate(tile.offsets):
+        if tile.pairs and tile.vectors == 1:
+            result.append(writer.multiply_pair_at(left, offset, rights[0], sums[row]))
+            continue
         if tile.lanewise:
             factors = [writer.load_vector(writer.at(left, offset + column * writer.lanes), mask)
                        for column, mask in enumerate(masks)]

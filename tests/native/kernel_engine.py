@@ -17,6 +17,7 @@ def initialize() -> None:
     """Make LLVM ready for every processor it was built for."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()
 
 
 def machine(target: Target) -> llvm.TargetMachine:
