@@ -68,7 +68,7 @@ class Entry:
 
     def __call__(self, arrays: list[np.ndarray]) -> Any:
         """Run once: the result of the function with Tensors."""
-        return self.captured.result.build([_tensor(kind, array) for kind, array in zip(self.types, self._run(arrays), strict=True)])
+        return self.captured.result.build(list(map(_tensor, self.types, self._run(arrays))))
 
     def arrays(self, arrays: list[np.ndarray]) -> Any:
         """Run once: the result of the function with NumPy arrays in the place of Tensors."""
