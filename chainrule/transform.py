@@ -20,6 +20,7 @@ from .ir import Tensor, Variable, as_tensor
 from .ir.bind import leaf
 from .ir.dtype import is_float
 from .ir.graph import close, topological
+from .ir.variable import noting_assignments
 from .ops.broadcast import broadcast_to
 from .ops.control import barrier, custom_gradient
 from .ops.elementwise import add, astype, equal, ones_like, zeros_like
@@ -190,9 +191,10 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
     def recomputed(*args: Any) -> Tensor:
         inputs = [as_tensor(x) for x in args]
         before = leaf(np.zeros(())).node.number
-        value = as_tensor(function(*inputs))
+        with noting_assignments() as held:
+            value = as_tensor(function(*inputs))
         used = _uses(value, inputs, before)
-        compute_again = _copy(value, (*inputs, *used)) if value.node.data is None else _call(function, len(inputs), used)
+        compute_again = _copy(value, (*inputs, *used)) if value.node.data is None else _call(function, len(inputs), used, held)
 
         def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
             result, leaves = compute_again(values)
@@ -216,12 +218,22 @@ def _copy(value: Tensor, known: Sequence[Tensor]) -> Again:
     return again
 
 
-def _call(function: Callable[..., Any], count: int, used: Sequence[Tensor]) -> Again:
-    """What calls the function once more; it reads from outside what it read before."""
+def _call(function: Callable[..., Any], count: int, used: Sequence[Tensor], held: dict[Any, np.ndarray]) -> Again:
+    """What calls the function once more; it reads from outside what it read before, and what it assigned (random states,
+    running statistics) holds for that time what it `held` then."""
     def again(values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        fresh = [_fresh(barrier(x)) for x in values[:count]]
-        return as_tensor(function(*fresh)), [*fresh, *used]
+        fresh, now = [_fresh(barrier(x)) for x in values[:count]], {variable: variable.numpy() for variable in held}
+        _put(held)
+        try:
+            return as_tensor(function(*fresh)), [*fresh, *used]
+        finally:
+            _put(now)
     return again
+
+
+def _put(contents: dict[Any, np.ndarray]) -> None:
+    for variable, array in contents.items():
+        variable.assign(array)
 
 
 def _forgetful(value: Tensor) -> Tensor:

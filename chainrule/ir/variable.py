@@ -7,6 +7,9 @@ A compiled program may write into the array itself, so a Variable whose array wa
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,21 @@ def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     array = raw[start:start + size].view(dtype).reshape(source.shape)
     array[...] = source
     return array
+
+
+Notes = dict[Any, np.ndarray]
+_notes: contextvars.ContextVar[tuple[Notes, ...]] = contextvars.ContextVar("chainrule_notes", default=())
+
+
+@contextlib.contextmanager
+def noting_assignments() -> Iterator[Notes]:
+    """Within, a dict fills up with what each Variable held before its first eager assignment."""
+    notes: Notes = {}
+    token = _notes.set((*_notes.get(), notes))
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
 
 
 class Variable:
@@ -96,6 +114,8 @@ class Variable:
         if trace is not None:
             trace.writes[self] = self._assigned(tensor.node)
         else:
+            for notes in _notes.get():
+                notes.setdefault(self, self.numpy())
             self._array, self._leaf = _copy(tensor.numpy(), self.dtype), None
 
     def take_array(self, write: bool) -> np.ndarray:
