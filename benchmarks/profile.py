@@ -13,7 +13,7 @@ import argparse
 import statistics
 import time
 
-from .shapes import SHAPES
+from .shapes import SHAPES, TWELVE
 from .workloads import NotAvailable, Workload, build
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=15)
     parser.add_argument("--repeat", type=int, default=10)
     options = parser.parse_args()
-    for name in options.names or SHAPES:
+    for name in options.names or TWELVE:
         try:
             report(name, options.top, options.repeat)
         except NotAvailable as missing:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same twelve workloads in PyTorch, as its users write them at their best on a CPU: eager, Adam over all parameters at
-once, channels-last memory for the residual network. PyTorch is imported here and nowhere else.
+"""The same workloads in PyTorch, as its users write them at their best on a CPU: eager, Adam over all parameters at
+once, channels-last memory for deep convolutional networks. PyTorch is imported here and nowhere else.
 
 `weights` and `loss_and_gradients` give arrays in chainrule's layouts and order, so that both sides can start equal.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .shapes import CLASSES, EMBEDDING, SHAPES, VOCABULARY, Shape, data
+from .shapes import CLASSES, EMBEDDING, FEATURES, LETTERS, SEPARABLE, SHAPES, VOCABULARY, Shape, data
 
 # ---- the networks
 
@@ -32,8 +32,8 @@ def cnn(shape: Shape) -> nn.Module:
                          hidden, nn.ReLU(), nn.Linear(128, CLASSES))
 
 
-def normalised(channels_in: int, channels: int, size: int, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(channels)]
+def normalised(channels_in: int, channels: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, groups=groups, bias=False), nn.BatchNorm2d(channels)]
 
 
 class Residual(nn.Module):
@@ -52,12 +52,19 @@ def resnet(shape: Shape) -> nn.Module:
     return nn.Sequential(*normalised(3, 16, 3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
 
 
+def separable(shape: Shape) -> nn.Module:
+    layers: list[nn.Module] = []
+    for channels_in, channels, stride in SEPARABLE:
+        layers += [*normalised(channels_in, channels_in, 3, stride, channels_in), nn.ReLU(), *normalised(channels_in, channels, 1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, CLASSES))
+
+
 class Recurrent(nn.Module):
-    def __init__(self, layer: type[nn.Module], hidden: int):
+    def __init__(self, layer: type[nn.Module], hidden: int, both_ways: bool = False):
         super().__init__()
         self.embed = nn.Embedding(VOCABULARY, EMBEDDING)
-        self.layer = layer(EMBEDDING, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, VOCABULARY)
+        self.layer = layer(EMBEDDING, hidden, batch_first=True, bidirectional=both_ways)
+        self.head = nn.Linear(hidden * (2 if both_ways else 1), VOCABULARY)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         states, _ = self.layer(self.embed(tokens))
@@ -93,9 +100,65 @@ class GPT(nn.Module):
         return self.head(self.norm(self.blocks(x))).transpose(1, 2)
 
 
+class Network(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.down(functional.gelu(self.up(self.norm(x)), approximate="tanh"))
+
+
+def norm(shape: Shape) -> nn.Module:
+    width = shape.hidden
+    return nn.Sequential(*[Network(width) for _ in range(shape.layers)], nn.LayerNorm(width), nn.Linear(width, CLASSES))
+
+
+class Speech(nn.Module):
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.layer, self.head = nn.GRU(FEATURES, hidden, batch_first=True), nn.Linear(hidden, LETTERS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layer(x)[0])
+
+
+def ctc(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    batch, steps, _ = logits.shape
+    lengths = (torch.full((batch,), count) for count in (steps, labels.shape[1]))
+    return functional.ctc_loss(logits.log_softmax(-1).transpose(0, 1), labels, *lengths, reduction="sum") / batch
+
+
+class GroupedAttention(nn.Module):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, narrow = heads, width // 4
+        self.query, self.key, self.value, self.output = (nn.Linear(width, n) for n in (width, narrow, narrow, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, steps, width = x.shape
+        split = lambda part: part.view(batch, steps, -1, width // self.heads).transpose(1, 2)
+        q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
+        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return x + self.output(seen.transpose(1, 2).reshape(batch, steps, width))
+
+
+class Grouped(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.blocks = nn.Sequential(*[GroupedAttention(shape.hidden, shape.heads) for _ in range(shape.layers)])
+        self.head = nn.Linear(shape.hidden, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.blocks(x)).transpose(1, 2)
+
+
 NETWORKS: dict[str, Callable[[Shape], nn.Module]] = {
-    "mlp": mlp, "cnn": cnn, "resnet": resnet, "gpt": GPT,
-    "lstm": lambda shape: Recurrent(nn.LSTM, shape.hidden), "gru": lambda shape: Recurrent(nn.GRU, shape.hidden)}
+    "mlp": mlp, "cnn": cnn, "resnet": resnet, "separable": separable, "gpt": GPT,
+    "lstm": lambda shape: Recurrent(nn.LSTM, shape.hidden), "gru": lambda shape: Recurrent(nn.GRU, shape.hidden),
+    "bigru": lambda shape: Recurrent(nn.GRU, shape.hidden, both_ways=True), "norm": norm, "gqa": Grouped,
+    "ctc": lambda shape: Speech(shape.hidden), "lbfgs": lambda shape: nn.Linear(shape.input[1], CLASSES)}
+LOSSES = {"ctc": ctc}  # by kind; cross entropy otherwise
 
 
 # ---- one step of each
@@ -113,12 +176,13 @@ class Workload:
         self.model = NETWORKS[self.shape.kind](self.shape)
         if x.ndim == 4:
             x = x.permute(0, 3, 1, 2).contiguous()
-        if self.shape.kind == "resnet":
+        if self.shape.kind in ("resnet", "separable"):
             self.model, x = self.model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         self.x, self.y = x, y
-        self.step = self._train if self.shape.training else self._infer
+        self.step = self._minimise if self.shape.kind == "lbfgs" else self._train if self.shape.training else self._infer
         if self.shape.training:
-            self.loss, self.optimizer = nn.CrossEntropyLoss(), torch.optim.Adam(self.model.parameters(), 1e-3, foreach=True)
+            self.loss = LOSSES.get(self.shape.kind, nn.CrossEntropyLoss())
+            self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, foreach=True)
         else:
             self.model.eval()
 
@@ -140,6 +204,21 @@ class Workload:
         value.backward()
         self.optimizer.step()
         return value.detach()
+
+    def _minimise(self) -> torch.Tensor:
+        """All iterations of L-BFGS, from zero."""
+        for parameter in self.model.parameters():
+            nn.init.zeros_(parameter)
+        optimizer = torch.optim.LBFGS(self.model.parameters(), max_iter=self.shape.layers, max_eval=10**6, tolerance_grad=0, tolerance_change=0,
+                                      history_size=10, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            value = self._loss()
+            value.backward()
+            return value
+
+        return optimizer.step(closure).detach()
 
     def _infer(self) -> torch.Tensor:
         with torch.inference_mode(), self._lower():
@@ -201,7 +280,8 @@ def arranged(layer: nn.Module, own: list[torch.Tensor], join: Join) -> list[torc
     if isinstance(layer, nn.LSTM):
         return [own[0].T, own[1].T, join(own[2], own[3])]
     if isinstance(layer, nn.GRU):
-        return gru(*own, join)
+        ways = [gru(*own[i:i + 4], join) for i in range(0, len(own), 4)]  # forward, and back
+        return [part for way in ways for part in way]
     if not isinstance(layer, nn.Linear):
         return own
     return linear(layer, *own)

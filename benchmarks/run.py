@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The twelve workloads, chainrule beside PyTorch: first equality, then times in turns, then starts and memory.
+"""The workloads, chainrule beside PyTorch: first equality, then times in turns, then starts and memory.
 
-    python -m benchmarks.run [NAME …] [--quick] [--others] [--precision bfloat16] [--json FILE] [--picture FILE]
+    python -m benchmarks.run [NAME …] [--more] [--quick] [--others] [--precision bfloat16] [--json FILE] [--picture FILE]
 
 Every row has a process for each side, with 2 threads. Only one of them works at a time, in rounds A B A B …; a row's
 figure is the median of the medians of its rounds, so a disturbance of one round does not count; "best" is the ratio of
@@ -28,12 +28,13 @@ from typing import Any
 from . import machine
 from .picture import draw
 from .processes import Failed, Side, start
-from .shapes import SHAPES
+from .shapes import MORE, SHAPES
 
 TOLERANCE = 1e-4
 GOALS = {"mlp-b32": 5, "mlp-b128": 2, "mnist-cnn-b64": 1.6, "resnet20-b128": 1.2, "lstm256-b32-t64": 1.25, "gru128-b16-t100": 2,
          "gpt-d128-l4-b16-t128": 1.6, "gpt-d384-l6-b8-t256": 1.2, "infer-mlp-b1": 2, "infer-mnist-cnn-b1": 2, "infer-resnet20-b1": 2,
-         "matmul-2048": 1.05}
+         "matmul-2048": 1.05, "depthwise-b64": 1.2, "infer-depthwise-b1": 2}
+GOALS |= {name: 1 for name in MORE if name not in GOALS}
 OTHERS = {"jax": "JAX", "keras": "Keras"}
 REST = 0.25  # seconds between two sides: threads that wait for more work must have gone to sleep
 
@@ -183,6 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SHAPES))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--more", action="store_true", help="the rows of the second group too")
     parser.add_argument("--others", action="store_true", help="JAX and Keras too")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--json", type=Path)
@@ -196,7 +198,7 @@ def main() -> None:
     print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last minute {machine.load():.1f}\n"
           + HEAD + "".join(f"{OTHERS[other] + ' ms':>10}" for other in others))
     rows = []
-    for name in options.names or SHAPES:
+    for name in options.names or [name for name in SHAPES if options.more or name not in MORE]:
         rows.append(measure(name, limit, options.quick, options.precision, others))
         print(line(rows[-1]), flush=True)
     print(f"load of the last minute {machine.load():.1f}")

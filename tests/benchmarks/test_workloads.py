@@ -16,10 +16,16 @@ from benchmarks import run, shapes, worker
 SMALL = {
     "mlp": shapes.mlp(5),
     "cnn": shapes.cnn(2),
+    "separable": shapes.separable(3),
     "lstm": shapes.recurrent("lstm", 4, 12, 3, 5),
     "gru": shapes.recurrent("gru", 3, 12, 3, 5),
     "gpt": shapes.gpt(16, 2, 2, 3, 6),
     "infer-mlp": shapes.mlp(1, training=False),
+    "bigru": shapes.bidirectional(12, 3, 5),
+    "norm": shapes.norm(16, 2, 6),
+    "ctc": shapes.ctc(12, 3, 9),
+    "gqa": shapes.gqa(32, 2, 4, 3, 6),
+    "lbfgs": shapes.lbfgs(20, 30, 5),
 }
 
 
