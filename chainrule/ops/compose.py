@@ -348,8 +348,27 @@ def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     x = as_tensor(x)
     if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+        return custom_gradient(x * _gate(x), (x,), _gelu_rule)
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+
+
+SLOPE = 2 * math.sqrt(2 / math.pi)
+
+
+def _gate(x: Tensor) -> Tensor:
+    """(1 + tanh(t / 2)) / 2 = sigmoid(t) with t = 2 sqrt(2/pi) (x + 0.044715 x^3), which keeps its digits where it is small."""
+    return _logistic(x * (SLOPE + 0.044715 * SLOPE * (x * x)))
+
+
+def _gelu_rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+    """s + x s (1 - s) t' with s = sigmoid(t)."""
+    s = _gate(x)
+    return (g * (s + x * (s * (1 - s)) * (SLOPE + 3 * 0.044715 * SLOPE * (x * x))),)
+
+
+def _logistic(x: Tensor) -> Tensor:
+    """sigmoid by one exponential; the derivative asks its value only, so that an overflow of the exponential has no effect."""
+    return custom_gradient(1 / (1 + exp(-x)), (x,), lambda g, y, x: (g * (y * (1 - y)),))
 
 
 def hard_sigmoid(x: Any, /) -> Tensor:
