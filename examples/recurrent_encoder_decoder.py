@@ -32,9 +32,9 @@ def step(source, target):
     return value
 
 
-for number in range(400):
+for number in range(280):
     value = step(*pairs(64))
-    if number % 100 == 99:
+    if number % 70 == 69:
         print(f"step {number + 1}: loss {value.item():.3f}")
 
 source, target = pairs(200)
