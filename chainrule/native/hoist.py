@@ -14,6 +14,7 @@ from typing import Any
 
 from ..ir.graph import Graph, input_node, like, make, rebuild
 from ..ir.node import OUTPUT, REGISTRY, Node
+from ..ops.precision import BFLOAT16
 from .inline import resolve
 
 NO_BATCH = ((), ())
@@ -101,13 +102,23 @@ def _lighter(node: Node, inputs: tuple[Node, ...]) -> tuple[Node, list[Node]] | 
 def _is_outside(loop: _Loop, x: Node) -> bool:
     if x.op.name != "contract" or x.attrs["batch"] != NO_BATCH or x.dtype.kind != "f":
         return False
-    left, right = (loop.place.get(y, -1) for y in x.inputs)
+    left, right = (loop.place.get(_exact(y), -1) for y in x.inputs)
     return loop.carries <= left < loop.first_fixed <= right
+
+
+def _exact(x: Node) -> Node:
+    """An operand before it is rounded, which is done outside the loop as well."""
+    return x.inputs[0] if x.op is BFLOAT16 else x
+
+
+def _as(x: Node, outside: Node) -> Node:
+    """What stands for the exact form of x outside, rounded as x is."""
+    return make(BFLOAT16, outside, at=outside) if x.op is BFLOAT16 else outside
 
 
 def _before(loop: _Loop, x: Node) -> Node:
     """The product of all steps at once, steps first."""
-    (left, right), (axes, others) = (loop.operands[loop.place[y]] for y in x.inputs), x.attrs["contracting"]
+    (left, right), (axes, others) = (_as(y, loop.operands[loop.place[_exact(y)]]) for y in x.inputs), x.attrs["contracting"]
     return make(x.op, left, right, at=loop.node, contracting=(tuple(a + 1 for a in axes), others), batch=NO_BATCH)
 
 
@@ -125,6 +136,7 @@ def _summand(loop: _Loop, k: int) -> Node | None:
 
 def _stack(loop: _Loop, x: Node) -> None:
     """Make sure that there is a stacked form of a body node."""
+    x = _exact(x)
     in_slices = x in loop.place and loop.carries <= loop.place[x] < loop.first_fixed
     if not in_slices and x not in loop.slices and x not in loop.stacked and x not in loop.body.outputs[loop.carries:]:
         loop.stacked.append(x)
@@ -156,6 +168,8 @@ def _rebuilt(loop: _Loop) -> tuple[Node, list[Node]]:
 
 def _stacked(loop: _Loop, x: Node, pick: Any, kept: int) -> Node:
     """The values of a body node in all steps, steps first."""
+    if x.op is BFLOAT16:
+        return _as(x, _stacked(loop, x.inputs[0], pick, kept))
     if x in loop.slices:
         return loop.slices[x]
     if x in loop.place and loop.carries <= loop.place[x] < loop.first_fixed:

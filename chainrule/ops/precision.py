@@ -44,8 +44,14 @@ def round_to_bfloat16(x: Any, /) -> Tensor:
     return bind(BFLOAT16, as_tensor(x))
 
 
+def moved(node: Node) -> Node | None:
+    """The operand whose values a node only moves, if that is all it does; rows taken from a table count if it is not larger."""
+    rows = node.op.name == "take" and node.inputs[0].type.size <= node.type.size
+    return node.inputs[0] if rows or node.op.name in MOVED else None
+
+
 def is_rounded(node: Node) -> bool:
     """Whether all values of a node are bfloat16 numbers by the way they are made: rounded, and then only moved."""
-    while node.op.name in MOVED:
-        node = node.inputs[0]
+    while (source := moved(node)) is not None:
+        node = source
     return node.op is BFLOAT16

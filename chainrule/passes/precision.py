@@ -13,7 +13,7 @@ import numpy as np
 
 from ..ir import Graph, Node
 from ..ir.graph import like, make
-from ..ops.precision import BFLOAT16, MOVED
+from ..ops.precision import BFLOAT16, moved
 
 PRODUCTS = ("contract", "conv", "conv_input_gradient", "conv_filter_gradient")
 
@@ -47,8 +47,8 @@ class _Rounding:
     def _rounded(self, node: Node) -> Node:
         """The rounded form of an operand: moved after it is rounded."""
         if node not in self.rounded:
-            if node.op.name in MOVED:
-                self.rounded[node] = like(node, (self._rounded(node.inputs[0]),))
+            if moved(node) is not None:
+                self.rounded[node] = like(node, (self._rounded(node.inputs[0]), *(self.exact[x] for x in node.inputs[1:])))
             else:
                 exact = self.exact[node]
                 self.rounded[node] = exact if exact.op is BFLOAT16 else make(BFLOAT16, exact, at=node)

@@ -277,3 +277,31 @@ def test_interpretation_before_and_after_differ_by_rounding_only() -> None:
     graph = cr.compile(both, backend="reference").lower(*arrays).graph
     for a, b in zip(interpret(graph, arrays), interpret(precision(graph), arrays), strict=True):
         assert np.linalg.norm(a - b) <= 0.06 * np.linalg.norm(a)
+
+
+# ---- tables and loops
+
+def test_rows_of_a_small_table_are_rounded_in_the_table() -> None:
+    for rows, inside in ((5, "take"), (50, "bfloat16")):
+        table, index, w = np.ones((rows, 4), F), np.arange(20) % 5, np.ones((4, 3), F)
+        graph = cr.compile(lambda e, i, w: cr.take(e, i, axis=0) @ w, backend="reference", precision="bfloat16").lower(table, index, w).graph
+        product = next(node for node in graph.nodes if node.op.name == "contract")
+        assert product.inputs[0].op.name == inside
+        assert is_rounded(product.inputs[0])
+
+
+@pytest.mark.parametrize("backend", ["native", "xla"])
+def test_loops_and_their_gradients(backend: str) -> None:
+    """Products of slices and fixed operands, gradients of weights that add up over the steps."""
+    if not available(backend):
+        pytest.skip(f"the {backend} backend is not available here")
+    rng = np.random.default_rng(0)
+    x, w, u = (rng.standard_normal(shape).astype(F) * 0.5 for shape in ((7, 5, 6), (6, 8), (8, 8)))
+
+    def walk(x: Tensor, w: Tensor, u: Tensor) -> list[Tensor]:
+        step = lambda carry, rows, fixed: ([cr.tanh(rows[0] @ fixed[0] + carry[0] @ fixed[1])], [])
+        loss = cr.sum(scan(step, [cr.zeros((5, 8))], [x], [w, u])[0][0] ** 2)
+        return [loss, *cr.gradients(loss, [x, w, u])]
+    found, wanted = (cr.compile(walk, backend=b, precision="bfloat16")(x, w, u) for b in (backend, "reference"))
+    for a, b in zip(found, wanted, strict=True):
+        assert np.linalg.norm(a.numpy() - b.numpy()) <= 0.01 * np.linalg.norm(b.numpy())
