@@ -22,6 +22,7 @@ from chainrule.native.target import Target
 BLOCKS = 8  # copies of the result, so also how many threads find work of their own
 COPIES_BYTES = 1 << 21  # that all copies may take
 CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
+MOST_TAPS = 25  # of depthwise kernels that make one tile
 ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
 
@@ -52,15 +53,17 @@ class FilterPlan:
 def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     """The cut of a filter gradient."""
     strides = padded_strides(part)
-    vectors = choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    plane = plane_of_taps(part)
+    vectors = 1 if plane else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     wide = part.axes[2]
     joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise
     run = part.inside * (wide.taps if joined else 1)
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
-    together = 0 < 2 * run <= limit
-    tiles, size, tall = split(runs[-1][0], limit // run) if together else split(run, limit)
+    runs = (runs[0], (len(plane), 0)) if plane else runs
+    together = bool(plane) or 0 < 2 * run <= limit
+    tiles, size, tall = (1, len(plane), 0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
     copy = result_size(part) * (8 if part.dtype == "float64" else 4)
     blocks = max(1, min(part.batch, BLOCKS, COPIES_BYTES // max(1, copy)))
     samples = max(1, -(-part.batch // blocks))
@@ -70,6 +73,15 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return dataclasses.replace(plan, parts=parts)
+
+
+def plane_of_taps(part: Correlation) -> tuple[int, ...]:
+    """Where the taps of a plane read, if channels are lanes on both sides and all of them fit into one tile; else nothing."""
+    _, high, wide = part.axes
+    _, _, line, pixel = padded_strides(part)
+    if not part.lanewise or not 1 < high.taps * wide.taps <= MOST_TAPS:
+        return ()
+    return tuple(row * high.dilation * line + tap * wide.dilation * pixel for row in range(high.taps) for tap in range(wide.taps))
 
 
 def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
@@ -258,7 +270,9 @@ class _Filter:
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
-        if plan.together:
+        if plane := plane_of_taps(part):
+            offsets = plane
+        elif plan.together:
             offsets = tuple(run * plan.runs[-1][1] + row for run in range(size) for row in range(plan.run))
         else:
             offsets = tuple(range(size))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -26,6 +27,7 @@ from chainrule.native.target import Target
 Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
 
 FEW_STEPS = 32  # below which it does not pay to fetch the result beforehand
+MANY = 16  # sums beside which only two rounds of a lanewise tile find registers
 ENOUGH = 8  # independent sums that hide the latency of multiply-add
 
 
@@ -170,6 +172,8 @@ def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: 
     _, left_step, right_step = tile.loops[-1]
     if isinstance(count, int) and count == 1:
         return _step(writer, tile, left, right, sums)
+    if tile.lanewise and len(tile.offsets) > 1:
+        return _unrolled(writer, tile, count, left, right, sums)
     chains = min(4, ENOUGH // len(sums)) if len(sums) < ENOUGH else 1
 
     def steps(number: int) -> list[ir.Value]:
@@ -193,6 +197,34 @@ def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: 
         part = state[chain * len(sums):(chain + 1) * len(sums)]
         state[:len(sums)] = [writer.builder.fadd(one, other) for one, other in zip(state, part, strict=False)]
     return state[:len(sums)]
+
+
+def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """The last loop of a lanewise tile, several rounds at once: what neighbouring rounds read in common is loaded once."""
+    _, left_step, right_step = tile.loops[-1]
+    masks, multiply_add = _masks(writer, tile.vectors, tile.right_tail), writer.multiply_pairs if tile.pairs else writer.multiply_add
+    at_once = 4 if len(sums) <= MANY else 2
+
+    def vectors(pointer: ir.Value, offset: int) -> list[ir.Value]:
+        return [writer.load_vector(writer.at(pointer, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+
+    def rounds(number: int) -> Callable[[Index, list[ir.Value]], list[ir.Value]]:
+        def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
+            here, there, parts = state[0], state[1], state[2:]
+            rights, lefts = [vectors(there, turn * right_step) for turn in range(number)], dict[int, list[ir.Value]]()
+            for row, offset in enumerate(tile.offsets):
+                for turn, right in enumerate(rights):
+                    place = offset + turn * left_step
+                    lefts[place] = lefts.get(place) or vectors(here, place)
+                    for column in range(tile.vectors):
+                        at = row * tile.vectors + column
+                        parts[at] = multiply_add(lefts[place][column], right[column], parts[at])
+            return [writer.at(here, number * left_step), writer.at(there, number * right_step), *parts]
+        return body
+
+    whole, _ = writer.divide(count, at_once)
+    state = writer.fold(0, whole, 1, [left, right, *sums], rounds(at_once))
+    return writer.fold(writer.mul(whole, at_once), count, 1, state, rounds(1))[2:]
 
 
 def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
