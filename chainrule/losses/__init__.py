@@ -23,6 +23,7 @@ from .classification import (
     soft_margin,
     squared_hinge,
 )
+from .large import linear_cross_entropy
 from .overlap import dice, jaccard, tversky
 from .pairs import contrastive, cosine_distance, cosine_embedding, info_nce, margin_ranking, triplet
 from .regression import (
@@ -42,7 +43,7 @@ from .sequences import ctc
 __all__ = [
     "REDUCTIONS", "TABLE", "Loss", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
     "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
-    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "log_cosh",
+    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "linear_cross_entropy", "log_cosh",
     "loss",
     "margin_ranking", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
     "mean_squared_logarithmic_error", "multi_label_soft_margin", "multi_margin", "poisson", "quantile", "smooth_l1",

@@ -32,7 +32,7 @@ EXAMPLES = {
     "cosine_embedding": ((P, Q), SIGNS[:, 0]), "contrastive": ((P, Q), MASKS[:, 0]), "triplet": ((P, Q, R), None),
     "margin_ranking": ((P, Q), SIGNS), "ctc": (STEPS, WORDS),
 }
-ALONE = [name for name in losses.TABLE if name != "info_nce"]  # whose values depend on one sample each
+ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]  # whose values depend on one sample each, whose outputs have rows
 
 
 def example(name):

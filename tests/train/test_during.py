@@ -244,3 +244,39 @@ def test_the_suggested_rate_learns_mnist_in_one_epoch(shared_data):
     found = train.lr_find(model, (x, images.y_train), loss="cross_entropy", batch_size=64)
     cr.fit(model, (x, images.y_train), loss="cross_entropy", optimizer=optim.Adam(found.suggestion), batch_size=64, epochs=1, progress=False)
     assert cr.evaluate(model, (x_test, images.y_test), metrics=["accuracy"])["accuracy"].value >= 0.97
+
+
+@pytest.mark.slow
+def test_planted_mislabels_of_mnist_are_among_the_top_losses(shared_data):
+    images = cr.data.load(shared_data / "mnist")
+    x, y = images.x_train.reshape(len(images.x_train), -1)[:20000].astype(np.float32) / 255, images.y_train[:20000].copy()
+    flipped = np.random.default_rng(0).choice(len(y), len(y) // 100, replace=False)
+    y[flipped] = (y[flipped] + np.random.default_rng(1).integers(1, 10, len(flipped))) % 10
+    model = cr.models.mlp(10, (128,))
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=3, batch_size=64, progress=False)
+    top = train.top_losses(model, (x, y), loss="cross_entropy", count=len(y) // 20)
+    assert np.isin(flipped, top.indices).mean() >= 0.8
+
+
+ZOO = {
+    "mlp": (lambda: cr.models.mlp(3, (32,)), (6,)), "cnn": (lambda: cr.models.cnn(3, (12, 12, 1), dropout=0.0), (12, 12, 1)),
+    "lenet": (lambda: cr.models.lenet5(3), (28, 28, 1)), "vgg": (lambda: cr.models.vgg(3, (16, 16, 3), widths=(8, 16)), (16, 16, 3)),
+    "residual": (lambda: cr.models.resnet_cifar(8, 3), (16, 16, 3)), "recurrent": (lambda: cr.models.sequence_classifier(3, units=16), (9, 4)),
+    "attention": (lambda: nn.Sequential([nn.Dense(16), nn.TransformerEncoderLayer(2, 32, dropout=0.0), nn.GlobalAvgPool1D(), nn.Dense(3)]), (7, 4)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_every_model_learns_one_batch_by_heart(name):
+    make, shape = ZOO[name]
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(16, *shape)).astype(np.float32), generator.integers(0, 3, 16)
+    assert train.overfit_one_batch(make(), data, loss="cross_entropy", optimizer=optim.Adam(5e-3), steps=500) < 1e-2
+
+
+@pytest.mark.slow
+def test_a_language_model_learns_one_batch_by_heart():
+    ids = np.random.default_rng(0).integers(0, 20, (8, 17))
+    model = cr.models.gpt(20, length=16, width=32, depth=2, heads=4)
+    assert train.overfit_one_batch(model, (ids[:, :-1], ids[:, 1:]), loss="cross_entropy", optimizer=optim.Adam(3e-3), steps=600) < 1e-1
