@@ -30,7 +30,7 @@ EXAMPLES = {
     "dice": (X, MASKS), "jaccard": (X, MASKS), "tversky": (X, MASKS),
     "gaussian_nll": ((X, T + 0.1), P), "gaussian_kl": ((X, P), None),
     "cosine_embedding": ((P, Q), SIGNS[:, 0]), "contrastive": ((P, Q), MASKS[:, 0]), "triplet": ((P, Q, R), None),
-    "margin_ranking": ((P, Q), SIGNS), "ctc": (STEPS, WORDS),
+    "margin_ranking": ((P, Q), SIGNS), "ctc": (STEPS, WORDS), "linear_cross_entropy": ((X, P[:4]), Y),
 }
 ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]  # whose values depend on one sample each, whose outputs have rows
 
