@@ -106,7 +106,7 @@ def test_a_compiled_mapped_primitive_gives_what_the_loop_gives(name: str, backen
     if not available(backend):
         pytest.skip(f"the {backend} backend is not available here")
     first = ROWS[name].cases[0]
-    drawn = [use for use in uses(name, dtypes=1) if None not in use[2] or use[0] is first]
+    drawn = [use for use in uses(name, dtypes=1) if use[0] is first or (None not in use[2] and backend != "xla")]
     everything = [x for *_, arrays in drawn for x in arrays]
 
     def program(*tensors: cr.Tensor) -> list[tuple[cr.Tensor, ...]]:

@@ -84,7 +84,7 @@ def test_mistakes_are_told() -> None:
         LatentFactors().fit([1, 2], [1, 2], [3.0])
 
 
-@pytest.mark.parametrize("method", ["als", "sgd"])
+@pytest.mark.parametrize("method", [pytest.param("als", marks=pytest.mark.slow), "sgd"])
 def test_films(shared_data: Path, method: str) -> None:
     """MovieLens latest-small: 80 % of the ratings tell the others better than the averages of users and films do."""
     file = shared_data / "movielens-latest-small" / "ratings.csv"

@@ -29,7 +29,7 @@ def sets() -> dict:
             "wine": (*datasets.load_wine(return_X_y=True), tasks.multiclass(3))}
 
 
-@pytest.mark.parametrize("name", ["iris", "breast cancer", "wine"])
+@pytest.mark.parametrize("name", ["iris", "breast cancer", pytest.param("wine", marks=pytest.mark.slow)])
 def test_classes_of_real_tables(name: str) -> None:
     """Not worse than scikit-learn's MLPClassifier: over three splits, the interval of the difference holds 0 or is above."""
     from sklearn.neural_network import MLPClassifier
