@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: every float32 product reads operands that are rounded to bfloat16; its sums, and everything else, stay float32.
+"""Law: float32 convolutions, and products of at least 8 rows and columns, read operands rounded to bfloat16 and sum in float32.
 
 A value is rounded where it is made, before it is moved, and once: the forward pass and the gradients share it, so what is
-kept for them is kept in two bytes. Readers that are no products see the value as it is: a gradient may ask which element
+kept for them is kept in two bytes. Everything else sees the value as it is: a gradient may ask which element
 is the largest, or whether two are equal. Weights are updated, and results returned, in float32.
 After Micikevicius et al., "Mixed precision training" (2018), with the exponents of float32 and so no scaling of the loss.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from ..ir import Graph, Node
 from ..ir.graph import like, make
 from ..ops.precision import BFLOAT16, moved
 
+FEWEST = 8  # rows and columns of a product; one with fewer waits for its operands, and rounding them costs more than it gains
 PRODUCTS = ("contract", "conv", "conv_input_gradient", "conv_filter_gradient")
 
 
@@ -24,7 +27,15 @@ def precision(graph: Graph) -> Graph:
 
 
 def _is_product(node: Node) -> bool:
-    return node.op.name in PRODUCTS and node.dtype == np.float32
+    if node.op.name not in PRODUCTS or node.dtype != np.float32:
+        return False
+    return node.op.name != "contract" or min(_free(node, 0), _free(node, 1)) >= FEWEST
+
+
+def _free(node: Node, side: int) -> int:
+    """How many rows (or columns) the result of a contraction has."""
+    taken = (*node.attrs["contracting"][side], *node.attrs["batch"][side])
+    return math.prod(extent for axis, extent in enumerate(node.inputs[side].shape) if axis not in taken)
 
 
 class _Rounding:
