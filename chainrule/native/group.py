@@ -19,6 +19,7 @@ ATTENTIONS = ("attention", "attention_gradient")
 HEADS = (0, 1, 2, 5)  # operands of attention that may be views
 CONVOLUTIONS = ("conv", "conv_input_gradient")
 CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
+DEAR_TO_REPEAT = 32  # work from which the windows that `unwindow` adds up are stored; each is read once
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
     "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
@@ -117,7 +118,7 @@ class Grouping:
         elif kind in ("host", "scatter"):
             for x in node.inputs[1 if kind == "scatter" else 0:]:
                 self.store(resolve(x))
-        elif node.op.name == "unwindow" and self.cost(node.inputs[0]) > CHEAP_TO_REPEAT:
+        elif node.op.name == "unwindow" and self.cost(node.inputs[0]) > DEAR_TO_REPEAT:
             self._store_source(resolve(node.inputs[0]))
 
     def _inline(self, node: Node) -> None:
