@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the settings of the next trial come from: at random, or from those that have done well (TPE, by Optuna).
+"""Where the settings of the next trial come from: at random, from those that have done well
+(TPE, by Optuna), or from a model of the score (a Gaussian process).
 
 A sampler is a function (space, finished trials, seed, number of the trial) -> settings. It keeps no state: what it
 proposes follows from its arguments, so a search that was stopped and goes on proposes what it would have proposed.
@@ -16,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtra
+from . import gaussian
 from .journal import Record
 from .space import Choice, Dimension, Real, Settings, sample
 
 Sampler = Callable[[Mapping[str, Dimension], Sequence[Record], int, int], Settings]
-FIRST_AT_RANDOM, CANDIDATES = 10, 64  # of TPE
+FIRST_AT_RANDOM, CANDIDATES = 10, 64  # of the methods that learn; of TPE
 
 
 def stream(seed: int, number: int) -> np.random.Generator:
@@ -87,4 +89,9 @@ def _encoded(distributions: Any, dimension: Dimension, value: Any) -> tuple[Any,
     return value, kind(dimension.low, dimension.high, log=dimension.log)
 
 
-SAMPLERS: dict[str, Sampler] = {"random": random, "tpe": tpe}
+def gaussian_process(space: Mapping[str, Dimension], done: Sequence[Record], seed: int, number: int) -> Settings:
+    """Where a Gaussian process expects the most; ten trials at random come first."""
+    return gaussian.propose(space, done, stream(seed, number)) if len(done) >= FIRST_AT_RANDOM else random(space, done, seed, number)
+
+
+SAMPLERS: dict[str, Sampler] = {"random": random, "tpe": tpe, "gp": gaussian_process}

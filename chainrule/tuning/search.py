@@ -87,7 +87,7 @@ def _text(settings: Settings) -> str:
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items())
 
 
-def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30, *, method: str = "tpe", prune: str | ASHA | None = None,
+def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30, *, method: str = "gp", prune: str | ASHA | None = None,
          higher_is_better: bool = False, accept: Callable[[Settings], bool] | None = None, repeats: int = 5, workers: int = 1,
          journal: str | Path | None = None, seed: int = 0) -> Search:
     """Search for the settings with which `train` gives the best value.
@@ -96,7 +96,8 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
         train: function of a Trial that returns a number, the lower the better; it may call `trial.report(step, value)`.
         space: name -> dimension (`tuning.uniform`, `log_uniform`, `integer`, `choice`), in order; `.when(...)` for conditions.
         trials: how many, counting those that the journal has already.
-        method: "tpe" (extra `tune`) learns from earlier trials, "random" does not.
+        method: "gp" (a Gaussian process) and "tpe" (for hundreds of trials; extra `tune`) learn from earlier trials, "random"
+            does not.
         prune: "asha" (or a tuning.ASHA) ends trials early whose reports fall behind.
         higher_is_better: for accuracies.
         accept: a function of the settings; those for which it is False are drawn again: a budget of parameters, say.

@@ -20,9 +20,10 @@ import chainrule as cr
 from chainrule import nn, optim, tuning
 from chainrule.errors import ArgumentError, DataError, NonFiniteError
 from chainrule.statistics import paired
+from chainrule.tuning import gaussian
 from chainrule.tuning.journal import Journal, Record
+from chainrule.tuning.samplers import gaussian_process, tpe
 from chainrule.tuning.samplers import random as at_random
-from chainrule.tuning.samplers import tpe
 from chainrule.tuning.space import problems
 
 BRANIN = {"x": tuning.uniform(-5, 10), "y": tuning.uniform(0, 15)}
@@ -70,11 +71,13 @@ def test_conditional_proposals_are_always_valid(seed, number):
     assert ("third" in chosen) == (chosen["layers"] == 3)
 
 
-def test_conditional_proposals_that_learn_are_always_valid():
-    pytest.importorskip("optuna")
+@pytest.mark.parametrize("sampler", [tpe, gaussian_process])
+def test_conditional_proposals_that_learn_are_always_valid(sampler):
+    if sampler is tpe:
+        pytest.importorskip("optuna")
     done = []
-    for number in range(40):
-        chosen = tpe(CONDITIONAL, done, 3, number)
+    for number in range(30):
+        chosen = sampler(CONDITIONAL, done, 3, number)
         assert list(problems(CONDITIONAL, chosen)) == []
         done.append(record(number, chosen, score=math.log(chosen["learning_rate"]) ** 2))
 
@@ -123,6 +126,37 @@ def test_mistakes_are_told(make, text):
 
 # ---- searches
 
+@pytest.mark.slow
+def test_the_gaussian_process_is_within_one_percent_of_the_minimum_of_branin():
+    found = {method: np.array([cr.tune(branin, BRANIN, 60, method=method, seed=1000 * seed, repeats=0).best.value for seed in range(20)])
+             for method in ("random", "gp")}
+    assert np.median(found["gp"]) <= 1.01 * BEST
+    assert paired.wilcoxon(found["gp"] - found["random"]) < 0.05
+
+
+def test_the_gaussian_process_finds_the_minimum_of_a_bowl():
+    space = {"x": tuning.uniform(-1, 1), "rate": tuning.log_uniform(1e-4, 1), "kind": tuning.choice("a", "b")}
+    bowl = lambda t: (t["x"] - 0.3) ** 2 + math.log10(t["rate"] / 1e-2) ** 2 + (t["kind"] == "a")
+    assert cr.tune(bowl, space, 30, repeats=0).best.value < 0.01
+
+
+def test_the_process_passes_through_its_points_and_its_expectation_is_that_of_samples():
+    generator = np.random.default_rng(0)
+    points = generator.random((12, 2))
+    scores = gaussian.levelled(np.sin(5 * points[:, 0]) + points[:, 1])
+    process = gaussian.fitted(points, scores, generator)
+    mean, spread = process(points)
+    np.testing.assert_allclose(mean, scores, atol=0.05)
+    assert spread.max() < 0.2 < process(points + 3.0)[1].min()
+    asked = generator.random((5, 2))
+    mean, spread = process(asked)
+    drawn = mean + spread * generator.normal(size=(200_000, 5))
+    expected = np.maximum(0.1 - drawn, 0).mean(0)
+    np.testing.assert_allclose(gaussian.expected_improvement(process, asked, 0.1), expected, atol=5e-3)
+    assert np.isfinite(gaussian.levelled(np.array([1.0, np.nan, 2.0, 1e9]))).all()
+
+
+@pytest.mark.slow
 def test_the_parzen_estimator_beats_chance_at_branin():
     pytest.importorskip("optuna")
     found = {method: np.array([cr.tune(branin, BRANIN, 60, method=method, seed=1000 * seed, repeats=0).best.value for seed in range(20)])
@@ -132,14 +166,17 @@ def test_the_parzen_estimator_beats_chance_at_branin():
     assert paired.wilcoxon(found["tpe"] - found["random"]) < 0.05
 
 
-def test_a_search_that_goes_on_is_one_that_never_stopped(tmp_path):
-    pytest.importorskip("optuna")
-    whole = cr.tune(branin, BRANIN, 25, seed=4)
-    cr.tune(branin, BRANIN, 15, seed=4, repeats=0, journal=tmp_path / "j")
-    again = cr.tune(branin, BRANIN, 25, seed=4, journal=tmp_path / "j")
+@pytest.mark.parametrize("method", ["random", "tpe", "gp"])
+def test_a_search_that_goes_on_is_one_that_never_stopped(tmp_path, method):
+    if method == "tpe":
+        pytest.importorskip("optuna")
+    options = {"seed": 4, "method": method}
+    whole = cr.tune(branin, BRANIN, 18, **options)
+    cr.tune(branin, BRANIN, 13, repeats=0, journal=tmp_path / "j", **options)
+    again = cr.tune(branin, BRANIN, 18, journal=tmp_path / "j", **options)
     assert [r.settings for r in again.trials] == [r.settings for r in whole.trials]
     assert again.winner == whole.winner
-    assert cr.tune(lambda trial: 1 / 0, BRANIN, 25, seed=4, journal=tmp_path / "j").winner == whole.winner  # nothing is left to run
+    assert cr.tune(lambda trial: 1 / 0, BRANIN, 18, journal=tmp_path / "j", **options).winner == whole.winner  # nothing is left to run
 
 
 def test_a_killed_search_keeps_its_trials(tmp_path):
