@@ -64,7 +64,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, r
         n = _size(leaves, axes)
         batch = _Batch(n, randomness)
         symbols = [None if x is None else input_node(Type(x.shape[1:], x.dtype)) for x in inputs]
-        example = tree.unflatten(shape, [x if s is None else Tensor(s) for x, s in zip(leaves, symbols, strict=True)])
+        example = tree.unflatten(shape, [_shared_argument(x) if s is None else Tensor(s) for x, s in zip(leaves, symbols, strict=True)])
         known = {s: Value((x,), (True,)) for s, x in zip(symbols, inputs, strict=True) if s is not None and x is not None}
         results, structure = batch.run(lambda: function(*example, **kwargs), known)
         places = _prefix(out_axes, tree.unflatten(structure, results), "out_axes")
@@ -107,6 +107,11 @@ def _front(x: Any, axis: int) -> Tensor:
         raise ShapeError(explain("an argument without axes cannot be mapped over", got=f"shape {tensor.shape}, axis {axis}",
                                  fix="give this argument None in in_axes, for example in_axes=(0, None)"))
     return move(tensor, normalize_axis(axis, tensor.ndim), 0)
+
+
+def _shared_argument(x: Any) -> Any:
+    """What all examples share: an array as a tensor, like the mapped ones; anything else as it is."""
+    return as_tensor(x) if isinstance(x, np.ndarray | np.generic) else x
 
 
 def _size(leaves: Sequence[Any], axes: Sequence[int | None]) -> int:
