@@ -254,3 +254,17 @@ def test_a_long_dot_product_is_exact_to_a_few_roundings(threads: int) -> None:
         dot = native.load(graph_of(lambda x, y: bind(REGISTRY["contract"], x, y, contracting=((0,), (0,)), batch=((), ())), (x, y)), threads)
         exact = x.astype("float64") @ y.astype("float64")
         assert abs(float(dot([x, y])[0]) - exact) <= 1e-5 * abs(exact)
+
+
+@pytest.mark.parametrize("shape", [(1,), (50,), (7, 300), (3, 40, 5), (0,), (4, 0)])
+def test_the_order_of_floats_is_stable(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(len(shape))
+    x = rng.integers(-3, 4, shape).astype("float32") * np.float32(1e-40)  # ties, zeros of both signs, subnormals
+    x[rng.random(shape) < 0.1] = np.nan
+    x[rng.random(shape) < 0.1] = -np.nan
+    x[rng.random(shape) < 0.1] = np.inf
+    x[rng.random(shape) < 0.1] = -np.inf
+    x[rng.random(shape) < 0.2] *= np.float32(-1e38)
+    for axis in range(len(shape)):
+        run("argsort", x, axis=axis)
+        run("argsort", x.astype("float64"), axis=axis)
