@@ -164,10 +164,11 @@ class Training:
         """Note the results of several steps; only the last may not be finite."""
         if weights[len(block) - 1] and not finite[len(block) - 1]:
             self._nonfinite(*self.data.batch(block[-1]))
-        for total, weight in zip(totals[:len(block)].tolist(), weights.tolist(), strict=False):
+        sums = list(zip(totals[:len(block)].tolist(), weights[:len(block)].tolist(), strict=True))
+        for total, weight in sums:
             self.total += total
             self.weight += weight
-            self.reporter.advance(block.shape[1], total / weight if weight else 0.0)
+        self.reporter.advance(block.size, [total / weight if weight else 0.0 for total, weight in sums])
         if self.metrics:
             self.pool.extend(outputs[:len(block)], self.data.y[block], self.data.weights[block])
         for callback in self.callbacks:
@@ -187,7 +188,7 @@ class Training:
         self.weight += weight
         if self.metrics:
             self.pool.add(outputs, measured, weights)
-        self.reporter.advance(len(indices), total / weight if weight else 0.0)
+        self.reporter.advance(len(indices), [total / weight if weight else 0.0])
         for callback in self.callbacks:
             callback.after_step(self)
         self.interruption.act()

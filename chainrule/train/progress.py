@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 REFRESH = 0.1  # seconds between updates of the bar: the eye needs no more, and the step should not wait
@@ -33,8 +34,8 @@ class Quiet:
     def start(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         """An epoch begins, with `done` of its `steps` behind it."""
 
-    def advance(self, samples: int, loss: float) -> None:
-        """A step is done."""
+    def advance(self, samples: int, losses: Sequence[float]) -> None:
+        """Steps are done, with `samples` in all and one loss each."""
 
     def finish(self, row: dict[str, Any]) -> None:
         """An epoch is done."""
@@ -50,7 +51,7 @@ class Lines(Quiet):
         self._head = f"epoch {epoch}/{epochs}"
         self._started, self._samples = time.perf_counter(), 0
 
-    def advance(self, samples: int, loss: float) -> None:
+    def advance(self, samples: int, losses: Sequence[float]) -> None:
         self._samples += samples
 
     def finish(self, row: dict[str, Any]) -> None:
@@ -86,10 +87,13 @@ class Bar(Quiet):
         self._started = self._shown = time.perf_counter()
         self._steps, self._samples, self._loss = done, 0, 0.0
 
-    def advance(self, samples: int, loss: float) -> None:
-        self._steps += 1
+    def advance(self, samples: int, losses: Sequence[float]) -> None:
         self._samples += samples
-        self._loss += (loss - self._loss) * max(0.02, 1 / self._steps)
+        steps, smooth = self._steps, self._loss
+        for loss in losses:
+            steps += 1
+            smooth += (loss - smooth) * (1 / steps if steps < 50 else 0.02)
+        self._steps, self._loss = steps, smooth
         now = time.perf_counter()
         if now - self._shown >= REFRESH:
             self._shown = now
