@@ -14,11 +14,13 @@ from functools import cache
 
 from ..ir.graph import Graph, like, rebuild
 from ..ir.node import Node, Type
-from .group import CHEAP_TO_REPEAT, COSTS, kind_of
+from .group import COSTS, kind_of
 
 LARGE = 1 << 20  # bytes from which a value counts
 GAP = 24  # operations in a row, while nobody uses a value, from which it is made again
 WORTH = 64 << 20  # bytes below which a program keeps what it has
+SLOW = 3  # cost of an operation that ends a chain worth storing: exp, tanh, or the division behind one
+VIEWS = {"broadcast", "reshape", "transpose"}
 MOVING = {"take", "random_bits", "concat", "pad", "window", "unwindow", "slice", "transpose", "iota"}
 
 
@@ -54,6 +56,9 @@ class Search:
         self.clock: dict[Node, int] = {}
         for node in graph.nodes:
             self.clock[node] = 1 + max((self.clock[x] for x in node.inputs), default=-1)
+        for node in reversed(graph.nodes):  # operations on elements happen where their results are used
+            if kind_of(node) == "inline" and self.users[node]:
+                self.clock[node] = max(self.clock[node], min(self.clock[x] for x in self.users[node]) - 1)
         self.late = cache(self._late)
         self.can_be_made = cache(self._can_be_made)
 
@@ -75,12 +80,15 @@ class Search:
         return all(not _is_large(x) or x.op.name in ("input", "constant") or self.can_be_made(x, at) or self._is_there(x, at) for x in node.inputs)
 
     def _is_there(self, node: Node, at: int) -> bool:
-        return any(self.clock[x] >= at for x in self.users[node])
+        """Whether somebody uses a value then, or so shortly before that it may as well stay."""
+        return any(self.clock[x] >= at - GAP // 2 for x in self.users[node])
 
     def saved(self, chosen: Iterable[Node]) -> int:
-        """Bytes of those that would be stored: operands of products, and what costs much."""
-        stored = lambda x: COSTS.get(x.op.name, 1) > CHEAP_TO_REPEAT or any(kind_of(u) == "product" for u in self.users[x])
-        return sum(x.type.bytes for x in chosen if stored(x))
+        """Bytes of those that would be stored: operands of products, and the ends of costly chains."""
+        return sum(x.type.bytes for x in chosen if x.op.name not in VIEWS and (self._feeds_a_product(x) or COSTS.get(x.op.name, 1) >= SLOW))
+
+    def _feeds_a_product(self, node: Node) -> bool:
+        return any(kind_of(u) == "product" or (u.op.name in VIEWS and self._feeds_a_product(u)) for u in self.users[node])
 
 
 def _is_large(node: Node) -> bool:

@@ -13,14 +13,17 @@ from typing import Any
 
 from .buffers import Buffer
 from .expression import Conditions, Expression, Store, Table
+from .group import COSTS
 from .index import ZERO, Form, Var, add, bounds, form_of, loop, scale, substitute, variables
 from .schedule import Draft, lane_of
+from .steps import ProductStep
 
 MOST_STORES = 12
 MOST_OPERATIONS = 160
 FEWEST_ROWS = 16
 SMALL_BUFFER = 64  # bytes below which reading the same buffer is no reason to join
 LONGEST_ROW = 16_384
+SLOW = 3  # cost of an operation that the epilogue of a product does not take
 FAR, MUCH = 32, 1 << 20  # steps back, and bytes of results: to join there for reading the same would keep the results for long
 
 
@@ -73,9 +76,27 @@ def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: 
         group = groups[i]
         if not isinstance(group, Group) or group.size + len(draft.operations()) > MOST_OPERATIONS:
             continue
+        if _belongs_to_a_product(group, draft, groups, writer):
+            continue
         if _merge_flat(group, draft) or _merge_rows(group, draft, lanes):
             return i
     return None
+
+
+def _belongs_to_a_product(group: Group, draft: Draft, groups: list[Any], writer: dict[Buffer, int]) -> bool:
+    """Whether a group may become the epilogue of a product, which the draft with its slow operations could not: the product
+    is then written once, with the group's result, and not read and written again."""
+    part = group.parts[0]
+    if len(group.parts) > 1 or part.reduce or draft.reduce or len(part.stores) != 1 or _is_slow(part) or not _is_slow(draft):
+        return False
+    made, = part.writes()
+    large = [b for b in part.reads() if b.bytes >= made.bytes]
+    return len(large) == 1 and large[0] in writer and isinstance(groups[writer[large[0]]], ProductStep)
+
+
+def _is_slow(draft: Draft) -> bool:
+    """Whether a draft has an operation that an epilogue does not take."""
+    return any(COSTS.get(x.kind, 1) >= SLOW for x in draft.operations())
 
 
 # ---- the same elements
