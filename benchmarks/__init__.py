@@ -6,5 +6,6 @@
     python -m benchmarks.profile [names]                                         kernels of a workload, slowest first
     python -m benchmarks.overhead                                                what the Python side of a call costs
     python benchmarks/kernels.py [part of a row's name …]                        products and convolutions alone
+    python -m benchmarks.arrays [part of a row's name …]                         array programs beside NumPy
     python -m benchmarks.convolutions [part of a row's name …]                   convolutions of many kinds, kernel by kernel
 """
