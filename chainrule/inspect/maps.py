@@ -123,7 +123,8 @@ def _paint_attention(figure: Any, weights: np.ndarray, rows: int, columns: int, 
         image = axes.imshow(weights[head], cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axes.set_title(f"head {head}")
         axes.grid(False)
-        for extent, given, ticks in ((weights.shape[1], names[0], axes.set_yticks), (weights.shape[2], names[1], axes.set_xticks)):
+        sides = zip(weights.shape[1:], names, (axes.set_yticks, axes.set_xticks), strict=True)
+        for extent, given, ticks in sides:
             if given is not None and extent <= 60:
                 options = {"rotation": 90} if ticks == axes.set_xticks else {}
                 ticks(range(extent), [pictures._short(name, 12) for name in given[:extent]], fontsize=7, **options)

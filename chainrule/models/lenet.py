@@ -9,7 +9,8 @@ from typing import Any
 from .. import nn
 
 
-def lenet5(outputs: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1), activation: Any = "relu") -> nn.Sequential:
+def lenet5(outputs: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1),
+           activation: Any = "relu") -> nn.Sequential:
     """Two convolutions of 5x5 with pooling, then 120, 84 and `outputs` units; images (28, 28, 1), or (32, 32, C)."""
     padding = 2 if image_shape[0] == 28 else "valid"
     return nn.Sequential([

@@ -14,7 +14,7 @@ from .. import nn
 from ..errors import ArgumentError, explain
 from ..ops.movement import pad, slice_axis
 
-DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {  # depth: (blocks of each stage, whether they are bottlenecks)
+DEPTHS: dict[int, tuple[tuple[int, int, int, int], bool]] = {  # depth: (blocks of each stage, are they bottlenecks)
     18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True), 101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
@@ -30,7 +30,8 @@ def _basic(width: int, stride: int) -> list[nn.Module]:
 
 
 def _bottleneck(width: int, stride: int) -> list[nn.Module]:
-    return [_convolution(width, 1), nn.BatchNorm(), nn.ReLU(), _convolution(width, 3, stride), nn.BatchNorm(), nn.ReLU(),
+    return [_convolution(width, 1), nn.BatchNorm(), nn.ReLU(),
+            _convolution(width, 3, stride), nn.BatchNorm(), nn.ReLU(),
             _convolution(4 * width, 1), nn.BatchNorm()]
 
 

@@ -37,14 +37,16 @@ def _stack(kind: str, units: int, layers: int, both_ways: bool, dropout: float, 
     return found
 
 
-def _model(outputs: int, vocabulary: int | None, embedding: int, parts: list[nn.Module], dropout: float) -> nn.Sequential:
+def _model(outputs: int, vocabulary: int | None, embedding: int, parts: list[nn.Module],
+           dropout: float) -> nn.Sequential:
     first = [] if vocabulary is None else [nn.Embedding(vocabulary, embedding, mask_id=0),
                                            *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential([*first, *parts, nn.Dense(outputs)])
 
 
 def sequence_classifier(outputs: int, vocabulary: int | None = None, units: int = 64, embedding: int = 64,
-                        kind: str = "gru", layers: int = 1, both_ways: bool = True, dropout: float = 0.0) -> nn.Sequential:
+                        kind: str = "gru", layers: int = 1, both_ways: bool = True,
+                        dropout: float = 0.0) -> nn.Sequential:
     """Many to one: logits (or numbers) (N, outputs) for sequences.
 
     Args:

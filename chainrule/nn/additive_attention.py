@@ -40,7 +40,8 @@ class AdditiveAttention(Module):
 
     def forward(self, query: Any, source: Any, mask: Any = None) -> Any:
         if query.ndim != 3 or source.ndim != 3 or query.shape[0] != source.shape[0]:
-            raise ShapeError(explain("attention needs two batches of sequences", got=f"{query.shape} and {source.shape}",
+            raise ShapeError(explain("attention needs two batches of sequences",
+                                     got=f"{query.shape} and {source.shape}",
                                      expected="(batch, T, width) and (batch, S, width')"))
         q, k = self.of_query(query), self.of_key(source)
         pairs = reshape(q, (*q.shape[:2], 1, q.shape[2])) + reshape(k, (k.shape[0], 1, *k.shape[1:]))

@@ -33,13 +33,14 @@ class AttentionRecord:
 
     @property
     def weights(self) -> Tensor:
-        """softmax(q k^T / sqrt(d) + bias), (batch, heads, steps, sources): each row sums to 1, or is 0 if all is masked."""
+        """softmax(q k^T / sqrt(d) + bias), (batch, heads, steps, sources): each row sums to 1 (0 if all is masked)."""
         from .attention import attention_weights
 
         return attention_weights(self.query, self.key, self.mask, self.bias)
 
 
-_records: contextvars.ContextVar[list[AttentionRecord] | None] = contextvars.ContextVar("chainrule_attention", default=None)
+Records = contextvars.ContextVar[list[AttentionRecord] | None]
+_records: Records = contextvars.ContextVar("chainrule_attention", default=None)
 
 
 @contextlib.contextmanager

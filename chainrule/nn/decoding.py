@@ -2,8 +2,8 @@
 """From the logits of a network trained with `losses.ctc` to label sequences: the best path, or the best labelling by
 prefix beam search (Hannun, "Sequence modeling with CTC", 2017).
 
-A path gives each step a class; its labelling is what is left once repeats are merged and blanks removed. The best path's
-labelling need not be the most probable one, whose probability is the sum over all its paths. NumPy, outside any graph.
+A path gives each step a class; its labelling is what is left once repeats are merged and blanks removed. The best
+path's labelling need not be the most probable one, whose probability is the sum over all its paths. NumPy, outside any graph.
 """
 
 from __future__ import annotations

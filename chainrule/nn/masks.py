@@ -33,7 +33,8 @@ def keep(mask: Any) -> Tensor:
     """A mask that is True where to attend, said aloud: the mask itself."""
     mask = as_tensor(mask)
     if mask.dtype != bool_:
-        raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}", expected="booleans",
+        raise DTypeError(explain(f"the mask holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
+                                 expected="booleans",
                                  fix="masks.additive(mask) reads masks of 0 and -inf"))
     return mask
 
@@ -66,7 +67,8 @@ def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "M
     Returns None without masks, else booleans (batch or 1, heads or 1, T or 1, S).
     """
     if of not in TORCH:
-        raise ArgumentError(explain("this is not one of PyTorch's attentions", got=repr(of), expected=" | ".join(TORCH)))
+        raise ArgumentError(explain("this is not one of PyTorch's attentions", got=repr(of),
+                                    expected=" | ".join(TORCH)))
     read = {True: additive, False: ignore if of == TORCH[0] else keep}
     parts = []
     if attn_mask is not None:

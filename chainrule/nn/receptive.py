@@ -120,7 +120,8 @@ class _Follower:
             return tuple((n + (k - 1) * d * s, s * t, f - low * s) for (n, s, f), k, d, t, (low, _)
                          in zip(field, module.kernel, module.dilation, module.stride, padding, strict=True))
         if isinstance(module, Padding | Cropping):
-            moved = [-low for low, _ in module.padding] if isinstance(module, Padding) else [c for c, _ in module.cropping]
+            adds = isinstance(module, Padding)
+            moved = [-low for low, _ in module.padding] if adds else [low for low, _ in module.cropping]
             return tuple((n, s, f + by * s) for (n, s, f), by in zip(field, moved, strict=True))
         pointwise = isinstance(module, POINTWISE) or type(module).__module__ == activations.__name__
         return field if pointwise else None

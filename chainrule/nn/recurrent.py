@@ -132,7 +132,7 @@ class Recurrent(Module):
         return scan(self._step, states, sequences, [as_tensor(self.recurrent_weight)], reverse=self.reverse)
 
     def _pieces(self, states: States, sequences: States, size: int) -> tuple[States, States]:
-        """A loop over pieces of `size` steps, of which the derivative keeps the first states alone, and a shorter rest."""
+        """A loop over pieces of `size` steps, of which the derivative keeps the first states alone, and the rest."""
         steps = sequences[0].shape[0]
         whole = steps - steps % size
         parts = [(0, whole), (whole, steps)]
@@ -234,7 +234,8 @@ class LSTM(Recurrent):
     {(Recurrent.__doc__ or "").rstrip()}
 
     With `peephole=True` the gates see the memory cell: p_i c and p_f c before the step, p_o c after it are added to
-    them (Gers and Schmidhuber, 2000). With `projection=n` the output is h = (o tanh(c)) W of width n (Sak et al., 2014).
+    them (Gers and Schmidhuber, 2000). With `projection=n` the output is h = (o tanh(c)) W of width n (Sak et al.,
+    2014).
     """
     gates, state_count, state_names = 4, 2, ("hidden_state", "memory_cell")
     peephole, projection = False, None

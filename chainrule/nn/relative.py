@@ -63,7 +63,8 @@ class RelativeBias(Module):
         if buckets < 4 or buckets % 2 or most <= buckets // (2 if causal else 4):
             raise ArgumentError(explain("these buckets of distances do not fit",
                                         got=f"buckets={buckets}, most={most}",
-                                        expected="an even number of at least 4, and a larger distance", fix="buckets=32, most=128"))
+                                        expected="an even number of at least 4, and a larger distance",
+                                        fix="buckets=32, most=128"))
 
     def build(self, q: Any, k: Any, start: Any = 0) -> None:
         self.weight = initializers.make("uniform", (self.buckets, q.shape[2]), self.dtype, "weight")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole transformer (Vaswani et al., 2017): a stack of encoder blocks, a stack of decoder blocks, and both together.
+"""The whole transformer (Vaswani et al., 2017): a stack of encoder blocks, one of decoder blocks, and both together.
 
 Sequences of vectors go in and come out; embeddings, positions and the last layer are the model's own.
 """
