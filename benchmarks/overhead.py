@@ -4,7 +4,8 @@
     python -m benchmarks.overhead
 
 Rows: a compiled function of two vectors of four numbers, inference of the small network with a batch of one, and a
-training step of `cr.fit` with a batch of 32; for each the machine code alone, and what the call adds to it.
+training step of `cr.fit` with a batch of 32, alone in a call and one of two hundred; for each the machine code alone, and
+what the call adds to it.
 """
 
 from __future__ import annotations
@@ -71,22 +72,42 @@ def inference() -> tuple[float, float]:
     return parts(work.compiled, work.arguments, work.compiled)
 
 
-def fit_step() -> tuple[float, float]:
-    """784-128-10, 32 rows, gathered from many, as `cr.fit` does it."""
+def training() -> tuple[Any, Any, np.ndarray]:
+    """784-128-10: the step of `cr.fit`, the samples, and the rows of batches of 32."""
     random = np.random.default_rng(0)
     data = samples((random.standard_normal((20_000, 784), np.float32), random.integers(0, 10, 20_000)))
     model = nn.Sequential([nn.Dense(128, activation="relu"), nn.Dense(10)])
     model(data.x[:1])
     step = training_step(model, losses.get("cross_entropy"), optim.Adam(1e-3))
-    batches, out = random.permutation(20_000).reshape(-1, 32), np.empty((32, 784), np.float32)
-    chosen = iter(range(10**9))
+    return step, data, random.permutation(20_000).reshape(-1, 32)
+
+
+def fit_step() -> tuple[float, float]:
+    """A step in a call of its own, with its batch gathered by NumPy."""
+    step, data, batches = training()
+    out, chosen = np.empty((32, 784), np.float32), iter(range(10**9))
     return parts(step, data.batch(batches[0], out), lambda *_: step.arrays(*data.batch(batches[next(chosen) % len(batches)], out)))
+
+
+def fit_steps(many: int = 200) -> tuple[float, float]:
+    """One of many steps in a call, which gathers its batches itself."""
+    step, data, batches = training()
+    entry = step.lower(*data.batch(batches[0]))
+    last = len(entry.types) - 1
+    steps: Any = entry.repeated([data.x, data.y, data.weights], 32, last, frozenset((0, 1, last)))
+    call = lambda: steps(batches[:many])
+    whole = best(call)
+    repeat, spent = steps.args[0], [0.0, 0]
+    run = repeat.run
+    repeat.run = lambda: _timed(run, spent)
+    best(call)
+    return whole / many, spent[0] / spent[1] * 1e6 / many
 
 
 def main() -> None:
     """Print the table."""
     print(f"{'microseconds':24}{'call':>10}{'machine code':>14}{'Python':>10}")
-    for name, measure in (("x + y", tiny), ("inference, batch 1", inference), ("step of fit, batch 32", fit_step)):
+    for name, measure in (("x + y", tiny), ("inference, batch 1", inference), ("step of fit, batch 32", fit_step), ("one of many steps", fit_steps)):
         whole, code = measure()
         print(f"{name:24}{whole:10.1f}{code:14.1f}{whole - code:10.1f}", flush=True)
 
