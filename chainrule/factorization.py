@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latent factors: a table of numbers as the product of two thin ones, whole or with most of its entries missing.
 
-`truncated_svd` gives the best product of rank k of a whole matrix (Eckart and Young, 1936). `LatentFactors` learns users
-and items from the ratings that are known, r = mean + b_user + c_item + p_user . q_item, by alternating least squares
-(Zhou et al., 2008) or by stochastic gradient descent (Koren, Bell and Volinsky, 2009), and recommends from the others.
+`truncated_svd` gives the best product of rank k of a whole matrix (Eckart and Young, 1936). `LatentFactors` learns
+users and items from the ratings that are known, r = mean + b_user + c_item + p_user . q_item, by alternating least
+squares (Zhou et al., 2008) or by stochastic gradient descent (Koren, Bell and Volinsky, 2009), and recommends from the
+others.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class LatentFactors:
         learning_rate, batch_size: of "sgd".
         seed: of the starting factors and the order of the ratings.
 
-    After `fit`: `mean`, `user_bias` (users,), `item_bias` (items,), `user_factors` (users, k), `item_factors` (items, k),
-    `users` and `items` (the ids in their order), `history` (root mean squared error on the ratings after each epoch).
+    After `fit`: `mean`, `user_bias` (users,), `item_bias` (items,), `user_factors` (users, k), `item_factors` (items,
+    k), `users` and `items` (the ids in their order), `history` (root mean squared error on the ratings after each
+    epoch).
     """
 
     def __init__(self, k: int = 10, method: str = "als", regularization: float | None = None, epochs: int = 15,
@@ -62,7 +64,8 @@ class LatentFactors:
         """Learn from n ratings: ids of users and items (n,), of any kind, and the numbers (n,); returns self."""
         users, items, values = np.asarray(users), np.asarray(items), np.asarray(ratings, np.float64)
         if not users.shape == items.shape == values.shape or users.ndim != 1 or not len(users):
-            raise ShapeError(explain("ratings come as three equally long columns", got=f"{users.shape}, {items.shape}, {values.shape}",
+            raise ShapeError(explain("ratings come as three equally long columns",
+                                     got=f"{users.shape}, {items.shape}, {values.shape}",
                                      expected="(n,) each, n > 0"))
         self.users, rows = np.unique(users, return_inverse=True)
         self.items, columns = np.unique(items, return_inverse=True)
@@ -73,7 +76,8 @@ class LatentFactors:
         self.item_factors = rng.normal(0, 0.1, (len(self.items), self.k))
         self._seen = dict(zip(*_groups(rows, columns), strict=True))
         self.history: list[float] = []
-        sweep = self._alternate(rows, columns, values) if self.method == "als" else self._descend(rows, columns, values, rng)
+        alternate = self.method == "als"
+        sweep = self._alternate(rows, columns, values) if alternate else self._descend(rows, columns, values, rng)
         for _ in range(self.epochs):
             sweep()
             self.history.append(float(np.sqrt(np.mean((values - self._ratings(rows, columns)) ** 2))))
@@ -84,7 +88,8 @@ class LatentFactors:
         self._fitted()
         (rows, known_users), (columns, known_items) = _places(self.users, users), _places(self.items, items)
         found = self.mean + known_users * self.user_bias[rows] + known_items * self.item_bias[columns]
-        return found + (known_users & known_items) * np.einsum("nk,nk->n", self.user_factors[rows], self.item_factors[columns])
+        return found + (known_users & known_items) * np.einsum("nk,nk->n", self.user_factors[rows],
+                                                               self.item_factors[columns])
 
     def recommend(self, user: Any, count: int = 10, exclude_seen: bool = True) -> list[tuple[Any, float]]:
         """The `count` items with the highest expected rating for a user, best first, as (item, rating).
@@ -118,7 +123,8 @@ class LatentFactors:
 
         def sweep() -> None:
             rest = values - self.mean
-            for own, other, order, mine, theirs in ((rows, columns, by_user, "user", "item"), (columns, rows, by_item, "item", "user")):
+            for own, other, order, mine, theirs in ((rows, columns, by_user, "user", "item"),
+                                                    (columns, rows, by_item, "item", "user")):
                 factors, bias = getattr(self, f"{theirs}_factors"), getattr(self, f"{theirs}_bias")
                 found = _ridge(own[order], other[order], (rest - bias[other])[order], factors, self.regularization,
                                len(getattr(self, f"{mine}_bias")))
@@ -128,7 +134,8 @@ class LatentFactors:
 
     # ---- stochastic gradient descent
 
-    def _descend(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> Callable[[], None]:
+    def _descend(self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray,
+                 rng: np.random.Generator) -> Callable[[], None]:
         def sweep() -> None:
             order = rng.permutation(len(values))
             for start in range(0, len(order), self.batch_size):
@@ -150,7 +157,8 @@ class LatentFactors:
         return f"LatentFactors(k={self.k}, method={self.method!r})"
 
 
-def _ridge(own: np.ndarray, other: np.ndarray, targets: np.ndarray, factors: np.ndarray, shrink: float, count: int) -> np.ndarray:
+def _ridge(own: np.ndarray, other: np.ndarray, targets: np.ndarray, factors: np.ndarray, shrink: float,
+           count: int) -> np.ndarray:
     """For each of `count` rows: argmin sum (target - [factors, 1] . w)^2 + shrink n |w|^2; `own` is sorted."""
     width = factors.shape[1] + 1
     matrices, vectors = np.zeros((count, width, width)), np.zeros((count, width))

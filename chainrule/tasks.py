@@ -61,7 +61,8 @@ class Task:
             return y
         y = y.reshape(len(y), -1) if y.ndim == 1 else y
         if y.shape[1:] != (self.outputs,):
-            raise ShapeError(explain(f"the targets do not fit the task {self.name}", got=f"shape {y.shape}", expected=f"(n, {self.outputs})"))
+            raise ShapeError(explain(f"the targets do not fit the task {self.name}", got=f"shape {y.shape}",
+                                     expected=f"(n, {self.outputs})"))
         return y.astype(np.float32)
 
     def fit(self, model: nn.Module, data: Any, *, validation: Any = None, **options: Any) -> History:
@@ -71,10 +72,12 @@ class Task:
 
     def evaluate(self, model: nn.Module, data: Any, **options: Any) -> Result:
         """`evaluate` with the loss and the metrics of the task, each with its interval."""
-        return evaluate(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics), **options)
+        return evaluate(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics),
+                        **options)
 
     def predict(self, model: nn.Module, x: Any) -> np.ndarray:
-        """Answers: class numbers (n,) for binary and multiclass, 0 and 1 (n, k) for multilabel, numbers for regression."""
+        """Answers: class numbers (n,) for binary and multiclass, 0 and 1 (n, k) for multilabel, numbers for
+        regression."""
         outputs = predict(model, x).numpy()
         if self.name == "multiclass":
             return outputs.argmax(axis=-1)
@@ -84,7 +87,8 @@ class Task:
     def predict_proba(self, model: nn.Module, x: Any) -> np.ndarray:
         """P(y | x): (n, k) for multiclass and multilabel, (n,) for binary; ArgumentError for regression."""
         if self.name == "regression":
-            raise ArgumentError(explain("regression gives numbers, not probabilities", fix="use predict, or a distribution as output"))
+            raise ArgumentError(explain("regression gives numbers, not probabilities",
+                                        fix="use predict, or a distribution as output"))
         logits = as_tensor(predict(model, x).numpy())
         found = (softmax(logits) if self.name == "multiclass" else sigmoid(logits)).numpy()
         return found[:, 0] if self.name == "binary" else found

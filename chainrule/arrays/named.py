@@ -55,7 +55,8 @@ class Named:
         """The plain tensor with its axes in the given order: each is named once."""
         wanted = _words(axes)
         if sorted(wanted) != sorted(self.axes):
-            raise AxisError(explain("the order must name each axis once", got=" ".join(wanted), expected=" ".join(self.axes)))
+            raise AxisError(explain("the order must name each axis once", got=" ".join(wanted),
+                                    expected=" ".join(self.axes)))
         return permute_dims(self._tensor, [self._place(axis) for axis in wanted])
 
     def rename(self, **names: str) -> Named:
@@ -74,14 +75,16 @@ class Named:
         batch = [tuple(x._place(axis) for axis in both) for x in (self, other)]
         rest = [axis for x in (self, other) for axis in x.axes if axis not in over and axis not in both]
         result = e.astype(self._tensor, promote(self.dtype, other.dtype))
-        product = contract(result, e.astype(other._tensor, result.dtype), contracting=(places[0], places[1]), batch=(batch[0], batch[1]))
+        product = contract(result, e.astype(other._tensor, result.dtype), contracting=(places[0], places[1]),
+                           batch=(batch[0], batch[1]))
         return named(product, [*both, *rest])
 
     def map(self, function: Callable[[Tensor], Any]) -> Named:
         """An elementwise function: the axes stay."""
         found = as_tensor(function(self._tensor))
         if found.shape != self.shape:
-            raise ShapeError(explain("this function is not elementwise", got=str(found.shape), expected=str(self.shape)))
+            raise ShapeError(explain("this function is not elementwise", got=str(found.shape),
+                                     expected=str(self.shape)))
         return Named(found, self.axes)
 
     def sum(self, axes: str | Sequence[str] | None = None) -> Named:
@@ -118,7 +121,8 @@ class Named:
 
     def _place(self, axis: str) -> int:
         if axis not in self.axes:
-            raise AxisError(explain(f"there is no axis {axis!r}", got=" ".join(self.axes) or "no axes", fix=closest(axis, self.axes)))
+            raise AxisError(explain(f"there is no axis {axis!r}", got=" ".join(self.axes) or "no axes",
+                                    fix=closest(axis, self.axes)))
         return self.axes.index(axis)
 
     def _to(self, axes: tuple[str, ...]) -> Tensor:
@@ -135,7 +139,8 @@ def named(x: Any, axes: str | Sequence[str]) -> Named:
     """`x` with a name for each axis, as one text ("batch feature") or a list."""
     tensor, names = as_tensor(x), _words(axes)
     if len(names) != tensor.ndim or len(set(names)) != len(names):
-        raise ShapeError(explain("each axis needs one name of its own", got=f"{' '.join(names) or 'no names'} for shape {tensor.shape}",
+        raise ShapeError(explain("each axis needs one name of its own",
+                                 got=f"{' '.join(names) or 'no names'} for shape {tensor.shape}",
                                  expected=f"{tensor.ndim} different names"))
     return Named(tensor, names)
 
@@ -155,7 +160,8 @@ def _operator(function: Callable[[Any, Any], Tensor], reflected: bool = False) -
         if isinstance(other, bool | int | float):
             return Named(function(other, self._tensor) if reflected else function(self._tensor, other), self.axes)
         if not isinstance(other, Named):
-            raise ShapeError(explain("an array without names meets one with names", got=f"{type(other).__name__} and {self!r}",
+            raise ShapeError(explain("an array without names meets one with names",
+                                     got=f"{type(other).__name__} and {self!r}",
                                      fix='give it names: cr.named(y, "batch")'))
         for axis in self.axes:
             if axis in other.axes:

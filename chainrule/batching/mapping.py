@@ -31,30 +31,35 @@ MODES = ("different", "same", "error")
 
 @dataclass(frozen=True)
 class Value:
-    """What a node of the example is for the batch: a tensor, or several, each with or without the batch axis in front."""
+    """What a node of the example is for the batch: a tensor, or several, each with or without the batch axis in
+    front."""
 
     tensors: tuple[Tensor, ...]
     on: tuple[bool, ...]
 
 
-def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "different") -> Callable[..., Any]:
+def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *,
+         randomness: str = "different") -> Callable[..., Any]:
     """A function that applies `function` to every example of a batch: the same numbers as a loop, in one program.
 
     Args:
         function: takes arrays (or lists, tuples and dicts of them) of one example. It runs once, on symbols: Python
             conditions on its values need `cr.where`.
-        in_axes: the axis along which the examples of each argument lie; None for an argument that all share. One for all,
-            a tuple with one per argument, or in the place of an argument a structure like it. Keyword arguments are shared.
+        in_axes: the axis along which the examples of each argument lie; None for an argument that all share. One for
+            all, a tuple with one per argument, or in the place of an argument a structure like it. Keyword arguments
+            are shared.
         out_axes: where the batch axis of each result goes, in the same forms; None for a result that does not depend on
             the example.
-        randomness: what draws of random numbers in the function give: "different" numbers for each example (example i takes
-            the i-th block of the bits of one draw; the generator moves on once per draw), the "same" for all, or "error".
+        randomness: what draws of random numbers in the function give: "different" numbers for each example (example i
+            takes the i-th block of the bits of one draw; the generator moves on once per draw), the "same" for all, or
+            "error".
 
     A function may read Variables, but not assign them anything that depends on the example. Raises ArgumentError and
     ShapeError for arguments that do not fit. vmap(f)(x) equals cr.stack([f(x_i) for x_i in x]).
     """
     if randomness not in MODES:
-        raise ArgumentError(explain("vmap does not know this randomness", got=repr(randomness), expected=" | ".join(MODES)))
+        raise ArgumentError(explain("vmap does not know this randomness", got=repr(randomness),
+                                    expected=" | ".join(MODES)))
 
     @functools.wraps(function)
     def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -64,8 +69,10 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, r
         n = _size(leaves, axes)
         batch = _Batch(n, randomness)
         symbols = [None if x is None else input_node(Type(x.shape[1:], x.dtype)) for x in inputs]
-        example = tree.unflatten(shape, [_shared_argument(x) if s is None else Tensor(s) for x, s in zip(leaves, symbols, strict=True)])
-        known = {s: Value((x,), (True,)) for s, x in zip(symbols, inputs, strict=True) if s is not None and x is not None}
+        seen = [_shared_argument(x) if s is None else Tensor(s) for x, s in zip(leaves, symbols, strict=True)]
+        example = tree.unflatten(shape, seen)
+        pairs = zip(symbols, inputs, strict=True)
+        known = {s: Value((x,), (True,)) for s, x in pairs if s is not None and x is not None}
         results, structure = batch.run(lambda: function(*example, **kwargs), known)
         places = _prefix(out_axes, tree.unflatten(structure, results), "out_axes")
         return tree.unflatten(structure, [_back(v, axis, n) for v, axis in zip(results, places, strict=True)])
@@ -75,16 +82,19 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *, r
 # ---- arguments and results
 
 def _prefix(axes: Any, structure: Any, name: str) -> list[int | None]:
-    """One axis per leaf of `structure`, from an axis, None, or a structure like it, in which an axis may stand for all below."""
+    """One axis per leaf of `structure`, from an axis, None, or a structure like it, in which an axis may stand for all
+    below."""
     if axes is None or isinstance(axes, int):
         return [axes] * len(tree.flatten(structure)[0])
     same = isinstance(axes, dict) and isinstance(structure, dict) and set(axes) == set(structure)
-    same = same or (isinstance(axes, tuple | list) and isinstance(structure, tuple | list) and len(axes) == len(structure))
+    both = isinstance(axes, tuple | list) and isinstance(structure, tuple | list)
+    same = same or (both and len(axes) == len(structure))
     if not same:
-        raise ArgumentError(explain(f"{name} does not fit what it is for", got=repr(axes), expected=f"an axis, None, or a structure like {_outline(structure)}",
+        raise ArgumentError(explain(f"{name} does not fit what it is for", got=repr(axes),
+                                    expected=f"an axis, None, or a structure like {_outline(structure)}",
                                     fix=f"give {name} one entry per item, for example {name}=(0, None)"))
-    pairs = [(axes[k], structure[k]) for k in structure] if isinstance(structure, dict) else list(zip(axes, structure, strict=True))
-    return [axis for a, s in pairs for axis in _prefix(a, s, name)]
+    keys = structure if isinstance(structure, dict) else range(len(structure))
+    return [axis for k in keys for axis in _prefix(axes[k], structure[k], name)]
 
 
 def _outline(structure: Any) -> str:
@@ -104,7 +114,8 @@ def _front(x: Any, axis: int) -> Tensor:
                                     fix="give this argument None in in_axes, for example in_axes=(0, None)"))
     tensor = as_tensor(x)
     if not tensor.ndim:
-        raise ShapeError(explain("an argument without axes cannot be mapped over", got=f"shape {tensor.shape}, axis {axis}",
+        raise ShapeError(explain("an argument without axes cannot be mapped over",
+                                 got=f"shape {tensor.shape}, axis {axis}",
                                  fix="give this argument None in in_axes, for example in_axes=(0, None)"))
     return move(tensor, normalize_axis(axis, tensor.ndim), 0)
 
@@ -119,9 +130,11 @@ def _size(leaves: Sequence[Any], axes: Sequence[int | None]) -> int:
     if len(sizes) == 1:
         return sizes.pop()
     if not sizes:
-        raise ArgumentError(explain("vmap needs an argument to map over", got="None for every argument", fix="give one argument an axis, or call the function itself"))
+        raise ArgumentError(explain("vmap needs an argument to map over", got="None for every argument",
+                                    fix="give one argument an axis, or call the function itself"))
     shapes = ", ".join(f"{x.shape} along axis {axis}" for x, axis in zip(leaves, axes, strict=True) if axis is not None)
-    raise ShapeError(explain("the mapped arguments have different numbers of examples", got=shapes, expected="one number"))
+    raise ShapeError(explain("the mapped arguments have different numbers of examples", got=shapes,
+                             expected="one number"))
 
 
 def _back(value: Value, axis: int | None, n: int) -> Tensor:
@@ -129,7 +142,8 @@ def _back(value: Value, axis: int | None, n: int) -> Tensor:
     (x,), (on,) = value.tensors, value.on
     if axis is None:
         if on:
-            raise ArgumentError(explain("a result that depends on the example has no place for the examples", got="None in out_axes",
+            raise ArgumentError(explain("a result that depends on the example has no place for the examples",
+                                        got="None in out_axes",
                                         fix="give it an axis, for example out_axes=0"))
         return x
     x = lift(x, n, on)
@@ -141,7 +155,8 @@ def _back(value: Value, axis: int | None, n: int) -> Tensor:
 class _Batch:
     """What is known of the nodes of one example: their values for the batch, filled in as they are needed."""
 
-    def __init__(self, n: int, randomness: str, known: dict[Node, Value] | None = None, spans: tuple[tuple[int, int], ...] = ()):
+    def __init__(self, n: int, randomness: str, known: dict[Node, Value] | None = None,
+                 spans: tuple[tuple[int, int], ...] = ()):
         self.n, self.randomness = n, randomness
         self.known, self.spans = dict(known or {}), spans
 
@@ -192,7 +207,8 @@ class _Batch:
 
     def _random(self, node: Node, state: Tensor) -> Value:
         if self.randomness == "error":
-            raise TraceError(explain("a random number is drawn under vmap", fix='draw before, or say vmap(f, randomness="different") or "same"',
+            raise TraceError(explain("a random number is drawn under vmap",
+                                     fix='draw before, or say vmap(f, randomness="different") or "same"',
                                      at=describe_frame(node.where)))
         shape = node.attrs["shape"]
         if self.randomness == "same":
@@ -247,23 +263,27 @@ class _Batch:
 
     def _body(self, body: Graph, flags: list[bool], carries: int) -> tuple[Graph, list[bool]]:
         """The body for batches: a program of its own, and which of its results have the batch axis."""
-        inputs = [input_node(Type((self.n, *x.shape), x.dtype) if b else x.type) for x, b in zip(body.inputs, flags, strict=True)]
+        kinds = [Type((self.n, *x.shape), x.dtype) if b else x.type for x, b in zip(body.inputs, flags, strict=True)]
+        inputs = [input_node(kind) for kind in kinds]
         known = {old: Value((Tensor(new),), (b,)) for old, new, b in zip(body.inputs, inputs, flags, strict=True)}
         numbers = [node.number for node in body.nodes]
         batch = _Batch(self.n, self.randomness, known, ((min(numbers), max(numbers) + 1),))
         with tracing("vmap"):
             values = [batch.value(node) for node in body.outputs]
             on = [v.on[0] or (i < carries and flags[i]) for i, v in enumerate(values)]
-            outputs = [lift(v.tensors[0], self.n, v.on[0]) if wanted else v.tensors[0] for v, wanted in zip(values, on, strict=True)]
+            pairs = zip(values, on, strict=True)
+            outputs = [lift(v.tensors[0], self.n, v.on[0]) if wanted else v.tensors[0] for v, wanted in pairs]
         return close(inputs, [x.node for x in outputs]), on
 
     def _assign(self, trace: Trace) -> None:
         for variable, node in trace.writes.items():
             value = self.value(node)
             if value.on[0]:
-                raise TraceError(explain(f"variable {variable.name or '(unnamed)'} would get another value from each example",
-                                         fix="return the value instead of assigning it; layers with running statistics, such as BatchNorm, "
-                                             "need eval mode under vmap", at=describe_frame(node.where)))
+                name = variable.name or "(unnamed)"
+                raise TraceError(explain(f"variable {name} would get another value from each example",
+                                         fix="return the value instead of assigning it; running statistics, such as "
+                                             "BatchNorm's, need training=False under vmap",
+                                         at=describe_frame(node.where)))
             variable.assign(value.tensors[0])
 
 

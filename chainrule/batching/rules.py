@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each primitive works on a batch: one entry per operation, whose batch axis is always the first.
 
-A rule gets (op, n, xs, on, attrs): the operation, the number of examples, its operands, which of them have the batch axis,
-and the attributes for one example. It returns the result with the batch axis in front. Most operations only shift the
-axes they name by one (`along`); what has no entry runs as a loop over the examples (`one_by_one`).
+A rule gets (op, n, xs, on, attrs): the operation, the number of examples, its operands, which of them have the batch
+axis, and the attributes for one example. It returns the result with the batch axis in front. Most operations only shift
+the axes they name by one (`along`); what has no entry runs as a loop over the examples (`one_by_one`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def move(x: Tensor, source: int, target: int) -> Tensor:
 def along(*names: str) -> Rule:
     """The operation itself, with the axes in the attributes `names` moved by one."""
     def rule(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]) -> Any:
-        shifted = {name: attrs[name] + 1 if isinstance(attrs[name], int) else tuple(a + 1 for a in attrs[name]) for name in names}
+        moved = lambda axes: axes + 1 if isinstance(axes, int) else tuple(a + 1 for a in axes)
+        shifted = {name: moved(attrs[name]) for name in names}
         return bind(op, *(lift(x, n, b) for x, b in zip(xs, on, strict=True)), **{**attrs, **shifted})
     return rule
 
@@ -56,7 +57,8 @@ def one_by_one(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str,
         return [], list(result) if isinstance(result, tuple) else [result]
 
     _, found = scan(body, [], moving, fixed)
-    return found if isinstance(op.infer(*(_one(x, b) for x, b in zip(xs, on, strict=True)), **attrs), tuple) else found[0]
+    kind = op.infer(*(_one(x, b) for x, b in zip(xs, on, strict=True)), **attrs)
+    return found if isinstance(kind, tuple) else found[0]
 
 
 def _one(x: Tensor, on: bool) -> Any:
@@ -165,7 +167,8 @@ def _scatter(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, A
     if not on[1]:
         return bind(SCATTER, base, indices, updates, axis=axis + 1, mode=mode)
     k = indices.ndim - 1
-    values = permute_dims(updates, (0, *range(1 + axis, 1 + axis + k), *range(1, 1 + axis), *range(1 + axis + k, updates.ndim)))
+    own, before, after = range(1 + axis, 1 + axis + k), range(1, 1 + axis), range(1 + axis + k, updates.ndim)
+    values = permute_dims(updates, (0, *own, *before, *after))
     rows = bind(SCATTER, _rows(base, axis), _places(indices, base.shape[axis + 1]), values, axis=0, mode=mode)
     moved = reshape(rows, (n, base.shape[axis + 1], *rows.shape[1:]))
     return move(moved, 1, axis + 1)
@@ -189,8 +192,9 @@ def _places(indices: Tensor, extent: int) -> Tensor:
 _same = along()
 _axis, _axes = along("axis"), along("axes")
 _POINTWISE = (
-    "neg abs sign exp expm1 log log1p sqrt sin cos tanh erf floor ceil round not add sub mul div pow maximum minimum atan2 "
-    "floor_divide remainder and or xor shift_left shift_right equal less less_equal where cast bitcast bfloat16 barrier "
+    "neg abs sign exp expm1 log log1p sqrt sin cos tanh erf floor ceil round not add sub mul div pow maximum minimum "
+    "atan2 floor_divide remainder and or xor shift_left shift_right equal less less_equal where cast bitcast bfloat16 "
+    "barrier "
     "cholesky solve slogdet qr eigh svd"  # matrices are the last two axes
 )
 # fmt: off

@@ -23,7 +23,8 @@ def two_spirals(n: int = 400, turns: float = 1.75, noise: float = 0.02, seed: in
         noise: standard deviation added to both coordinates.
     """
     if n < 2 or turns <= 0:
-        raise ArgumentError(explain("a spiral needs points and turns", got=f"n={n}, turns={turns}", expected="n >= 2, turns > 0"))
+        raise ArgumentError(explain("a spiral needs points and turns", got=f"n={n}, turns={turns}",
+                                    expected="n >= 2, turns > 0"))
     rng, labels = np.random.default_rng(seed), np.arange(n) % 2
     along = np.sqrt(rng.uniform(0.03, 1.0, n))
     angle = 2 * np.pi * turns * along + np.pi * labels

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`capture`: what every layer of a model gets and gives for an input: x, the weighted sum z before the activation, and y."""
+"""`capture`: what every layer of a model gets and gives for an input: x, the weighted sum z before the activation, and
+y."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ class LayerRecord:
     output: Any
 
 
-def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None, training: bool = False) -> dict[str, LayerRecord]:
+def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None,
+            training: bool = False) -> dict[str, LayerRecord]:
     """Run the model on x and return, for each layer by its dotted name, what it computed (the last time it ran).
 
     Args:
@@ -43,7 +45,8 @@ def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None, train
     names = {id(module): name for name, module in model.modules().items()}
     wanted = set(names.values() if layers is None else layers)
     for name in wanted - set(names.values()):
-        raise ArgumentError(explain("the model has no such layer", got=repr(name), expected=", ".join(map(repr, names.values())),
+        raise ArgumentError(explain("the model has no such layer", got=repr(name),
+                                    expected=", ".join(map(repr, names.values())),
                                     fix=closest(name, names.values())))
     sums: dict[int, Any] = {}
     found: dict[str, LayerRecord] = {}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which inputs matter: features ranked by what the model does with them.
 
-`weight_importance` asks how far the output moves when a feature moves by its own spread, `permutation_importance` how much
-worse the model gets when a feature is shuffled (Breiman, 2001). Both give an `Importance`, which prints as a ranking.
+`weight_importance` asks how far the output moves when a feature moves by its own spread, `permutation_importance` how
+much worse the model gets when a feature is shuffled (Breiman, 2001). Both give an `Importance`, which prints as a
+ranking.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ class Importance:
     def __str__(self) -> str:
         width, largest = max(map(len, self.names)), max(float(np.abs(self.scores).max()), 1e-300)
         spread = dict(zip(self.names, self.deviations, strict=True)) if self.deviations is not None else {}
-        return "\n".join(f"{name:{width}}  {score:10.4g}{f' +- {spread[name]:.2g}' if spread else ''}  {'#' * round(20 * max(score, 0) / largest)}"
-                         for name, score in self.ranking)
+        more = lambda name: f" +- {spread[name]:.2g}" if spread else ""
+        bar = lambda score: "#" * round(20 * max(score, 0) / largest)
+        return "\n".join(f"{name:{width}}  {score:10.4g}{more(name)}  {bar(score)}" for name, score in self.ranking)
 
     __repr__ = __str__
 
 
 def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) -> Importance:
-    """Mean |d output / d feature| over the rows, times the standard deviation of the feature, added up over the outputs.
+    """Mean |d output / d feature| over the rows, times the standard deviation of the feature, added up over the
+    outputs.
 
     For a linear model this is |w| std(x), summed over the outputs.
 
@@ -59,7 +62,8 @@ def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) ->
     return Importance(_names(names, x.shape[1]), slopes * x.std(axis=0))
 
 
-def permutation_importance(model: Any, data: Any, score: Callable[[np.ndarray, np.ndarray], float], *, names: Sequence[str] | None = None,
+def permutation_importance(model: Any, data: Any, score: Callable[[np.ndarray, np.ndarray], float], *,
+                           names: Sequence[str] | None = None,
                            repeats: int = 5, seed: int = 0) -> Importance:
     """How much `score` falls when one feature's values are dealt out to other rows; mean and deviation over `repeats`.
 
@@ -86,12 +90,14 @@ def permutation_importance(model: Any, data: Any, score: Callable[[np.ndarray, n
 def _rows(x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != 2 or len(x) < 2:
-        raise ShapeError(explain("importance is asked of rows of features", got=f"shape {x.shape}", expected="(n, features), n >= 2"))
+        raise ShapeError(explain("importance is asked of rows of features", got=f"shape {x.shape}",
+                                 expected="(n, features), n >= 2"))
     return x.astype(np.float32) if x.dtype == np.float64 or x.dtype.kind in "iu" else x
 
 
 def _names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     found = tuple(f"x{i}" for i in range(count)) if names is None else tuple(names)
     if len(found) != count:
-        raise ArgumentError(explain("there must be a name for each feature", got=f"{len(found)} names", expected=f"{count}"))
+        raise ArgumentError(explain("there must be a name for each feature", got=f"{len(found)} names",
+                                    expected=f"{count}"))
     return found

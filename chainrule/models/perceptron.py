@@ -2,8 +2,8 @@
 """Rosenblatt's perceptron: one unit with a step, corrected by each example that it gets wrong.
 
 If some line separates the classes, it stops after at most (R / gamma)^2 corrections (Novikoff, 1962), where R is the
-largest norm of an example (x, 1) and gamma the margin of any separating unit vector. If none does, the weights of rational
-examples come back to where they were, and that is told. Source: Rosenblatt (1958), "The perceptron".
+largest norm of an example (x, 1) and gamma the margin of any separating unit vector. If none does, the weights of
+rational examples come back to where they were, and that is told. Source: Rosenblatt (1958), "The perceptron".
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ class Perceptron:
         x, y = np.asarray(x, np.float64), np.asarray(y)
         self.classes = np.unique(y)
         if x.ndim != 2 or y.shape != x.shape[:1]:
-            raise ShapeError(explain("a perceptron learns rows and labels", got=f"x {x.shape}, y {y.shape}", expected="(n, features) and (n,)"))
+            raise ShapeError(explain("a perceptron learns rows and labels", got=f"x {x.shape}, y {y.shape}",
+                                     expected="(n, features) and (n,)"))
         if len(self.classes) != 2:
-            raise ArgumentError(explain("a perceptron tells two classes apart", got=f"{len(self.classes)} classes", fix="one perceptron per class"))
+            raise ArgumentError(explain("a perceptron tells two classes apart", got=f"{len(self.classes)} classes",
+                                        fix="one perceptron per class"))
         extended, signs = np.concatenate([x, np.ones((len(x), 1))], axis=1), np.where(y == self.classes[1], 1.0, -1.0)
         self._learn(extended * signs[:, None])
         self.weight, self.bias = self._w[:-1], float(self._w[-1])
@@ -58,7 +60,7 @@ class Perceptron:
             if self.mistakes == before:
                 self.separable = True
                 return
-            if self._w.tobytes() in seen:  # the examples corrected since then add up to 0: no w can have them all positive
+            if self._w.tobytes() in seen:  # what was added since adds up to 0: no w can have them all positive
                 self.separable = False
                 return
             seen.add(self._w.tobytes())
@@ -70,7 +72,8 @@ class Perceptron:
     def decision(self, x: Any) -> np.ndarray:
         """w . x + b for rows (n, features)."""
         if not hasattr(self, "weight"):
-            raise ArgumentError(explain("the weights are not known yet", got="Perceptron that was not fitted", fix="call fit(x, y) first"))
+            raise ArgumentError(explain("the weights are not known yet", got="Perceptron that was not fitted",
+                                        fix="call fit(x, y) first"))
         return np.asarray(x, np.float64) @ self.weight + self.bias
 
     def predict(self, x: Any) -> np.ndarray:
@@ -86,8 +89,10 @@ class Perceptron:
         if self.separable:
             return f"separated after {self.mistakes} corrections in {self.epochs_run} epochs (bound {self.bound:.4g})"
         if self.separable is False:
-            return "not solvable: the weights came back to where they were, so no line separates the classes; add a hidden layer"
-        return f"undecided after {self.epochs} epochs and {self.mistakes} corrections: not separable, or with a very small margin"
+            return ("not solvable: the weights came back to where they were, so no line separates the classes; "
+                    "add a hidden layer")
+        return (f"undecided after {self.epochs} epochs and {self.mistakes} corrections: not separable, "
+                "or with a very small margin")
 
     def __repr__(self) -> str:
         return f"Perceptron({self.verdict})"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`collapse`: a stack of layers without activations is one matrix, (x W1 + b1) W2 + b2 = x (W1 W2) + (b1 W2 + b2), however
-deep it is. This is why networks need non-linear functions between their layers."""
+"""`collapse`: a stack of layers without activations is one matrix, (x W1 + b1) W2 + b2 = x (W1 W2) + (b1 W2 + b2),
+however deep it is. This is why networks need non-linear functions between their layers."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class Neuron(Module):
         activation: name, function or layer; "step" of a perceptron is `lambda z: z > 0`.
     """
 
-    def __init__(self, weights: Sequence[float] | None = None, bias: float = 0.0, activation: Any = None, dtype: Any = "float32"):
+    def __init__(self, weights: Sequence[float] | None = None, bias: float = 0.0, activation: Any = None,
+                 dtype: Any = "float32"):
         self.initial, self.activation, self.dtype = (weights, bias), activations.get(activation), canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -50,7 +51,8 @@ class Neuron(Module):
         """z = w . x + b."""
         x = as_tensor(x)
         if x.shape[-1:] != self.weight.shape:
-            raise ShapeError(explain("the inputs do not fit the weights", got=f"{x.shape[-1] if x.ndim else 'no'} inputs",
+            raise ShapeError(explain("the inputs do not fit the weights",
+                                     got=f"{x.shape[-1] if x.ndim else 'no'} inputs",
                                      expected=f"{self.weight.shape[0]} inputs, one for each weight"))
         return matmul(x, self.weight) + self.bias
 
@@ -59,8 +61,10 @@ class Neuron(Module):
         x = as_tensor(np.asarray(x, self.dtype))
         y = self(x)
         weights, bias = self.weight.numpy(), self.bias.numpy()
-        name = activations.name_of(self.activation) or getattr(self.activation, "__name__", type(self.activation).__name__)
-        return NeuronView(tuple(x.tolist()), tuple(weights.tolist()), float(bias), float(self.weighted_sum(x)), float(y), str(name))
+        f = self.activation
+        name = activations.name_of(f) or getattr(f, "__name__", type(f).__name__)
+        return NeuronView(tuple(x.tolist()), tuple(weights.tolist()), float(bias), float(self.weighted_sum(x)),
+                          float(y), str(name))
 
     def _repr_html_(self) -> str:
         if not self.built:
@@ -90,7 +94,8 @@ class NeuronView:
 
     def _repr_html_(self) -> str:
         names = tuple(f"x{i} = {x:.4g}" for i, x in enumerate(self.inputs))
-        return _svg(names, self.weights, self.bias, f"z = {self.weighted_sum:.4g}", f"y = {self.output:.4g}", self.activation)
+        return _svg(names, self.weights, self.bias, f"z = {self.weighted_sum:.4g}", f"y = {self.output:.4g}",
+                    self.activation)
 
 
 def _svg(inputs: Sequence[str], weights: Sequence[float], bias: float, z: str, y: str, activation: str) -> str:
@@ -99,11 +104,13 @@ def _svg(inputs: Sequence[str], weights: Sequence[float], bias: float, z: str, y
     middle, parts = height / 2, []
     for i, (name, w) in enumerate(zip([*inputs, "1"], [*weights, bias], strict=True)):
         top, colour = 28 + 36 * i, "#1f77b4" if w >= 0 else "#d62728"
-        parts.append(f'<line x1="100" y1="{top}" x2="270" y2="{middle:g}" stroke="{colour}" stroke-width="{1 + 4 * abs(w) / largest:.3g}"/>')
+        width = 1 + 4 * abs(w) / largest
+        parts.append(f'<line x1="100" y1="{top}" x2="270" y2="{middle:g}" stroke="{colour}" stroke-width="{width:.3g}"/>')
         label = f"b = {w:.4g}" if i == len(weights) else f"w{i} = {w:.4g}"
         parts.append(_text(92, top + 4, name, "end") + _text(150, top + (middle - top) * 0.29 - 4, label, "middle"))
     parts.append(f'<line x1="330" y1="{middle:g}" x2="440" y2="{middle:g}" stroke="#333"/>')
-    parts.append(f'<circle cx="300" cy="{middle:g}" r="32" fill="#fff" stroke="#333"/>' + _text(300, middle + 4, activation, "middle"))
+    parts.append(f'<circle cx="300" cy="{middle:g}" r="32" fill="#fff" stroke="#333"/>')
+    parts.append(_text(300, middle + 4, activation, "middle"))
     parts.append(_text(300, middle + 52, z, "middle") + _text(450, middle + 4, y, "start"))
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="560" height="{height + 40}" font-family="sans-serif" '
             f'font-size="12">{"".join(parts)}</svg>')

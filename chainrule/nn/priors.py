@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last bias from the class frequencies: the network then starts by predicting the shares of the classes, and the first
-steps are not spent on learning them (Karpathy, 2019, "A recipe for training neural networks"; Lin et al., 2017)."""
+"""The last bias from the class frequencies: the network then starts by predicting the shares of the classes, and the
+first steps are not spent on learning them (Karpathy, 2019, "A recipe for training neural networks"; Lin et al.,
+2017)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from .module import Module
 
 
 def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
-    """The bias that gives the shares of the labels when all else is 0: log p_k for softmax, log(p / (1 - p)) for sigmoid.
+    """The bias that gives the shares of the labels when all else is 0: log p_k for softmax, log(p / (1 - p)) for
+    sigmoid.
 
     Args:
         labels: class numbers (n,), or rows of 0 and 1 (n, k) with several labels each.
@@ -26,10 +28,12 @@ def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
         share = (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
         return np.log(share / (1 - share))
     if labels.ndim != 1 or labels.dtype.kind not in "iub" or not len(labels):
-        raise ArgumentError(explain("class numbers are needed", got=f"{labels.dtype} of shape {labels.shape}", expected="integers (n,)"))
+        raise ArgumentError(explain("class numbers are needed", got=f"{labels.dtype} of shape {labels.shape}",
+                                    expected="integers (n,)"))
     counts = np.bincount(labels.astype(np.int64), minlength=2 if classes == 1 else classes or 0) + 0.5
     if len(counts) > (2 if classes == 1 else classes or len(counts)):
-        raise ArgumentError(explain("there are more classes than outputs", got=f"a label {labels.max()}", expected=f"0 to {max(classes or 1, 2) - 1}"))
+        raise ArgumentError(explain("there are more classes than outputs", got=f"a label {labels.max()}",
+                                    expected=f"0 to {max(classes or 1, 2) - 1}"))
     return np.log(counts[1:] / counts[0]) if classes == 1 else np.log(counts / counts.sum())
 
 
@@ -40,8 +44,10 @@ def set_class_prior(model: Module, labels: Any) -> None:
         if hasattr(bias, "assign"):
             value = class_prior(labels, bias.shape[0] if np.ndim(labels) == 1 else None)
             if value.shape != bias.shape:
-                raise ShapeError(explain("the labels do not fit the outputs of the model", got=f"{value.shape[0]} classes",
+                raise ShapeError(explain("the labels do not fit the outputs of the model",
+                                         got=f"{value.shape[0]} classes",
                                          expected=f"{bias.shape[0]}"))
             bias.assign(value.astype(bias.dtype))
             return
-    raise ArgumentError(explain("no layer of the model has a bias", got=repr(model), fix="Dense(units, bias=True), and build the model first"))
+    raise ArgumentError(explain("no layer of the model has a bias", got=repr(model),
+                                fix="Dense(units, bias=True), and build the model first"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The z-score as a layer: features with mean 0 and standard deviation 1, learnt from the data before training, saved with
-the model, so that raw numbers may come in."""
+"""The z-score as a layer: features with mean 0 and standard deviation 1, learnt from the data before training, saved
+with the model, so that raw numbers may come in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Standardize(Module):
 
     def build(self, x: Any) -> None:
         if x.ndim < 2:
-            raise ShapeError(explain("standardisation needs a batch of features", got=describe(x.shape) + origin(x), expected="(batch, ..., features)"))
+            raise ShapeError(explain("standardisation needs a batch of features", got=describe(x.shape) + origin(x),
+                                     expected="(batch, ..., features)"))
         self.mean = initializers.make("zeros", (x.shape[-1],), self.dtype, "mean", trainable=False)
         self.std = initializers.make("ones", (x.shape[-1],), self.dtype, "std", trainable=False)
 
@@ -39,7 +40,8 @@ class Standardize(Module):
         """Learn mean and standard deviation (n, in two passes of float64) from x (n, ..., features); returns self."""
         x = np.asarray(x)
         if x.ndim < 2 or not x.size:
-            raise ArgumentError(explain("there is nothing to adapt to", got=f"shape {x.shape}", expected="(n, ..., features), n > 0"))
+            raise ArgumentError(explain("there is nothing to adapt to", got=f"shape {x.shape}",
+                                        expected="(n, ..., features), n > 0"))
         self(x[:1].astype(self.dtype))
         rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
         deviation = rows.std(axis=0)
@@ -49,5 +51,6 @@ class Standardize(Module):
 
     def forward(self, x: Any) -> Any:
         need_float(x, self.dtype)
-        need_features(x, self.mean.shape[0], tuple(f"axis {i}" for i in range(x.ndim)), "make a new layer for what comes in")
+        need_features(x, self.mean.shape[0], tuple(f"axis {i}" for i in range(x.ndim)),
+                      "make a new layer for what comes in")
         return (x - self.mean) / self.std
