@@ -116,7 +116,7 @@ from .regularization import (
 )
 from .relative import RelativeBias, RelativeKeys
 from .reparametrization import SpectralNorm, WeightNorm
-from .resampling import PixelShuffle, PixelUnshuffle, UpSampling1D, UpSampling2D, UpSampling3D
+from .resampling import PixelShuffle, PixelUnshuffle, Resizing, UpSampling1D, UpSampling2D, UpSampling3D
 from .standardize import Standardize
 from .summary import count_parameters
 from .symbols import Input, Symbol
@@ -238,6 +238,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Residual",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",

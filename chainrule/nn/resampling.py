@@ -54,6 +54,27 @@ class UpSampling(Module):
         return x
 
 
+class Resizing(Module):
+    """Images of any size as images of one size: (N, H, W, C) -> (N, *size, C). Nothing is smoothed before shrinking.
+
+    Args:
+        size: an integer, or (height, width).
+        mode: "nearest" or "linear", as in UpSampling2D.
+    """
+
+    def __init__(self, size: Any, mode: str = "linear"):
+        self.size, self.mode = extents("size", size, 2), "linear" if mode == "bilinear" else mode
+        if self.mode not in ("nearest", "linear"):
+            raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected="nearest | linear",
+                                        fix=closest(mode, ("nearest", "linear"))))
+
+    def forward(self, x: Any) -> Any:
+        need_rank(x, 2)
+        for axis, size in enumerate(self.size, 1):
+            x = resize_axis(x, axis, size, self.mode)
+        return x
+
+
 class UpSampling1D(UpSampling):
     __doc__ = f"Over sequences (N, steps, channels). {UpSampling.__doc__}"
     rank = 1

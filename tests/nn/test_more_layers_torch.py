@@ -116,6 +116,12 @@ def test_additive_attention():
     np.testing.assert_allclose(layer(q, s)[1].numpy().sum(-1), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(5, 9), (14, 3), (7, 6)])
+@pytest.mark.parametrize("mode, theirs", [("linear", {"mode": "bilinear", "align_corners": False}), ("nearest", {"mode": "nearest"})])
+def test_other_sizes(size, mode, theirs):
+    check(nn.Resizing(size, mode), normal(2, 7, 6, 3), lambda t: last(F.interpolate(first(t), size, **theirs)))
+
+
 def test_fixed_scale_and_middle():
     x = normal(2, 7, 6, 3)
     np.testing.assert_allclose(nn.Rescaling(1 / 255, -0.5)(x).numpy(), x / 255 - 0.5)

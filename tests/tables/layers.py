@@ -129,6 +129,7 @@ LAYERS = {
     "unfold": (lambda: nn.Unfold(2, stride=1, padding=1), IMAGES),
     "fold": (lambda: nn.Fold((4, 6), 2), (3, 6, 8)),
     "channel shuffle": (lambda: nn.ChannelShuffle(2), IMAGES),
+    "resizing": (lambda: nn.Resizing((5, 9)), IMAGES),
     "rescaling": (lambda: nn.Rescaling(2.0, -1.0), IMAGES),
     "center crop": (lambda: nn.CenterCrop((3, 4)), IMAGES),
     "every step": (lambda: nn.TimeDistributed([nn.Conv2D(3, 2), nn.Flatten(), nn.Dense(2)]), (2, 3, 4, 5, 2)),
