@@ -57,7 +57,7 @@ def test_it_diverges_exactly_above_two_over_the_largest_curvature(rate, converge
 
 def test_nesterov_needs_fewer_steps_than_momentum_and_momentum_than_none():
     def needed(optimizer):
-        points = inspect.descend(lambda w: 0.5 * cr.sum(cr.asarray([1.0, 200.0]) * w * w), [1.0, 1.0], optimizer, 1500)
+        points = inspect.descend(lambda w: 0.5 * cr.sum(cr.asarray([1.0, 200.0]) * w * w), [1.0, 1.0], optimizer, 700)
         return np.flatnonzero(np.linalg.norm(points, axis=1) >= 1e-4).max() + 1
     plain, momentum, nesterov = (needed(optim.SGD(0.004, **o)) for o in ({}, {"momentum": 0.95}, {"momentum": 0.95, "nesterov": True}))
     assert nesterov < momentum < plain
