@@ -145,9 +145,10 @@ def choose_vectors(columns: int, target: Target) -> int:
 def plan_lines(part: Correlation, target: Target) -> Lines:
     """The cut of a correlation that is not empty."""
     _, high, wide = part.axes
-    swept = _swept(part)
-    vectors = 1 if swept else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    swept, lanes = _swept(part), target.lanes(part.dtype)
+    vectors = 1 if swept else choose_vectors(-(-part.columns // lanes), target)
     limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else min(16, tile_rows(target, vectors))
+    limit = lanes // part.columns if dotted(part, lanes) else limit
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
     together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
     if together:
@@ -165,6 +166,21 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
         bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
     per_band = -(-lines // min(bands, lines))
     return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band, cut)
+
+
+def dotted(part: Correlation, lanes: int) -> bool:
+    """Whether there are so few columns that lanes run along the sum instead."""
+    taps = math.prod(axis.taps for axis in part.axes)
+    if part.groups > 1 or part.lanewise or part.pairs or part.inside % lanes or math.prod(part.repeats) > 1 or not taps:
+        return False
+    rows = lanes // max(1, part.columns)
+    return rows > 1 and 1.3 * (taps * part.inside // lanes * rows * part.columns + 5 * lanes) < taps * part.inside * rows
+
+
+def _packed_weights(part: Correlation, lanes: int) -> int:
+    """Elements of scratch for weights whose sums run through the lanes."""
+    size = math.prod(axis.taps for axis in part.axes) * part.columns * part.inside
+    return -(-size // 16) * 16 if dotted(part, lanes) else 0
 
 
 def _swept(part: Correlation) -> bool:
@@ -191,14 +207,14 @@ def _band_height(part: Correlation, lines: Lines) -> int:
 
 def correlation_scratch(part: Correlation, target: Target) -> int:
     """Elements of scratch that one thread needs."""
-    if part.empty or part.direct:
+    if part.empty:
         return 0
-    wide, lines = part.axes[2], plan_lines(part, target)
-    if lines.cut:
-        return 0
+    wide, lines, weights = part.axes[2], plan_lines(part, target), _packed_weights(part, target.lanes(part.dtype))
+    if part.direct or lines.cut:
+        return weights
     height = _band_height(part, lines)
     size = max(1, part.axes[0].taps) * height * wide.reach(wide.out) * part.source_strides[2]
-    return -(-size // 16) * 16
+    return weights + -(-size // 16) * 16
 
 
 # ---- the padded copy
@@ -261,6 +277,9 @@ class _Correlate:
         self.module, self.target = writer.module, writer.target
         self.source, self.weights, self.out, self.scratch = pointers
         self.lines = plan_lines(part, self.target)
+        self.dotted = dotted(part, writer.lanes)
+        if self.dotted:
+            self.part = part = self._pack()
         self.width = self.lines.vectors * writer.lanes
         self.channels = part.groups * part.columns
         self.out_step = part.axes[2].place_step * self.channels
@@ -270,6 +289,18 @@ class _Correlate:
             line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
             self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
         self.name, self.epilogue = f"{name}_finish", epilogue
+
+    def _pack(self) -> Correlation:
+        """Copy the weights into scratch as (tap, column, channel); the correlation that reads them there."""
+        writer, part, taps = self.writer, self.part, [axis.taps for axis in self.part.axes]
+        column = part.columns * part.inside
+        with writer.loop(0, math.prod(taps) * column) as number:
+            *places, row, channel = writer.unravel(number, (*taps, part.columns, part.inside))
+            source = writer.add(writer.dot(places, part.tap_steps), writer.add(writer.mul(channel, part.channel_step), row))
+            value = writer.load(writer.at(self.weights, writer.add(source, part.first_tap)))
+            writer.store(value, writer.at(self.scratch, number))
+        self.weights, self.scratch = self.scratch, writer.at(self.scratch, _packed_weights(part, writer.lanes))
+        return dataclasses.replace(part, tap_steps=(taps[1] * taps[2] * column, taps[2] * column, column), first_tap=0, channel_step=1)
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
@@ -329,6 +360,9 @@ class _Correlate:
         writer, part = self.writer, self.part
         if part.lanewise:  # the columns of a tile lie next to each other on both sides
             self._lines(group, 0, 0, first, last)
+            return
+        if self.dotted:
+            self._lines(group, 0, part.columns, first, last)
             return
         whole, rest = divmod(part.columns, self.width)
         if whole:
@@ -427,7 +461,10 @@ class _Correlate:
         loops = [(axis.taps, step, tap) for axis, step, tap in zip(part.axes, steps, part.tap_steps, strict=True)]
         offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2]
                         for row in range(height) for pixel in range(width))
-        tail, last = valid % self.writer.lanes, (part.inside, 1, part.channel_step)
+        lanes = self.writer.lanes
+        tail, last = valid % lanes, (part.inside, 1, part.channel_step)
+        if self.dotted:
+            tail, last = 0, (part.inside // lanes, lanes, lanes)
         taps: tuple[tuple[int, int, int, int], ...] = ()
         if _swept(part) or any(span != (0, height * width) for span in ranges):
             taps = tuple((tap * loops[2][1], tap * loops[2][2], *span) for tap, span in enumerate(ranges))
@@ -435,5 +472,6 @@ class _Correlate:
         outer, inner = tuple(loops[2 - cut:2]), [*loops[:2 - cut], *([] if taps else loops[2:])]
         nest = (*outer, *(simplify(inner) if any(count != 1 for count, _, _ in inner) else ()), last) if taps else (
             *outer, *simplify([*inner, last]))
-        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.out_step, tail, tail, part.lanewise, part.pairs,
-                    taps, max(1, cut))
+        vectors = part.columns if self.dotted else -(-valid // lanes)
+        return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, part.pairs, taps,
+                    part.inside if self.dotted else 0, max(1, cut))

@@ -286,4 +286,4 @@ class _Filter:
         axis, fixed = part.axes[number], len(plan.runs) - plan.together
         cut = not axis.inside and number < fixed and inner[:1] == ((axis.out, steps[number], rights[number]),)
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), ((0, self.strides[0], self.pixels * self.channels), *inner),
-                    self.channels, tail, tail, part.lanewise, part.pairs, (), 1 + cut)
+                    self.channels, tail, tail, part.lanewise, part.pairs, (), 0, 1 + cut)

@@ -45,6 +45,7 @@ class Tile:
     lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
     pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
     taps: tuple[tuple[int, int, int, int], ...] = ()  # (left, right, first row, last): repeats the last loop for some of the rows
+    dotted: int = 0  # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -86,14 +87,32 @@ def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
                  *[(f"count{number}", INDEX) for number in range(1, tile.open)]]
     function, writer = open_function(module, tile.name, arguments, tile.dtype, target, internal=True)
     left, right, out, count, accumulate, *counts = function.args
-    _fetch(writer, tile, out)
-    sums = writer.if_else(accumulate, lambda: _load(writer, tile, out),
+    if not tile.dotted:
+        _fetch(writer, tile, out)
+    sums = [writer.zeros()] * (len(tile.offsets) * tile.vectors) if tile.dotted else writer.if_else(accumulate, lambda: _load(writer, tile, out),
                           lambda: [writer.zeros()] * (len(tile.offsets) * tile.vectors))
     sums = _reduce(writer, tile, (count, *counts, *(loop[0] for loop in tile.loops[tile.open:])), left, right, sums)
-    for (pointer, mask), total in zip(_places(writer, tile, out), sums, strict=True):
-        writer.store_vector(total, pointer, mask)
+    if tile.dotted:
+        _store_sums(writer, tile, out, sums)
+    else:
+        for (pointer, mask), total in zip(_places(writer, tile, out), sums, strict=True):
+            writer.store_vector(total, pointer, mask)
     writer.builder.ret_void()
     return function
+
+
+def _store_sums(writer: Writer, tile: Tile, out: ir.Value, sums: list[ir.Value]) -> None:
+    """The sums over the lanes of each vector; there are at most as many vectors as lanes, so they make one vector."""
+    parts = writer.transpose([*sums, *[writer.zeros()] * (writer.lanes - len(sums))])
+    while len(parts) > 1:
+        parts = [writer.builder.fadd(one, other) for one, other in zip(parts[::2], parts[1::2], strict=True)]
+    if tile.out_step == tile.vectors:
+        writer.store_vector(parts[0], out, None if len(sums) == writer.lanes else writer.mask(len(sums)))
+        return
+    for number in range(len(sums)):
+        row, column = divmod(number, tile.vectors)
+        value = writer.builder.extract_element(parts[0], ir.IntType(32)(number))
+        writer.store(value, writer.at(out, row * tile.out_step + column))
 
 
 def _fetch(writer: Writer, tile: Tile, out: ir.Value) -> None:
@@ -228,8 +247,8 @@ def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: i
 
 
 def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-    masks = _masks(writer, tile.vectors, tile.right_tail)
-    rights = [writer.load_vector(writer.at(right, column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    masks, apart = _masks(writer, tile.vectors, tile.right_tail), tile.dotted or writer.lanes
+    rights = [writer.load_vector(writer.at(right, column * apart), mask) for column, mask in enumerate(masks)]
     multiply_add = writer.multiply_pairs if tile.pairs else writer.multiply_add
     result = []
     for row, offset in enumerate(tile.offsets):
@@ -239,6 +258,8 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
         if tile.lanewise:
             factors = [writer.load_vector(writer.at(left, offset + column * writer.lanes), mask)
                        for column, mask in enumerate(masks)]
+        elif tile.dotted:
+            factors = [writer.load_vector(writer.at(left, offset))] * tile.vectors
         else:
             factors = [writer.splat(writer.load(writer.at(left, offset)))] * tile.vectors
         for column, (factor, value) in enumerate(zip(factors, rights, strict=True)):

@@ -92,6 +92,15 @@ ROWS = {
     "one pixel per sample": ConvSpec(20, (1, 1), (3, 3), 20, 30, padding=SAME),
     "patches": ConvSpec(3, (12, 8), (4, 4), 3, 17, stride=(4, 4)),
     "stride three, dilation": ConvSpec(2, (13, 11), (3, 4), 4, 5, stride=(3, 2), dilation=(2, 3), padding=((2, 1), (3, 3))),
+    "into one channel": ConvSpec(2, (9, 11), (3, 3), 32, 1, padding=SAME),
+    "into three channels": ConvSpec(2, (9, 40), (3, 5), 48, 3, padding=SAME),
+    "from three channels, stride": ConvSpec(3, (9, 11), (7, 7), 3, 64, stride=(2, 2), padding=((3, 3), (3, 3))),
+    "from one channel, volume": ConvSpec(2, (5, 6, 7), (3, 3, 3), 1, 16, padding=((1, 1),) * 3),
+    "small image into two channels": ConvSpec(2, (9, 4), (3, 3), 64, 2, padding=SAME, dtype="float64"),
+    "depthwise, one axis": ConvSpec(2, (70,), (4,), 19, 19, padding=((3, 0),), groups=19),
+    "depthwise, many taps": ConvSpec(2, (13, 30), (3, 9), 20, 20, padding=((1, 1), (4, 4)), groups=20),
+    "depthwise, volume": ConvSpec(2, (4, 5, 6), (3, 3, 3), 18, 18, padding=((1, 1),) * 3, groups=18),
+    "padding beyond the kernel": ConvSpec(2, (3, 4), (2, 2), 5, 6, padding=((4, 3), (3, 5))),
     "no output": ConvSpec(2, (2, 2), (3, 3), 3, 4),
     "no sample": ConvSpec(0, (4, 4), (3, 3), 3, 4),
     "large image": ConvSpec(1, (90, 100), (3, 3), 8, 8, padding=SAME),
@@ -106,7 +115,8 @@ def test_rows(name):
 
 @pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
 @pytest.mark.parametrize("family", ["sse", "avx2"])
-@pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample"])
+@pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample",
+                                  "into three channels", "from one channel, volume"])
 def test_narrower_vectors(family, name):
     check(ROWS[name], target=Target.named(family))
 
