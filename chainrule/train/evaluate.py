@@ -119,7 +119,7 @@ def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int) 
         total += batch_total.item()
         weight += batch_weight.item()
         for metric in measured:
-            metric.update(outputs.numpy()[:count], y[:count], weights[:count])
+            metric.update(_first_rows(outputs, count), y[:count], weights[:count])
     return total / weight if weight else float("nan")
 
 

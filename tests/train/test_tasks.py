@@ -146,6 +146,21 @@ def test_errors_of_numbers_are_compared() -> None:
     assert result.each_is_right and result.each.mean() == pytest.approx(result["accuracy"].value) == 1
 
 
+def test_models_with_several_outputs_are_evaluated() -> None:
+    """There is nothing to say of single samples then, and nothing else changes."""
+    class Two(nn.Module):
+        def __init__(self):
+            self.dense = nn.Dense(2)
+
+        def forward(self, x):
+            return self.dense(x), self.dense(x + 1), self.dense(-x)
+    x = np.ones((10, 3), np.float32)
+    result = cr.evaluate(Two(), (x, np.zeros(10, np.float32)), loss=lambda p, y: cr.sum(p[0] ** 2, axis=1) + y)
+    assert np.isfinite(result["loss"]) and result.each is None
+    with pytest.raises(ArgumentError, match="nothing about single samples"):
+        cr.compare(result, result)
+
+
 # ---- the doctor
 
 def test_a_bias_before_batch_normalisation_is_redundant() -> None:
