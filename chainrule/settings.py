@@ -9,7 +9,8 @@
     config = settings.override(settings.read(Config, "config.toml"), ["learning_rate=0.01"])
     settings.write(config, "runs/7/config.toml")
 
-Fields may be bool, int, float, str, tuples and lists of them, dicts with text keys, Literal, None beside these, and other dataclasses (tables of the
+Fields may be bool, int, float, str, tuples and lists of them, dicts with text keys, Literal, None beside these, and
+other dataclasses (tables of the
 file). An unknown name or a value of another type is an error that names the field; None is written by leaving it out.
 """
 
@@ -38,7 +39,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise ArgumentError(explain(f"there is no setting {where}{name}", got=f"{where}{name} = {values[name]!r}", expected=", ".join(known),
+            raise ArgumentError(explain(f"there is no setting {where}{name}", got=f"{where}{name} = {values[name]!r}",
+                                        expected=", ".join(known),
                                         fix=closest(name, known)))
     return kind(**{name: _fitting(hints[name], value, where + name) for name, value in values.items()})
 
@@ -58,7 +60,9 @@ def _plain(value: Any) -> Any:
 
 
 def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
-    """The record in a .toml or .json file (in its table of this name); DataError for files that are not there or damaged."""
+    """The record in a .toml or .json file (in its table of this name); DataError for files that are not there or
+    damaged.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,7 +70,8 @@ def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
     except FileNotFoundError:
         raise DataError(explain("there is no such file", got=str(path))) from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(explain(f"{path} is not a {'JSON' if path.suffix == '.json' else 'TOML'} file", got=str(error))) from error
+        raise DataError(explain(f"{path} is not a {'JSON' if path.suffix == '.json' else 'TOML'} file",
+                                got=str(error))) from error
     values = values.get(table, {}) if table is not None else values
     if not isinstance(values, dict):
         raise DataError(explain(f"{path} holds no settings", got=type(values).__name__, expected="names and values"))
@@ -79,7 +84,8 @@ def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
 def write(record: Any, path: str | Path) -> Path:
     """Write a record as .toml or .json, by the name of the file."""
     path, values = Path(path), to_dict(record)
-    return write_atomically(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n" if path.suffix == ".json" else toml(values))
+    return write_atomically(path, json.dumps(values, indent=2,
+                                             ensure_ascii=False) + "\n" if path.suffix == ".json" else toml(values))
 
 
 def toml(values: Mapping[str, Any], table: str = "") -> str:
@@ -104,7 +110,8 @@ def _key(name: str) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one control character that JSON leaves
+    # the one control character that JSON leaves
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def toml_value(value: Any) -> str:
@@ -117,12 +124,15 @@ def toml_value(value: Any) -> str:
 
 
 def override(record: T, changes: Iterable[str]) -> T:
-    """The record with `name=value` changes, as on a command line: `learning_rate=0.1`, `model.hidden=[64, 32]`, `name=text`."""
+    """The record with `name=value` changes, as on a command line: `learning_rate=0.1`, `model.hidden=[64, 32]`,
+    `name=text`.
+    """
     values: dict[str, Any] = to_dict(record)
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
-            raise ArgumentError(explain("this is not a change of a setting", got=repr(change), expected="name=value, such as learning_rate=0.1"))
+            raise ArgumentError(explain("this is not a change of a setting", got=repr(change),
+                                        expected="name=value, such as learning_rate=0.1"))
         place, *rest = reversed(name.strip().split("."))
         target = values
         for part in reversed(rest):
@@ -147,7 +157,8 @@ def _check_none(kind: Any, name: str) -> None:
     first, _, rest = name.partition(".")
     hints = typing.get_type_hints(kind)
     if first not in hints:
-        raise ArgumentError(explain(f"there is no setting {name}", got=name, expected=", ".join(hints), fix=closest(first, hints)))
+        raise ArgumentError(explain(f"there is no setting {name}", got=name, expected=", ".join(hints),
+                                    fix=closest(first, hints)))
     if rest:
         _check_none(hints[first], rest)
     elif type(None) not in typing.get_args(hints[first]):
@@ -158,7 +169,8 @@ def _with_none(kind: Any, values: Mapping[str, Any], where: str = "") -> Any:
     """As `from_dict`, with None for what was left out and may be None, whatever its default."""
     hints = typing.get_type_hints(kind)
     absent = {name: None for name, hint in hints.items() if name not in values and type(None) in typing.get_args(hint)}
-    inner = {name: _with_none(hints[name], value, f"{where}{name}.") for name, value in values.items() if dataclasses.is_dataclass(hints.get(name)) and isinstance(value, Mapping)}
+    inner = {name: _with_none(hints[name], value, f"{where}{name}.") for name,
+             value in values.items() if dataclasses.is_dataclass(hints.get(name)) and isinstance(value, Mapping)}
     return from_dict(kind, {**absent, **values, **inner}, where)
 
 
@@ -177,7 +189,8 @@ def _fitting(hint: Any, value: Any, name: str) -> Any:
     elif origin in (tuple, list) and isinstance(value, list | tuple):
         kinds = [inner[0]] * len(value) if origin is list or inner[1:] == (...,) else list(inner)
         if len(kinds) == len(value):
-            return origin(_fitting(kind, item, f"{name}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+            return origin(_fitting(kind, item, f"{name}[{i}]") for i,
+                          (kind, item) in enumerate(zip(kinds, value, strict=True)))
     elif origin is dict and isinstance(value, Mapping):
         return {str(key): _fitting(inner[1], item, f"{name}.{key}") for key, item in value.items()}
     elif _holds(hint, origin, inner, value):

@@ -27,7 +27,8 @@ class Evaluator(nn.Module):
     """The state of a formula is a vector, made from those of its parts."""
 
     def __init__(self, width):
-        self.number, self.plus, self.minus, self.read = nn.Dense(width), nn.Dense(width, activation="tanh"), nn.Dense(width, activation="tanh"), nn.Dense(1)
+        self.number, self.read = nn.Dense(width), nn.Dense(1)
+        self.plus, self.minus = nn.Dense(width, activation="tanh"), nn.Dense(width, activation="tanh")
 
     def state(self, formula):
         if not formula.parts:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a training, told by itself: pixels not scaled, vanishing gradients, overfitting, and a healthy run's silence."""
+"""What is wrong with a training, told by itself: pixels not scaled, vanishing gradients, overfitting, and a healthy
+run's silence.
+"""
 
 import chainrule as cr
 from chainrule import nn, optim, train
@@ -18,7 +20,8 @@ print(raw := cr.diagnose(network(), (x * 16, y), loss="cross_entropy"), "\n")
 print(deep := cr.diagnose(network("sigmoid", depth=20), (x / scale, y), loss="cross_entropy"), "\n")
 
 doctor = train.Doctor()
-cr.fit(network(), (x[:60] / scale, y[:60]), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=60, validation=(x_test / scale, y_test), callbacks=[doctor],
+cr.fit(network(), (x[:60] / scale, y[:60]), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=60,
+       validation=(x_test / scale, y_test), callbacks=[doctor],
        progress=False)
 print(doctor.findings, "\n")
 

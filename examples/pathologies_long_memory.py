@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long-term dependencies: a symbol is asked for after 60 others. A plain recurrent network cannot learn it, a GRU with memory can."""
+"""Long-term dependencies: a symbol is asked for after 60 others. A plain recurrent network cannot learn it, a GRU with
+memory can.
+"""
 
 import numpy as np
 
@@ -20,7 +22,8 @@ def learn(layer):
     generator = np.random.default_rng(0)
     model, optimizer = nn.Sequential([layer, nn.Dense(SYMBOLS)]), optim.Adam(5e-3, clip_norm=1.0)
     model(draw(generator, 2)[0])
-    print(f"{type(layer).__name__}: {[finding.kind for finding in cr.diagnose(model, draw(generator, 64), loss='cross_entropy')] or 'nothing found'}")
+    found = cr.diagnose(model, draw(generator, 64), loss="cross_entropy").kinds
+    print(f"{type(layer).__name__}: {', '.join(found) or 'nothing found'}")
 
     @cr.compile
     def step(x, y):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""L1 finds the few columns that count and makes the other weights exactly zero; L2 shrinks all; decay of AdamW is not L2 of Adam."""
+"""L1 finds the few columns that count and makes the other weights exactly zero; L2 shrinks all; decay of AdamW is not
+L2 of Adam.
+"""
 
 import numpy as np
 
@@ -16,7 +18,8 @@ y = (x @ truth + 0.5 * generator.normal(size=120).astype("float32"))[:, None]
 def fitted(optimizer, penalty=None):
     cr.random.seed(0)
     model = nn.Sequential([nn.Dense(1, bias=False)])
-    cr.fit(model, (x, y), loss="mean_squared_error", optimizer=optimizer, penalty=penalty, epochs=400, batch_size=120, shuffle=False, progress=False)
+    cr.fit(model, (x, y), loss="mean_squared_error", optimizer=optimizer, penalty=penalty, epochs=400, batch_size=120,
+           shuffle=False, progress=False)
     return model[0].weight.numpy()[:, 0]
 
 
@@ -24,7 +27,8 @@ plain = fitted(optim.SGD(0.1))
 lasso = fitted(optim.Proximal(optim.SGD(0.1), optim.proximal.l1(0.4)))
 ridge = fitted(optim.SGD(0.1), optim.penalties.ridge(1.0))
 print(f"weights that are exactly 0: plain {np.sum(plain == 0)}, lasso {np.sum(lasso == 0)}, ridge {np.sum(ridge == 0)}")
-print(f"length of the weights:      plain {np.linalg.norm(plain):.2f}, lasso {np.linalg.norm(lasso):.2f}, ridge {np.linalg.norm(ridge):.2f}")
+lengths = [f"{np.linalg.norm(w):.2f}" for w in (plain, lasso, ridge)]
+print(f"length of the weights:      plain {lengths[0]}, lasso {lengths[1]}, ridge {lengths[2]}")
 
 closed_form = np.linalg.solve(2 * x.T @ x / 120 + np.eye(20), 2 * x.T @ y[:, 0] / 120)
 decayed, penalised = fitted(optim.AdamW(0.01, weight_decay=0.5)), fitted(optim.Adam(0.01, weight_decay=0.5))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generalization, measured honestly: folds that keep groups together, time that runs one way, and duplicates that would give answers away."""
+"""Generalization, measured honestly: folds that keep groups together, time that runs one way, and duplicates that would
+give answers away.
+"""
 
 import numpy as np
 
@@ -8,7 +10,8 @@ from chainrule import data, models, optim, train
 digits = data.load("digits")
 x, y = digits.x_train[:600].reshape(600, -1).astype("float32") / digits.x_train.max(), digits.y_train[:600]
 
-scores = train.cross_validate(lambda: models.mlp(10, (32,)), (x, y), loss="cross_entropy", metrics=["accuracy"], parts=4, stratify=True, optimizer=optim.Adam(1e-2),
+scores = train.cross_validate(lambda: models.mlp(10, (32,)), (x, y), loss="cross_entropy", metrics=["accuracy"],
+                              parts=4, stratify=True, optimizer=optim.Adam(1e-2),
                               epochs=6)
 print(scores["accuracy"])
 

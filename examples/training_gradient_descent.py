@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient descent in a bowl: the path is a closed form, it diverges above 2 / (largest curvature), and momentum is quicker.
+"""Gradient descent in a bowl: the path is a closed form, it diverges above 2 / (largest curvature), and momentum is
+quicker.
 
 The picture of the paths over the levels of the loss is written to descent.png.
 """
@@ -30,5 +31,6 @@ paths = {"plain": plain, "momentum": inspect.descend(bowl, start, optim.SGD(0.04
 print("picture:", inspect.draw_descent(bowl, paths, "descent.png"))
 
 assert np.abs(plain - closed_form).max() < 1e-12
-assert abs(inspect.descend(bowl, start, optim.SGD(0.099), 300)[-1][1]) < 2 < abs(inspect.descend(bowl, start, optim.SGD(0.101), 300)[-1][1])
+assert abs(inspect.descend(bowl, start, optim.SGD(0.099),
+                           300)[-1][1]) < 2 < abs(inspect.descend(bowl, start, optim.SGD(0.101), 300)[-1][1])
 assert np.linalg.norm(paths["momentum"][-1]) < np.linalg.norm(plain[-1])

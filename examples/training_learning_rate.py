@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learning rate: a range test suggests it, a schedule changes it step by step, and both are looked at before training."""
+"""The learning rate: a range test suggests it, a schedule changes it step by step, and both are looked at before
+training.
+"""
 
 import chainrule as cr
 from chainrule import inspect, models, optim, train
@@ -14,7 +16,8 @@ print(found)
 steps = 5 * -(-len(x) // 32)
 schedule = optim.schedules.warmup_cosine(found.suggestion, warmup_steps=20, decay_steps=steps)
 rates = inspect.schedule_values(schedule, steps)
-print(f"the rate grows to {rates.max():.3g} at step {rates.argmax()} and falls to {rates[-1]:.1e}; picture:", inspect.draw_schedules(schedule, steps, "rates.png"))
+print(f"the rate grows to {rates.max():.3g} at step {rates.argmax()} and falls to {rates[-1]:.1e}; picture:",
+      inspect.draw_schedules(schedule, steps, "rates.png"))
 
 accuracy = {}
 for name, rate in (("suggested", schedule), ("too small", found.suggestion / 1000)):

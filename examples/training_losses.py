@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a loss rewards: squared error the mean, absolute error the median, the quantile loss a quantile; logits, not probabilities.
+"""What a loss rewards: squared error the mean, absolute error the median, the quantile loss a quantile; logits, not
+probabilities.
 
 The best constant answer under each loss is found by gradient descent, and the samples with the largest losses by name.
 """

@@ -8,7 +8,8 @@ digits = cr.data.load("digits")
 x, y = digits.x_train.astype("float32") / digits.x_train.max(), digits.y_train
 x_test, y_test = digits.x_test.astype("float32") / digits.x_train.max(), digits.y_test
 
-ranking = train.compare_optimizers(lambda: models.mlp(10, (32,)), (x, y), (x_test, y_test), loss="cross_entropy", metric="accuracy", epochs=4, seeds=2)
+ranking = train.compare_optimizers(lambda: models.mlp(10, (32,)), (x, y), (x_test, y_test), loss="cross_entropy",
+                                   metric="accuracy", epochs=4, seeds=2)
 print(ranking)
 
 assert len(ranking.rows) == 8

@@ -33,7 +33,8 @@ print("from the output back to the input:")
 print(train.gradient_report(network(), (x, y), loss="cross_entropy"))
 
 same = network()
-cr.fit(same, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.5), epochs=1, batch_size=64, shuffle=False, progress=False)
+cr.fit(same, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.5), epochs=1, batch_size=64, shuffle=False,
+       progress=False)
 
 np.testing.assert_allclose(model[0].weight.numpy(), before - 0.5 * grads["0.weight"].numpy(), atol=1e-7)
 for a, b in zip(model.parameters().values(), same.parameters().values(), strict=True):

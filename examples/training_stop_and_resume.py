@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training that may stop at any step: after so many steps, at a target, when nothing changes; and goes on with the same bits."""
+"""Training that may stop at any step: after so many steps, at a target, when nothing changes; and goes on with the same
+bits.
+"""
 
 import numpy as np
 
@@ -16,7 +18,8 @@ def network():
 
 
 def fit(model, **options):
-    return cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=options.pop("epochs", 4), batch_size=16, seed=1, progress=False, **options)
+    return cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=options.pop("epochs", 4),
+                  batch_size=16, seed=1, progress=False, **options)
 
 
 whole, parts = network(), network()
@@ -32,7 +35,8 @@ print(f"stopped after {len(history)} epochs: {target.reason}")
 
 flat = train.Until(gradient=1e-3)
 convex = nn.Sequential([nn.Dense(3)])
-cr.fit(convex, (x + generator.normal(size=x.shape).astype("float32"), y), loss="cross_entropy", optimizer=optim.SGD(1.0), epochs=2000, batch_size=200,
+cr.fit(convex, (x + generator.normal(size=x.shape).astype("float32"), y), loss="cross_entropy",
+       optimizer=optim.SGD(1.0), epochs=2000, batch_size=200,
        callbacks=[flat], progress=False)
 print("stopped:", flat.reason)
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hyperparameters: a space with conditions, a search that can be stopped and goes on, bad trials cut short, and an honest winner.
+"""Hyperparameters: a space with conditions, a search that can be stopped and goes on, bad trials cut short, and an
+honest winner.
 
-Learning rate, size and depth under a budget of parameters, activation, dropout, optimiser and its momentum, all at once.
+Learning rate, size and depth under a budget of parameters, activation, dropout, optimiser and its momentum, all at
+once.
 """
 
 import itertools
@@ -30,15 +32,19 @@ def parameters(s):
 
 
 def run(trial):
-    optimizer = optim.SGD(trial["learning_rate"], trial["momentum"]) if trial["optimizer"] == "sgd" else optim.Adam(trial["learning_rate"])
+    optimizer = optim.SGD(trial["learning_rate"],
+                          trial["momentum"]) if trial["optimizer"] == "sgd" else optim.Adam(trial["learning_rate"])
     layers = [nn.Dense(trial["units"], activation=trial["activation"]) for _ in range(trial["layers"])]
     model = nn.Sequential([*layers, nn.Dropout(trial["dropout"]), nn.Dense(10)])
-    history = cr.fit(model, (x[:800], y[:800]), loss="cross_entropy", optimizer=optimizer, epochs=3, batch_size=trial["batch_size"], validation=(x[800:1200], y[800:1200]),
-                     metrics=["accuracy"], seed=trial.seed, progress=False, backend="reference", callbacks=[trial.reports("validation_accuracy")])
+    history = cr.fit(model, (x[:800], y[:800]), loss="cross_entropy", optimizer=optimizer, epochs=3,
+                     batch_size=trial["batch_size"], validation=(x[800:1200], y[800:1200]),
+                     metrics=["accuracy"], seed=trial.seed, progress=False, backend="reference",
+                     callbacks=[trial.reports("validation_accuracy")])
     return history["validation_accuracy"][-1]
 
 
-options = {"method": "random", "prune": "asha", "higher_is_better": True, "accept": lambda s: parameters(s) <= 6000, "journal": "search.jsonl", "repeats": 3}
+options = {"method": "random", "prune": "asha", "higher_is_better": True, "accept": lambda s: parameters(s) <= 6000,
+           "journal": "search.jsonl", "repeats": 3}
 cr.tune(run, SPACE, trials=6, **options | {"repeats": 0})     # stopped here, say
 search = cr.tune(run, SPACE, trials=14, **options)            # the first six are not run again
 print(search)

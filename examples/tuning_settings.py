@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All settings in one typed record: changed like a command line does, saved beside the run, and the run repeated from the file."""
+"""All settings in one typed record: changed like a command line does, saved beside the run, and the run repeated from
+the file.
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +25,8 @@ def run(config):
     digits = cr.data.load("digits")
     model = models.mlp(10, config.hidden)
     optimizer = optim.AdamW(config.learning_rate, weight_decay=config.weight_decay or 0.0)
-    cr.fit(model, (digits.x_train.astype("float32") / 16, digits.y_train), loss="cross_entropy", optimizer=optimizer, epochs=config.epochs, seed=config.seed, progress=False)
+    cr.fit(model, (digits.x_train.astype("float32") / 16, digits.y_train), loss="cross_entropy", optimizer=optimizer,
+           epochs=config.epochs, seed=config.seed, progress=False)
     return np.concatenate([v.numpy().ravel() for v in model.parameters().values()])
 
 

@@ -26,9 +26,11 @@ class Elastic(Augmentation):
     Masks follow by the nearest pixel; boxes and keypoints are refused.
     """
 
-    def __init__(self, strength: float = 1.5, smoothness: float = 4.0, probability: float = 1.0, fill: float | str = 0.0):
+    def __init__(self, strength: float = 1.5, smoothness: float = 4.0, probability: float = 1.0,
+                 fill: float | str = 0.0):
         if strength < 0 or smoothness <= 0:
-            raise ArgumentError(explain("images cannot be deformed like this", got=f"strength {strength}, smoothness {smoothness}",
+            raise ArgumentError(explain("images cannot be deformed like this",
+                                        got=f"strength {strength}, smoothness {smoothness}",
                                         expected="strength >= 0, smoothness > 0"))
         self.strength, self.smoothness, self.probability, self.fill = strength, smoothness, share(probability), fill
         fill_mode(fill)
@@ -36,7 +38,8 @@ class Elastic(Augmentation):
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         check_images(batch.x)
         if batch.boxes is not None or batch.keypoints is not None:
-            raise ArgumentError(explain("boxes and keypoints cannot follow an elastic deformation", got="boxes or keypoints beside the images",
+            raise ArgumentError(explain("boxes and keypoints cannot follow an elastic deformation",
+                                        got="boxes or keypoints beside the images",
                                         fix="use augment.Affine, which is a matrix"))
         down, right = self.displacements(draws, *batch.x.shape[1:3])
         x = sampled(batch.x, down, right, self.fill)

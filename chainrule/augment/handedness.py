@@ -29,15 +29,17 @@ class Handedness:
         return self.plain - self.flipped > LOST
 
     def __str__(self) -> str:
-        verdict = "flipping changes what they mean" if self.matters else "flipping does no harm that neighbours could see"
-        return f"{verdict}: the nearest neighbour has the right class for {self.plain:.0%} of the samples, for {self.flipped:.0%} of them flipped"
+        verdict = "changes what they mean" if self.matters else "does no harm that neighbours could see"
+        return (f"flipping {verdict}: the nearest neighbour has the right class for {self.plain:.0%} of the samples, "
+                f"for {self.flipped:.0%} of them flipped")
 
 
 def handedness(x: Any, y: Any, axis: str = "horizontal", samples: int = 1000) -> Handedness:
     """Compare each image (n, H, W, C) and its mirror image with all the others; y (n,) are labels."""
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 4 or y.ndim != 1 or len(x) != len(y):
-        raise ShapeError(explain("handedness is a matter of images and labels", got=f"x {x.shape}, y {y.shape}", expected="(n, H, W, C) and (n,)"))
+        raise ShapeError(explain("handedness is a matter of images and labels", got=f"x {x.shape}, y {y.shape}",
+                                 expected="(n, H, W, C) and (n,)"))
     chosen = np.unique(np.linspace(0, len(x) - 1, min(samples, len(x))).astype(int))
     x, y = x[chosen].astype(np.float32), y[chosen]
     mirrored = x[:, :, ::-1] if axis == "horizontal" else x[:, ::-1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a data set for honest measurements: folds, groups that stay together, time that runs one way, and duplicates.
+"""Parts of a data set for honest measurements: folds, groups that stay together, time's one way, and duplicates.
 
 Everything is a function of its arguments alone, as in `data.splits`. A duplicate on both sides of a split is an answer
 that was given away: `duplicates` finds them by a hash of each sample's bytes.
@@ -29,7 +29,8 @@ def folds(n: int, k: int = 5, seed: int = 0, stratify: Any = None, groups: Any =
         groups: n labels, such as patients or speakers; samples of a group are never on both sides.
     """
     if not 2 <= k <= n or (stratify is not None and groups is not None):
-        raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}" + (", stratify and groups" if groups is not None and stratify is not None else ""),
+        both = ", stratify and groups" if groups is not None and stratify is not None else ""
+        raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}{both}",
                                     expected="2 <= k <= samples, and stratify or groups but not both"))
     if groups is not None:
         parts = _group_parts(_labels(groups, n, "groups"), [1 / k] * k, seed)
@@ -44,7 +45,8 @@ def split_groups(groups: Any, fractions: Sequence[float], seed: int = 0) -> tupl
     """Disjoint sorted index arrays in about these shares, no group (n labels) in two of them."""
     labels = np.asarray(groups)
     if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
-        raise ArgumentError(explain("the fractions of the split do not fit", got=str(tuple(fractions)), expected="positive shares that sum to at most 1"))
+        raise ArgumentError(explain("the fractions of the split do not fit", got=str(tuple(fractions)),
+                                    expected="positive shares that sum to at most 1"))
     return tuple(_group_parts(_labels(labels, len(labels), "groups"), list(fractions), seed))
 
 
@@ -52,7 +54,8 @@ def _group_parts(labels: np.ndarray, fractions: list[float], seed: int) -> list[
     """Groups from the largest to the smallest, each to the part that lacks most; groups of one size in random order."""
     _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(sizes) < len(fractions):
-        raise ArgumentError(explain("there are fewer groups than parts", got=f"{len(sizes)} groups, {len(fractions)} parts"))
+        raise ArgumentError(explain("there are fewer groups than parts",
+                                    got=f"{len(sizes)} groups, {len(fractions)} parts"))
     order = permutation(len(sizes), seed)
     order = order[np.argsort(-sizes[order], kind="stable")]
     missing = np.array([*fractions, max(0.0, 1 - sum(fractions))]) * len(labels)
@@ -68,7 +71,8 @@ def split_time(n: int, fractions: Sequence[float], gap: int = 0) -> tuple[np.nda
     ends = np.rint(np.cumsum([0.0, *fractions]) * n).astype(int)
     starts = ends[:-1] + np.where(np.arange(len(fractions)) > 0, gap, 0)
     if gap < 0 or ends[-1] > n or (starts >= ends[1:]).any():
-        raise ArgumentError(explain("time cannot be cut like this", got=f"{n:,} samples, fractions {tuple(fractions)}, gap {gap}",
+        raise ArgumentError(explain("time cannot be cut like this",
+                                    got=f"{n:,} samples, fractions {tuple(fractions)}, gap {gap}",
                                     expected="shares that sum to at most 1, each with more samples than the gap"))
     return tuple(np.arange(start, end) for start, end in zip(starts, ends[1:], strict=True))
 
@@ -77,7 +81,8 @@ def time_folds(n: int, k: int = 5, gap: int = 0) -> list[Fold]:
     """k pairs (past, next stretch): the past grows, the n // (k + 1) samples after it (less `gap`) are the test."""
     size = n // (k + 1)
     if k < 1 or gap < 0 or size <= gap:
-        raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}, gap={gap}", expected="more samples than (k + 1) * (gap + 1)"))
+        raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}, gap={gap}",
+                                    expected="more samples than (k + 1) * (gap + 1)"))
     starts = [n - (k - i) * size for i in range(k)]
     return [(np.arange(start - gap), np.arange(start, start + size)) for start in starts]
 
@@ -93,7 +98,7 @@ def _labels(labels: Any, n: int, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Samples that are there twice or more: `groups` holds lists of (part, index); `across` those in more than one part."""
+    """Samples that are there twice or more: `groups` holds lists of (part, index); `across` is what has leaked."""
 
     groups: tuple[tuple[tuple[str, int], ...], ...]
 
@@ -105,8 +110,10 @@ class Duplicates:
     def __str__(self) -> str:
         if not self.groups:
             return "no duplicates"
-        rows = [f"{len(self.groups)} samples are there more than once, {len(self.across)} of them in more than one part"]
-        rows += ["  " + " = ".join(f"{part}[{index}]" for part, index in group) for group in (self.across or self.groups)[:10]]
+        rows = [f"{len(self.groups)} samples are there more than once, "
+                f"{len(self.across)} of them in more than one part"]
+        for group in (self.across or self.groups)[:10]:
+            rows.append("  " + " = ".join(f"{part}[{index}]" for part, index in group))
         return "\n".join(rows)
 
     __repr__ = __str__
@@ -122,5 +129,6 @@ def duplicates(decimals: int | None = None, **parts: Any) -> Duplicates:
         array = np.asarray(samples)
         array = np.round(array.astype(np.float64), decimals) + 0.0 if decimals is not None else array
         for index, sample in enumerate(np.ascontiguousarray(array)):
-            found[hashlib.sha256(sample.tobytes() if isinstance(sample, np.ndarray | np.generic) else repr(sample).encode()).digest()].append((name, index))
+            content = sample.tobytes() if isinstance(sample, np.ndarray | np.generic) else repr(sample).encode()
+            found[hashlib.sha256(content).digest()].append((name, index))
     return Duplicates(tuple(tuple(group) for group in found.values() if len(group) > 1))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Series in time as numbers, and the windows that a forecaster learns from: the past in, the next steps out, never the future."""
+"""Series in time as numbers, and the windows that a forecaster learns from: the past in, the next steps out, never the
+future.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from .table import is_missing, parse_number, read_table
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers (steps, columns) float64 in the order of the file, the columns' names, and the texts of the time column, if there is one."""
+    """Numbers (steps, columns) float64 in the order of the file, the columns' names, and the texts of the time column,
+    if there is one.
+    """
 
     values: np.ndarray
     names: tuple[str, ...]
@@ -24,7 +28,9 @@ class Series:
 
 
 def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
-    """The numeric columns of a table in a text file (or those named), one row per step; the first column that holds no numbers is the time."""
+    """The numeric columns of a table in a text file (or those named), one row per step; the first column that holds no
+    numbers is the time.
+    """
     table = read_table(path)
     numbers, times = {}, ()
     for place, name in enumerate(table.names):
@@ -36,7 +42,9 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
             times = times or tuple(cells)
     missing = [name for name in columns or () if name not in numbers]
     if missing or not numbers:
-        raise DataError(explain(f"{path} has no such column of numbers", got=", ".join(missing) or "no column of numbers", expected=", ".join(numbers) or "numbers"))
+        raise DataError(explain(f"{path} has no such column of numbers",
+                                got=", ".join(missing) or "no column of numbers",
+                                expected=", ".join(numbers) or "numbers"))
     chosen = tuple(columns or numbers)
     return Series(np.stack([numbers[name] for name in chosen], axis=1), chosen, times)
 
@@ -46,9 +54,11 @@ def windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tupl
     values = np.asarray(series)
     values = values[:, np.newaxis] if values.ndim == 1 else values
     if values.ndim != 2:
-        raise ShapeError(explain("a series has steps and columns", got=f"shape {values.shape}", expected="(steps,) or (steps, columns)"))
+        raise ShapeError(explain("a series has steps and columns", got=f"shape {values.shape}",
+                                 expected="(steps,) or (steps, columns)"))
     if min(length, horizon, stride) < 1 or len(values) < length + horizon:
-        raise ArgumentError(explain("no window fits", got=f"{len(values)} steps, length {length}, horizon {horizon}, stride {stride}",
+        raise ArgumentError(explain("no window fits",
+                                    got=f"{len(values)} steps, length {length}, horizon {horizon}, stride {stride}",
                                     expected="length + horizon <= steps, all at least 1"))
     whole = np.lib.stride_tricks.sliding_window_view(values, length + horizon, axis=0)[::stride].transpose(0, 2, 1)
     return whole[:, :length], whole[:, length:]

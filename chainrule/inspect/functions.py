@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of functions: activations with their derivatives, schedules before training, and the way of an optimiser downhill.
+"""Pictures of functions: activations with their derivatives, schedules before training, and the way of an optimiser
+downhill.
 
 In come names, functions or points, out comes a PNG file; see `chainrule.inspect.pictures` for how files are written.
 """
@@ -20,13 +21,15 @@ from ..ops.reduce import sum as total
 from . import pictures
 
 
-def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0, points: int = 401) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
+                     points: int = 401) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, f(x), f'(x)) of an elementwise activation, by name, function or layer, in float64."""
     function = activations.get(activation)
     x = np.linspace(low, high, points)
     y = function(as_tensor(x))
     if y.shape != x.shape:
-        raise ShapeError(explain("this activation looks at whole rows, it has no curve", got=repr(activation), expected="an elementwise one, such as 'relu'"))
+        raise ShapeError(explain("this activation looks at whole rows, it has no curve", got=repr(activation),
+                                 expected="an elementwise one, such as 'relu'"))
     return x, y.numpy(), transform.grad(lambda t: total(function(t)))(x).numpy()
 
 
@@ -69,7 +72,9 @@ def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike) -> Path:
 
 
 def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, steps: int) -> np.ndarray:
-    """The points (steps + 1, n) at which an optimiser is, from `start`, on its way down a function of a vector (n,), in float64."""
+    """The points (steps + 1, n) at which an optimiser is, from `start`, on its way down a function of a vector (n,), in
+    float64.
+    """
     w, optimizer = Variable(np.asarray(start, np.float64), name="w"), optim.get(optimizer)
     points = [w.numpy()]
     for _ in range(steps):
@@ -83,11 +88,14 @@ def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike
     named = dict(paths) if isinstance(paths, Mapping) else {"": np.asarray(paths)}
     for points in named.values():
         if np.ndim(points) != 2 or np.shape(points)[1] != 2:
-            raise ShapeError(explain("a way over a surface is made of points (x, y)", got=f"shape {np.shape(points)}", expected="(steps + 1, 2)",
+            raise ShapeError(explain("a way over a surface is made of points (x, y)", got=f"shape {np.shape(points)}",
+                                     expected="(steps + 1, 2)",
                                      fix="descend(loss, start, optimizer, steps) with a start of two numbers"))
     every = np.concatenate(list(named.values()))
     if not np.isfinite(every).all():
-        raise ArgumentError(explain("a way leads to infinity", got=f"{(~np.isfinite(every)).any(axis=1).sum()} points that are not finite", fix="lower the learning rate"))
+        raise ArgumentError(explain("a way leads to infinity",
+                                    got=f"{(~np.isfinite(every)).any(axis=1).sum()} points that are not finite",
+                                    fix="lower the learning rate"))
     low, high = every.min(axis=0), every.max(axis=0)
     margin = 0.25 * np.maximum(high - low, 1e-3)
     grid = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
@@ -95,7 +103,8 @@ def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike
 
     def paint(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.contour(*grid, levels, levels=np.quantile(levels, np.linspace(0.01, 0.95, 20) ** 2), colors=pictures.GREY, linewidths=0.6)
+        axes.contour(*grid, levels, levels=np.quantile(levels, np.linspace(0.01, 0.95, 20) ** 2), colors=pictures.GREY,
+                     linewidths=0.6)
         for name, points in named.items():
             axes.plot(*np.asarray(points).T, marker=".", label=pictures._plain(name))
         axes.set(xlabel="first weight", ylabel="second weight")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-entropy over many classes without keeping the logits: the last Dense layer and the loss together, some rows at a time.
+"""Cross-entropy over many classes without keeping the logits: the last Dense layer and the loss together, some rows at
+a time.
 
 The logits of a chunk of rows are computed, used and forgotten, and computed again for the gradient, so that the memory
 is that of one chunk: what language models with large vocabularies need (Wijmans et al., Cut Your Losses, ICLR 2025).
@@ -30,16 +31,18 @@ def linear_cross_entropy(outputs: Any, targets: Any, *, chunk: int = 1024, ignor
         targets: integer labels (...).
         ignore_label: samples with this label do not count.
     """
-    names = ("x", "weight", "bias")[:len(outputs)] if isinstance(outputs, tuple) and len(outputs) == 2 else ("x", "weight", "bias")
+    names = ("x", "weight") if isinstance(outputs, tuple) and len(outputs) == 2 else ("x", "weight", "bias")
     x, weight, *bias = several(outputs, names, "linear_cross_entropy")
     if chunk < 1:
         raise ArgumentError(explain("a chunk has at least one row", got=f"chunk={chunk}"))
     if targets is None or targets.shape != x.shape[:-1] or weight.ndim != 2 or weight.shape[0] != x.shape[-1]:
-        raise ShapeError(explain("features, weights and labels do not fit", got=f"x {x.shape}, weight {weight.shape}, labels {getattr(targets, 'shape', None)}",
+        raise ShapeError(explain("features, weights and labels do not fit",
+                                 got=f"x {x.shape}, weight {weight.shape}, labels {getattr(targets, 'shape', None)}",
                                  expected="x (..., features), weight (features, classes), labels (...)"))
     counts = None if ignore_label is None else compose.not_equal(targets, ignore_label)
     labels = targets if counts is None else where(counts, targets, zeros_like(targets))
-    values = reshape(_by_chunks(reshape(x, (-1, x.shape[-1])), reshape(labels, (-1,)), weight, bias, chunk), targets.shape)
+    values = reshape(_by_chunks(reshape(x, (-1, x.shape[-1])), reshape(labels, (-1,)), weight, bias, chunk),
+                     targets.shape)
     return values if counts is None else (where(counts, values, zeros_like(values)), astype(counts, values.dtype))
 
 

@@ -21,7 +21,8 @@ def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, ba
     """What `layer` gives for the inputs x (n, ...): an array (n, ...).
 
     Args:
-        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer that
+        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer
+            that
             comes before the last one with parameters.
     """
     x = np.asarray(x)
@@ -43,9 +44,11 @@ def _found(model: Module, layer: Any) -> Module:
     modules = model.modules()
     if isinstance(layer, Module) and any(module is layer for module in modules.values()):
         return layer
-    name = str(range(len(model))[layer]) if isinstance(layer, int) and hasattr(model, "__len__") and -len(model) <= layer < len(model) else str(layer)
+    count = len(model) if hasattr(model, "__len__") else 0
+    name = str(range(count)[layer]) if isinstance(layer, int) and -count <= layer < count else str(layer)
     if name not in modules:
-        raise ArgumentError(explain("the model has no such layer", got=repr(layer), expected=", ".join(list(modules)[1:8]), fix=closest(name, modules)))
+        raise ArgumentError(explain("the model has no such layer", got=repr(layer),
+                                    expected=", ".join(list(modules)[1:8]), fix=closest(name, modules)))
     return modules[name]
 
 
@@ -57,11 +60,13 @@ def _hidden(model: Module, x: Any) -> Module:
     leaves = [m for m in ran if not any(isinstance(held, Module) for _, held in m.attributes())]
     last = max((i for i, m in enumerate(leaves) if next(m.attributes(), None) is not None), default=0)
     if last == 0:
-        raise ArgumentError(explain("the model has no hidden layer", got=repr(model), fix="name a layer: model.features(x, layer=0)"))
+        raise ArgumentError(explain("the model has no hidden layer", got=repr(model),
+                                    fix="name a layer: model.features(x, layer=0)"))
     return leaves[last - 1]
 
 
 def _tensor(seen: list[Any], layer: Any) -> Tensor:
     if not seen or not isinstance(seen[-1], Tensor):
-        raise ArgumentError(explain("this layer gives no tensor in a forward pass", got=repr(layer), fix="name a layer that runs"))
+        raise ArgumentError(explain("this layer gives no tensor in a forward pass", got=repr(layer),
+                                    fix="name a layer that runs"))
     return seen[-1]

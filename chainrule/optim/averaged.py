@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Averaged gradient descent (ASGD) and follow-the-regularised-leader (FTRL), rules on one array in their papers' symbols."""
+"""Averaged gradient descent (ASGD) and follow-the-regularised-leader (FTRL), rules on one array in their papers'
+symbols.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ Slots = Mapping[str, Tensor]
 
 
 class ASGD(Optimizer):
-    """p = p (1 - lambda eta_t) - eta_t g with eta_t = eta / (1 + lambda eta (t - 1))^alpha, and the mean a of p from step t0 on
+    """p = p (1 - lambda eta_t) - eta_t g with eta_t = eta / (1 + lambda eta (t - 1))^alpha, and the mean a of p from
+    step t0 on
     (Polyak and Juditsky, 1992). `averages()` gives the means, which are better weights than the last ones.
 
     Args:
@@ -29,14 +32,16 @@ class ASGD(Optimizer):
 
     slots = ("average",)
 
-    def __init__(self, learning_rate: Any = 0.01, decay: float = 1e-4, power: float = 0.75, start_averaging: int = 1_000_000,
+    def __init__(self, learning_rate: Any = 0.01, decay: float = 1e-4, power: float = 0.75,
+                 start_averaging: int = 1_000_000,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.decay, self.power = not_negative("decay", decay), not_negative("power", power)
         self.start_averaging = int(not_negative("start_averaging", start_averaging))
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
-        return {"rate": rate / (1 + self.decay * rate * (t - 1)) ** self.power, "share": 1 / maximum(t - 1 - self.start_averaging, 1.0)}
+        return {"rate": rate / (1 + self.decay * rate * (t - 1)) ** self.power,
+                "share": 1 / maximum(t - 1 - self.start_averaging, 1.0)}
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         p = p * (1 - self.decay * scalars["rate"]) - scalars["rate"] * g
@@ -49,7 +54,8 @@ class ASGD(Optimizer):
 
 class FTRL(Optimizer):
     """z = z + g - (sqrt(n + g^2) - sqrt(n)) p / eta, n = n + g^2; p = 0 where |z| <= l1, else
-    (sign(z) l1 - z) / ((beta + sqrt(n)) / eta + l2) (McMahan et al., KDD 2013): sparse weights from a stream of samples.
+    (sign(z) l1 - z) / ((beta + sqrt(n)) / eta + l2) (McMahan et al., KDD 2013): sparse weights from a stream of
+    samples.
 
     Args:
         learning_rate: eta; beta: keeps the first steps small.
@@ -60,7 +66,8 @@ class FTRL(Optimizer):
 
     slots = ("shifted", "square")
 
-    def __init__(self, learning_rate: Any = 0.1, beta: float = 1.0, l1: float = 0.0, l2: float = 0.0, initial: float = 0.1,
+    def __init__(self, learning_rate: Any = 0.1, beta: float = 1.0, l1: float = 0.0, l2: float = 0.0,
+                 initial: float = 0.1,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta, self.l1, self.l2 = not_negative("beta", beta), not_negative("l1", l1), not_negative("l2", l2)

@@ -72,7 +72,9 @@ class GradientReport(list[LayerGradient]):
 
 
 def deltas(model: Any, data: Any, *, loss: Any) -> dict[str, np.ndarray]:
-    """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the first."""
+    """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the
+    first.
+    """
     return _backward(model, data, loss)[0]
 
 
@@ -103,7 +105,8 @@ def gradient_report(model: Any, data: Any, *, loss: Any) -> GradientReport:
 def _row(name: str, module: Module, delta: np.ndarray, grads: dict[str, np.ndarray]) -> LayerGradient:
     own = {key: value for key, value in module.attributes() if f"{name}.{key}".lstrip(".") in grads}
     exponents, counts = np.unique(np.floor(np.log10(np.abs(delta[delta != 0]))).astype(int), return_counts=True)
-    return LayerGradient(display(name, module), _norm([v.numpy() for v in own.values()]), _norm([grads[f"{name}.{key}".lstrip(".")] for key in own]),
+    return LayerGradient(display(name, module), _norm([v.numpy() for v in own.values()]),
+                         _norm([grads[f"{name}.{key}".lstrip(".")] for key in own]),
                          _norm([delta]), dict(zip(exponents.tolist(), counts.tolist(), strict=True)))
 
 

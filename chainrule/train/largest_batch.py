@@ -21,7 +21,8 @@ from .step import training_step
 SMALL, SPARE = (8, 16), 0.9   # batches that are compiled; share of the free memory that may be used
 
 
-def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", memory: int | None = None, most: int = 2**16,
+def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", memory: int | None = None,
+                  most: int = 2**16,
                   backend: str | None = None) -> int:
     """The largest power of two, at most `most`, for which a training step fits into `memory` bytes.
 
@@ -38,7 +39,8 @@ def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", 
     while 2 * size <= most and a + (2 * size - SMALL[0]) * each <= budget:
         size *= 2
     if a + (size - SMALL[0]) * each > budget:
-        raise ArgumentError(explain("not even one sample fits", got=f"{a + (1 - SMALL[0]) * each:,.0f} bytes needed, {budget:,.0f} allowed",
+        raise ArgumentError(explain("not even one sample fits",
+                                    got=f"{a + (1 - SMALL[0]) * each:,.0f} bytes needed, {budget:,.0f} allowed",
                                     fix="use a smaller model, or more memory"))
     return _tried(model, step, whole, size)
 
@@ -91,4 +93,5 @@ def _physical() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        raise ArgumentError(explain("it is not known how much memory is free here", fix="say it: largest_batch(..., memory=2**30)")) from None
+        raise ArgumentError(explain("it is not known how much memory is free here",
+                                    fix="say it: largest_batch(..., memory=2**30)")) from None

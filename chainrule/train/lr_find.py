@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The learning-rate range test: the rate grows with every step, and the loss tells where learning is fastest.
 
-A hundred steps or so, each on a new batch, go from a rate that is too small to one that is too large; the model then has
+A hundred steps or so, each on a new batch, go from a rate that is too small to one that is too large; the model then
+has
 its old weights again. Source: Smith, Cyclical Learning Rates, WACV 2017.
 """
 
@@ -44,7 +45,8 @@ class RateTest:
     __repr__ = __str__
 
 
-def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: float = 1e-6, high: float = 10.0, steps: int = 100,
+def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: float = 1e-6, high: float = 10.0,
+            steps: int = 100,
             batch_size: int = 32, seed: int = 0, backend: str | None = None) -> RateTest:
     """Suggest a learning rate.
 
@@ -56,17 +58,20 @@ def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: f
         optimizer = optim.Adam(train.lr_find(model, data, loss="cross_entropy").suggestion)
     """
     if not 0 < low < high or steps < 10:
-        raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}", expected="0 < low < high, steps >= 10"))
+        raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}",
+                                    expected="0 < low < high, steps >= 10"))
     whole, optimizer = samples(data), optim.get(optimizer)
     rates = np.geomspace(low, high, steps)
     model(whole.x[:1])
     with unchanged(model):
-        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend), optimizer, rates, batch_size, seed)
+        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend), optimizer, rates,
+                       batch_size, seed)
     return _read(rates[:len(seen)], _smoothed(seen))
 
 
 def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size: int, seed: int) -> list[float]:
-    batches, seen, best = Batches(len(whole), min(batch_size, len(whole)), seed=seed, drop_last=True), list[float](), math.inf
+    batches, seen, best = Batches(len(whole), min(batch_size, len(whole)), seed=seed,
+                                  drop_last=True), list[float](), math.inf
     while len(seen) < len(rates):
         for indices in batches:
             if len(seen) == len(rates):
@@ -92,8 +97,12 @@ def _smoothed(values: list[float]) -> np.ndarray:
 
 def _read(rates: np.ndarray, values: np.ndarray) -> RateTest:
     if len(values) < 10:
-        raise ArgumentError(explain("the loss exploded at once", got=f"{len(values)} steps up to the rate {rates[-1]:.2g}" if len(values) else "no step",
-                                    expected="a loss that falls somewhere between low and high", fix="begin lower: lr_find(..., low=1e-8)"))
+        raise ArgumentError(explain("the loss exploded at once",
+                                    got=f"{len(values)} steps up to the rate {rates[-1]:.2g}"
+                                    if len(values) else "no step",
+                                    expected="a loss that falls somewhere between low and high",
+                                    fix="begin lower: lr_find(..., low=1e-8)"))
     bottom = int(values.argmin())
     slopes = np.gradient(values, np.log(rates))[:max(bottom, 2)]
-    return RateTest(tuple(map(float, rates)), tuple(map(float, values)), float(rates[slopes.argmin()]), float(rates[bottom]))
+    return RateTest(tuple(map(float, rates)), tuple(map(float, values)), float(rates[slopes.argmin()]),
+                    float(rates[bottom]))

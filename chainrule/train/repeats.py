@@ -24,8 +24,10 @@ from .evaluate import evaluate
 from .fit import fit
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
-    "SGD": lambda: optim.SGD(0.1), "momentum": lambda: optim.SGD(0.01, momentum=0.9), "Nesterov": lambda: optim.SGD(0.01, momentum=0.9, nesterov=True),
-    "Adagrad": lambda: optim.Adagrad(0.01), "RMSprop": lambda: optim.RMSprop(1e-3), "Adam": lambda: optim.Adam(1e-3), "AdamW": lambda: optim.AdamW(1e-3),
+    "SGD": lambda: optim.SGD(0.1), "momentum": lambda: optim.SGD(0.01, momentum=0.9),
+    "Nesterov": lambda: optim.SGD(0.01, momentum=0.9, nesterov=True),
+    "Adagrad": lambda: optim.Adagrad(0.01), "RMSprop": lambda: optim.RMSprop(1e-3), "Adam": lambda: optim.Adam(1e-3),
+    "AdamW": lambda: optim.AdamW(1e-3),
     "NAdam": lambda: optim.NAdam(1e-3),
 }
 
@@ -57,8 +59,10 @@ def scores(name: str, values: Iterable[float], level: float = 0.95) -> Scores:
     return Scores(name, values, low, high)
 
 
-def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Sequence[Any] = (), parts: int | Sequence[Fold] = 5, stratify: bool = False,
-                   groups: Any = None, seed: int = 0, optimizer: Any = "adam", backend: str | None = None, **options: Any) -> dict[str, Scores]:
+def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Sequence[Any] = (),
+                   parts: int | Sequence[Fold] = 5, stratify: bool = False,
+                   groups: Any = None, seed: int = 0, optimizer: Any = "adam", backend: str | None = None,
+                   **options: Any) -> dict[str, Scores]:
     """Train on all folds but one and measure that one, for each: name of loss or metric -> Scores.
 
     Args:
@@ -73,7 +77,8 @@ def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Se
     found: dict[str, list[float]] = {}
     for train, test in pairs:
         model = make()
-        fit(model, whole.batch(train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend, **({"progress": False} | options))
+        fit(model, whole.batch(train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend,
+            **({"progress": False} | options))
         for name, value in evaluate(model, whole.batch(test), loss=loss, metrics=metrics, backend=backend).items():
             found.setdefault(name, []).append(getattr(value, "value", value))
     return {name: scores(name, values) for name, values in found.items()}
@@ -85,7 +90,9 @@ def _fresh(optimizer: Any) -> Any:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rivals from the best to the worst, and each one's comparison with the best (p-values by Holm); prints as a table."""
+    """Rivals from the best to the worst, and each one's comparison with the best (p-values by Holm); prints as a
+    table.
+    """
 
     rows: tuple[Scores, ...]
     against_best: tuple[Comparison, ...]
@@ -98,13 +105,15 @@ class Ranking:
     def __str__(self) -> str:
         lines = [f"{place:2}  {row}" for place, row in enumerate(self.rows, 1)]
         for place, comparison in enumerate(self.against_best, 1):
-            lines[place] += f"  {'worse' if comparison.significant else 'as good, for all that is known'} (p = {comparison.p:.2g})"
+            verdict = "worse" if comparison.significant else "as good, for all that is known"
+            lines[place] += f"  {verdict} (p = {comparison.p:.2g})"
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
-def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int] = 3, higher_is_better: bool = False) -> Ranking:
+def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int] = 3,
+         higher_is_better: bool = False) -> Ranking:
     """Run every rival, a function of a seed that gives a number, with the same seeds, and order them by their means."""
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not rivals or not chosen:
@@ -117,7 +126,8 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
 
 
 def compare_optimizers(make: Callable[[], Any], data: Any, validation: Any, *, loss: Any, metric: Any = None,
-                       optimizers: Mapping[str, Callable[[], Any]] | None = None, seeds: int | Sequence[int] = 3, backend: str | None = None, **options: Any) -> Ranking:
+                       optimizers: Mapping[str, Callable[[], Any]] | None = None, seeds: int | Sequence[int] = 3,
+                       backend: str | None = None, **options: Any) -> Ranking:
     """Train a new model with each optimiser and each seed, and rank them by what they reach on the validation data.
 
     Args:
@@ -128,10 +138,12 @@ def compare_optimizers(make: Callable[[], Any], data: Any, validation: Any, *, l
     """
     def run(make_optimizer: Callable[[], Any], seed: int) -> float:
         model = make()
-        fit(model, data, loss=loss, optimizer=make_optimizer(), seed=seed, backend=backend, **({"progress": False} | options))
+        fit(model, data, loss=loss, optimizer=make_optimizer(), seed=seed, backend=backend,
+            **({"progress": False} | options))
         result = evaluate(model, validation, loss=loss, metrics=[] if metric is None else [metric], backend=backend)
         last = list(result.values())[-1]
         return float(getattr(last, "value", last))
 
-    rivals = {name: lambda seed, f=f: run(f, seed) for name, f in (OPTIMIZERS if optimizers is None else optimizers).items()}
+    rivals = {name: lambda seed, f=f: run(f, seed) for name,
+              f in (OPTIMIZERS if optimizers is None else optimizers).items()}
     return rank(rivals, seeds, higher_is_better=metric is not None and metrics.get(metric).higher_is_better)

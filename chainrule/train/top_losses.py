@@ -32,14 +32,18 @@ class TopLosses:
         rows = [f"{len(self.indices)} samples with {self.share:.0%} of the whole loss"]
         labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and self.outputs.ndim == 2
         for i, loss, target, output in zip(self.indices, self.losses, self.targets, self.outputs, strict=True):
-            rows.append(f"sample {i:<8} loss {loss:<9.4g} target {target}" + (f", predicted {output.argmax()}" if labels else ""))
+            predicted = f", predicted {output.argmax()}" if labels else ""
+            rows.append(f"sample {i:<8} loss {loss:<9.4g} target {target}{predicted}")
         return "\n".join(rows)
 
     __repr__ = __str__
 
 
-def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256, backend: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a sample."""
+def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
+                  backend: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
+    sample.
+    """
     whole, loss = samples(data), losses.get(loss)
 
     @compile(backend=backend)
@@ -51,15 +55,18 @@ def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256, ba
     for x, y, _, count in _padded_batches(whole, batch_size):
         value, output = step.arrays(x, y)
         if value.shape[:1] != (len(x),):
-            raise ShapeError(explain(f"the loss {loss.name} does not give one value per sample", got=f"shape {value.shape}", expected=f"({len(x)}, ...)"))
+            raise ShapeError(explain(f"the loss {loss.name} does not give one value per sample",
+                                     got=f"shape {value.shape}", expected=f"({len(x)}, ...)"))
         values.append(value[:count].reshape(count, -1).mean(axis=1))
         outputs.append(output[:count].copy())
     return np.concatenate(values), np.concatenate(outputs)
 
 
-def top_losses(model: Any, data: Any, *, loss: Any, count: int = 10, batch_size: int = 256, backend: str | None = None) -> TopLosses:
+def top_losses(model: Any, data: Any, *, loss: Any, count: int = 10, batch_size: int = 256,
+               backend: str | None = None) -> TopLosses:
     """The `count` samples with the largest losses; print it, or look at `whole.x[found.indices]`."""
     values, outputs = sample_losses(model, data, loss=loss, batch_size=batch_size, backend=backend)
     order = np.argsort(-values, kind="stable")[:count]
     total = values.sum(dtype=np.float64)
-    return TopLosses(order, values[order], samples(data).y[order], outputs[order], float(values[order].sum(dtype=np.float64) / total) if total else 0.0)
+    return TopLosses(order, values[order], samples(data).y[order], outputs[order],
+                     float(values[order].sum(dtype=np.float64) / total) if total else 0.0)

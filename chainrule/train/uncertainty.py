@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network with dropout is unsure of: predictions with different units dropped, their mean and their spread.
 
-Dropout stays on, everything else (batch normalisation, noise) is in inference mode. Source: Gal and Ghahramani, ICML 2016.
+Dropout stays on, everything else (batch normalisation, noise) is in inference mode. Source: Gal and Ghahramani, ICML
+2016.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from .data import inputs
 from .keep import unchanged
 
 
-def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 256, backend: str | None = None) -> np.ndarray:
-    """Outputs (samples, n, ...) with dropout on; their mean over the first axis is the prediction, their std its uncertainty.
+def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 256,
+                    backend: str | None = None) -> np.ndarray:
+    """Outputs (samples, n, ...) with dropout on; their mean over the first axis is the prediction, their std its
+    uncertainty.
 
     The random state is afterwards what it was before. Raises ArgumentError for a model without dropout.
     """
@@ -28,10 +31,12 @@ def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 
     model(x[:1])
     dropping = [m for m in model.modules().values() if isinstance(m, Dropout)]
     if not dropping:
-        raise ArgumentError(explain("the model has no dropout, every sample would be the same", got=type(model).__name__, fix="put nn.Dropout(0.2) between its layers"))
+        raise ArgumentError(explain("the model has no dropout, every sample would be the same",
+                                    got=type(model).__name__, fix="put nn.Dropout(0.2) between its layers"))
     with unchanged(model), _always(dropping):
         step = compile(lambda batch: model(batch, training=False), backend=backend)
-        parts = [np.stack([step.arrays(x[start:start + batch_size]).copy() for _ in range(samples)]) for start in range(0, len(x), batch_size)]
+        parts = [np.stack([step.arrays(x[start:start + batch_size]).copy() for _ in range(samples)])
+                 for start in range(0, len(x), batch_size)]
     return np.concatenate(parts, axis=1)
 
 

@@ -30,15 +30,19 @@ class Until(Callback):
         seconds: this much time since the run began or was resumed, looked at after every step.
         target: {"validation_accuracy": 0.98}: the column is at least (losses and errors: at most) that after an epoch.
         change: the training loss changed by less than this share of itself for `patience` epochs.
-        gradient: the norm of the gradient of the loss over all training data, in inference mode, is below this after an epoch.
+        gradient: the norm of the gradient of the loss over all training data, in inference mode, is below this after an
+            epoch.
         patience: of `change`.
     """
 
-    def __init__(self, *, steps: int | None = None, seconds: float | None = None, target: dict[str, float] | None = None,
+    def __init__(self, *, steps: int | None = None, seconds: float | None = None,
+                 target: dict[str, float] | None = None,
                  change: float | None = None, gradient: float | None = None, patience: int = 3):
         if not any(x is not None for x in (steps, seconds, target, change, gradient)):
-            raise ArgumentError(explain("Until needs something to wait for", got="Until()", fix="Until(steps=1000), or seconds, target, change, gradient"))
-        self.steps, self.seconds, self.target, self.change, self.gradient = steps, seconds, dict(target or {}), change, gradient
+            raise ArgumentError(explain("Until needs something to wait for", got="Until()",
+                                        fix="Until(steps=1000), or seconds, target, change, gradient"))
+        self.steps, self.seconds, self.target = steps, seconds, dict(target or {})
+        self.change, self.gradient = change, gradient
         self.patience, self.still, self.last, self.reason = patience, 0, math.nan, ""
         self.gradient_norm, self._started, self._norm = math.nan, 0.0, _Norm()
 
@@ -47,7 +51,8 @@ class Until(Callback):
 
     def steps_apart(self, run: Any) -> float:
         """Up to the last step; every step is looked at where time counts."""
-        return 1 if self.seconds is not None else max(self.steps - run.step_number, 1) if self.steps is not None else math.inf
+        return 1 if self.seconds is not None else max(self.steps - run.step_number,
+                                                      1) if self.steps is not None else math.inf
 
     def after_step(self, run: Any) -> None:
         if self.steps is not None and run.step_number >= self.steps:
@@ -117,6 +122,7 @@ def total_gradient(step: Any, data: Samples, batch_size: int) -> dict[str, np.nd
     return {name: g / whole for name, g in sums.items()}
 
 
-def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256, backend: str | None = None) -> dict[str, np.ndarray]:
+def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
+             backend: str | None = None) -> dict[str, np.ndarray]:
     """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size."""
     return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data), batch_size)

@@ -11,4 +11,5 @@ from .search import Search, Winner, tune
 from .space import choice, integer, log_uniform, uniform
 from .trial import Pruned, Trial
 
-__all__ = ["ASHA", "Pruned", "Record", "Search", "Trial", "Winner", "choice", "integer", "log_uniform", "tune", "uniform"]
+__all__ = ["ASHA", "Pruned", "Record", "Search", "Trial", "Winner", "choice", "integer", "log_uniform", "tune",
+           "uniform"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings from a Gaussian process: a smooth model of the score with its uncertainty, and the place where most is expected.
+"""Settings from a Gaussian process: a smooth model of the score with its uncertainty, and the place where most is
+expected.
 
 Few trials that take long are where it pays. Settings become points of the unit cube (choices: one axis per option); the
 kernel is Matérn 5/2 with a length for each axis, by the largest likelihood; the next settings have the largest expected
@@ -79,7 +80,8 @@ def _near(space: Mapping[str, Dimension], best: Settings, generator: np.random.G
             return best[name]
         share = place(dimension, best[name]) + width * generator.normal()
         return dimension.draw(min(max(share, 0.0), 1 - 1e-9))
-    return [sample(space, lambda name, dimension, width=width: moved(name, dimension, width)) for width in WIDTHS for _ in range(NEARBY)]
+    return [sample(space, lambda name, dimension, width=width: moved(name, dimension, width))
+            for width in WIDTHS for _ in range(NEARBY)]
 
 
 # ---- the process
@@ -108,10 +110,12 @@ def covariance(a: np.ndarray, b: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return (1 + SQRT5 * r + 5 / 3 * squares) * np.exp(-SQRT5 * r)
 
 
-def fitted(points: np.ndarray, scores: np.ndarray, generator: np.random.Generator, tries: int = 30, rounds: int = 4) -> Process:
+def fitted(points: np.ndarray, scores: np.ndarray, generator: np.random.Generator, tries: int = 30,
+           rounds: int = 4) -> Process:
     """Lengths and noise by the largest likelihood: some at random, the best of them improved axis by axis."""
     axes = points.shape[1]
-    starts = [(np.exp(generator.uniform(math.log(0.1), math.log(3), axes)), NOISES[i % len(NOISES)]) for i in range(tries)]
+    starts = [(np.exp(generator.uniform(math.log(0.1), math.log(3), axes)),
+               NOISES[i % len(NOISES)]) for i in range(tries)]
     lengths, noise = max(starts, key=lambda start: _likelihood(points, scores, *start))
     best = _likelihood(points, scores, lengths, noise)
     for step in np.geomspace(2.0, 1.15, rounds):

@@ -22,7 +22,8 @@ from ..errors import DataError, explain
 class Record:
     """One trial: its settings, what it reported by step, and how it ended ("running" until then).
 
-    `state` is "finished", "pruned", "diverged" or "running"; `value` is what the training function returned (NaN where it
+    `state` is "finished", "pruned", "diverged" or "running"; `value` is what the training function returned (NaN where
+    it
     did not); `score` is the same with its sign turned if larger values are better.
     """
 
@@ -59,7 +60,8 @@ class Journal:
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise DataError(explain(f"line {number} of {self.path} is not a line of a search", got=line[:60].rstrip(),
+                raise DataError(explain(f"line {number} of {self.path} is not a line of a search",
+                                        got=line[:60].rstrip(),
                                         fix="name a new file, or the journal of an earlier tune(...)")) from error
 
     def repair(self) -> None:

@@ -75,10 +75,11 @@ def _known(optuna: Any, space: Mapping[str, Dimension], record: Record) -> Any:
     values, distributions = {}, {}
     for name, value in record.settings.items():
         values[name], distributions[name] = _encoded(optuna.distributions, space[name], value)
-    finished = math.isfinite(record.score)
-    state = optuna.trial.TrialState.COMPLETE if finished and record.state == "finished" else optuna.trial.TrialState.PRUNED
+    states = optuna.trial.TrialState
+    state = states.COMPLETE if math.isfinite(record.score) and record.state == "finished" else states.PRUNED
     reports = {step: value for step, value in record.reports.items() if math.isfinite(value)}
-    return optuna.trial.create_trial(state=state, value=record.score if state is optuna.trial.TrialState.COMPLETE else None, params=values,
+    return optuna.trial.create_trial(state=state, value=record.score
+                                     if state is states.COMPLETE else None, params=values,
                                      distributions=distributions, intermediate_values=reports)
 
 
@@ -91,7 +92,9 @@ def _encoded(distributions: Any, dimension: Dimension, value: Any) -> tuple[Any,
 
 def gaussian_process(space: Mapping[str, Dimension], done: Sequence[Record], seed: int, number: int) -> Settings:
     """Where a Gaussian process expects the most; ten trials at random come first."""
-    return gaussian.propose(space, done, stream(seed, number)) if len(done) >= FIRST_AT_RANDOM else random(space, done, seed, number)
+    if len(done) < FIRST_AT_RANDOM:
+        return random(space, done, seed, number)
+    return gaussian.propose(space, done, stream(seed, number))
 
 
 SAMPLERS: dict[str, Sampler] = {"random": random, "tpe": tpe, "gp": gaussian_process}

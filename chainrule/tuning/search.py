@@ -52,7 +52,9 @@ class Winner:
 
 @dataclass(frozen=True)
 class Search:
-    """All that a search found: `best` (a Record), `winner` (None without repeats), `trials`; prints as a ranked table."""
+    """All that a search found: `best` (a Record), `winner` (None without repeats), `trials`; prints as a ranked
+    table.
+    """
 
     trials: tuple[Record, ...]
     winner: Winner | None
@@ -67,12 +69,14 @@ class Search:
     def best(self) -> Record:
         """The trial with the best value; ArgumentError if none finished."""
         if not self.ranked:
-            raise ArgumentError(explain("no trial has finished", got=_counts(self.trials), fix="widen the space, or look at why training diverges"))
+            raise ArgumentError(explain("no trial has finished", got=_counts(self.trials),
+                                        fix="widen the space, or look at why training diverges"))
         return self.ranked[0]
 
     def __str__(self) -> str:
         rows = [f"{_counts(self.trials)}; best first"]
-        rows += [f"{place:3}  {r.value:<10.5g} trial {r.number:<4} {_text(r.settings)}" for place, r in enumerate(self.ranked[:10], 1)]
+        rows += [f"{place:3}  {r.value:<10.5g} trial {r.number:<4} {_text(r.settings)}" for place,
+                 r in enumerate(self.ranked[:10], 1)]
         return "\n".join([*rows, f"winner again: {self.winner}"] if self.winner else rows)
 
     __repr__ = __str__
@@ -84,19 +88,24 @@ def _counts(trials: tuple[Record, ...]) -> str:
 
 
 def _text(settings: Settings) -> str:
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items())
+    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name,
+                     value in settings.items())
 
 
-def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30, *, method: str = "gp", prune: str | ASHA | None = None,
-         higher_is_better: bool = False, accept: Callable[[Settings], bool] | None = None, repeats: int = 5, workers: int = 1,
+def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30, *, method: str = "gp",
+         prune: str | ASHA | None = None,
+         higher_is_better: bool = False, accept: Callable[[Settings], bool] | None = None, repeats: int = 5,
+         workers: int = 1,
          journal: str | Path | None = None, seed: int = 0) -> Search:
     """Search for the settings with which `train` gives the best value.
 
     Args:
         train: function of a Trial that returns a number, the lower the better; it may call `trial.report(step, value)`.
-        space: name -> dimension (`tuning.uniform`, `log_uniform`, `integer`, `choice`), in order; `.when(...)` for conditions.
+        space: name -> dimension (`tuning.uniform`, `log_uniform`, `integer`, `choice`), in order; `.when(...)` for
+            conditions.
         trials: how many, counting those that the journal has already.
-        method: "gp" (a Gaussian process) and "tpe" (for hundreds of trials; extra `tune`) learn from earlier trials, "random"
+        method: "gp" (a Gaussian process) and "tpe" (for hundreds of trials; extra `tune`) learn from earlier trials,
+            "random"
             does not.
         prune: "asha" (or a tuning.ASHA) ends trials early whose reports fall behind.
         higher_is_better: for accuracies.
@@ -109,11 +118,14 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
     Returns a Search. A trial in which a NaN or an infinity turns up counts as diverged; other errors end the search.
     """
     if trials < 1 or repeats < 0 or workers < 1:
-        raise ArgumentError(explain("these numbers make no search", got=f"trials {trials}, repeats {repeats}, workers {workers}",
+        raise ArgumentError(explain("these numbers make no search",
+                                    got=f"trials {trials}, repeats {repeats}, workers {workers}",
                                     expected="trials >= 1, repeats >= 0, workers >= 1"))
     with tempfile.TemporaryDirectory() as scratch:
-        plan = _Plan(train, check_space(space), look_up("method of search", method, SAMPLERS), prune if isinstance(prune, ASHA | None) else
-                     look_up("way of pruning", prune, PRUNERS), -1.0 if higher_is_better else 1.0, accept, int(seed), Journal(journal or Path(scratch) / "journal"))
+        plan = _Plan(train, check_space(space), look_up("method of search", method, SAMPLERS),
+                     prune if isinstance(prune, ASHA | None) else
+                     look_up("way of pruning", prune, PRUNERS), -1.0 if higher_is_better else 1.0, accept, int(seed),
+                     Journal(journal or Path(scratch) / "journal"))
         plan.open(method)
         with _runner(workers) as submit:
             plan.search(trials, submit, workers)
@@ -136,12 +148,14 @@ class _Plan:
     def open(self, method: str) -> None:
         """Begin the journal, or check that it belongs to this search."""
         self.journal.repair()
-        ours = json.loads(json.dumps({"space": {name: str(d) for name, d in self.space.items()}, "method": method, "seed": self.seed, "sign": self.sign}))
+        ours = json.loads(json.dumps({"space": {name: str(d) for name, d in self.space.items()}, "method": method,
+                                      "seed": self.seed, "sign": self.sign}))
         first = next(self.journal.entries(), None)
         if first is None:
             self.journal.write(kind="search", **ours)
         elif other := [name for name, value in ours.items() if first.get(name) != value]:
-            raise DataError(explain("the journal belongs to another search", got=f"{self.journal.path} with another {' and '.join(other)}",
+            raise DataError(explain("the journal belongs to another search",
+                                    got=f"{self.journal.path} with another {' and '.join(other)}",
                                     fix="name another file, or go on with the same space, method, seed and direction"))
 
     def records(self) -> dict[int, Record]:
@@ -152,7 +166,9 @@ class _Plan:
         return found
 
     def search(self, trials: int, submit: Any, workers: int) -> None:
-        """Run what is missing, at most `workers` at a time; trials that a kill cut short run again with their settings."""
+        """Run what is missing, at most `workers` at a time; trials that a kill cut short run again with their
+        settings.
+        """
         waiting: dict[Future[Any], int] = {}
         todo = iter([n for n in range(trials) if n not in (known := self.records()) or known[n].state == "running"])
         while True:
@@ -166,7 +182,8 @@ class _Plan:
 
     def _started(self, number: int) -> Trial:
         known = self.records()
-        settings = known[number].settings if number in known else self._proposed(number, [r for r in known.values() if r.state != "running"])
+        done = [record for record in known.values() if record.state != "running"]
+        settings = known[number].settings if number in known else self._proposed(number, done)
         self.journal.write(kind="start", number=number, settings=settings)
         return Trial(number, self.seed + number, settings, self.journal, self.prune, self.sign)
 
@@ -175,7 +192,8 @@ class _Plan:
             settings = self.sampler(self.space, done, self.seed + attempt * FRESH, number)
             if self.accept is None or self.accept(settings):
                 return settings
-        raise ArgumentError(explain(f"none of {ATTEMPTS} proposals was accepted", got=_text(settings), fix="widen the space, or loosen `accept`"))
+        raise ArgumentError(explain(f"none of {ATTEMPTS} proposals was accepted", got=_text(settings),
+                                    fix="widen the space, or loosen `accept`"))
 
     def result(self, repeats: int, submit: Any) -> Search:
         """What was found, with the winner measured again."""
@@ -183,8 +201,10 @@ class _Plan:
         if not repeats:
             return found
         best = found.best
-        known = {e["index"]: e["value"] for e in self.journal.entries() if e["kind"] == "repeat" and e["number"] == best.number}
-        missing = {i: submit(run_trial, self.train, Trial(best.number, self.seed + FRESH + i, best.settings)) for i in range(repeats) if i not in known}
+        known = {e["index"]: e["value"] for e in self.journal.entries() if e["kind"] == "repeat"
+                 and e["number"] == best.number}
+        missing = {i: submit(run_trial, self.train, Trial(best.number, self.seed + FRESH + i,
+                                                          best.settings)) for i in range(repeats) if i not in known}
         for index, future in missing.items():
             known[index] = future.result()[1]
             self.journal.write(kind="repeat", number=best.number, index=index, value=known[index])
@@ -215,7 +235,8 @@ class _Processes:
 
     def __init__(self, workers: int):
         threads = str(max((os.cpu_count() or 1) // workers, 1))
-        self.pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores, initargs=(threads,))
+        self.pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores,
+                                        initargs=(threads,))
 
     def __enter__(self) -> Callable[..., Future[Any]]:
         return self.pool.submit

@@ -112,10 +112,13 @@ def log_uniform(low: float, high: float) -> Real:
 
 
 def integer(low: int, high: int, log: bool = False) -> Whole:
-    """Whole numbers from low to high, both included: layers, units; with `log`, orders of magnitude are equally likely."""
+    """Whole numbers from low to high, both included: layers, units; with `log`, orders of magnitude are equally
+    likely.
+    """
     low, high = _ends(low, high, positive=log)
     if not all(isinstance(end, int) for end in (low, high)):
-        raise ArgumentError(explain("the ends of an integer dimension are whole numbers", got=f"integer({low}, {high})", fix="uniform(low, high)"))
+        raise ArgumentError(explain("the ends of an integer dimension are whole numbers", got=f"integer({low}, {high})",
+                                    fix="uniform(low, high)"))
     return Whole(low, high, log)
 
 
@@ -126,8 +129,9 @@ def choice(*options: Any) -> Choice:
     try:
         json.dumps(options)
     except TypeError:
-        raise ArgumentError(explain("an option is not a plain value", got=repr(options), expected="numbers, texts, True, False, None, or tuples of them",
-                                    fix="give options names, and look the object up in the training function")) from None
+        raise ArgumentError(explain("an option is not a plain value", got=repr(options),
+                                    expected="numbers, texts, True, False, None, or tuples of them",
+                                    fix="give options names, and look objects up in the training function")) from None
     return Choice(options)
 
 
@@ -139,18 +143,22 @@ def _ends(low: Any, high: Any, positive: bool = False) -> tuple[Any, Any]:
 
 
 def check_space(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
-    """The space itself; ArgumentError for what is no dimension, or for a condition on a name that does not come before."""
+    """The space itself; ArgumentError for what is no dimension, or for a condition on a name that does not come
+    before.
+    """
     before: list[str] = []
     for name, dimension in space.items():
         if not isinstance(dimension, Dimension):
             raise ArgumentError(explain(f"{name!r} of the search space is not a dimension", got=repr(dimension),
-                                        fix=f"choice({dimension!r}) to keep it as it is, or uniform, log_uniform, integer"))
+                                        fix=f"choice({dimension!r}) keeps it; or uniform, log_uniform, integer"))
         for other, values in dimension.conditions.items():
             if other not in before:
-                raise ArgumentError(explain(f"{name!r} depends on {other!r}, which does not come before it", got=", ".join(before) or "nothing",
+                raise ArgumentError(explain(f"{name!r} depends on {other!r}, which does not come before it",
+                                            got=", ".join(before) or "nothing",
                                             fix=closest(other, before) or f"put {other!r} before {name!r}"))
             if not any(space[other].holds(value) for value in values):
-                raise ArgumentError(explain(f"{name!r} never exists: {other!r} is never {' or '.join(map(repr, values))}", got=str(space[other])))
+                never = f"{other!r} is never {' or '.join(map(repr, values))}"
+                raise ArgumentError(explain(f"{name!r} never exists: {never}", got=str(space[other])))
         before.append(name)
     return dict(space)
 

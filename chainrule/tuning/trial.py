@@ -47,8 +47,10 @@ class Trial:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.settings:
-            raise ArgumentError(explain(f"this trial has no {name!r}", got=", ".join(f"{k}={v!r}" for k, v in self.settings.items()),
-                                        fix=closest(name, self.settings) or f"put {name!r} into the space, or ask `{name!r} in trial` where it has a condition"))
+            raise ArgumentError(explain(f"this trial has no {name!r}",
+                                        got=", ".join(f"{k}={v!r}" for k, v in self.settings.items()),
+                                        fix=closest(name, self.settings)
+                                        or f"put {name!r} into the space; where it has a condition, ask `{name!r} in trial`"))
         return self.settings[name]
 
     def __contains__(self, name: str) -> bool:
@@ -59,7 +61,8 @@ class Trial:
         if self.journal is None:
             return
         self.journal.write(kind="report", number=self.number, step=int(step), value=float(value))
-        if self.prune is not None and self.prune.stops(self.number, int(step), self.sign * value, self.journal.records(self.sign).values()):
+        if self.prune is not None and self.prune.stops(self.number, int(step), self.sign * value,
+                                                       self.journal.records(self.sign).values()):
             raise Pruned
 
     def reports(self, monitor: str = "validation_loss") -> Callback:
@@ -76,7 +79,9 @@ class _Reports(Callback):
 
 
 def run_trial(train: TrainFunction, trial: Trial) -> tuple[str, float, float]:
-    """(state, value, seconds): "finished", "pruned", or "diverged" where a NaN or infinity came out or stopped the training."""
+    """(state, value, seconds): "finished", "pruned", or "diverged" where a NaN or infinity came out or stopped the
+    training.
+    """
     started = time.perf_counter()
     try:
         value = float(train(trial))
