@@ -30,7 +30,7 @@ def _is_wanted(node: Node, overwritten: set[Node]) -> bool:
     while weights.op.name == "reshape":
         weights = weights.inputs[0]
     (m, k), read = node.inputs[0].shape, node.inputs[1].type.bytes
-    return weights in overwritten and m >= LEAST_ROWS and 4 * m <= k and k % 2 == 0 and read >= LEAST_BYTES
+    return weights in overwritten and m >= LEAST_ROWS and 2 * m <= k and k % 2 == 0 and read >= LEAST_BYTES
 
 
 def _halved(node: Node, a: Node, b: Node) -> Node:
