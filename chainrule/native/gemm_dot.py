@@ -17,6 +17,7 @@ from chainrule.native.kernel_build import POINTER, SHORT, Index, Writer, open_fu
 from chainrule.native.target import Target
 
 FEW = 4
+TOGETHER = 8  # columns that are read side by side
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,25 @@ def emit_dots(module: ir.Module, dots: Dots, target: Target) -> ir.Function:
 
 
 def _partial_sums(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value) -> list[ir.Value]:
+    """One vector of partial sums for each column, some columns at a time: all of them may fall on one set of the cache."""
+    return [total for first in range(0, dots.columns, TOGETHER)
+            for total in _sums_of(writer, dots, a, b, range(first, min(first + TOGETHER, dots.columns)))]
+
+
+def _sums_of(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value, columns: range) -> list[ir.Value]:
     def step(offset: Index, sums: list[ir.Value], mask: ir.Value | None = None) -> list[ir.Value]:
         factor = writer.load_vector(writer.at(a, offset), mask)
         here = writer.at(b, offset)
         return [writer.multiply_add(factor, writer.load_vector(writer.at(here, column * dots.stride), mask), total)
-                for column, total in enumerate(sums)]
+                for column, total in zip(columns, sums, strict=True)]
 
-    stop = dots.k // writer.lanes * writer.lanes
-    sums = writer.fold(0, stop, writer.lanes, [writer.zeros()] * dots.columns, step)
+    def steps(offset: Index, sums: list[ir.Value]) -> list[ir.Value]:
+        return [*step(offset, sums[:count]), *step(writer.add(offset, writer.lanes), sums[count:])]
+
+    count, pair = len(columns), 2 * writer.lanes
+    whole, stop = dots.k // pair * pair, dots.k // writer.lanes * writer.lanes
+    sums = writer.fold(0, whole, pair, [writer.zeros()] * (2 * count), steps)
+    sums = [writer.builder.fadd(one, other) for one, other in zip(sums[:count], sums[count:], strict=True)]
+    if whole < stop:
+        sums = step(whole, sums)
     return step(stop, sums, writer.mask(dots.k - stop)) if stop < dots.k else sums

@@ -16,8 +16,8 @@ from llvmlite import ir
 from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, open_function
 from chainrule.native.target import Target
 
-TOGETHER = 16  # rows of b in one round
-WIDEST = 1024  # columns of one block
+TOGETHER = 8  # rows of b in one round; more fall on one set of the first cache level where their length is a power of two
+WIDEST = 4096  # columns of one block
 NARROWEST = 128
 
 
@@ -37,8 +37,8 @@ class Row:
 
 
 def block_vectors(columns: int, lanes: int) -> int:
-    """How many vectors wide a block is: a quarter of the columns, for the threads, but neither very narrow nor very wide."""
-    wanted = max(NARROWEST, min(WIDEST, -(-columns // 4)))
+    """How many vectors wide a block is: half of the columns, for two threads, but neither very narrow nor very wide."""
+    wanted = max(NARROWEST, min(WIDEST, -(-columns // 2)))
     return -(-min(columns, wanted) // lanes)
 
 
