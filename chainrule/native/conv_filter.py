@@ -22,6 +22,7 @@ from chainrule.native.target import Target
 BLOCKS = 8  # copies of the result, so also how many threads find work of their own
 COPIES_BYTES = 1 << 21  # that all copies may take
 CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
+LONG_RUN = 16  # channels from which a tile needs no second tap
 MOST_TAPS = 25  # of depthwise kernels that make one tile
 ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
@@ -57,7 +58,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     vectors = 1 if plane else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     wide = part.axes[2]
-    joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise
+    joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise and not cut(part)
     run = part.inside * (wide.taps if joined else 1)
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
@@ -73,6 +74,11 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return dataclasses.replace(plan, parts=parts)
+
+
+def cut(part: Correlation) -> bool:
+    """Whether all rows of a tile have one tap, so that pixels whose tap is beyond the edge can be left out of its loops."""
+    return not (part.direct or part.copied or part.lanewise or part.pairs) and part.inside >= LONG_RUN
 
 
 def plane_of_taps(part: Correlation) -> tuple[int, ...]:
@@ -92,7 +98,7 @@ def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
 def padded_strides(part: Correlation) -> tuple[int, int, int, int]:
     """Elements from one sample, plane, line and pixel of what the tiles read to the next."""
     pixel = part.source_strides[2]
-    extents = [axis.source if part.direct else axis.reach(axis.out) for axis in part.axes]
+    extents = [axis.source if part.direct or cut(part) else axis.reach(axis.out) for axis in part.axes]
     line = extents[2] * pixel
     return extents[0] * extents[1] * line, extents[1] * line, line, pixel
 
@@ -120,7 +126,7 @@ def filter_scratch(part: Correlation, target: Target, threads: int) -> int:
 
 
 def _thread_scratch(part: Correlation, plan: FilterPlan) -> int:
-    return 0 if part.direct else cache_lines(plan.chunk * padded_strides(part)[0])
+    return 0 if part.direct or cut(part) else cache_lines(plan.chunk * padded_strides(part)[0])
 
 
 def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target: Target) -> list[ir.Function]:
@@ -198,7 +204,7 @@ class _Filter:
                 self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
                 self.accumulate = writer.less(first, sample)
                 image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]), self.kind)
-                left = self._direct(image) if part.direct else self._padded(image)
+                left = self._direct(image) if part.direct or cut(part) else self._padded(image)
                 self._jobs(left, self._right(sample))
 
     def _right(self, sample: Index) -> ir.Value:
@@ -259,14 +265,20 @@ class _Filter:
         left = writer.at(left, writer.mul(start, step))
         out = writer.at(out, writer.mul(start, rows * self.channels))
         counts: list[Index] = []
-        if constants.open == 2:  # pixels whose tap is beyond the edge are left out
-            deep, high, _ = part.axes
-            axis, tap = (high, self.taps[1]) if deep.taps == 1 else (deep, self.taps[0])
-            first, count = pixels_inside(writer, axis, tap)
-            _, left_step, right_step = constants.loops[1]
+        for number, (_, left_step, right_step) in zip(self._open_axes(), constants.loops[1:], strict=False):
+            first, count = pixels_inside(writer, part.axes[number], self.taps[number])
             left, right = writer.at(left, writer.mul(first, left_step)), writer.at(right, writer.mul(first, right_step))
             counts.append(constant(count))
         writer.builder.call(tile, [left, right, out, constant(self.count), self.accumulate, *counts])
+
+    def _open_axes(self) -> list[int]:
+        """The axes whose loop over the pixels leaves out those whose tap is beyond the edge."""
+        part, plan = self.part, self.plan
+        if cut(part):
+            return [number for number, axis in enumerate(part.axes) if axis.out > 1 or not axis.inside]
+        number = 0 if part.axes[0].taps > 1 else 1  # all rows of a tile have the same tap along this one
+        alone = number < len(plan.runs) - plan.together and not (number == 0 and part.axes[0].out == 1)
+        return [number] if alone and not part.axes[number].inside and part.axes[number].out > 1 else []
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
@@ -279,11 +291,12 @@ class _Filter:
         _, high, wide = part.axes
         steps = [axis.stride * stride for axis, stride in zip(part.axes, self.strides[1:], strict=True)]
         rights = (high.out * wide.out * self.channels, wide.out * self.channels, self.channels)
-        inner = simplify([(axis.out, step, right) for axis, step, right in zip(part.axes, steps, rights, strict=True)])
+        loops = list(zip([axis.out for axis in part.axes], steps, rights, strict=True))
+        numbers = self._open_axes()
+        kept = [loops[number] for number in numbers]
+        inner = simplify([loop for number, loop in enumerate(loops) if number not in numbers])
         inner = () if inner == ((1, 0, 0),) else inner
         tail = valid % self.writer.lanes
-        number = 0 if part.axes[0].taps > 1 else 1  # the axis whose taps may read beyond the edge for all rows of a tile
-        axis, fixed = part.axes[number], len(plan.runs) - plan.together
-        cut = not axis.inside and number < fixed and inner[:1] == ((axis.out, steps[number], rights[number]),)
-        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), ((0, self.strides[0], self.pixels * self.channels), *inner),
-                    self.channels, tail, tail, part.lanewise, part.pairs, (), 0, 1 + cut)
+        nest = ((0, self.strides[0], self.pixels * self.channels), *kept, *inner)
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise, part.pairs, (), 0,
+                    1 + len(kept))
