@@ -36,7 +36,11 @@ def test_both_sides_compute_the_same(name, monkeypatch, tmp_path):
     ours, theirs = (worker.load(side, name) for side in ("chainrule", "pytorch"))
     path = str(tmp_path / "exported.npz")
     worker.export(theirs, path, exact=False)
-    assert run.agree(worker.compare(ours, path))
+    found = worker.compare(ours, path)
+    if not run.agree(found):  # kinks and batch normalisation: then both against float64
+        exact = worker.export(theirs, path, exact=True)
+        found = worker.compare(ours, path) | {f"pytorch_{part}": value for part, value in exact.items()}
+    assert run.agree(found)
 
 
 def test_another_weight_is_noticed(monkeypatch, tmp_path):
