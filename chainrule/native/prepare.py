@@ -44,9 +44,9 @@ def _side_by_side(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     """A sum of parts of one array, each padded with zeros to the whole: a concatenation, in which no zero is added."""
     parts = _paddings(inputs)
     axes = {_only_axis(x) for x in parts}
-    if len(axes) != 1:
+    axis = axes.pop() if len(axes) == 1 else None
+    if axis is None:
         return None
-    axis, = axes
     places = sorted(((x.attrs["low"][axis], x.inputs[0]) for x in parts), key=lambda place: place[0])
     first = end = places[0][0]
     for low, x in places:
