@@ -18,6 +18,7 @@ from .group import COSTS, kind_of
 
 LARGE = 1 << 20  # bytes from which a value counts
 GAP = 24  # operations in a row, while nobody uses a value, from which it is made again
+MOST_OPERATIONS = 32  # in a row, that are done again
 WORTH = 64 << 20  # bytes below which a program keeps what it has
 SLOW = 3  # cost of an operation that ends a chain worth storing: exp, tanh, or the division behind one
 VIEWS = {"broadcast", "reshape", "transpose"}
@@ -33,9 +34,9 @@ def again(graph: Graph) -> Graph:
     new: dict[Node, Node] = {}
     copies: dict[Node, Node] = {}
 
-    def copy(node: Node, at: int) -> Node:
+    def copy(node: Node, at: int, most: int = MOST_OPERATIONS) -> Node:
         if node not in copies:
-            inputs = tuple(copy(x, at) if search.can_be_made(x, at) else new[x] for x in node.inputs)
+            inputs = tuple(copy(x, at, most - 1) if search.can_be_made(x, at, most - 1) else new[x] for x in node.inputs)
             copies[node] = like(node, inputs)
         return copies[node]
 
@@ -73,11 +74,12 @@ class Search:
             before = now
         return None
 
-    def _can_be_made(self, node: Node, at: int) -> bool:
-        """Whether operations on elements make a large value from what is there at a time anyway."""
-        if not _is_large(node) or kind_of(node) != "inline" or node.op.name in MOVING:
+    def _can_be_made(self, node: Node, at: int, most: int = MOST_OPERATIONS) -> bool:
+        """Whether at most so many operations on elements in a row make a large value from what is there at a time anyway."""
+        if not most or not _is_large(node) or kind_of(node) != "inline" or node.op.name in MOVING:
             return False
-        return all(not _is_large(x) or x.op.name in ("input", "constant") or self.can_be_made(x, at) or self._is_there(x, at) for x in node.inputs)
+        return all(not _is_large(x) or x.op.name in ("input", "constant") or self.can_be_made(x, at, most - 1) or self._is_there(x, at)
+                   for x in node.inputs)
 
     def _is_there(self, node: Node, at: int) -> bool:
         """Whether somebody uses a value then, or so shortly before that it may as well stay."""

@@ -149,14 +149,14 @@ class BackwardEmitter(AttentionWriter):
         weights, slopes = w.at(self.weights, slot), w.at(self.slopes, slot)
         self.scores(count, self.k, spec.strides[1][1], w.at(self.packed_q, w.mul(slot, spec.width)), spec.width, weights)
         self.scores(count, self.v, spec.strides[2][1], w.at(self.packed_g, w.mul(slot, spec.value_width)), spec.value_width, slopes)
-        own = [self.row(w.at(x, slot), cut.vectors) for x in (self.denominators, self.deltas)]
+        denominators, deltas = (self.row(w.at(x, slot), cut.vectors) for x in (self.denominators, self.deltas))
         with w.loop(0, plain) as key:
-            self._slopes(weights, slopes, key, *own, None)
+            self._slopes(weights, slopes, key, denominators, deltas, None)
         if spec.causal or self.mask is not None:
             if self.mask is not None:
                 self.bring_mask(self.mask, query, block, count, self.bytes)
             with w.loop(plain, count) as key:
-                self._slopes(weights, slopes, key, *own, self.seen(query, block, key, self.mask, self.bytes))
+                self._slopes(weights, slopes, key, denominators, deltas, self.seen(query, block, key, self.mask, self.bytes))
         dq = self._result("dq", spec.steps, spec.heads, spec.width, query, self.head)
         self.by_panel(panel, lambda valid: self.product(valid, spec.width, slopes, (1, cut.pitch), self.k, spec.strides[1][1], dq,
                                                         spec.heads * spec.width, count, True))

@@ -6,14 +6,16 @@ In: a graph. Out: the same with each attention that `attention_spec.fits` refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ir.graph import Graph, close, inline, input_node, like, rebuild
-from ..ir.node import OUTPUT, Node
+from ..ir.node import OUTPUT, Node, Op
 from ..ir.tensor import Tensor
 from ..ir.trace import tracing
 from ..ops.attention import ATTENTION, GRADIENT, composed, composed_gradient
 from .attention_spec import fits
 
-SENTENCES = {ATTENTION: composed, GRADIENT: composed_gradient}
+SENTENCES: dict[Op, Callable[..., tuple[Tensor, ...]]] = {ATTENTION: composed, GRADIENT: composed_gradient}
 
 
 def unfold(graph: Graph) -> Graph:

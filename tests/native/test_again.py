@@ -10,6 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import losses, nn, optim
+from chainrule.ir.graph import interpret
 from chainrule.native import again, fuse, group
 from chainrule.native.again import Search
 from chainrule.native.again import again as recompute
@@ -79,3 +80,18 @@ def test_a_value_is_late_after_a_long_gap_only(small) -> None:
         if late is not None:
             times = [search.clock[node], *sorted(search.clock[x] for x in search.users[node])]
             assert max(b - a for a, b in itertools.pairwise(times) if b <= late) >= again.GAP
+
+
+def test_a_long_chain_is_made_again_in_part_only(small) -> None:
+    """A thousand operations in a row, each needed twice: no recursion as deep as the graph."""
+    small.setattr(again, "WORTH", 0)
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 64)).astype(np.float32)
+
+    def function(x):
+        for _ in range(1000):
+            x = cr.tanh(x + 0.5)
+        return cr.sum(x)
+    graph = cr.compile(cr.grad(function), backend="reference").lower(x).graph
+    after = recompute(graph)
+    for one, two in zip(interpret(graph, [x]), interpret(after, [x]), strict=True):
+        np.testing.assert_array_equal(one, two)
