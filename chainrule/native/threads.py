@@ -13,6 +13,7 @@ moves away: it forbids itself those cores and at once allows them again, so noth
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import sys
@@ -149,10 +150,11 @@ core: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu if sys.platform == "li
 
 def _move_away(cores: set[int]) -> None:
     """Let the calling thread run on none of these cores now, but where it likes later."""
-    allowed = os.sched_getaffinity(0)
-    if allowed - cores:
-        os.sched_setaffinity(0, allowed - cores)
-        os.sched_setaffinity(0, allowed)
+    with contextlib.suppress(OSError):  # where the system forbids it, the worker stays: that is slower, and right
+        allowed = os.sched_getaffinity(0)
+        if allowed - cores:
+            os.sched_setaffinity(0, allowed - cores)
+            os.sched_setaffinity(0, allowed)
 
 
 _pools: dict[int, Pool] = {}

@@ -66,3 +66,11 @@ def test_one_core_is_enough():
     results = in_thread(run)
     assert len({result.tobytes() for result in results}) == 1
     np.testing.assert_allclose(results[0], C.softmax(C.matmul(x, x)).numpy(), rtol=1e-4, atol=1e-6)
+
+
+@linux
+def test_a_system_that_forbids_it_is_no_error(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    threads._move_away({threads.core()})
