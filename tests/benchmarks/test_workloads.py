@@ -67,3 +67,15 @@ def test_rows_are_medians_of_rounds():
     assert row.ratio == 2.5
     assert "2.50" in run.line(row)
     assert run.Row("mlp-b32", problem="not available: nn.X").plain()["problem"] == "not available: nn.X"
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "gpt"])
+def test_bfloat16_is_as_near_to_float64_as_autocast(name, monkeypatch, tmp_path):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(shapes.SHAPES, name, SMALL[name])
+    ours, theirs = (worker.load(side, name, "bfloat16") for side in ("chainrule", "pytorch"))
+    path = str(tmp_path / "exported.npz")
+    far = worker.export(theirs, path, exact=True)
+    found = worker.compare(ours, path)
+    assert run.agree(found | {f"pytorch_{key}": max(value, 0.02) for key, value in far.items()})
+    assert found["gradients"] > 1e-4, "nothing was rounded"
