@@ -9,15 +9,15 @@ content), place the rest in one arena.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..ir.graph import Graph, make
+from ..ir.graph import Graph
 from ..ir.node import Node, Type
-from ..ops.precision import BFLOAT16, is_rounded
+from ..ops.precision import is_rounded
 from .attach import attach
 from .attention_step import AttentionStep, attention_step
 from .buffers import Buffer, plan_arena
@@ -55,25 +55,23 @@ class Plan:
     arena: int = 0
 
 
-def lower(graph: Graph, target: Target, threads: int, narrow: Container[int] = ()) -> Plan:
-    """The plan of a graph; the inputs in `narrow`, which are only read rounded, are given as bfloat16."""
-    return Lowering(prepare(graph), target, threads, narrow).plan()
+def lower(graph: Graph, target: Target, threads: int) -> Plan:
+    """The plan of a graph."""
+    return Lowering(prepare(graph), target, threads).plan()
 
 
 class Lowering:
     """The state of one lowering."""
 
-    def __init__(self, graph: Graph, target: Target, threads: int, narrow: Container[int] = ()):
+    def __init__(self, graph: Graph, target: Target, threads: int):
         self.graph, self.target, self.threads = graph, target, threads
         self.lanes = target.lanes("float32")
         self.grouping = Grouping(graph)
         self.buffers: dict[Node, Buffer] = {}
         self.parts: dict[Node, list[Buffer]] = {}
-        self.narrow: dict[Node, Buffer] = {}  # rounded forms of what loops read
         self.wide: dict[Buffer, Buffer] = {}  # float32 copies of what is kept as bfloat16
-        self.inputs = [Buffer(x.shape, BRAIN if i in narrow else x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
+        self.inputs = [Buffer(x.shape, x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
         self.buffers.update(zip(graph.inputs, self.inputs, strict=True))
-        self.buffers.update({x: b for x in graph.nodes if x.op is BFLOAT16 and (b := self.buffers.get(x.inputs[0])) and b.dtype == BRAIN})
         self.constants: list[Buffer] = []
         self.outputs: list[Buffer] = []
         self.checks: list[Node] = []
@@ -86,8 +84,7 @@ class Lowering:
             if node.op.name == "constant" and self.grouping.stored.get(node):
                 self._constant(node)
         for node in self.grouping.roots():
-            if node not in self.buffers:
-                self._step(node)
+            self._step(node)
         self._fresh_outputs()
         self.items = early(fuse(self.items, self.lanes))
         in_place = self._in_place_outputs()
@@ -225,26 +222,12 @@ class Lowering:
         if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
             return None
         heavy = () if node.attrs["history"] else tuple((i, i) for i in range(carries) if body.inputs[i].type.bytes >= IN_PLACE)
-        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads, self._read_rounded(node))
+        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads)
         return None if plan.checks or not all(s.native for s in plan.steps) else plan
-
-    def _read_rounded(self, node: Node) -> list[int]:
-        """Fixed operands of a loop that its body only reads rounded to bfloat16: they are rounded once, before it."""
-        body, fixed = node.attrs["body"], range(node.attrs["carries"] + node.attrs["sequences"], len(node.inputs))
-        users = {i: body.users[body.inputs[i]] for i in fixed}
-        return [i for i in fixed if self.target.pairs and users[i] and all(x.op is BFLOAT16 for x in users[i])
-                and body.inputs[i] not in body.outputs]
-
-    def _rounded(self, node: Node) -> Buffer:
-        """An operand rounded to bfloat16, once for all loops that read it."""
-        node = resolve(node)
-        if node not in self.narrow:
-            self.narrow[node] = self._kept(make(BFLOAT16, node, at=node))
-        return self.narrow[node]
 
     def _scan(self, node: Node, body: Plan) -> None:
         carries, sequences = node.attrs["carries"], node.attrs["sequences"]
-        operands = [self._rounded(x) if b.dtype == BRAIN else self._whole(x) for x, b in zip(node.inputs, body.inputs, strict=True)]
+        operands = [self._whole(x) for x in node.inputs]
         results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = results
         for buffer in body.constants:
