@@ -8,6 +8,7 @@ as vectors, with every value at the loop level where it belongs; the usual pipel
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 
 import llvmlite.binding as llvm
@@ -62,16 +63,28 @@ def assembly(module: llvm.ModuleRef, target: Target) -> str:
         return target_machine(target).emit_assembly(module)
 
 
+@functools.cache
+def _linker() -> llvm.LLJIT:
+    """What links object code into this process. It gives the sections of a library one stretch of memory: code reaches its
+    constants over 2 GiB at most, and in a process with large arrays free pages may lie farther apart than that.
+    """
+    return llvm.create_lljit_compiler(target_machine(Target.host()), use_jit_link=True)
+
+
+_number = itertools.count()
+
+
 class Library:
     """Object code that is loaded into this process."""
 
     def __init__(self, code: bytes, target: Target):
+        self.name = f"library{next(_number)}"
         with _lock:
-            empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
-            self._engine = llvm.create_mcjit_compiler(empty, target_machine(target))
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            self._engine.finalize_object()
+            self._code = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().link(_linker(), self.name)
+        self._found: list[llvm.ResourceTracker] = []  # what an address is taken from keeps the code
 
     def address(self, name: str) -> int:
         """Where a function begins."""
-        return self._engine.get_function_address(name)
+        with _lock:
+            self._found.append(_linker().lookup(self.name, name))
+        return self._found[-1][name]
