@@ -17,7 +17,7 @@ import numpy as np
 from .. import metrics, optim
 from ..data.folds import Fold, folds
 from ..errors import ArgumentError, explain
-from ..statistics.paired import t_interval
+from ..statistics.repeated import Repeated, measured
 from ..statistics.runs import Comparison, Run, compare_all
 from .data import samples
 from .evaluate import evaluate
@@ -33,18 +33,10 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 
 
 @dataclass(frozen=True)
-class Scores:
-    """The values of one recipe, one per fold or seed, with the mean's confidence interval (Student's t)."""
+class Scores(Repeated):
+    """The values of one recipe, one per fold or seed, with the mean's confidence interval."""
 
     name: str
-    values: tuple[float, ...]
-    low: float
-    high: float
-
-    @property
-    def mean(self) -> float:
-        """The mean of the values."""
-        return float(np.mean(self.values))
 
     def __str__(self) -> str:
         return f"{self.name:14} {self.mean:<8.4g} 95 % CI [{self.low:.4g}, {self.high:.4g}] of {len(self.values)}"
@@ -54,9 +46,7 @@ class Scores:
 
 def scores(name: str, values: Iterable[float], level: float = 0.95) -> Scores:
     """Scores of these values; the interval is the whole line for a single one."""
-    values = tuple(map(float, values))
-    low, high = t_interval(np.array(values), level) if len(values) > 1 else (float("-inf"), float("inf"))
-    return Scores(name, values, low, high)
+    return Scores(name, **measured(values, level))
 
 
 def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Sequence[Any] = (),

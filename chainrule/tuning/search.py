@@ -17,11 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import ArgumentError, DataError, explain
 from ..names import look_up
-from ..statistics.paired import t_interval
+from ..statistics.repeated import Repeated, measured
 from .journal import Journal, Record
 from .pruning import ASHA, PRUNERS
 from .samplers import SAMPLERS, Sampler
@@ -33,18 +31,10 @@ ATTEMPTS = 1000     # proposals for one trial before `accept` is called impossib
 
 
 @dataclass(frozen=True)
-class Winner:
-    """The best settings, measured again: the mean over `values` (one per fresh seed) and its confidence interval."""
+class Winner(Repeated):
+    """The best settings, measured again: one of `values` per fresh seed."""
 
     settings: Settings
-    values: tuple[float, ...]
-    low: float
-    high: float
-
-    @property
-    def mean(self) -> float:
-        """What to expect of these settings."""
-        return float(np.mean(self.values))
 
     def __str__(self) -> str:
         return f"{self.mean:.4g}, 95 % CI [{self.low:.4g}, {self.high:.4g}] over {len(self.values)} fresh seeds"
@@ -209,8 +199,7 @@ class _Plan:
             known[index] = future.result()[1]
             self.journal.write(kind="repeat", number=best.number, index=index, value=known[index])
         values = tuple(float("nan") if known[i] is None else known[i] for i in range(repeats))
-        low, high = t_interval(np.array(values)) if repeats > 1 else (float("-inf"), float("inf"))
-        return Search(found.trials, Winner(best.settings, values, low, high), found.higher_is_better)
+        return Search(found.trials, Winner(best.settings, **measured(values)), found.higher_is_better)
 
 
 # ---- where trials run
