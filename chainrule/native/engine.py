@@ -77,7 +77,7 @@ _number = itertools.count()
 class Library:
     """Object code that is loaded into this process."""
 
-    def __init__(self, code: bytes, target: Target):
+    def __init__(self, code: bytes):
         self.name = f"library{next(_number)}"
         with _lock:
             self._code = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().link(_linker(), self.name)

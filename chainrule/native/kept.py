@@ -18,4 +18,4 @@ def library(text: str, module: Callable[[], ir.Module], target: Target) -> engin
     if code is None:
         code = engine.object_code(engine.optimised(str(module()), target), target)
         cache.write(key, code)
-    return engine.Library(code, target)
+    return engine.Library(code)

@@ -24,7 +24,7 @@ def profile(program: Program, arrays: Sequence[np.ndarray], repeat: int) -> list
 
     steps = program.plan.steps
     module = program._module([(f"step{i}", [s]) for i, s in enumerate(steps) if s.native])
-    library = engine.Library(engine.object_code(engine.optimised(str(module), program.target), program.target), program.target)
+    library = engine.Library(engine.object_code(engine.optimised(str(module), program.target), program.target))
     best = [float("inf")] * len(steps)
     with program.lock:
         program._bind([np.array(x) for x in arrays])
