@@ -13,6 +13,7 @@ from .. import metrics, train
 from ..data import Dataset
 from ..files import write_atomically
 from ..inspect import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
+from ..metrics.scores import softmax
 from . import recipe
 
 
@@ -58,9 +59,3 @@ def _draw_classes(outputs: np.ndarray, dataset: Dataset, folder: Path) -> None:
     names = list(dataset.class_names)
     draw_confusion_matrix(metrics.confusion_matrix(true, predicted, len(names)), names, folder / "confusion_matrix.png")
     draw_mistakes(dataset.x_test, true, predicted, probabilities.max(-1), names, folder / "mistakes.png")
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    z = np.exp(logits - logits.max(-1, keepdims=True))
-    return z / z.sum(-1, keepdims=True)

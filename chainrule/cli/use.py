@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import data, io, metrics, train
 from ..errors import DataError, explain
+from ..metrics.scores import softmax
 from . import recipe
-from .report import softmax
 from .run import load
 from .settings import read_settings
 

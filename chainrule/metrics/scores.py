@@ -70,9 +70,13 @@ class AUC(ClassMetric):
     def _class_scores(self, scores: np.ndarray) -> np.ndarray:
         if self.probabilities:
             return scores
-        shifted = scores.astype(np.float64)
-        shares = np.exp(shifted - shifted.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        return softmax(scores.astype(np.float64))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, in the precision of the logits."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
 
 
 def _area(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:

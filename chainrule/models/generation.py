@@ -14,6 +14,7 @@ import numpy as np
 
 from ..compile import compile
 from ..errors import ArgumentError, BoundsError, explain
+from ..metrics.scores import softmax
 from .language import LanguageModel
 
 
@@ -123,7 +124,7 @@ def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None 
     z = np.asarray(logits, np.float64) / temperature
     if top_k is not None:
         z = np.where(z < np.sort(z, axis=-1)[:, -min(top_k, z.shape[-1]), None], -np.inf, z)
-    p = probabilities(z)
+    p = softmax(z)
     if top_p is not None:
         order = np.argsort(-p, axis=-1, kind="stable")
         sorted_p = np.take_along_axis(p, order, -1)
@@ -132,12 +133,6 @@ def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None 
     if min_p is not None:
         p = np.where(p < min_p * p.max(-1, keepdims=True), 0, p)
     return p / p.sum(-1, keepdims=True)
-
-
-def probabilities(z: np.ndarray) -> np.ndarray:
-    """softmax of float64 logits along the last axis, in NumPy."""
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def _draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -163,7 +158,7 @@ def _beam_search(model: LanguageModel, prompt: np.ndarray, steps: int, beams: in
     logits = decoder.read(ids)
     for i in range(steps):
         with np.errstate(divide="ignore"):
-            totals = scores[:, None] + np.log(probabilities(logits.astype(np.float64)))
+            totals = scores[:, None] + np.log(softmax(logits.astype(np.float64)))
         flat = np.argsort(-totals, axis=None, kind="stable")[:2 * beams]
         rows, new = np.unravel_index(flat, totals.shape)
         done = np.isin(new, ends)

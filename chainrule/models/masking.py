@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .generation import probabilities
+from ..metrics.scores import softmax
 
 IGNORED = -100
 
@@ -44,6 +44,6 @@ def fill_mask(model: Any, tokenizer: Any, text: str, top: int = 5, mask: str = "
     places = np.flatnonzero(ids[0] == tokenizer.token_to_id(mask))
     if not len(places):
         raise ArgumentError(explain("the text hides nothing", got=repr(text), expected=f"at least one {mask}"))
-    p = probabilities(model(ids).numpy()[0, places].astype(np.float64))
+    p = softmax(model(ids).numpy()[0, places].astype(np.float64))
     best = np.argsort(-p, axis=-1, kind="stable")[:, :top]
     return [[(tokenizer.id_to_token(int(i)), float(row[i])) for i in found] for row, found in zip(p, best, strict=True)]
