@@ -23,6 +23,7 @@ from .debug import say
 from .errors import ArgumentError, explain
 from .ir import Graph, Node, Tensor, Type, current_trace, graph_text, verify
 from .ir.node import CONSTANT
+from .ir.variable import switches
 from .passes import PASSES, PRECISIONS
 from .trace import Call, Captured, capture, read_call, read_flat
 
@@ -119,6 +120,8 @@ class Compiled:
         self.function, self._backend, self.precision = function, backend, precision
         self.entries: dict[Any, Entry] = {}
         self._flat: dict[Any, Entry] = {}  # the same entries, for calls with arrays alone
+        self._outdated: list[tuple[Any, Entry]] = []  # for other sets of trainable Variables
+        self._switches = switches()
 
     @property
     def backend(self) -> str:
@@ -160,6 +163,8 @@ class Compiled:
         return list(self.entries.values())[-1]
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray]]:
+        if self._switches != switches():
+            self._look_again()
         flat = None if kwargs else read_flat(args)
         if flat is None:
             call = read_call(args, kwargs)
@@ -170,6 +175,14 @@ class Compiled:
         if entry is None:
             entry = self._flat[place] = self._entry(read_call(args, kwargs))
         return entry, arrays
+
+    def _look_again(self) -> None:
+        """Variables became trainable or ceased to be: take the programs that were made for the present state."""
+        everything = [*self.entries.items(), *self._outdated]
+        self.entries = {key: entry for key, entry in everything if entry.captured.current}
+        self._outdated = [(key, entry) for key, entry in everything if not entry.captured.current]
+        self._flat.clear()
+        self._switches = switches()
 
     def _entry(self, call: Call) -> Entry:
         key = (self.backend, call.key)

@@ -20,6 +20,7 @@ from .ir import Tensor, Variable, as_tensor
 from .ir.bind import leaf
 from .ir.dtype import is_float
 from .ir.graph import close, topological
+from .ir.tensor import Number
 from .ir.variable import noting_assignments
 from .ops.broadcast import broadcast_to
 from .ops.control import barrier, custom_gradient
@@ -53,12 +54,14 @@ def gradients(loss: Any, targets: Any) -> Any:
 def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any], stops: Sequence[Tensor] = ()) -> list[Tensor]:
     keys = [_target(x) for x in targets]
     found = backward([y.node for y in outputs], seeds, keys, {x.node for x in stops})
-    return [g if g is not None else zeros_like(x) for g, x in zip(found, targets, strict=True)]
+    return [astype(g, x.dtype) if g is not None else zeros_like(x) for g, x in zip(found, targets, strict=True)]
 
 
 def _target(x: Any) -> Any:
     if isinstance(x, Variable):
         return x
+    if isinstance(x, Number):
+        return x.exact.node
     if isinstance(x, Tensor):
         if not is_float(x.dtype):
             raise DTypeError(explain("only floating-point tensors have gradients", got=f"Tensor({x.node.type})",

@@ -156,6 +156,19 @@ class Tensor:
         __setitem__: Any
 
 
+class Number(Tensor):
+    """A Python float that a compiled function was given: float32 like any other, and whole (`exact`) beside float64.
+
+    So `x * 0.1` means the same whether 0.1 stands in the function or comes as an argument.
+    """
+
+    __slots__ = ("exact",)
+
+    def __init__(self, node: Node, exact: Tensor):
+        super().__init__(node)
+        self.exact = exact  # float64; `node` is its cast
+
+
 def _mapped() -> bool:
     """Whether there are symbols because of `vmap`, not because of `compile`."""
     trace = current_trace()

@@ -16,11 +16,15 @@ from .node import Node
 
 
 class Trace:
-    """The Variables that a traced function reads (each an input node) and assigns (each the newest node)."""
+    """The Variables that a traced function reads (each an input node) and assigns (each the newest node).
+
+    `switched` holds, of those that the function made trainable or not itself, what they were before.
+    """
 
     def __init__(self, outer: Trace | None = None, purpose: str = "compile"):
         self.reads: dict[Any, Node] = {}
         self.writes: dict[Any, Node] = {}
+        self.switched: dict[Any, bool] = {}
         self.outer, self.purpose = outer, purpose
 
 

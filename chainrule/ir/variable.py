@@ -51,16 +51,24 @@ def noting_assignments() -> Iterator[Notes]:
         _notes.reset(token)
 
 
+_switches = 0
+
+
+def switches() -> int:
+    """How often a Variable became trainable or ceased to be: who compiled for the state before looks when this has moved."""
+    return _switches
+
+
 class Variable:
     """An array with a name that keeps its shape and dtype for life.
 
     Args:
         value: initial content; Python floats become float32.
         name: shown in messages, summaries and files.
-        trainable: whether optimisers and `parameters()` see it.
+        trainable: whether optimisers and `parameters()` see it; compiled functions that use it notice a change.
     """
 
-    __slots__ = ("__weakref__", "_array", "_leaf", "name", "trainable")
+    __slots__ = ("__weakref__", "_array", "_leaf", "_trainable", "name")
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
@@ -69,7 +77,21 @@ class Variable:
             dtype = "float32"
         self._array = _copy(source, canonical(dtype or source.dtype))
         self._leaf: Node | None = None
-        self.name, self.trainable = name, trainable
+        self.name, self._trainable = name, bool(trainable)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimisers and `parameters()` see it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        global _switches
+        if bool(value) is not self._trainable:
+            self._trainable, _switches = bool(value), _switches + 1
+            trace = current_trace()
+            if trace is not None:
+                trace.switched.setdefault(self, not value)
 
     @property
     def shape(self) -> tuple[int, ...]:

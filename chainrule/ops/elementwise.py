@@ -16,7 +16,7 @@ from ..errors import DTypeError, explain
 from ..ir.bind import as_tensor, bind, leaf
 from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
 from ..ir.node import Op, Shape, Type, op
-from ..ir.tensor import Tensor
+from ..ir.tensor import Number, Tensor
 from ..ir.trace import current_trace
 from . import types
 from .broadcast import broadcast_to
@@ -218,7 +218,9 @@ round = _rounding(ROUND, "round", "The nearest integer, half to even; gradient 0
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """`x` converted to `dtype`; a float gradient is converted back."""
     x, dtype = as_tensor(x), canonical(dtype)
-    return x if x.dtype == dtype else bind(CAST, x, dtype=dtype)
+    if x.dtype == dtype:
+        return x
+    return x.exact if isinstance(x, Number) and dtype == x.exact.dtype else bind(CAST, x, dtype=dtype)
 
 
 def bitcast(x: Any, dtype: Any, /) -> Tensor:

@@ -17,19 +17,30 @@ import numpy as np
 from .. import tree as trees
 from ..errors import TraceError, describe_frame, explain
 from ..ir import Graph, Tensor, Trace, Variable, as_tensor, tracing
+from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.graph import close, input_node
 from ..ir.node import INPUT, Node
+from ..ir.tensor import Number
+from ..ops.elementwise import astype
 from .signature import Call, Dynamic, Static
 
 
 @dataclass(frozen=True, eq=False)
 class Captured:
-    """A traced function: its graph, the Variables among its inputs and outputs, and the structure of its result."""
+    """A traced function: its graph, the Variables among its inputs and outputs, the structure of its result, and which
+    of the Variables were trainable when it was called.
+    """
 
     graph: Graph
     reads: tuple[Variable, ...]
     writes: tuple[Variable, ...]
     result: Result
+    trainable: tuple[bool, ...]
+
+    @property
+    def current(self) -> bool:
+        """Whether the same Variables are trainable now: if not, the function would be another program."""
+        return self.trainable == tuple(variable.trainable for variable in (*self.reads, *self.writes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +73,17 @@ def capture(function: Callable[..., Any], call: Call) -> Captured:
     """Trace `function` for calls that look like `call`."""
     symbols = [input_node(kind.type) for kind in call.leaves if isinstance(kind, Dynamic)]
     rest = iter(symbols)
-    leaves = [Tensor(next(rest)) if isinstance(kind, Dynamic) else kind.value for kind in call.leaves]
-    args, kwargs = trees.unflatten(call.tree, leaves)
     with tracing() as trace:
+        leaves = [_symbol(kind, next(rest)) if isinstance(kind, Dynamic) else kind.value for kind in call.leaves]
+        args, kwargs = trees.unflatten(call.tree, leaves)
         result, outputs = _read_result(function(*args, **kwargs))
-    return Captured(_graph(symbols, outputs, trace), tuple(trace.reads), tuple(trace.writes), result)
+    flags = tuple(trace.switched.get(variable, variable.trainable) for variable in (*trace.reads, *trace.writes))
+    return Captured(_graph(symbols, outputs, trace), tuple(trace.reads), tuple(trace.writes), result, flags)
+
+
+def _symbol(kind: Dynamic, node: Node) -> Tensor:
+    x = Tensor(node)
+    return Number(astype(x, DEFAULT_FLOAT).node, x) if kind.number else x
 
 
 def _read_result(value: Any) -> tuple[Result, list[Node]]:

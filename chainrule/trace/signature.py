@@ -15,14 +15,15 @@ import numpy as np
 from .. import tree as trees
 from ..errors import ArgumentError, TraceError, explain
 from ..ir import Tensor, Type
-from ..ir.dtype import ALL, DEFAULT_FLOAT
+from ..ir.dtype import ALL, float64
 
 
 @dataclass(frozen=True)
 class Dynamic:
-    """The place of an array among the leaves of a call."""
+    """The place of an array among the leaves of a call, or of a Python float, which is a float64 array until it meets others."""
 
     type: Type
+    number: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def read_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
             kinds.append(Static(leaf))
         else:
             arrays.append(array)
-            kinds.append(Dynamic(Type(array.shape, array.dtype)))
+            kinds.append(Dynamic(Type(array.shape, array.dtype), type(leaf) is float))
     return Call(arrays, tuple(kinds), tree)
 
 
@@ -103,5 +104,5 @@ def _array(leaf: Any) -> np.ndarray | None:
                                         expected=", ".join(map(str, ALL))))
         return array
     if type(leaf) is float:
-        return np.asarray(leaf, DEFAULT_FLOAT)
+        return np.asarray(leaf, float64)
     return None

@@ -58,6 +58,65 @@ def test_numbers_and_words_are_part_of_the_signature_and_floats_are_not() -> Non
     assert len(calls) == 7
 
 
+@pytest.mark.parametrize("backend", ["reference", "native"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_a_float_is_as_exact_as_the_array_that_it_meets(backend, dtype) -> None:
+    function = lambda x, scale: (x * scale, cr.where(x > scale, scale, x), scale)
+    x = np.arange(4).astype(dtype)
+    for found, wanted in zip(cr.compile(function, backend=backend)(x, 0.1)[:2], function(cr.asarray(x), 0.1)[:2], strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_gradients_with_respect_to_a_float_flow_through_every_dtype() -> None:
+    x = np.arange(3, dtype="float64")
+    by_name = cr.compile(lambda scale: cr.gradients(cr.sum(x * scale) + cr.exp(scale), scale))
+    by_place = cr.compile(cr.grad(lambda scale: cr.sum(x * scale) + cr.exp(scale)))
+    for found in (by_name(0.5), by_place(0.5)):
+        np.testing.assert_allclose(found, 3 + np.exp(0.5), rtol=1e-6)
+
+
+def test_freezing_and_thawing_is_noticed() -> None:
+    v, w = cr.Variable(np.ones(2, "float32"), name="v"), cr.Variable(np.ones(2, "float32"), name="w")
+    calls = []
+
+    @cr.compile
+    def step(x):
+        calls.append(1)
+        some = [variable for variable in (v, w) if variable.trainable]
+        for variable, g in zip(some, cr.gradients(cr.sum(x * v.value * w.value), some), strict=True):
+            variable.assign(variable.value - g)
+
+    x = np.full(2, 0.5, "float32")
+    step(x)
+    np.testing.assert_array_equal([*v.numpy(), *w.numpy()], [0.5] * 4)
+    for _ in range(2):  # the programs of both states are kept
+        v.trainable = False
+        before = v.numpy()
+        step(x)
+        np.testing.assert_array_equal(v.numpy(), before)
+        v.trainable = True
+        step(x)
+        assert np.all(v.numpy() != before)
+    assert len(calls) == 2
+
+
+def test_a_function_that_freezes_for_itself_is_compiled_once() -> None:
+    v, calls = cr.Variable(np.ones(2, "float32")), []
+
+    @cr.compile
+    def function(x):
+        calls.append(1)
+        v.trainable = False
+        y = x * v.value
+        v.trainable = True
+        return y
+
+    for _ in range(3):
+        function(np.ones(2, "float32"))
+    assert len(calls) == 1
+
+
 def test_structures_come_and_go() -> None:
     @cr.compile(backend="reference")
     def function(data, scale=1.0):
