@@ -162,14 +162,14 @@ def _take(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]
 
 
 def _scatter(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]) -> Tensor:
-    (base, indices, updates), axis, mode = xs, attrs["axis"], attrs["mode"]
+    (base, indices, updates), axis, how = xs, attrs["axis"], {k: v for k, v in attrs.items() if k != "axis"}
     base, updates = lift(base, n, on[0]), lift(updates, n, on[2])
     if not on[1]:
-        return bind(SCATTER, base, indices, updates, axis=axis + 1, mode=mode)
+        return bind(SCATTER, base, indices, updates, axis=axis + 1, **how)
     k = indices.ndim - 1
     own, before, after = range(1 + axis, 1 + axis + k), range(1, 1 + axis), range(1 + axis + k, updates.ndim)
     values = permute_dims(updates, (0, *own, *before, *after))
-    rows = bind(SCATTER, _rows(base, axis), _places(indices, base.shape[axis + 1]), values, axis=0, mode=mode)
+    rows = bind(SCATTER, _rows(base, axis), _places(indices, base.shape[axis + 1]), values, axis=0, **how)
     moved = reshape(rows, (n, base.shape[axis + 1], *rows.shape[1:]))
     return move(moved, 1, axis + 1)
 

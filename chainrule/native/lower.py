@@ -178,7 +178,7 @@ class Lowering:
                 users.setdefault(buffer, set()).add(i)
         for i, item in enumerate(self.items):
             if not isinstance(item, Group):
-                item.commits = bool(self.checks) and isinstance(item, ProductStep) and any(b.kind == "input" for b in item.writes)
+                item.commits = bool(self.checks) and isinstance(item, ProductStep | ScatterStep) and any(b.kind == "input" for b in item.writes)
                 self.steps.append(item)
                 continue
             private = lambda b, i=i: b.kind == "temporary" and users[b] <= {i}
@@ -202,19 +202,34 @@ class Lowering:
         self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
 
     def _scatter(self, node: Node) -> None:
-        """The base into the result, then the updates on top."""
+        """The base into the result, then the updates on top; the base of one that cannot fail may be there already (see `_settle`)."""
         target = self.fresh(node.shape, node.dtype.name)
         self.buffers[node] = target
         base, indices, updates = (resolve(x) for x in node.inputs)
-        self._copy(base, target)
+        axis, drop = node.attrs["axis"], node.attrs.get("drop", False)
+        source = self.buffer_of(base) if drop and updates.type.size else None
+        if source is None or source.kind != "input" or source.dtype != target.dtype:
+            self._copy(base, target)
+            source = None
         if not updates.type.size:
             return
-        axis = node.attrs["axis"]
         size = lambda shape: int(np.prod(shape, dtype=np.int64))
         spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
-                           indices.dtype.name, node.attrs["mode"], self._check(node))
+                           indices.dtype.name, node.attrs["mode"], 0 if drop else self._check(node), drop)
         slots = [self._whole(indices), self._whole(updates), target]
-        self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
+        self.items.append(ScatterStep(node, [*slots, *([source] if source else [])], [target], spec, slots, source))
+
+    def _settle(self) -> None:
+        """Copy the base of a scatter into its result, where the result is not made in the memory of the base."""
+        items: list[Any] = []
+        for item in self.items:
+            if isinstance(item, ScatterStep) and item.base is not None:
+                base, target, item.base = item.base, item.slots[2], None
+                item.reads = list(item.slots)
+                if base is not target:
+                    items.append(Group(copy_draft(self.inliner(), base, target, item.node)))
+            items.append(item)
+        self.items = items
 
     def _body(self, node: Node) -> Plan | None:
         """The plan of a loop's body; None where it needs the host or may fail."""
@@ -391,6 +406,7 @@ class Lowering:
                 self._rename(buffer, target)
             else:
                 copies.append((node, target))
+        self._settle()
         before = len(self.items)
         for node, target in [(self._moved_away(node), target) for node, target in copies]:
             self._copy(node, target)
@@ -405,7 +421,7 @@ class Lowering:
         for i in range(len(self.items) - 1, -1, -1):
             item = self.items[i]
             writes = set(item.writes)
-            if isinstance(item, Group) and not _may_fail(item) and writes & wanted and not writes & needed_early:
+            if isinstance(item, Group | ScatterStep) and not _may_fail(item) and writes & wanted and not writes & needed_early:
                 late.append(i)
             else:
                 needed_early |= set(item.reads)
@@ -436,6 +452,8 @@ class Lowering:
             return False
         first = writers[0]
         once = len(writers) == 1
+        if once and isinstance(self.items[first], ScatterStep):
+            return self.items[first].base is target and all(i <= first for i in self.readers[target])
         return all(i < first or (i == first and once and _pointwise(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
 
     def _survey(self) -> None:
@@ -485,4 +503,4 @@ def _may_fail(item: Any) -> bool:
     """Whether a step may end the program with an error."""
     if isinstance(item, Group):
         return any(x.kind == "take" for part in item.parts for x in part.operations())
-    return isinstance(item, HostStep | ScatterStep)
+    return isinstance(item, HostStep) or (isinstance(item, ScatterStep) and not item.spec.drop)

@@ -2,11 +2,13 @@
 """`scatter` as a kernel: rows of updates are added to (or put in) rows that indices choose.
 
 out[o, index[i], c] (+)= updates[o, i, c]. A unit of work is one `o` and one block of columns, and goes through the
-indices in order; so equal indices add up in the same order on any number of threads, and no two threads meet.
+indices in order; so equal indices add up in the same order on any number of threads, and no two threads meet. An index
+out of bounds is reported, or (`drop`) passed over.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -33,6 +35,7 @@ class ScatterSpec:
     index_dtype: str
     mode: str
     check: int
+    drop: bool = False
 
     @property
     def block(self) -> int:
@@ -57,23 +60,25 @@ def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target
         first = writer.mul(block, spec.block)
         stop = writer.minimum(writer.add(first, spec.block), spec.columns)
         with writer.loop(0, spec.count) as i:
-            row = _row(builder, spec, indices, i, status)
+            row, outside = _row(builder, spec, indices, i)
             source = writer.add(writer.mul(writer.add(writer.mul(outer, spec.count), i), spec.columns), first)
             place = writer.add(writer.mul(writer.add(writer.mul(outer, spec.extent), row), spec.columns), first)
-            _add_row(writer, spec, updates, out, source, place, writer.sub(stop, first))
+            if not spec.drop:
+                builder.call(report_function(builder.module), [status, outside, INDEX(spec.check)])
+            with builder.if_then(builder.not_(outside)) if spec.drop else contextlib.nullcontext():
+                _add_row(writer, spec, updates, out, source, place, writer.sub(stop, first))
     builder.ret_void()
     return function
 
 
-def _row(b: ir.IRBuilder, spec: ScatterSpec, indices: ir.Value, i: ir.Value, status: ir.Value) -> ir.Value:
-    """The row that index i chooses; 0 if it is out of bounds, which is reported."""
+def _row(b: ir.IRBuilder, spec: ScatterSpec, indices: ir.Value, i: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(the row that index i chooses, or 0; whether the index is out of bounds)."""
     type_ = emit_value.ELEMENTS[spec.index_dtype]
     raw = b.load(b.gep(indices, [constant(i)], source_etype=type_), typ=type_)
     index = emit_value.cast(b, raw, spec.index_dtype, "int64")
     index = b.select(b.icmp_signed("<", index, INDEX(0)), b.add(index, INDEX(spec.extent)), index)
-    bad = b.icmp_unsigned(">=", index, INDEX(spec.extent))
-    b.call(report_function(b.module), [status, bad, INDEX(spec.check)])
-    return b.select(bad, INDEX(0), index)
+    outside = b.icmp_unsigned(">=", index, INDEX(spec.extent))
+    return b.select(outside, INDEX(0), index), outside
 
 
 def _add_row(writer: Writer, spec: ScatterSpec, updates: ir.Value, out: ir.Value, source: ir.Value, place: ir.Value,

@@ -107,10 +107,14 @@ class KernelStep(Step):
 
 @dataclass(eq=False)
 class ScatterStep(Step):
-    """Rows added to rows that indices choose; `slots` are indices, updates, result."""
+    """Rows added to rows that indices choose; `slots` are indices, updates, result.
+
+    `base` is what lies in the result before, as long as it is not there yet.
+    """
 
     spec: ScatterSpec
     slots: list[Buffer]
+    base: Buffer | None = None
 
     def lists(self) -> list[list[Buffer]]:
         """Further lists of buffers that a renaming must reach."""

@@ -18,7 +18,7 @@ from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
-from .elementwise import astype, less, where, zeros_like
+from .elementwise import astype, less, less_equal, where, zeros_like
 from .movement import flip, permute_dims, reshape
 
 
@@ -42,16 +42,19 @@ def _mean_take(x: np.ndarray, indices: np.ndarray, *, axis: int) -> np.ndarray:
     return np.take(x, indices, axis=axis)
 
 
-def _infer_scatter(base: Type, indices: Type, updates: Type, *, axis: int, mode: str) -> Type:
+def _infer_scatter(base: Type, indices: Type, updates: Type, *, axis: int, mode: str, drop: bool = False) -> Type:
     expected = _infer_take(base, indices, axis=axis)
     if updates != expected:
         raise ShapeError(explain("the updates do not fit the indices", got=str(updates), expected=str(expected)))
     return base
 
 
-def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str) -> np.ndarray:
-    check_bounds(indices, base.shape[axis])
+def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str, drop: bool = False) -> np.ndarray:
     result = base.copy()
+    if drop:
+        inside = (indices >= -base.shape[axis]) & (indices < base.shape[axis])
+        indices, updates = indices[inside], updates[(*(slice(None),) * axis, inside)]
+    check_bounds(indices, base.shape[axis])
     place: Any = (*(slice(None),) * axis, indices)
     if mode == "add":
         np.add.at(result, place, updates)
@@ -63,10 +66,21 @@ def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *,
 TAKE = op("take", infer=_infer_take, meaning=_mean_take,
           vjp=(lambda g, y, x, i, axis: scatter(zeros_like(x), i, g, axis=axis), None))
 
+def _gradient_of_updates(g: Tensor, indices: Tensor, axis: int, drop: bool) -> Tensor:
+    """What was written at each index; 0 where nothing was."""
+    if not drop:
+        return bind(TAKE, g, indices, axis=axis)
+    extent, indices = g.shape[axis], astype(indices, int64)
+    inside = less_equal(-extent, indices) & less(indices, extent)
+    found = bind(TAKE, g, where(inside, indices, 0), axis=axis)
+    shape = (*(1,) * axis, *indices.shape, *(1,) * (g.ndim - axis - 1))
+    return where(broadcast_to(reshape(inside, shape), found.shape), found, zeros_like(found))
+
+
 SCATTER: Op = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
-             vjp=(lambda g, y, b, i, u, axis, mode: g if mode == "add" else bind(SCATTER, g, i, zeros_like(u), axis=axis, mode="set"),
+             vjp=(lambda g, y, b, i, u, mode, **at: g if mode == "add" else bind(SCATTER, g, i, zeros_like(u), mode="set", **at),
                   None,
-                  lambda g, y, b, i, u, axis, mode: bind(TAKE, g, i, axis=axis)))
+                  lambda g, y, b, i, u, mode, axis, drop=False: _gradient_of_updates(g, i, axis, drop)))
 
 ARGSORT = op("argsort", infer=lambda x, *, axis: Type(x.shape, int64), vjp=None,
              meaning=lambda x, *, axis: np.argsort(x, axis=axis, stable=True))
@@ -91,10 +105,15 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return bind(TAKE, x, indices, axis=types.normalize_axis(axis, x.ndim))
 
 
-def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str = "add") -> Tensor:
-    """`base` with `updates` added (or, with mode="set", put) at positions `indices` of `axis`."""
+def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str = "add", drop: bool = False) -> Tensor:
+    """`base` with `updates` added (or, with mode="set", put) at positions `indices` of `axis`.
+
+    With `drop`, an index out of bounds writes nothing in the place of raising an error; such a scatter of a Variable that it is then
+    assigned to runs in place and touches these positions alone.
+    """
     base = as_tensor(base)
-    return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim), mode=mode)
+    attrs = {"drop": True} if drop else {}
+    return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim), mode=mode, **attrs)
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:

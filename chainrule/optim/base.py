@@ -18,6 +18,8 @@ from ..ir import Tensor, Variable, as_tensor
 from ..ops import reduce
 from ..ops.compose import clip
 from ..ops.elementwise import astype, minimum, sqrt
+from ..ops.index import scatter, take
+from .rows import Rows, count_of, rows_of
 
 Scalars = Mapping[str, Any]
 
@@ -42,6 +44,8 @@ class Optimizer(metaclass=_Remembering):
     """
 
     slots: tuple[str, ...] = ()
+    keeps_untouched = False  # whether an element whose gradient is 0 keeps its value and its slots
+    lazy = False  # whether the rows of a table that a batch did not take are left alone, though the rule would change them
     arguments: dict[str, Any]
 
     def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None,
@@ -101,7 +105,7 @@ class Optimizer(metaclass=_Remembering):
         """
         parameters, grads = paired(model, grads)
         self.build(parameters)
-        grads = self._clipped(grads)
+        grads = self._clipped({name: self.sparse(g) for name, g in grads.items()})
         shared: dict[np.dtype, Scalars] = {}
         for name, p in parameters.items():
             if p.dtype not in shared:
@@ -109,8 +113,18 @@ class Optimizer(metaclass=_Remembering):
             self._apply(name, p, grads[name], shared[p.dtype])
         self.step.assign(self.step.value + 1)
 
-    def _apply(self, name: str, parameter: Variable, g: Tensor, scalars: Scalars) -> None:
+    def sparse(self, g: Tensor | Rows) -> Tensor | Rows:
+        """A table's gradient as the rows that occur, where the others keep what they have; any other gradient as it is."""
+        if isinstance(g, Rows) or not g.ndim:
+            return g
+        few = self.lazy or (self.keeps_untouched and not self.weight_decay and count_of(g) < g.shape[0])
+        return (rows_of(g) or g) if few else g
+
+    def _apply(self, name: str, parameter: Variable, g: Tensor | Rows, scalars: Scalars) -> None:
         slots = self.state[name][1]
+        if isinstance(g, Rows):
+            self._apply_rows(parameter, g, slots, scalars)
+            return
         p = parameter.value
         g = g + self.weight_decay * p if self.weight_decay and not isinstance(self, Decoupled) else g
         new, after = self.rule(p, g, {key: v.value for key, v in slots.items()}, scalars)
@@ -118,12 +132,21 @@ class Optimizer(metaclass=_Remembering):
         for key, value in after.items():
             slots[key].assign(value)
 
+    def _apply_rows(self, parameter: Variable, g: Rows, slots: Mapping[str, Variable], scalars: Scalars) -> None:
+        """The rule on the rows that occur; what is computed for an id that occurs twice is the same both times."""
+        own, each = take(parameter.value, g.ids, axis=0), g.each
+        each = each + self.weight_decay * own if self.weight_decay and not isinstance(self, Decoupled) else each
+        new, after = self.rule(own, each, {key: take(v.value, g.ids, axis=0) for key, v in slots.items()}, scalars)
+        for variable, rows in [(parameter, new), *((slots[key], rows) for key, rows in after.items())]:
+            variable.assign(scatter(variable.value, g.ids, rows, mode="set", drop=True))
+
     def _rate_now(self, dtype: np.dtype) -> Tensor:
         return astype(as_tensor(self.schedule(self.step.value)) if self.schedule else self._rate.value, dtype)
 
-    def _clipped(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self.clip_value is not None:
-            grads = {name: clip(g, -self.clip_value, self.clip_value) for name, g in grads.items()}
+    def _clipped(self, grads: dict[str, Any]) -> dict[str, Any]:
+        if (limit := self.clip_value) is not None:
+            limited = lambda g: clip(g, -limit, limit)
+            grads = {name: g.map(limited) if isinstance(g, Rows) else limited(g) for name, g in grads.items()}
         if self.clip_norm is not None and grads:
             grads = clip_by_norm(grads, self.clip_norm)
         return grads
@@ -160,17 +183,17 @@ class Decoupled:
     """Marks rules that treat weight decay themselves."""
 
 
-def clip_by_norm(grads: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
+def clip_by_norm(grads: Mapping[str, Any], norm: float) -> dict[str, Any]:
     """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together."""
-    total: Any = sum((reduce.sum(g * g) for g in list(grads.values())[1:]),
-                     start=reduce.sum(next(iter(grads.values())) ** 2))
+    first, *others = (g.totals if isinstance(g, Rows) else g for g in grads.values())
+    total: Any = sum((reduce.sum(g * g) for g in others), start=reduce.sum(first**2))
     factor = minimum(norm / (sqrt(total) + 1e-6), 1.0)
-    return {name: g * astype(factor, g.dtype) for name, g in grads.items()}
+    return {name: g.scaled(astype(factor, g.dtype)) if isinstance(g, Rows) else g * astype(factor, g.dtype) for name, g in grads.items()}
 
 
 # ---- what comes in
 
-def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Tensor]]:
+def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Any]]:
     """The trainable parameters and their gradients, under the same names, checked to fit."""
     parameters, grads = _named(model), _named_grads(grads)
     _check_keys(parameters, grads)
@@ -239,8 +262,8 @@ def _check_keys(parameters: Mapping[str, Variable], grads: Mapping[str, Any]) ->
                                     fix="take them of the same model: cr.gradients(loss, model)"))
 
 
-def _fitting(name: str, p: Variable, g: Any) -> Tensor:
-    g = as_tensor(g)
+def _fitting(name: str, p: Variable, g: Any) -> Any:
+    g = g if isinstance(g, Rows) else as_tensor(g)
     if g.shape != p.shape or g.dtype != p.dtype:
         raise ShapeError(explain(f"the gradient of {name} does not fit", got=f"{g.dtype}{list(g.shape)}",
                                  expected=f"{p.dtype}{list(p.shape)}",

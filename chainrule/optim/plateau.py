@@ -19,7 +19,7 @@ class Plateau:
         monitor: name of a column of the history.
         factor: in (0, 1).
         patience: epochs without improvement that are put up with.
-        min_delta: what counts as an improvement.
+        min_delta: what counts as an improvement; with `relative`, as a share of the best value.
         cooldown: epochs after a reduction in which nothing is counted.
         least: the learning rate does not fall below this.
         larger_is_better: True for accuracies; by default only for names that contain "accuracy", "auc", "f1" or
@@ -27,7 +27,8 @@ class Plateau:
     """
 
     def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
-                 min_delta: float = 1e-4, cooldown: int = 0, least: float = 0.0, larger_is_better: bool | None = None):
+                 min_delta: float = 1e-4, cooldown: int = 0, least: float = 0.0, larger_is_better: bool | None = None,
+                 relative: bool = False):
         if not 0 < factor < 1:
             raise ArgumentError(explain("the factor of a plateau makes the learning rate smaller", got=repr(factor),
                                         expected="a number between 0 and 1"))
@@ -36,13 +37,15 @@ class Plateau:
         words = ("accuracy", "auc", "f1", "score")
         upwards = any(w in monitor for w in words) if larger_is_better is None else larger_is_better
         self.sign = -1.0 if upwards else 1.0
+        self.relative = relative
         self.best, self.waited, self.resting = math.inf, 0, 0
 
     def observe(self, value: float, optimizer: Optimizer) -> bool:
         """Tell it the value of an epoch; whether the learning rate was reduced."""
         value = self.sign * value
         self.resting = max(self.resting - 1, 0)
-        if value < self.best - self.min_delta:
+        better = self.min_delta * (abs(self.best) if self.relative and math.isfinite(self.best) else 1.0)
+        if value < self.best - better:
             self.best, self.waited = value, 0
         else:
             self.waited += 1

@@ -12,7 +12,9 @@ import numpy as np
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, Variable
 from ..ops.elementwise import abs, expm1, less, maximum, sqrt, where
+from ..ops.index import scatter
 from .base import Decoupled, Optimizer, Scalars, fraction, not_negative, positive
+from .rows import Rows
 
 Slots = Mapping[str, Tensor]
 
@@ -37,6 +39,7 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
         self.dampening = fraction("dampening", dampening)
         self.slots = ("velocity",) if momentum else ()
+        self.keeps_untouched = not momentum
         if nesterov and not momentum:
             raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0",
                                         fix="SGD(..., momentum=0.9, nesterov=True)"))
@@ -52,6 +55,10 @@ class SGD(Optimizer):
         v = self.momentum * slots["velocity"] + (g * scalars["share"] if self.dampening else g)
         return p - scalars["rate"] * (g + self.momentum * v if self.nesterov else v), {"velocity": v}
 
+    def _apply_rows(self, parameter: Variable, g: Rows, slots: Mapping[str, Variable], scalars: Scalars) -> None:
+        """Linear in the gradient, so equal ids need not be added up first."""
+        parameter.assign(scatter(parameter.value, g.ids, -scalars["rate"] * g.values, drop=True))
+
 
 class Adagrad(Optimizer):
     """s = s + g^2; p = p - eta g / (sqrt(s) + epsilon) (Duchi et al., 2011).
@@ -63,7 +70,7 @@ class Adagrad(Optimizer):
         weight_decay, clip_norm, clip_value: see Optimizer.
     """
 
-    slots = ("square",)
+    slots, keeps_untouched = ("square",), True
 
     def __init__(self, learning_rate: Any = 0.01, initial: float = 0.0, epsilon: float = 1e-10,
                  weight_decay: float = 0.0,
@@ -120,17 +127,19 @@ class Adam(Optimizer):
         epsilon: keeps the quotient finite.
         weight_decay, clip_norm, clip_value: see Optimizer.
         amsgrad: divide by the largest v so far, which never shrinks (Reddi et al., 2018).
+        lazy: rows of an embedding that a batch did not take keep p, m and v (PyTorch's SparseAdam), so that a step costs the same for a
+            table of any size; without it m moves them on.
     """
 
     slots: tuple[str, ...] = ("first", "second")
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
-                 amsgrad: bool = False):
+                 amsgrad: bool = False, lazy: bool = False):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2, self.epsilon = fraction("beta1",
                                                         beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
-        self.amsgrad = amsgrad
+        self.amsgrad, self.lazy = amsgrad, lazy
         self.slots = ("first", "second", "largest") if amsgrad else ("first", "second")
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
@@ -156,8 +165,8 @@ class AdamW(Decoupled, Adam):
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
-                 amsgrad: bool = False):
-        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, amsgrad)
+                 amsgrad: bool = False, lazy: bool = False):
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, amsgrad, lazy)
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
         return super().rule(p * (1 - scalars["rate"] * self.weight_decay), g, slots, scalars)

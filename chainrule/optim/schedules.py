@@ -6,7 +6,10 @@ A schedule is any function from the step, an integer tensor, to a number or a te
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -124,27 +127,43 @@ def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, fina
     return lambda step: final + (0.5 * (learning_rate - final)) * (1 + cos(share(_real(step)) * math.pi))
 
 
-def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4) -> Schedule:
+def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4, shape: str = "cosine",
+              phases: int = 2) -> Schedule:
     """From learning_rate / first up to learning_rate over the share `rise` of all steps, then down to
-    learning_rate / (first * last), both along half cosines (Smith and Topin, 2018)."""
-    top, end = rise * _count("steps", steps) - 1, steps - 1
-    if not 0 < top < end:
-        raise ArgumentError(explain("one of the two ways has no steps", got=f"rise={rise}, steps={steps}",
-                                    expected="a share between 0 and 1 of enough steps"))
+    learning_rate / (first * last) (Smith and Topin, 2018).
+
+    Args:
+        shape: "cosine" for half cosines, "linear" for lines.
+        phases: 2, or 3: down to where it began in as many steps as up, and then to the end.
+    """
+    top, end = rise * _count("steps", steps) - 1, float(steps - 1)
+    if shape not in ("cosine", "linear") or phases not in (2, 3):
+        raise ArgumentError(explain("a cycle has another form", got=f"shape={shape!r}, phases={phases!r}",
+                                    expected='shape "cosine" or "linear", 2 or 3 phases'))
+    ends = [top, end] if phases == 2 else [top, 2 * top, end]
+    if not 0 < ends[0] or any(a >= b for a, b in itertools.pairwise(ends)):
+        raise ArgumentError(explain("one of the ways has no steps", got=f"rise={rise}, steps={steps}, phases={phases}",
+                                    expected="a share between 0 and 1 of enough steps" if phases == 2 else "a share below 1/2 of enough steps"))
+    low = learning_rate / first
+    levels = [low, learning_rate, *([low] if phases == 3 else []), low / last]
 
     def between(start: float, stop: float, share: Tensor) -> Tensor:
-        return stop + (0.5 * (start - stop)) * (1 + cos(minimum(maximum(share, 0.0), 1.0) * math.pi))
+        share = minimum(maximum(share, 0.0), 1.0)
+        return start + (stop - start) * share if shape == "linear" else stop + (0.5 * (start - stop)) * (1 + cos(share * math.pi))
 
     def rate(step: Any) -> Tensor:
         t = _real(step)
-        up = between(learning_rate / first, learning_rate, t / top)
-        return where(less(t, top), up, between(learning_rate, learning_rate / (first * last), (t - top) / (end - top)))
+        value, begin = between(levels[0], levels[1], t / top), top
+        for start, stop, until in zip(levels[1:], levels[2:], ends[1:], strict=False):
+            value = where(less(t, begin), value, between(start, stop, (t - begin) / (until - begin)))
+            begin = until
+        return value
     return rate
 
 
-def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0) -> Schedule:
-    """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it
-    (Smith, 2017)."""
+def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0, decay: float = 1.0) -> Schedule:
+    """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it, and
+    each step's `decay` times (Smith, 2017)."""
     rise_steps = _count("rise_steps", rise_steps)
     fall_steps = rise_steps if fall_steps is None else _count("fall_steps", fall_steps)
     whole = rise_steps + fall_steps
@@ -154,7 +173,9 @@ def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = No
         cycle = floor(t / whole)
         at = t - cycle * whole
         height = where(less(at, float(rise_steps)), at / rise_steps, (whole - at) / fall_steps)
-        return low + (high - low) * height * (_power(shrink, cycle) if shrink != 1 else 1.0)
+        for factor, count in ((shrink, cycle), (decay, t)):
+            height = height if factor == 1 else height * _power(factor, count)
+        return low + (high - low) * height
     return rate
 
 
@@ -191,3 +212,10 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
             value = where(less(t, float(boundary)), value, part(t - float(boundary)))
         return value
     return rate
+
+
+def product(schedule: Any, *factors: Any) -> Schedule:
+    """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
+    with a warm-up."""
+    parts = [s if callable(s) else constant(s) for s in (schedule, *factors)]
+    return lambda step: functools.reduce(operator.mul, (as_tensor(part(step)) for part in parts))

@@ -74,7 +74,7 @@ class Groups(Wrapper):
         """One step of each group; clipping sees the gradients of all groups together."""
         parameters, grads = paired(model, grads)
         self._check_used(parameters)
-        grads = self._clipped(grads)
+        grads = self._clipped({name: self.members[self.group_of(name)].sparse(g) for name, g in grads.items()})
         for pattern, member in self.members.items():
             chosen = [name for name in parameters if self.group_of(name) == pattern]
             member.update({name: parameters[name] for name in chosen}, {name: grads[name] for name in chosen})

@@ -16,12 +16,15 @@ import numpy as np
 
 from ..compile import Compiled, Entry, compile
 from ..errors import NonFiniteError, describe_frame, explain
-from ..ir import Node, Tensor, current_trace
+from ..ir import Node, Tensor, bind, current_trace
 from ..ir.graph import interpret
 from ..ir.node import CONSTANT
 from ..ops.broadcast import sum_over
 from ..ops.compose import isfinite
+from ..ops.control import CUSTOM
 from ..ops.elementwise import where
+from ..ops.index import SCATTER
+from ..optim.rows import NOWHERE, rows_of
 from ..transform import gradients
 
 Arrays = tuple[np.ndarray, ...]
@@ -43,6 +46,8 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
 
 
 def _summed(g: Tensor) -> Tensor:
+    rows = rows_of(g)  # the sum of a table's gradient is that of its rows
+    g = g if rows is None else rows.values
     return sum_over(g, tuple(range(g.ndim)))
 
 
@@ -51,7 +56,16 @@ def _commit_if(finite: Tensor) -> None:
     trace = current_trace()
     for variable, new in list(trace.writes.items()) if trace is not None else ():
         if variable in trace.reads:
-            variable.assign(where(finite, Tensor(new), Tensor(trace.reads[variable])))
+            variable.assign(_kept_unless(finite, new, trace.reads[variable]))
+
+
+def _kept_unless(finite: Tensor, new: Node, old: Node) -> Tensor:
+    """`new` if all is finite, else `old`; rows that are written to a table are dropped instead, and the others not touched."""
+    new = new.inputs[0] if new.op is CUSTOM else new  # as which an assigned value is read again
+    if new.op is SCATTER and new.inputs[0] is old and new.attrs.get("drop"):
+        _, indices, rows = new.inputs
+        return Tensor(old) if not rows.type.size else bind(SCATTER, Tensor(old), where(finite, Tensor(indices), NOWHERE), Tensor(rows), **new.attrs)
+    return where(finite, Tensor(new), Tensor(old))
 
 
 def output_step(model: Any, backend: str | None = None, precision: str = "float32") -> Compiled:

@@ -132,12 +132,17 @@ def _take(x: Any, indices: Any, *, axis: int) -> Any:
     return jnp.take(x, places, axis=axis, mode="clip")
 
 
-def _scatter(base: Any, indices: Any, updates: Any, *, axis: int, mode: str) -> Any:
-    places = _checked(indices, base.shape[axis])
+def _scatter(base: Any, indices: Any, updates: Any, *, axis: int, mode: str, drop: bool = False) -> Any:
+    extent = base.shape[axis]
+    if not drop:
+        indices = _checked(indices, extent)
+    else:
+        wide = indices.astype(jnp.int64)
+        indices = jnp.where(wide < -extent, extent, wide)  # JAX counts from the end, and drops what lies behind the last
     if not base.size or not updates.size:
         return base
-    target = base.at[(*(slice(None),) * axis, places)]
-    return target.add(updates, mode="clip") if mode == "add" else target.set(updates, mode="clip")
+    target, outside = base.at[(*(slice(None),) * axis, indices)], "drop" if drop else "clip"
+    return target.add(updates, mode=outside) if mode == "add" else target.set(updates, mode=outside)
 
 
 # ---- loops

@@ -141,30 +141,65 @@ def rates_of_torch(make, steps):
     return found
 
 
-@pytest.mark.parametrize("ours, theirs", [
-    (optim.schedules.one_cycle(0.1, 20), lambda s, o: s.OneCycleLR(o, 0.1, total_steps=20, cycle_momentum=False)),
-    (optim.schedules.cyclic(0.1, 0.5, 3, 4), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 3, 4, cycle_momentum=False)),
-    (optim.schedules.cyclic(0.1, 0.5, 3, shrink=0.5), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 3, mode="triangular2", cycle_momentum=False)),
-    (optim.schedules.cosine_restarts(0.1, 3, 2.0, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 3, 2, eta_min=0.01)),
-    (optim.schedules.polynomial(0.1, 9, 2.0), lambda s, o: s.PolynomialLR(o, 9, 2.0)),
-])
-def test_schedules_of_pytorch(ours, theirs):
-    np.testing.assert_allclose([ours(t).item() for t in range(20)], rates_of_torch(theirs, 20), rtol=1e-9, atol=1e-15)
+SCHEDULES_OF_PYTORCH = {
+    "StepLR": (optim.schedules.step(0.1, 100, 0.5), lambda s, o: s.StepLR(o, 100, 0.5)),
+    "MultiStepLR": (optim.schedules.multi_step(0.1, [30, 200, 777], 0.3), lambda s, o: s.MultiStepLR(o, [30, 200, 777], 0.3)),
+    "ConstantLR": (optim.schedules.sequence([0.1 / 4, 0.1], [50]), lambda s, o: s.ConstantLR(o, 0.25, 50)),
+    "LinearLR": (optim.schedules.linear(0.1 / 5, 400, 0.1 * 0.7), lambda s, o: s.LinearLR(o, 0.2, 0.7, 400)),
+    "ExponentialLR": (optim.schedules.exponential(0.1, 1, 0.995), lambda s, o: s.ExponentialLR(o, 0.995)),
+    "MultiplicativeLR": (optim.schedules.exponential(0.1, 1, 0.999), lambda s, o: s.MultiplicativeLR(o, lambda t: 0.999)),
+    "LambdaLR": (lambda t: 0.1 / (1 + 0.01 * t), lambda s, o: s.LambdaLR(o, lambda t: 1 / (1 + 0.01 * t))),
+    "PolynomialLR": (optim.schedules.polynomial(0.1, 900, 2.0), lambda s, o: s.PolynomialLR(o, 900, 2.0)),
+    "CosineAnnealingLR": (optim.schedules.cosine(0.1, 1000, 0.01), lambda s, o: s.CosineAnnealingLR(o, 1000, 0.01)),
+    "restarts of equal length": (optim.schedules.cosine_restarts(0.1, 64, 1.0, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 64, 1, eta_min=0.01)),
+    "CosineAnnealingWarmRestarts": (optim.schedules.cosine_restarts(0.1, 30, 2.0, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 30, 2, eta_min=0.01)),
+    "OneCycleLR": (optim.schedules.one_cycle(0.1, 1000), lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, cycle_momentum=False)),
+    "OneCycleLR, lines": (optim.schedules.one_cycle(0.1, 1000, 0.2, shape="linear"),
+                          lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False)),
+    "OneCycleLR, three phases": (optim.schedules.one_cycle(0.1, 1000, 0.4, 10.0, 100.0, phases=3),
+                                 lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.4, div_factor=10, final_div_factor=100, three_phase=True,
+                                                           cycle_momentum=False)),
+    "CyclicLR": (optim.schedules.cyclic(0.1, 0.5, 37, 50), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 37, 50, cycle_momentum=False)),
+    "CyclicLR, halved": (optim.schedules.cyclic(0.1, 0.5, 100, shrink=0.5), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 100, mode="triangular2", cycle_momentum=False)),
+    "CyclicLR, decaying": (optim.schedules.cyclic(0.1, 0.5, 50, decay=0.99),
+                           lambda s, o: s.CyclicLR(o, 0.1, 0.5, 50, mode="exp_range", gamma=0.99, cycle_momentum=False)),
+    "ChainedScheduler": (optim.schedules.product(optim.schedules.exponential(0.1, 1, 0.99), optim.schedules.sequence([0.5, 1.0], [20])),
+                         lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.5, 20), s.ExponentialLR(o, 0.99)])),
+    "SequentialLR": (optim.schedules.sequence([optim.schedules.linear(0.01, 50, 0.1), optim.schedules.cosine(0.1, 950)], [50]),
+                     lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.1, 1.0, 50), s.CosineAnnealingLR(o, 950)], [50])),
+}
 
 
+@pytest.mark.parametrize("name", SCHEDULES_OF_PYTORCH)
+def test_schedules_of_pytorch(name):
+    ours, theirs = SCHEDULES_OF_PYTORCH[name]
+    steps = np.arange(1000)
+    found = cr.vmap(ours)(steps).numpy() if name != "LambdaLR" else ours(steps)
+    np.testing.assert_allclose(found, rates_of_torch(theirs, 1000), rtol=1e-12, atol=1e-12)
+
+
+def test_every_schedule_of_pytorch_has_a_row():
+    scheduler = pytest.importorskip("torch").optim.lr_scheduler
+    known = {name for name in vars(scheduler) if name.endswith(("LR", "Restarts", "ChainedScheduler")) and not name.startswith("_")}
+    rows = {name.split(",")[0] for name in SCHEDULES_OF_PYTORCH}
+    assert known - {"LRScheduler", "ReduceLROnPlateau"} <= rows
+
+
+@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("cooldown", [0, 2])
-def test_plateau_of_pytorch(cooldown):
+def test_plateau_of_pytorch(cooldown, relative):
     torch = pytest.importorskip("torch")
-    values = np.random.default_rng(3).random(40)
+    values = np.random.default_rng(3).random(1000) * np.linspace(2, 1, 1000)
     theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.5, patience=2, threshold=1e-4, threshold_mode="abs",
-                                                          cooldown=cooldown, min_lr=1e-3)
-    ours, plateau = optim.SGD(0.1), optim.Plateau(factor=0.5, patience=2, cooldown=cooldown, least=1e-3)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.9, patience=2, threshold=1e-2,
+                                                          threshold_mode="rel" if relative else "abs", cooldown=cooldown, min_lr=1e-3, eps=0)
+    make = lambda: optim.Plateau(factor=0.9, patience=2, min_delta=1e-2, cooldown=cooldown, least=1e-3, relative=relative)
+    ours, plateau = optim.SGD(0.1), make()
     for value in values:
         schedule.step(value)
         plateau.observe(value, ours)
-        assert ours.learning_rate == pytest.approx(theirs.param_groups[0]["lr"])
-        again = optim.Plateau(factor=0.5, patience=2, cooldown=cooldown, least=1e-3)
+        assert ours.learning_rate == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
+        again = make()
         again.restore(plateau.state())
         plateau = again
 

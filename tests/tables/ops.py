@@ -240,7 +240,10 @@ def _scatters() -> tuple[Case, ...]:
             Case(operands(array((4,)), integers((2, 3), 0, 4, "int32"), array((2, 3))), add),
             Case(operands(array((2, 6, 3)), distinct((2, 2), 6), array((2, 2, 2, 3))), put, (*FLOATS, "int32", "bool")),
             Case(operands(array((2, 6)), distinct((1,), 6), array((2, 1))), put),
-            Case(operands(array((3, 2)), integers((0,), 0, 3), array((0, 2))), add))
+            Case(operands(array((3, 2)), integers((0,), 0, 3), array((0, 2))), add),
+            Case(operands(array((5, 3)), integers((9,), -8, 9), array((9, 3))), add | {"drop": True}, (*FLOATS, "int32")),
+            Case(operands(array((4,)), integers((2, 3), -6, 7, "int32"), array((2, 3))), add | {"drop": True}),
+            Case(operands(array((2, 4, 3)), distinct((3, 2), 6), array((2, 3, 2, 3))), put | {"drop": True}, (*FLOATS, "int32", "bool")))
 
 
 # ---- attention: (q, k, v, mask or None, causal)
