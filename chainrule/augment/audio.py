@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from .base import Augmentation, Batch, changed, interval, share
+from .base import Augmentation, Batch, changed
+from .checks import interval, share
 from .draws import Draws
 
 
@@ -28,7 +29,7 @@ class TimeShift(Augmentation):
     `wrap` what left on the other side."""
 
     def __init__(self, by: float = 0.1, wrap: bool = False, probability: float = 1.0):
-        self.by, self.wrap, self.probability = float(by), wrap, share(probability)
+        self.by, self.wrap, self.probability = share(by), wrap, share(probability)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         x = _check(batch.x)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from .checks import check_beside
 from .draws import Draws
 
 TARGETS = (None, "masks", "boxes", "keypoints")
@@ -104,12 +105,13 @@ class Compose(Augmentation):
     """
 
     def __init__(self, operations: Sequence[Augmentation], targets: str | None = None):
+        operations = [operations] if isinstance(operations, Augmentation) else operations
         self.operations = [one for op in operations for one in (op.operations if isinstance(op, Compose) else [op])]
         self.targets = targets
         for op in self.operations:
             if not isinstance(op, Augmentation):
-                raise ArgumentError(explain("this is not an augmentation", got=repr(op),
-                                            expected="operations such as augment.Flip()"))
+                raise ArgumentError(explain("this is not an augmentation", got=repr(op), expected="operations such as augment.Flip()",
+                                            fix=f"{op.__name__}(...)" if isinstance(op, type) else None))
         if targets not in TARGETS:
             raise ArgumentError(explain("targets of this kind are not known", got=repr(targets),
                                         expected="None, 'masks', 'boxes' or 'keypoints'"))
@@ -129,6 +131,7 @@ class Compose(Augmentation):
         if len(indices) != len(x):
             raise ShapeError(explain("one index is needed for each sample", got=f"{len(indices)} for {len(x)} samples"))
         whole = Batch(x, **{self.targets or "y": y})
+        check_beside(whole)
         for alone, operations in self._stages():
             whole = _in_parts(whole, operations, seed, epoch, indices, 1 if alone else workers)
         return whole.x, getattr(whole, self.targets or "y")
@@ -144,6 +147,7 @@ class Compose(Augmentation):
 
     def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
         batch, restore = _single(sample)
+        check_beside(batch)
         return restore(self.apply(batch, Draws(seed, epoch, np.array([index]), 0)))
 
 
@@ -213,6 +217,8 @@ class Augmented:
 
     def __init__(self, x: Any, y: Any, pipeline: Augmentation, seed: int = 0, workers: int = 1):
         self.x, self.y = np.asarray(x), y if y is None else np.asarray(y)
+        if y is not None and len(self.x) != len(self.y):
+            raise ShapeError(explain("x and y have different lengths", got=f"x {len(self.x)}, y {len(self.y)}"))
         self.pipeline = pipeline if isinstance(pipeline, Compose) else Compose([pipeline])
         self.seed, self.workers, self.epoch = seed, workers, 0
 
@@ -238,26 +244,3 @@ class Augmented:
 def changed(batch: Batch, **new: Any) -> Batch:
     """The batch with some fields replaced."""
     return replace(batch, **new)
-
-
-def check_images(x: np.ndarray) -> None:
-    """Images are (N, H, W, C), floating-point or uint8."""
-    if x.ndim != 4 or (x.dtype != np.uint8 and x.dtype.kind != "f"):
-        raise ShapeError(explain("images are needed here", got=f"{x.dtype} of shape {x.shape[1:]} for one sample",
-                                 expected="(height, width, channels), uint8 or floating point",
-                                 fix="add the missing axis: x[..., None]" if x.ndim == 3 else None))
-
-
-def share(value: float) -> float:
-    """A number in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise ArgumentError(explain("a probability lies in [0, 1]", got=repr(value)))
-    return float(value)
-
-
-def interval(name: str, value: Any, around: float = 0.0) -> tuple[float, float]:
-    """(low, high); a single number d means around - d to around + d."""
-    low, high = (around - value, around + value) if isinstance(value, int | float) else value
-    if not low <= high:
-        raise ArgumentError(explain(f"{name} is a range", got=repr(value), expected="(low, high), or one number"))
-    return float(low), float(high)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .base import Augmentation, Batch, share
+from .base import Augmentation, Batch
+from .checks import share
 from .draws import DRAWS, Draws
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from .base import Augmentation, Batch, changed, check_images, interval, share
+from .base import Augmentation, Batch, changed
+from .checks import check_images, interval, share
 from .draws import Draws
 from .pixels import like
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .base import Augmentation, Batch, changed, check_images, share
+from .base import Augmentation, Batch, changed
+from .checks import check_images, share
 from .draws import Draws
 from .pixels import _gather, fill_mode, like
 

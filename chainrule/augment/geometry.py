@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .base import Augmentation, Batch, changed, check_images, interval, share
+from .base import Augmentation, Batch, changed
+from .checks import check_images, interval, share, size_of
 from .draws import Draws
 from .pixels import warp
 
@@ -204,7 +205,7 @@ class Crop(Geometric):
     """
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float | str = 0.0):
-        self.size, self.padding, self.fill = _size(size), padding, fill
+        self.size, self.padding, self.fill = size_of(size), padding, fill
 
     def matrices(self, draws: Draws, height: int, width: int) -> np.ndarray:
         room = [extent + 2 * self.padding - new for extent, new in zip((width, height), self.size[::-1], strict=True)]
@@ -226,7 +227,7 @@ class ResizedCrop(Geometric):
 
     def __init__(self, size: int | tuple[int, int], area: tuple[float, float] = (0.3, 1.0),
                  ratio: tuple[float, float] = (3 / 4, 4 / 3), probability: float = 1.0):
-        self.size, self.area, self.ratio = _size(size), interval("area", area), interval("ratio", ratio)
+        self.size, self.area, self.ratio = size_of(size), interval("area", area), interval("ratio", ratio)
         self.fill, self.probability = "edge", share(probability)
         if not 0 < self.area[0] <= self.area[1] <= 1 or self.ratio[0] <= 0:
             raise ArgumentError(explain("area lies in (0, 1], ratio above 0", got=f"area={area}, ratio={ratio}"))
@@ -238,10 +239,3 @@ class ResizedCrop(Geometric):
         left, top = draws.one() * (width - wide), draws.one() * (height - high)
         zoom = linear(len(area), a=self.size[1] / wide, d=self.size[0] / high)
         return zoom @ shift(len(area), -left, -top)
-
-
-def _size(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ArgumentError(explain("a size is positive", got=repr(size)))
-    return int(height), int(width)

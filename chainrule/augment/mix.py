@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, BoundsError, explain
-from .base import Augmentation, Batch, changed, check_images, share
+from .base import Augmentation, Batch, changed
+from .checks import check_images, share
 from .colour import rectangle
 from .draws import Draws
 

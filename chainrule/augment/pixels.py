@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, ShapeError, explain
+from .checks import size_of
 
 FILLS = ("constant", "edge", "reflect")
 
@@ -98,9 +99,13 @@ def _inside(index: np.ndarray, extent: int, mode: str) -> np.ndarray:
     return np.clip(index, 0, extent - 1)
 
 
-def resize(x: np.ndarray, size: tuple[int, int], antialias: bool = True) -> np.ndarray:
+def resize(x: np.ndarray, size: int | tuple[int, int], antialias: bool = True) -> np.ndarray:
     """Images (N, H, W, C) resized to `size` by linear interpolation; with `antialias`, the triangle is widened by the
     factor of the reduction, so that every old pixel counts (as Pillow does)."""
+    x, size = np.asarray(x), size_of(size)
+    if x.ndim != 4:
+        raise ShapeError(explain("images are resized in batches", got=f"shape {x.shape}", expected="(images, height, width, channels)",
+                                 fix="one image: augment.resize(x[None], size)[0]" if x.ndim == 3 else None))
     rows, columns = (_weights(old, new, antialias) for old, new in zip(x.shape[1:3], size, strict=True))
     half = np.tensordot(x.astype(np.float32, copy=False), columns, axes=(2, 1))  # (N, H, C, w)
     return like(x, np.tensordot(half, rows, axes=(1, 1)).transpose(0, 3, 2, 1))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, explain
-from .base import Augmentation, Batch, changed, share
+from .base import Augmentation, Batch, changed
+from .checks import share
 from .draws import Draws
 
 
@@ -31,18 +32,19 @@ class WordDropout(Augmentation):
 
     Args:
         rate: share of words.
-        unknown: token id (for words: the text) that stands for a dropped word.
+        unknown: token id (for words: the text) that stands for a dropped word; by default 1 or "<unk>".
         padding: token id of the padding; the padding of words is "".
         probability: share of samples that are changed.
     """
 
-    def __init__(self, rate: float = 0.1, unknown: Any = 1, padding: int = 0, probability: float = 1.0):
+    def __init__(self, rate: float = 0.1, unknown: Any = None, padding: int = 0, probability: float = 1.0):
         self.rate, self.unknown, self.padding, self.probability = share(rate), unknown, padding, share(probability)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         x = _rows(batch.x)
         dropped = (draws.uniform(x.shape[1]) < self.rate) & (x != _padding(x, self.padding))
-        unknown = np.asarray(self.unknown, None if x.dtype.kind == "U" else x.dtype)
+        words = x.dtype.kind == "U"
+        unknown = np.asarray(("<unk>" if words else 1) if self.unknown is None else self.unknown, None if words else x.dtype)
         return changed(batch, x=np.where(dropped, unknown, x))
 
 
