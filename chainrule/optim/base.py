@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
+from ..names import closest
 from ..ops import reduce
 from ..ops.compose import clip
 from ..ops.elementwise import astype, minimum, sqrt
@@ -28,6 +29,12 @@ class _Remembering(type):
     """Keeps the arguments of a constructor, so that a group can be made with some of them changed."""
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        known = [p.name for p in parameters]
+        for name in options if all(p.kind is not p.VAR_KEYWORD for p in parameters) else ():
+            if name not in known:
+                fix = "betas=(a, b) is beta1=a, beta2=b" if name == "betas" and "beta1" in known else closest(name, known)
+                raise ArgumentError(explain(f"{cls.__name__} has no argument {name!r}", got=f"{name}={options[name]!r}", expected=", ".join(known), fix=fix))
         made = super().__call__(*args, **options)
         made.arguments = dict(list(inspect.signature(cls.__init__).bind(made, *args, **options).arguments.items())[1:])
         return made

@@ -95,6 +95,8 @@ class Groups(Wrapper):
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     """A new optimiser of the same class with some arguments changed."""
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer), expected="for example optim.Adam(1e-3)"))
     if isinstance(optimizer, Wrapper):
         raise ArgumentError(explain("groups are made of a plain optimiser", got=repr(optimizer),
                                     fix="put the groups inside: optim.chain(transform, optim.groups(...))"))
@@ -180,6 +182,9 @@ def chain(*parts: Any) -> Chain:
     """
     if not parts or not isinstance(parts[-1], Optimizer):
         raise ArgumentError(explain("a chain ends with an optimiser", got=", ".join(map(repr, parts)) or "nothing"))
+    for part in parts[:-1]:
+        if not callable(part):
+            raise ArgumentError(explain("this does not transform gradients", got=repr(part), expected="for example optim.transforms.clip_norm(1.0)"))
     return Chain(parts[:-1], parts[-1])
 
 

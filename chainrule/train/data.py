@@ -40,6 +40,8 @@ def samples(data: Any, name: str = "the data") -> Samples:
                                  expected="one target and one weight for each sample"))
     if not len(x):
         raise ShapeError(explain(f"{name} has no samples", got=f"x of shape {x.shape}"))
+    if (weights < 0).any():
+        raise ArgumentError(explain(f"a sample weight of {name} is negative", got=f"{weights.min()} at sample {weights.argmin()}", expected="0 or more"))
     return Samples(x, y, weights)
 
 

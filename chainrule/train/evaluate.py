@@ -12,6 +12,7 @@ from .. import losses, metrics
 from .. import tree as trees
 from ..errors import ArgumentError, explain
 from ..ir.bind import leaf
+from .checks import several
 from .data import Samples, inputs, samples
 from .step import loss_step, output_step
 
@@ -98,7 +99,7 @@ class _Items:
 
 
 def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
-    found = [metrics.get(m) for m in names]
+    found = [metrics.get(m) for m in several(names)]
     for metric in found:
         metric.reset()
     return found

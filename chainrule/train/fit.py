@@ -20,6 +20,7 @@ from ..data import Batches
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
 from ..ir import Type
+from . import checks
 from .callbacks import Callback, steps_apart
 from .checkpoint import read_state, write_state
 from .data import Samples, augmented, samples
@@ -77,13 +78,12 @@ class Training:
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
                  checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32"):
-        if epochs < 0:
-            raise ArgumentError(explain("the number of epochs is negative", got=str(epochs)))
+        checks.check_run(model, epochs, penalty)
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
-        self.metrics = [metrics.get(m) for m in metric_names]
+        self.metrics = [metrics.get(m) for m in checks.several(metric_names)]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
-        self.callbacks, self.checkpoint, self.augment = list(callbacks), checkpoint, augment
+        self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, augment
         self.pool = Pool(self.metrics)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from .. import metrics
 from ..errors import ArgumentError, explain
+from ..names import closest
 
 
 def better_when_larger(name: str) -> bool:
@@ -31,7 +33,9 @@ class History:
     def __getitem__(self, name: str) -> list[Any]:
         known = dict.fromkeys(key for row in self.rows for key in row)
         if name not in known:
-            raise ArgumentError(explain(f"the history has no column {name!r}", got=name, expected=", ".join(known) or "nothing yet"))
+            fix = "give fit(..., validation=(x, y))" if name.startswith("val") else None
+            raise ArgumentError(explain(f"the history has no column {name!r}", got=name, expected=", ".join(known) or "nothing yet",
+                                        fix=closest(re.sub("^val_", "validation_", name), known) or fix))
         return [row.get(name) for row in self.rows]
 
     def __len__(self) -> int:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import ArgumentError, explain
+
 REFRESH = 0.1  # seconds between updates of the bar: the eye needs no more, and the step should not wait
 
 
@@ -113,6 +115,8 @@ def reporter(show: bool | str) -> Quiet:
     """The reporter for `progress=`: True chooses by the terminal, "lines" and "bar" are explicit, False is quiet."""
     if show is False:
         return Quiet()
+    if show not in (True, "bar", "lines"):
+        raise ArgumentError(explain("there is no such progress", got=repr(show), expected='True, False, "bar" or "lines"'))
     from rich.console import Console
 
     console = Console()

@@ -128,6 +128,17 @@ def test_fit_resumes_to_the_same_bits(make, tmp_path):
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
+@pytest.mark.parametrize(("make", "text"), [
+    (lambda: optim.Adam(lr=1e-3), "learning_rate"), (lambda: optim.Adam(1e-3, betas=(0.9, 0.99)), "beta1=a"), (lambda: optim.AdamW(eps=1e-6), "epsilon"),
+    (lambda: optim.groups(optim.Adam(), {"*bias": {"lr": 0.1}}), "learning_rate"), (lambda: optim.groups("adam", {}), "not an optimiser"),
+    (lambda: optim.chain(3, optim.SGD(0.1)), "does not transform"), (lambda: optim.chain(optim.transforms.centralize(), "adam"), "ends with"),
+    (lambda: optim.schedules.one_cycle(0.1, 100, shape="line"), "another form"), (lambda: optim.schedules.one_cycle(0.1, 100, 0.6, phases=3), "below 1/2"),
+])
+def test_mistakes_are_told_with_a_remedy(make, text):
+    with pytest.raises(ArgumentError, match="(?s)" + text):
+        make()
+
+
 # ---- schedules
 
 def rates_of_torch(make, steps):

@@ -202,3 +202,31 @@ def test_compiles_once_per_shape():
                              progress=False, backend="reference")
     session.run()
     assert len(session.step.entries) == 1
+
+
+MISTAKES = {
+    "a class is no model": (lambda: cr.fit(nn.Dense, data(), loss="cross_entropy"), r"Dense\(\.\.\.\)"),
+    "half an epoch": (lambda: run(network(), data(), epochs=2.5), "whole number"),
+    "a number is no penalty": (lambda: run(network(), data(), penalty=1e-4), r"penalties\.ridge\(0\.0001\)"),
+    "a function is no callback": (lambda: run(network(), data(), callbacks=[lambda row: None]), "class Mine"),
+    "a class is no callback": (lambda: run(network(), data(), callbacks=[train.Until]), r"Until\(\.\.\.\)"),
+    "weights are not negative": (lambda: run(network(), (*data(), -np.ones(203))), "-1.0 at sample 0"),
+    "a name of a metric": (lambda: run(network(), data(), metrics="acuracy"), "did you mean 'accuracy'"),
+    "nothing to watch": (lambda: run(network(), data(), callbacks=[train.EarlyStopping(patience=1)]), r"validation=\(x, y\)"),
+    "a column of Keras": (lambda: run(network(), data(), validation=data(30))["val_loss"], "did you mean 'validation_loss'"),
+    "a progress": (lambda: run(network(), data(), progress="bars"), '"bar"'),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_with_its_remedy(name):
+    make, text = MISTAKES[name]
+    with pytest.raises(errors.ArgumentError, match="(?s)" + text):
+        make()
+
+
+def test_one_metric_and_one_callback_need_no_list():
+    until = train.Until(steps=3)
+    history = run(network(), data(), metrics="accuracy", callbacks=until)
+    assert "accuracy" in history.rows[0] and until.reason
+    assert "accuracy" in cr.evaluate(built := network(), data(), metrics="accuracy", backend="reference") and built
