@@ -16,18 +16,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from .splits import permutation, split
+from .splits import permutation, size_of, split
 
 Fold = tuple[np.ndarray, np.ndarray]
 
 
-def folds(n: int, k: int = 5, seed: int = 0, stratify: Any = None, groups: Any = None) -> list[Fold]:
+def folds(n: Any, k: int = 5, seed: int = 0, stratify: Any = None, groups: Any = None) -> list[Fold]:
     """k pairs (training indices, test indices), sorted; every sample is tested exactly once.
 
     Args:
+        n: number of samples, or an array of them.
         stratify: n labels; every fold has each class in its share, to within about one sample.
         groups: n labels, such as patients or speakers; samples of a group are never on both sides.
     """
+    n = size_of(n)
     if not 2 <= k <= n or (stratify is not None and groups is not None):
         both = ", stratify and groups" if groups is not None and stratify is not None else ""
         raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}{both}",

@@ -28,14 +28,24 @@ def permutation(n: int, seed: int, stream: int = 0) -> np.ndarray:
     return np.argsort(words, kind="stable").astype(np.int64)
 
 
-def split(n: int, fractions: Sequence[float], seed: int = 0, stratify: Any = None) -> tuple[np.ndarray, ...]:
+def size_of(n: Any) -> int:
+    """A number of samples, given as such or as the samples themselves."""
+    if hasattr(n, "__len__"):
+        return len(n)
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise ArgumentError(explain("this is not a number of samples", got=repr(n), expected="a whole number, or an array of samples"))
+    return int(n)
+
+
+def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: Any = None) -> tuple[np.ndarray, ...]:
     """Disjoint sorted index arrays, one per fraction, deterministic in (n, fractions, seed, stratify).
 
-    `fractions` are shares of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that
+    `n` is the number of samples, or an array of them. `fractions` (a single number f stands for (f, 1 - f)) are shares of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that
     sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one
     sample; a first part of more than half gets every class of two samples or more. Raises ArgumentError for shares that
     do not fit or a wrong number of labels.
     """
+    n, fractions = size_of(n), (fractions, 1 - fractions) if isinstance(fractions, float) else fractions
     counts = _counts(n, fractions)
     order = permutation(n, seed, SPLIT_STREAM)
     if stratify is not None:

@@ -17,6 +17,7 @@ import numpy as np
 from .. import metrics, optim
 from ..data.folds import Fold, folds
 from ..errors import ArgumentError, explain
+from ..nn.module import Module
 from ..statistics.repeated import Repeated, measured
 from ..statistics.runs import Comparison, Run, compare_all
 from .data import samples
@@ -62,6 +63,9 @@ def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Se
         optimizer: a name or an optimiser, of which each fold gets a fresh one.
         options: of `fit`.
     """
+    if isinstance(make, Module):
+        raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}", expected="a function that makes one",
+                                    fix="cross_validate(lambda: ..., data)"))
     whole = samples(data)
     pairs = folds(len(whole), parts, seed, whole.y if stratify else None, groups) if isinstance(parts, int) else parts
     found: dict[str, list[float]] = {}

@@ -41,6 +41,8 @@ class Journal:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        if self.path.is_dir():
+            raise DataError(explain("the journal of a search is a file", got=f"{path}, a folder", fix=f"{self.path / 'search.jsonl'}"))
 
     def write(self, **entry: Any) -> None:
         """Add one line."""

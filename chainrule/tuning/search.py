@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -107,6 +108,9 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
 
     Returns a Search. A trial in which a NaN or an infinity turns up counts as diverged; other errors end the search.
     """
+    if not callable(train) or not space:
+        raise ArgumentError(explain("a search needs a function and a space", got=f"tune({train!r:.40}, {space!r:.40})",
+                                    expected="tune(train, {name: dimension}, trials)"))
     if trials < 1 or repeats < 0 or workers < 1:
         raise ArgumentError(explain("these numbers make no search",
                                     got=f"trials {trials}, repeats {repeats}, workers {workers}",
@@ -117,7 +121,7 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
                      look_up("way of pruning", prune, PRUNERS), -1.0 if higher_is_better else 1.0, accept, int(seed),
                      Journal(journal or Path(scratch) / "journal"))
         plan.open(method)
-        with _runner(workers) as submit:
+        with _runner(workers, train) as submit:
             plan.search(trials, submit, workers)
             return plan.result(repeats, submit)
 
@@ -222,7 +226,12 @@ class _Here:
 class _Processes:
     """Runs what is submitted in `workers` processes, which share the cores evenly."""
 
-    def __init__(self, workers: int):
+    def __init__(self, workers: int, train: TrainFunction):
+        try:
+            pickle.dumps(train)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ArgumentError(explain("other processes cannot get at the training function", got=f"{train!r}: {error}", expected="a function of a module",
+                                        fix="define it with `def` at the top of a module, or use workers=1")) from error
         threads = str(max((os.cpu_count() or 1) // workers, 1))
         self.pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores,
                                         initargs=(threads,))
@@ -238,10 +247,8 @@ def _share_cores(threads: str) -> None:
     os.environ.setdefault("CHAINRULE_THREADS", threads)
 
 
-def _runner(workers: int) -> Any:
-    return _Here() if workers == 1 else _Processes(workers)
-
-
+def _runner(workers: int, train: TrainFunction) -> Any:
+    return _Here() if workers == 1 else _Processes(workers, train)
 
 
 __all__ = ["Search", "Winner", "tune"]

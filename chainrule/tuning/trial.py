@@ -84,10 +84,18 @@ def run_trial(train: TrainFunction, trial: Trial) -> tuple[str, float, float]:
     """
     started = time.perf_counter()
     try:
-        value = float(train(trial))
+        value = _number(train(trial))
         state = "finished" if math.isfinite(value) else "diverged"
     except Pruned:
         state, value = "pruned", math.nan
     except NonFiniteError:
         state, value = "diverged", math.nan
     return state, value, time.perf_counter() - started
+
+
+def _number(result: Any) -> float:
+    try:
+        return float(result)
+    except (TypeError, ValueError):
+        raise ArgumentError(explain("the training function returned no number", got=f"{result!r:.80}", expected="the value of these settings",
+                                    fix='for example return history["validation_loss"][-1]')) from None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import Batches, permutation, split
+from chainrule.data import Batches, folds, permutation, split
 from chainrule.errors import ArgumentError
 
 
@@ -39,6 +39,15 @@ def test_stratified_split_keeps_the_share_of_each_class(sizes, seed):
         bound = 0.5 + (len(sizes) + 1) / 2 * size / sum(sizes)
         assert abs((labels[test] == label).sum() - 0.2 * size) <= bound
         assert (labels[train] == label).any()
+
+
+def test_samples_instead_of_their_number_and_one_share_instead_of_two():
+    x = np.zeros((10, 3))
+    for a, b in ((split(x, (0.8, 0.2)), split(10, (0.8, 0.2))), (split(10, 0.8), split(10, (0.8, 0.2))), (folds(x, 2)[1], folds(10, 2)[1])):
+        for mine, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    with pytest.raises(ArgumentError, match="not a number of samples"):
+        split(10.5, 0.8)
 
 
 def test_counts_instead_of_shares():

@@ -118,6 +118,10 @@ def test_whole_numbers_reach_both_ends(log):
     (lambda: cr.tune(branin, BRANIN, 1, method="random", accept=lambda s: False), "none of 1000 proposals"),
     (lambda: cr.tune(lambda trial: trial["learning_rat"], {"learning_rate": tuning.uniform(0, 1)}, 1, method="random"), "did you mean 'learning_rate'"),
     (lambda: tuning.ASHA(first=0), "no rungs"),
+    (lambda: cr.tune(BRANIN, branin, 3), "a function and a space"),
+    (lambda: cr.tune(branin, {}, 3), "a function and a space"),
+    (lambda: cr.tune(lambda trial: None, BRANIN, 1, method="random"), "returned no number"),
+    (lambda: cr.tune(lambda trial: 0.0, BRANIN, 1, method="random", workers=2), "function of a module"),
 ])
 def test_mistakes_are_told(make, text):
     with pytest.raises(ArgumentError, match=text):
