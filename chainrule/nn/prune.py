@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`prune_zeros`: a Sequential model without the units and filters that do nothing; the outputs stay what they were.
 
-A unit does nothing if all weights that leave it are 0. If all that lead to it are 0 it is a constant, activation(bias):
-0 can be dropped, and what another constant adds is moved into the bias of a Dense layer that follows.
+A unit does nothing if all weights that leave it are 0. If all that lead to it are 0 it is a constant, activation(bias), which
+stays one through pooling and normalisation: 0 can be dropped, and what another constant adds is moved into the bias of the
+layer that follows, unless zeros are padded around it there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from .regularization import Dropout
 
 WEIGHTED = {Dense: "units", Conv2D: "filters"}
 POINTWISE = (ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Tanh, Dropout, Flatten)
-PASSING = (*POINTWISE, BatchNorm, AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D)
+POOLING = (AvgPool2D, GlobalAvgPool2D, GlobalMaxPool2D, MaxPool2D)
+PASSING = (*POINTWISE, BatchNorm, *POOLING)
 
 
 def prune_zeros(model: Sequential) -> Sequential:
@@ -49,9 +51,9 @@ def prune_zeros(model: Sequential) -> Sequential:
 
 def _pairs(model: Sequential) -> list[tuple[int, int]]:
     """(layer, next layer with weights) where all between them passes channels on one by one."""
-    places = [i for i, layer in enumerate(model.layers) if type(layer) in WEIGHTED]
+    places = [i for i, layer in enumerate(model.layers) if type(layer) in WEIGHTED and getattr(layer, "groups", 1) == 1]
     return [(i, j) for i, j in itertools.pairwise(places)
-            if all(isinstance(layer, PASSING) for layer in model.layers[i + 1:j])]
+            if all(isinstance(layer, PASSING) and not hasattr(layer, "groups") for layer in model.layers[i + 1:j])]
 
 
 def _kept(layer: Any, between: list[Module], following: Any, first: int, second: int,
@@ -64,7 +66,7 @@ def _kept(layer: Any, between: list[Module], following: Any, first: int, second:
     value = _constant(layer, between, np.zeros(weight.shape[-1], weight.dtype) if bias is None else bias)
     if value is not None:
         useless |= silent & (value == 0)
-        if type(following) is Dense and following.use_bias:
+        if following.use_bias and _unpadded(following):
             moved = silent & ~useless
             arrays[f"{second}.bias"] = arrays[f"{second}.bias"] + np.einsum("c,pco->o", value * moved, leaving)
             useless |= moved
@@ -74,13 +76,18 @@ def _kept(layer: Any, between: list[Module], following: Any, first: int, second:
 
 def _constant(layer: Any, between: list[Module], bias: np.ndarray) -> np.ndarray | None:
     """What silent units give after the layers between, or None where that is not the same at all positions."""
-    if not all(isinstance(module, POINTWISE) for module in between):
+    if not all(isinstance(module, MaxPool2D) or _unpadded(module) for module in between):
         return None
     with no_grad():
-        value: Any = layer.activation(as_tensor(bias))
+        value: Any = layer.activation(as_tensor(bias[None]))
         for module in between:
-            value = value if isinstance(module, Flatten) else module(value)
-    return value.numpy()
+            value = value if isinstance(module, (Flatten, *POOLING)) else module(value)
+    return value.numpy()[0]
+
+
+def _unpadded(module: Module) -> bool:
+    """Whether a layer sees nothing around its input."""
+    return getattr(module, "padding", "valid") in ("valid", 0) and not getattr(module, "ceil", False)
 
 
 def _by_channel(weight: np.ndarray, channels: int) -> np.ndarray:

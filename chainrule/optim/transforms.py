@@ -23,6 +23,11 @@ def clip_norm(norm: float) -> Transform:
     return lambda parameters, grads: clip_by_norm(grads, norm) if grads else grads
 
 
+def negate() -> Transform:
+    """-g: the optimiser climbs, so that what it is given becomes as large as possible."""
+    return lambda parameters, grads: {name: -g for name, g in grads.items()}
+
+
 def clip_value(value: float) -> Transform:
     """Each element limited to [-value, value]."""
     value = positive("value", value)

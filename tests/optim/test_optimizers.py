@@ -41,6 +41,31 @@ ROWS = {
 }
 
 
+OPTIONS = {
+    "sgd uphill": (lambda: optim.chain(optim.transforms.negate(), optim.SGD(1e-4)), lambda t, p: t.optim.SGD(p, 1e-4, maximize=True)),
+    "sgd with decay": (lambda: optim.SGD(0.01, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, weight_decay=0.1)),
+    "dampened with decay": (lambda: optim.SGD(0.01, 0.9, dampening=0.5, weight_decay=0.1),
+                            lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1)),
+    "nesterov with decay": (lambda: optim.SGD(0.01, 0.9, True, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True, weight_decay=0.1)),
+    "adagrad with all": (lambda: optim.Adagrad(lambda t: 0.1 / (1 + 0.01 * t), 0.5, 1e-3, weight_decay=0.1),
+                         lambda t, p: t.optim.Adagrad(p, 0.1, lr_decay=0.01, initial_accumulator_value=0.5, eps=1e-3, weight_decay=0.1)),
+    "adagrad uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adagrad(0.01)), lambda t, p: t.optim.Adagrad(p, 0.01, maximize=True)),
+    "rmsprop centred": (lambda: optim.RMSprop(0.01, centered=True), lambda t, p: t.optim.RMSprop(p, 0.01, centered=True)),
+    "rmsprop with momentum": (lambda: optim.RMSprop(0.01, momentum=0.9, epsilon=1e-4), lambda t, p: t.optim.RMSprop(p, 0.01, momentum=0.9, eps=1e-4)),
+    "rmsprop with decay": (lambda: optim.RMSprop(0.01, 0.95, weight_decay=0.1), lambda t, p: t.optim.RMSprop(p, 0.01, 0.95, weight_decay=0.1)),
+    "adam uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adam(0.01)), lambda t, p: t.optim.Adam(p, 0.01, maximize=True)),
+    "adam without memory": (lambda: optim.Adam(0.001, beta1=0.0), lambda t, p: t.optim.Adam(p, 0.001, (0.0, 0.999))),
+    "amsgrad with decay in the gradient": (lambda: optim.Adam(0.05, weight_decay=0.1, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, weight_decay=0.1, amsgrad=True)),
+    "adadelta with decay": (lambda: optim.Adadelta(0.05, 0.8, 1e-4, weight_decay=0.1), lambda t, p: t.optim.Adadelta(p, 0.05, 0.8, 1e-4, weight_decay=0.1)),
+    "adamax with decay": (lambda: optim.Adamax(0.001, 0.8, 0.9, 1e-6, weight_decay=0.1), lambda t, p: t.optim.Adamax(p, 0.001, (0.8, 0.9), 1e-6, weight_decay=0.1)),
+    "nadam with decay": (lambda: optim.NAdam(0.005, 0.8, 0.99, weight_decay=0.1, decay=1e-2),
+                         lambda t, p: t.optim.NAdam(p, 0.005, (0.8, 0.99), weight_decay=0.1, momentum_decay=1e-2)),
+    "radam without decay": (lambda: optim.RAdam(0.05), lambda t, p: t.optim.RAdam(p, 0.05)),
+    "rprop with limits": (lambda: optim.Rprop(0.01, 0.4, 1.3, 1e-3, 0.1), lambda t, p: t.optim.Rprop(p, 0.01, (0.4, 1.3), (1e-3, 0.1))),
+    "asgd with decay": (lambda: optim.ASGD(0.05, 0.1, 0.9, 10, weight_decay=0.1), lambda t, p: t.optim.ASGD(p, 0.05, 0.1, 0.9, 10, weight_decay=0.1)),
+}
+
+
 def descend(make, steps, compiled, backend="reference"):
     w = cr.Variable(START, name="w")
     optimizer = make()
@@ -68,10 +93,10 @@ def double():
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [*ROWS, *OPTIONS])
 def test_a_hundred_steps_as_pytorch(name, compiled):
     torch = pytest.importorskip("torch")
-    ours, theirs = ROWS[name]
+    ours, theirs = (ROWS | OPTIONS)[name]
     w = torch.tensor(START, requires_grad=True)
     optimizer = theirs(torch, [w])
     for _ in range(100):
@@ -133,9 +158,9 @@ def test_a_hundred_steps_as_the_paper(name, compiled):
     np.testing.assert_allclose(found, p, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", [*ROWS, *PAPERS])
+@pytest.mark.parametrize("name", [*ROWS, *OPTIONS, *PAPERS])
 def test_native_steps_are_eager_steps(name):
-    make = (ROWS | PAPERS)[name][0]
+    make = (ROWS | OPTIONS | PAPERS)[name][0]
     expected, state = descend(make, 6, False)
     found, other = descend(make, 6, True, "native")
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
@@ -196,6 +221,29 @@ def test_clipping():
     small = cr.Variable(np.zeros(2))
     optim.SGD(1.0, clip_norm=10.0).update([small], [np.array([3.0, 4.0])])
     np.testing.assert_allclose(small.numpy(), [-3, -4])
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_clipping_is_that_of_pytorch(size):
+    torch = pytest.importorskip("torch")
+    grads = [size * np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(4, 3), (5,), (2, 2, 3), ()])]
+    for clipped, theirs in (([g.numpy() for g in optim.clip_by_norm({str(i): cr.asarray(g) for i, g in enumerate(grads)}, 2.0).values()],
+                             lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0)),
+                            (stepped(optim.SGD(1.0, clip_norm=2.0), grads), lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0)),
+                            (stepped(optim.SGD(1.0, clip_value=0.3), grads), lambda p: torch.nn.utils.clip_grad_value_(p, 0.3))):
+        parameters = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in grads]
+        for p, g in zip(parameters, grads, strict=True):
+            p.grad = torch.tensor(g)
+        theirs(parameters)
+        for mine, p in zip(clipped, parameters, strict=True):
+            np.testing.assert_allclose(mine, p.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def stepped(optimizer, grads):
+    """How far one step of rate 1 from 0 goes against each gradient."""
+    parameters = [cr.Variable(np.zeros(g.shape)) for g in grads]
+    optimizer.update(parameters, grads)
+    return [-p.numpy() for p in parameters]
 
 
 def test_state_survives_a_copy_into_a_new_optimizer():

@@ -124,6 +124,20 @@ def test_group_lasso_removes_units_and_the_smaller_net_gives_the_same():
     assert ((model(x).numpy() - y) ** 2).mean() < 0.3 * y.var()
 
 
+def test_group_lasso_removes_whole_filters():
+    """The class is the brightness of a spot: of twelve filters few are needed, and those that are not become 0."""
+    x = GENERATOR.random((120, 6, 6, 1)).astype(np.float32)
+    y = (x.mean((1, 2, 3)) > 0.5).astype(np.int64)
+    model = nn.Sequential([nn.Conv2D(12, 3, activation="relu"), nn.GlobalAvgPool2D(), nn.Dense(2)])
+    optimizer = optim.Proximal(optim.SGD(0.2, momentum=0.9), optim.proximal.group_lasso(0.01), only="0.*")
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optimizer, epochs=15, batch_size=20, progress=False)
+    alive = model.parameters()["0.weight"].numpy().any(axis=(0, 1, 2))
+    assert 0 < alive.sum() < 12
+    smaller = prune_zeros(model)
+    assert smaller.layers[0].filters == alive.sum()
+    np.testing.assert_allclose(smaller(x).numpy(), model(x).numpy(), atol=1e-5)
+
+
 def test_pruning_through_convolution_normalisation_pooling_and_flatten():
     model = nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Conv2D(6, 3), nn.ReLU(),
                            nn.Flatten(), nn.Dense(5, activation="tanh"), nn.Dense(3)])
@@ -136,12 +150,14 @@ def test_pruning_through_convolution_normalisation_pooling_and_flatten():
         array[index] = 0
         values[name].assign(array)
     zero("3.weight", (slice(None), slice(None), [1, 4]))    # filters 1 and 4 of the first layer are not listened to
+    zero("0.weight", (..., 6))                              # filter 6 of the first is a constant, through normalisation and pooling
+    values["0.bias"].assign(np.full(8, 0.7, np.float32))
     zero("3.weight", (..., 2))
     zero("3.bias", 2)                                       # filter 2 of the second gives 0
     zero("6.weight", (slice(None), 0))                      # a unit that is constant: activation(bias)
     values["6.bias"].assign(np.full(5, 0.3, np.float32))
     smaller = prune_zeros(model)
-    assert [smaller.layers[i].filters for i in (0, 3)] == [6, 5]
+    assert [smaller.layers[i].filters for i in (0, 3)] == [5, 5]
     assert smaller.layers[6].units == 4
     np.testing.assert_allclose(smaller(x).numpy(), model(x).numpy(), atol=1e-5)
     with pytest.raises(ArgumentError, match="built Sequential"):

@@ -8,6 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim, train
+from chainrule.statistics import Run
 from chainrule.train.curves import constant_loss, read_curves
 
 GENERATOR = np.random.default_rng(0)
@@ -95,6 +96,8 @@ def test_remedies_help():
         return norms[1] / norms[-2]  # layers of one shape
     assert ratio(mlp("sigmoid", "glorot_uniform", depth=20)) < 1e-6
     assert 0.1 < ratio(mlp("relu", "he_normal", depth=20, units=64)) < 10
+    blocks = [nn.Residual([nn.LayerNorm(), nn.Dense(32, "sigmoid", weight_initializer="glorot_uniform")]) for _ in range(20)]
+    assert 0.1 < ratio(nn.Sequential([nn.Dense(32), *blocks, nn.Dense(3)])) < 10
 
 
 HEALTHY = {
@@ -254,6 +257,22 @@ def test_digits_overfit_with_few_pictures_and_not_with_help(shared_data):
     found, history = fit(regular, many, optim.Adam(2e-3), 8, validation=held, backend="native")
     assert found == [], str(found)
     assert history["validation_accuracy"][-1] > 0.9
+
+
+def test_dropout_and_augmentation_shrink_the_gap(shared_data):
+    """500 digits, the same first weights for both: the validation loss minus that of the samples without dropout and shifts."""
+    digits = cr.data.load(shared_data / "mnist")
+    x, held = ((part[:count, 4:24, 4:24].astype(np.float32) / 255) for part, count in ((digits.x_train, 500), (digits.x_test, 1000)))
+
+    def gap(seed, dropout, augment):
+        model = nn.Sequential([nn.Flatten(), nn.Dense(64, "relu"), *([nn.Dropout(dropout)] if dropout else []), nn.Dense(10)])
+        cr.fit(model, (x, digits.y_train[:500]), loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=25, seed=seed, augment=augment, progress=False)
+        on = lambda part, y: cr.evaluate(model, (part, y), loss="cross_entropy")["loss"]
+        return on(held, digits.y_test[:1000]) - on(x, digits.y_train[:500])
+    runs = [Run.of_losses(name, [gap(seed, dropout, augment) for seed in range(5)])
+            for name, dropout, augment in (("plain", 0.0, None), ("regularised", 0.5, cr.augment.Translate(0.1)))]
+    found = cr.compare(*runs, test="paired_t")
+    assert runs[1].values.mean() < 0.7 * runs[0].values.mean() and found.p < 0.05, str(found)
 
 
 def test_recurrent_weights_of_spectral_radius_above_one_are_flagged():
