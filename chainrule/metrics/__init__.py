@@ -18,10 +18,10 @@ from .base import Metric
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy, confusion_matrix
 from .intervals import Estimate, bootstrap, wilson
 from .regression import R2, Mean, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
-from .scores import AUC, LogLoss
+from .scores import AUC, AveragePrecision, LogLoss
 
 __all__ = [
-    "AUC", "F1", "NAMES", "R2", "Accuracy", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
+    "AUC", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
     "MeanSquaredError", "Metric", "Precision", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
     "confusion_matrix", "get", "wilson",
 ]
@@ -31,6 +31,7 @@ NAMES: dict[str, type[Metric]] = {
     "accuracy": Accuracy,         "top_k_accuracy": TopKAccuracy,
     "precision": Precision,       "recall": Recall,      "f1": F1,
     "auc": AUC,                   "log_loss": LogLoss,
+    "average_precision": AveragePrecision,               "map": AveragePrecision,
     "mean_absolute_error": MeanAbsoluteError,            "mae": MeanAbsoluteError,
     "mean_squared_error": MeanSquaredError,              "mse": MeanSquaredError,
     "root_mean_squared_error": RootMeanSquaredError,     "rmse": RootMeanSquaredError,

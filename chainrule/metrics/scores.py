@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of classifiers that need the scores themselves: the area under the ROC curve and the log loss.
+"""Metrics of classifiers that need the scores themselves: the areas under the ROC curve and under that of precision over
+recall, and the log loss.
 
-The log loss is a sum; the area is a statement about all pairs of items, so all scores are kept until `reset` (in the
+The log loss is a sum; an area is a statement about all pairs of items, so all scores are kept until `reset` (in the
 dtype they came in: 4 bytes for each item and class in float32). Intervals come from a random choice of at most 4096
-items (for the area over many classes fewer, down to 1024, because each class is resampled).
+items (for an area over many classes fewer, down to 1024, because each class is resampled).
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from .classification import ClassMetric
 from .intervals import Interval, Statistic
 from .items import ClassItems
 
-__all__ = ["AUC", "LogLoss", "ratio_of_sums"]
+__all__ = ["AUC", "AveragePrecision", "LogLoss", "ratio_of_sums"]
 
 
-class AUC(ClassMetric):
-    """Area under the ROC curve: the share of pairs (positive, negative) in which the positive scores higher, ties half.
+class ScoreMetric(ClassMetric):
+    """A statement about the order of all items by their scores; a subclass writes `of_one`.
 
     Two classes: class 1 is positive. More: the mean over the classes of each against all others, by its probability
-    (softmax of the logits); classes that never or always are the target have no area and do not count. NaN if no area
-    is defined. Interval: bootstrap. Source: Hanley and McNeil, Radiology 1982.
+    (softmax of the logits); classes for which the value is not defined do not count. NaN if it is for none.
     """
 
-    name = "auc"
+    @staticmethod
+    def of_one(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
+        """The value for one class as a function of how often each item occurs: (resamples, items) -> (resamples,)."""
+        raise NotImplementedError
 
     def reset(self) -> None:
         super().reset()
@@ -63,8 +66,8 @@ class AUC(ClassMetric):
         columns = [scores[:, 0]] if scores.shape[1] == 1 else self._class_scores(scores).T
         if len(columns) <= 2:
             positive = columns[-1] if self.probabilities or len(columns) == 1 else scores[:, 1] - scores[:, 0]
-            return _area(positive, labels == 1, weights)
-        areas = [_area(column, labels == label, weights) for label, column in enumerate(columns)]
+            return self.of_one(positive, labels == 1, weights)
+        areas = [self.of_one(column, labels == label, weights) for label, column in enumerate(columns)]
         return lambda counts: _mean_of_defined(np.stack([area(counts) for area in areas]))
 
     def _class_scores(self, scores: np.ndarray) -> np.ndarray:
@@ -79,23 +82,63 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=-1, keepdims=True)
 
 
-def _area(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
-    """The area as a function of how often each item occurs: (resamples, items) → (resamples,)."""
+def _ordered(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
+    """(resamples, items) -> the weights of the positive and of the other items, each (resamples, scores from low to high)."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))  # one group for each set of ties
     of_positive, of_negative = (weights * positive)[order], (weights * ~positive)[order]
 
-    def statistic(counts: np.ndarray) -> np.ndarray:
+    def groups(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         occurs = np.take(counts, order, axis=1)
         hits, others = occurs * of_positive, occurs * of_negative
         if len(starts) < len(order):
             hits, others = (np.add.reduceat(part, starts, axis=1) for part in (hits, others))
-        below = np.cumsum(others, axis=1) - others / 2
-        pairs = hits.sum(axis=1) * others.sum(axis=1)
-        return np.divide((hits * below).sum(axis=1), pairs, out=np.full(len(counts), math.nan), where=pairs > 0)
+        return hits, others
+    return groups
 
-    return statistic
+
+class AUC(ScoreMetric):
+    """Area under the ROC curve: the share of pairs (positive, negative) in which the positive scores higher, ties half.
+
+    Classes that never or always are the target have no area. Interval: bootstrap. Source: Hanley and McNeil, Radiology 1982.
+    """
+
+    name = "auc"
+
+    @staticmethod
+    def of_one(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
+        groups = _ordered(scores, positive, weights)
+
+        def statistic(counts: np.ndarray) -> np.ndarray:
+            hits, others = groups(counts)
+            below = np.cumsum(others, axis=1) - others / 2
+            pairs = hits.sum(axis=1) * others.sum(axis=1)
+            return np.divide((hits * below).sum(axis=1), pairs, out=np.full(len(counts), math.nan), where=pairs > 0)
+        return statistic
+
+
+class AveragePrecision(ScoreMetric):
+    """The mean of the precision over the positive items, each with all that score as high or higher taken as positive; over several
+    classes the mean average precision (mAP).
+
+    Classes that never are the target have none. Interval: bootstrap. Source: Salton and McGill, 1983, without interpolation.
+    """
+
+    name = "average_precision"
+
+    @staticmethod
+    def of_one(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
+        groups = _ordered(scores, positive, weights)
+
+        def statistic(counts: np.ndarray) -> np.ndarray:
+            hits, others = (part[:, ::-1] for part in groups(counts))
+            found = np.cumsum(hits, axis=1)
+            above = found + np.cumsum(others, axis=1)
+            precision = np.divide(found, above, out=np.zeros_like(above), where=above > 0)
+            total = hits.sum(axis=1)
+            return np.divide((hits * precision).sum(axis=1), total, out=np.full(len(counts), math.nan), where=total > 0)
+        return statistic
 
 
 def _mean_of_defined(areas: np.ndarray) -> np.ndarray:
