@@ -24,7 +24,7 @@ from ..ops.index import SCATTER, argsort, iota, scatter, take
 from ..ops.movement import reshape
 
 VIEWS = ("broadcast", "reshape", "cast")
-FEW = 512  # ids that are compared with each other; more are sorted, which leaves the machine code of the step
+FEW = 1024  # ids that are compared with each other; more are sorted, which leaves the machine code of the step
 NOWHERE = 2**62  # a row that no table has: what is written there is dropped
 
 

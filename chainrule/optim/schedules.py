@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning rates as functions of the step (0, 1, ...), made of operations, so that they run inside the compiled step.
 
-A schedule is any function from the step, an integer tensor, to a number or a tensor; these make the usual ones.
+A schedule is any function from the step, an integer tensor, to a number or a tensor (cr.astype(step, "float64") keeps all
+digits where weights are float64); these make the usual ones.
 """
 
 from __future__ import annotations

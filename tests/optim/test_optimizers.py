@@ -47,7 +47,7 @@ OPTIONS = {
     "dampened with decay": (lambda: optim.SGD(0.01, 0.9, dampening=0.5, weight_decay=0.1),
                             lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1)),
     "nesterov with decay": (lambda: optim.SGD(0.01, 0.9, True, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True, weight_decay=0.1)),
-    "adagrad with all": (lambda: optim.Adagrad(lambda t: 0.1 / (1 + 0.01 * t), 0.5, 1e-3, weight_decay=0.1),
+    "adagrad with all": (lambda: optim.Adagrad(lambda t: 0.1 / (1 + 0.01 * cr.astype(t, cr.float64)), 0.5, 1e-3, weight_decay=0.1),
                          lambda t, p: t.optim.Adagrad(p, 0.1, lr_decay=0.01, initial_accumulator_value=0.5, eps=1e-3, weight_decay=0.1)),
     "adagrad uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adagrad(0.01)), lambda t, p: t.optim.Adagrad(p, 0.01, maximize=True)),
     "rmsprop centred": (lambda: optim.RMSprop(0.01, centered=True), lambda t, p: t.optim.RMSprop(p, 0.01, centered=True)),
