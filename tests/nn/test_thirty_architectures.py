@@ -7,6 +7,8 @@ through PyTorch's own engine.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -174,3 +176,30 @@ def test_gradients_of_all_layers_are_those_of_pytorch(name):
     assert ours
     for key, g in ours.items():
         np.testing.assert_allclose(g.numpy(), weights[key].grad.numpy(), rtol=1e-8, atol=1e-11, err_msg=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_of_machine_code_in_single_precision_are_those_of_pytorch(name):
+    """The same networks as float32, compiled; PyTorch's engine in float64 on the same weights says what is right."""
+    make, shape = NETWORKS[name]
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 20, (7, 5)) if shape is None else generator.normal(size=(7, *shape)).astype(np.float32)
+    y = generator.integers(0, 3, 7)
+    model = narrowed(nn.Sequential(make()), x)
+    ours = cr.compile(lambda x, y: cr.gradients(losses.cross_entropy(model(x, training=True), y), model), backend="native")(x, y)
+    weights = {key: torch.tensor(v.numpy(), dtype=torch.float64, requires_grad=True) for key, v in model.parameters().items()}
+    inputs = torch.tensor(x, dtype=torch.int64 if shape is None else torch.float64)
+    F.cross_entropy(forward(model, inputs, weights), torch.tensor(y)).backward()
+    for key, g in ours.items():
+        expected = weights[key].grad.numpy()
+        np.testing.assert_allclose(g.numpy(), expected, rtol=2e-4, atol=2e-5 * max(1.0, float(np.abs(expected).max())), err_msg=key)
+
+
+def narrowed(model, x):
+    """The same model with float32 weights."""
+    config = cr.nn.config.to_config(model)
+    text = json.dumps(config).replace('"float64"', '"float32"')
+    model = cr.nn.config.from_config(json.loads(text))
+    model(x[:2])
+    return model
