@@ -19,7 +19,7 @@ from ..ir import Node, Tensor
 from ..ir.node import CONSTANT
 from ..ops import reduce as reductions
 from ..ops.compose import concat, not_equal
-from ..ops.elementwise import astype, equal, where
+from ..ops.elementwise import astype, equal, where, zeros_like
 from ..ops.index import SCATTER, argsort, iota, scatter, take
 from ..ops.movement import reshape
 
@@ -58,7 +58,7 @@ class Rows:
     @cached_property
     def totals(self) -> Tensor:
         """(K, ...): the sum of each id's values at its last place, 0 at its other places."""
-        return scatter(self.values * 0, self.place, self.values)
+        return scatter(zeros_like(self.values), self.place, self.values)
 
     @property
     def each(self) -> Tensor:

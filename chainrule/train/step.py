@@ -22,7 +22,7 @@ from ..ir.node import CONSTANT
 from ..ops.broadcast import sum_over
 from ..ops.compose import isfinite
 from ..ops.control import CUSTOM
-from ..ops.elementwise import where
+from ..ops.elementwise import astype, where
 from ..ops.index import SCATTER
 from ..optim.rows import NOWHERE, rows_of
 from ..transform import gradients
@@ -63,8 +63,8 @@ def _kept_unless(finite: Tensor, new: Node, old: Node) -> Tensor:
     """`new` if all is finite, else `old`; rows that are written to a table are dropped instead, and the others not touched."""
     new = new.inputs[0] if new.op is CUSTOM else new  # as which an assigned value is read again
     if new.op is SCATTER and new.inputs[0] is old and new.attrs.get("drop"):
-        _, indices, rows = new.inputs
-        return Tensor(old) if not rows.type.size else bind(SCATTER, Tensor(old), where(finite, Tensor(indices), NOWHERE), Tensor(rows), **new.attrs)
+        indices = where(finite, astype(Tensor(new.inputs[1]), "int64"), NOWHERE)
+        return bind(SCATTER, Tensor(old), indices, Tensor(new.inputs[2]), **new.attrs)
     return where(finite, Tensor(new), Tensor(old))
 
 
