@@ -19,9 +19,10 @@ from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, To
 from .intervals import Estimate, bootstrap, wilson
 from .regression import R2, Mean, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 from .scores import AUC, AveragePrecision, LogLoss
+from .text import BLEU
 
 __all__ = [
-    "AUC", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
+    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
     "MeanSquaredError", "Metric", "Precision", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
     "confusion_matrix", "get", "wilson",
 ]
