@@ -13,9 +13,10 @@ from .perceptron import Perceptron
 from .pretrained import load_pretrained, load_tokenizer
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
+from .translation import TranslationTransformer
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "clip_network", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
+    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "TranslationTransformer", "clip_network", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
     "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
 ]

@@ -8,6 +8,7 @@ Manning, 2015).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -115,14 +116,24 @@ class EncoderDecoder(nn.Module):
             n = memory.shape[0]
             states = self.decoder._states(None, n)
             step = compile(lambda ids, states: self.decode(ids, memory, mask, states))
-            ids, found = np.full((n, 1), start), []
-            for _ in range(most):
+
+            def following(ids: np.ndarray) -> Any:
+                nonlocal states
                 logits, states = step(ids, list(states))
-                ids = logits.numpy().argmax(-1)
-                found.append(ids[:, 0])
-                if np.all(np.any(np.stack(found) == end, axis=0)):
-                    break
-        return [_until(row, end) for row in np.stack(found, 1).tolist()]
+                return logits[:, -1]
+            return greedy(following, n, start, end, most)
+
+
+def greedy(following: Callable[[np.ndarray], Any], count: int, start: int, end: int, most: int) -> list[list[int]]:
+    """So many sequences, each step the likeliest by the logits (count, ids) that `following` gives for the last ids
+    (count, 1), until all have ended or `most` steps; without start and end marks."""
+    ids, found = np.full((count, 1), start), []
+    for _ in range(most):
+        ids = following(ids).numpy().argmax(-1)[:, None]
+        found.append(ids[:, 0])
+        if np.all(np.any(np.stack(found) == end, axis=0)):
+            break
+    return [_until(row, end) for row in np.stack(found, 1).tolist()]
 
 
 def _until(ids: list[int], end: int) -> list[int]:

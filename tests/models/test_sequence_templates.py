@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import losses, models, optim
-from chainrule.errors import ArgumentError
+from chainrule.errors import ArgumentError, BoundsError
 
 IDS = np.array([[3, 1, 4, 1, 5], [2, 6, 0, 0, 0]])
 
@@ -40,6 +40,40 @@ def test_generating_is_the_likeliest_way():
         assert found[n] == (expected[:expected.index(2)] if 2 in expected else expected)
     with pytest.raises(ArgumentError, match="no such recurrent"):
         models.EncoderDecoder(9, 7, kind="grue")
+
+
+# ---- the transformer of two languages
+
+def translator(outputs=7, **options):
+    cr.random.seed(1)
+    model = models.TranslationTransformer(9, outputs, 8, 1, 2, 16, length=12, **options)
+    model(IDS, IDS[:, :3] % 7)
+    for variable in model.parameters().values():  # far from the start, so that ids differ
+        variable.assign(3 * variable.numpy() + 0.1)
+    return model
+
+
+@pytest.mark.parametrize("outputs, norm_first", [(7, True), (None, True), (7, False)])
+def test_the_transformer_writes_the_likeliest_way(outputs, norm_first, tmp_path):
+    model = translator(outputs, norm_first=norm_first)
+    np.testing.assert_allclose(model(IDS, IDS[:, :3] % 7)[1:].numpy(), model(IDS[1:, :2], IDS[1:, :3] % 7).numpy(), rtol=1e-4, atol=1e-4)
+    found = model.generate(IDS, start=1, end=2, most=9)
+    for n in range(2):
+        ids = [1]
+        for _ in range(9):
+            ids.append(int(model(IDS[n:n + 1], np.array([ids])).numpy()[0, -1].argmax()))
+        assert found[n] == (ids[1:ids.index(2, 1)] if 2 in ids[1:] else ids[1:])
+    again = cr.load(cr.save(model, tmp_path / "m.safetensors"))
+    assert again.generate(IDS, start=1, end=2, most=9) == found
+    assert ("logits.weight" in model.parameters()) == (outputs is not None)
+
+
+def test_what_the_transformer_cannot_read():
+    model = translator()
+    with pytest.raises(BoundsError, match="at most 12"):
+        model(np.ones((1, 13), int), np.ones((1, 2), int))
+    with pytest.raises(ArgumentError, match="most=13"):
+        model.generate(IDS, 1, 2, most=13)
 
 
 # ---- real data
