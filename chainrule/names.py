@@ -19,9 +19,6 @@ SYNONYMS = {
             "mse": "mean_squared_error",
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
     "avg": "mean", "average": "mean", 
-    "linear": "Dense", "batchnormalization": "BatchNorm", "batchnorm1d": "BatchNorm", "batchnorm2d": "BatchNorm",
-    "layernormalization": "LayerNorm", "maxpooling2d": "MaxPool2D", "averagepooling2d": "AvgPool2D",
-    "zeropadding2d": "ZeroPad2D", "globalaveragepooling2d": "GlobalAvgPool2D", "rnn": "SimpleRNN",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
     "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
 }
@@ -55,11 +52,11 @@ def named(table: dict[str, Any]) -> Callable[[Any], Any]:
     return enter
 
 
-def unknown_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
-    """The error for a name that a module does not have, with the nearest it has."""
+def unknown_attribute(module: str, name: str, known: Iterable[str], fix: str | None = None) -> AttributeError:
+    """The error for a name that a module does not have, with `fix` or the nearest it has."""
     if name.startswith("_"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     public = [k for k in known if not k.startswith("_")]
     expected = "one of " + ", ".join(sorted(public)) if len(public) < 20 else f"a name in {module}.__all__"
     return AttributeError(explain(f"{module} has no {name}", got=f"{module}.{name}", expected=expected,
-                                  fix=closest(name, public) or f"see dir({module})"))
+                                  fix=fix or closest(name, public) or f"see dir({module})"))

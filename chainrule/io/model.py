@@ -23,7 +23,7 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> P
         extra: plain JSON data kept beside the model, such as preprocessing and class names.
     """
     variables = model.variables()
-    if not variables:
+    if not variables and not model.built:
         raise DataError(explain("this model has no weights yet", got=repr(model), fix="call it on a first batch, or give input_shape"))
     header = {"format": FORMAT, "model": nn.to_config(model), "extra": extra or {}}
     return write_tensors(path, variable_arrays(variables), header)

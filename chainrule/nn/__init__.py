@@ -44,6 +44,7 @@ from .convolutional_cells import ConvLSTM1D, ConvLSTM1DCell, ConvLSTM2D, ConvLST
 from .decoding import ctc_beam, ctc_greedy
 from .embedding import Embedding, EmbeddingBag, PositionalEncoding
 from .folding import fold_batch_norms
+from .foreign import advice
 from .functional import Functional
 from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
 from .masks import Masking, length_mask
@@ -304,4 +305,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise unknown_attribute("nn", name, __all__)
+    raise unknown_attribute("nn", name, __all__, advice(name, __all__))

@@ -94,6 +94,24 @@ def probability(name: str, value: Any) -> float:
     return float(value)
 
 
+ONLY_WHAT_COMES_OUT = "layers are told only what comes out, what comes in is inferred: "
+
+
+def small(name: str, value: Any) -> float:
+    """What is added so that nothing is divided by zero: a number in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ArgumentError(explain(f"{name} is a small number against a division by zero", got=repr(value), expected=f"0 <= {name} < 1",
+                                    fix=ONLY_WHAT_COMES_OUT + "LayerNorm(), not LayerNorm(64)"))
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ArgumentError(explain(f"{name} is a switch", got=repr(value), expected="True or False", fix=ONLY_WHAT_COMES_OUT + "LSTM(64), not LSTM(32, 64)"))
+    return value
+
+
 def extents(name: str, value: Any, rank: int) -> tuple[int, ...]:
     """One positive integer for all spatial axes, or one for each."""
     items = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()

@@ -21,6 +21,8 @@ class Sequential(Module):
     position: "0.weight", "0.bias", "3.weight". A mask (batch, steps) travels to the layers that take one.
     """
 
+    takes_arrays = False
+
     def __init__(self, layers: Sequence[Any] = ()):
         self.layers: list[Module] = []
         for layer in _listed(layers):
@@ -108,6 +110,8 @@ class Residual(Module):
         shortcut: a module for the way round; None for the identity.
         activation: name, function or layer.
     """
+
+    takes_arrays = False
 
     def __init__(self, body: Any, shortcut: Any = None, activation: Any = None):
         self.body = Sequential(body) if isinstance(body, list | tuple) else body

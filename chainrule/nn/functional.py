@@ -34,6 +34,8 @@ class Functional(Module):
         model = nn.Functional(x, nn.Dense(2)(nn.Concatenate()(x, h)))
     """
 
+    takes_arrays = False
+
     def __init__(self, inputs: Any, outputs: Any, calls: Any = None):
         self.plan: list[tuple[Module, Any, Any]] = []
         if calls is None:

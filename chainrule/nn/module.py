@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain, inside_layer
+from ..errors import ArgumentError, DTypeError, explain, inside_layer
 from ..ir import Tensor, Type, Variable, as_tensor, tracing
 from ..ir.bind import contains
 from ..ir.dtype import canonical
@@ -77,7 +77,8 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
         raise ArgumentError(explain(f"{cls.__name__} cannot be made of these arguments: {error}",
                                     got=f"{cls.__name__}({given})",
                                     expected=f"{cls.__name__}({wanted})",
-                                    fix="give the arguments that have no default")) from None
+                                    fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) for a in args)
+                                    else "give the arguments that have no default")) from None
 
 
 def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:
@@ -110,6 +111,7 @@ class Module(metaclass=_Recorder):
 
     _record: Record
     input_dtype: Any = "float32"
+    takes_arrays = True  # False: anything may come in, for what is below to judge
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -140,11 +142,17 @@ class Module(metaclass=_Recorder):
         with _running(self, training) as mode:
             arrays = tuple(_input(x) for x in inputs)
             options = {name: _input(x) for name, x in options.items()}
+            if not arrays or arrays[0] is None or isinstance(arrays[0], str):
+                _refuse_what_is_no_array(self, arrays)
             if not self._record.built:
                 self._build(arrays, options)
             if self.takes_training:
                 options["training"] = mode
-            result = self.forward(*arrays, **options)
+            try:
+                result = self.forward(*arrays, **options)
+            except TypeError:
+                _explain_call(self, arrays, options)
+                raise
             for watch in _watches.get():
                 watch(self, result)
             return result
@@ -235,6 +243,34 @@ class Module(metaclass=_Recorder):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in type(self).config(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+def _refuse_what_is_no_array(module: Module, inputs: tuple[Any, ...]) -> None:
+    """Say so if one of our layers gets nothing or text; modules of users may take anything."""
+    if not module.takes_arrays or not module.registered_name.startswith("chainrule."):
+        return
+    text = bool(inputs) and isinstance(inputs[0], str)
+    raise DTypeError(explain("a layer computes on arrays", got=repr(inputs[0])[:60] if inputs else "nothing",
+                             expected="a Tensor, a NumPy array or nested lists of numbers",
+                             fix="turn text into ids first, for example with data.CharacterTokenizer" if text else
+                             "does the function that gave it end with `return`?"))
+
+
+def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Raise ArgumentError if the call does not fit `forward` at all; a TypeError from within is another matter."""
+    signature = inspect.signature(module.forward)
+    try:
+        signature.bind(*arrays, **options)
+    except TypeError as error:
+        names = list(signature.parameters)
+        wrong = next((name for name in options if name not in names), None)
+        fix = closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
+        raise ArgumentError(explain(f"this layer is called otherwise: {error}", got=f"({_counted(arrays, options)})", fix=fix,
+                                    expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})")) from None
+
+
+def _counted(arrays: tuple[Any, ...], options: dict[str, Any]) -> str:
+    return ", ".join([f"{len(arrays)} input{'s' * (len(arrays) != 1)}", *(f"{name}=..." for name in options)])
 
 
 def _accepted(function: Any, arrays: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from ..ops.elementwise import add, maximum, sqrt
 from ..ops.movement import pad, reshape, slice_axis
 from ..ops.reduce import mean, sum, var
 from . import initializers
-from .checks import axis_names, describe, need_features, need_float, origin, positive
+from .checks import ONLY_WHAT_COMES_OUT, axis_names, describe, need_features, need_float, origin, positive, small
 from .module import Module
 
 
@@ -101,7 +101,7 @@ class LayerNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis (Ba et al., 2016)."""
 
     def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
-        self.epsilon, self.scale, self.shift, self.dtype = epsilon, scale, shift, canonical(dtype)
+        self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
 
     def forward(self, x: Any) -> Any:
         return self._scaled(normalize(self._checked(x), (x.ndim - 1,), self.epsilon))
@@ -113,7 +113,7 @@ class RMSNorm(Normalization):
     shift = False
 
     def __init__(self, epsilon: float = 1e-6, dtype: Any = "float32"):
-        self.epsilon, self.dtype = epsilon, canonical(dtype)
+        self.epsilon, self.dtype = small("epsilon", epsilon), canonical(dtype)
 
     def forward(self, x: Any) -> Any:
         x = self._checked(x)
@@ -124,7 +124,7 @@ class UnitNorm(Module):
     """y = x / max(|x|, epsilon), the Euclidean length over the last axis; nothing is learnt."""
 
     def __init__(self, epsilon: float = 1e-12):
-        self.epsilon = epsilon
+        self.epsilon = small("epsilon", epsilon)
 
     def forward(self, x: Any) -> Any:
         return x / sqrt(maximum(sum(x * x, axis=-1, keepdims=True), self.epsilon**2))
@@ -149,7 +149,7 @@ class GroupNorm(Normalization):
     """Each sample's channels in `groups` groups, each normalised over its channels and positions (Wu and He, 2018)."""
 
     def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32"):
-        self.groups, self.epsilon, self.dtype = positive("groups", groups), epsilon, canonical(dtype)
+        self.groups, self.epsilon, self.dtype = positive("groups", groups), small("epsilon", epsilon), canonical(dtype)
 
     def _check(self, x: Any) -> None:
         super()._check(x)
@@ -171,7 +171,7 @@ class InstanceNorm(Normalization):
     """Each channel of each sample over its positions (Ulyanov et al., 2016): (N, *S, C)."""
 
     def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
-        self.epsilon, self.scale, self.shift, self.dtype = epsilon, scale, shift, canonical(dtype)
+        self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
 
     def forward(self, x: Any) -> Any:
         x = self._checked(x)
@@ -200,8 +200,8 @@ class BatchNorm(Normalization):
                  dtype: Any = "float32"):
         if not 0 <= momentum < 1:
             raise ArgumentError(explain("momentum is the share of the past that is kept", got=repr(momentum),
-                                        expected="0 <= momentum < 1"))
-        self.momentum, self.epsilon = momentum, epsilon
+                                        expected="0 <= momentum < 1", fix=ONLY_WHAT_COMES_OUT + "BatchNorm(), not BatchNorm(64)"))
+        self.momentum, self.epsilon = momentum, small("epsilon", epsilon)
         self.scale, self.shift, self.dtype = scale, shift, canonical(dtype)
 
     def build(self, x: Any) -> None:

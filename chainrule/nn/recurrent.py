@@ -23,7 +23,7 @@ from ..ops.elementwise import tanh, where
 from ..ops.movement import permute_dims, reshape, slice_axis
 from ..ops.scan import scan
 from . import activations, initializers
-from .checks import describe, need_features, need_float, origin, positive
+from .checks import describe, flag, need_features, need_float, origin, positive
 from .module import Module
 
 NAMES = ("batch", "steps", "features")
@@ -66,7 +66,7 @@ class Recurrent(Module):
                  dtype: Any = "float32", stateful: bool = False, memory: int | None = None, piece: int | None = None):
         self.piece = None if piece is None else positive("piece", piece)
         self.stateful, self.memory = stateful, None if memory is None else positive("memory", memory)
-        self.units, self.return_sequences, self.return_state = positive("units", units), return_sequences, return_state
+        self.units, self.return_sequences, self.return_state = positive("units", units), flag("return_sequences", return_sequences), return_state
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
         self.initial = (weight_initializer, recurrent_initializer)
 

@@ -124,7 +124,7 @@ class TransformerDecoderLayer(TransformerLayer):
     def build(self, x: Any, source: Any = None) -> None:
         self._part("attention", self._self_attention())
         if source is not None:
-            self._part("cross_attention", MultiHeadAttention(self.heads, dtype=self.dtype))
+            self._part("cross_attention", MultiHeadAttention(self.heads, bias=self.use_bias, dtype=self.dtype))
         self._part("network", self._network(x.shape[-1]))
 
     def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None, cache: Any = None) -> Any:

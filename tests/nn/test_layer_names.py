@@ -40,3 +40,16 @@ def test_what_the_lines_name_exists(framework):
             assert hasattr(losses, ours.removeprefix("losses.")), name
         else:
             assert hasattr(nn, ours.removeprefix("nn.")), name
+
+
+@pytest.mark.parametrize("framework", ["PyTorch", "Keras 3"])
+def test_their_names_lead_to_ours(framework):
+    """Who writes nn.ReLU6 or nn.MaxPooling2D is told what the line says."""
+    for name, ours, _ in rows(framework):
+        if hasattr(nn, name) or (ours == "-" and name not in ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")):
+            continue
+        with pytest.raises(AttributeError) as caught:
+            getattr(nn, name)
+        wanted = {"-": "dict" if name.endswith("Dict") else "list"}.get(ours, ours.removeprefix("activation: ").removeprefix("nn."))
+        fix = next(line for line in str(caught.value).splitlines() if line.strip().startswith("fix"))
+        assert (wanted if not ours.startswith("losses.") else "chainrule.losses") in fix, (name, fix)

@@ -268,6 +268,62 @@ def layers_without_list():
 
 
 @mistake
+def several_layers_without_list():
+    nn.Sequential(nn.Dense(3), nn.ReLU())
+
+
+@mistake
+def features_given_to_a_norm():
+    nn.LayerNorm(64)
+
+
+@mistake
+def features_given_to_batch_norm():
+    nn.BatchNorm(64)
+
+
+@mistake
+def features_given_to_a_recurrent_layer():
+    nn.LSTM(32, 64)
+
+
+@mistake
+def nothing_into_a_layer():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.dense = nn.Dense(3)
+
+        def forward(self, x):
+            self.dense(x)
+    nn.Sequential([Forgetful(), nn.Dense(2)])(images(2, 4))
+
+
+@mistake
+def text_into_a_layer():
+    nn.Embedding(10, 3)("a text")
+
+
+@mistake
+def too_many_inputs():
+    nn.Dense(3)(images(2, 4), images(2, 4))
+
+
+@mistake
+def mask_as_in_pytorch():
+    nn.MultiHeadAttention(2)(images(2, 5, 4), attn_mask=np.ones((5, 5), bool))
+
+
+@mistake
+def activation_layer_of_another_library():
+    nn.ReLU6()
+
+
+@mistake
+def list_of_another_library():
+    nn.ModuleList([nn.Dense(3)])
+
+
+@mistake
 def name_in_place_of_layer():
     nn.Sequential([nn.Dense(3), "relu"])
 
