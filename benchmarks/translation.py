@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """German captions into English by a small transformer, trained here and, from the same first weights, by PyTorch.
 
-    python -m benchmarks.translation FOLDER [--side chainrule|pytorch|both] [--epochs 10] [--keep .] [--seed 0]
+    python -m benchmarks.translation FOLDER [--side chainrule|pytorch|both] [--epochs 6] [--keep .] [--seed 0]
 
 FOLDER holds `multi30k` ({train,val,test_2016_flickr}.{de,en}.gz). Both sides see the same batches of sentences of like
 length, the same learning rates (Adam, warmed up, then along a cosine) and label smoothing 0.1; only dropout draws differ.
@@ -28,10 +28,10 @@ from chainrule.io.tensors import assign_arrays, variable_arrays
 from chainrule.nn.embedding import sinusoidal
 from chainrule.train.checkpoint import read_state, write_state
 
-VOCABULARY, START, END = 8000, 1, 2
-WIDTH, DEPTH, HEADS, HIDDEN, DROPOUT, SMOOTHING = 256, 3, 4, 512, 0.1, 0.1
+VOCABULARY, START, END = 6000, 1, 2
+WIDTH, DEPTH, HEADS, HIDDEN, DROPOUT, SMOOTHING = 192, 3, 4, 384, 0.1, 0.1
 LENGTHS = (10, 13, 16, 20, 25, 32, 48)  # sentences are filled up to the next of these
-TOKENS = 2048  # of the target in a batch
+TOKENS = 1024  # of the target in a batch
 RATE, WARM = 1e-3, 400
 
 Pair = tuple[list[int], list[int]]
@@ -291,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--side", default="both", choices=(*SIDES, "both"))
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--keep", type=Path, default=Path())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

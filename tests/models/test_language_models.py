@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import losses, models, optim
+from chainrule import losses, metrics, models, optim
 from chainrule.data import CharacterTokenizer, pack
 from chainrule.errors import ArgumentError, BoundsError, DataError, ShapeError
 from chainrule.models.generation import likelihoods
@@ -174,6 +174,24 @@ def test_a_small_model_learns_a_cycle_and_writes_it():
     assert models.generate_text(model, tokenizer, "the chain", 40, temperature=0) == ("the chain rule. " * 4)[:49]
 
 
+def test_pre_training_is_the_same_to_the_bit(tmp_path):
+    """The curve of a second run, and of one that stopped after half of its epochs and went on, dropout included."""
+    text = "back-propagation is the chain rule, applied. " * 12
+    tokenizer = CharacterTokenizer(text)
+    x, y = pack(tokenizer.encode(text), 16)
+
+    def run(epochs, **options):
+        model = models.LanguageModel(len(tokenizer), 16, 16, 1, 2, dropout=0.1)
+        history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.AdamW(3e-3), epochs=epochs, batch_size=8, seed=5, progress=False, **options)
+        return history["loss"], models.generate(model, x[:1, :4], 10, seed=1)
+    whole, again = run(4), run(4)
+    run(2, checkpoint=tmp_path / "run.safetensors")
+    resumed = run(4, resume=tmp_path / "run.safetensors")
+    for other in (again, resumed):
+        assert list(other[0]) == list(whole[0]) and np.array_equal(other[1], whole[1])
+    assert whole[0][-1] < whole[0][0]
+
+
 def test_pack():
     x, y = pack([[0, 1, 2, 3], [4, 5, 6]], 3)
     np.testing.assert_array_equal(x, [[0, 1, 2], [3, 4, 5]])
@@ -221,6 +239,11 @@ def test_a_masked_language_model_learns_its_corpus():
         return value
     values = [step(*models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=s)).item() for s in range(60)]
     assert np.mean(values[-5:]) < 0.5 < np.log(8) < values[0]
+    shown, targets = models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=1000)
+    hidden = targets != -100
+    right = (model(shown).numpy().argmax(-1) == targets)[hidden].sum()
+    most = np.bincount(ids.ravel()).max() / ids.size  # the commonest letter, whatever stands around
+    assert metrics.wilson(right, hidden.sum())[0] > metrics.wilson(most * ids.size, ids.size)[1] + 0.3
     (best, *_), = models.fill_mask(model, tokenizer, "abc#efghabcd", mask="#")
     assert best[0] == "d" and best[1] > 0.5
     with pytest.raises(ArgumentError, match="hides nothing"):
@@ -271,6 +294,19 @@ def test_foreign_bert(tmp_path):
     hidden, pooled = ours(IDS, types=types.astype(np.int64), mask=mask)
     np.testing.assert_allclose(hidden.numpy()[mask], expected[0].numpy()[mask], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(pooled.numpy(), expected[1].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_foreign_tokens(tmp_path):
+    """The ids of the other library's tokenizer, from the folder that it wrote; "[CLS]" and "[SEP]" among them."""
+    library = pytest.importorskip("transformers")
+    pytest.importorskip("tokenizers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "chain", "rule", "##s", "back", "##prop", ",", ".", "prop"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    theirs = library.BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    theirs.save_pretrained(tmp_path / "folder")
+    ours = models.load_tokenizer(tmp_path / "folder")
+    for text in ("The chain rules, backprop.", "rule [MASK] prop", "", "unknown Wörds the"):
+        assert ours.encode(text).ids == theirs(text)["input_ids"]
 
 
 def test_foreign_masked_language_model(tmp_path):

@@ -69,6 +69,19 @@ def test_padding_modes_of_convolutions(rank, mode, theirs):
     check(layer, normal(*SHAPES[rank]), reference)
 
 
+@pytest.mark.parametrize("rank", SHAPES)
+@pytest.mark.parametrize("mode, numpys", [("zero", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"), ("edge", "edge"), ("circular", "wrap")])
+def test_padding_on_both_sides_is_padding_first(rank, mode, numpys):
+    pairs, x = ((1, 2), (3, 0), (0, 1))[:rank], normal(*SHAPES[rank])
+    layer, plain = (getattr(nn, f"Conv{rank}D")(4, 2, stride=2, padding=padding, padding_mode=kind, dtype="float64")
+                    for padding, kind in ((pairs, mode), ("valid", "zero")))
+    padded = np.pad(x, ((0, 0), *pairs, (0, 0)), mode=numpys)
+    layer(x), plain(padded)
+    for a, b in zip(plain.variables().values(), layer.variables().values(), strict=True):
+        a.assign(b.numpy())
+    np.testing.assert_allclose(layer(x).numpy(), plain(padded).numpy(), rtol=1e-12, atol=1e-13)
+
+
 def test_shift_then_convolve_is_convolve_then_shift():
     layer, x = nn.Conv2D(4, 3, padding="same", padding_mode="circular", dtype="float64"), normal(2, 6, 7, 3)
     np.testing.assert_allclose(layer(np.roll(x, 2, axis=2)).numpy(), np.roll(layer(x).numpy(), 2, axis=2), rtol=1e-12, atol=1e-13)
@@ -130,6 +143,18 @@ def test_pooling(rank, kernel, stride, padding, dilation, ceil):
         back = getattr(nn, f"MaxUnpool{rank}D")(kernel, stride, pairs, output_size=x.shape[1:-1])(maxima, places)
         np.testing.assert_array_equal(back.numpy(), last(getattr(F, f"max_unpool{rank}d")(expected, indices, kernel, stride, padding,
                                                                                          x.shape[1:-1])).numpy())
+
+
+@pytest.mark.parametrize("padding", ["same", ((1, 1), (1, 1)), ((0, 1), (1, 0))])
+@pytest.mark.parametrize("backend", ["reference", "native"])
+def test_padding_is_no_maximum(padding, backend):
+    """What is padded is minus infinity, not zero, and of equal values the first wins."""
+    layer, x = nn.MaxPool2D(2, padding=padding, return_indices=True), np.full((1, 5, 5, 2), -3.0)
+    maxima, places = cr.compile(lambda x: layer(x), backend=backend)(x)
+    assert np.all(maxima.numpy() == -3)
+    low = 0 if padding == "same" else padding[0][0]
+    rows = np.maximum(2 * np.arange(maxima.shape[1]) - low, 0)
+    np.testing.assert_array_equal(places.numpy()[0, :, 0, 0] // 5, rows)
 
 
 @pytest.mark.parametrize("rank", SHAPES)

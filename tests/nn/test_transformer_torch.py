@@ -103,6 +103,37 @@ def test_depth_and_norms():
     assert isinstance(nn.TransformerDecoder(1, 2, 8, norm="rms").norm, nn.RMSNorm)
 
 
+def test_no_bias_anywhere():
+    model = nn.Transformer(2, 16, 1, 1, bias=False, norm="rms")
+    model(normal(1, 4, 8).astype("float32"), normal(1, 3, 8).astype("float32"))
+    assert [name for name in model.parameters() if "bias" in name] == []
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_compiled_in_float32(norm_first):
+    """Value and all gradients of the compiled whole, in float32, as PyTorch's."""
+    ours, theirs = twins(norm_first)
+    source, target = normal(2, 9, 8).astype("float32"), normal(2, 8, 8, seed=1).astype("float32")
+    narrow = nn.Transformer(2, 16, 2, 3, norm_first=norm_first, activation="relu")
+    narrow(source, target)
+    for a, b in zip(narrow.variables().values(), ours.variables().values(), strict=True):
+        a.assign(b.numpy().astype("float32"))
+
+    @cr.compile
+    def step(source, target):
+        y = narrow(source, target)
+        return y, cr.gradients(cr.sum(y * y), [source, target, narrow.encoder.layers[0].attention.query.weight])
+    y, gradients = step(source, target)
+    s, t = (torch.tensor(x.astype("float64"), requires_grad=True) for x in (source, target))
+    expected = theirs(s, t, tgt_mask=torch.triu(torch.ones(8, 8, dtype=torch.bool), 1))
+    weight = theirs.encoder.layers[0].self_attn.in_proj_weight
+    slopes = torch.autograd.grad((expected * expected).sum(), (s, t, weight))
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+    for a, b in zip(gradients, (slopes[0], slopes[1], slopes[2][:8].T), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4 * float(b.abs().max()))
+
+
 # ---- masks
 
 def theirs_by_function(q, k, v, mask):
