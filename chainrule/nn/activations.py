@@ -234,7 +234,6 @@ def _layer(name: str, function: Callable[..., Any]) -> type[Module]:
 
 
 ReLU = _layer("ReLU", compose.relu)
-ELU = _layer("ELU", compose.elu)
 SELU = _layer("SELU", compose.selu)
 SiLU = _layer("SiLU", compose.silu)
 Mish = _layer("Mish", compose.mish)
@@ -251,6 +250,16 @@ class GELU(Module):
 
     def forward(self, x: Any) -> Any:
         return compose.gelu(x, self.approximate)
+
+
+class ELU(Module):
+    """x for x > 0, else alpha (e^x - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        return compose.elu(x, self.alpha)
 
 
 class LeakyReLU(Module):

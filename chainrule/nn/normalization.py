@@ -65,26 +65,27 @@ def _names(x: Tensor) -> tuple[str, ...]:
 
 
 class Normalization(Module):
-    """What all of them share: weight (from 1) and bias (from 0) along the last axis."""
+    """What all of them share: weight (from 1) and bias (from 0) along the last axis, or the last `axes`."""
 
     dtype: Any = "float32"
     scale, shift = True, True
+    axes = 1
 
     def _input_type(self) -> Any:
         return canonical(self.dtype)
 
     def build(self, x: Any) -> None:
         self._check(x)
-        self.features = x.shape[-1]
+        self.features = x.shape[-self.axes:]
         if self.scale:
-            self.weight = initializers.make("ones", (self.features,), self.dtype, "weight")
+            self.weight = initializers.make("ones", self.features, self.dtype, "weight")
         if self.shift:
-            self.bias = initializers.make("zeros", (self.features,), self.dtype, "bias")
+            self.bias = initializers.make("zeros", self.features, self.dtype, "bias")
 
     def _check(self, x: Any) -> None:
-        if x.ndim < 2:
+        if x.ndim <= self.axes:
             raise ShapeError(explain("normalisation needs a batch and features", got=describe(x.shape) + origin(x),
-                                     expected="(batch, ..., features)"))
+                                     expected=f"(batch, ..., {'features' if self.axes == 1 else f'{self.axes} axes of features'})"))
         need_float(x, self.dtype)
 
     def _scaled(self, y: Tensor) -> Tensor:
@@ -93,18 +94,30 @@ class Normalization(Module):
 
     def _checked(self, x: Any) -> Any:
         self._check(x)
-        need_features(x, self.features, _names(x), "make a new layer for what comes in")
+        need_features(x, self.features[-1], _names(x), "make a new layer for what comes in")
+        if x.shape[-self.axes:] != self.features:
+            raise ShapeError(explain(f"the input ends with {x.shape[-self.axes:]}, this layer was built for {self.features}",
+                                     got=describe(x.shape, _names(x)) + origin(x), expected=f"(batch, ..., {', '.join(map(str, self.features))})",
+                                     fix="make a new layer for what comes in"))
         return x
 
 
 class LayerNorm(Normalization):
-    """y = (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis (Ba et al., 2016)."""
+    """y = (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis (Ba et al., 2016).
 
-    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+    Args:
+        epsilon: added to the variance.
+        scale, shift: have weight and bias.
+        axes: how many of the last axes are normalised together, with a weight for each element of theirs.
+    """
+
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32", axes: int = 1):
         self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
+        self.axes = positive("axes", axes)
 
     def forward(self, x: Any) -> Any:
-        return self._scaled(normalize(self._checked(x), (x.ndim - 1,), self.epsilon))
+        x = self._checked(x)
+        return self._scaled(normalize(x, tuple(range(x.ndim - self.axes, x.ndim)), self.epsilon))
 
 
 class RMSNorm(Normalization):
@@ -112,8 +125,8 @@ class RMSNorm(Normalization):
 
     shift = False
 
-    def __init__(self, epsilon: float = 1e-6, dtype: Any = "float32"):
-        self.epsilon, self.dtype = small("epsilon", epsilon), canonical(dtype)
+    def __init__(self, epsilon: float = 1e-6, dtype: Any = "float32", scale: bool = True):
+        self.epsilon, self.dtype, self.scale = small("epsilon", epsilon), canonical(dtype), scale
 
     def forward(self, x: Any) -> Any:
         x = self._checked(x)
@@ -148,8 +161,9 @@ class LocalResponseNorm(Module):
 class GroupNorm(Normalization):
     """Each sample's channels in `groups` groups, each normalised over its channels and positions (Wu and He, 2018)."""
 
-    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32"):
+    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32", scale: bool = True, shift: bool = True):
         self.groups, self.epsilon, self.dtype = positive("groups", groups), small("epsilon", epsilon), canonical(dtype)
+        self.scale, self.shift = scale, shift
 
     def _check(self, x: Any) -> None:
         super()._check(x)
@@ -206,8 +220,8 @@ class BatchNorm(Normalization):
 
     def build(self, x: Any) -> None:
         super().build(x)
-        self.running_mean = initializers.make("zeros", (self.features,), self.dtype, "running_mean", trainable=False)
-        self.running_variance = initializers.make("ones", (self.features,), self.dtype, "running_variance",
+        self.running_mean = initializers.make("zeros", self.features, self.dtype, "running_mean", trainable=False)
+        self.running_variance = initializers.make("ones", self.features, self.dtype, "running_variance",
                                                   trainable=False)
 
     def forward(self, x: Any, training: bool = False) -> Any:
@@ -222,7 +236,7 @@ class BatchNorm(Normalization):
         return normalize_channels(as_tensor(x), weight, bias, self.epsilon)
 
     def _follow(self, x: Tensor, axes: tuple[int, ...]) -> None:
-        n = x.size // max(self.features, 1)
+        n = x.size // max(self.features[-1], 1)
         if n < 2:
             raise ShapeError(explain("batch statistics need more than one value per channel",
                                      got=describe(x.shape, _names(x)) + origin(x),

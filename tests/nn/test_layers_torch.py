@@ -8,6 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import losses, nn
+from chainrule.errors import ShapeError
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -113,6 +114,20 @@ def test_normalisation(shape):
     compare(nn.GroupNorm(2, dtype="float64"), x, lambda x, w, b: last(F.group_norm(first(x), 2, w, b)) if x.ndim > 2 else F.group_norm(x, 2, w, b))
     compare(nn.BatchNorm(dtype="float64"), x, lambda x, w, b: last(F.batch_norm(first(x), None, None, w, b, training=True))
             if x.ndim > 2 else F.batch_norm(x, None, None, w, b, training=True))
+
+
+def test_what_is_normalised_together_and_learnt():
+    x = random((3, 5, 4)) * 3 + 10
+    compare(nn.LayerNorm(dtype="float64", axes=2), x, lambda x, w, b: F.layer_norm(x, (5, 4), w, b))
+    compare(nn.GroupNorm(2, dtype="float64", scale=False, shift=False), x, lambda x: last(F.group_norm(first(x), 2)))
+    compare(nn.RMSNorm(dtype="float64", scale=False), x, lambda x: F.rms_norm(x, (4,), None, 1e-6))
+    compare(nn.ELU(0.3), x - 10, lambda x: F.elu(x, 0.3))
+    layer = nn.LayerNorm(axes=2, dtype="float64")
+    layer(x)
+    with pytest.raises(ShapeError, match=r"built for \(5, 4\)"):
+        layer(x[:, :3])
+    with pytest.raises(ShapeError, match="2 axes of features"):
+        layer(x[0])
 
 
 def test_running_statistics_of_batch_norm():
