@@ -69,6 +69,18 @@ def test_rebuilt_from_configuration(name):
 
 
 @pytest.mark.parametrize("name", [name for name, (_, shape) in LAYERS.items() if not isinstance(shape, list)])
+def test_sizes_that_are_told_or_seen(name):
+    """With input_shape= the weights are there before the first call, the same ones that the first batch would make."""
+    make, shape = LAYERS[name]
+    x, seen = batch(shape, make), fresh(make)
+    expected = seen(*x).numpy()
+    cr.random.seed(3)
+    told = nn.from_config({**nn.to_config(make()), "input_shape": list(shape[1:])})
+    assert [v.shape for v in told.variables().values()] == [v.shape for v in seen.variables().values()]
+    np.testing.assert_array_equal(told(*x).numpy(), expected)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, shape) in LAYERS.items() if not isinstance(shape, list)])
 def test_summary_before_and_after_the_first_call(name):
     make, shape = LAYERS[name]
     layer = make()

@@ -24,8 +24,12 @@ def widened(config):
     if not isinstance(config, dict):
         return config
     found = {key: widened(value) for key, value in config.items()}
-    if "class" in found and {"dtype", "options"} & set(inspect.signature(REGISTRY[found["class"]].__init__).parameters):
-        found["arguments"] = {**found["arguments"], "dtype": "float64"}
+    if "class" in found:
+        taken, arguments = inspect.signature(REGISTRY[found["class"]].__init__).parameters, found["arguments"]
+        if "dtype" in taken:
+            arguments["dtype"] = "float64"
+        elif "options" in taken:  # which go to the layers within
+            arguments["options"] = {"dict": [*arguments.get("options", {"dict": []})["dict"], ["dtype", "float64"]]}
     return found
 
 
