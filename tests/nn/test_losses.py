@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule import losses
 from chainrule.errors import ArgumentError, BoundsError, DTypeError, ShapeError
 from chainrule.ops import compose
+from chainrule.testing import check_gradient
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((10, 4)).astype("float32"), rng.integers(0, 4, 10)
@@ -103,6 +104,18 @@ def test_large_logits_are_no_trouble():
     value = losses.cross_entropy(x, np.array([0, 0]))
     assert value.item() == 5e3
     np.testing.assert_allclose(cr.gradients(value, [x])[0].numpy(), [[0, 0], [-0.5, 0.5]])
+
+
+def double(x):
+    return tuple(map(double, x)) if isinstance(x, tuple) else x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x
+
+
+@pytest.mark.parametrize("name", losses.TABLE)
+def test_derivatives_to_the_second_order_and_the_dtype(name):
+    loss, (outputs, targets) = losses.get(name), map(double, example(name) if name != "info_nce" else ((P, Q), None))
+    several = isinstance(outputs, tuple)
+    check_gradient(lambda *parts: loss(parts if several else parts[0], targets), *(outputs if several else (outputs,)), order=2)
+    assert loss(outputs, targets).dtype == np.float64
 
 
 def test_second_derivatives_of_cross_entropy():
