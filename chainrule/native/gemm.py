@@ -25,6 +25,7 @@ from chainrule.native.kernel_tile import Tile, emit_tile, split, tile_rows
 from chainrule.native.target import Target
 
 LONGEST = 384  # steps of the reduction that one packed panel holds
+RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the first cache level from row tile to row tile
 SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
@@ -51,6 +52,7 @@ class ProductSpec:
     accumulate: bool = False
     epilogue: tuple[tuple[str, ...], ...] = ()
     narrow: bool = False  # a and b hold bfloat16, c and all sums are float32; needs `Target.pairs`
+    packed: bool = False  # b is given as `gemm_panels` packs it, once for many products
 
     @property
     def steps(self) -> int:
@@ -120,7 +122,7 @@ def canonical(spec: ProductSpec, target: Target) -> tuple[ProductSpec, bool]:
         merge = lambda strides: (*strides[:-3], *strides[-2:])
         spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m, a_strides=merge(spec.a_strides),
                                    b_strides=merge(spec.b_strides), c_strides=merge(spec.c_strides))
-    if not _swaps(spec, target.lanes(spec.dtype)):
+    if spec.packed or not _swaps(spec, target.lanes(spec.dtype)):
         return spec, False
     swap = lambda strides: (*strides[:-2], strides[-1], strides[-2])
     return dataclasses.replace(spec, m=spec.n, n=spec.m, a_strides=swap(spec.b_strides), b_strides=swap(spec.a_strides),
@@ -174,17 +176,18 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     row_tiles, rows, tall = cut_rows(spec, size, min(most, tile_rows(target, vectors)))
     if dots or row:
         row_tiles, rows, tall = 1, spec.m, 0
-    pack_b = not (dots or row) and _packs_b(spec, size, row_tiles)
-    pack_a = not (dots or row) and _packs_a(spec, size, tiles, pack_b)
+    pack_b = not (dots or row or spec.packed) and _packs_b(spec, size, row_tiles)
+    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles, pack_b)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
-    step_blocks, steps, longer = split(spec.steps, LONGEST if (pack_a or pack_b) and not staged else max(1, spec.steps))
+    longest = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b else spec.steps
+    step_blocks, steps, longer = split(spec.steps, max(1, spec.steps if staged else longest))
     steps += bool(longer)
     fits = max(1, target.second_level // 2 // max(1, steps * width * size))
     per_unit = row_tiles
     for extent in spec.batch:
         per_unit *= extent
     wanted = ENOUGH_UNITS // 2 if pack_a else ENOUGH_UNITS  # every block packs its rows of a anew
-    blocks = min(tiles, max(-(-tiles // fits), -(-wanted // max(1, per_unit))))
+    blocks = tiles if spec.packed else min(tiles, max(-(-tiles // fits), -(-wanted // max(1, per_unit))))
     tiles_per_block = -(-tiles // max(1, blocks))
     height = rows + bool(tall)
     line = lambda elements: -(-elements * size // 64) * 64 // size
@@ -195,13 +198,13 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
 
 def _dots(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of dot products along k."""
-    along = not spec.narrow and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
+    along = not (spec.narrow or spec.packed) and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
     return along and spec.m <= FEW and spec.k >= lanes and spec.c_strides[-1] == 1 and spec.n > 1
 
 
 def _is_row(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of sums of rows of b, because these are short or come from memory."""
-    if spec.narrow or spec.m > 1 or spec.n < lanes or spec.k < TOGETHER or not spec.b_strides[-1] == spec.c_strides[-1] == 1:
+    if spec.narrow or spec.packed or spec.m > 1 or spec.n < lanes or spec.k < TOGETHER or not spec.b_strides[-1] == spec.c_strides[-1] == 1:
         return False
     return spec.n <= SHORT_ROW or spec.k * spec.n * SIZES[spec.dtype] >= LARGE
 
@@ -319,7 +322,8 @@ class _Product:
         first = writer.mul(start, 2) if spec.narrow else start
         self.packed = writer.minimum(2 * plan.steps, writer.sub(spec.k, first)) if spec.narrow else self.count
         a = writer.at(a, writer.mul(first, spec.a_strides[-1]), self.kind)
-        b = writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
+        b = b if spec.packed else writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
+        self.start = start
         if plan.pack_b:
             self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
         heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall), 0) if plan.tall else None
@@ -362,11 +366,19 @@ class _Product:
     def _b_panel(self, number: Index) -> ir.Value:
         return self.writer.at(self.b_panels, self.writer.mul(number, self.plan.steps * self.width))
 
+    def _panel(self, b: ir.Value, column: Index, valid: int) -> ir.Value:
+        """Where this block of a panel packed beforehand begins: panels lie one after the other, steps in turn."""
+        writer = self.writer
+        return writer.at(b, writer.add(writer.mul(column, self.spec.steps), writer.mul(self.start, -(-valid // writer.lanes) * writer.lanes)))
+
     def _tile(self, height: int, row: Index, column: Index, number: Index, valid: int, left: ir.Value, b: ir.Value,
               c: ir.Value) -> None:
         writer, spec, plan = self.writer, self.spec, self.plan
         out = writer.at(c, writer.add(writer.mul(row, spec.c_strides[-2]), writer.mul(column, spec.c_strides[-1])))
-        right = self._b_panel(number) if plan.pack_b else writer.at(b, writer.mul(column, spec.b_strides[-1]))
+        if spec.packed:
+            right = self._panel(b, column, valid)
+        else:
+            right = self._b_panel(number) if plan.pack_b else writer.at(b, writer.mul(column, spec.b_strides[-1]))
         accumulate = ir.IntType(1)(1)
         if not spec.accumulate:
             fresh = self.first_block
@@ -396,9 +408,10 @@ class _Product:
         spec, plan, lanes = self.spec, self.plan, self.writer.lanes
         row, step = (1, height) if plan.pack_a else (spec.a_strides[-2] // 2, 1) if spec.narrow else spec.a_strides[-2:]
         vectors, tail = -(-valid // lanes), valid % lanes
-        right_step = vectors * lanes if plan.pack_b else spec.b_strides[-2]
+        panels = plan.pack_b or spec.packed
+        right_step = vectors * lanes if panels else spec.b_strides[-2]
         return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
-                    self.out_step, 0 if plan.pack_b else tail, tail, pairs=spec.narrow)
+                    self.out_step, 0 if panels else tail, tail, pairs=spec.narrow)
 
     def _ahead(self, row: Index, column: Index, rows: int, columns: int) -> None:
         """Fetch what the epilogue will read, while the sums are made."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .buffers import Buffer, plan_arena
 from .conv import ConvSpec, has_pairs
 from .fuse import Group, fuse
 from .gemm import ProductSpec
+from .gemm_panels import panels_pay, panels_size
 from .group import Grouping, kind_of
 from .host import host_function
 from .index import coefficient, form_of, loop, row_major
@@ -33,7 +34,7 @@ from .prepare import prepare
 from .rows import arrange_group
 from .scatter import ScatterSpec
 from .schedule import Layout, copy_draft, draft
-from .steps import HostStep, KernelStep, ProductStep, ScanStep, ScatterStep, Step
+from .steps import HostStep, KernelStep, PackStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
 _ANY = Buffer((), "float32")  # stands for memory that is not there yet
@@ -53,24 +54,45 @@ class Plan:
     in_place: dict[int, int]  # output index -> input index whose array it is
     checks: list[Node]
     arena: int = 0
+    panels: list[Panels] = field(default_factory=list)  # further inputs, behind those of the graph
 
 
-def lower(graph: Graph, target: Target, threads: int) -> Plan:
-    """The plan of a graph."""
-    return Lowering(prepare(graph), target, threads).plan()
+@dataclass(frozen=True)
+class Panels:
+    """An input of a loop's body that is another one, packed for a product: its number, its first element, the product."""
+
+    source: int
+    first: int
+    spec: ProductSpec
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """How a body is repeated: how often, from which input on they are the same every time, and which of these are bfloat16."""
+
+    length: int
+    first: int
+    narrow: frozenset[int]
+
+
+def lower(graph: Graph, target: Target, threads: int, repeated: Repeated | None = None) -> Plan:
+    """The plan of a graph, or of the body of a loop."""
+    return Lowering(prepare(graph), target, threads, repeated).plan()
 
 
 class Lowering:
     """The state of one lowering."""
 
-    def __init__(self, graph: Graph, target: Target, threads: int):
+    def __init__(self, graph: Graph, target: Target, threads: int, repeated: Repeated | None = None):
         self.graph, self.target, self.threads = graph, target, threads
+        self.repeated, self.panels = repeated, dict[Panels, Buffer]()
+        narrow = repeated.narrow if repeated else frozenset[int]()
         self.lanes = target.lanes("float32")
         self.grouping = Grouping(graph)
         self.buffers: dict[Node, Buffer] = {}
         self.parts: dict[Node, list[Buffer]] = {}
         self.wide: dict[Buffer, Buffer] = {}  # float32 copies of what is kept as bfloat16
-        self.inputs = [Buffer(x.shape, x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
+        self.inputs = [Buffer(x.shape, BRAIN if i in narrow else x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
         self.buffers.update(zip(graph.inputs, self.inputs, strict=True))
         self.constants: list[Buffer] = []
         self.outputs: list[Buffer] = []
@@ -92,7 +114,8 @@ class Lowering:
         self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
-        return Plan(self.graph, self.steps, self.inputs, self.constants, self.outputs, in_place, self.checks, arena)
+        inputs = [*self.inputs, *self.panels.values()]
+        return Plan(self.graph, self.steps, inputs, self.constants, self.outputs, in_place, self.checks, arena, list(self.panels))
 
     # ---- buffers
 
@@ -237,12 +260,19 @@ class Lowering:
         if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
             return None
         heavy = () if node.attrs["history"] else tuple((i, i) for i in range(carries) if body.inputs[i].type.bytes >= IN_PLACE)
-        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads)
+        first = carries + node.attrs["sequences"]
+        narrow = frozenset(i for i in range(first, len(node.inputs)) if self._memory(resolve(node.inputs[i])) == BRAIN)
+        repeated = Repeated(length, first, narrow)
+        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads, repeated)
         return None if plan.checks or not all(s.native for s in plan.steps) else plan
 
     def _scan(self, node: Node, body: Plan) -> None:
         carries, sequences = node.attrs["carries"], node.attrs["sequences"]
-        operands = [self._whole(x) for x in node.inputs]
+        operands = [self._kept(x) if b.dtype == BRAIN else self._whole(x) for x, b in zip(node.inputs, body.inputs, strict=False)]
+        for panels, buffer in zip(body.panels, body.inputs[len(operands):], strict=True):
+            source = operands[panels.source]
+            operands.append(self.fresh(buffer.shape, buffer.dtype))
+            self.items.append(PackStep(node, [source], operands[-1:], panels.spec, self.target, panels.first))
         results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
         self.parts[node] = results
         for buffer in body.constants:
@@ -298,7 +328,20 @@ class Lowering:
             left, right = self._widened(left, a), self._widened(right, b)
         strides = ProductSpec.dense(m, n, k, batch=tuple(batch)).c_strides
         spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name, narrow=narrow)
+        if (panels := self._panels(spec, left, right, b_first)) is not None:
+            spec, right, b_first = dataclasses.replace(spec, packed=True), panels, 0
         self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
+
+    def _panels(self, spec: ProductSpec, left: Buffer, right: Buffer, first: int) -> Buffer | None:
+        """The right operand packed before the loop, if this is the body of one and it is the same in every step."""
+        loop, is_fixed = self.repeated, lambda b: b.kind == "input" and self.repeated and b.index >= self.repeated.first
+        if loop is None or not is_fixed(right) or is_fixed(left) or not panels_pay(spec, self.target, loop.length):
+            return None
+        key = Panels(right.index, first, dataclasses.replace(spec, packed=True))
+        if key not in self.panels:
+            shape = (panels_size(spec, self.target),)
+            self.panels[key] = Buffer(shape, spec.dtype, "input", len(self.inputs) + len(self.panels))
+        return self.panels[key]
 
     def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
         """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""

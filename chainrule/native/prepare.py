@@ -17,6 +17,7 @@ from .again import again
 from .halves import halves
 from .hoist import hoist
 from .inline import uniform
+from .invariant import invariant
 from .lookup import lookup
 from .unfold import unfold
 
@@ -25,7 +26,7 @@ MOST_PARTS = 64  # of a sum that becomes a concatenation
 
 def prepare(graph: Graph) -> Graph:
     """The same graph in the form that the native backend expects."""
-    return halves(rebuild(lookup(hoist(unfold(again(graph)))), _prepared))
+    return halves(rebuild(lookup(invariant(hoist(unfold(again(graph))))), _prepared))
 
 
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:

@@ -17,7 +17,7 @@ from .attention_spec import SIZES
 from .attention_step import AttentionStep
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
-from .steps import KernelStep, ProductStep, ScanStep, ScatterStep, Step
+from .steps import KernelStep, PackStep, ProductStep, ScanStep, ScatterStep, Step
 from .target import Target
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
@@ -106,6 +106,8 @@ class SegmentEmitter:
             self._kernel(step, alone)
         elif isinstance(step, ProductStep):
             self._product(step, alone)
+        elif isinstance(step, PackStep):
+            self._pack(step, alone)
         elif isinstance(step, AttentionStep):
             self._attention(step, alone)
         self.pending.add(step, alone)
@@ -132,6 +134,17 @@ class SegmentEmitter:
             if number:
                 self._barrier()
             self.builder.call(function, [*pointers, self.thread, self.threads])
+
+    def _pack(self, step: PackStep, alone: bool) -> None:
+        function, = self.functions_of(step)
+        source, panels = self.pointer(step.reads[0]), self.pointer(step.writes[0])
+        pointers = [self._moved(source, INDEX(step.first * step.reads[0].item)), panels]
+        if alone:
+            with self._only_first():
+                self.builder.call(function, [*pointers, INDEX(0), INDEX(step.units)])
+            return
+        begin, end = self.writer.share(step.units, self.thread, self.threads)
+        self.builder.call(function, [*pointers, begin, end])
 
     def _attention(self, step: AttentionStep, alone: bool) -> None:
         size = SIZES[step.spec.dtype]

@@ -19,6 +19,7 @@ from .conv import ConvSpec, convolution_scratch, emit_convolution
 from .epilogue import Finish
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
+from .gemm_panels import emit_panels, panel_count
 from .group import COSTS
 from .loops import emit_kernel
 from .scatter import ScatterSpec, emit_scatter
@@ -180,6 +181,34 @@ class ProductStep(Step):
         emit = emit_product if isinstance(self.spec, ProductSpec) else emit_convolution
         epilogue, count = (self.finish.emitter(target), len(self.finish.extras())) if self.finish else (None, 0)
         return emit(module, name, self.spec, target, epilogue, count)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class PackStep(Step):
+    """The right operand of a loop's product packed once for all its steps; it begins at element `first` of its buffer."""
+
+    spec: ProductSpec
+    target: Target
+    first: int = 0
+
+    kind, flops = "pack", 0
+
+    def __post_init__(self) -> None:
+        self.text = f"{self.spec!r} panels"
+
+    @property
+    def units(self) -> int:
+        """How many units of work there are to share."""
+        return panel_count(self.spec, self.target)
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.bytes
+
+    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The function of the kernel."""
+        return [emit_panels(module, name, self.spec, target)]
 
 
 @dataclass(eq=False)
