@@ -24,21 +24,20 @@ from .buffers import Buffer, plan_arena
 from .conv import ConvSpec, has_pairs
 from .fuse import Group, fuse
 from .gemm import ProductSpec
-from .gemm_panels import panels_pay, panels_size
 from .group import Grouping, kind_of
 from .host import host_function
 from .index import coefficient, form_of, loop, row_major
 from .inline import BRAIN, Inliner, resolve
+from .loop import Bodies, Panels, Repeated, add_scan, bodies
 from .order import early
 from .prepare import prepare
 from .rows import arrange_group
 from .scatter import ScatterSpec
 from .schedule import Layout, copy_draft, draft
-from .steps import HostStep, KernelStep, PackStep, ProductStep, ScanStep, ScatterStep, Step
+from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
 from .target import Target
 
 _ANY = Buffer((), "float32")  # stands for memory that is not there yet
-IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
 
 
@@ -57,24 +56,6 @@ class Plan:
     panels: list[Panels] = field(default_factory=list)  # further inputs, behind those of the graph
 
 
-@dataclass(frozen=True)
-class Panels:
-    """An input of a loop's body that is another one, packed for a product: its number, its first element, the product."""
-
-    source: int
-    first: int
-    spec: ProductSpec
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """How a body is repeated: how often, from which input on they are the same every time, and which of these are bfloat16."""
-
-    length: int
-    first: int
-    narrow: frozenset[int]
-
-
 def lower(graph: Graph, target: Target, threads: int, repeated: Repeated | None = None) -> Plan:
     """The plan of a graph, or of the body of a loop."""
     return Lowering(prepare(graph), target, threads, repeated).plan()
@@ -85,7 +66,7 @@ class Lowering:
 
     def __init__(self, graph: Graph, target: Target, threads: int, repeated: Repeated | None = None):
         self.graph, self.target, self.threads = graph, target, threads
-        self.repeated, self.panels = repeated, dict[Panels, Buffer]()
+        self.repeated = repeated
         narrow = repeated.narrow if repeated else frozenset[int]()
         self.lanes = target.lanes("float32")
         self.grouping = Grouping(graph)
@@ -114,8 +95,9 @@ class Lowering:
         self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
-        inputs = [*self.inputs, *self.panels.values()]
-        return Plan(self.graph, self.steps, inputs, self.constants, self.outputs, in_place, self.checks, arena, list(self.panels))
+        panels = self.repeated.panels if self.repeated else dict[Panels, Buffer]()
+        inputs = [*self.inputs, *panels.values()]
+        return Plan(self.graph, self.steps, inputs, self.constants, self.outputs, in_place, self.checks, arena, list(panels))
 
     # ---- buffers
 
@@ -163,8 +145,8 @@ class Lowering:
             self._scatter(node)
         elif kind == "attention":
             self._attention(node)
-        elif node.op.name == "scan" and (body := self._body(node)) is not None:
-            self._scan(node, body)
+        elif node.op.name == "scan" and (plans := self._bodies(node)) is not None:
+            add_scan(self, node, plans)
         elif kind in ("host", "product"):
             self._host(node)
         else:
@@ -254,39 +236,10 @@ class Lowering:
             items.append(item)
         self.items = items
 
-    def _body(self, node: Node) -> Plan | None:
-        """The plan of a loop's body; None where it needs the host or may fail."""
-        body, length, carries = node.attrs["body"], node.attrs["length"], node.attrs["carries"]
-        if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
-            return None
-        heavy = () if node.attrs["history"] else tuple((i, i) for i in range(carries) if body.inputs[i].type.bytes >= IN_PLACE)
-        first = carries + node.attrs["sequences"]
-        narrow = frozenset(i for i in range(first, len(node.inputs)) if self._memory(resolve(node.inputs[i])) == BRAIN)
-        repeated = Repeated(length, first, narrow)
-        plan = lower(Graph(body.inputs, body.outputs, heavy), self.target, self.threads, repeated)
-        return None if plan.checks or not all(s.native for s in plan.steps) else plan
-
-    def _scan(self, node: Node, body: Plan) -> None:
-        carries, sequences = node.attrs["carries"], node.attrs["sequences"]
-        operands = [self._kept(x) if b.dtype == BRAIN else self._whole(x) for x, b in zip(node.inputs, body.inputs, strict=False)]
-        for panels, buffer in zip(body.panels, body.inputs[len(operands):], strict=True):
-            source = operands[panels.source]
-            operands.append(self.fresh(buffer.shape, buffer.dtype))
-            self.items.append(PackStep(node, [source], operands[-1:], panels.spec, self.target, panels.first))
-        results = [self.fresh(t.shape, t.dtype.name) for t in node.type]
-        self.parts[node] = results
-        for buffer in body.constants:
-            buffer.index = len(self.constants)
-            self.constants.append(buffer)
-        history = results[len(results) - carries:] if node.attrs["history"] and carries else []
-        turning = [] if history else [i for i in range(carries) if i not in body.in_place]
-        turns = {i: (self.fresh(results[i].shape, results[i].dtype), self.fresh(results[i].shape, results[i].dtype)) for i in turning}
-        arena = self.fresh((max(body.arena, 64),), "int8")
-        scratch = [arena, *(b for pair in turns.values() for b in pair)]
-        self.items.append(ScanStep(
-            node, operands, [*results, *scratch], body, node.attrs["length"], node.attrs["reverse"], operands[:carries],
-            operands[carries:carries + sequences], operands[carries + sequences:], results[:carries],
-            results[carries:len(results) - len(history)], history, set(body.in_place), turns, arena))
+    def _bodies(self, node: Node) -> Bodies | None:
+        """The plans of a loop's body; None where it needs the host or may fail."""
+        narrow = frozenset(i for i, x in enumerate(node.inputs) if self._memory(resolve(x)) == BRAIN)
+        return bodies(node, lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated), narrow)
 
     def _whole(self, node: Node) -> Buffer:
         """The buffer of an operand; one that is not in memory yet is put there."""
@@ -328,20 +281,10 @@ class Lowering:
             left, right = self._widened(left, a), self._widened(right, b)
         strides = ProductSpec.dense(m, n, k, batch=tuple(batch)).c_strides
         spec = ProductSpec(m, n, k, a_strides, b_strides, strides, tuple(batch), node.dtype.name, narrow=narrow)
-        if (panels := self._panels(spec, left, right, b_first)) is not None:
+        panels = self.repeated.packed(spec, left, right, b_first, self.target) if self.repeated else None
+        if panels is not None:
             spec, right, b_first = dataclasses.replace(spec, packed=True), panels, 0
         self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
-
-    def _panels(self, spec: ProductSpec, left: Buffer, right: Buffer, first: int) -> Buffer | None:
-        """The right operand packed before the loop, if this is the body of one and it is the same in every step."""
-        loop, is_fixed = self.repeated, lambda b: b.kind == "input" and self.repeated and b.index >= self.repeated.first
-        if loop is None or not is_fixed(right) or is_fixed(left) or not panels_pay(spec, self.target, loop.length):
-            return None
-        key = Panels(right.index, first, dataclasses.replace(spec, packed=True))
-        if key not in self.panels:
-            shape = (panels_size(spec, self.target),)
-            self.panels[key] = Buffer(shape, spec.dtype, "input", len(self.inputs) + len(self.panels))
-        return self.panels[key]
 
     def _operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
         """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""

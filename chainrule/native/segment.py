@@ -17,7 +17,7 @@ from .attention_spec import SIZES
 from .attention_step import AttentionStep
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
-from .steps import KernelStep, PackStep, ProductStep, ScanStep, ScatterStep, Step
+from .steps import KernelStep, PackStep, ProductStep, RowBlocks, ScanStep, ScatterStep, Step
 from .target import Target
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
@@ -33,6 +33,7 @@ class SegmentEmitter:
         self.module, self.target, self.place = module, target, place
         self.functions: dict[str, list[ir.Function]] = {}
         self.barrier = emit_barrier(module, target)
+        self.is_alone = False  # whether what is being written runs on one thread without the others
 
     def emit(self, name: str, steps: Sequence[Step]) -> ir.Function:
         """The function of one segment."""
@@ -81,7 +82,8 @@ class SegmentEmitter:
         return self.bases[index]
 
     def _barrier(self) -> None:
-        self.builder.call(self.barrier, [self.bases[CONTROL], self.threads])
+        if not self.is_alone:
+            self.builder.call(self.barrier, [self.bases[CONTROL], self.threads])
         self.pending = Pending()
 
     def functions_of(self, step: Any) -> list[ir.Function]:
@@ -159,70 +161,98 @@ class SegmentEmitter:
     # ---- loops whose body is a plan
 
     def _scan(self, step: ScanStep) -> None:
-        """Run the body `length` times; its buffers are places in those of the loop."""
-        body = step.body
-        arena = self.pointer(step.arena)
+        """Run the bodies `length` times; their buffers are places in those of the loop."""
+        if not step.is_split:
+            self._rounds(step, step.blocks[0], INDEX(0), self.pointer(step.blocks[0].arena))
+            return
+        thread, threads, done = self.thread, self.threads, 0
+        begin, end = self.writer.share(sum(x.count for x in step.blocks), thread, threads)
+        self.thread, self.threads, self.is_alone = INDEX(0), INDEX(1), True
+        for blocks in step.blocks:
+            mine = (self.writer.maximum(self.writer.sub(x, done), 0) for x in (begin, self.writer.minimum(end, done + blocks.count)))
+            with self.writer.loop(*mine) as number:
+                row = self.builder.add(self.builder.mul(number, INDEX(blocks.rows)), INDEX(blocks.first))
+                arena = self._moved(self.pointer(blocks.arena), self.builder.mul(number, INDEX(blocks.pitch)))
+                self._rounds(step, blocks, row, arena)
+            done += blocks.count
+        self.thread, self.threads, self.is_alone = thread, threads, False
+        self._barrier()
+
+    def _rounds(self, step: ScanStep, blocks: RowBlocks, row: ir.Value, arena: ir.Value) -> None:
+        """All rounds for one block of rows, which begins at `row`."""
+        body = blocks.body
         for buffer in {b for s in body.steps for b in (*s.reads, *s.writes) if b.kind == "temporary"}:
             self.local[buffer] = self._moved(arena, INDEX(buffer.offset))
+        rows = _Rows(self, step, blocks, row)
         for i in sorted(step.in_place):
-            self._copy(step.initial[i], self.pointer(step.final[i]))
+            rows.copy(step.initial[i], rows.of(step.final[i]))
         self._barrier()
         with self.writer.loop(0, step.length) as t:
-            self._bind(step, t)
+            rows.bind(t)
             for inner in body.steps:
                 self._step(inner)
             self._barrier()
-
-    def _bind(self, step: ScanStep, t: ir.Value) -> None:
-        """The addresses of the body's inputs and outputs in round `t`."""
-        b, body = self.builder, step.body
-        index = b.sub(INDEX(step.length - 1), t) if step.reverse else t
-        following = b.sub(index, INDEX(1)) if step.reverse else b.add(index, INDEX(1))
-        first, last = b.icmp_signed("==", t, INDEX(0)), b.icmp_signed("==", t, INDEX(step.length - 1))
-        n, inputs, outputs = len(step.initial), body.inputs, body.outputs
-        for i in range(n):
-            self.local[inputs[i]] = final = self.pointer(step.final[i])
-            if i in step.in_place:
-                continue
-            here, there = self._places(step, i, t, index, following)
-            self.local[inputs[i]] = b.select(first, self.pointer(step.initial[i]), here)
-            self.local[outputs[i]] = b.select(last, final, there)
-        for number, (buffer, source) in enumerate(zip(inputs[n:], [*step.sliced, *step.fixed], strict=True)):
-            self.local[buffer] = self._row(step, source, index) if number < len(step.sliced) else self.pointer(source)
-        for buffer, target in zip(outputs[n:], step.stacked, strict=True):
-            self.local[buffer] = self._row(step, target, index)
-        for i, target in enumerate(step.history):
-            self._keep(step, i, target, index, first)
-
-    def _places(self, step: ScanStep, i: int, t: ir.Value, index: ir.Value, following: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Where a carry is read and where its successor is written, in the middle of the loop."""
-        if step.history:
-            return self._row(step, step.history[i], index), self._row(step, step.history[i], following)
-        even, odd = (self.pointer(b) for b in step.turns[i])
-        is_odd = self.builder.trunc(t, ir.IntType(1))
-        return self.builder.select(is_odd, odd, even), self.builder.select(is_odd, even, odd)
-
-    def _keep(self, step: ScanStep, i: int, target: Buffer, index: ir.Value, first: ir.Value) -> None:
-        """The history of a carry needs a copy in the first round only; later ones are written there."""
-        with self.builder.if_then(first):
-            self._copy(step.initial[i], self._row(step, target, index))
-
-    def _copy(self, source: Buffer, target: ir.Value) -> None:
-        """Copy a buffer, each thread its share."""
-        begin, end = self.writer.share(source.bytes, self.thread, self.threads)
-        memcpy = intrinsic(self.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
-        self.builder.call(memcpy, [self._moved(target, begin), self._moved(self.pointer(source), begin),
-                                   self.builder.sub(end, begin), ir.IntType(1)(0)])
-
-    def _row(self, step: ScanStep, buffer: Buffer, index: ir.Value) -> ir.Value:
-        """One round's part of a stacked buffer."""
-        return self._moved(self.pointer(buffer), self.builder.mul(index, INDEX(buffer.bytes // step.length)))
 
     def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))
 
     def _only_first(self):  # type: ignore[no-untyped-def]
         return self.builder.if_then(self.builder.icmp_unsigned("==", self.thread, INDEX(0)))
+
+
+class _Rows:
+    """Where the inputs and outputs of a loop's body lie in one round, for one block of rows."""
+
+    def __init__(self, emitter: SegmentEmitter, step: ScanStep, blocks: RowBlocks, row: ir.Value):
+        self.emitter, self.builder, self.step, self.blocks, self.row = emitter, emitter.builder, step, blocks, row
+
+    def of(self, buffer: Buffer, index: ir.Value | None = None) -> ir.Value:
+        """The rows in a buffer of one round, or in round `index` of a stacked one."""
+        emitter, b = self.emitter, self.builder
+        size = buffer.bytes if index is None else buffer.bytes // self.step.length
+        pointer = emitter.pointer(buffer)
+        pointer = pointer if index is None else emitter._moved(pointer, b.mul(index, INDEX(size)))
+        return emitter._moved(pointer, b.mul(self.row, INDEX(size // self.step.batch))) if self.step.is_split else pointer
+
+    def bind(self, t: ir.Value) -> None:
+        """The addresses of the body's inputs and outputs in round `t`."""
+        b, step, body, local = self.builder, self.step, self.blocks.body, self.emitter.local
+        index = b.sub(INDEX(step.length - 1), t) if step.reverse else t
+        following = b.sub(index, INDEX(1)) if step.reverse else b.add(index, INDEX(1))
+        first, last = b.icmp_signed("==", t, INDEX(0)), b.icmp_signed("==", t, INDEX(step.length - 1))
+        n, inputs, outputs = len(step.initial), body.inputs, body.outputs
+        for i in range(n):
+            local[inputs[i]] = final = self.of(step.final[i])
+            if i in step.in_place:
+                continue
+            here, there = self._places(i, t, index, following)
+            local[inputs[i]] = b.select(first, self.of(step.initial[i]), here)
+            local[outputs[i]] = b.select(last, final, there)
+        for buffer, source in zip(inputs[n:], step.sliced, strict=False):
+            local[buffer] = self.of(source, index)
+        for buffer, source in zip(inputs[n + len(step.sliced):], self.blocks.fixed, strict=True):
+            local[buffer] = self.emitter.pointer(source)
+        for buffer, target in zip(outputs[n:], step.stacked, strict=True):
+            local[buffer] = self.of(target, index)
+        for i, target in enumerate(step.history):  # a copy in the first round only; later ones are written there
+            with b.if_then(first):
+                self.copy(step.initial[i], self.of(target, index))
+
+    def _places(self, i: int, t: ir.Value, index: ir.Value, following: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Where a carry is read and where its successor is written, in the middle of the loop."""
+        if self.step.history:
+            return self.of(self.step.history[i], index), self.of(self.step.history[i], following)
+        even, odd = (self.of(x) for x in self.step.turns[i])
+        is_odd = self.builder.trunc(t, ir.IntType(1))
+        return self.builder.select(is_odd, odd, even), self.builder.select(is_odd, even, odd)
+
+    def copy(self, source: Buffer, target: ir.Value) -> None:
+        """Copy the rows of a buffer, each thread its share."""
+        emitter, b = self.emitter, self.builder
+        size = source.bytes // self.step.batch * self.blocks.rows if self.step.is_split else source.bytes
+        begin, end = emitter.writer.share(size, emitter.thread, emitter.threads)
+        memcpy = intrinsic(emitter.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
+        b.call(memcpy, [emitter._moved(target, begin), emitter._moved(self.of(source), begin), b.sub(end, begin), ir.IntType(1)(0)])
 
 
 class Pending:
