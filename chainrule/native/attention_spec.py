@@ -14,7 +14,8 @@ from ..ir.node import Node
 from .kernel_tile import tile_rows
 from .target import Target
 
-FEWEST_QUERIES = 8  # below which most lanes would be idle
+FEWEST_QUERIES = 8  # below which most lanes would be idle, if queries were in them
+FEWEST_KEYS = 16  # of few queries: below, lanes of keys would be idle too
 PANEL_VECTORS = 2
 TILE_ROWS = 8  # keys of one register tile of scores
 FORWARD_KEYS = 128  # keys of one block
@@ -50,6 +51,11 @@ class AttentionSpec:
     def shared(self) -> int:
         """Heads of queries for each head of keys."""
         return self.heads // self.groups
+
+    @property
+    def few(self) -> bool:
+        """Whether keys are in the lanes, because the queries are too few."""
+        return self.steps < FEWEST_QUERIES
 
     @property
     def offset(self) -> int:
@@ -93,4 +99,6 @@ def make_cut(spec: AttentionSpec, target: Target) -> Cut:
 def fits(node: Node) -> bool:
     """Whether there is a kernel for an attention or its gradient."""
     kinds = [x.type for x in node.inputs]
-    return node.type[0].dtype.name in SIZES and all(t.size for t in kinds) and kinds[0].shape[1] >= FEWEST_QUERIES
+    if node.type[0].dtype.name not in SIZES or not all(t.size for t in kinds):
+        return False
+    return kinds[0].shape[1] >= FEWEST_QUERIES or (node.op.name == "attention" and kinds[1].shape[1] >= FEWEST_KEYS)

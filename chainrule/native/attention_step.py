@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from ..ir.node import Node
 from .attention_backward import backward_scratch, emit_backward
+from .attention_few import emit_few, few_scratch
 from .attention_forward import emit_forward, forward_scratch
 from .attention_spec import AttentionSpec
 from .buffers import Buffer
@@ -55,11 +56,13 @@ class AttentionStep(Step):
 
     def scratch_bytes(self, target: Target, threads: int) -> int:
         """Bytes of scratch that all threads together need."""
-        return (backward_scratch if self.spec.gradient else forward_scratch)(self.spec, target) * threads
+        size = backward_scratch if self.spec.gradient else few_scratch if self.spec.few else forward_scratch
+        return size(self.spec, target) * threads
 
     def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function, for every thread."""
-        return [(emit_backward if self.spec.gradient else emit_forward)(module, name, self.spec, target)]
+        emit = emit_backward if self.spec.gradient else emit_few if self.spec.few else emit_forward
+        return [emit(module, name, self.spec, target)]
 
 
 def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Place], whole: Callable[[Node], Buffer]) -> AttentionStep:

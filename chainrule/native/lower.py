@@ -207,34 +207,21 @@ class Lowering:
         self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
 
     def _scatter(self, node: Node) -> None:
-        """The base into the result, then the updates on top; the base of one that cannot fail may be there already (see `_settle`)."""
+        """The base into the result, then the updates on top; of a Variable's update the indices are checked before that."""
         target = self.fresh(node.shape, node.dtype.name)
         self.buffers[node] = target
         base, indices, updates = (resolve(x) for x in node.inputs)
         axis, drop = node.attrs["axis"], node.attrs.get("drop", False)
-        source = self.buffer_of(base) if drop and updates.type.size else None
-        if source is None or source.kind != "input" or source.dtype != target.dtype:
-            self._copy(base, target)
-            source = None
-        if not updates.type.size:
-            return
         size = lambda shape: int(np.prod(shape, dtype=np.int64))
         spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
                            indices.dtype.name, node.attrs["mode"], 0 if drop else self._check(node), drop)
         slots = [self._whole(indices), self._whole(updates), target]
-        self.items.append(ScatterStep(node, [*slots, *([source] if source else [])], [target], spec, slots, source))
-
-    def _settle(self) -> None:
-        """Copy the base of a scatter into its result, where the result is not made in the memory of the base."""
-        items: list[Any] = []
-        for item in self.items:
-            if isinstance(item, ScatterStep) and item.base is not None:
-                base, target, item.base = item.base, item.slots[2], None
-                item.reads = list(item.slots)
-                if base is not target:
-                    items.append(Group(copy_draft(self.inliner(), base, target, item.node)))
-            items.append(item)
-        self.items = items
+        if updates.type.size and not drop and any(resolve(self.graph.outputs[i]) is node and self.graph.inputs[index] is base for i, index in self.graph.aliases):
+            self.items.append(ScatterStep(node, slots[:1], [], dataclasses.replace(spec, mode="check"), slots[:1]))
+            spec = dataclasses.replace(spec, check=0)
+        self._copy(base, target)
+        if updates.type.size:
+            self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
 
     def _bodies(self, node: Node) -> Bodies | None:
         """The plans of a loop's body; None where it needs the host or may fail."""
@@ -382,6 +369,8 @@ class Lowering:
         copies = []
         if any(map(_may_fail, self.items)):
             self._defer()
+        if any(isinstance(x, ScatterStep) and not x.spec.check for x in self.items):
+            self._check_first()
         self._survey()
         for i, index in self.graph.aliases:
             node, target = resolve(self.graph.outputs[i]), self.inputs[index]
@@ -389,10 +378,13 @@ class Lowering:
             if buffer is target:
                 continue
             if buffer is not None and buffer.kind == "temporary" and buffer.dtype == target.dtype and self._may_write_early(buffer, target):
+                first = self.writers[buffer][0]
+                needless = _is_copy(self.items[first], buffer, target)
                 self._rename(buffer, target)
+                self.items[first] = None if needless else self.items[first]
             else:
                 copies.append((node, target))
-        self._settle()
+        self.items = [x for x in self.items if x is not None]
         before = len(self.items)
         for node, target in [(self._moved_away(node), target) for node, target in copies]:
             self._copy(node, target)
@@ -412,6 +404,17 @@ class Lowering:
             else:
                 needed_early |= set(item.reads)
         self.items = [x for i, x in enumerate(self.items) if i not in late] + [self.items[i] for i in reversed(late)]
+
+    def _check_first(self) -> None:
+        """Move what may fail, and all that it needs, to the front: what comes after it may write Variables early."""
+        needed: set[Buffer] = set()
+        early: set[int] = set()
+        for i in range(len(self.items) - 1, -1, -1):
+            item = self.items[i]
+            if _may_fail(item) or needed & set(item.writes):
+                early.add(i)
+                needed |= set(item.reads)
+        self.items = [x for i, x in enumerate(self.items) if i in early] + [x for i, x in enumerate(self.items) if i not in early]
 
     def _moved_away(self, node: Node) -> Node:
         """A node that is an input itself is copied first, because its memory may be written next."""
@@ -438,9 +441,7 @@ class Lowering:
             return False
         first = writers[0]
         once = len(writers) == 1
-        if once and isinstance(self.items[first], ScatterStep):
-            return self.items[first].base is target and all(i <= first for i in self.readers[target])
-        return all(i < first or (i == first and once and _pointwise(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
+        return all(i < first or (i == first and (_pointwise if once else _is_copy)(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
 
     def _survey(self) -> None:
         """Who reads and writes what, and the last step that may fail."""
@@ -485,8 +486,18 @@ def _pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
     return all(x.kind == "load" and not x.attr[2] and x.attr[1] == form for x in loads)
 
 
+def _is_copy(item: Any, buffer: Buffer, target: Buffer) -> bool:
+    """Whether a group does nothing but copy `target` to `buffer`, element by element."""
+    if not _pointwise(item, buffer, target) or len(item.parts[0].stores) != 1:
+        return False
+    value = item.parts[0].stores[0].value
+    return value.kind == "load" and item.parts[0].buffers[value.attr[0]] is target
+
+
 def _may_fail(item: Any) -> bool:
     """Whether a step may end the program with an error."""
+    if isinstance(item, ScatterStep):
+        return item.spec.check > 0
     if isinstance(item, Group):
         return any(x.kind == "take" for part in item.parts for x in part.operations())
-    return isinstance(item, HostStep) or (isinstance(item, ScatterStep) and not item.spec.drop)
+    return isinstance(item, HostStep)

@@ -3,7 +3,8 @@
 
 out[o, index[i], c] (+)= updates[o, i, c]. A unit of work is one `o` and one block of columns, and goes through the
 indices in order; so equal indices add up in the same order on any number of threads, and no two threads meet. An index
-out of bounds is reported, or (`drop`) passed over.
+out of bounds is reported, or (`drop`) passed over. The mode "check" only looks whether all indices are in bounds, so that a
+Variable is not touched by a step that fails.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ UNITS = 8  # of work, above which the blocks are made wider: long rows are read 
 
 @dataclass(frozen=True)
 class ScatterSpec:
-    """Extents: outer (axes before), extent (of the axis), count (of indices), columns (axes behind)."""
+    """Extents: outer (axes before), extent (of the axis), count (of indices), columns (axes behind).
+
+    `check` is the number by which an index out of bounds is reported; 0: it was looked for before, or is passed over (`drop`).
+    """
 
     outer: int
     extent: int
@@ -49,7 +53,9 @@ class ScatterSpec:
 
 
 def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target) -> ir.Function:
-    """The function ``void (indices, updates, out, status, i64 begin, i64 end)`` over units."""
+    """The function ``void (indices, updates, out, status, i64 begin, i64 end)`` over units; a check has no updates and no out."""
+    if spec.mode == "check":
+        return _emit_check(module, name, spec, target)
     type_ = ir.FunctionType(ir.VoidType(), [POINTER] * 4 + [INDEX, INDEX])
     function = ir.Function(module, type_, name)
     indices, updates, out, status, begin, end = function.args
@@ -63,12 +69,26 @@ def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target
             row, outside = _row(builder, spec, indices, i)
             source = writer.add(writer.mul(writer.add(writer.mul(outer, spec.count), i), spec.columns), first)
             place = writer.add(writer.mul(writer.add(writer.mul(outer, spec.extent), row), spec.columns), first)
-            if not spec.drop:
-                builder.call(report_function(builder.module), [status, outside, INDEX(spec.check)])
+            if spec.check:
+                _report(builder, spec, status, outside)
             with builder.if_then(builder.not_(outside)) if spec.drop else contextlib.nullcontext():
                 _add_row(writer, spec, updates, out, source, place, writer.sub(stop, first))
     builder.ret_void()
     return function
+
+
+def _emit_check(module: ir.Module, name: str, spec: ScatterSpec, target: Target) -> ir.Function:
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, INDEX, INDEX]), name)
+    indices, status, begin, end = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    with Writer(builder, "float32", target).loop(begin, end) as i:
+        _report(builder, spec, status, _row(builder, spec, indices, i)[1])
+    builder.ret_void()
+    return function
+
+
+def _report(b: ir.IRBuilder, spec: ScatterSpec, status: ir.Value, outside: ir.Value) -> None:
+    b.call(report_function(b.module), [status, outside, INDEX(spec.check)])
 
 
 def _row(b: ir.IRBuilder, spec: ScatterSpec, indices: ir.Value, i: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -95,7 +95,27 @@ def test_heads_are_read_where_they_lie() -> None:
     assert program.plan.arena < 2 * 3 * 256 * 256 * 4 / 4
 
 
-@pytest.mark.parametrize("shapes", [(2, 1, 40, 2, 1, 8, 8), (1, 5, 0, 2, 2, 4, 4), (0, 16, 16, 2, 2, 4, 4), (1, 16, 16, 2, 2, 0, 4)])
+FEW = [((2, 1, 256, 4, 4, 64, 64), "float32", (1, 1, 1, 256), False), ((1, 3, 77, 2, 1, 24, 40), "float32", (1, 2, 3, 77), True),
+       ((2, 7, 16, 2, 2, 5, 3), "float64", (2, 1, 1, 16), False), ((1, 2, 33, 1, 1, 1, 1), "float32", (1, 1, 2, 1), False),
+       ((3, 1, 20, 3, 3, 16, 16), "float64", None, False), ((1, 5, 19, 4, 2, 130, 70), "float32", (1, 1, 1, 1), True)]
+
+
+@pytest.mark.parametrize(("shapes", "dtype", "mask", "causal"), FEW)
+def test_few_queries_are_the_meaning_on_any_number_of_threads(shapes: Shapes, dtype: str, mask, causal: bool) -> None:
+    q, k, v, _, *allowed = operands(np.random.default_rng(7), shapes, dtype, mask)
+    for part in allowed:
+        part[..., part.shape[3] // 2:] &= part.shape[3] < 30  # room for keys to come
+    arrays = [q, k, v, *allowed]
+    graph = graph_of(lambda *x: list(bind(ATTENTION, *x, causal=causal, scale=0.3)), arrays)
+    alone, together = native.load(graph, 1), native.load(graph, 2)
+    assert [step.kind for step in alone.plan.steps] == ["attention"]
+    tolerance = 2e-5 if dtype == "float32" else 1e-11
+    for one, two, want in zip(alone(arrays), together(arrays), interpret(graph, arrays), strict=True):
+        assert one.tobytes() == two.tobytes()
+        np.testing.assert_allclose(one, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shapes", [(2, 1, 10, 2, 1, 8, 8), (1, 5, 0, 2, 2, 4, 4), (0, 16, 16, 2, 2, 4, 4), (1, 16, 16, 2, 2, 0, 4)])
 def test_what_has_no_kernel_is_written_out(shapes: Shapes) -> None:
     arrays = operands(np.random.default_rng(2), shapes, "float32", None)
     graph = graph_of(lambda *x: both(*x, causal=False, scale=0.5), arrays)
