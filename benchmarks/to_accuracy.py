@@ -53,7 +53,7 @@ def chainrule(folder: Path, target: float, seed: int) -> tuple[int, float]:
     class Reached(train.Validation):
         def after_step(self, run: Any) -> None:
             super().after_step(run)
-            run.stop = run.stop or bool(self.history.rows) and self.history["validation_accuracy"][-1] >= target
+            run.stop = run.stop or (bool(self.history.rows) and self.history["validation_accuracy"][-1] >= target)
 
     x, y, test_x, test_y = digits(folder)
     watch = Reached(TWICE)

@@ -19,6 +19,7 @@ from .conv import ConvSpec, convolution_scratch, emit_convolution
 from .epilogue import Finish
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
+from .gemm_panels import emit_panels, panel_count
 from .group import COSTS
 from .loops import emit_kernel
 from .scatter import ScatterSpec, emit_scatter
@@ -179,49 +180,98 @@ class ProductStep(Step):
 
 
 @dataclass(eq=False)
-class ScanStep(Step):
-    """A loop whose body is a plan of its own.
+class PackStep(Step):
+    """The right operand of a loop's product packed once for all its steps; it begins at element `first` of its buffer."""
 
-    `initial`, `sliced` and `fixed` are the operands, `final` and `stacked` the results. A carry in `in_place` stays in its
-    final buffer; another one lives in the stacked history, or changes between the two buffers of `turns`. `arena` holds
-    the temporary buffers of the body.
+    spec: ProductSpec
+    target: Target
+    first: int = 0
+
+    kind, flops = "pack", 0
+
+    def __post_init__(self) -> None:
+        self.text = f"{self.spec!r} panels"
+
+    @property
+    def units(self) -> int:
+        """How many units of work there are to share."""
+        return panel_count(self.spec, self.target)
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.bytes
+
+    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The function of the kernel."""
+        return [emit_panels(module, name, self.spec, target)]
+
+
+@dataclass(eq=False)
+class RowBlocks:
+    """`count` blocks of `rows` rows of a batch, from row `first` on, for each of which a loop runs by itself.
+
+    The body's temporary buffers lie in `arena`, those of a block `pitch` bytes behind those of the one before.
     """
 
     body: Any
+    count: int
+    rows: int
+    first: int
+    arena: Buffer
+    pitch: int
+    fixed: list[Buffer]
+
+
+@dataclass(eq=False)
+class ScanStep(Step):
+    """A loop whose body is a plan of its own, one for each size of blocks of the batch's `batch` rows.
+
+    If there is one block of all rows, all threads run it together; else each block is run by one thread. `initial`, `sliced`
+    and the `fixed` ones of the blocks are the operands, `final` and `stacked` the results. A carry in `in_place` stays in its
+    final buffer; another one lives in the stacked history, or changes between the two buffers of `turns`.
+    """
+
+    blocks: list[RowBlocks]
+    batch: int
     length: int
     reverse: bool
     initial: list[Buffer]
     sliced: list[Buffer]
-    fixed: list[Buffer]
     final: list[Buffer]
     stacked: list[Buffer]
     history: list[Buffer]
     in_place: set[int]
     turns: dict[int, tuple[Buffer, Buffer]]
-    arena: Buffer
 
     kind = "scan"
 
     def lists(self) -> list[list[Buffer]]:
         """Further lists of buffers that a renaming must reach."""
-        return [self.initial, self.sliced, self.fixed, self.final, self.stacked, self.history]
+        return [self.initial, self.sliced, self.final, self.stacked, self.history, *(x.fixed for x in self.blocks)]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether each thread has rows of its own."""
+        return sum(x.count for x in self.blocks) > 1
 
     @property
     def text(self) -> str:
-        """The body and what surrounds it, as text."""
+        """The bodies and what surrounds them, as text."""
         from .describe import describe
 
-        return f"{self.length} {self.reverse} {self.in_place}\n{describe(self.body, addresses=True)}"
+        bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body, addresses=True)}" for x in self.blocks]
+        return "\n".join([f"{self.length} {self.reverse} {self.in_place}", *bodies])
 
     @property
     def flops(self) -> int:
         """Operations of all steps."""
-        return self.length * sum(s.flops for s in self.body.steps)
+        return self.length * sum(x.count * s.flops for x in self.blocks for s in x.body.steps)
 
     @property
     def work(self) -> int:
         """An estimate of the time, in units of about 0.1 ns on one thread."""
-        return self.length * sum(s.work for s in self.body.steps)
+        return self.length * sum(x.count * s.work for x in self.blocks for s in x.body.steps)
 
 
 @dataclass(eq=False)
