@@ -4,6 +4,7 @@
     CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
     CHAINRULE_THREADS   threads of the native backend (default: all cores)
     CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing
+    CHAINRULE_INSTRUCTIONS  sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that the processor has)
     CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (see chainrule.debug)
 """
 
@@ -35,6 +36,11 @@ def backend() -> str:
 def threads() -> int:
     """How many threads the native backend uses: at least 1."""
     return _integer("CHAINRULE_THREADS", default=_cores(), low=1, high=1024)
+
+
+def instructions() -> str | None:
+    """The family of instructions that the native backend writes (`chainrule.native.target.FAMILIES`); None: the processor's own."""
+    return os.environ.get("CHAINRULE_INSTRUCTIONS") or None
 
 
 def debug() -> int:

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel generators must know about a processor: how wide its vectors are and how many it can hold.
 
-In: the host, or the name of a class of processors. Out: a frozen record that every generator takes as its last argument.
+In: the host (perhaps with fewer instructions than it has), or the name of a class of processors. Out: a frozen record that every generator takes as its last argument.
 A new vector width is one row of `FAMILIES`; nothing else in the generators names a processor.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from chainrule import config
 from chainrule.errors import ArgumentError, explain
 
 # family: (triple or None for the host's own, processor, features, bytes of a vector, vector registers)
 FAMILIES = {
+    "sse2":   ("x86_64-unknown-linux-gnu",  "x86-64",    "",      16, 16),
     "sse":    ("x86_64-unknown-linux-gnu",  "x86-64-v2", "",      16, 16),
     "avx2":   ("x86_64-unknown-linux-gnu",  "x86-64-v3", "",      32, 16),
     "avx512": ("x86_64-unknown-linux-gnu",  "x86-64-v4", "",      64, 32),
@@ -37,8 +41,11 @@ class Target:
 
     @staticmethod
     def host() -> Target:
-        """The processor this process runs on."""
-        return _host()
+        """The processor this process runs on, with the instructions of `CHAINRULE_INSTRUCTIONS` if that is set.
+
+        What the processor cannot run raises ArgumentError.
+        """
+        return _host(config.instructions())
 
     @staticmethod
     def named(family: str) -> Target:
@@ -59,15 +66,21 @@ class Target:
 
 
 @functools.cache
-def _host() -> Target:
+def _host(family: str | None) -> Target:
     triple, features = llvm.get_process_triple(), llvm.get_host_cpu_features()
-    return Target(triple, llvm.get_host_cpu_name(), features.flatten(), *_vectors(triple, features))
+    if family is None:
+        return Target(triple, llvm.get_host_cpu_name(), features.flatten(), *FAMILIES[_families(triple, features)[-1]][3:5])
+    wanted = Target.named(family)
+    if family not in _families(triple, features):
+        raise ArgumentError(explain("this processor does not have these instructions", got=family,
+                                    expected=" | ".join(_families(triple, features)), fix="set CHAINRULE_INSTRUCTIONS to one of these, or unset it"))
+    return dataclasses.replace(wanted, triple=triple)
 
 
-def _vectors(triple: str, features: dict[str, bool]) -> tuple[int, int]:
-    """(bytes of a vector, vector registers) of a processor with these features."""
-    if features.get("avx512f") and features.get("avx512vl"):
-        return FAMILIES["avx512"][3:5]
-    if features.get("avx2"):
-        return FAMILIES["avx2"][3:5]
-    return FAMILIES["neon" if triple.startswith(("aarch64", "arm64")) else "sse"][3:5]
+def _families(triple: str, features: dict[str, bool]) -> list[str]:
+    """The families whose code a processor with these features can run, the widest vectors last."""
+    if triple.startswith(("aarch64", "arm64")):
+        return ["neon"]
+    has = lambda *names: all(features.get(name) for name in names)
+    needs = {"sse": has("ssse3", "sse4.2", "popcnt"), "avx2": has("avx2", "fma"), "avx512": has("avx512f", "avx512vl", "avx512bw", "avx512dq"), "avx512_bf16": has("avx512bf16")}
+    return ["sse2", *itertools.takewhile(needs.get, needs)]
