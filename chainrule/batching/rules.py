@@ -214,6 +214,7 @@ RULES: dict[str, Rule] = {
     "argmax":    _axis,
     "argmin":    _axis,
     "cumsum":    _axis,
+    "sort":      _axis,
     "argsort":   _axis,
     "contract":  _contract,
     "conv":                 _convolution(shared=1),

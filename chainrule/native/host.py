@@ -2,7 +2,7 @@
 """Host steps: what runs as NumPy between stretches of machine code.
 
 In: a node. Out: a function from arrays to an array or a tuple of arrays. `scan` runs its body as a native program of its
-own; floats are sorted together with their places, as integers; everything else that has no generator runs by its NumPy
+own; floats are ordered together with their places, as integers; everything else that has no generator runs by its NumPy
 meaning (LAPACK, other sorting, integer powers and products).
 """
 

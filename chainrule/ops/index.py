@@ -85,6 +85,10 @@ SCATTER: Op = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
 ARGSORT = op("argsort", infer=lambda x, *, axis: Type(x.shape, int64), vjp=None,
              meaning=lambda x, *, axis: np.argsort(x, axis=axis, stable=True))
 
+# The gradient of a sorted element goes to its place before: the place after of each element is the order of the order.
+SORT = op("sort", infer=lambda x, *, axis: x, meaning=lambda x, *, axis: np.sort(x, axis=axis),
+          vjp=(lambda g, y, x, axis: take_along_axis(g, bind(ARGSORT, bind(ARGSORT, x, axis=axis), axis=axis), axis=axis),))
+
 IOTA = op("iota", infer=lambda *, shape, axis, dtype: Type(shape, dtype), vjp=None,
           meaning=lambda *, shape, axis, dtype: np.broadcast_to(
               np.arange(shape[axis], dtype=dtype).reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape))
@@ -153,6 +157,8 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
 
 
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """`x` in ascending (or descending) order along `axis`."""
+    """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs are equal."""
     x = as_tensor(x)
-    return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
+    axis = types.normalize_axis(axis, x.ndim)
+    ascending = bind(SORT, x, axis=axis)
+    return flip(ascending, axis=axis) if descending else ascending

@@ -237,6 +237,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
 
     "take":    _take,
     "scatter": _scatter,
+    "sort":    lambda x, *, axis: jnp.sort(x, axis=axis),
     "argsort": lambda x, *, axis: jnp.argsort(x, axis=axis, stable=True).astype(jnp.int64),
     "iota":    lambda *, shape, axis, dtype: lax.broadcasted_iota(dtype, shape, axis),
     "random_bits": random_bits,

@@ -374,6 +374,8 @@ ROWS: dict[str, Row] = {
     "scatter": Row(_scatters(), 2),
     "argsort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "bool", "uint8")),
                     Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special"))),
+    "sort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "bool", "uint8")),
+                 Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special")), 2),
     "iota": Row(tuple(Case(operands(), {"shape": s, "axis": a, "dtype": np.dtype(d)}, ("float32",)) for s, a, d in
                       (((5,), 0, "int64"), ((3, 4), 1, "int32"), ((3, 4), 0, "float32"), ((0, 2), 0, "int64")))),
     "random_bits": Row(tuple(Case(operands(integers((4,), 0, 2**32, "uint32")), {"shape": s}, ("float32",)) for s in ((), (1,), (7,), (3, 5), (0, 2), (1000,)))),
