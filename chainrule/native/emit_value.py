@@ -65,12 +65,10 @@ def compare(b: ir.IRBuilder, sign: str, dtype: str, x: ir.Value, y: ir.Value) ->
 
 
 def extreme(sign: str) -> Callable[..., ir.Value]:
-    """The larger (">") or smaller ("<") of two values; a NaN wins."""
+    """The larger (">") or smaller ("<") of two values; a NaN wins, and of equal values (zeros of both signs) the second."""
     def emit(b: ir.IRBuilder, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
-        better = compare(b, sign, dtype, x, y)
-        if is_float(dtype):
-            better = b.or_(better, b.fcmp_unordered("uno", x, x))
-        return b.select(better, x, y)
+        better = b.select(compare(b, sign, dtype, x, y), x, y)  # y where one is NaN: one instruction on x86
+        return b.select(b.fcmp_unordered("uno", x, x), x, better) if is_float(dtype) else better
     return emit
 
 

@@ -32,7 +32,7 @@ def prepare(graph: Graph) -> Graph:
 def _prepared(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     if node.op.name == "contract" and node.dtype.kind == "f":
         return _matrix_product(node, *inputs)
-    if node.op.name == "pow" and node.dtype.kind == "f":
+    if node.op.name == "pow":
         return _small_power(node, inputs[0], uniform(node.inputs[1]))
     if node.op.name == "add":
         return _side_by_side(node, inputs)
@@ -89,8 +89,8 @@ def _only_axis(x: Node) -> int | None:
 
 
 def _small_power(node: Node, x: Node, exponent: float | None) -> Node | None:
-    """x to the power 1, 2, 3, 4, 1/2, -1 or -1/2 without logarithms."""
-    if exponent not in (1, 2, 3, 4, 0.5, -1, -0.5):
+    """x to the power 1, 2, 3 or 4, and of floats 1/2, -1 or -1/2, without logarithms."""
+    if exponent not in ((1, 2, 3, 4, 0.5, -1, -0.5) if node.dtype.kind == "f" else (1, 2, 3, 4)):
         return None
     do = lambda name, *args: make(REGISTRY[name], *args, at=node)
     if exponent == 1:
