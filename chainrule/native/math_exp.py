@@ -108,10 +108,15 @@ def tanh(x: Lanes) -> Lanes:
 
 def tanh_float(x: Lanes) -> Lanes:
     """x + x³ P(x²) up to 0.55, beyond it 1 - 2 / (exp(2|x|) + 1), which rounds to 1 before |x| = 10."""
-    a = x.call("fabs").clamp(0.0, 10.0)
+    a = x.call("fabs")
+    a = (x.constant(10.0) < a).choose(10.0, a)                      # NaN stays
     z = a * a
     small = (a * z).fma(z.polynomial(tables.TANH_32), a)
-    large = 1.0 - 2.0 / (exp_normal(a + a) + 1.0)
+    shift = x.format.round_shift + x.format.bias
+    shifted = a.fma(2 * LOG2_E, shift)
+    r = (shifted - shift).fma(-math.log(2), a + a)                  # k < 30, so that one part of ln 2 is enough
+    power = power_of_two(shifted.bits(), x.format.fraction)
+    large = 1.0 - 2.0 / exp_polynomial(r).fma(power, 1.0)
     return (a < 0.55).choose(small, large).with_sign_of(x)
 
 
