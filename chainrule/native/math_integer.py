@@ -29,6 +29,9 @@ def _unsigned(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
 
 def _signed(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     """(floor(a / b), a - b floor(a / b)), both 0 for b = 0; the smallest integer by -1 wraps around."""
+    if _known(b) not in (None, 0, -1):                              # LLVM multiplies by the inverse
+        quotient = Lanes(a.builder, a.builder.sdiv(a.value, b.value))
+        return _towards_minus_infinity(quotient, a - quotient * b, b)
     safe = b.equals(0).choose(1, b)
     inverse = 1.0 / safe.convert("sitofp", DOUBLE)
     quotient, rest = a.constant(0), a
@@ -36,9 +39,23 @@ def _signed(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
         estimate = (rest.convert("sitofp", DOUBLE) * inverse).call("rint").clamp(-(2.0**63), LARGEST).convert("fptosi", WIDE)
         step = estimate if a.element.width == 64 else estimate.convert("trunc", a.element)
         quotient, rest = quotient + step, rest - step * safe
-    adjust = rest.differs(0) & ((rest ^ safe) < 0)
-    quotient, rest = adjust.choose(quotient - 1, quotient), adjust.choose(rest + safe, rest)
+    quotient, rest = _towards_minus_infinity(quotient, rest, safe)
     return b.equals(0).choose(0, quotient), rest
+
+
+def _towards_minus_infinity(quotient: Lanes, rest: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
+    """Quotient and rest, where the rest may be off by b to have its sign."""
+    adjust = rest.differs(0) & ((rest ^ b) < 0)
+    return adjust.choose(quotient - 1, quotient), adjust.choose(rest + b, rest)
+
+
+def _known(b: Lanes) -> int | None:
+    """The number that is in all lanes, if it is a constant."""
+    if not isinstance(b.value, ir.Constant):
+        return None
+    numbers = b.value.constant if isinstance(b.value.type, ir.VectorType) else [b.value]
+    different = {number.constant for number in numbers}
+    return different.pop() if len(different) == 1 else None
 
 
 def _rest(a: Lanes, b: Lanes) -> Lanes:

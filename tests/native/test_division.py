@@ -41,6 +41,17 @@ def test_integers(dtype: str) -> None:
         same_bits(lambda a, b: a % b, a, b)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint32"])
+def test_by_a_constant(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    ends = [limits.min, limits.min + 1, limits.max, limits.max - 1]
+    x = np.array([*ends, *range(-30 if limits.min else 0, 31), *(limits.max // 7 * d for d in range(7))], dtype)
+    for number in {1, 2, 3, 7, 10, 64, 0, limits.max, limits.min, *((-1, -2, -7) if limits.min else ())}:
+        divisor = np.array(number, dtype)
+        same_bits(lambda x, d=divisor: x // d, x)
+        same_bits(lambda x, d=divisor: x % d, x)
+
+
 def test_floats() -> None:
     rng = np.random.default_rng(0)
     values = [0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -7.5, 0.1, 1e-45, -1e-45, 1e-38, 3e38, -3e38, 16777216.0, np.inf, -np.inf, np.nan]
