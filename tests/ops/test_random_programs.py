@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from exact_programs import exact_program
 
 import chainrule as cr
 from chainrule.compile import lower, optimise
@@ -13,6 +14,30 @@ from chainrule.ir.graph import inline, interpret
 from chainrule.testing import available, random_graph
 from chainrule.testing.backends import assert_same
 from chainrule.trace import capture, read_call
+
+
+def check_exact(seed: int, size: int = 14, backend: str = "native") -> None:
+    """A backend gives exact values to the bit, and those that were rounded nearly."""
+    graph, arrays, off = exact_program(seed, size)
+    with np.errstate(all="ignore"):
+        wanted = interpret(graph, [x.copy() for x in arrays])
+    for value, want, loose in zip(lower(optimise(graph), backend)(arrays), wanted, off, strict=True):
+        size_ = max(1.0, np.abs(want[np.isfinite(want)]).max(initial=0.0)) if loose else 0.0
+        assert_same(value, want, f"seed {seed}\n{graph_text(graph)}", loose, loose * size_)
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_all_words_in_all_dtypes(seed: int) -> None:
+    if not available("native"):
+        pytest.skip("needs llvmlite")
+    check_exact(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 500, 50))
+def test_many_programs_of_all_words(seed: int) -> None:
+    for number in range(seed, seed + 50):
+        check_exact(number, 30 if number % 5 == 0 else 14)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -27,6 +52,7 @@ def test_native_gives_what_numpy_gives(seed: int, dtype: str) -> None:
 
 
 def test_a_seed_is_a_program() -> None:
+    assert graph_text(exact_program(7)[0]) == graph_text(verify(exact_program(7)[0]))
     texts = [[graph_text(verify(random_graph(seed)[0])) for seed in range(20)] for _ in range(2)]
     assert texts[0] == texts[1] and len(set(texts[0])) == 20
     a, b = random_graph(3)[1], random_graph(3)[1]
