@@ -32,7 +32,7 @@ MANY_PARTS = 3  # above which the parts of a concatenation are written one by on
 
 
 def kind_of(node: Node) -> str:
-    """leaf, inline, reduce, product, attention, scatter or host: how a node is computed."""
+    """leaf, inline, reduce, product, attention, scatter, running or host: how a node is computed."""
     name = node.op.name
     if name in ("input", "constant"):
         return "leaf"
@@ -46,8 +46,8 @@ def kind_of(node: Node) -> str:
         return "inline"
     if name in ATTENTIONS:
         return "attention"
-    if name == "scatter":
-        return "scatter"
+    if name in ("scatter", "cumsum"):
+        return "scatter" if name == "scatter" else "running"
     if not isinstance(node.type, Type) or name == "output":
         return "host"
     return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
@@ -69,7 +69,7 @@ class Grouping:
         self.graph = graph
         self.stored: dict[Node, bool] = {}
         self.needs: dict[Node, frozenset[Node]] = {}
-        self.wanted: set[Node] = set()  # what loops, scatters and host steps read as a whole
+        self.wanted: set[Node] = set()  # what loops, scatters, running sums and host steps read as a whole
         self.users = self._users()
         self.results = {resolve(x) for x in graph.outputs}
         for node in graph.nodes:
@@ -82,7 +82,7 @@ class Grouping:
             if resolve(node) is node:
                 for x in {resolve(x) for x in node.inputs}:
                     users[x] = users.get(x, 0) + 1
-                if kind_of(node) in ("host", "scatter"):
+                if kind_of(node) in ("host", "scatter", "running"):
                     self.wanted.update(resolve(x) for x in node.inputs[node.op.name == "scatter":])
         return users
 
@@ -115,7 +115,7 @@ class Grouping:
         elif kind == "attention":
             for i, x in enumerate(node.inputs):
                 (self._store_operand if i in HEADS and x.dtype.kind == "f" else self.store)(resolve(x))
-        elif kind in ("host", "scatter"):
+        elif kind in ("host", "scatter", "running"):
             for x in node.inputs[1 if kind == "scatter" else 0:]:
                 self.store(resolve(x))
         elif node.op.name == "unwindow" and self.cost(node.inputs[0]) > DEAR_TO_REPEAT:

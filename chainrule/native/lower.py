@@ -32,6 +32,7 @@ from .loop import Bodies, Panels, Repeated, add_scan, bodies
 from .order import early
 from .prepare import prepare
 from .rows import arrange_group
+from .running import RunningSpec, RunningStep
 from .scatter import ScatterSpec
 from .schedule import Layout, copy_draft, draft
 from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
@@ -143,6 +144,8 @@ class Lowering:
             self._contract(node)
         elif kind == "scatter":
             self._scatter(node)
+        elif kind == "running":
+            self._running(node)
         elif kind == "attention":
             self._attention(node)
         elif node.op.name == "scan" and (plans := self._bodies(node)) is not None:
@@ -222,6 +225,16 @@ class Lowering:
         self._copy(base, target)
         if updates.type.size:
             self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
+
+    def _running(self, node: Node) -> None:
+        """A cumulative sum."""
+        target = self.fresh(node.shape, node.dtype.name)
+        self.buffers[node] = target
+        if node.type.size:
+            axis = node.attrs["axis"]
+            outer, columns = (int(np.prod(part, dtype=np.int64)) for part in (node.shape[:axis], node.shape[axis + 1:]))
+            slots = [self._whole(node.inputs[0]), target]
+            self.items.append(RunningStep(node, slots[:1], slots[1:], RunningSpec(outer, node.shape[axis], columns, node.dtype.name), slots))
 
     def _bodies(self, node: Node) -> Bodies | None:
         """The plans of a loop's body; None where it needs the host or may fail."""

@@ -17,6 +17,7 @@ from .attention_spec import SIZES
 from .attention_step import AttentionStep
 from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
+from .running import RunningStep
 from .steps import KernelStep, PackStep, ProductStep, RowBlocks, ScanStep, ScatterStep, Step
 from .target import Target
 
@@ -97,14 +98,14 @@ class SegmentEmitter:
         return self.functions[key]
 
     def _step(self, step: Step) -> None:
-        alone = step.work < SMALL_STEP or (isinstance(step, KernelStep | ScatterStep) and step.units == 1)
+        alone = step.work < SMALL_STEP or (isinstance(step, KernelStep | RunningStep | ScatterStep) and step.units == 1)
         if isinstance(step, ScanStep):
             self._barrier()
             self._scan(step)
             return
         if self.pending.conflicts(step, alone):
             self._barrier()
-        if isinstance(step, KernelStep | ScatterStep):
+        if isinstance(step, KernelStep | RunningStep | ScatterStep):
             self._kernel(step, alone)
         elif isinstance(step, ProductStep):
             self._product(step, alone)
@@ -114,7 +115,7 @@ class SegmentEmitter:
             self._attention(step, alone)
         self.pending.add(step, alone)
 
-    def _kernel(self, step: KernelStep | ScatterStep, alone: bool) -> None:
+    def _kernel(self, step: KernelStep | RunningStep | ScatterStep, alone: bool) -> None:
         function, = self.functions_of(step)
         pointers = [*map(self.pointer, step.slots), self.bases[CONTROL]]
         if alone:
