@@ -54,7 +54,7 @@ class FilterPlan:
 def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     """The cut of a filter gradient."""
     strides = padded_strides(part)
-    plane = plane_of_taps(part)
+    plane = plane_of_taps(part, target)
     vectors = 1 if plane else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     wide = part.axes[2]
@@ -81,11 +81,11 @@ def cut(part: Correlation) -> bool:
     return not (part.direct or part.copied or part.lanewise or part.pairs) and part.inside >= LONG_RUN
 
 
-def plane_of_taps(part: Correlation) -> tuple[int, ...]:
+def plane_of_taps(part: Correlation, target: Target) -> tuple[int, ...]:
     """Where the taps of a plane read, if channels are lanes on both sides and all of them fit into one tile; else nothing."""
     _, high, wide = part.axes
     _, _, line, pixel = padded_strides(part)
-    if not part.lanewise or not 1 < high.taps * wide.taps <= MOST_TAPS:
+    if not part.lanewise or not 1 < high.taps * wide.taps <= min(MOST_TAPS, target.registers - 3):
         return ()
     return tuple(row * high.dilation * line + tap * wide.dilation * pixel for row in range(high.taps) for tap in range(wide.taps))
 
@@ -282,7 +282,7 @@ class _Filter:
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
-        if plane := plane_of_taps(part):
+        if plane := plane_of_taps(part, self.target):
             offsets = plane
         elif plan.together:
             offsets = tuple(run * plan.runs[-1][1] + row for run in range(size) for row in range(plan.run))

@@ -29,6 +29,7 @@ RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the first 
 SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
+SHORT_TILE = 8  # rows of a tile below which operands are read so often that packing pays earlier (processors with 16 registers)
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -173,13 +174,16 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
-    row_tiles, rows, tall = cut_rows(spec, size, min(most, tile_rows(target, vectors)))
+    limit = min(most, tile_rows(target, vectors))
+    row_tiles, rows, tall = cut_rows(spec, size, limit)
+    often = 2 if limit < SHORT_TILE else 1
     if dots or row:
         row_tiles, rows, tall = 1, spec.m, 0
-    pack_b = not (dots or row or spec.packed) and _packs_b(spec, size, row_tiles)
-    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles, pack_b)
+    pack_b = not (dots or row or spec.packed) and _packs_b(spec, size, row_tiles, often)
+    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles * often, pack_b)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
-    longest = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b else spec.steps
+    streams = not (dots or row) and _streams(spec, size, width * (row_tiles > 1) + rows * (tiles > 1), target)
+    longest = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b or streams else spec.steps
     step_blocks, steps, longer = split(spec.steps, max(1, spec.steps if staged else longest))
     steps += bool(longer)
     fits = max(1, target.second_level // 2 // max(1, steps * width * size))
@@ -226,11 +230,16 @@ def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool) -> bool:
     return tiles >= 12 and spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096
 
 
-def _packs_b(spec: ProductSpec, size: int, row_tiles: int) -> bool:
+def _packs_b(spec: ProductSpec, size: int, row_tiles: int, often: int) -> bool:
     """Columns that do not lie next to each other must be packed; steps that are far apart if many tiles read them."""
     if spec.narrow or (spec.b_strides[-1] != 1 and spec.n > 1):
         return True
-    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size >= (2048 if _is_long(spec) else 4096)
+    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size * often >= (2048 if _is_long(spec) else 4096)
+
+
+def _streams(spec: ProductSpec, size: int, read_again: int, target: Target) -> bool:
+    """Whether the rows and columns that other tiles read again are too long for the second cache level; blocks of them are not."""
+    return read_again * spec.k * size > target.second_level
 
 
 def _is_long(spec: ProductSpec) -> bool:

@@ -27,7 +27,6 @@ from chainrule.native.target import Target
 Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
 
 FEW_STEPS = 32  # below which it does not pay to fetch the result beforehand
-MANY = 16  # sums beside which only two rounds of a lanewise tile find registers
 ENOUGH = 8  # independent sums that hide the latency of multiply-add
 
 
@@ -222,7 +221,7 @@ def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: i
     """The last loop of a lanewise tile, several rounds at once: what neighbouring rounds read in common is loaded once."""
     _, left_step, right_step = tile.loops[-1]
     masks, multiply_add = _masks(writer, tile.vectors, tile.right_tail), writer.multiply_pairs if tile.pairs else writer.multiply_add
-    at_once = 4 if len(sums) <= MANY else 2
+    at_once = 4 if 2 * len(sums) <= writer.target.registers else 2  # as many as find registers beside the sums
 
     def vectors(pointer: ir.Value, offset: int) -> list[ir.Value]:
         return [writer.load_vector(writer.at(pointer, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]

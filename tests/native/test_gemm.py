@@ -106,6 +106,18 @@ def test_long_reductions_pack_what_lies_far_apart(m, n, pack):
     check(spec, threads=(1, 2))
 
 
+@pytest.mark.parametrize("family", ["avx2", "avx512"])
+def test_a_reduction_that_no_cache_holds_is_cut(family):
+    plan = lambda k: make_plan(ProductSpec.dense(64, 64, k, transpose_a=True), Target.named(family))
+    assert (plan(1024).step_blocks, plan(65536).step_blocks) == (1, 171)
+    assert make_plan(ProductSpec.dense(4, 4, 1 << 20, transpose_a=True), Target.named(family)).step_blocks == 1  # one tile reads once
+
+
+def test_a_reduction_in_blocks():
+    check(ProductSpec.dense(30, 70, 5000, transpose_a=True), threads=(1, 2))
+    check(ProductSpec.dense(70, 20, 4000, transpose_b=True), threads=(1, 2))
+
+
 @pytest.mark.parametrize("batch", [(5,), (2, 3), (0,)])
 def test_batches(batch):
     check(ProductSpec.dense(17, 20, 31, batch=batch))
