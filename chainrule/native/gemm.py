@@ -180,7 +180,7 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     if dots or row:
         row_tiles, rows, tall = 1, spec.m, 0
     pack_b = not (dots or row or spec.packed) and _packs_b(spec, size, row_tiles, often)
-    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles * often, pack_b)
+    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles, pack_b, often)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     streams = not (dots or row) and _streams(spec, size, width * (row_tiles > 1) + rows * (tiles > 1), target)
     longest = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b or streams else spec.steps
@@ -219,7 +219,7 @@ def _collides(spec: ProductSpec, size: int) -> bool:
     return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
 
 
-def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool) -> bool:
+def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool, often: int) -> bool:
     """Rows that fall on the same cache sets are packed, and steps that are far apart if many tiles read them."""
     if spec.narrow and not spec.reads_pairs:
         return True
@@ -227,7 +227,7 @@ def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool) -> bool:
         return False
     if _collides(spec, size) or (_is_long(spec) and not pack_b):
         return tiles >= 4 and (_collides(spec, size) or spec.a_strides[-1] * size >= 2048)
-    return tiles >= 12 and spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096
+    return tiles * often >= 12 and spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096
 
 
 def _packs_b(spec: ProductSpec, size: int, row_tiles: int, often: int) -> bool:
