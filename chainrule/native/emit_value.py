@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 
 from .math import MATH, emit_floor_divide, emit_remainder
-from .math_core import splat
+from .math_core import known, splat
 
 BRAIN = "bfloat16"
 ELEMENTS: dict[str, ir.Type] = {
@@ -92,6 +92,10 @@ def _math(name: str) -> Callable[..., ir.Value]:
     return lambda b, dtype, *x: MATH[name](b, *x)
 
 
+def _angle(b: ir.IRBuilder, dtype: str, y: ir.Value, x: ir.Value) -> ir.Value:
+    return MATH["atan"](b, y) if known(x) == 1 else MATH["atan2"](b, y, x)
+
+
 def _magnitude(name: str) -> Callable[..., ir.Value]:
     def emit(b: ir.IRBuilder, dtype: str, x: ir.Value) -> ir.Value:
         if is_float(dtype) or is_signed(dtype):
@@ -121,7 +125,7 @@ OPERATIONS: dict[str, Callable[..., ir.Value]] = {
     "abs": _magnitude("abs"), "sign": _magnitude("sign"),
     "floor": _rounding("floor"), "ceil": _rounding("ceil"), "round": _rounding("round"),
     "floor_divide": _divide_floor(emit_floor_divide), "remainder": _divide_floor(emit_remainder),
-    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "pow", "atan2")},
+    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "pow")}, "atan2": _angle,
 }
 # fmt: on
 

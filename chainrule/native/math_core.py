@@ -235,6 +235,15 @@ class Lanes:
         return Lanes(self.builder, self.builder.select(self.value, model.like(yes), model.like(no)))
 
 
+def known(value: ir.Value) -> float | int | None:
+    """The number that is in all lanes, if it is a constant."""
+    if not isinstance(value, ir.Constant):
+        return None
+    numbers = value.constant if isinstance(value.type, ir.VectorType) else [value]
+    different = {number.constant for number in numbers}
+    return different.pop() if len(different) == 1 else None
+
+
 Emitter = Callable[..., ir.Value]
 
 

@@ -14,7 +14,7 @@ import math
 
 from llvmlite import ir
 
-from chainrule.native.math_core import DOUBLE, FLOAT, Lanes
+from chainrule.native.math_core import DOUBLE, FLOAT, Lanes, known
 
 WIDE = ir.IntType(64)
 LARGEST = 9223372036854774784.0  # the last double that is a 64-bit integer
@@ -29,7 +29,7 @@ def _unsigned(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
 
 def _signed(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     """(floor(a / b), a - b floor(a / b)), both 0 for b = 0; the smallest integer by -1 wraps around."""
-    if _known(b) not in (None, 0, -1):                              # LLVM multiplies by the inverse
+    if known(b.value) not in (None, 0, -1):                              # LLVM multiplies by the inverse
         quotient = Lanes(a.builder, a.builder.sdiv(a.value, b.value))
         return _towards_minus_infinity(quotient, a - quotient * b, b)
     safe = b.equals(0).choose(1, b)
@@ -47,15 +47,6 @@ def _towards_minus_infinity(quotient: Lanes, rest: Lanes, b: Lanes) -> tuple[Lan
     """Quotient and rest, where the rest may be off by b to have its sign."""
     adjust = rest.differs(0) & ((rest ^ b) < 0)
     return adjust.choose(quotient - 1, quotient), adjust.choose(rest + b, rest)
-
-
-def _known(b: Lanes) -> int | None:
-    """The number that is in all lanes, if it is a constant."""
-    if not isinstance(b.value, ir.Constant):
-        return None
-    numbers = b.value.constant if isinstance(b.value.type, ir.VectorType) else [b.value]
-    different = {number.constant for number in numbers}
-    return different.pop() if len(different) == 1 else None
 
 
 def _rest(a: Lanes, b: Lanes) -> Lanes:

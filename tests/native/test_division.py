@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floor division, remainders and simple powers at the edges, bit for bit as NumPy has them."""
+"""Floor division, remainders, simple powers and angles at the edges, bit for bit as NumPy has them (angles nearly)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from native_check import check, graph_of
 
+import chainrule as cr
 from chainrule import native
 from chainrule.ir.graph import interpret
 
@@ -70,6 +71,15 @@ def test_simple_powers(exponent: float) -> None:
         x = x[~np.isin(x, [0.0, -np.inf])]  # where versions of NumPy differ
     with np.errstate(all="ignore"):
         check(lambda x: x**exponent, x, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_angle_of_one(dtype: str) -> None:
+    x = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e30, 1e-30, 0.4, 0.5, 3.0] * 2, dtype)
+    one, eps = np.ones(1, dtype), float(np.finfo(dtype).eps)
+    check(lambda x: cr.atan2(x, one), x, rtol=4 * eps, atol=0)
+    program = native.load(graph_of(lambda x: cr.atan2(x, one), [x]), 1)
+    np.testing.assert_array_equal(np.signbit(program([x])[0]), np.signbit(np.arctan(x)))
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])
