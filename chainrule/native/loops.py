@@ -68,6 +68,7 @@ class KernelEmitter:
         self.depths: dict[Expression, int] = {}
         self.last_depth: dict[Var, int] = {}
         self.stage_level = 0
+        self.failed: ir.Value | None = None  # where the number of the first check that failed is kept until the end
 
     # ---- the nest
 
@@ -79,6 +80,10 @@ class KernelEmitter:
             with self.level(dict(zip(kernel.outer[:kernel.units], places, strict=True))), self.nest(kernel.outer[kernel.units:]):
                 for stage in kernel.stages:
                     self.stage(stage)
+        if self.failed is not None:
+            number = self.builder.load(self.failed, typ=INDEX)
+            bad = self.builder.icmp_signed("<", number, INDEX(FIRST_CHECK))
+            self.builder.call(report_function(self.module), [self.status, bad, number])
         self.builder.ret_void()
         return self.function
 
@@ -422,8 +427,15 @@ class KernelEmitter:
         return b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", BIT, [bad.type]), [bad])
 
     def report(self, bad: ir.Value, check: int, b: ir.IRBuilder) -> None:
-        """Record a failed check in the status."""
-        b.call(report_function(self.module), [self.status, bad, INDEX(check)])
+        """Remember the smallest number of a failed check; a register, so that no call interrupts the loop."""
+        if self.failed is None:
+            first = ir.IRBuilder(self.entry)
+            first.position_at_start(self.entry)
+            self.failed = first.alloca(INDEX)
+            first.store(INDEX(FIRST_CHECK), self.failed)
+        known = b.load(self.failed, typ=INDEX)
+        smaller = b.and_(bad, b.icmp_signed("<", INDEX(check), known))
+        b.store(b.select(smaller, INDEX(check), known), self.failed)
 
     def random(self, x: Expression, depth: int) -> ir.Value:
         """Random bits of a position."""
