@@ -2,8 +2,8 @@
 """Reductions inside a kernel: sums and extremes over loops, kept in registers, in an order that the shape alone fixes.
 
 Where the reduced axis runs through the lanes, each lane keeps a part and the parts are joined by a tree at the end; where
-a kept axis does, each lane is a result of its own. argmax and argmin keep (value, index) pairs; the first of equals wins
-and a NaN wins over everything, as in NumPy.
+a kept axis does, each lane is a result of its own. argmax and argmin keep (value, index) pairs, one for all lanes where the
+reduced axis runs through them; the first of equals wins and a NaN wins over everything, as in NumPy.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from .math_core import splat
 if TYPE_CHECKING:
     from .loops import KernelEmitter
 
-NARROW = ir.IntType(32)
+NARROW, BIT = ir.IntType(32), ir.IntType(1)
 COPIES, FEW_OPERATIONS = 4, 12
+MANY_VECTORS = 16  # from which a better element comes seldom
 SIDE_BY_SIDE, FEW_SIDE_OPERATIONS = 8, 24  # vectors of results, at most
 Pair = tuple[ir.Value, ...]
 
@@ -49,6 +50,12 @@ class Reduction:
         self.emitter, self.stage = emitter, stage
         self.by_index = stage.reduce in ("argmax", "argmin")
         self.lane_reduced = stage.lane is not None and stage.lane in stage.over
+        self.seldom = self.by_index and self.lane_reduced and self.is_seldom_better(stage.lane)
+
+    def is_seldom_better(self, lane: Var) -> bool:
+        """Whether so many floats are compared that a better one comes seldom."""
+        floats = all(emit_value.is_float(store.value.dtype) for store in self.stage.sums)
+        return floats and lane.n >= MANY_VECTORS * self.emitter.lanes and coefficient(self.stage.index, lane) is not None
 
     def emit(self) -> None:
         """Loops over what is kept, and inside them over what is reduced."""
@@ -93,13 +100,13 @@ class Reduction:
         """All sums of one place (of one vector of places)."""
         emitter, stage = self.emitter, self.stage
         vector, copies = stage.lane is not None, self.copies()
-        parts = [[self.allocate(store, vector) for store in stage.sums] for _ in range(copies)]
+        parts = [[self.allocate(store, vector) for store in stage.sums] for _ in range(1 if self.seldom else copies)]
         with emitter.level({}):
             loops = stage.over[:-1] if self.lane_reduced else stage.over
             with emitter.nest(loops):
                 if self.lane_reduced:
                     for copy in emitter.lane_loop(stage.lane, copies):
-                        self.steps(parts[copy])
+                        self.steps(parts[0 if self.seldom else copy])
                 else:
                     self.steps(parts[0])
         for number, store in enumerate(stage.sums):
@@ -116,6 +123,8 @@ class Reduction:
         """The types of an accumulator."""
         element = emit_value.ELEMENTS[self.source(store)]
         types = (element, self.index_type()) if self.by_index else (element,)
+        if self.seldom:
+            return (*types, BIT)
         return tuple(ir.VectorType(t, self.emitter.lanes) for t in types) if vector else types
 
     def index_type(self) -> ir.IntType:
@@ -143,7 +152,7 @@ class Reduction:
         emitter = self.emitter
         first = ir.IRBuilder(emitter.entry)
         first.position_at_start(emitter.entry)
-        start: list[float | int] = [identity(self.stage.reduce or "", self.source(store)), 0]
+        start: list[float | int] = [identity(self.stage.reduce or "", self.source(store)), 0, 0]
         places = []
         for type_, value in zip(self.types(store, vector), start, strict=False):
             place = first.alloca(type_)
@@ -157,6 +166,9 @@ class Reduction:
         values = [emitter.value(store.value) for store in self.stage.sums]
         emitter.stores(self.stage.stores)
         for store, value, places in zip(self.stage.sums, values, parts, strict=True):
+            if self.seldom:
+                self.watch(b, emitter.spread(value, b), places, self.source(store))
+                continue
             types = self.types(store, self.stage.lane is not None)
             new: Pair = (emitter.spread(value, b) if isinstance(types[0], ir.VectorType) else value,)
             if self.by_index:
@@ -179,6 +191,38 @@ class Reduction:
             better = emit_value.compare(b, sign, dtype, new[0], old[0])
         return b.select(better, new[0], old[0]), b.select(better, new[1], old[1])
 
+    def watch(self, b: ir.IRBuilder, new: ir.Value, places: list[ir.Value], dtype: str) -> None:
+        """A vector whose positions run along the lanes: what is best so far is one number, so a better one comes seldom.
+
+        A NaN ends the search: only a NaN is better than the limit then, and it is not the first.
+        """
+        sign, emitter = ">" if self.stage.reduce == "argmax" else "<", self.emitter
+        lanes = emitter.lanes
+        kinds = (emit_value.ELEMENTS[dtype], self.index_type(), BIT)
+        bits = lambda mask: b.bitcast(mask, ir.IntType(lanes))
+        some = lambda number: b.icmp_unsigned("!=", number, ir.IntType(lanes)(0))
+        limit = emitter.spread(b.load(places[0], typ=kinds[0]), b)
+        better = b.fcmp_unordered(sign, new, limit)
+        better = better if emitter.tail is None else b.and_(better, emitter.tail)
+        with b.if_then(some(bits(better)), likely=False):
+            known = [b.load(place, typ=kind) for place, kind in zip(places, kinds, strict=True)]
+            tree = b.select(better, new, limit)
+            for step in (1 << i for i in range(lanes.bit_length() - 1)):
+                order = ir.Constant(ir.VectorType(NARROW, lanes), [(i + step) % lanes for i in range(lanes)])
+                moved = b.shuffle_vector(tree, tree, order)
+                tree = b.select(emit_value.compare(b, sign, dtype, moved, tree), moved, tree)
+            missing = bits(b.and_(better, b.fcmp_unordered("uno", new, new)))
+            is_missing, equal = some(missing), bits(b.and_(better, emit_value.compare(b, "==", dtype, new, tree)))
+            best = b.select(is_missing, kinds[0](-identity(self.stage.reduce, dtype)), b.extract_element(tree, NARROW(0)))
+            chosen, done = b.select(is_missing, missing, equal), b.or_(known[2], is_missing)
+            place = emitter.offset(self.stage.index)
+            first = kinds[1](place) if isinstance(place, int) else place if kinds[1] == INDEX else b.trunc(place, kinds[1])
+            lane = b.cttz(chosen, BIT(1))
+            lane = b.trunc(lane, kinds[1]) if lanes > kinds[1].width else b.zext(lane, kinds[1])
+            index = b.add(first, b.mul(lane, kinds[1](coefficient(self.stage.index, self.stage.lane))))
+            for there, old, value in zip(places, known, (best, index, done), strict=True):
+                b.store(b.select(known[2], old, value), there)
+
     def join(self, b: ir.IRBuilder, old: Pair, new: Pair, dtype: str) -> Pair:
         """Two partial results as one."""
         reduce = self.stage.reduce
@@ -195,7 +239,7 @@ class Reduction:
         loaded = [tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True)) for places in parts]
         while len(loaded) > 1:
             loaded = [self.join(b, one, two, dtype) for one, two in zip(loaded[::2], loaded[1::2], strict=True)]
-        values = self.across(b, loaded[0], dtype) if self.lane_reduced else loaded[0]
+        values = self.across(b, loaded[0], dtype) if self.lane_reduced and not self.seldom else loaded[0]
         if self.by_index:
             store = Store(store.slot, store.form, Expression("position", "int64", (), None, -1))
             values = (emit_value.cast(b, values[1], "int32" if self.index_type() == NARROW else "int64", "int64"),)
