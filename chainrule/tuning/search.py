@@ -95,9 +95,8 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
         space: name -> dimension (`tuning.uniform`, `log_uniform`, `integer`, `choice`), in order; `.when(...)` for
             conditions.
         trials: how many, counting those that the journal has already.
-        method: "gp" (a Gaussian process) and "tpe" (for hundreds of trials; extra `tune`) learn from earlier trials,
-            "random"
-            does not.
+        method: "gp" (a Gaussian process) and "tpe" (densities of good and bad trials, for hundreds of them) learn from earlier trials,
+            "random" does not.
         prune: "asha" (or a tuning.ASHA) ends trials early whose reports fall behind.
         higher_is_better: for accuracies.
         accept: a function of the settings; those for which it is False are drawn again: a budget of parameters, say.
