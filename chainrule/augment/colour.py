@@ -122,12 +122,14 @@ class GaussianNoise(Pixelwise):
 
 
 class Blur(Pixelwise):
-    """Smoothed with a normal kernel whose standard deviation in pixels comes from `sigma`; the edges go on outside.
+    """Smoothed with a normal kernel whose standard deviation in pixels comes from `sigma`, (low, high) or one number; the
+    edges go on outside.
 
     The kernel reaches three of the largest standard deviations far and is normalised to sum 1.
     """
 
     def __init__(self, sigma: Any = (0.1, 1.5), probability: float = 1.0):
+        sigma = (sigma, sigma) if isinstance(sigma, int | float) else sigma
         self.sigma, self.probability = interval("sigma", sigma), share(probability)
         if self.sigma[0] < 0:
             raise ArgumentError(explain("a standard deviation is not negative", got=repr(sigma), expected="(0.1, 1.5)"))

@@ -60,9 +60,12 @@ def _wide(weights: np.ndarray, rank: int) -> np.ndarray:
 
 
 def _sources(matrices: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) (N, h, w) of the old image where the centres of the new pixels come from."""
+    """(rows, columns) of the old image where the centres of the new pixels come from: (N, h, w), or, where rows stay rows,
+    (N, h, 1) and (N, 1, w)."""
     inverse = inverted(matrices)[..., np.newaxis, np.newaxis]
     y, x = np.arange(size[0])[:, np.newaxis] + 0.5, np.arange(size[1]) + 0.5
+    if not (inverse[:, 1, 0].any() or inverse[:, 0, 1].any()):
+        return inverse[:, 1, 1] * y + inverse[:, 1, 2], inverse[:, 0, 0] * x + inverse[:, 0, 2]
     return (inverse[:, 1, 0] * x + inverse[:, 1, 1] * y + inverse[:, 1, 2],
             inverse[:, 0, 0] * x + inverse[:, 0, 1] * y + inverse[:, 0, 2])
 

@@ -44,3 +44,4 @@ def test_what_is_short_is_understood():
     assert augment.WordDropout(1.0)(["a", "b"]) == ["<unk>", "<unk>"]
     np.testing.assert_array_equal(augment.WordDropout(1.0)(np.array([5, 6, 0])), [1, 1, 0])
     assert augment.resize(IMAGE[None], 4).shape == (1, 4, 4, 3)
+    np.testing.assert_array_equal(augment.Blur(1.0)(IMAGE), augment.Blur((1.0, 1.0))(IMAGE))
