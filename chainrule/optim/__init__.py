@@ -29,8 +29,9 @@ def get(optimizer: Any) -> Optimizer:
         return look_up("optimiser", optimizer.lower(), NAMES, fix="for example optim.Adam(1e-3)")()
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()
+    fix = "L-BFGS sees all data at once: optim.LBFGS().minimize(loss, model, 100)" if isinstance(optimizer, LBFGS) or optimizer is LBFGS else None
     raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer),
-                                expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES))))
+                                expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES)), fix=fix))
 
 
 __all__ = ["ASGD", "FTRL", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",

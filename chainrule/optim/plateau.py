@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ..errors import ArgumentError, explain
+from ..names import closest
 from .base import Optimizer, not_negative, positive
 
 
@@ -76,8 +77,9 @@ class Plateau:
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
         """Look at the row of the history."""
         if self.monitor not in row:
+            meant = closest(self.monitor.replace("val_", "validation_"), row)
             raise ArgumentError(explain(f"there is no {self.monitor} to watch", got=", ".join(row),
-                                        fix="give fit validation data, or watch another column"))
+                                        fix=meant or "give fit validation data, or watch another column"))
         self.observe(float(row[self.monitor]), run.optimizer)
 
     def end(self, run: Any) -> None:

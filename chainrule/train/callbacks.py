@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
 from .history import better_when_larger
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
@@ -60,6 +61,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
+        if patience < 1 or min_delta < 0:
+            raise ArgumentError(explain("patience is a number of epochs", got=f"{patience=}, {min_delta=}", expected="patience >= 1, min_delta >= 0"))
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self.weights: dict[str, np.ndarray] = {}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
+from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..nn.module import Module, display, watching
 from ..transform import gradients
@@ -26,14 +27,20 @@ class Validation(Callback):
     """Measure the validation data every `every_steps` steps; `history` has a row for each time, with `step`."""
 
     def __init__(self, every_steps: int):
+        if every_steps < 1:
+            raise ArgumentError(explain("validation comes every so many steps", got=f"{every_steps=}", expected="1 or more"))
         self.every_steps, self.history = every_steps, History()
+
+    def begin(self, run: Any) -> None:
+        if run.validation is None:
+            raise ArgumentError(explain("there is nothing to validate on", got="train.Validation without validation data", fix="give fit(..., validation=(x, y))"))
 
     def steps_apart(self, run: Any) -> float:
         """Up to the next measurement."""
         return self.every_steps - run.step_number % self.every_steps
 
     def after_step(self, run: Any) -> None:
-        if run.validation is not None and run.step_number % self.every_steps == 0:
+        if run.step_number % self.every_steps == 0:
             row = {"step": run.step_number} | {f"validation_{name}": value for name, value in run._validate().items()}
             self.history.rows.append(row)
             run.reporter.say(", ".join(f"{name} {value:.4g}" for name, value in row.items()))

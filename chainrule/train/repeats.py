@@ -110,6 +110,8 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
          higher_is_better: bool = False) -> Ranking:
     """Run every rival, a function of a seed that gives a number, with the same seeds, and order them by their means."""
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if wrong := [name for name, run in rivals.items() if not callable(run)]:
+        raise ArgumentError(explain(f"{wrong[0]!r} is not a function", got=repr(rivals[wrong[0]]), expected="a function of a seed that gives a number"))
     if not rivals or not chosen:
         raise ArgumentError(explain("there is nothing to rank", got=f"{len(rivals)} rivals, {len(chosen)} seeds"))
     rows = [scores(name, [run(seed) for seed in chosen]) for name, run in rivals.items()]
@@ -120,19 +122,19 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
 
 
 def compare_optimizers(make: Callable[[], Any], data: Any, validation: Any, *, loss: Any, metric: Any = None,
-                       optimizers: Mapping[str, Callable[[], Any]] | None = None, seeds: int | Sequence[int] = 3,
+                       optimizers: Mapping[str, Any] | None = None, seeds: int | Sequence[int] = 3,
                        backend: str | None = None, **options: Any) -> Ranking:
     """Train a new model with each optimiser and each seed, and rank them by what they reach on the validation data.
 
     Args:
         make: gives a new, untrained model.
         metric: of chainrule.metrics; by default the loss is compared.
-        optimizers: name -> function that makes a new one; by default eight with their usual learning rates.
+        optimizers: name -> an optimiser, its name, or a function that makes one; by default eight with their usual learning rates.
         options: of `fit`.
     """
-    def run(make_optimizer: Callable[[], Any], seed: int) -> float:
+    def run(optimizer: Any, seed: int) -> float:
         model = make()
-        fit(model, data, loss=loss, optimizer=make_optimizer(), seed=seed, backend=backend,
+        fit(model, data, loss=loss, optimizer=_fresh(optimizer() if callable(optimizer) else optimizer), seed=seed, backend=backend,
             **({"progress": False} | options))
         result = evaluate(model, validation, loss=loss, metrics=[] if metric is None else [metric], backend=backend)
         last = list(result.values())[-1]

@@ -43,7 +43,7 @@ def test_rivals_are_ranked_by_their_means():
 def test_optimisers_are_compared_in_one_call():
     slow, quick = lambda: optim.SGD(1e-6), lambda: optim.Adam(3e-2)
     found = train.compare_optimizers(lambda: cr.models.mlp(2, (8,)), (X[:90], Y[:90]), (X[90:], Y[90:]), loss="cross_entropy", metric="accuracy",
-                                     optimizers={"slow": slow, "quick": quick}, seeds=3, epochs=8, backend="reference")
+                                     optimizers={"slow": slow, "quick": quick()}, seeds=3, epochs=8, backend="reference")
     assert [row.name for row in found.rows] == ["quick", "slow"] and len(found.best.values) == 3
     assert list(train.repeats.OPTIMIZERS) == ["SGD", "momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AdamW", "NAdam"]
 
