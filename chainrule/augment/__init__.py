@@ -13,15 +13,18 @@ from .choices import OneOf
 from .colour import Blur, Brightness, Contrast, Erase, GaussianNoise, Hue, Saturation
 from .draws import Draws
 from .elastic import Elastic
-from .geometry import Affine, Crop, Flip, ResizedCrop, Rotate, Scale, Shear, Translate
+from .geometry import Affine, Crop, Flip, Perspective, ResizedCrop, Rotate, Scale, Shear, Translate
 from .handedness import Handedness, handedness
 from .mix import CutMix, MixUp
 from .pixels import resize, warp
 from .text import WordDeletion, WordDropout, WordSwap
+from .tones import AutoContrast, ColourJitter, Equalize, Grayscale, Invert, Posterize, RandAugment, Sharpness, Solarize
 
 __all__ = [
-    "AddNoise", "Affine", "Augmentation", "Augmented", "Batch", "Blur", "Brightness", "Compose", "Contrast", "Crop",
-    "CutMix", "Draws", "Elastic", "Erase", "Flip", "Gain", "GaussianNoise", "Handedness", "Hue", "MixUp", "OneOf",
-    "ResizedCrop", "Rotate", "Saturation", "Scale", "Shear", "SpecAugment", "TimeShift", "Translate", "WordDeletion",
-    "WordDropout", "WordSwap", "handedness", "resize", "warp",
+    "AddNoise", "Affine", "Augmentation", "Augmented", "AutoContrast", "Batch", "Blur", "Brightness",
+    "ColourJitter", "Compose", "Contrast", "Crop", "CutMix", "Draws", "Elastic", "Equalize", "Erase", "Flip",
+    "Gain", "GaussianNoise", "Grayscale", "Handedness", "Hue", "Invert", "MixUp", "OneOf", "Perspective",
+    "Posterize", "RandAugment", "ResizedCrop", "Rotate", "Saturation", "Scale", "Sharpness", "Shear",
+    "Solarize", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap",
+    "handedness", "resize", "warp",
 ]

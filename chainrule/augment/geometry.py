@@ -61,7 +61,7 @@ def move_boxes(boxes: Any, matrix: np.ndarray) -> np.ndarray:
     """The smallest upright boxes (n, 4) around the moved corners."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     corners = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # (n, 4, 2)
-    moved = corners @ matrix[:2, :2].T + matrix[:2, 2]
+    moved = mapped(corners, matrix)
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
 
 
@@ -74,11 +74,17 @@ def move_points(points: Any, matrix: np.ndarray, size: tuple[int, int]) -> np.nd
     """Points (k, 2) or (k, 3) moved; a third number, visibility, becomes 0 outside the image."""
     points = np.asarray(points)
     moved = points.astype(np.float64 if points.dtype.kind != "f" else points.dtype)
-    moved[:, :2] = points[:, :2] @ matrix[:2, :2].T + matrix[:2, 2]
+    moved[:, :2] = mapped(points[:, :2], matrix)
     if points.shape[1] > 2:
         outside = ((moved[:, :2] < 0) | (moved[:, :2] > [size[1], size[0]])).any(axis=1)
         moved[outside, 2] = 0
     return moved
+
+
+def mapped(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points (..., 2) under a matrix (3, 3)."""
+    flat = points @ matrix[:2, :2].T + matrix[:2, 2]
+    return flat if (matrix[2] == [0, 0, 1]).all() else flat / (points @ matrix[2, :2] + matrix[2, 2])[..., np.newaxis]
 
 
 # ---- matrices
@@ -179,6 +185,34 @@ class Shear(Affine):
 
     def __init__(self, shear: Any, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(shear=shear, fill=fill, probability=probability)
+
+
+class Perspective(Geometric):
+    """Each corner of the image moves inwards by chance, as if it were seen from the side.
+
+    Args:
+        by: how far at most, in shares of half the extent.
+        fill, probability: as in Affine.
+    """
+
+    def __init__(self, by: float = 0.3, fill: float | str = 0.0, probability: float = 0.5):
+        self.by, self.fill, self.probability = share(by), fill, share(probability)
+
+    def matrices(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+        inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * [width / 2, height / 2] * self.by
+        return homographies(corners, corners + inwards * draws.uniform(8).reshape(-1, 4, 2))
+
+
+def homographies(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """(N, 3, 3): the matrices that take four points (4, 2) to four points each (N, 4, 2)."""
+    x, y = np.broadcast_to(old, new.shape).transpose(2, 0, 1)
+    u, v = new.transpose(2, 0, 1)
+    one, none = np.ones_like(x), np.zeros_like(x)
+    system = np.concatenate([np.stack([x, y, one, none, none, none, -u * x, -u * y], axis=-1),
+                             np.stack([none, none, none, x, y, one, -v * x, -v * y], axis=-1)], axis=1)
+    found = np.linalg.solve(system, np.concatenate([u, v], axis=1)[..., np.newaxis])[..., 0]
+    return np.concatenate([found, np.ones((len(found), 1))], axis=1).reshape(-1, 3, 3)
 
 
 class Translate(Geometric):

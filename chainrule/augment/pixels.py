@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moving pixels: images sampled at the positions that an affine matrix gives, and separable resizing.
 
-A matrix (3, 3) maps (x, y, 1) of the old image to the new one, in pixels with the corner of the first pixel at (0, 0).
+A matrix (3, 3) maps (x, y, 1) of the old image to the new one, up to a factor, in pixels with the corner of the first pixel at
+(0, 0).
 Images are interpolated linearly between the four nearest centres, masks take the nearest one. At whole positions the
 weights are exactly 0 and 1, so flips, quarter turns, whole shifts and the identity keep every bit.
 """
@@ -62,8 +63,12 @@ def _wide(weights: np.ndarray, rank: int) -> np.ndarray:
 def _sources(matrices: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(rows, columns) of the old image where the centres of the new pixels come from: (N, h, w), or, where rows stay rows,
     (N, h, 1) and (N, 1, w)."""
-    inverse = inverted(matrices)[..., np.newaxis, np.newaxis]
     y, x = np.arange(size[0])[:, np.newaxis] + 0.5, np.arange(size[1]) + 0.5
+    if (matrices[:, 2] != [0, 0, 1]).any():
+        across, down, depth = np.moveaxis(np.linalg.inv(matrices), 1, 0)[..., np.newaxis, np.newaxis]
+        behind = depth[:, 0] * x + depth[:, 1] * y + depth[:, 2]
+        return (down[:, 0] * x + down[:, 1] * y + down[:, 2]) / behind, (across[:, 0] * x + across[:, 1] * y + across[:, 2]) / behind
+    inverse = inverted(matrices)[..., np.newaxis, np.newaxis]
     if not (inverse[:, 1, 0].any() or inverse[:, 0, 1].any()):
         return inverse[:, 1, 1] * y + inverse[:, 1, 2], inverse[:, 0, 0] * x + inverse[:, 0, 2]
     return (inverse[:, 1, 0] * x + inverse[:, 1, 1] * y + inverse[:, 1, 2],

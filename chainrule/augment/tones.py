@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tones of an image: grey, inverted, solarised, in few steps, stretched, equalised, sharper; and ready-made mixtures.
+
+As in `colour`, white is 255 for uint8 and 1 for floating-point images. For uint8 the results are Pillow's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, explain
+from .base import Augmentation, Compose
+from .checks import interval, share
+from .choices import OneOf
+from .colour import Brightness, Contrast, Factor, Hue, Pixelwise, Saturation, grey
+from .draws import Draws
+from .geometry import Rotate, Shear, Translate
+
+
+class Grayscale(Pixelwise):
+    """Every channel becomes the grey of the pixel, so that the shape stays."""
+
+    def __init__(self, probability: float = 0.1):
+        self.probability = share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        return np.broadcast_to(grey(x), x.shape)
+
+
+class Invert(Pixelwise):
+    """white - x."""
+
+    def __init__(self, probability: float = 0.5):
+        self.probability = share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        return white - x
+
+
+class Solarize(Pixelwise):
+    """Values from `threshold` on (shares of white, from a range; or one number) are inverted."""
+
+    def __init__(self, threshold: Any = 0.5, probability: float = 0.5):
+        threshold = (threshold, threshold) if isinstance(threshold, int | float) else threshold
+        self.threshold, self.probability = interval("threshold", threshold), share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        limit = (draws.one(*self.threshold) * white).astype(x.dtype).reshape(-1, 1, 1, 1)
+        return np.where(x < limit, x, white - x)
+
+
+class Posterize(Pixelwise):
+    """Only the first `bits` of 8 bits are kept: 2^bits tones."""
+
+    def __init__(self, bits: int = 4, probability: float = 0.5):
+        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+            raise ArgumentError(explain("tones have so many bits", got=repr(bits), expected="a whole number from 1 to 8"))
+        self.bits, self.probability = bits, share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        tone = (256.0 if white == 255 else 1.0) / 2**self.bits
+        return np.floor(x / tone) * tone
+
+
+class AutoContrast(Pixelwise):
+    """Each channel is stretched so that it goes from 0 to white; a channel of one value stays."""
+
+    def __init__(self, probability: float = 0.5):
+        self.probability = share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
+        spread = np.where(high > low, high - low, 1)
+        return np.where(high > low, (x - low) * (white / spread), x)
+
+
+class Equalize(Pixelwise):
+    """Each channel gets about as many pixels in every tone; 256 tones, also for floating-point images."""
+
+    def __init__(self, probability: float = 0.5):
+        self.probability = share(probability)
+
+    def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
+        n, height, width, channels = x.shape
+        tones = np.rint(x * (255 / white)).astype(np.int64).transpose(0, 3, 1, 2).reshape(n * channels, height * width)
+        counts = np.bincount((tones + 256 * np.arange(len(tones))[:, np.newaxis]).ravel(), minlength=256 * len(tones)).reshape(-1, 256)
+        last = np.take_along_axis(counts, tones.max(axis=1, keepdims=True), axis=1)
+        step = (counts.sum(axis=1, keepdims=True) - last) // 255
+        before = np.cumsum(counts, axis=1) - counts
+        table = np.where(step > 0, np.minimum((step // 2 + before) // np.maximum(step, 1), 255), np.arange(256))
+        found = np.take_along_axis(table, tones, axis=1).reshape(n, channels, height, width).transpose(0, 2, 3, 1)
+        return (found * (white / 255)).astype(x.dtype)
+
+
+class Sharpness(Factor):
+    """s + factor * (x - s), s the image smoothed by 3 x 3 weights (5 in the middle, 1 around it); the edge stays."""
+
+    def base(self, x: np.ndarray) -> Any:
+        smooth, inner = x.copy(), (slice(None), slice(1, -1), slice(1, -1))
+        height, width = x.shape[1:3]
+        if height > 2 and width > 2:
+            around = sum(x[:, i:height - 2 + i, j:width - 2 + j] for i in range(3) for j in range(3))
+            smooth[inner] = (around + 4 * x[inner]) / 13
+        return smooth
+
+
+class ColourJitter(Compose):
+    """Brightness, contrast, saturation and hue by chance, each from its range; 0 leaves one as it is."""
+
+    def __init__(self, brightness: Any = 0.2, contrast: Any = 0.2, saturation: Any = 0.2, hue: Any = 0.0):
+        parts: list[Augmentation] = [Brightness(brightness), Contrast(contrast), Saturation(saturation)]
+        super().__init__([*parts, *([Hue(hue)] if hue else [])])
+
+
+class RandAugment(Compose):
+    """`count` operations for each sample, each of them one of eleven by chance, of a common strength (Cubuk et al., 2020).
+
+    Args:
+        count: operations one after the other.
+        strength: in [0, 1]: how far they go.
+    """
+
+    def __init__(self, count: int = 2, strength: float = 0.3):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ArgumentError(explain("operations are counted", got=repr(count), expected="a whole number, 1 or more"))
+        s = share(strength)
+        choices = [AutoContrast(1.0), Equalize(1.0), Posterize(max(1, 8 - round(6 * s)), 1.0), Solarize(1 - s, 1.0), Brightness(0.9 * s),
+                   Contrast(0.9 * s), Saturation(0.9 * s), Sharpness(0.9 * s), Rotate(30 * s), Shear(17 * s), Translate(0.45 * s)]
+        super().__init__([OneOf(choices) for _ in range(count)])
