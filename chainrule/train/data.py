@@ -31,8 +31,10 @@ class Samples:
 def samples(data: Any, name: str = "the data") -> Samples:
     """(x, y) or (x, y, weights) as arrays; float64 inputs become float32, integer inputs stay."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=type(data).__name__, expected="(x, y) or (x, y, sample weights)",
-                                    fix="for a file or a folder use chainrule.data.load(path)"))
+        fix = ("take a part of the samples: train, rest = data.split(x, 0.8); validation=(x[rest], y[rest])" if isinstance(data, int | float)
+               else "for a file or a folder use chainrule.data.load(path)")
+        raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=repr(data) if isinstance(data, int | float) else type(data).__name__,
+                                    expected="(x, y) or (x, y, sample weights)", fix=fix))
     x, y = inputs(data[0], f"x of {name}"), _targets(data[1], f"y of {name}")
     weights = np.ones(len(x), np.float32) if len(data) == 2 else np.asarray(data[2], np.float32)
     if not len(x) == len(y) == len(weights):
