@@ -50,9 +50,9 @@ class Rows:
             return reductions.max(where(same, iota((count, count), 1), 0), axis=1)
         order = argsort(self.ids)
         ordered = take(self.ids, order, axis=0)
-        zeros = iota((count,), 0) * 0
-        number = reductions.cumulative_sum(concat([zeros[:1], astype(not_equal(ordered[1:], ordered[:-1]), "int64")]))
-        last = scatter(zeros, number, order, mode="set")
+        changes, zeros = astype(not_equal(ordered[1:], ordered[:-1]), "int64"), iota((count,), 0) * 0
+        number = reductions.cumulative_sum(concat([zeros[:1], changes]))
+        last = scatter(zeros, number, order * concat([changes, zeros[:1] + 1]))  # one of each group counts
         return scatter(zeros, order, take(last, number, axis=0), mode="set")
 
     @cached_property
