@@ -21,6 +21,14 @@ SYNONYMS = {
     "avg": "mean", "average": "mean", 
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
     "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
+    "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter", "horizontalflip": "Flip",
+    "randomhorizontalflip": "Flip", "verticalflip": "Flip", "randomverticalflip": "Flip", "randomrotation": "Rotate", "randomcrop": "Crop",
+    "randomresizedcrop": "ResizedCrop", "randomaffine": "Affine", "randomerasing": "Erase", "coarsedropout": "Erase", "gaussianblur": "Blur",
+    "gaussnoise": "GaussianNoise", "randomperspective": "Perspective", "elastictransform": "Elastic",
+    "steplr": "step", "multisteplr": "multi_step", "exponentiallr": "exponential", "cosineannealinglr": "cosine", "cosinedecay": "cosine",
+    "cosineannealingwarmrestarts": "cosine_restarts", "onecyclelr": "one_cycle", "cycliclr": "cyclic", "linearlr": "linear",
+    "polynomiallr": "polynomial", "constantlr": "constant", "sequentiallr": "sequence", "chainedscheduler": "product",
+    "reducelronplateau": "Plateau", "sparseadam": "Adam", "modelcheckpoint": "Checkpoint", "csvlogger": "csv_log", "averagedmodel": "EMA",
 }
 
 

@@ -7,6 +7,9 @@
 The same (seed, epoch, index of the sample) gives the same sample, however many workers there are. NumPy only.
 """
 
+from typing import Any
+
+from ..names import unknown_attribute
 from .audio import AddNoise, Gain, SpecAugment, TimeShift
 from .base import Augmentation, Augmented, Batch, Compose
 from .choices import OneOf
@@ -18,13 +21,17 @@ from .handedness import Handedness, handedness
 from .mix import CutMix, MixUp
 from .pixels import resize, warp
 from .text import WordDeletion, WordDropout, WordSwap
-from .tones import AutoContrast, ColourJitter, Equalize, Grayscale, Invert, Posterize, RandAugment, Sharpness, Solarize
+from .tones import AutoContrast, ColourJitter, Equalize, Greyscale, Invert, Posterize, RandAugment, Sharpness, Solarize
 
 __all__ = [
     "AddNoise", "Affine", "Augmentation", "Augmented", "AutoContrast", "Batch", "Blur", "Brightness",
     "ColourJitter", "Compose", "Contrast", "Crop", "CutMix", "Draws", "Elastic", "Equalize", "Erase", "Flip",
-    "Gain", "GaussianNoise", "Grayscale", "Handedness", "Hue", "Invert", "MixUp", "OneOf", "Perspective",
+    "Gain", "GaussianNoise", "Greyscale", "Handedness", "Hue", "Invert", "MixUp", "OneOf", "Perspective",
     "Posterize", "RandAugment", "ResizedCrop", "Rotate", "Saturation", "Scale", "Sharpness", "Shear",
     "Solarize", "SpecAugment", "TimeShift", "Translate", "WordDeletion", "WordDropout", "WordSwap",
     "handedness", "resize", "warp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("augment", name, __all__)

@@ -19,7 +19,7 @@ from .draws import Draws
 from .geometry import Rotate, Shear, Translate
 
 
-class Grayscale(Pixelwise):
+class Greyscale(Pixelwise):
     """Every channel becomes the grey of the pixel, so that the shape stays."""
 
     def __init__(self, probability: float = 0.1):

@@ -8,6 +8,7 @@ digits where weights are float64); these make the usual ones.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -17,6 +18,7 @@ from typing import Any
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import float64
+from ..names import unknown_attribute
 from ..ops.elementwise import (
     astype,
     cos,
@@ -220,3 +222,7 @@ def product(schedule: Any, *factors: Any) -> Schedule:
     with a warm-up."""
     parts = [s if callable(s) else constant(s) for s in (schedule, *factors)]
     return lambda step: functools.reduce(operator.mul, (as_tensor(part(step)) for part in parts))
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("optim.schedules", name, [k for k, v in globals().items() if inspect.isfunction(v) and v.__module__ == __name__])

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training, evaluation and prediction: `fit`, `evaluate`, `predict`, with callbacks, logs and checkpoints."""
 
+from typing import Any
+
+from ..names import unknown_attribute
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
 from .doctor import Doctor, activation_report, diagnose, overfit_one_batch
@@ -23,3 +26,7 @@ __all__ = [
     "gradient", "gradient_report", "json_log", "largest_batch", "lr_find", "overfit_one_batch", "predict", "predict_samples", "rank",
     "recompute_statistics", "sample_losses", "tensorboard", "top_losses",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("train", name, __all__)

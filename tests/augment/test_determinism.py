@@ -21,7 +21,7 @@ PIPELINES = {
                         augment.Brightness(), augment.Contrast(probability=0.5), augment.Saturation(), augment.Hue(),
                         augment.GaussianNoise(), augment.Blur(probability=0.3), augment.Erase()]),
     "tones": (IMAGES, [augment.RandAugment(3, 0.6), augment.ColourJitter(0.3, 0.3, 0.3, 20), augment.Perspective(0.4), augment.Equalize(), augment.Invert(),
-                       augment.Grayscale(0.3), augment.Sharpness(0.5, probability=0.5)]),
+                       augment.Greyscale(0.3), augment.Sharpness(0.5, probability=0.5)]),
     "sound": (SPECTROGRAMS, [augment.TimeShift(0.2), augment.Gain(), augment.AddNoise(probability=0.5), augment.SpecAugment(2, 5, 1, 4)]),
     "text": (TOKENS, [augment.WordDropout(0.2), augment.WordSwap(2, probability=0.5), augment.WordDeletion(0.2)]),
 }

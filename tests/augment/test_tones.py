@@ -14,7 +14,7 @@ GENERATOR = np.random.default_rng(0)
 BYTES = np.clip(GENERATOR.normal(110, 40, (3, 20, 24, 3)) + np.linspace(0, 60, 24)[:, None], 20, 240).astype(np.uint8)
 FLOATS = BYTES.astype(np.float32) / 255
 ROWS = {
-    "grey": (augment.Grayscale(1.0), lambda im, ops, en: im.convert("L").convert("RGB"), 1),
+    "grey": (augment.Greyscale(1.0), lambda im, ops, en: im.convert("L").convert("RGB"), 1),
     "invert": (augment.Invert(1.0), lambda im, ops, en: ops.invert(im), 0),
     "solarize": (augment.Solarize(128 / 255, 1.0), lambda im, ops, en: ops.solarize(im, 128), 0),
     "posterize": (augment.Posterize(3, 1.0), lambda im, ops, en: ops.posterize(im, 3), 0),

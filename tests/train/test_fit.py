@@ -231,6 +231,15 @@ def test_a_mistake_is_told_with_its_remedy(name):
         make()
 
 
+@pytest.mark.parametrize(("module", "theirs", "ours"), [
+    (cr.augment, "ColorJitter", "ColourJitter"), (cr.augment, "RandomHorizontalFlip", "Flip"), (cr.augment, "Rotat", "Rotate"), (train, "ModelCheckpoint", "Checkpoint"),
+    (train, "EarlyStoping", "EarlyStopping"), (optim, "SparseAdam", "Adam"), (optim, "ReduceLROnPlateau", "Plateau"), (optim.schedules, "CosineAnnealingLR", "cosine")])
+def test_names_of_other_libraries_lead_to_ours(module, theirs, ours):
+    with pytest.raises(AttributeError, match=f"'{ours}'"):
+        getattr(module, theirs)
+    assert hasattr(module, ours)
+
+
 def test_one_metric_and_one_callback_need_no_list():
     until = train.Until(steps=3)
     history = run(network(), data(), metrics="accuracy", callbacks=until)
