@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,10 @@ import chainrule as cr
 from chainrule import losses, models, nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.ir import Type
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.cifar import lossless, published
 
 COUNTS = {
     "lenet5": (lambda: models.lenet5(), (28, 28, 1), 61_706),
@@ -41,39 +48,9 @@ def test_shapes_on_the_way():
         models.resnet_cifar(18)
 
 
-def load_resnet20(folder):
-    """The published weights in our order of layers; statistics of batch normalisation included."""
-    from safetensors.numpy import load_file
-
-    theirs = load_file(folder / "pretrained" / "resnet-cifar10" / "resnet20.safetensors")
-    theirs = {name: value for name, value in theirs.items() if not name.endswith("num_batches_tracked")}
-    model = models.resnet_cifar(20)
-    order = {"weight": 0, "bias": 1, "running_mean": 2, "running_var": 3}
-    names = sorted(theirs, key=lambda n: (n.startswith("linear"), n.startswith("layer"), *_key(n, order)))
-    ours = list(model.variables().values())
-    assert len(ours) == len(names)
-    for variable, name in zip(ours, names, strict=True):
-        value = np.asarray(theirs[name])
-        variable.assign(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T)
-    return model
-
-
-def _key(name, order):
-    """conv1 before bn1 before conv2 before bn2 within a block."""
-    *path, part, leaf = name.split(".")
-    return path, int(part[-1]) if part[-1].isdigit() else 0, part.startswith("bn"), order[leaf]
-
-
-def cifar(folder):
-    records = np.fromfile(folder / "cifar10" / "test_batch_first1000.bin", np.uint8).reshape(1000, 3073)
-    images = records[:, 1:].reshape(1000, 3, 32, 32).transpose(0, 2, 3, 1) / np.float32(255)
-    mean, deviation = (np.array(x, "float32") for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return ((images - mean) / deviation).astype("float32"), records[:, 0]
-
-
 def test_published_weights_give_the_published_accuracy(shared_data):
-    model = load_resnet20(shared_data)
-    x, y = cifar(shared_data)
+    model = published(shared_data / "pretrained" / "resnet-cifar10" / "resnet20.safetensors")
+    x, y = lossless(shared_data)
     run = cr.compile(lambda x: model(x))
     logits = np.concatenate([run(x[i:i + 250]).numpy() for i in range(0, 1000, 250)])
     known = np.loadtxt(shared_data / "pretrained" / "resnet-cifar10" / "resnet20_logits_first8_test.csv", delimiter=",", ndmin=2)
