@@ -98,7 +98,8 @@ from ..ops.elementwise import (
     where,
 )
 from ..ops.index import argsort, sort, take, take_along_axis
-from ..ops.movement import flip, pad, permute_dims, reshape
+from ..ops.movement import flip, permute_dims, reshape
+from ..ops.padding import pad
 from ..ops.reduce import all, any, argmax, argmin, cumulative_prod, cumulative_sum, max, mean, min, prod, std, sum, var
 from .creation import (
     arange,

@@ -15,10 +15,11 @@ from ..errors import ArgumentError, ShapeError, explain
 from ..names import closest
 from ..ops.index import take
 from ..ops.movement import pad, slice_axis
+from ..ops.padding import places
 from .checks import axis_names, describe, need_rank, origin
 from .module import Module
 
-MODES = {"zero": "constant", "reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap"}
+MODES = ("zero", "reflect", "symmetric", "edge", "circular")
 
 
 def known_mode(mode: str) -> str:
@@ -50,7 +51,7 @@ def _places(x: Any, axis: int, low: int, high: int, mode: str) -> np.ndarray:
                                  got=describe(x.shape, axis_names(x.ndim - 2)) + origin(x),
                                  expected=f"padding of at most {most}",
                                  fix=f"use ZeroPad{x.ndim - 2}D, or {word} fewer pixels"))
-    return np.pad(np.arange(n), (low, high), mode=MODES[mode])  # type: ignore[call-overload]
+    return places(n, low, high, mode)
 
 
 def parse_pairs(padding: Any, rank: int) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import chainrule as cr
-from chainrule.errors import BoundsError, ShapeError
+from chainrule.errors import ArgumentError, BoundsError, ShapeError
 from chainrule.testing import check_gradient
 
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
@@ -178,3 +178,25 @@ def test_gradients_of_indexing() -> None:
     check_gradient(lambda t: t[::-2, 1:4] ** 3, x)
     check_gradient(lambda t: cr.take_along_axis(t, np.argsort(x, axis=1)[:, :2], axis=1) ** 2, x)
     check_gradient(lambda t: cr.sort(t, axis=0, descending=True)[:2] ** 2, x)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 1, 4)])
+@pytest.mark.parametrize("mode, numpys", [("constant", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"), ("edge", "edge"),
+                                          ("circular", "wrap"), ("wrap", "wrap")])
+def test_pad(mode, numpys, shape):
+    """Also further than the axis is long, with gradients to second order, and compiled."""
+    x, widths = np.random.default_rng(0).standard_normal(shape), [(2, 7), (0, 3), (1, 0)][:len(shape)]
+    expected = np.pad(x, widths, mode=numpys)
+    np.testing.assert_array_equal(cr.pad(x, widths, mode=mode).numpy(), expected)
+    np.testing.assert_array_equal(cr.compile(lambda x: cr.pad(x, widths, mode=mode))(x).numpy(), expected)
+    np.testing.assert_array_equal(cr.pad(np.arange(3), [(1, 1)], mode=mode).numpy(), np.pad(np.arange(3), 1, mode=numpys))
+    check_gradient(lambda x: cr.pad(x, widths, mode=mode), x)
+
+
+def test_pad_says_what_it_cannot():
+    with pytest.raises(ArgumentError, match="use 'edge'"):
+        cr.pad(np.ones(3), [(1, 1)], mode="replicate")
+    with pytest.raises(ShapeError, match="cannot be continued"):
+        cr.pad(np.ones(0), [(1, 1)], mode="edge")
+    with pytest.raises(ShapeError, match="one pair"):
+        cr.pad(np.ones((3, 3)), [(1, 1)], mode="edge")
