@@ -29,7 +29,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str
     """
     if mode not in MODES:
         raise ArgumentError(explain("there is no such way to pad", got=repr(mode), expected=" | ".join(MODES),
-                                    fix=closest(mode, MODES) or {"replicate": "use 'edge'", "zero": "use 'constant'"}.get(mode)))
+                                    fix={"replicate": "use 'edge'", "zero": "use 'constant'"}.get(mode) or closest(mode, MODES)))
     if mode == "constant":
         return movement.pad(x, widths, value)
     x = as_tensor(x)
