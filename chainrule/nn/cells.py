@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of a recurrent layer as a layer (cells), any cell run over a sequence (`RNN`), several recurrent layers on
-top
+"""One step of a recurrent layer as a layer (cells), any cell run over a sequence (`RNN`), several recurrent layers on top
 of each other, and sequences cut into pieces for truncated back-propagation through time.
 """
 
@@ -10,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
-from ..ir import Tensor, Type, as_tensor
+from ..ir import Tensor, Type, as_tensor, tracing
+from ..ir.graph import input_node
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import matmul
 from ..ops.elementwise import where
@@ -67,7 +67,8 @@ class GRUCell(Cell, GRU):
 
 
 class RNN(Module):
-    """A cell over a sequence (batch, steps, ...): any module (x, states) -> (output, states) with `initial_states(n)`.
+    """A cell over a sequence (batch, steps, ...): any module (x, states) -> (output, states) with `initial_states(n)`,
+    a list of arrays with the batch n as first axis.
 
     Args:
         cell: such a module; its states keep their shapes.
@@ -87,8 +88,12 @@ class RNN(Module):
         return self.step_of._input_type()
 
     def build(self, x: Any) -> None:
-        if not self.step_of.built:
-            self.step_of.trace(Type((x.shape[0], *x.shape[2:]), x.dtype))
+        if self.step_of.built:
+            return
+        with tracing():  # the cell first, so that it knows its states, then what it holds
+            now = Tensor(input_node(Type((x.shape[0], *x.shape[2:]), x.dtype)))
+            self.step_of._build((now,), {})
+            self.step_of(now, list(self.step_of.initial_states(x.shape[0])))
 
     def forward(self, x: Any, states: Any = None, mask: Any = None) -> Any:
         if x.ndim < 3:

@@ -74,6 +74,33 @@ def test_truncated_gradients_are_those_of_each_piece():
             np.testing.assert_allclose(ours[name].numpy(), theirs[name].numpy(), rtol=1e-10, atol=1e-13)
 
 
+class Mixing(nn.Module):
+    """A cell of a user: no default for its states, and a layer within."""
+
+    def __init__(self):
+        self.dense = nn.Dense(4, dtype="float64")
+
+    def initial_states(self, n):
+        return [np.zeros((n, 4)), np.ones((n, 1))]
+
+    def forward(self, x, states):
+        h, count = states
+        h = cr.tanh(self.dense(x + h)) / count
+        return h, [h, count + 1]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_cell_of_ones_own(compiled, tmp_path):
+    layer = nn.RNN(Mixing(), return_sequences=True)
+    y = (cr.compile(layer) if compiled else layer)(X)
+    w, b, h = layer.step_of.dense.weight.numpy(), layer.step_of.dense.bias.numpy(), np.zeros((3, 4))
+    for t in range(6):
+        h = np.tanh((X[:, t] + h) @ w + b) / (t + 1)
+        np.testing.assert_allclose(y.numpy()[:, t], h, rtol=1e-10, atol=1e-13)
+    again = cr.load(cr.save(layer, tmp_path / "layer.safetensors"))
+    np.testing.assert_array_equal(again(X).numpy(), layer(X).numpy())
+
+
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_stacks_as_pytorch(both_ways):
     torch = pytest.importorskip("torch")
