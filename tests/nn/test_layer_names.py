@@ -53,3 +53,10 @@ def test_their_names_lead_to_ours(framework):
         wanted = {"-": "dict" if name.endswith("Dict") else "list"}.get(ours, ours.removeprefix("activation: ").removeprefix("nn."))
         fix = next(line for line in str(caught.value).splitlines() if line.strip().startswith("fix"))
         assert (wanted if not ours.startswith("losses.") else "chainrule.losses") in fix, (name, fix)
+
+
+def test_what_both_have_is_offered():
+    """The promise of the page: no layer is missing that PyTorch and Keras both have, under whatever spelling."""
+    plain = lambda name: re.sub(r"normalization$", "norm", name.lower().replace("pooling", "pool").replace("average", "avg"))
+    missing = [{plain(name) for name, ours, _ in rows(framework) if ours == "-"} for framework in ("PyTorch", "Keras 3")]
+    assert missing[0] & missing[1] == set()
