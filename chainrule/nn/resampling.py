@@ -14,20 +14,45 @@ from ..ops.movement import permute_dims, reshape
 from .checks import axis_names, describe, extents, need_rank, origin, positive
 from .module import Module
 
+MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}
+
+
+def known_mode(mode: str) -> str:
+    """The mode under its own name."""
+    if mode not in MODES:
+        expected = ("nearest", "linear", "cubic")
+        raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected=" | ".join(expected), fix=closest(mode, expected)))
+    return MODES[mode]
+
 
 def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
-    """`size` samples along an axis: the "nearest" pixel, or the line ("linear") between the two neighbours.
+    """`size` samples along an axis: the "nearest" pixel, the line ("linear") between the two neighbours, or the
+    cubic curve of the four neighbours ("cubic"; Keys, 1981, with slope -3/4 as in PyTorch).
 
     Pixels are areas: sample i lies at (i + 1/2) n / size - 1/2; beyond the outermost centres their value holds.
     """
     n = x.shape[axis]
     if mode == "nearest":
         return take(x, (np.arange(size) * n) // size, axis=axis)
-    place = np.clip((np.arange(size) + 0.5) * (n / size) - 0.5, 0, n - 1)
+    place = (np.arange(size) + 0.5) * (n / size) - 0.5
+    if mode == "cubic":
+        return _cubic(x, axis, place)
+    place = np.clip(place, 0, n - 1)
     low = np.minimum(place.astype("int64"), max(n - 2, 0))
     share = (place - low).reshape(size, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
     below, above = take(x, low, axis=axis), take(x, np.minimum(low + 1, n - 1), axis=axis)
     return below + (above - below) * share
+
+
+def _cubic(x: Any, axis: int, place: np.ndarray) -> Any:
+    """The sum of the four neighbours, each by the weight of its distance."""
+    low, total = np.floor(place).astype("int64"), None
+    for k in range(-1, 3):
+        d = np.abs(place - low - k)
+        weight = np.where(d <= 1, (1.25 * d - 2.25) * d * d + 1, ((-0.75 * d + 3.75) * d - 6) * d + 3)
+        term = take(x, np.clip(low + k, 0, x.shape[axis] - 1), axis=axis) * weight.reshape(-1, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
+        total = term if total is None else total + term
+    return total
 
 
 class UpSampling(Module):
@@ -35,17 +60,15 @@ class UpSampling(Module):
 
     Args:
         factor: an integer, or one per spatial axis.
-        mode: "nearest" repeats each pixel, "linear" ("bilinear", "trilinear") draws lines between their centres.
+        mode: "nearest" repeats each pixel, "linear" ("bilinear", "trilinear") draws lines between their centres, "cubic"
+            ("bicubic") curves.
     """
 
     rank = 2
 
     def __init__(self, factor: Any = 2, mode: str = "nearest"):
         self.factor = extents("factor", factor, self.rank)
-        self.mode = "linear" if mode in ("bilinear", "trilinear") else mode
-        if self.mode not in ("nearest", "linear"):
-            raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected="nearest | linear",
-                                        fix=closest(mode, ("nearest", "linear"))))
+        self.mode = known_mode(mode)
 
     def forward(self, x: Any) -> Any:
         need_rank(x, self.rank)
@@ -59,14 +82,11 @@ class Resizing(Module):
 
     Args:
         size: an integer, or (height, width).
-        mode: "nearest" or "linear", as in UpSampling2D.
+        mode: "nearest", "linear" or "cubic", as in UpSampling2D.
     """
 
     def __init__(self, size: Any, mode: str = "linear"):
-        self.size, self.mode = extents("size", size, 2), "linear" if mode == "bilinear" else mode
-        if self.mode not in ("nearest", "linear"):
-            raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected="nearest | linear",
-                                        fix=closest(mode, ("nearest", "linear"))))
+        self.size, self.mode = extents("size", size, 2), known_mode(mode)
 
     def forward(self, x: Any) -> Any:
         need_rank(x, 2)

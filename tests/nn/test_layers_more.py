@@ -193,6 +193,15 @@ def test_resampling(rank, linear):
     check(layer(factor, linear), x, lambda x: last(F.interpolate(first(x), scale_factor=factor, mode=linear)))
 
 
+def test_cubic_resampling():
+    x = normal(2, 5, 6, 3)
+    check(nn.UpSampling2D((2, 3), "bicubic"), x, lambda x: last(F.interpolate(first(x), scale_factor=(2, 3), mode="bicubic")))
+    for size in ((4, 9), (5, 6), (1, 13)):
+        check(nn.Resizing(size, "cubic"), x, lambda x, size=size: last(F.interpolate(first(x), size=size, mode="bicubic")))
+    with pytest.raises(ArgumentError, match="nearest \\| linear \\| cubic"):
+        nn.UpSampling2D(2, "lanczos")
+
+
 def test_pixels_and_channels():
     check(nn.PixelShuffle(2), normal(2, 3, 4, 8), lambda x: last(F.pixel_shuffle(first(x), 2)))
     check(nn.PixelUnshuffle(2), normal(2, 4, 6, 3), lambda x: last(F.pixel_unshuffle(first(x), 2)))

@@ -133,6 +133,7 @@ LAYERS = {
     "fold": (lambda: nn.Fold((4, 6), 2), (3, 6, 8)),
     "channel shuffle": (lambda: nn.ChannelShuffle(2), IMAGES),
     "resizing": (lambda: nn.Resizing((5, 9)), IMAGES),
+    "resizing by curves": (lambda: nn.Resizing((5, 9), "cubic"), IMAGES),
     "rescaling": (lambda: nn.Rescaling(2.0, -1.0), IMAGES),
     "center crop": (lambda: nn.CenterCrop((3, 4)), IMAGES),
     "every step": (lambda: nn.TimeDistributed([nn.Conv2D(3, 2), nn.Flatten(), nn.Dense(2)]), (2, 3, 4, 5, 2)),
