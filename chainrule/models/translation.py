@@ -65,7 +65,7 @@ class TranslationTransformer(nn.Module):
     def decode(self, target: Any, memory: Any, mask: Any, cache: Any = None) -> Any:
         """Logits for the id after each step of the target; with `cache`, of its next steps."""
         start: Any = 0 if cache is None else cache[0].start(target.shape[1])
-        steps = self._placed(self.target or self.source, target, start)
+        steps = self._placed(self.source if self.target is None else self.target, target, start)
         steps = self.transformer.decode(steps, memory, mask, cache=cache)
         return matmul(steps, permute_dims(self.source.weight.value, (1, 0))) if self.logits is None else self.logits(steps)
 
@@ -78,7 +78,7 @@ class TranslationTransformer(nn.Module):
             raise ArgumentError(explain("the model cannot write so much", got=f"most={most}", expected=f"1 to {self.length}"))
         source = np.asarray(source)
         with no_grad():
-            if not self.built or not self.transformer.built:
+            if not self.built:
                 self(source[:1], np.full((1, 1), start))
             memory, mask = compile(self.encode)(source)
             cache = self.transformer.cache(len(source), most)
