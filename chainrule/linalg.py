@@ -194,8 +194,12 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
 
 
 def svdvals(x: Any, /) -> Tensor:
-    """Singular values in descending order."""
-    return words.svd(_matrix(x))[1]
+    """Singular values in descending order; an exact zero comes as eps^2 of the largest, as from `svd`."""
+    return words.without_zeros(_values(_matrix(x)))
+
+
+def _values(x: Tensor) -> Tensor:
+    return words.svd(x)[1]
 
 
 # ---- solving and determinants
@@ -237,15 +241,22 @@ def _cofactors(x: Tensor) -> Tensor:
     n = x.shape[-1]
     if n == 0:
         return x
-    u, s, vh = words.svd(x)
-    limit = stop_gradient(n * finfo(x.dtype).eps ** 0.5 * max(s, axis=-1, keepdims=True))
-    singular = less_equal(min(s, axis=-1, keepdims=True), limit)[..., None]
+    u, values, vh = words.svd(x)
+    limit = stop_gradient(n * finfo(x.dtype).eps ** 0.5 * max(values, axis=-1, keepdims=True))
+    singular = less_equal(min(values, axis=-1, keepdims=True), limit)[..., None]
+    s = words.without_zeros(values)
     regular = where(singular, words.eye_like(x), x)
     identity = words.eye_like(x)
     others = prod(where(equal(identity, 1), 1, reshape(s, (*s.shape[:-1], 1, n))), axis=-1)
-    sign = stop_gradient(words.slogdet(u)[0] * words.slogdet(vh)[0])
-    spectral = reshape(sign, (*sign.shape, 1, 1)) * matmul(u * reshape(others, (*s.shape[:-1], 1, n)), vh)
+    of_u, of_v = _orthogonal_cofactors(u), _orthogonal_cofactors(matrix_transpose(vh))
+    spectral = matmul(of_u * reshape(others, (*s.shape[:-1], 1, n)), matrix_transpose(of_v))
     return where(singular, spectral, reshape(det(regular), (*x.shape[:-2], 1, 1)) * matrix_transpose(inv(regular)))
+
+
+def _orthogonal_cofactors(u: Tensor) -> Tensor:
+    """det(u) u^-T: u or -u in value, with the derivative that the determinant of a product of any matrices needs."""
+    sign, logarithm = words.slogdet(u)
+    return reshape(sign * exp(logarithm), (*u.shape[:-2], 1, 1)) * matrix_transpose(inv(u))
 
 
 def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
@@ -285,14 +296,14 @@ def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
     """Condition number norm(x) norm(x^-1) in a norm of `matrix_norm`; for 2 (the default) s_max / s_min, of any shape."""
     if ord != 2:
         return matrix_norm(x, ord=ord) * matrix_norm(inv(x), ord=ord)
-    s = svdvals(x)
+    s = _values(_matrix(x))
     return max(s, axis=-1) / min(s, axis=-1)
 
 
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     """Number of singular values above `rtol` (default max(m, n) eps) times the largest; int64."""
     x = _matrix(x)
-    s = svdvals(x)
+    s = _values(x)
     return sum(astype(less(_cutoff(s, x, rtol), s), int64), axis=-1)
 
 
@@ -408,11 +419,11 @@ def _matrix_norm(x: Tensor, ord: Any) -> Tensor:
     if ord == "fro":
         return vector_norm(x, axis=(-2, -1))
     if ord == "nuc":
-        return sum(svdvals(x), axis=-1)
+        return sum(_values(x), axis=-1)
     if ord not in (1, -1, 2, -2, math.inf, -math.inf):
         raise ArgumentError(explain("there is no such matrix norm", got=repr(ord),
                                     expected='"fro" | "nuc" | ±1 | ±2 | ±inf'))
-    values = svdvals(x) if ord in (2, -2) else sum(abs(x), axis=-2 if ord in (1, -1) else -1)
+    values = _values(x) if ord in (2, -2) else sum(abs(x), axis=-2 if ord in (1, -1) else -1)
     return (max if ord > 0 else min)(values, axis=-1) if values.shape[-1] else sum(values, axis=-1)
 
 

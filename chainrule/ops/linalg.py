@@ -198,20 +198,61 @@ def _infer_svd(x: Type) -> tuple[Type, Type, Type]:
 
 
 def _svd_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
-    u, s, v = y[0], without_zeros(y[1]), transposed(y[2])
-    over = _safe_inverse(_row(s))
-    gu = g[0] if g[0] is not None else zeros_like(u)
-    gv = transposed(g[2]) if g[2] is not None else zeros_like(v)
+    u, s, v = y[0], y[1], transposed(y[2])
+    gu, gs, gv = g[0], g[1], None if g[2] is None else transposed(g[2])
+    if x.shape[-2] < x.shape[-1]:
+        return (transposed(_tall_svd_vjp(v, s, u, gv, gs, gu)),)
+    return (_tall_svd_vjp(u, s, v, gu, gs, gv),)
+
+
+def _tall_svd_vjp(u: Tensor, s: Tensor, v: Tensor, gu: Tensor | None, gs: Tensor | None, gv: Tensor | None) -> Tensor:
+    """The gradient G for at least as many rows as columns: P G + (1 - P) G, with P the projector on the u whose s is not zero.
+
+    P G is left (u^T G v) right^T. (1 - P) G is (1 - P) (gu / s) right^T, which reads no u of a zero s: so the gradient of G
+    with respect to these u is proportional to their s, as gu is, and can be divided by it again.
+    """
+    square, only_values = u.shape[-2] == u.shape[-1], gu is None and gv is None
+    zero, s = _row(_zeros(s, square)), without_zeros(s)
+    kept, over = where(zero, zeros_like(u), u), _safe_inverse(_row(s))
+    left, right = product(kept, _metric_inverse(kept)), product(v, _metric_inverse(v))
+    if only_values:
+        assert gs is not None
+        return product(left * _row(gs), transposed(right)) + _at_zeros(gs, s, u, v, zero)
+    gu, gv = gu if gu is not None else zeros_like(u), gv if gv is not None else zeros_like(v)
     p, q = product(transposed(u), gu), product(transposed(v), gv)
-    left, right = product(u, _metric_inverse(u)), product(v, _metric_inverse(v))
-    inner = _svd_inner(g[1], s, p, q, over)
-    result = product(product(left, inner), transposed(right))
-    m, n = x.shape[-2:]
-    if m > n:  # what u does not span
-        result = result + product((gu - product(left, p)) * over, transposed(right))
-    if m < n:
-        result = result + product(left, transposed((gv - product(right, q)) * over))
-    return (result,)
+    inner = product(left, _svd_inner(gs, s, p, q, over))
+    scaled = gu * over
+    if square:  # nothing is beyond P unless there are zeros
+        scaled = where(largest(astype(zero, u.dtype), axis=-1, keepdims=True) > 0, scaled, zeros_like(scaled))
+    beyond = scaled + product(u, _from_zeros(s, p, q, zero))
+    beyond = beyond - product(left, product(transposed(kept), beyond))
+    return product(inner + beyond, transposed(right))
+
+
+def _from_zeros(s: Tensor, p: Tensor, q: Tensor, zero: Tensor) -> Tensor:
+    """What `_svd_inner` has beside p_ij / s_j in rows of zeros and columns of others: of the size of the zero, but not its derivative."""
+    apart = (_column(s) * (q - transposed(q)) - _row(s) * transposed(p)) * _quotient((_row(s) - _column(s)) * (_row(s) + _column(s)), _near(s))
+    return where(zero, zeros_like(p), where(transposed(zero), apart, zeros_like(p)))
+
+
+def _at_zeros(gs: Tensor, s: Tensor, u: Tensor, v: Tensor, zero: Tensor) -> Tensor:
+    """u gs v^T at zeros. In a loss that is smooth there, as sum s^2 is, gs is proportional to s and u passes its share on;
+    in the nuclear norm it is not."""
+    slope, eps = where(zero, _row(stop_gradient(gs)), zeros_like(_row(gs))), float(np.finfo(s.dtype).eps)
+    most, size = (largest(abs(stop_gradient(x)), axis=-1, keepdims=True) for x in (gs, s))
+    smooth = less_equal(eps ** 0.5 * abs(slope) * _row(size), _row(stop_gradient(s) * most))
+    return product(where(smooth, u, stop_gradient(u)) * slope, transposed(v))
+
+
+def _zeros(s: Tensor, forgiving: bool) -> Tensor:
+    """Which values are zero to half the digits of the dtype; `forgiving`, a single zero is none."""
+    s = stop_gradient(s)
+    if not s.shape[-1]:
+        return equal(s, 0)
+    zero = less_equal(s, float(np.finfo(s.dtype).eps) ** 0.5 * largest(s, axis=-1, keepdims=True))
+    if not forgiving:
+        return zero
+    return less(1, astype(zero, s.dtype) * sum(astype(zero, s.dtype), axis=-1, keepdims=True))
 
 
 def _svd_inner(gs: Tensor | None, s: Tensor, p: Tensor, q: Tensor, over: Tensor) -> Tensor:
@@ -244,8 +285,8 @@ def without_zeros(s: Tensor) -> Tensor:
     if not s.shape[-1]:
         return s
     size = stop_gradient(largest(abs(s), axis=-1, keepdims=True))
-    tiny = float(np.finfo(s.dtype).eps) ** 2 * where(equal(size, 0), 1, size)
-    return s + stop_gradient(where(equal(s, 0), broadcast_to(tiny, s.shape), 0))
+    tiny = broadcast_to(float(np.finfo(s.dtype).eps) ** 2 * where(equal(size, 0), 1, size), s.shape)
+    return s + stop_gradient(where(less(abs(s), tiny), tiny - s, zeros_like(s)))
 
 
 def _near(s: Tensor) -> Tensor:
@@ -281,16 +322,23 @@ def _within(gs: Tensor | None, near: Tensor, scaled: Tensor, plain: Tensor) -> T
     weights, fixed = astype(near, gs.dtype), _row(stop_gradient(gs))
     factor, miss = _fit(fixed, weights, scaled, 1.0)
     other, other_miss = _fit(fixed, weights, plain, 0.0)
+    beside, beside_miss = _fit(fixed, weights, scaled, 1.0, centred=True)
     noise = float(np.finfo(gs.dtype).eps) * sum(weights * fixed * fixed, axis=-1, keepdims=True)
     value = where(less(other_miss + noise, miss), other * plain, factor * scaled)
+    both = less(beside_miss + noise, where(less(other_miss, miss), other_miss, miss))
+    value = where(both, beside * scaled, value)
     return 0.5 * (value + transposed(value))
 
 
-def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float) -> tuple[Tensor, Tensor]:
-    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and the squares missed."""
+def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float, centred: bool = False) -> tuple[Tensor, Tensor]:
+    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and the squares missed;
+    `centred`, but for a constant."""
     matrix = stop_gradient(matrix)
     diagonal = _row(sum(matrix * eye_like(matrix), axis=-1))
     over: dict[str, Any] = {"axis": -1, "keepdims": True}
+    if centred:
+        count = sum(weights, **over)
+        gs, diagonal = gs - sum(weights * gs, **over) / count, diagonal - sum(weights * diagonal, **over) / count
     ridge = float(np.finfo(gs.dtype).eps) * sum(weights * matrix * matrix, **over)
     ridge = where(equal(ridge, 0), 1, ridge)
     factor = (sum(weights * gs * diagonal, **over) + otherwise * ridge) / (sum(weights * diagonal * diagonal, **over) + ridge)
