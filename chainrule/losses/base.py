@@ -21,7 +21,7 @@ from ..ir.dtype import bool_, is_float
 from ..names import closest, look_up
 from ..ops import reduce
 from ..ops.broadcast import broadcast_to
-from ..ops.elementwise import astype, where, zeros_like
+from ..ops.elementwise import astype, full_like, where, zeros_like
 from ..ops.movement import reshape
 
 TABLE: dict[str, Loss] = {}
@@ -70,6 +70,18 @@ class Loss:
                        mask: Any = None) -> tuple[Tensor, Tensor]:
         """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches."""
         return _sums(*self._weighted(outputs, targets, weights, mask))
+
+    def per_sample(self, outputs: Any, targets: Any, weights: Any = None, mask: Any = None) -> tuple[Tensor, Tensor] | None:
+        """The parts of `sum_and_weight` that belong to each sample, two vectors (N,).
+
+        None for a function of one's own that gives a single number for the batch.
+        """
+        values, factors = self._weighted(outputs, targets, weights, mask)
+        if getattr(self.values, "single", False):
+            return None
+        factors = full_like(values, 1.0) if factors is None else factors
+        axes = tuple(range(1, values.ndim))
+        return reduce.sum(values * factors, axis=axes), reduce.sum(factors, axis=axes)
 
     def _weighted(self, outputs: Any, targets: Any, weights: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
         outputs, targets = tensors(outputs), tensors(targets)
@@ -141,6 +153,7 @@ def get(name: Any) -> Loss:
 def _of_function(function: Callable[..., Any]) -> Callable[..., Any]:
     def values(outputs: Any, targets: Any) -> Tensor:
         found = tensor(function(outputs, targets))
+        values.single = not found.ndim  # type: ignore[attr-defined]
         if isinstance(outputs, tuple):
             outputs = outputs[0]
         return found if found.ndim else broadcast_to(found, (outputs.shape[0] if outputs.ndim else 1,))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -27,21 +26,33 @@ CHUNK = 2**21  # numbers in one block of counts (16 MiB), so that resampling nev
 JACKKNIFE_GROUPS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A measured value with its confidence interval; `low` and `high` are None where there is no interval.
+class Estimate(float):
+    """A measured value, which is a number, with its confidence interval; `low` and `high` are None where there is none.
 
     `str()` gives ``98.6 % (95 % interval 96.8 to 99.4 %)`` if `percent`, else ``0.412 (95 % interval 0.389 to 0.436)``.
     """
 
-    value: float
-    low: float | None = None
-    high: float | None = None
-    level: float = 0.95
-    percent: bool = False
+    low: float | None
+    high: float | None
+    level: float
+    percent: bool
 
-    def __float__(self) -> float:
-        return float(self.value)
+    def __new__(cls, value: float, low: float | None = None, high: float | None = None, level: float = 0.95,
+                percent: bool = False) -> Estimate:
+        made = super().__new__(cls, value)
+        made.low, made.high, made.level, made.percent = low, high, level, percent
+        return made
+
+    @property
+    def value(self) -> float:
+        """The number alone."""
+        return float(self)
+
+    def __getnewargs__(self) -> tuple[float, float | None, float | None, float, bool]:
+        return self.value, self.low, self.high, self.level, self.percent
+
+    def __repr__(self) -> str:
+        return f"Estimate({self.value!r}, low={self.low!r}, high={self.high!r}, level={self.level}, percent={self.percent})"
 
     def __str__(self) -> str:
         digits, unit = self._digits(), " %" if self.percent else ""

@@ -22,6 +22,12 @@ from .checks import ONLY_WHAT_COMES_OUT, axis_names, describe, need_features, ne
 from .module import Module
 
 
+def centred(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """x - mean, and again less its mean, which is not 0 where a large mean was rounded."""
+    d = x - mean(x, axis=axes, keepdims=True)
+    return d - mean(d, axis=axes, keepdims=True)
+
+
 def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) over `axes`."""
     def inverse(x: Tensor) -> Tensor:
@@ -29,7 +35,7 @@ def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
 
     def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
         return ((g - mean(g, axis=axes, keepdims=True) - y * mean(g * y, axis=axes, keepdims=True)) * inverse(x),)
-    return custom_gradient((x - mean(x, axis=axes, keepdims=True)) * inverse(x), (x,), rule)
+    return custom_gradient(centred(x, axes) * inverse(x), (x,), rule)
 
 
 def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
@@ -45,7 +51,7 @@ def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
         return 1 / sqrt(var(x, axis=axes, keepdims=True) + epsilon)
 
     def plain(x: Tensor) -> Tensor:
-        return (x - mean(x, axis=axes, keepdims=True)) * inverse(x)
+        return centred(x, axes) * inverse(x)
 
     def rule(g: Tensor, y: Tensor, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
         n, y = x.size // max(x.shape[-1], 1), plain(x)

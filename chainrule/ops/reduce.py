@@ -15,7 +15,8 @@ from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to, restore, sum_over
-from .elementwise import astype, divide, equal, multiply, sqrt, where, zeros_like
+from .control import stop_gradient
+from .elementwise import astype, divide, equal, minimum, multiply, sqrt, where, zeros_like
 from .movement import flip, pad, permute_dims, reshape, slice_axis
 
 
@@ -149,12 +150,18 @@ def _count(x: Tensor, axes: Shape) -> int:
 
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Variance over `axis`: sum((x - mean)^2) / (n - correction), in two passes, so that a large mean does no harm."""
+    """Variance over `axis`: (sum d^2 - (sum d)^2 / n) / (n - correction), d = x - mean.
+
+    In two passes, so that a large mean does no harm; the second term is what the rounding of the mean has added (Chan, Golub
+    and LeVeque, 1983), so what the elements of x hold is kept however large the mean is.
+    """
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
     centred = x - mean(x, axis=axes, keepdims=True)
-    count = _count(x, axes) - correction
-    return divide(sum(centred * centred, axis=axes, keepdims=keepdims), float(count if count > 0 else 0))
+    n = _count(x, axes)
+    squares, rest = (sum(part, axis=axes, keepdims=keepdims) for part in (centred * centred, centred))
+    added = stop_gradient(minimum(rest * rest / float(n or 1), squares))
+    return divide(squares - added, float(n - correction if n > correction else 0))
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:

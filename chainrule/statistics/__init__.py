@@ -19,13 +19,13 @@ from .bayes import (
 from .calibration import Reliability, expected_calibration_error, reliability
 from .likelihood import maximize, mle
 from .naive_bayes import GaussianNB, MultinomialNB
-from .paired import adjust, mcnemar, paired_proportions, paired_t, permutation, t_interval, wilcoxon
+from .paired import adjust, mcnemar, mean_interval, paired_proportions, paired_t, permutation, t_interval, wilcoxon
 from .runs import Comparison, Run, compare, compare_all, fingerprint
 from .streaming import Moments
 
 __all__ = [
     "BetaBinomial", "Comparison", "DirichletMultinomial", "GaussianNB", "Moments", "MultinomialNB", "NormalNormal",
     "Reliability", "Run", "adjust", "compare", "compare_all", "condition", "condition_normal", "conditional",
-    "expected_calibration_error", "fingerprint", "marginal", "maximize", "mcnemar", "mle", "paired_proportions",
+    "expected_calibration_error", "fingerprint", "marginal", "maximize", "mcnemar", "mean_interval", "mle", "paired_proportions",
     "paired_t", "permutation", "posterior", "reliability", "t_interval", "wilcoxon",
 ]

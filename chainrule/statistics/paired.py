@@ -84,6 +84,22 @@ def t_interval(d: np.ndarray, level: float = 0.95) -> Interval:
     return float(d.mean()) - half, float(d.mean()) + half
 
 
+def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) -> Interval | None:
+    """Interval r ± q s of the weighted mean r = sum a / sum w over independent samples with total a_i and weight w_i.
+
+    s² = n / (n - 1) sum (a_i - r w_i)² / (sum w)², the linearised variance of a ratio (Cochran, Sampling Techniques, 1977), q the
+    quantile of Student's t with n - 1 degrees of freedom; for equal weights it is `t_interval`. Samples of weight 0 do not
+    count; None for fewer than two others.
+    """
+    check_level(level)
+    a, w = (np.asarray(x, np.float64)[np.asarray(weights) != 0] for x in (totals, weights))
+    if len(a) < 2 or not w.sum() > 0:
+        return None
+    mean = a.sum() / w.sum()
+    half = t_quantile(level, len(a) - 1) * math.sqrt(len(a) / (len(a) - 1) * np.square(a - mean * w).sum()) / w.sum()
+    return float(mean - half), float(mean + half)
+
+
 def _enough(d: np.ndarray) -> np.ndarray:
     if len(d) < 2:
         raise ArgumentError(explain("a paired test needs at least two pairs", got=f"{len(d)}",
@@ -177,4 +193,4 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
     return result
 
 
-__all__ = ["adjust", "differences", "mcnemar", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon"]
+__all__ = ["adjust", "differences", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon"]

@@ -12,13 +12,15 @@ from .. import losses, metrics
 from .. import tree as trees
 from ..errors import ArgumentError, explain
 from ..ir.bind import leaf
+from ..metrics.intervals import Estimate
+from ..statistics.paired import mean_interval
 from .checks import several
 from .data import Samples, inputs, samples
 from .step import loss_step, output_step
 
 
 class Result(dict[str, Any]):
-    """Measured values by name, each an Estimate with its 95 % interval where there is one; prints as a list.
+    """Measured values by name, each an Estimate, a number with its 95 % interval where there is one; prints as a list.
 
     `cr.compare(a, b)` takes two of them: it knows the test set (`test_set`) and what the model did to each sample of it
     (`each`: right or wrong for classes, the absolute error for numbers).
@@ -46,23 +48,35 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
              backend: str | None = None, precision: str = "float32") -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
+    The interval of the loss is that of a mean over independent samples, by Student's t (`statistics.mean_interval`, sample
+    weights included); a loss of one's own that gives a single number for a batch has none.
+
     Args:
         data: (x, y) or (x, y, sample weights).
         loss: name or function of chainrule.losses, or None.
         metrics: names or objects of chainrule.metrics.
-        level: of the intervals (Wilson for proportions, bootstrap for the others).
+        level: of the intervals (Student's t for the loss, Wilson for proportions, bootstrap for the others).
         precision: of products, "float32" or "bfloat16"; see `compile`.
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     measured = _fresh_metrics(metrics)
-    step = loss_step(model, losses.get(loss), backend, precision) if loss is not None else _without_loss(model, backend, precision)
+    step = loss_step(model, losses.get(loss), backend, precision, per_sample=True) if loss is not None else _without_loss(model, backend, precision)
     found, items = samples(data), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
-    value = measure(step, found, [*measured, items], batch_size)
-    result = Result({} if loss is None else {"loss": value})
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    value = measure(step, found, [*measured, items], batch_size, parts)
+    result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
     result.data, (result.each, result.each_is_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
     return result
+
+
+def _loss_estimate(value: float, parts: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate:
+    """The mean with its interval, from (totals, weights) of the samples of each batch; scalars tell nothing about the spread."""
+    if not np.isfinite(value) or any(not totals.ndim for totals, _ in parts):
+        return Estimate(value, level=level)
+    low, high = mean_interval(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), level) or (None, None)
+    return Estimate(value, low, high, level)
 
 
 class _Items:
@@ -110,15 +124,20 @@ def _without_loss(model: Any, backend: str | None, precision: str) -> Any:
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
-def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int) -> float:
-    """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample."""
+def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, parts: list[Any] | None = None) -> float:
+    """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample.
+
+    `parts` receives the sums of losses and of weights, batch by batch.
+    """
     for metric in measured:
         metric.reset()
     total = weight = 0.0
     for x, y, weights, count in _padded_batches(data, batch_size):
         batch_total, batch_weight, outputs = step(x, y, weights)
-        total += batch_total.item()
-        weight += batch_weight.item()
+        sums = tuple(x.numpy()[:count] if x.ndim else x.numpy() for x in (batch_total, batch_weight))
+        total, weight = (so_far + float(x.sum(dtype=np.float64)) for so_far, x in zip((total, weight), sums, strict=True))
+        if parts is not None:
+            parts.append(sums)
         for metric in measured:
             metric.update(_first_rows(outputs, count), y[:count], weights[:count])
     return total / weight if weight else float("nan")

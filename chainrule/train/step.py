@@ -73,11 +73,15 @@ def output_step(model: Any, backend: str | None = None, precision: str = "float3
     return compile(lambda x: model(x, training=False), backend=backend, precision=precision)
 
 
-def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32") -> Compiled:
-    """step(x, y, weights) -> (sum of losses, sum of weights, outputs) in inference mode; nothing is learnt."""
+def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32", per_sample: bool = False) -> Compiled:
+    """step(x, y, weights) -> (sum of losses, sum of weights, outputs) in inference mode; nothing is learnt.
+
+    If `per_sample`, both sums are vectors, one number for each sample, where the loss can tell them.
+    """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
         outputs = model(x, training=False)
-        return (*loss.sum_and_weight(outputs, y, weights), outputs)
+        parts = loss.per_sample(outputs, y, weights) if per_sample else None
+        return (*(parts or loss.sum_and_weight(outputs, y, weights)), outputs)
     return compile(step, backend=backend, precision=precision)
 
 

@@ -29,6 +29,13 @@ def _newcombe(rng: np.random.Generator) -> bool:
     return low <= 0.03 <= high
 
 
+def _loss(rng: np.random.Generator) -> bool:
+    """The weighted mean of cross-entropies, which are skewed: -log p of a right model, with p from a beta distribution."""
+    totals, weights = -np.log(rng.beta(4.0, 1.0, 400)), rng.choice([1.0, 2.0], 400)
+    low, high = statistics.mean_interval(weights * totals, weights)
+    return low <= 0.25 <= high
+
+
 def _bca(rng: np.random.Generator) -> bool:
     x = rng.gamma(4.0, 0.25, size=200)
     interval = bootstrap(lambda counts: counts @ x / counts.sum(axis=1), np.ones(len(x)), resamples=1000, seed=int(rng.integers(2**31)))
@@ -36,7 +43,7 @@ def _bca(rng: np.random.Generator) -> bool:
 
 
 @pytest.mark.parametrize(("interval", "repeats"), [
-    (_wilson, 20_000), (_student, 20_000), (_newcombe, 20_000), pytest.param(_bca, 2000, marks=pytest.mark.slow)])
+    (_wilson, 20_000), (_student, 20_000), (_newcombe, 20_000), (_loss, 20_000), pytest.param(_bca, 2000, marks=pytest.mark.slow)])
 def test_coverage(interval, repeats):
     rng = np.random.default_rng(12)
     covered = np.mean([interval(rng) for _ in range(repeats)])
