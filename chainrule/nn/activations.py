@@ -29,7 +29,7 @@ from ..ops.elementwise import (
 )
 from ..ops.index import iota, sort
 from ..ops.movement import slice_axis
-from ..ops.reduce import cumulative_sum, sum
+from ..ops.reduce import cumulative_sum, max, sum
 from .module import Module
 
 
@@ -40,7 +40,7 @@ def linear(x: Any, /) -> Any:
 
 def relu6(x: Any, /) -> Any:
     """min(max(x, 0), 6)."""
-    return compose.clip(x, 0.0, 6.0)
+    return compose.ramp(x, 0.0, 6.0)
 
 
 def relu_squared(x: Any, /) -> Any:
@@ -91,9 +91,10 @@ def tanh_shrink(x: Any, /) -> Any:
 
 
 def squareplus(x: Any, /, b: float = 4.0) -> Any:
-    """(x + sqrt(x^2 + b)) / 2."""
+    """(x + sqrt(x^2 + b)) / 2; below 0, where these cancel, b / 2 / (sqrt(x^2 + b) - x)."""
     x = as_tensor(x)
-    return 0.5 * (x + sqrt(x * x + b))
+    root, below = sqrt(x * x + b), less(x, 0)
+    return where(below, 0.5 * b / where(below, root - x, full_like(x, 1.0)), 0.5 * (x + root))
 
 
 def threshold(x: Any, /, limit: float = 0.0, value: float = 0.0) -> Any:
@@ -111,6 +112,7 @@ def sparsemax(x: Any, /) -> Any:
     """The point of the probability simplex nearest to x, along the last axis: max(x - tau, 0)
     (Martins and Astudillo, 2016)."""
     x = as_tensor(x)
+    x = x - stop_gradient(max(x, axis=-1, keepdims=True)) if x.shape[-1] else x
     z = sort(x, axis=-1, descending=True)
     count = iota(x.shape, x.ndim - 1, x.dtype) + 1
     inside = less(cumulative_sum(z, axis=-1) - 1, count * z)

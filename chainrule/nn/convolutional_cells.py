@@ -12,7 +12,7 @@ from ..errors import ShapeError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import canonical
 from ..ops.broadcast import broadcast_to
-from ..ops.compose import sigmoid
+from ..ops.compose import gate as sigmoid
 from ..ops.elementwise import tanh
 from ..ops.movement import slice_axis
 from .cells import RNN

@@ -17,7 +17,8 @@ from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, canonical
 from ..names import closest
 from ..ops.broadcast import broadcast_to
-from ..ops.compose import concat, matmul, sigmoid
+from ..ops.compose import concat, matmul
+from ..ops.compose import gate as sigmoid
 from ..ops.control import stop_gradient
 from ..ops.elementwise import tanh, where
 from ..ops.movement import permute_dims, reshape, slice_axis

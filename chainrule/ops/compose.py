@@ -282,6 +282,15 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 
 # ---- activations
 
+def ramp(x: Any, /, low: float, high: float) -> Tensor:
+    """x limited to [low, high]; gradient 0 at both corners, as that of `relu` at 0."""
+    x = as_tensor(x)
+
+    def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
+        return (where(less(low, y), where(less(y, high), g, zeros_like(g)), zeros_like(g)),)
+    return custom_gradient(clip(x, low, high), (x,), rule)
+
+
 def relu(x: Any, /) -> Tensor:
     """max(x, 0); gradient 0 at 0; NaN stays NaN.
 
@@ -310,7 +319,15 @@ def selu(x: Any, /) -> Tensor:
 
 
 def sigmoid(x: Any, /) -> Tensor:
-    """1 / (1 + e^-x), computed as (1 + tanh(x / 2)) / 2: no overflow."""
+    """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x."""
+    x = as_tensor(x)
+    e = exp(-abs(x))
+    return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), lambda g, y, x: (g * y * (1 - y),))
+
+
+def gate(x: Any, /) -> Tensor:
+    """The sigmoid as (1 + tanh(x / 2)) / 2, for gates of loops: right to the last digit of 1, and its derivative asks for
+    the tanh alone, which a loop keeps."""
     return 0.5 * (1 + tanh(0.5 * as_tensor(x)))
 
 
@@ -373,12 +390,12 @@ def _logistic(x: Tensor) -> Tensor:
 
 def hard_sigmoid(x: Any, /) -> Tensor:
     """min(max(x / 6 + 1/2, 0), 1)."""
-    return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
+    return ramp(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
 
 
 def hard_tanh(x: Any, /) -> Tensor:
     """min(max(x, -1), 1)."""
-    return clip(x, -1.0, 1.0)
+    return ramp(x, -1.0, 1.0)
 
 
 def softmax(x: Any, /, axis: int = -1) -> Tensor:

@@ -16,7 +16,7 @@ from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to, restore, sum_over
 from .control import stop_gradient
-from .elementwise import astype, divide, equal, minimum, multiply, sqrt, where, zeros_like
+from .elementwise import astype, divide, equal, multiply, sqrt, where, zeros_like
 from .movement import flip, pad, permute_dims, reshape, slice_axis
 
 
@@ -149,19 +149,28 @@ def _count(x: Tensor, axes: Shape) -> int:
     return int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
 
 
-def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Variance over `axis`: (sum d^2 - (sum d)^2 / n) / (n - correction), d = x - mean.
+def centred(x: Tensor, axes: Shape) -> tuple[Tensor, Tensor]:
+    """(x - mean, mean) over `axes`, which stay with extent 1, for a floating-point x.
 
-    In two passes, so that a large mean does no harm; the second term is what the rounding of the mean has added (Chan, Golub
-    and LeVeque, 1983), so what the elements of x hold is kept however large the mean is.
+    The mean is that of the distances from the first element: they are small where a large mean would be rounded, so what the
+    elements hold is kept however large the mean is (Chan, Golub and LeVeque, 1983).
     """
+    first = x
+    for axis in axes:
+        first = slice_axis(first, axis, 0, x.shape[axis] and 1)
+    first = stop_gradient(first)
+    distance = x - first
+    shift = mean(distance, axis=axes, keepdims=True)
+    return distance - shift, first + shift
+
+
+def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+    """Variance over `axis`: sum((x - mean)^2) / (n - correction), in two passes, so that a large mean does no harm."""
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
-    centred = x - mean(x, axis=axes, keepdims=True)
-    n = _count(x, axes)
-    squares, rest = (sum(part, axis=axes, keepdims=keepdims) for part in (centred * centred, centred))
-    added = stop_gradient(minimum(rest * rest / float(n or 1), squares))
-    return divide(squares - added, float(n - correction if n > correction else 0))
+    around = centred(x if is_float(x.dtype) else astype(x, float), axes)[0]
+    count = _count(x, axes) - correction
+    return divide(sum(around * around, axis=axes, keepdims=keepdims), float(count if count > 0 else 0))
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
