@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tables.sentences import ROWS
 
 import chainrule as cr
 from chainrule import distributions as d
-from chainrule import linalg, tree
+from chainrule import linalg, nn, tree
 
 RNG = np.random.default_rng(0)
 A, V = RNG.normal(size=(4, 3, 3)), RNG.normal(size=(4, 3))
@@ -54,6 +55,24 @@ def test_a_mapped_function_is_a_loop(name: str) -> None:
     loop = [tree.flatten(function(*(cr.asarray(x[i]) for x in arrays)))[0] for i in range(4)]
     for k, value in enumerate(found):
         np.testing.assert_allclose(value.numpy(), np.stack([row[k].numpy() for row in loop]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_mapped_sentence_is_a_loop(name: str) -> None:
+    """Every function of the table of those that are composed; also its gradient."""
+    row, rng = ROWS[name], np.random.default_rng(3)
+    arrays = [rng.uniform(row.low, row.high, (4, *row.shape)) for _ in range(row.arity)]
+    found = cr.vmap(row.function)(*arrays)
+    np.testing.assert_array_equal(found, np.stack([row.function(*(cr.asarray(x[i]) for x in arrays)).numpy() for i in range(4)]))
+    if row.order:
+        slope = cr.grad(lambda *xs: cr.sum(row.function(*xs)))
+        np.testing.assert_allclose(cr.vmap(slope)(*arrays), np.stack([slope(*(cr.asarray(x[i]) for x in arrays)).numpy() for i in range(4)]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(nn.activations.FUNCTIONS))
+def test_a_mapped_activation_is_a_loop(name: str) -> None:
+    function, x = nn.activations.get(name), RNG.normal(size=(4, 3, 6))
+    np.testing.assert_allclose(cr.vmap(function)(x), np.stack([function(cr.asarray(row)).numpy() for row in x]), rtol=1e-14)
 
 
 def test_samples() -> None:

@@ -26,7 +26,8 @@ def numbers(shape: tuple[int, ...], start: float = 1.0) -> np.ndarray:
 # ---- broadcasting
 
 def test_every_pair_of_shapes_to_rank_4() -> None:
-    shapes = [shape for rank in range(5) for shape in itertools.product((1, 2, 3)[: 3 if rank < 3 else 2], repeat=rank)]
+    extents = [(), (0, 1, 2, 3), (0, 1, 2, 3), (1, 2, 3), (1, 2)]
+    shapes = [shape for rank in range(5) for shape in itertools.product(extents[rank], repeat=rank)]
     for a, b in itertools.product(shapes, shapes):
         x, y = numbers(a), numbers(b, 2.0)
         try:
@@ -38,6 +39,32 @@ def test_every_pair_of_shapes_to_rank_4() -> None:
         np.testing.assert_array_equal(cr.asarray(x) - cr.asarray(y), wanted)
 
 
+def test_products_of_every_pair_of_shapes_to_rank_4_have_their_gradients() -> None:
+    """To order two: of sum w x y that is sum w y where x was repeated, and sum w where both were."""
+    shapes = [shape for rank in range(5) for shape in itertools.product((1, 2), repeat=rank)]
+    count = 0
+    for a, b in itertools.product(shapes, shapes):
+        try:
+            whole = np.broadcast_shapes(a, b)
+        except ValueError:
+            continue
+        x, y, w = numbers(a), numbers(b, 2.0), numbers(whole, 3.0)
+        gx, gy = cr.grad(lambda x, y, w=w: cr.sum(x * y * w), (0, 1))(x, y)
+        np.testing.assert_array_equal(gx, summed_to(np.broadcast_to(y, whole) * w, a))
+        np.testing.assert_array_equal(gy, summed_to(np.broadcast_to(x, whole) * w, b))
+        mixed = cr.grad(lambda y, x=x, w=w: cr.sum(cr.grad(lambda x: cr.sum(x * y * w))(cr.asarray(x))))(y)
+        np.testing.assert_array_equal(mixed, summed_to(w, b))
+        count += 1
+    assert count > 300
+
+
+def summed_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes along which `shape` was repeated."""
+    lead = x.ndim - len(shape)
+    axes = (*range(lead), *(i + lead for i, n in enumerate(shape) if n == 1))
+    return x.sum(axis=axes, keepdims=True).reshape(shape)
+
+
 @LIMITED
 @given(npst.mutually_broadcastable_shapes(num_shapes=3, max_dims=4, min_side=0, max_side=3))
 def test_the_gradient_of_broadcasting_is_the_sum(shapes: npst.BroadcastableShapes) -> None:
@@ -45,9 +72,7 @@ def test_the_gradient_of_broadcasting_is_the_sum(shapes: npst.BroadcastableShape
     found = cr.grad(lambda x, y, z: cr.sum(x * y + z), (0, 1, 2))(*arrays)
     x, y, z = (np.broadcast_to(a, shapes.result_shape) for a in arrays)
     for g, wanted, array in zip(found, (y, x, np.ones_like(z)), arrays, strict=True):
-        lead = wanted.ndim - array.ndim
-        axes = (*range(lead), *(i + lead for i, n in enumerate(array.shape) if n == 1))
-        np.testing.assert_allclose(g, wanted.sum(axis=axes, keepdims=True).reshape(array.shape), rtol=1e-12)
+        np.testing.assert_allclose(g, summed_to(wanted, array.shape), rtol=1e-12)
 
 
 # ---- indexing
