@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import nn
-from .errors import ArgumentError, ShapeError, explain
+from .errors import ArgumentError, BoundsError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor, no_grad
 from .ir.graph import topological
 from .nn.module import Module
@@ -107,6 +107,10 @@ def _rows(x: Any) -> np.ndarray:
         raise ShapeError(explain("this needs several rows of features", got=f"shape {x.shape}",
                                  expected="(n, features) with n >= 2",
                                  fix="images: x.reshape(len(x), -1)" if x.ndim > 2 else None))
+    if not np.isfinite(x).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise BoundsError(explain("this needs finite features", got=f"{x[place]} at position {place}",
+                                  fix="fill or remove the samples with missing values"))
     return x
 
 

@@ -137,7 +137,8 @@ def _extents(terms: list[Term]) -> dict[Any, int]:
         for label, extent in zip(labels, x.shape, strict=True):
             if found.get(label, 1) not in (1, extent) and extent != 1:
                 raise ShapeError(explain(f"the label {label!r} of an einsum names axes of two extents",
-                                         got=f"{found[label]} and {extent}"))
+                                         got=f"{found[label]} and {extent}", expected="one extent, or 1",
+                                         fix="compare the string with the shapes of the operands"))
             found[label] = extent if found.get(label, 1) == 1 else found[label]
     return found
 

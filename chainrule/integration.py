@@ -62,6 +62,8 @@ def integrate(f: Callable[[Tensor], Any], a: Any, b: Any, *, rtol: float = 1e-10
 
     Raises TraceError inside a compiled function, where the limits have no values yet.
     """
+    if not callable(f):
+        raise ArgumentError(explain("the integrand is a function", got=type(f).__name__, fix="integrate(lambda x: cr.exp(-x), 0, 1); for samples, cr.trapezoid(y, x)"))
     limits = [_limit(a), _limit(b)]
     low, high = (float(_value(x)) for x in limits)
     if math.isnan(low) or math.isnan(high):
@@ -242,7 +244,7 @@ def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, Tensor]:
     x = as_tensor(x)
     if x.shape != y.shape and x.shape != (n,):
         raise ShapeError(explain("the places do not fit the samples", got=f"x {x.shape}, y {y.shape}",
-                                 expected=f"({n},) or {y.shape}"))
+                                 expected=f"({n},)" + (f" or {y.shape}" if y.ndim > 1 else "")))
     x = permute_dims(x, order) if x.ndim > 1 else x
     return moved, slice_axis(x, x.ndim - 1, 1, n) - slice_axis(x, x.ndim - 1, 0, n - 1)
 

@@ -75,7 +75,8 @@ def _floating(*values: Any) -> list[Tensor]:
 def _matrix(x: Any) -> Tensor:
     x = _floating(x)[0]
     if x.ndim < 2:
-        raise ShapeError(explain("this needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
+        raise ShapeError(explain("this needs matrices", got=f"shape {x.shape}", expected="(..., m, n)",
+                                 fix="x[:, None] makes a column of a vector" if x.ndim else None))
     return x
 
 
@@ -207,6 +208,11 @@ def _values(x: Tensor) -> Tensor:
 def solve(x1: Any, x2: Any, /) -> Tensor:
     """y with x1 y = x2; x2 of one axis is a vector, else a stack of matrices (..., n, k)."""
     a, b = _floating(x1, x2)
+    if a.ndim < 2 or not b.ndim or a.shape[-1] != a.shape[-2] or b.shape[0 if b.ndim == 1 else -2] != a.shape[-1]:
+        square = a.ndim > 1 and a.shape[-1] == a.shape[-2]
+        raise ShapeError(explain("the right-hand side does not fit the matrix" if square else "this needs square matrices",
+                                 got=f"{a.shape} and {b.shape}", expected="(..., n, n) and (n,) or (..., n, k)",
+                                 fix="for a stack of vectors, solve(a, b[..., None])[..., 0]" if square else "for other shapes there are lstsq and pinv"))
     if b.ndim == 1:
         return reshape(_solve(a, reshape(b, (b.size, 1))), (*a.shape[:-2], b.size))
     return _solve(a, b)
@@ -318,6 +324,10 @@ def _cutoff(s: Tensor, x: Tensor, rtol: Any) -> Tensor:
 def matrix_power(x: Any, n: int, /) -> Tensor:
     """The product of `n` times x, by repeated squaring; the identity for 0, powers of the inverse for negative n."""
     x = _matrix(x)
+    if not isinstance(n, int | np.integer):
+        raise ArgumentError(explain("a power of matrices is a whole number", got=repr(n), fix="for symmetric matrices, (v * w ** n) @ v.mT of eigh"))
+    if x.shape[-1] != x.shape[-2]:
+        raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)"))
     if n < 0:
         return matrix_power(inv(x), -n)
     result = None if n else broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
@@ -378,6 +388,9 @@ def _turned(x: Tensor, axis: int, by: int) -> Tensor:
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero."""
     x = _floating(x)[0]
+    if not isinstance(ord, int | float | np.number):
+        raise ArgumentError(explain("there is no such vector norm", got=repr(ord), expected="a number, inf or -inf",
+                                    fix="norms of matrices are those of matrix_norm"))
     axes = normalize_axes(axis, x.ndim)
     reduced = without(x.shape, axes)
     value = _norm(x, axes, ord)

@@ -87,12 +87,14 @@ def _scalar_output(function: Callable[..., Any], args: Sequence[Any], has_aux: b
 
 
 def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """A function that returns (f(*args), gradient with respect to the arguments `argnums`)."""
+    """A function that returns (f(*args), gradient with respect to the arguments `argnums`); keyword arguments are constants."""
+    function = _called(function)
+
     @functools.wraps(function)
-    def with_gradient(*args: Any) -> Any:
-        places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    def with_gradient(*args: Any, **options: Any) -> Any:
+        places = _places(argnums, args)
         fresh = [tree.map(_fresh, arg) if i in places else arg for i, arg in enumerate(args)]
-        value, aux = _scalar_output(function, fresh, has_aux)
+        value, aux = _scalar_output(functools.partial(function, **options), fresh, has_aux)
         leaves, shape = tree.flatten([fresh[i] for i in places])
         grads = tree.unflatten(shape, _pull([value], [ones_like(value)], leaves))
         result = grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -100,13 +102,30 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     return with_gradient
 
 
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    if not callable(function):
+        raise ArgumentError(explain("this differentiates a function", got=type(function).__name__, expected="a function of tensors",
+                                    fix="cr.grad(lambda x: cr.sum(x * x))(x); of a computed loss, cr.gradients(loss, model)"))
+    return function
+
+
+def _places(argnums: int | Sequence[int], args: Sequence[Any]) -> tuple[int, ...]:
+    """The positions of the arguments to differentiate by, checked against those that came."""
+    places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not all(0 <= place < len(args) for place in places):
+        raise ArgumentError(explain("there is no such argument to differentiate by", got=f"argnums={argnums!r} of {len(args)} arguments",
+                                    expected=f"0 to {len(args) - 1}" if args else "at least one argument",
+                                    fix="arguments given by name are constants: give it by position"))
+    return places
+
+
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """A function that returns the gradient of the scalar function `function` with respect to the arguments `argnums`."""
     both = value_and_grad(function, argnums, has_aux)
 
     @functools.wraps(function)
-    def gradient(*args: Any) -> Any:
-        value, result = both(*args)
+    def gradient(*args: Any, **options: Any) -> Any:
+        value, result = both(*args, **options)
         return (result, value[1]) if has_aux else result
     return gradient
 
@@ -133,27 +152,44 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     outputs, shape = tree.flatten(result)
     dummies = [_fresh(zeros_like(y)) for y in outputs]
     pulled, _ = tree.flatten(pull(tree.unflatten(shape, dummies)))
-    seeds = [as_tensor(t, like=p.dtype) for t, p in zip(tree.flatten(tuple(tangents))[0], pulled, strict=True)]
+    seeds = [as_tensor(t) for t in tree.flatten(tuple(tangents))[0]]
+    if [t.shape for t in seeds] != [p.shape for p in pulled]:
+        raise ShapeError(explain("tangents must look like the primals", got=", ".join(str(t.shape) for t in seeds),
+                                 expected=", ".join(str(p.shape) for p in pulled)))
+    seeds = [astype(t, p.dtype) for t, p in zip(seeds, pulled, strict=True)]
     return result, tree.unflatten(shape, _pull(pulled, seeds, dummies))
 
 
-def jacobian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
-    """A function that returns d f / d argument, shape (*output, *argument): one reverse pass, mapped over the output elements."""
+def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that returns d f / d argument, shape (*output, *argument): one reverse pass, mapped over the output elements.
+
+    For several `argnums`, a tuple with one of them each. Keyword arguments are constants.
+    """
+    function = _called(function)
+
     @functools.wraps(function)
-    def rows(*args: Any) -> Tensor:
-        x = _fresh(args[argnums])
-        y = as_tensor(function(*(x if i == argnums else arg for i, arg in enumerate(args))))
-        if y.size <= 1:
-            found = _pull([y], [ones_like(y)], [x])[0] if y.size else as_tensor(0, x.dtype)
-            return broadcast_to(reshape(found, (*(1,) * y.ndim, *found.shape)), (*y.shape, *x.shape))
-        units = astype(equal(iota((y.size, y.size), 0), iota((y.size, y.size), 1)), y.dtype)
-        found = vmap(lambda unit: _pull([y], [reshape(unit, y.shape)], [x])[0])(units)
-        return reshape(found, (*y.shape, *x.shape))
+    def rows(*args: Any, **options: Any) -> Any:
+        places = _places(argnums, args)
+        fresh = [_fresh(arg) if i in places else arg for i, arg in enumerate(args)]
+        found = _jacobians(as_tensor(function(*fresh, **options)), [fresh[i] for i in places])
+        return found[0] if isinstance(argnums, int) else tuple(found)
     return rows
+
+
+def _jacobians(y: Tensor, xs: Sequence[Tensor]) -> list[Tensor]:
+    if y.size <= 1:
+        found = _pull([y], [ones_like(y)], xs) if y.size else [as_tensor(0, x.dtype) for x in xs]
+        return [broadcast_to(reshape(g, (*(1,) * y.ndim, *g.shape)), (*y.shape, *x.shape)) for g, x in zip(found, xs, strict=True)]
+    units = astype(equal(iota((y.size, y.size), 0), iota((y.size, y.size), 1)), y.dtype)
+    rows = vmap(lambda unit: tuple(_pull([y], [reshape(unit, y.shape)], xs)))(units)
+    return [reshape(g, (*y.shape, *x.shape)) for g, x in zip(rows, xs, strict=True)]
 
 
 def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     """A function that returns the second derivatives of a scalar function, shape (*argument, *argument)."""
+    if not isinstance(argnums, int):
+        raise ArgumentError(explain("a Hessian is taken with respect to one argument", got=f"argnums={argnums!r}", expected="an integer",
+                                    fix="for mixed derivatives, cr.jacobian(cr.grad(f, i), j)"))
     return jacobian(grad(function, argnums), argnums)
 
 

@@ -30,6 +30,9 @@ def expectation(function: Callable[[Tensor], Any], distribution: Distribution, s
         function: maps values (n, *batch, *event) to numbers (n, *batch, ...).
         samples: how many draws; default: the exact sum, for which the support must be finite.
     """
+    if not isinstance(distribution, Distribution):
+        raise ArgumentError(explain("an expectation is taken over a distribution", got=type(distribution).__name__,
+                                    expected="expectation(function, distribution)"))
     if samples is not None:
         draw = distribution.rsample if distribution.reparameterized else distribution.sample
         return mean(as_tensor(function(draw(samples, generator))), axis=0)

@@ -31,7 +31,8 @@ from .reduce import sum
 def _square(x: Type) -> Type:
     types.floating(x)
     if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
-        raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)"))
+        raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)",
+                                 fix="for other shapes there are pinv, lstsq and svd" if len(x.shape) > 1 else "a vector becomes a matrix by x[:, None]"))
     return x
 
 
@@ -199,6 +200,8 @@ def _infer_svd(x: Type) -> tuple[Type, Type, Type]:
 
 def _svd_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
     u, s, v = y[0], y[1], transposed(y[2])
+    if not s.shape[-1]:
+        return (zeros_like(x),)
     gu, gs, gv = g[0], g[1], None if g[2] is None else transposed(g[2])
     if x.shape[-2] < x.shape[-1]:
         return (transposed(_tall_svd_vjp(v, s, u, gv, gs, gu)),)
@@ -247,8 +250,6 @@ def _at_zeros(gs: Tensor, s: Tensor, u: Tensor, v: Tensor, zero: Tensor) -> Tens
 def _zeros(s: Tensor, forgiving: bool) -> Tensor:
     """Which values are zero to half the digits of the dtype; `forgiving`, a single zero is none."""
     s = stop_gradient(s)
-    if not s.shape[-1]:
-        return equal(s, 0)
     zero = less_equal(s, float(np.finfo(s.dtype).eps) ** 0.5 * largest(s, axis=-1, keepdims=True))
     if not forgiving:
         return zero
