@@ -91,6 +91,9 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval | N
     z = NORMAL.inv_cdf(0.5 + check_level(level) / 2)
     if not trials > 0:
         return None
+    if not 0 <= successes <= trials * (1 + 1e-12):
+        raise ArgumentError(explain("there are more successes than trials" if successes > 0 else "a number of successes is negative",
+                                    got=f"{successes} of {trials}", expected="0 <= successes <= trials"))
     p, square = successes / trials, z * z
     centre = (p + square / (2 * trials)) / (1 + square / trials)
     half = z * math.sqrt(max(p * (1 - p), 0.0) / trials + square / (4 * trials * trials)) / (1 + square / trials)

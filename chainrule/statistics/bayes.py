@@ -63,6 +63,23 @@ def _normalized(joint: np.ndarray, axis: Any) -> np.ndarray:
 
 # ---- conjugate updates
 
+def _positive(name: str, *values: Any) -> list[np.ndarray]:
+    """The parameters of a prior in float64; they are above 0."""
+    found = [np.asarray(x, np.float64) for x in values]
+    for x in found:
+        if not (x > 0).all():
+            raise ArgumentError(explain(f"a parameter of {name} is not above 0", got=f"{x.min():g}", expected="numbers above 0"))
+    return found
+
+
+def _counts(*values: Any) -> list[np.ndarray]:
+    found = [np.asarray(x, np.float64) for x in values]
+    for x in found:
+        if not (x >= 0).all():
+            raise ArgumentError(explain("a count is negative", got=f"{x.min():g}", expected="numbers from 0 upwards"))
+    return found
+
+
 class BetaBinomial:
     """A chance of success that is not known: Beta(alpha, beta), learning from successes and failures.
 
@@ -70,11 +87,15 @@ class BetaBinomial:
     """
 
     def __init__(self, alpha: Any = 1.0, beta: Any = 1.0):
-        self.alpha, self.beta = (np.asarray(x, np.float64) for x in (alpha, beta))
+        self.alpha, self.beta = _positive("BetaBinomial", alpha, beta)
+
+    def __repr__(self) -> str:
+        return f"BetaBinomial({self.alpha}, {self.beta})"
 
     def update(self, successes: Any, failures: Any) -> BetaBinomial:
         """What is known after the data: alpha + successes, beta + failures."""
-        return BetaBinomial(self.alpha + successes, self.beta + failures)
+        won, lost = _counts(successes, failures)
+        return BetaBinomial(self.alpha + won, self.beta + lost)
 
     @property
     def distribution(self) -> Beta:
@@ -91,11 +112,14 @@ class DirichletMultinomial:
     """Chances of k classes that are not known: Dirichlet(alpha), learning from how often each was seen."""
 
     def __init__(self, concentration: Any):
-        self.concentration = np.asarray(concentration, np.float64)
+        (self.concentration,) = _positive("DirichletMultinomial", concentration)
+
+    def __repr__(self) -> str:
+        return f"DirichletMultinomial({self.concentration.tolist()})"
 
     def update(self, counts: Any) -> DirichletMultinomial:
         """What is known after the data: concentration + counts (k,)."""
-        return DirichletMultinomial(self.concentration + np.asarray(counts, np.float64))
+        return DirichletMultinomial(self.concentration + _counts(counts)[0])
 
     @property
     def distribution(self) -> Dirichlet:
@@ -117,7 +141,11 @@ class NormalNormal:
     """
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0, *, noise: Any):
-        self.mean, self.std, self.noise = (np.asarray(x, np.float64) for x in (mean, std, noise))
+        self.mean = np.asarray(mean, np.float64)
+        self.std, self.noise = _positive("NormalNormal", std, noise)
+
+    def __repr__(self) -> str:
+        return f"NormalNormal({self.mean}, {self.std}, noise={self.noise})"
 
     def update(self, data: Any) -> NormalNormal:
         """What is known after measurements (n,) or (n, *batch)."""

@@ -94,7 +94,8 @@ def _answers(p: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         raise ShapeError(explain("probabilities and labels do not fit together", got=f"{p.shape} and {labels.shape}",
                                  expected="(n, classes) or (n,), and labels (n,)"))
     if not ((p >= 0) & (p <= 1)).all() or (p.ndim == 2 and np.any(np.abs(p.sum(axis=1) - 1) > 1e-3)):
-        raise ArgumentError(explain("these are not probabilities", got=f"values from {p.min():.4g} to {p.max():.4g}",
+        raise ArgumentError(explain("these are not probabilities", got=f"values from {p.min():.4g} to {p.max():.4g}"
+                                    + (f", rows that sum to {p.sum(axis=1).min():.4g} to {p.sum(axis=1).max():.4g}" if p.ndim == 2 else ""),
                                     expected="shares from 0 to 1, rows that sum to 1",
                                     fix="apply cr.softmax to logits first"))
     wanted = checked_labels(labels, p.shape[1] if p.ndim == 2 else 2)

@@ -20,6 +20,7 @@ class _NaiveBayes:
 
     classes: np.ndarray
     log_prior: np.ndarray
+    features: int
 
     def fit(self, x: Any, y: Any) -> Self:
         """Learn from features (n, features) and labels (n,), which may be of any kind. Returns itself."""
@@ -28,7 +29,7 @@ class _NaiveBayes:
             raise ShapeError(explain("features and labels do not fit together", got=f"{x.shape} and {y.shape}",
                                      expected="(n, features) and (n,)"))
         self.classes, place, counts = np.unique(y, return_inverse=True, return_counts=True)
-        self.log_prior = np.log(counts / len(y))
+        self.log_prior, self.features = np.log(counts / len(y)), x.shape[1]
         self._learn(x, (place[:, None] == np.arange(len(counts))).astype(np.float64), counts)
         return self
 
@@ -40,7 +41,7 @@ class _NaiveBayes:
 
     def predict_log_proba(self, x: Any) -> np.ndarray:
         """log P(class | x), (n, classes)."""
-        joint = self._log_joint(np.asarray(x, np.float64))
+        joint = self._log_joint(self._features(x))
         high = joint.max(axis=1, keepdims=True)
         return joint - high - np.log(np.exp(joint - high).sum(axis=1, keepdims=True))
 
@@ -50,7 +51,16 @@ class _NaiveBayes:
 
     def predict(self, x: Any) -> np.ndarray:
         """The most probable label of each row."""
-        return self.classes[self._log_joint(np.asarray(x, np.float64)).argmax(axis=1)]
+        joint = self._log_joint(self._features(x))
+        return self.classes[joint.argmax(axis=1)]
+
+    def _features(self, x: Any) -> np.ndarray:
+        if not hasattr(self, "classes"):
+            raise ArgumentError(explain("nothing was learnt yet", got=f"a {type(self).__name__} that was not fitted", fix="call fit(x, y) first"))
+        x = np.asarray(x, np.float64)
+        if x.ndim != 2 or x.shape[1] != self.features:
+            raise ShapeError(explain("these are not the features that were learnt", got=f"shape {x.shape}", expected=f"(n, {self.features})"))
+        return x
 
 
 class GaussianNB(_NaiveBayes):
@@ -65,7 +75,8 @@ class GaussianNB(_NaiveBayes):
 
     def _learn(self, x: np.ndarray, member: np.ndarray, counts: np.ndarray) -> None:
         self.mean = np.stack([x[rows == 1].mean(axis=0) for rows in member.T])
-        self.variance = np.stack([x[rows == 1].var(axis=0) for rows in member.T]) + self.smoothing * x.var(axis=0).max()
+        variance = np.stack([x[rows == 1].var(axis=0) for rows in member.T]) + self.smoothing * x.var(axis=0).max(initial=0)
+        self.variance = np.maximum(variance, 1e-300)  # of features that never vary
 
     def _log_joint(self, x: np.ndarray) -> np.ndarray:
         volume = -0.5 * np.log(2 * math.pi * self.variance).sum(axis=1)

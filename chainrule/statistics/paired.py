@@ -47,6 +47,8 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
     if method not in ("mid-p", "exact", "chi2"):
         raise ArgumentError(explain("there is no such form of McNemar's test", got=repr(method),
                                     expected="mid-p | exact | chi2"))
+    if low < 0:
+        raise ArgumentError(explain("numbers of items are not negative", got=f"{only_a} and {only_b}", expected="counts from 0 upwards"))
     if not total:
         return 1.0
     if method == "chi2":
@@ -92,7 +94,11 @@ def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) 
     count; None for fewer than two others.
     """
     check_level(level)
-    a, w = (np.asarray(x, np.float64)[np.asarray(weights) != 0] for x in (totals, weights))
+    a, w = (np.asarray(x, np.float64) for x in (totals, weights))
+    if a.shape != w.shape or a.ndim != 1 or (w < 0).any():
+        raise ShapeError(explain("totals and weights are two lists of one length", got=f"{a.shape} and {w.shape}",
+                                 expected="(n,) and (n,), no weight below 0"))
+    a, w = a[w != 0], w[w != 0]
     if len(a) < 2 or not w.sum() > 0:
         return None
     mean = a.sum() / w.sum()
@@ -102,7 +108,7 @@ def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) 
 
 def _enough(d: np.ndarray) -> np.ndarray:
     if len(d) < 2:
-        raise ArgumentError(explain("a paired test needs at least two pairs", got=f"{len(d)}",
+        raise ArgumentError(explain("how far values spread is not known from fewer than two", got=f"{len(d)}",
                                     fix="repeat both runs with more seeds (5 or more are better)"))
     return np.asarray(d, np.float64)
 
@@ -177,6 +183,8 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
             "none".
     """
     p = np.asarray(p, np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ArgumentError(explain("a p-value lies between 0 and 1", got=f"{p[~((p >= 0) & (p <= 1))][0]:g}"))
     if method == "none":
         return p
     if method not in ("holm", "benjamini-hochberg"):

@@ -200,6 +200,9 @@ def _check_pair(a: Run, b: Run) -> None:
         raise ArgumentError(explain("the two runs measured different things",
                                     got=f"{a.name}: per {a.per}, {b.name}: per {b.per}",
                                     expected="the same kind of values in the same unit"))
+    if not a.values.ndim and not b.values.ndim:
+        raise ShapeError(explain("one number for each run says nothing about chance", got=f"{a.values:g} and {b.values:g}",
+                                 expected="a score for each seed or fold, predictions, or two results of evaluate"))
     if a.values.shape != b.values.shape or a.values.ndim != 1:
         raise ShapeError(explain("the two runs have different numbers of values",
                                  got=f"{a.name}: {a.values.shape}, {b.name}: {b.values.shape}",
