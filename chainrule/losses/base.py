@@ -193,6 +193,18 @@ def check_range(values: Tensor, low: float, high: float, what: str, fix: str) ->
                                   expected=f"{low:g} to {high:g}", fix=fix))
 
 
+def check_share(name: str, value: float) -> None:
+    """The option lies between 0 and 1."""
+    if not 0 <= value <= 1:
+        raise ArgumentError(explain(f"{name} is a share", got=f"{name}={value!r}", expected="a number from 0 to 1"))
+
+
+def check_positive(name: str, value: float) -> None:
+    """The option is above 0."""
+    if not value > 0:
+        raise ArgumentError(explain(f"{name} is a distance", got=f"{name}={value!r}", expected="a number above 0"))
+
+
 def several(outputs: Any, names: tuple[str, ...], loss: str) -> tuple[Tensor, ...]:
     """The tensors of a tuple, as many as there are names, in one floating-point dtype."""
     if not isinstance(outputs, tuple) or len(outputs) != len(names):

@@ -17,7 +17,7 @@ from ..ops.control import custom_gradient
 from ..ops.elementwise import astype, equal, exp, less, log, maximum, multiply, ones_like, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import reshape
-from .base import agree, check_range, loss, no_targets, several, tensor
+from .base import agree, check_range, check_share, loss, no_targets, several, tensor
 
 
 class SoftmaxWarning(UserWarning):
@@ -28,20 +28,28 @@ class SoftmaxWarning(UserWarning):
 
 @loss
 def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0,
-                         positive_weight: float = 1.0) -> Any:
+                         positive_weight: Any = 1.0) -> Any:
     """-(w t log p + (1 - t) log(1 - p)) with p = sigmoid(outputs); targets t in [0, 1].
 
     Args:
         label_smoothing: s moves the targets to t (1 - s) + s / 2.
-        positive_weight: w, for rare positives.
+        positive_weight: w, for rare positives; one number, or one for each output (the last axis).
+
+    Outputs that come from a sigmoid are told by a SoftmaxWarning.
     """
     t = agree(outputs, targets)
+    _warn_of_sigmoid(outputs)
+    check_share("label_smoothing", label_smoothing)
     check_range(t, 0.0, 1.0, "a target of binary_cross_entropy",
                  "are the labels 1 and 2, or -1 and 1? map them to 0 and 1")
     t = t * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else t
-    if positive_weight == 1.0:
+    if isinstance(positive_weight, int | float) and positive_weight == 1:
         return compose.softplus(outputs) - t * outputs
-    return positive_weight * t * compose.softplus(-outputs) + (1 - t) * compose.softplus(outputs)
+    factor = astype(tensor(positive_weight), outputs.dtype)
+    if factor.shape not in ((), outputs.shape[-1:]):
+        raise ShapeError(explain("there must be one positive weight, or one for each output", got=f"positive_weight {factor.shape}",
+                                 expected=f"a number or {outputs.shape[-1:]}"))
+    return factor * t * compose.softplus(-outputs) + (1 - t) * compose.softplus(outputs)
 
 
 @loss
@@ -84,6 +92,7 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
     """
     t = agree(outputs, targets)
     check_range(t, 0.0, 1.0, "a target of focal", "map the labels to 0 and 1")
+    _warn_of_sigmoid(outputs)
     p = compose.sigmoid(outputs)
     wrong = p * (1 - t) + (1 - p) * t
     value = (compose.softplus(outputs) - t * outputs) * (wrong**gamma if gamma else 1.0)
@@ -105,6 +114,7 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
     Raises BoundsError for a label outside 0 .. classes - 1, compiled or not.
     """
     _check_logits(outputs)
+    check_share("label_smoothing", label_smoothing)
     if is_integer(targets.dtype) and targets.shape == outputs.shape[:-1]:
         if ignore_label is not None:
             return _without(outputs, targets, ignore_label, label_smoothing, class_weights)
@@ -140,8 +150,9 @@ def _wrong_targets(outputs: Tensor, targets: Tensor) -> Exception:
         return ShapeError(explain(f"the targets have {targets.shape[-1]} classes, the outputs have {classes}", got=got,
                                   expected=expected,
                                   fix=f"make the last layer Dense({targets.shape[-1]}), or one-hot rows of {classes}"))
+    second = outputs.ndim > 2 and targets.shape == (outputs.shape[0], *outputs.shape[2:])
     return ShapeError(explain("the labels do not fit the logits", got=got, expected=expected,
-                              fix="one label for each row of logits"))
+                              fix="the classes are the last axis: cr.moveaxis(logits, 1, -1)" if second else "one label for each row of logits"))
 
 
 def _check_logits(outputs: Tensor) -> None:
@@ -174,6 +185,23 @@ def _is_softmax(outputs: Tensor) -> bool:
     if node.op.name != "custom_gradient" or node.inputs[0].op.name != "div":
         return False
     return node.inputs[0].inputs[0].op.name == "exp"
+
+
+def _warn_of_sigmoid(outputs: Tensor) -> None:
+    """Once: the outputs went through a sigmoid already."""
+    node = outputs.node
+    while node.op.name in ("reshape", "slice", "cast", "transpose"):
+        node = node.inputs[0]
+    if "sigmoid" in _warned or node.op.name != "custom_gradient" or not _is_ratio_of_exponentials(node.inputs[0]):
+        return
+    _warned.add("sigmoid")
+    warnings.warn(explain("the outputs are probabilities already, this loss applies a sigmoid itself", got="the result of a sigmoid",
+                          expected="logits", fix="remove the sigmoid at the end of the model"), SoftmaxWarning, stacklevel=2)
+
+
+def _is_ratio_of_exponentials(node: Any) -> bool:
+    """(1 or e) / (1 + e), as `sigmoid` is computed."""
+    return node.op.name == "div" and node.inputs[0].op.name == "where" and node.inputs[0].inputs[1].op.name == "exp"
 
 
 def _look_like_probabilities(rows: np.ndarray | None) -> bool:

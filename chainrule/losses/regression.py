@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import ArgumentError, explain
 from ..ops import compose
 from ..ops.elementwise import abs, exp, log, log1p, maximum, where, zeros_like
-from .base import agree, check_range, loss, several
+from .base import agree, check_positive, check_range, loss, several
 
 
 @loss
@@ -28,6 +28,7 @@ def mean_absolute_error(outputs: Any, targets: Any) -> Any:
 @loss
 def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
     """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964)."""
+    check_positive("delta", delta)
     d = outputs - agree(outputs, targets)
     a = abs(d)
     return where(compose.less_equal(a, delta), 0.5 * d * d, delta * (a - 0.5 * delta))

@@ -179,7 +179,9 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 
 def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A decorator: the function can be named from now on, as in Dense(8, activation="name"), and saved with a model."""
-    name = function.__name__
+    name = getattr(function, "__name__", None)
+    if not callable(function) or name is None:
+        raise ArgumentError(explain("an activation is registered under the name of its function", got=repr(function), expected="a function"))
     if FUNCTIONS.get(name, function) is not function:
         raise ArgumentError(explain(f"there is an activation {name!r} already", got=repr(function),
                                     fix="give the function another name"))
@@ -190,6 +192,8 @@ def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def masked_softmax(x: Any, mask: Any, /, axis: int = -1, temperature: float = 1.0) -> Any:
     """softmax(x / temperature) along `axis` over the elements where the mask is True; 0 elsewhere, and in all of a row
     without any."""
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ArgumentError(explain("a temperature is above 0", got=repr(temperature), fix="for 0, take the argmax"))
     x, mask = as_tensor(x), as_tensor(mask)
     allowed = compose.logical_and(mask, full_like(x, True, dtype=bool))
     weights = compose.softmax(where(allowed, x * (1 / temperature), -1e30), axis)

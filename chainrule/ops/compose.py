@@ -401,6 +401,8 @@ def hard_tanh(x: Any, /) -> Tensor:
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
     """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow."""
     x = as_tensor(x)
+    if not x.shape[types.normalize_axis(axis, x.ndim)]:
+        return exp(x)
     z = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
     value = z / sum(z, axis=axis, keepdims=True)
     return custom_gradient(value, (x,), lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),))
@@ -409,6 +411,8 @@ def softmax(x: Any, /, axis: int = -1) -> Tensor:
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g)."""
     x = as_tensor(x)
+    if not x.shape[types.normalize_axis(axis, x.ndim)]:
+        return exp(x)
     shifted = x - max(x, axis=axis, keepdims=True)
     value = shifted - log(sum(exp(shifted), axis=axis, keepdims=True))
     return custom_gradient(value, (x,), lambda g, y, x: (g - exp(y) * sum(g, axis=axis, keepdims=True),))

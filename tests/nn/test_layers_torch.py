@@ -242,6 +242,9 @@ def test_two_classes():
     same(loss_and_gradient(losses.binary_cross_entropy, x, t), torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t)), x))
     same(loss_and_gradient(losses.binary_cross_entropy, x, t, positive_weight=3.0),
          torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t), pos_weight=torch.tensor(3.0)), x))
+    each = np.array([0.5, 1.0, 4.0])
+    same(loss_and_gradient(losses.binary_cross_entropy, x, t, positive_weight=each),
+         torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t), pos_weight=torch.tensor(each)), x))
 
 
 def test_divergences():

@@ -166,6 +166,31 @@ def test_softmax_before_cross_entropy_is_told_once():
         cr.compile(lambda x: losses.cross_entropy(compose.softmax(x), Y), backend="reference")(X)
 
 
+@pytest.mark.parametrize("outputs", [lambda x: cr.sigmoid(x), lambda x: cr.sigmoid(x)[:, 0], lambda x: cr.reshape(cr.sigmoid(x), (-1,))])
+@pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="reference")], ids=["eager", "compiled"])
+def test_sigmoid_before_binary_cross_entropy_is_told_once(outputs, run):
+    loss = lambda x: losses.binary_cross_entropy(outputs(x), cr.zeros(outputs(x).shape))
+    losses._warned.clear()
+    with pytest.warns(losses.SoftmaxWarning, match="remove the sigmoid"):
+        run(loss)(cr.asarray(X))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(loss)(cr.asarray(X))
+        losses._warned.clear()
+        for logits in (X, cr.tanh(X), cr.softmax(X), cr.sigmoid(X) * 2.0):
+            losses.binary_cross_entropy(logits, np.zeros((10, 4), "float32"))
+
+
+def test_options_out_of_range_are_told():
+    for call, error, words in ((lambda: losses.cross_entropy(X, Y, label_smoothing=1.5), ArgumentError, "label_smoothing=1.5"),
+                               (lambda: losses.binary_cross_entropy(X, T, label_smoothing=-0.1), ArgumentError, "0 to 1"),
+                               (lambda: losses.huber(X, T, delta=0.0), ArgumentError, "delta=0.0"),
+                               (lambda: losses.binary_cross_entropy(X, T, positive_weight=np.ones(3)), ShapeError, r"positive_weight \(3,\)"),
+                               (lambda: losses.cross_entropy(np.ones((2, 3, 4, 4)), np.zeros((2, 4, 4), int)), ShapeError, "moveaxis")):
+        with pytest.raises(error, match=f"(?s){words}"):
+            call()
+
+
 def test_functions_and_names():
     assert losses.get(losses.huber) is losses.huber
     assert losses.get("huber") is losses.huber
