@@ -108,7 +108,7 @@ def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) 
 
 def _enough(d: np.ndarray) -> np.ndarray:
     if len(d) < 2:
-        raise ArgumentError(explain("how far values spread is not known from fewer than two", got=f"{len(d)}",
+        raise ArgumentError(explain("this needs at least two pairs, or two values", got=f"{len(d)}",
                                     fix="repeat both runs with more seeds (5 or more are better)"))
     return np.asarray(d, np.float64)
 

@@ -2,7 +2,7 @@
 """Variance and normalisation of float32 numbers with a large mean. Oracle: float64 on the same float32 numbers.
 
 Near 1e8 float32 knows multiples of 8 only, so numbers with mean 1e8 and variance 1 do not exist: they are all 1e8, and their
-variance is 0. What the numbers hold is kept.
+variance is 0. What the numbers hold is kept: the variance to 1e-4, the mean to its rounding.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ def test_normalisation(kind, name, backend) -> None:
     layer(x)
     found = run(backend, (lambda x: layer(x, training=True)) if kind == "batch" else layer, x)
     d = exact - exact.mean(axis=axis, keepdims=True)
-    np.testing.assert_allclose(found, d / np.sqrt((d * d).mean(axis=axis, keepdims=True) + 1e-5), atol=1e-3)
+    deviation = np.sqrt((d * d).mean(axis=axis, keepdims=True) + 1e-5)
+    rounding = np.spacing(np.abs(x).max()) / 2 if d.any() else 0.0
+    assert (np.abs(found - d / deviation) <= 1e-4 + 1.01 * rounding / deviation).all()
+    if name == "1e4 ± 1" and kind == "batch":
+        np.testing.assert_allclose(found, d / deviation, atol=1e-3)
 
 
 @pytest.mark.parametrize("backend", ["reference", "native"])
