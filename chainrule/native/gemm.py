@@ -26,6 +26,7 @@ from chainrule.native.target import Target
 
 LONGEST = 384  # steps of the reduction that one packed panel holds
 RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the first cache level from row tile to row tile
+FAR = 1 << 14  # steps that are added up without a break, else: long sums lose digits
 SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
@@ -183,8 +184,8 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles, pack_b, often)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
     streams = not (dots or row) and _streams(spec, size, width * (row_tiles > 1) + rows * (tiles > 1), target)
-    longest = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b or streams else spec.steps
-    step_blocks, steps, longer = split(spec.steps, max(1, spec.steps if staged else longest))
+    short = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b or streams else FAR
+    step_blocks, steps, longer = split(spec.steps, max(1, spec.steps) if staged or dots else short)
     steps += bool(longer)
     fits = max(1, target.second_level // 2 // max(1, steps * width * size))
     per_unit = row_tiles

@@ -18,6 +18,7 @@ from chainrule.native.target import Target
 
 FEW = 4
 TOGETHER = 8  # columns that are read side by side
+BLOCK = 1 << 14  # elements that one set of partial sums takes in, so that long sums lose no digits
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,19 @@ def _sums_of(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value, columns: rang
     def steps(offset: Index, sums: list[ir.Value]) -> list[ir.Value]:
         return [*step(offset, sums[:count]), *step(writer.add(offset, writer.lanes), sums[count:])]
 
+    def added(values: list[ir.Value], others: list[ir.Value]) -> list[ir.Value]:
+        return [writer.builder.fadd(one, other) for one, other in zip(values, others, strict=True)]
+
+    def block(first: Index, last: Index) -> list[ir.Value]:
+        sums = writer.fold(first, last, pair, [writer.zeros()] * (2 * count), steps)
+        return added(sums[:count], sums[count:])
+
     count, pair = len(columns), 2 * writer.lanes
     whole, stop = dots.k // pair * pair, dots.k // writer.lanes * writer.lanes
-    sums = writer.fold(0, whole, pair, [writer.zeros()] * (2 * count), steps)
-    sums = [writer.builder.fadd(one, other) for one, other in zip(sums[:count], sums[count:], strict=True)]
+    blocks = whole // BLOCK * BLOCK if whole > BLOCK else 0
+    sums = block(blocks, whole)
+    if blocks:
+        sums = writer.fold(0, blocks, BLOCK, sums, lambda first, totals: added(totals, block(first, writer.add(first, BLOCK))))
     if whole < stop:
         sums = step(whole, sums)
     return step(stop, sums, writer.mask(dots.k - stop)) if stop < dots.k else sums

@@ -88,12 +88,13 @@ def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
     left, right, out, count, accumulate, *counts = function.args
     if not tile.dotted:
         _fetch(writer, tile, out)
-    sums = [writer.zeros()] * (len(tile.offsets) * tile.vectors) if tile.dotted else writer.if_else(accumulate, lambda: _load(writer, tile, out),
-                          lambda: [writer.zeros()] * (len(tile.offsets) * tile.vectors))
-    sums = _reduce(writer, tile, (count, *counts, *(loop[0] for loop in tile.loops[tile.open:])), left, right, sums)
+    start = [writer.zeros()] * (len(tile.offsets) * tile.vectors)
+    sums = _reduce(writer, tile, (count, *counts, *(loop[0] for loop in tile.loops[tile.open:])), left, right, start)
     if tile.dotted:
         _store_sums(writer, tile, out, sums)
-    else:
+    else:  # what is there comes last: small terms that meet a large sum one by one lose their digits
+        sums = writer.if_else(accumulate, lambda: [writer.builder.fadd(there, total) for there, total in
+                                                   zip(_load(writer, tile, out), sums, strict=True)], lambda: sums)
         for (pointer, mask), total in zip(_places(writer, tile, out), sums, strict=True):
             writer.store_vector(total, pointer, mask)
     writer.builder.ret_void()
