@@ -342,8 +342,17 @@ def load_lanes(b: ir.IRBuilder, type_: ir.Type, lanes: int, pointer: ir.Value, m
 
 
 def store_lanes(b: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
-    """A vector to neighbours at any address; lanes that `mask` leaves out are not touched."""
+    """A vector to neighbours at any address; lanes that `mask` leaves out are not touched.
+
+    One lane is stored as a scalar: of a vector narrowed from 32 to 16 or 8 bits, LLVM 22 would store all 32 bits of it.
+    """
     type_, lanes = value.type.element, value.type.count
+    chosen = [i for i, x in enumerate(mask.constant) if x.constant] if isinstance(mask, ir.Constant) else []
+    if len(chosen) == 1:
+        lane = ir.IntType(32)(chosen[0])
+        place = b.gep(pointer, [lane], source_etype=type_)
+        b.store(b.extract_element(value, lane), place, align=size_of(type_))
+        return
     if mask is None:
         b.store(value, pointer, align=size_of(type_))
         return
