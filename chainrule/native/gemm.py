@@ -261,7 +261,9 @@ def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target
     """Functions ``void (a, b, c, extras…, scratch, i64 thread, i64 threads)``, to be called in turn with barriers between.
 
     `epilogue` (with its number of extra `pointers`) replaces the named steps of the spec; see `kernel_finish`. Its row
-    counts over batch and m together. c must overlap neither the operands nor the extras.
+    counts over batch and m together. c must overlap neither the operands nor the extras. A packed product has a further
+    argument, `turn`: if it is 1, panels are taken in the opposite order, so that a loop which takes turns finds those of the
+    end of the last round in the cache when all of them do not fit.
     """
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, spec.n, target)
@@ -269,12 +271,13 @@ def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target
         spec = dataclasses.replace(spec, epilogue=(("callback",),))
     spec, swapped = canonical(spec, target)
     arguments = [("a", POINTER), ("b", POINTER), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
-                 ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX)]
+                 ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX), *([("turn", INDEX)] if spec.packed else [])]
     function, writer = open_function(module, name, arguments, spec.dtype, target)
-    a, b, c, *extras, scratch, thread, threads = function.args
+    a, b, c, *rest = function.args
+    extras, (scratch, thread, threads, *turn) = rest[:pointers], rest[pointers:]
     if spec.m and spec.n and 0 not in spec.batch:
         emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras, swapped)
-        emitter.emit(b if swapped else a, a if swapped else b, c, scratch, thread, threads)
+        emitter.emit(b if swapped else a, a if swapped else b, c, scratch, thread, threads, *turn)
     writer.builder.ret_void()
     return [function]
 
@@ -291,7 +294,8 @@ class _Product:
         self.name, self.epilogue = f"{name}_finish", epilogue
         self.pack, self.kind = (emit_pairs, ir.IntType(16)) if spec.narrow else (emit_pack, None)  # of the operands' elements
 
-    def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index) -> None:
+    def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index,
+             turn: ir.Value | None = None) -> None:
         writer, plan = self.writer, self.plan
         mine = writer.at(scratch, writer.mul(thread, plan.scratch))
         self.a_panel, self.b_panels = mine, writer.at(mine, plan.a_size)
@@ -303,6 +307,8 @@ class _Product:
         first, _ = writer.divide(begin, plan.row_tiles)
         last, _ = writer.divide(writer.add(end, plan.row_tiles - 1), plan.row_tiles)
         with writer.loop(first, last) as group:
+            if turn is not None:
+                group = writer.builder.select(writer.less(0, turn), writer.sub(writer.add(first, writer.sub(last, 1)), group), constant(group))
             done = writer.mul(group, plan.row_tiles)
             tiles = writer.maximum(writer.sub(begin, done), 0), writer.minimum(writer.sub(end, done), plan.row_tiles)
             self._group(group, tiles, a, b, c)

@@ -18,7 +18,7 @@ from ..ir.node import Node
 from .batch import row_blocks, with_rows
 from .buffers import Buffer
 from .gemm import ProductSpec
-from .gemm_panels import panels_pay, panels_size
+from .gemm_panels import Panels, panels_of, panels_pay
 from .inline import BRAIN
 from .steps import PackStep, RowBlocks, ScanStep
 
@@ -30,12 +30,12 @@ IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 
 
 @dataclass(frozen=True)
-class Panels:
-    """An input of a loop's body that is another one, packed for a product: its number, its first element, the product."""
+class Packed:
+    """An input of a loop's body that is another one, packed: its number, its first element, and how."""
 
     source: int
     first: int
-    spec: ProductSpec
+    panels: Panels
 
 
 class Repeated:
@@ -46,16 +46,16 @@ class Repeated:
 
     def __init__(self, length: int, first: int, count: int, narrow: frozenset[int]):
         self.length, self.first, self.count, self.narrow = length, first, count, narrow
-        self.panels: dict[Panels, Buffer] = {}
+        self.panels: dict[Packed, Buffer] = {}
 
     def packed(self, spec: ProductSpec, left: Buffer, right: Buffer, first: int, target: Target) -> Buffer | None:
         """The right operand packed before the loop, if that pays."""
         is_fixed = lambda b: b.kind == "input" and b.index >= self.first
         if not is_fixed(right) or is_fixed(left) or not panels_pay(spec, target, self.length):
             return None
-        key = Panels(right.index, first, spec)
+        key = Packed(right.index, first, panels_of(spec, target))
         if key not in self.panels:
-            self.panels[key] = Buffer((panels_size(spec, target),), spec.dtype, "input", self.count + len(self.panels))
+            self.panels[key] = Buffer((key.panels.size,), spec.dtype, "input", self.count + len(self.panels))
         return self.panels[key]
 
 
@@ -94,18 +94,19 @@ def add_scan(make: Lowering, node: Node, plans: Bodies) -> None:
     history = results[len(results) - carries:] if attrs["history"] and carries else []
     turning = [] if history else [i for i in range(carries) if i not in whole.in_place]
     turns = {i: (make.fresh(results[i].shape, results[i].dtype), make.fresh(results[i].shape, results[i].dtype)) for i in turning}
-    blocks, row, packed = [], 0, list[Buffer]()
+    blocks, row, packed = [], 0, dict[Packed, Buffer]()
     for count, rows, plan in plans:
         for buffer in plan.constants:
             buffer.index = len(make.constants)
             make.constants.append(buffer)
-        panels = [_pack(make, node, operands, x, b) for x, b in zip(plan.panels, plan.inputs[len(operands):], strict=True)]
+        for x in plan.panels:
+            packed[x] = packed.get(x) or _pack(make, node, operands[x.source], x)
         arena = make.fresh((count * _lines(plan.arena),), "int8")
-        blocks.append(RowBlocks(plan, count, rows, row, arena, _lines(plan.arena), [*operands[first:], *panels]))
-        row, packed = row + count * rows, [*packed, *panels]
+        blocks.append(RowBlocks(plan, count, rows, row, arena, _lines(plan.arena), [*operands[first:], *(packed[x] for x in plan.panels)]))
+        row += count * rows
     scratch = [*(x.arena for x in blocks), *(b for pair in turns.values() for b in pair)]
     make.items.append(ScanStep(
-        node, [*operands, *packed], [*results, *scratch], blocks, row, attrs["length"], attrs["reverse"], operands[:carries],
+        node, [*operands, *packed.values()], [*results, *scratch], blocks, row, attrs["length"], attrs["reverse"], operands[:carries],
         operands[carries:first], results[:carries], results[carries:len(results) - len(history)], history, set(whole.in_place), turns))
 
 
@@ -114,8 +115,8 @@ def _lines(size: int) -> int:
     return -(-max(size, 64) // 64) * 64
 
 
-def _pack(make: Lowering, node: Node, operands: list[Buffer], panels: Panels, like: Buffer) -> Buffer:
-    """A buffer with an operand packed as a product of the body wants it."""
-    target = make.fresh(like.shape, like.dtype)
-    make.items.append(PackStep(node, [operands[panels.source]], [target], panels.spec, make.target, panels.first))
+def _pack(make: Lowering, node: Node, source: Buffer, packed: Packed) -> Buffer:
+    """A buffer with an operand packed as products of the body want it."""
+    target = make.fresh((packed.panels.size,), packed.panels.dtype)
+    make.items.append(PackStep(node, [source], [target], packed.panels, packed.first))
     return target

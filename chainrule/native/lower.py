@@ -28,7 +28,7 @@ from .group import Grouping, kind_of
 from .host import host_function
 from .index import coefficient, form_of, loop, row_major
 from .inline import BRAIN, Inliner, resolve
-from .loop import Bodies, Panels, Repeated, add_scan, bodies
+from .loop import Bodies, Packed, Repeated, add_scan, bodies
 from .order import early
 from .prepare import prepare
 from .rows import arrange_group
@@ -54,7 +54,7 @@ class Plan:
     in_place: dict[int, int]  # output index -> input index whose array it is
     checks: list[Node]
     arena: int = 0
-    panels: list[Panels] = field(default_factory=list)  # further inputs, behind those of the graph
+    panels: list[Packed] = field(default_factory=list)  # further inputs, behind those of the graph
 
 
 def lower(graph: Graph, target: Target, threads: int, repeated: Repeated | None = None) -> Plan:
@@ -96,7 +96,7 @@ class Lowering:
         self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
-        panels = self.repeated.panels if self.repeated else dict[Panels, Buffer]()
+        panels = self.repeated.panels if self.repeated else dict[Packed, Buffer]()
         inputs = [*self.inputs, *panels.values()]
         return Plan(self.graph, self.steps, inputs, self.constants, self.outputs, in_place, self.checks, arena, list(panels))
 

@@ -16,6 +16,7 @@ from llvmlite import ir
 from .attention_spec import SIZES
 from .attention_step import AttentionStep
 from .buffers import Buffer
+from .gemm import ProductSpec
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
 from .running import RunningStep
 from .steps import KernelStep, PackStep, ProductStep, RowBlocks, ScanStep, ScatterStep, Step
@@ -34,6 +35,7 @@ class SegmentEmitter:
         self.module, self.target, self.place = module, target, place
         self.functions: dict[str, list[ir.Function]] = {}
         self.barrier = emit_barrier(module, target)
+        self.turn: ir.Value = INDEX(0)  # 1 in every second round of a loop
         self.is_alone = False  # whether what is being written runs on one thread without the others
 
     def emit(self, name: str, steps: Sequence[Step]) -> ir.Function:
@@ -129,14 +131,15 @@ class SegmentEmitter:
         reads = [self._moved(self.pointer(b), INDEX(n * b.item)) if n else self.pointer(b)
                  for b, n in zip(step.reads[:2], step.first, strict=True)]
         pointers = [*reads, *map(self.pointer, step.pointers)]
+        turn = [self.turn] if isinstance(step.spec, ProductSpec) and step.spec.packed else []
         for number, function in enumerate(self.functions_of(step)):
             if alone:
                 with self._only_first():
-                    self.builder.call(function, [*pointers, INDEX(0), INDEX(1)])
+                    self.builder.call(function, [*pointers, INDEX(0), INDEX(1), *turn])
                 continue
             if number:
                 self._barrier()
-            self.builder.call(function, [*pointers, self.thread, self.threads])
+            self.builder.call(function, [*pointers, self.thread, self.threads, *turn])
 
     def _pack(self, step: PackStep, alone: bool) -> None:
         function, = self.functions_of(step)
@@ -190,6 +193,7 @@ class SegmentEmitter:
         self._barrier()
         with self.writer.loop(0, step.length) as t:
             rows.bind(t)
+            self.turn = self.builder.and_(t, INDEX(1))
             for inner in body.steps:
                 self._step(inner)
             self._barrier()

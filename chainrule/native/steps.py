@@ -19,7 +19,7 @@ from .conv import ConvSpec, convolution_scratch, emit_convolution
 from .epilogue import Finish
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
-from .gemm_panels import emit_panels, panel_count
+from .gemm_panels import Panels, emit_panels
 from .group import COSTS
 from .loops import emit_kernel
 from .scatter import ScatterSpec, emit_scatter
@@ -181,21 +181,20 @@ class ProductStep(Step):
 
 @dataclass(eq=False)
 class PackStep(Step):
-    """The right operand of a loop's product packed once for all its steps; it begins at element `first` of its buffer."""
+    """The right operand of a loop's products packed once for all its steps; it begins at element `first` of its buffer."""
 
-    spec: ProductSpec
-    target: Target
+    panels: Panels
     first: int = 0
 
     kind, flops = "pack", 0
 
     def __post_init__(self) -> None:
-        self.text = f"{self.spec!r} panels"
+        self.text = repr(self.panels)
 
     @property
     def units(self) -> int:
         """How many units of work there are to share."""
-        return panel_count(self.spec, self.target)
+        return self.panels.count
 
     @property
     def work(self) -> int:
@@ -204,7 +203,7 @@ class PackStep(Step):
 
     def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
-        return [emit_panels(module, name, self.spec, target)]
+        return [emit_panels(module, name, self.panels, target)]
 
 
 @dataclass(eq=False)
