@@ -115,10 +115,11 @@ class Recurrent(Module):
         need_features(x, self.weight.shape[0], NAMES, "make a new layer for what comes in")
         start = self._states(states, x.shape[0])
         masks = [] if mask is None else [permute_dims(self._mask(mask, x), (1, 0, 2))]
+        turned = permute_dims(x, (1, 0, 2))  # the inputs, which are narrower than the gates
         if self.piece is not None:
-            last, outputs = self._pieces(start, [permute_dims(x, (1, 0, 2)), *masks], self.piece)
+            last, outputs = self._pieces(start, [turned, *masks], self.piece)
         else:
-            last, outputs = self._loop(start, [permute_dims(self._driven(x), (1, 0, 2)), *masks])
+            last, outputs = self._loop(start, [self._driven(turned), *masks])
         for kept, state in zip(getattr(self, "kept", ()), last, strict=False):
             kept.assign(stop_gradient(state))
         y = permute_dims(outputs[0], (1, 0, 2)) if self.return_sequences else last[0]
@@ -165,7 +166,7 @@ class Recurrent(Module):
             found = self.parts(states, now[0], constants[0])
             names[:] = found
             return [found[name] for name in self.state_names], list(found.values())
-        _, outputs = scan(step, self._states(states, x.shape[0]), [permute_dims(self._driven(x), (1, 0, 2))],
+        _, outputs = scan(step, self._states(states, x.shape[0]), [self._driven(permute_dims(x, (1, 0, 2)))],
                           [as_tensor(self.recurrent_weight)], reverse=self.reverse)
         return {name: permute_dims(y, (1, 0, 2)) for name, y in zip(names, outputs, strict=True)}
 
