@@ -238,7 +238,8 @@ class Lowering:
 
     def _bodies(self, node: Node) -> Bodies | None:
         """The plans of a loop's body; None where it needs the host or may fail."""
-        narrow = frozenset(i for i, x in enumerate(node.inputs) if self._memory(resolve(x)) == BRAIN)
+        first = node.attrs["carries"] + node.attrs["sequences"]
+        narrow = frozenset(i for i, x in enumerate(node.inputs) if i >= first and self._memory(resolve(x)) == BRAIN)
         return bodies(node, lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated), narrow)
 
     def _whole(self, node: Node) -> Buffer:

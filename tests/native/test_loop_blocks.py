@@ -150,3 +150,13 @@ def test_bfloat16_weights_are_rounded_before_the_loop(batch: int, units: int) ->
     if Target.host().pairs:
         assert not any(s.writes[0].shape == (units, units) for x in loop.blocks for s in x.body.steps)
         assert any(s.panels.narrow for s in one.plan.steps if isinstance(s, PackStep)) == (units % 2 == 0)
+
+
+def test_rounded_carries_and_sequences_stay_float32_inside() -> None:
+    def step(states: Any, now: Any, constants: Any) -> Any:
+        h = 0.7 * states[0] + now[0] * constants[0]
+        return [h], [h]
+
+    arrays = [randoms(17, 20), randoms(9, 17, 20, seed=1), randoms(17, 20, seed=2)]
+    graph = graph_of(lambda *v: scan(step, *([round_to_bfloat16(x)] for x in v))[1][0], arrays)
+    compare(graph, arrays, threads=2)
