@@ -20,6 +20,7 @@ from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constan
 from chainrule.native.target import Target
 
 FEWEST = 8  # products with the same panels
+MOST_ROWS = 128  # of the left operand, which every panel meets as a whole
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def panels_of(spec: ProductSpec, target: Target) -> Panels:
 def panels_pay(spec: ProductSpec, target: Target, length: int) -> bool:
     """Whether a product that is made `length` times with one right operand shall have it packed once.
 
-    Law: packing costs about as much as one of the products, so it pays from a few on; a narrow left operand must be readable
-    as pairs where it lies, because column tiles are taken one by one.
+    Law: packing costs about as much as one of the products, so it pays from a few on; column tiles are taken one by one, so
+    the left operand must stay in the cache meanwhile, and a narrow one be readable as pairs where it lies.
     """
-    dense = not spec.batch and spec.c_strides[-1] == 1 and spec.n >= target.lanes(spec.dtype)
+    dense = not spec.batch and spec.m <= MOST_ROWS and spec.c_strides[-1] == 1 and spec.n >= target.lanes(spec.dtype)
     return dense and length >= FEWEST and (not spec.narrow or spec.reads_pairs)
 
 

@@ -191,12 +191,14 @@ class SegmentEmitter:
         for i in sorted(step.in_place):
             rows.copy(step.initial[i], rows.of(step.final[i]))
         self._barrier()
+        outer = self.turn
         with self.writer.loop(0, step.length) as t:
             rows.bind(t)
             self.turn = self.builder.and_(t, INDEX(1))
             for inner in body.steps:
                 self._step(inner)
             self._barrier()
+        self.turn = outer
 
     def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))

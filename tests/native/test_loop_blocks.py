@@ -160,3 +160,19 @@ def test_rounded_carries_and_sequences_stay_float32_inside() -> None:
     arrays = [randoms(17, 20), randoms(9, 17, 20, seed=1), randoms(17, 20, seed=2)]
     graph = graph_of(lambda *v: scan(step, *([round_to_bfloat16(x)] for x in v))[1][0], arrays)
     compare(graph, arrays, threads=2)
+
+
+def test_packed_products_around_a_loop_within_a_loop() -> None:
+    def inner(states: Any, now: Any, constants: Any) -> Any:
+        h = C.tanh(C.matmul(states[0], constants[0]) + now[0])
+        return [h], [h]
+
+    def outer(states: Any, now: Any, constants: Any) -> Any:
+        (h,), (seen,) = scan(inner, [C.matmul(states[0], constants[0])], [now[0]], [constants[0]])
+        return [C.matmul(h, constants[0])], [R.sum(seen, axis=0)]
+
+    arrays = [randoms(17, 20), randoms(9, 8, 17, 20, seed=1), randoms(20, 20, seed=2)]
+    graph = graph_of(lambda h, x, w: scan(outer, [h], [x], [w])[1][0], arrays)
+    program = compare(graph, arrays, rtol=1e-4, atol=1e-4, threads=2)
+    body = scans(program)[0].blocks[0].body
+    assert [s.spec.packed for s in body.steps if s.kind == "product"] == [True, True]
