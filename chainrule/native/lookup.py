@@ -49,7 +49,7 @@ class _Rewrite:
         return None
 
     def _product(self, node: Node, x: Node, w: Node) -> Node | None:
-        found = _rows(x)
+        found = self._rows(x)
         if found is None:
             return None
         table, index = found
@@ -92,9 +92,22 @@ class _Rewrite:
         if g.op.name != "transpose" or not _turns_front(g, len(index.shape)):
             return index, g
         axes = tuple(int(a) for a in np.argsort(g.attrs["axes"][:len(index.shape)]))
+        return self._turned(index, axes), g.inputs[0]
+
+    def _turned(self, index: Node, axes: tuple[int, ...]) -> Node:
+        """The indices with their axes in another order, made once."""
         if (index, axes) not in self.turned:
-            self.turned[index, axes] = make(g.op, index, at=index, axes=axes)
-        return self.turned[index, axes], g.inputs[0]
+            self.turned[index, axes] = make(REGISTRY["transpose"], index, at=index, axes=axes)
+        return self.turned[index, axes]
+
+    def _rows(self, x: Node) -> tuple[Node, Node] | None:
+        """(table, indices) if x is rows of a table; axes of the indices may have changed places."""
+        if x.op.name == "take" and x.attrs["axis"] == 0:
+            return x.inputs[0], x.inputs[1]
+        found = self._rows(x.inputs[0]) if x.op.name == "transpose" else None
+        if found is None or not _turns_front(x, len(found[1].shape)):
+            return None
+        return found[0], self._turned(found[1], tuple(x.attrs["axes"][:len(found[1].shape)]))
 
     def _taken(self, table: Node, index: Node) -> Node:
         """The table with zeros in the rows that are not taken."""
@@ -117,16 +130,6 @@ def _before(node: Node, table: Node, index: Node, w: Node) -> Node:
     (left, right), count = node.attrs["contracting"], len(index.shape)
     product = make(node.op, table, w, at=node, contracting=(tuple(a - count + 1 for a in left), right), batch=NO_BATCH)
     return make(REGISTRY["take"], product, index, at=node, axis=0)
-
-
-def _rows(x: Node) -> tuple[Node, Node] | None:
-    """(table, indices) if x is rows of a table; axes of the indices may have changed places."""
-    if x.op.name == "take" and x.attrs["axis"] == 0:
-        return x.inputs[0], x.inputs[1]
-    found = _rows(x.inputs[0]) if x.op.name == "transpose" else None
-    if found is None or not _turns_front(x, len(found[1].shape)):
-        return None
-    return found[0], make(x.op, found[1], at=x, axes=x.attrs["axes"][:len(found[1].shape)])
 
 
 def _turns_front(x: Node, count: int) -> bool:

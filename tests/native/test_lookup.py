@@ -54,6 +54,14 @@ def test_a_transpose_between_is_seen_through() -> None:
     assert rows_of_largest_product(program) == len(TABLE)
 
 
+def test_rows_that_are_turned_first_are_summed_once() -> None:
+    def loss(table: Any, weight: Any) -> Any:
+        return R.sum(C.tanh(C.matmul(M.permute_dims(I.take(table, TOKENS, axis=0), (1, 0, 2)), weight)))
+
+    program = check(lambda *v: list(grad(loss, argnums=(0, 1))(*v)), TABLE, WEIGHT, rtol=1e-4, atol=1e-4)
+    assert sum(step.kind == "scatter" and step.spec.columns == WEIGHT.shape[1] for step in program.plan.steps) == 1
+
+
 def test_infinities_in_rows_that_nobody_takes_reach_nothing() -> None:
     table = TABLE.copy()
     table[5], table[6, 0] = np.inf, np.nan
