@@ -1,30 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention of a few queries with many keys, as when a model writes word by word: lanes run along the keys.
 
-In: q, k, v, perhaps a mask. Out: y and the logarithm of each query's denominator. The scores of one query and one head
-fill a row of scratch: dot products with `lanes` keys at a time, then the weights, then one row times the values. Keys and
-values are read once, and only up to the last key that the query sees: room for steps to come costs nothing. A unit of work
-is one head of keys with all queries that share it.
+In: q, k, v, perhaps a mask. Out: y and the logarithm of each query's denominator. A unit of work is one sample with some of
+its heads of keys and all queries that share them; each query has a row of scores in scratch. The scores come first, a few
+keys at a time for all queries, then the weights, then the values, a few keys at a time: keys and values are read once, as
+they lie, and only up to the last key that somebody sees. So room for steps to come costs nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 from llvmlite import ir
 
 from . import math_exp
-from .attention_kernel import BYTE, LN2, LOG2_E, AttentionWriter, line
+from .attention_kernel import BYTE, LN2, LOG2_E, AttentionWriter, line, parts
 from .attention_spec import SIZES, AttentionSpec
 from .gemm_dot import Dots, emit_dots
 from .kernel_build import INDEX, POINTER, Index, constant, intrinsic, load_lanes, open_function, spread
 from .target import Target
 
 
+ENOUGH_UNITS = 16  # of work, below which fewer heads are taken together
+
+
+def heads_together(spec: AttentionSpec) -> int:
+    """How many heads of keys a unit has: as many as possible, since they lie side by side in memory."""
+    fit = [n for n in range(1, spec.groups + 1) if spec.groups % n == 0 and spec.batch * (spec.groups // n) >= ENOUGH_UNITS]
+    return max(fit, default=1)
+
+
+def few_sizes(spec: AttentionSpec, target: Target) -> list[int]:
+    """Elements of the pieces of one thread's scratch: a row of scores and the inverse sum of each query of a unit."""
+    lanes, queries = target.lanes(spec.dtype), heads_together(spec) * spec.shared * spec.steps
+    return [queries * -(-spec.sources // lanes) * lanes, queries]
+
+
 def few_scratch(spec: AttentionSpec, target: Target) -> int:
-    """Bytes of one thread's scratch: the scores of one query, in whole vectors."""
-    lanes = target.lanes(spec.dtype)
-    return line(-(-spec.sources // lanes) * lanes, SIZES[spec.dtype]) * SIZES[spec.dtype]
+    """Bytes of one thread's scratch."""
+    return sum(line(n, SIZES[spec.dtype]) for n in few_sizes(spec, target)) * SIZES[spec.dtype]
 
 
 def emit_few(module: ir.Module, name: str, spec: AttentionSpec, target: Target) -> ir.Function:
@@ -45,110 +61,157 @@ class FewEmitter(AttentionWriter):
     given: dict[str, ir.Value]
 
     def emit(self) -> None:
-        """The loop over units: (sample, head of keys)."""
+        """The loop over units: (sample, some heads of keys)."""
         spec, w, given = self.spec, self.writer, self.given
-        self.row_of_scores = w.at(given["scratch"], w.mul(given["thread"], few_scratch(spec, self.target) // w.size))
-        begin, end = w.share(spec.batch * spec.groups, given["thread"], given["threads"])
+        mine = w.at(given["scratch"], w.mul(given["thread"], few_scratch(spec, self.target) // w.size))
+        self.rows, self.factors = parts(mine, few_sizes(spec, self.target), w)
+        self.pitch = -(-spec.sources // self.lanes) * self.lanes
+        self.together = heads_together(spec)
+        begin, end = w.share(spec.batch * (spec.groups // self.together), given["thread"], given["threads"])
         with w.loop(begin, end) as unit:
-            sample, group = w.divide(unit, spec.groups)
-            self.k, self.v = (w.at(given[name], self.place(spec.strides[i], sample, 0, group)) for name, i in (("k", 1), ("v", 2)))
-            with w.loop(0, spec.shared) as member, w.loop(0, spec.steps) as step:
-                self._query(sample, step, w.add(w.mul(group, spec.shared), member))
+            self.sample, number = w.divide(unit, spec.groups // self.together)
+            self.group = w.mul(number, self.together)
+            self._unit()
 
-    def _query(self, sample: Index, step: Index, head: Index) -> None:
-        spec, w, b = self.spec, self.writer, self.builder
-        self.q = w.at(self.given["q"], self.place(spec.strides[0], sample, step, head))
-        self.mask = None
-        if spec.mask:
-            place = w.dot((sample, head, step), spec.mask[:3])
-            self.mask = b.gep(self.given["mask"], [constant(place)], source_etype=BYTE)
-        self.count = self._seen_keys(step)
-        high = w.fold(0, self.count, self.lanes, [self.number(-math.inf)], self._scores)[0]
-        base = self.finite(self._in_all_lanes(self._across(high, self._larger)))
-        total = w.fold(0, self.count, self.lanes, [w.zeros()], lambda key, sums: self._weights(key, base, sums))[0]
-        total = self._in_all_lanes(self._across(total, b.fadd))
-        row = w.dot((sample, step, head), (spec.steps * spec.heads, spec.heads, 1))
-        y = w.at(self.given["y"], w.mul(row, spec.value_width))
-        self.product(1, spec.value_width, self.row_of_scores, (0, 1), self.v, spec.strides[2][1], y, spec.value_width, self.count, False)
-        self._finish(base, total, y, w.at(self.given["denominator"], row))
+    def _unit(self) -> None:
+        spec, w, lanes = self.spec, self.writer, self.lanes
+        count = self._seen_by_all()
+        with w.loop(0, count, lanes) as key, self._queries(key, 1) as query:
+            self._scores(key, *query)
+        with self._queries() as query:
+            self._weights(count, *query)
+        with w.loop(0, count, lanes) as key, self._queries(key, 2) as (group, number, head, step):
+            left, right = w.at(self._row(number), key), self._source(2, key, group)
+            y = w.at(self.given["y"], w.mul(self._place(step, head), spec.value_width))
+            self.product(1, spec.value_width, left, (0, 1), right, spec.strides[2][1], y, spec.value_width, w.minimum(lanes, w.sub(count, key)), True)
+        with self._queries() as query:
+            self._divide(*query)
+
+    @contextlib.contextmanager
+    def _queries(self, key: Index | None = None, operand: int = 0) -> Iterator[tuple[Index, Index, Index, Index]]:
+        """Loops over the queries of a unit: (head of keys, number in the unit, head, step); brings the keys after `key` nearer."""
+        spec, w = self.spec, self.writer
+        with w.loop(0, self.together) as place:
+            group = w.add(self.group, place)
+            if key is not None:
+                self._fetch(operand, w.add(key, self.lanes), group)
+            with w.loop(0, spec.shared) as member, w.loop(0, spec.steps) as step:
+                number = w.dot((place, member, step), (spec.shared * spec.steps, spec.steps, 1))
+                yield group, number, w.add(w.mul(group, spec.shared), member), step
+
+    # ---- memory
+
+    def _source(self, operand: int, key: Index, group: Index) -> ir.Value:
+        """Where a key (operand 1) or its value (2) lies."""
+        return self.writer.at(self.given["qkv"[operand]], self.place(self.spec.strides[operand], self.sample, key, group))
+
+    def _fetch(self, operand: int, key: Index, group: Index) -> None:
+        """Bring the next keys nearer; there may be none, a fetch never fails."""
+        narrow, w, spec = ir.IntType(32), self.writer, self.spec
+        function = intrinsic(self.module, "llvm.prefetch.p0", ir.VoidType(), [POINTER, narrow, narrow, narrow])
+        with w.loop(0, self.lanes) as i:
+            here = self._source(operand, w.add(key, i), group)
+            for first in range(0, (spec.width, spec.width, spec.value_width)[operand], self.lanes):
+                self.builder.call(function, [w.at(here, first), narrow(0), narrow(2), narrow(1)])
+
+    def _row(self, number: Index) -> ir.Value:
+        """The scores of a query."""
+        return self.writer.at(self.rows, self.writer.mul(number, self.pitch))
+
+    def _place(self, step: Index, head: Index) -> Index:
+        """The number of a query among all."""
+        return self.writer.dot((self.sample, step, head), (self.spec.steps * self.spec.heads, self.spec.heads, 1))
 
     # ---- who is seen
 
-    def _seen_keys(self, step: Index) -> Index:
-        """How many keys there are up to the last one that the query at `step` sees."""
+    def _seen_by_all(self) -> Index:
+        """How many keys there are up to the last one that a query of the unit sees."""
         spec, w, b = self.spec, self.writer, self.builder
-        count: Index = spec.sources
-        if spec.causal:
-            count = w.minimum(w.maximum(w.add(step, spec.offset + 1), 0), count)
-        if self.mask is None:
+        count: Index = min(spec.sources, max(0, spec.steps + spec.offset)) if spec.causal else spec.sources
+        if spec.mask is None or not spec.mask[3]:
             return count
-        strides = spec.mask
-        assert strides is not None
-        if not strides[3]:
-            one = b.load(self.mask, typ=BYTE)
-            return b.select(b.icmp_unsigned("!=", one, BYTE(0)), constant(count), constant(0))
+        most = b.alloca(INDEX)
+        b.store(constant(0), most)
 
-        def look(key: Index, last: list[ir.Value]) -> list[ir.Value]:
-            seen = self._allowed(key)
-            some = b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", ir.IntType(1), [seen.type]), [seen])
-            return [b.select(some, constant(w.add(key, self.lanes)), last[0])]
-        last = w.fold(0, count, self.lanes, [constant(0)], look)[0]
-        return w.minimum(last, count)
+        def look(head: Index, step: Index) -> None:
+            def body(key: Index, last: list[ir.Value]) -> list[ir.Value]:
+                seen = self._allowed(key, head, step)
+                some = b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", ir.IntType(1), [seen.type]), [seen])
+                return [b.select(some, constant(w.add(key, self.lanes)), last[0])]
+            last = w.fold(0, count, self.lanes, [constant(0)], body)[0]
+            b.store(constant(w.maximum(last, b.load(most, typ=INDEX))), most)
 
-    def _allowed(self, key: Index) -> ir.Value:
+        if not spec.mask[1] and not spec.mask[2]:
+            look(0, 0)
+        else:
+            with self._queries() as (_, _, head, step):
+                look(head, step)
+        return w.minimum(b.load(most, typ=INDEX), count)
+
+    def _sees(self, key: Index, head: Index, step: Index) -> ir.Value:
+        """Which of the keys from `key` on a query sees."""
+        spec, w, b = self.spec, self.writer, self.builder
+        seen = w.mask(w.minimum(w.sub(spec.sources, key), w.maximum(w.sub(w.add(step, spec.offset + 1), key), 0)) if spec.causal else w.sub(spec.sources, key))
+        return seen if spec.mask is None else b.and_(seen, self._allowed(key, head, step))
+
+    def _allowed(self, key: Index, head: Index, step: Index) -> ir.Value:
         """Which of the keys from `key` on the mask lets through; those that do not exist are none of them."""
         w, b, spec = self.writer, self.builder, self.spec
-        exist = w.mask(w.sub(spec.sources, key)) if spec.sources % self.lanes else None
-        there = b.gep(self.mask, [constant(key)], source_etype=BYTE)
-        bytes_ = load_lanes(b, BYTE, self.lanes, there, exist)
+        assert spec.mask is not None
+        there = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step, key), spec.mask))], source_etype=BYTE)
+        if spec.mask[3]:
+            exist = w.mask(w.sub(spec.sources, key)) if spec.sources % self.lanes else None
+            bytes_ = load_lanes(b, BYTE, self.lanes, there, exist)
+        else:
+            bytes_ = spread(b, b.load(there, typ=BYTE), self.lanes)
         return b.icmp_unsigned("!=", bytes_, ir.Constant(bytes_.type, [0] * self.lanes))
 
     # ---- one row of scores
 
-    def _scores(self, key: Index, high: list[ir.Value]) -> list[ir.Value]:
-        """The scores of `lanes` keys, as logarithms to base 2, into scratch; minus infinity where a key is not seen."""
+    def _scores(self, key: Index, group: Index, number: Index, head: Index, step: Index) -> None:
+        """The scores of `lanes` keys, as logarithms to base 2; minus infinity where a key is not seen."""
         spec, w, b = self.spec, self.writer, self.builder
-        here = w.at(self.row_of_scores, key)
+        here = w.at(self._row(number), key)
+        q = w.at(self.given["q"], self.place(spec.strides[0], self.sample, step, head))
         whole, rest = divmod(spec.sources, self.lanes)
-        keys = w.at(self.k, w.mul(key, spec.strides[1][1]))
 
-        def dots(columns: int) -> None:
+        def dots(columns: int) -> list[ir.Value]:
             function = emit_dots(self.module, Dots(spec.dtype, columns, spec.width, spec.strides[1][1]), self.target)
-            b.call(function, [self.q, keys, here, ir.IntType(1)(0)])
-        if not rest:
-            dots(self.lanes)
-        elif not whole:
-            dots(rest)
+            b.call(function, [q, self._source(1, key, group), here, ir.IntType(1)(0)])
+            return []
+        if whole and rest:
+            w.if_else(w.less(key, whole * self.lanes), lambda: dots(self.lanes), lambda: dots(rest))
         else:
-            with b.if_else(w.less(key, whole * self.lanes)) as (yes, no):
-                with yes:
-                    dots(self.lanes)
-                with no:
-                    dots(rest)
+            dots(rest or self.lanes)
         scores = b.fmul(w.load_vector(here), self.number(spec.scale * LOG2_E))
-        seen = w.mask(w.sub(self.count, key))
-        if self.mask is not None and spec.mask and spec.mask[3]:
-            seen = b.and_(seen, self._allowed(key))
-        scores = b.select(seen, scores, self.number(-math.inf))
-        w.store_vector(scores, here)
-        return [self._larger(scores, high[0])]
+        w.store_vector(b.select(self._sees(key, head, step), scores, self.number(-math.inf)), here)
 
-    def _weights(self, key: Index, base: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-        here = self.writer.at(self.row_of_scores, key)
-        weights = self.weight(self.builder.fsub(self.writer.load_vector(here), base))
-        self.writer.store_vector(weights, here)
-        return [self.builder.fadd(sums[0], weights)]
+    def _weights(self, count: Index, group: Index, number: Index, head: Index, step: Index) -> None:
+        """The scores of a query become weights; the logarithm and the inverse of their sum; y begins at zero."""
+        spec, w, b, row = self.spec, self.writer, self.builder, self._row(number)
+        high = w.fold(0, count, self.lanes, [self.number(-math.inf)], lambda key, s: [self._larger(w.load_vector(w.at(row, key)), s[0])])[0]
+        base = self.finite(self._in_all_lanes(self._across(high, self._larger)))
 
-    def _finish(self, base: ir.Value, total: ir.Value, y: ir.Value, denominator: ir.Value) -> None:
-        """Divide the row by the sum of its weights; the logarithm of that sum."""
-        w, b = self.writer, self.builder
-        sums = self.lanes_of(total)
-        factor = b.fdiv(self.number(1.0), sums.equals(0.0).choose(1.0, sums).value)
-        for first, mask in self.vectors(self.spec.value_width):
-            here = w.at(y, first)
-            w.store_vector(b.fmul(w.load_vector(here, mask), factor), here, mask)
+        def weigh(key: Index, sums: list[ir.Value]) -> list[ir.Value]:
+            weights = self.weight(b.fsub(w.load_vector(w.at(row, key)), base))
+            w.store_vector(weights, w.at(row, key))
+            return [b.fadd(sums[0], weights)]
+        sums = self.lanes_of(self._in_all_lanes(self._across(w.fold(0, count, self.lanes, [w.zeros()], weigh)[0], b.fadd)))
+        first = lambda value: b.extract_element(value, ir.IntType(32)(0))
+        w.store(first(b.fdiv(self.number(1.0), sums.equals(0.0).choose(1.0, sums).value)), w.at(self.factors, number))
         log = b.fmul(b.fadd(base, math_exp.log2(sums).value), self.number(LN2))
-        w.store(b.extract_element(log, ir.IntType(32)(0)), denominator)
+        place = self._place(step, head)
+        w.store(first(log), w.at(self.given["denominator"], place))
+        self.clear(w.at(self.given["y"], w.mul(place, spec.value_width)), 1, 0, spec.value_width)
+
+    def _divide(self, group: Index, number: Index, head: Index, step: Index) -> None:
+        """Divide y by the sum of the weights."""
+        w, width = self.writer, self.spec.value_width
+        factor = w.splat(w.load(w.at(self.factors, number)))
+        y = w.at(self.given["y"], w.mul(self._place(step, head), width))
+        for first, mask in self.vectors(width):
+            here = w.at(y, first)
+            w.store_vector(self.builder.fmul(w.load_vector(here, mask), factor), here, mask)
 
     # ---- along the lanes
 
