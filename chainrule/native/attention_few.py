@@ -22,7 +22,6 @@ from .gemm_dot import Dots, emit_dots
 from .kernel_build import INDEX, POINTER, Index, constant, intrinsic, load_lanes, open_function, spread
 from .target import Target
 
-
 ENOUGH_UNITS = 16  # of work, below which fewer heads are taken together
 
 
