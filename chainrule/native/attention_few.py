@@ -66,6 +66,7 @@ class FewEmitter(AttentionWriter):
         self.rows, self.factors = parts(mine, few_sizes(spec, self.target), w)
         self.pitch = -(-spec.sources // self.lanes) * self.lanes
         self.together = heads_together(spec)
+        self.most = self.builder.alloca(INDEX)  # keys that somebody sees
         begin, end = w.share(spec.batch * (spec.groups // self.together), given["thread"], given["threads"])
         with w.loop(begin, end) as unit:
             self.sample, number = w.divide(unit, spec.groups // self.together)
@@ -129,7 +130,7 @@ class FewEmitter(AttentionWriter):
         count: Index = min(spec.sources, max(0, spec.steps + spec.offset)) if spec.causal else spec.sources
         if spec.mask is None or not spec.mask[3]:
             return count
-        most = b.alloca(INDEX)
+        most = self.most
         b.store(constant(0), most)
 
         def look(head: Index, step: Index) -> None:
