@@ -4,7 +4,8 @@
     python -m benchmarks.arrays [part of a row's name …] [--rounds 15]
 
 Both sides are in one process and take turns; a cell is the best of the rounds, in milliseconds. NumPy uses its own
-threads in products only (unset OPENBLAS_CORETYPE and its kin: they hold its products to old processors). The last columns are NumPy ÷ ours and the bytes that must move, inputs and outputs once, by our time.
+threads in products only (unset OPENBLAS_CORETYPE and its kin: they hold its products to old processors). The last columns
+are NumPy ÷ ours and the bytes that must move, inputs and outputs once, by our time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def rows() -> dict[str, Row]:
     square, vector = numbers(4096, 4096), numbers(4096)
     positive, table = numbers(10**6, low=0.1), numbers(1000, 1000)
     whole, small = np.random.default_rng(2).integers(-1000, 1000, 10**6, dtype="int32"), np.random.default_rng(3).integers(1, 50, 10**6, dtype="int32")
-    rows, mask = np.random.default_rng(4).integers(0, 1000, 1000), positive > 1.5
+    places, mask = np.random.default_rng(4).integers(0, 1000, 1000), positive > 1.5
     both = lambda name: (getattr(cr, name), getattr(np, {"atan2": "arctan2"}.get(name, name)))
     return {
         "ten operations, 10^7": (chain(cr), chain(np), ten),
@@ -66,8 +67,8 @@ def rows() -> dict[str, Row]:
         "x ** 2, int32, 10^6": (lambda x: x ** 2, lambda x: x ** 2, (whole,)),
         "cast from int64, 10^6": (lambda x: cr.astype(x, "float32"), lambda x: x.astype("float32"), (whole.astype("int64"),)),
         "transpose, 1000 x 1000": (cr.matrix_transpose, lambda x: np.ascontiguousarray(x.T), (table,)),
-        "rows by position, 1000 x 1000": (lambda x, i: cr.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=0), (table, rows)),
-        "elements by position, 1000 x 1000": (cr.take_along_axis, lambda x, i: np.take_along_axis(x, i, axis=-1), (table, np.tile(rows, (1000, 1)))),
+        "rows by position, 1000 x 1000": (lambda x, i: cr.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=0), (table, places)),
+        "elements by position, 1000 x 1000": (cr.take_along_axis, lambda x, i: np.take_along_axis(x, i, axis=-1), (table, np.tile(places, (1000, 1)))),
         "sort, 10^6": (*both("sort"), million[:1]),
         "sort in float64, 10^6": (*both("sort"), (million[0].astype("float64"),)),
         "sort of rows, 1000 x 1000": (along(cr, "sort", 1), along(np, "sort", 1), (table,)),

@@ -25,6 +25,7 @@ COSTS = {
     "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
+OWN_STEPS = {"scatter": "scatter", "cumsum": "running"}
 LOAD = 3
 LONGEST_CHAIN = 80  # nodes that one expression may take in
 MUCH_MEMORY = 512 << 20  # bytes of all results from which the order of the steps is chosen for memory
@@ -46,8 +47,8 @@ def kind_of(node: Node) -> str:
         return "inline"
     if name in ATTENTIONS:
         return "attention"
-    if name in ("scatter", "cumsum"):
-        return "scatter" if name == "scatter" else "running"
+    if name in OWN_STEPS:
+        return OWN_STEPS[name]
     if not isinstance(node.type, Type) or name == "output":
         return "host"
     return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
