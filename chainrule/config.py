@@ -4,7 +4,8 @@
     CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
     CHAINRULE_THREADS   threads of the native backend (default: all cores)
     CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing
-    CHAINRULE_INSTRUCTIONS  sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that the processor has)
+    CHAINRULE_INSTRUCTIONS  sse2 | sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that
+                        the processor has)
     CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (see chainrule.debug)
 """
 
