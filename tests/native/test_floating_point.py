@@ -15,7 +15,8 @@ import chainrule as cr
 from chainrule.native import target
 from chainrule.ops.contract import conv
 
-FAMILIES = [name for name in ("sse2", "avx2", "avx512") if name in target._families(llvm.get_process_triple(), llvm.get_host_cpu_features())] or [""]
+HERE = target._families(llvm.get_process_triple(), llvm.get_host_cpu_features())
+FAMILIES = ["", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sse2", "avx2") if name in HERE)]
 TINY = {"float32": np.float32(2.0**-149), "float64": 2.0**-1074}
 RNG = np.random.default_rng(0)
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -134,7 +134,7 @@ def llvm_module(processor: Target) -> ir.Module:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("family", RUNS_HERE)
+@pytest.mark.parametrize("family", [pytest.param(name, marks=[] if name == "avx2" else pytest.mark.slow) for name in RUNS_HERE])
 def test_narrower_processors_give_what_numpy_gives(monkeypatch: pytest.MonkeyPatch, family: str, name: str) -> None:
     monkeypatch.setenv("CHAINRULE_INSTRUCTIONS", family)
     function, arrays = KERNELS[name]
