@@ -244,6 +244,6 @@ class BatchNorm(Normalization):
                                      expected="at least two samples or positions",
                                      fix="use a larger batch, or LayerNorm"))
         x = stop_gradient(x)
-        for running, batch in ((self.running_mean, reshape(centred(x, axes)[1], (self.features,))),
+        for running, batch in ((self.running_mean, reshape(centred(x, axes)[1], self.features)),
                                (self.running_variance, var(x, axis=axes) * (n / (n - 1)))):
             running.assign(self.momentum * as_tensor(running) + (1 - self.momentum) * batch)

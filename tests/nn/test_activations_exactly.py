@@ -72,9 +72,9 @@ def test_derivatives_to_order_two(name: str) -> None:
 def test_compiled(name: str, backend: str) -> None:
     if not available(backend):
         pytest.skip(f"the {backend} backend is not available here")
-    for dtype, tolerance in (("float64", 1e-10), ("float32", 1e-5)):
+    for dtype, tolerance in (("float64", 1e-10), ("float32", 1e-5)):  # beside a rounding of the largest number, where terms cancel
         x = rows(name, np.concatenate([GRID[:-6], FAR[:6]] + ([SPECIAL] if name not in theirs.OF_ROWS else []))).astype(dtype)
-        np.testing.assert_allclose(ours(name, x, backend), ours(name, x), rtol=tolerance, atol=1e-300 if dtype == "float64" else 1e-30)
+        np.testing.assert_allclose(ours(name, x, backend), ours(name, x), rtol=tolerance, atol=1e-14 if dtype == "float64" else 5e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
