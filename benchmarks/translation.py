@@ -6,7 +6,7 @@
 FOLDER holds `multi30k` ({train,val,test_2016_flickr}.{de,en}.gz). Both sides see the same batches of sentences of like
 length, the same learning rates (Adam, warmed up, then along a cosine) and label smoothing 0.1; only dropout draws differ.
 PyTorch's weights are decoded by our model, after a check that both give the same logits. A run that was stopped goes on
-after its last whole epoch. At the end: BLEU of each side with its interval, and the interval of the difference over
+from its checkpoint. At the end: BLEU of each side with its interval, and the interval of the difference over
 samples of sentences drawn for both sides together (Koehn, 2004).
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,22 +248,24 @@ SIDES = {"chainrule": Ours, "pytorch": Theirs}
 # ---- training and measuring
 
 def train(name: str, groups: dict[int, list[Pair]], epochs: int, seed: int, keep: Path) -> Any:
-    """The trained side; whole epochs that its checkpoint has are not run again."""
+    """The trained side; what its checkpoint, written every 50 steps, has is not run again."""
     steps = sum(len(pairs) // (TOKENS // length) for length, pairs in groups.items())
     side = SIDES[name](seed, optim.schedules.warmup_cosine(RATE, WARM, steps * epochs))
-    path, first = keep / f"translation-{name}.safetensors", 0
+    path, first, done, total = keep / f"translation-{name}.safetensors", 0, 0, 0.0
     if path.exists():
         state = read_state(path)
-        first = state["epochs"]
+        first, done, total = state["epochs"], state.get("steps", 0), state.get("total", 0.0)
         side.restore(state["side"])
     for epoch in range(first, epochs):
-        started, values = time.perf_counter(), []
-        for batch in batches(groups, np.random.default_rng((seed, epoch))):
-            values.append(side.step(*batch))
-            if len(values) % 50 == 0:
-                print(f"  step {len(values)} of {steps}: loss {np.mean(values[-50:]):.3f}", flush=True)
+        found = batches(groups, np.random.default_rng((seed, epoch)))
+        for number, batch in enumerate(found[done:], done + 1):
+            total += side.step(*batch)
+            if number % 50 == 0 and number < steps:
+                print(f"  step {number} of {steps}: loss {total / number:.3f}", flush=True)
+                write_state(path, {"epochs": epoch, "steps": number, "total": total, "side": side.state()})
+        print(f"{name}: epoch {epoch + 1} of {epochs}, loss {total / steps:.3f}", flush=True)
+        done, total = 0, 0.0
         write_state(path, {"epochs": epoch + 1, "side": side.state()})
-        print(f"{name}: epoch {epoch + 1} of {epochs}, loss {np.mean(values):.3f}, {time.perf_counter() - started:.0f} s", flush=True)
     return side
 
 
