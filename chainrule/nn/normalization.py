@@ -17,7 +17,7 @@ from ..ir.dtype import canonical
 from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import add, maximum, sqrt
 from ..ops.movement import pad, reshape, slice_axis
-from ..ops.reduce import centred, mean, sum, var
+from ..ops.reduce import exact_mean, mean, sum, var
 from . import initializers
 from .checks import ONLY_WHAT_COMES_OUT, axis_names, describe, need_features, need_float, origin, positive, small
 from .module import Module
@@ -30,7 +30,7 @@ def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
 
     def rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
         return ((g - mean(g, axis=axes, keepdims=True) - y * mean(g * y, axis=axes, keepdims=True)) * inverse(x),)
-    return custom_gradient((x - centred(x, axes)[1]) * inverse(x), (x,), rule)
+    return custom_gradient((x - exact_mean(x, axes)[0]) * inverse(x), (x,), rule)
 
 
 def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
@@ -46,7 +46,7 @@ def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, ep
         return 1 / sqrt(var(x, axis=axes, keepdims=True) + epsilon)
 
     def plain(x: Tensor) -> Tensor:
-        return (x - centred(x, axes)[1]) * inverse(x)
+        return (x - exact_mean(x, axes)[0]) * inverse(x)
 
     def rule(g: Tensor, y: Tensor, x: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
         n, y = x.size // max(x.shape[-1], 1), plain(x)
@@ -244,6 +244,6 @@ class BatchNorm(Normalization):
                                      expected="at least two samples or positions",
                                      fix="use a larger batch, or LayerNorm"))
         x = stop_gradient(x)
-        for running, batch in ((self.running_mean, reshape(centred(x, axes)[1], self.features)),
+        for running, batch in ((self.running_mean, reshape(exact_mean(x, axes)[0], self.features)),
                                (self.running_variance, var(x, axis=axes) * (n / (n - 1)))):
             running.assign(self.momentum * as_tensor(running) + (1 - self.momentum) * batch)

@@ -16,7 +16,7 @@ from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to, restore, sum_over
 from .control import stop_gradient
-from .elementwise import astype, divide, equal, multiply, sqrt, where, zeros_like
+from .elementwise import astype, divide, equal, minimum, multiply, sqrt, where, zeros_like
 from .movement import flip, pad, permute_dims, reshape, slice_axis
 
 
@@ -149,28 +149,36 @@ def _count(x: Tensor, axes: Shape) -> int:
     return int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
 
 
-def centred(x: Tensor, axes: Shape) -> tuple[Tensor, Tensor]:
-    """(x - mean, mean) over `axes`, which stay with extent 1, for a floating-point x.
+def exact_mean(x: Tensor, axes: Shape) -> tuple[Tensor, Tensor]:
+    """(mean, what its rounding left out) over `axes`, which stay with extent 1, for a floating-point x.
 
-    The mean is that of the distances from the first element: they are small where a large mean would be rounded, so what the
-    elements hold is kept however large the mean is (Chan, Golub and LeVeque, 1983).
+    The mean is the first element plus the mean of the distances from it, which are small where a large mean would be
+    rounded. The rest is exact (Dekker, 1971) and a constant to derivatives, as all roundings are.
     """
     first = x
     for axis in axes:
         first = slice_axis(first, axis, 0, x.shape[axis] and 1)
     first = stop_gradient(first)
-    distance = x - first
-    shift = mean(distance, axis=axes, keepdims=True)
-    return distance - shift, first + shift
+    shift = mean(x - first, axis=axes, keepdims=True)
+    middle = first + shift
+    return middle, stop_gradient(first - middle + shift)
 
 
 def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Variance over `axis`: sum((x - mean)^2) / (n - correction), in two passes, so that a large mean does no harm."""
+    """Variance over `axis`: (sum (x - mean)^2 - n r^2) / (n - correction), r what the rounding of the mean left out.
+
+    In two passes, so what the elements of x hold is kept however large their mean is (Chan, Golub and LeVeque, 1983).
+    """
     x = as_tensor(x)
+    x = x if is_float(x.dtype) else astype(x, float)
     axes = types.normalize_axes(axis, x.ndim)
-    around = centred(x if is_float(x.dtype) else astype(x, float), axes)[0]
-    count = _count(x, axes) - correction
-    return divide(sum(around * around, axis=axes, keepdims=keepdims), float(count if count > 0 else 0))
+    n = _count(x, axes)
+    middle, rest = exact_mean(x, axes)
+    centred = x - middle
+    squares = sum(centred * centred, axis=axes, keepdims=keepdims)
+    added = rest * rest * float(n)
+    added = stop_gradient(minimum(added if keepdims else reshape(added, squares.shape), squares)) if n else squares
+    return divide(squares - added, float(n - correction if n > correction else 0))
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
