@@ -87,8 +87,11 @@ class BackwardEmitter(AttentionWriter):
             self.number_of_panels = w.minimum(self.cut.together, w.sub(self.cut.panels, first))
             with w.loop(0, self.number_of_panels) as number:
                 self._bring(number)
-            with w.loop(0, spec.sources, self.cut.keys) as block:
-                self._block(block, w.minimum(self.cut.keys, w.sub(spec.sources, block)))
+            query = w.mul(first, self.cut.panel)
+            queries = w.minimum(w.mul(self.number_of_panels, self.cut.panel), w.sub(spec.steps, query))
+            count = self.seen_by(self.mask, query, queries, spec.sources)
+            with w.loop(0, count, self.cut.keys) as block:
+                self._block(block, w.minimum(self.cut.keys, w.sub(count, block)))
 
     def _bring(self, number: Index) -> None:
         """Pack one panel of q and of g, and what belongs to each of its queries; its gradient begins at zero."""

@@ -19,7 +19,7 @@ from . import math_exp
 from .attention_kernel import BYTE, LN2, LOG2_E, AttentionWriter, line, parts
 from .attention_spec import SIZES, AttentionSpec
 from .gemm_dot import Dots, emit_dots
-from .kernel_build import INDEX, POINTER, Index, constant, intrinsic, load_lanes, open_function, spread
+from .kernel_build import INDEX, POINTER, Index, constant, intrinsic, open_function, spread
 from .target import Target
 
 ENOUGH_UNITS = 16  # of work, below which fewer heads are taken together
@@ -134,11 +134,9 @@ class FewEmitter(AttentionWriter):
         b.store(constant(0), most)
 
         def look(head: Index, step: Index) -> None:
-            def body(key: Index, last: list[ir.Value]) -> list[ir.Value]:
-                seen = self._allowed(key, head, step)
-                some = b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", ir.IntType(1), [seen.type]), [seen])
-                return [b.select(some, constant(w.add(key, self.lanes)), last[0])]
-            last = w.fold(0, count, self.lanes, [constant(0)], body)[0]
+            assert spec.mask is not None
+            row = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step), spec.mask[:3]))], source_etype=BYTE)
+            last = self.last_allowed(row, count)
             b.store(constant(w.maximum(last, b.load(most, typ=INDEX))), most)
 
         if not spec.mask[1] and not spec.mask[2]:
@@ -146,25 +144,22 @@ class FewEmitter(AttentionWriter):
         else:
             with self._queries() as (_, _, head, step):
                 look(head, step)
-        return w.minimum(b.load(most, typ=INDEX), count)
+        return b.load(most, typ=INDEX)
 
     def _sees(self, key: Index, head: Index, step: Index) -> ir.Value:
         """Which of the keys from `key` on a query sees."""
         spec, w, b = self.spec, self.writer, self.builder
         seen = w.mask(w.minimum(w.sub(spec.sources, key), w.maximum(w.sub(w.add(step, spec.offset + 1), key), 0)) if spec.causal else w.sub(spec.sources, key))
-        return seen if spec.mask is None else b.and_(seen, self._allowed(key, head, step))
+        return seen if spec.mask is None else b.and_(seen, self._mask_of(key, head, step))
 
-    def _allowed(self, key: Index, head: Index, step: Index) -> ir.Value:
-        """Which of the keys from `key` on the mask lets through; those that do not exist are none of them."""
-        w, b, spec = self.writer, self.builder, self.spec
-        assert spec.mask is not None
-        there = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step, key), spec.mask))], source_etype=BYTE)
-        if spec.mask[3]:
-            exist = w.mask(w.sub(spec.sources, key)) if spec.sources % self.lanes else None
-            bytes_ = load_lanes(b, BYTE, self.lanes, there, exist)
-        else:
-            bytes_ = spread(b, b.load(there, typ=BYTE), self.lanes)
-        return b.icmp_unsigned("!=", bytes_, ir.Constant(bytes_.type, [0] * self.lanes))
+    def _mask_of(self, key: Index, head: Index, step: Index) -> ir.Value:
+        """Which of the keys from `key` on the mask lets a query see."""
+        w, b, strides = self.writer, self.builder, self.spec.mask
+        assert strides is not None
+        there = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step, key), strides))], source_etype=BYTE)
+        if strides[3]:
+            return self.allowed(there, key)
+        return spread(b, b.icmp_unsigned("!=", b.load(there, typ=BYTE), BYTE(0)), self.lanes)
 
     # ---- one row of scores
 

@@ -80,7 +80,8 @@ class ForwardEmitter(AttentionWriter):
             place = w.add(w.mul(self.sample, spec.mask[0]), w.mul(self.head, spec.mask[1]))
             self.mask = self.builder.gep(given["mask"], [constant(place)], source_etype=ir.IntType(8))
         count, _ = self.limits(self.query, 0, spec.sources)
-        if spec.causal and spec.offset < 0:  # there may be no block at all
+        count = self.seen_by(self.mask, self.query, w.minimum(self.cut.panel, w.sub(spec.steps, self.query)), count)
+        if spec.mask or (spec.causal and spec.offset < 0):  # there may be no block at all
             self.clear(self.sums, self.cut.panel, self.sum_step, spec.value_width)
         n = self.cut.vectors
         state = [self.number(-math.inf)] * n + [w.zeros()] * n

@@ -15,7 +15,7 @@ from llvmlite import ir
 from . import math_tables as tables
 from .attention_spec import AttentionSpec, make_cut
 from .gemm_pack import Panel, emit_pack
-from .kernel_build import INDEX, Index, Writer, constant, load_lanes
+from .kernel_build import INDEX, Index, Writer, constant, intrinsic, load_lanes
 from .kernel_tile import Tile, emit_tile, split, tile_rows
 from .math_core import Lanes
 from .target import Target
@@ -136,6 +136,35 @@ class AttentionWriter:
         tiles, _ = w.divide(w.maximum(w.add(ahead, self.cut.panel + self.cut.rows - 1), 0), self.cut.rows)
         count = w.minimum(w.mul(tiles, self.cut.rows), rows)
         return count, 0 if self.spec.mask else w.minimum(w.maximum(w.add(ahead, 1), 0), count)
+
+    def last_allowed(self, row: ir.Value, count: Index) -> Index:
+        """How many of the first `count` keys there are up to the last one that a row of the mask lets through, in whole vectors."""
+        w, b = self.writer, self.builder
+
+        def look(key: Index, last: list[ir.Value]) -> list[ir.Value]:
+            seen = self.allowed(b.gep(row, [constant(key)], source_etype=BYTE), key)
+            some = b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", BIT, [seen.type]), [seen])
+            return [b.select(some, constant(w.add(key, self.lanes)), last[0])]
+        return w.minimum(w.fold(0, count, self.lanes, [constant(0)], look)[0], count)
+
+    def allowed(self, pointer: ir.Value, key: Index) -> ir.Value:
+        """Which of the keys from `key` on a row of the mask lets through; those that do not exist are none of them."""
+        exist = self.writer.mask(self.writer.sub(self.spec.sources, key)) if self.spec.sources % self.lanes else None
+        bytes_ = load_lanes(self.builder, BYTE, self.lanes, pointer, exist)
+        return self.builder.icmp_unsigned("!=", bytes_, ir.Constant(bytes_.type, [0] * self.lanes))
+
+    def seen_by(self, mask: ir.Value | None, query: Index, queries: Index, count: Index) -> Index:
+        """Of `count` keys, those up to the last one that one of `queries` queries from `query` on sees, in whole tiles."""
+        w, strides = self.writer, self.spec.mask
+        if mask is None or strides is None or not strides[3]:
+            return count
+        row = lambda i: self.builder.gep(mask, [constant(w.mul(w.add(query, i), strides[2]))], source_etype=BYTE)
+        if strides[2]:
+            last = w.fold(0, queries, 1, [constant(0)], lambda i, s: [constant(w.maximum(self.last_allowed(row(i), count), s[0]))])[0]
+        else:
+            last = self.last_allowed(row(0), count)
+        tiles, _ = w.divide(w.add(last, self.cut.rows - 1), self.cut.rows)
+        return w.minimum(w.mul(tiles, self.cut.rows), count)
 
     def bring_mask(self, mask: ir.Value, query: Index, block: Index, count: Index, bytes_: ir.Value) -> None:
         """The mask of a block turned over into bytes_[key, query]; not needed where all queries share it."""

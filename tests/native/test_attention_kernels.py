@@ -77,6 +77,22 @@ def test_a_query_that_sees_nothing_gets_zero_and_gives_none() -> None:
     assert np.isfinite(dk).all() and np.isfinite(dv).all()
 
 
+@pytest.mark.parametrize("by_query", [False, True])
+def test_keys_behind_the_last_that_is_seen_are_left_out(by_query: bool) -> None:
+    """Padded batches: samples of different lengths, one of which is empty."""
+    rng = np.random.default_rng(8)
+    arrays = operands(rng, (4, 70, 203, 2, 1, 24, 24), "float32", None)
+    places, lengths = np.arange(203), np.array([203, 65, 1, 0])
+    mask = (places < lengths[:, None])[:, None, None]
+    if by_query:
+        mask = mask & (places < np.arange(70)[:, None] * 2)[None, None]
+    arrays.append(mask)
+    graph = graph_of(lambda *x: both(*x, causal=False, scale=0.2), arrays)
+    for one, two, want in zip(native.load(graph, 1)(arrays), native.load(graph, 2)(arrays), interpret(graph, arrays), strict=True):
+        assert one.tobytes() == two.tobytes()
+        np.testing.assert_allclose(one, want, rtol=2e-5, atol=2e-5)
+
+
 def test_not_a_number_stays_one() -> None:
     q, k, v = (np.ones((1, 16, 1, 4), np.float32) for _ in range(3))
     q[0, 3, 0, 0] = np.nan
