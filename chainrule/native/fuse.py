@@ -91,7 +91,11 @@ def _belongs_to_a_product(group: Group, draft: Draft, groups: list[Any], writer:
         return False
     made, = part.writes()
     large = [b for b in part.reads() if b.bytes >= made.bytes]
-    return len(large) == 1 and large[0] in writer and isinstance(groups[writer[large[0]]], ProductStep)
+    if len(large) != 1 or large[0] not in writer or not isinstance(groups[writer[large[0]]], ProductStep):
+        return False
+    product = writer[large[0]]
+    early = all(writer.get(b, -1) < product for b in part.reads() if b is not large[0])  # the map can go up to the product
+    return early or not any(large[0] in x.reads for x in groups[product + 1:] if x is not group)  # or the product down to it
 
 
 def _is_slow(draft: Draft) -> bool:

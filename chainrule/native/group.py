@@ -27,6 +27,7 @@ COSTS = {
 }  # fmt: skip
 OWN_STEPS = {"scatter": "scatter", "cumsum": "running"}
 LOAD = 3
+REPEATED, REPEATED_LOAD = 64, 1  # a load from what is so many times smaller than the result finds it in the nearest cache
 LONGEST_CHAIN = 80  # nodes that one expression may take in
 MUCH_MEMORY = 512 << 20  # bytes of all results from which the order of the steps is chosen for memory
 MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
@@ -159,7 +160,12 @@ class Grouping:
 
     def cost(self, node: Node) -> int:
         """What it costs to have one element of a node."""
-        return sum(LOAD if self.stored[x] else 0 if uniform(x) is not None else COSTS.get(x.op.name, 1) for x in self._needed(node))
+        return sum(self._load(x, node) if self.stored[x] else 0 if uniform(x) is not None else COSTS.get(x.op.name, 1)
+                   for x in self._needed(node))
+
+    @staticmethod
+    def _load(x: Node, node: Node) -> int:
+        return REPEATED_LOAD if x.type.size * REPEATED <= node.type.size else LOAD
 
     def store(self, node: Node) -> None:
         """Make sure that a node lies in memory in row-major order."""
