@@ -349,8 +349,11 @@ class KernelEmitter:
 
     def _contiguous(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
                     conditions: Conditions, depth: int) -> ir.Value:
-        pointer = self._at(b, type_, slot, self._place(b, form, extra))
-        return load_lanes(b, type_, self.lanes, pointer, self.mask(conditions, depth))
+        place = self._place(b, form, extra)
+        if conditions and not any(self.varies(f) for f, _ in conditions):
+            # Where they fail, a guard chooses something else and what is read does not matter; the first vector is always there.
+            place, conditions = b.select(self.condition(conditions, depth), constant(place), INDEX(0)), ()
+        return load_lanes(b, type_, self.lanes, self._at(b, type_, slot, place), self.mask(conditions, depth))
 
     def _gather(self, b: ir.IRBuilder, type_: ir.Type, slot: int, form: Form, extra: ir.Value | None,
                 conditions: Conditions, depth: int) -> ir.Value:
