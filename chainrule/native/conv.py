@@ -21,13 +21,20 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError, explain
-from chainrule.native.conv_correlate import Axis, Correlation, correlation_scratch, emit_correlation, fold_samples
+from chainrule.native.conv_correlate import (
+    Axis,
+    Correlation,
+    correlation_scratch,
+    emit_correlation,
+    fold_samples,
+    groups_in_lanes,
+)
 from chainrule.native.conv_filter import emit_filter_gradient, filter_scratch
 from chainrule.native.conv_filter_pairs import emit_filter_pairs, filter_pairs_scratch
 from chainrule.native.conv_pairs import emit_filter_packing, in_pairs, reads_pairs
 from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
 from chainrule.native.gemm_pack import Panel, emit_pack
-from chainrule.native.kernel_build import INDEX, POINTER, constant, open_function
+from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
 from chainrule.native.kernel_finish import Epilogue, named_epilogue
 from chainrule.native.target import Target
 
@@ -90,29 +97,34 @@ class ConvSpec:
 
 # ---- the three kinds as correlations
 
-def _depthwise(spec: ConvSpec) -> bool:
-    """Every channel is convolved with its own kernel."""
-    return spec.groups == spec.in_channels == spec.out_channels > 1
+PAIR_LANES = 16  # of the processors that multiply pairs
+
+
+def _lanewise(spec: ConvSpec, lanes: int) -> bool:
+    """Whether the groups are so narrow that lanes run through several of them; in a depthwise convolution through all."""
+    inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
+    summed, made = (outside, inside) if spec.kind == "input_gradient" else (inside, outside)
+    return spec.groups > 1 < groups_in_lanes(summed, made, lanes)
 
 
 def has_pairs(spec: ConvSpec) -> bool:
     """Whether there is a kernel that reads bfloat16."""
     as_product = spec.kind != "input_gradient" and _product(spec) is not None  # that of the input may get an epilogue
-    return as_product or reads_pairs(spec, _depthwise(spec))
+    return as_product or reads_pairs(spec, _lanewise(spec, PAIR_LANES))
 
 
-def _forward(spec: ConvSpec) -> Correlation:
+def _forward(spec: ConvSpec, target: Target) -> Correlation:
     axes, inside = spec.axes, spec.in_channels // spec.groups
     tap = inside * spec.out_channels
     steps = (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap)
-    groups = 1 if _depthwise(spec) else spec.groups
-    columns = spec.out_channels // groups
-    return Correlation(spec.dtype, spec.batch, axes, groups, inside, columns, steps, 0, spec.out_channels, columns,
-                       _depthwise(spec), pairs=spec.narrow)
+    lanewise = _lanewise(spec, target.lanes(spec.dtype))
+    groups, columns = (1 if lanewise else spec.groups), spec.out_channels // spec.groups
+    return Correlation(spec.dtype, spec.batch, axes, groups, inside, spec.out_channels // groups, steps, 0, spec.out_channels, columns,
+                       lanewise, columns, pairs=spec.narrow)
 
 
-def _folded(spec: ConvSpec) -> Correlation:
-    return fold_samples(_forward(spec))
+def _folded(spec: ConvSpec, target: Target) -> Correlation:
+    return fold_samples(_forward(spec, target))
 
 
 @dataclass(frozen=True)
@@ -151,19 +163,19 @@ def _residues(axis: Axis) -> list[Residue]:
     return result
 
 
-def _input_gradient(spec: ConvSpec) -> list[Correlation]:
+def _input_gradient(spec: ConvSpec, target: Target) -> list[Correlation]:
     inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     tap = spec.out_channels * inside
     strides = (spec.axes[1].taps * spec.axes[2].taps * tap, spec.axes[2].taps * tap, tap)
-    result = []
+    result, lanewise = [], _lanewise(spec, target.lanes(spec.dtype))
+    groups, columns, channel = (1, spec.in_channels, spec.in_channels) if lanewise else (spec.groups, inside, inside)
     for residues in itertools.product(*map(_residues, spec.axes)):
         steps, shifts = (tuple(getattr(residue, name) * stride for residue, stride in zip(residues, strides, strict=True))
                          for name in ("step", "shift"))
         first = sum(residue.first * stride for residue, stride in zip(residues, strides, strict=True))
         axes, repeats = (tuple(getattr(residue, name) for residue in residues) for name in ("axis", "repeats"))
-        groups, columns = (1, spec.in_channels) if _depthwise(spec) else (spec.groups, inside)
-        result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, inside,
-                                               outside * inside, _depthwise(spec), repeats, shifts, pairs=spec.narrow)))  # type: ignore[arg-type]
+        result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, channel,
+                                               outside * inside, lanewise, inside, repeats, shifts, pairs=spec.narrow)))  # type: ignore[arg-type]
     return result
 
 
@@ -192,21 +204,21 @@ def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
     size = 8 if spec.dtype == "float64" else 4
     product = _product(spec)
     if spec.narrow and spec.kind == "filter_gradient" and not product:
-        return filter_pairs_scratch(_forward(spec), target, threads) * size
+        return filter_pairs_scratch(_forward(spec, target), target, threads) * size
     if spec.narrow:
         spec = in_pairs(spec)
     if product:
         return max(product_scratch(product, target, threads), _correlation_room(spec, target, threads) * size)
     if spec.kind == "filter_gradient":
-        return filter_scratch(_forward(spec), target, threads) * size
+        return filter_scratch(_forward(spec, target), target, threads) * size
     return _correlation_room(spec, target, threads) * size
 
 
 def _correlation_room(spec: ConvSpec, target: Target, threads: int) -> int:
     """Elements of scratch that the forward pass or the gradient of the input needs as a correlation."""
     if spec.kind != "input_gradient":
-        return correlation_scratch(_folded(spec), target) * threads + _weights_size(spec) * spec.narrow
-    largest = max((correlation_scratch(part, target) for part in _input_gradient(spec)), default=0)
+        return correlation_scratch(_folded(spec, target), target) * threads + _weights_size(spec) * spec.narrow
+    largest = max((correlation_scratch(part, target) for part in _input_gradient(spec, target)), default=0)
     return _weights_size(spec) + largest * threads
 
 
@@ -223,16 +235,16 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
     if product and not (spec.kind == "input_gradient" and (epilogue or spec.epilogue)):  # rows there are pixels
         return emit_product(module, name, product, target, epilogue, pointers)
     if spec.kind == "filter_gradient":
-        return (emit_filter_pairs if spec.narrow else emit_filter_gradient)(module, name, _forward(spec), target)
+        return (emit_filter_pairs if spec.narrow else emit_filter_gradient)(module, name, _forward(spec, target), target)
     columns = spec.out_channels if spec.kind == "forward" else spec.in_channels
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
     packing = [emit_filter_packing(module, f"{name}_pack", spec, target, _arguments(pointers))] if spec.narrow and spec.kind == "forward" else []
     spec = in_pairs(spec) if spec.narrow else spec
     if spec.kind == "forward":
-        return [*packing, _emit_main(module, name, spec, target, [_folded(spec)], epilogue, pointers)]
+        return [*packing, _emit_main(module, name, spec, target, [_folded(spec, target)], epilogue, pointers)]
     return [_emit_transpose(module, f"{name}_transpose", spec, target, pointers),
-            _emit_main(module, name, spec, target, _input_gradient(spec), epilogue, pointers)]
+            _emit_main(module, name, spec, target, _input_gradient(spec, target), epilogue, pointers)]
 
 
 def _arguments(pointers: int) -> list[tuple[str, ir.Type]]:
@@ -254,12 +266,25 @@ def _emit_main(module: ir.Module, name: str, spec: ConvSpec, target: Target, par
     return function
 
 
+def _turn_groups(writer: Writer, spec: ConvSpec, taps: int, pointers: tuple[ir.Value, ir.Value], share: tuple[Index, Index]) -> None:
+    """The same for lanes that run through the groups: w[t, i, (g, c)] becomes w'[last - t, c, (g, i)]."""
+    inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
+    with writer.loop(*share) as unit, writer.loop(0, inside) as row:
+        tap, group, column = writer.unravel(unit, (taps, spec.groups, outside))
+        source = writer.dot((tap, row, group, column), (inside * spec.out_channels, spec.out_channels, outside, 1))
+        place = writer.dot((writer.sub(taps - 1, tap), column, group, row), (outside * spec.in_channels, spec.in_channels, inside, 1))
+        writer.store(writer.load(writer.at(pointers[0], source)), writer.at(pointers[1], place))
+
+
 def _emit_transpose(module: ir.Module, name: str, spec: ConvSpec, target: Target, pointers: int) -> ir.Function:
     """The first phase of the input gradient: w[t, i, c] becomes w'[last - t, c, i] at the start of the scratch."""
     function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
     weights, turned, (thread, threads) = function.args[1], function.args[3 + pointers], function.args[-2:]
     inside, outside = spec.in_channels // spec.groups, spec.out_channels
     taps = _weights_size(spec) and spec.axes[0].taps * spec.axes[1].taps * spec.axes[2].taps
+    if taps and _lanewise(spec, writer.lanes):
+        _turn_groups(writer, spec, taps, (weights, turned), writer.share(taps * outside, thread, threads))
+        taps = 0
     whole, rest = divmod(inside, writer.lanes)
     for first, chunks, width in ((0, whole, writer.lanes), (whole * writer.lanes, int(rest > 0), rest)):
         if not chunks * taps:

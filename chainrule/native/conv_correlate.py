@@ -75,7 +75,8 @@ class Correlation:
     first_tap: int  # offset of the first tap
     channel_step: int
     group_step: int
-    lanewise: bool = False  # depthwise: every channel is its own group, so channels are lanes on both sides
+    lanewise: bool = False  # so narrow groups that lanes run through several of them: `columns` are those of all, `groups` is 1
+    shared: int = 1  # lanewise: columns of one group, which read the same channels; 1 and `inside` 1: a depthwise kernel
     repeats: tuple[int, int, int] = (1, 1, 1)  # the same again with results one place further and other taps, per axis
     repeat_steps: tuple[int, int, int] = (0, 0, 0)  # elements of the weights from one repeat to the next
     steps: tuple[int, int, int] | None = None  # source strides, where they are not those of dense axes
@@ -97,13 +98,23 @@ class Correlation:
         """Elements from one position of the source to the next, per axis."""
         if self.steps:
             return self.steps
-        pixel = self.columns if self.lanewise else self.inside * self.groups
+        pixel = self.columns // self.shared * self.inside if self.lanewise else self.inside * self.groups
         return (self.axes[1].source * self.axes[2].source * pixel, self.axes[2].source * pixel, pixel)
 
     @property
     def place_strides(self) -> tuple[int, int, int]:
         """Pixels from one position of the result to the next, per axis."""
         return (self.axes[1].extent * self.axes[2].extent, self.axes[2].extent, 1)
+
+
+def groups_in_lanes(inside: int, columns: int, lanes: int) -> int:
+    """How many groups, of so many channels summed and made, find room in the lanes of one vector and their factors in another."""
+    return min(lanes // columns, (lanes - 1) // inside + 1) if inside and columns else 0
+
+
+def tile_columns(part: Correlation, vectors: int, lanes: int) -> int:
+    """How many columns a whole tile of so many vectors has."""
+    return vectors * lanes if factors_of(part) == (1, 1) else groups_in_lanes(part.inside, part.shared, lanes) * part.shared
 
 
 def fold_samples(part: Correlation) -> Correlation:
@@ -116,6 +127,11 @@ def fold_samples(part: Correlation) -> Correlation:
     return dataclasses.replace(part, batch=1, axes=(high, Axis(part.batch, part.batch), wide),
                                tap_steps=(part.tap_steps[1], 0, part.tap_steps[2]),
                                steps=(line, high.source * line, pixel))
+
+
+def factors_of(part: Correlation) -> tuple[int, int]:
+    """(how far apart the factors of neighbouring groups lie, how many lanes share one) in a tile."""
+    return (part.inside, part.shared) if part.lanewise else (1, 1)
 
 
 # ---- the plan
@@ -145,8 +161,9 @@ def choose_vectors(columns: int, target: Target) -> int:
 def plan_lines(part: Correlation, target: Target) -> Lines:
     """The cut of a correlation that is not empty."""
     _, high, wide = part.axes
-    swept, lanes = _swept(part), target.lanes(part.dtype)
-    vectors = 1 if swept else choose_vectors(-(-part.columns // lanes), target)
+    lanes = target.lanes(part.dtype)
+    swept = _swept(part, lanes)
+    vectors = 1 if swept or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // lanes), target)
     limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else min(16, tile_rows(target, vectors))
     limit = lanes // part.columns if dotted(part, lanes) else limit
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
@@ -171,7 +188,7 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
 def dotted(part: Correlation, lanes: int) -> bool:
     """Whether there are so few columns that lanes run along the sum instead."""
     taps = math.prod(axis.taps for axis in part.axes)
-    if part.groups > 1 or part.lanewise or part.pairs or part.inside % lanes or math.prod(part.repeats) > 1 or not taps:
+    if part.groups > 1 or part.lanewise or part.pairs or part.inside % lanes or not taps:
         return False
     rows = lanes // max(1, part.columns)
     return rows > 1 and 1.3 * (taps * part.inside // lanes * rows * part.columns + 5 * lanes) < taps * part.inside * rows
@@ -179,13 +196,17 @@ def dotted(part: Correlation, lanes: int) -> bool:
 
 def _packed_weights(part: Correlation, lanes: int) -> int:
     """Elements of scratch for weights whose sums run through the lanes."""
-    size = math.prod(axis.taps for axis in part.axes) * part.columns * part.inside
+    size = math.prod(axis.taps for axis in part.axes) * math.prod(part.repeats) * part.columns * part.inside
     return -(-size // 16) * 16 if dotted(part, lanes) else 0
 
 
-def _swept(part: Correlation) -> bool:
-    """Whether the tiles keep the taps of a line in registers."""
-    return part.lanewise and 1 <= part.axes[2].taps <= MOST_SWEPT
+def _swept(part: Correlation, lanes: int) -> bool:
+    """Whether the tiles keep the taps of a line in registers: where a tile is one vector wide, most of its loads are factors."""
+    wide = part.axes[2]
+    if part.lanewise:
+        return 1 <= wide.taps <= MOST_SWEPT
+    shared = wide.stride // math.gcd(wide.stride, wide.dilation) < wide.taps
+    return shared and 1 < wide.taps <= MOST_SWEPT and part.columns <= lanes and not part.pairs and not dotted(part, lanes)
 
 
 def _ranges(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]:
@@ -277,10 +298,10 @@ class _Correlate:
         self.module, self.target = writer.module, writer.target
         self.source, self.weights, self.out, self.scratch = pointers
         self.lines = plan_lines(part, self.target)
-        self.dotted = dotted(part, writer.lanes)
+        self.dotted, self.swept = dotted(part, writer.lanes), _swept(part, writer.lanes)
         if self.dotted:
             self.part = part = self._pack()
-        self.width = self.lines.vectors * writer.lanes
+        self.width = tile_columns(part, self.lines.vectors, writer.lanes)
         self.channels = part.groups * part.columns
         self.out_step = part.axes[2].place_step * self.channels
         self.strides = part.source_strides
@@ -291,16 +312,16 @@ class _Correlate:
         self.name, self.epilogue = f"{name}_finish", epilogue
 
     def _pack(self) -> Correlation:
-        """Copy the weights into scratch as (tap, column, channel); the correlation that reads them there."""
+        """Copy the weights into scratch as (repeat, tap, column, channel); the correlation that reads them there."""
         writer, part, taps = self.writer, self.part, [axis.taps for axis in self.part.axes]
-        column = part.columns * part.inside
-        with writer.loop(0, math.prod(taps) * column) as number:
-            *places, row, channel = writer.unravel(number, (*taps, part.columns, part.inside))
-            source = writer.add(writer.dot(places, part.tap_steps), writer.add(writer.mul(channel, part.channel_step), row))
-            value = writer.load(writer.at(self.weights, writer.add(source, part.first_tap)))
-            writer.store(value, writer.at(self.scratch, number))
+        extents = (*part.repeats, *taps, part.columns, part.inside)
+        strides = (*part.repeat_steps, *part.tap_steps, 1, part.channel_step)
+        with writer.loop(0, math.prod(extents)) as number:
+            source = writer.add(writer.dot(writer.unravel(number, extents), strides), part.first_tap)
+            writer.store(writer.load(writer.at(self.weights, source)), writer.at(self.scratch, number))
         self.weights, self.scratch = self.scratch, writer.at(self.scratch, _packed_weights(part, writer.lanes))
-        return dataclasses.replace(part, tap_steps=(taps[1] * taps[2] * column, taps[2] * column, column), first_tap=0, channel_step=1)
+        packed = [math.prod(extents[i + 1:]) for i in range(6)]
+        return dataclasses.replace(part, tap_steps=tuple(packed[3:]), repeat_steps=tuple(packed[:3]), first_tap=0, channel_step=1)
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
@@ -410,12 +431,17 @@ class _Correlate:
             self._tile_of(row, pixel, height, width, ranges, left, right, channel, valid)
             return
         writer, (whole, rest) = self.writer, divmod(self.part.columns, self.width)
-        column = lambda first: (writer.at(left, first), writer.at(right, first), writer.add(channel, first))
+        step = self.width // self.part.shared * self.part.inside  # of the channels that a tile reads
+
+        def columns(number: Index, valid: int) -> None:
+            first = writer.mul(number, self.width)
+            self._tile_of(row, pixel, height, width, ranges, writer.at(left, writer.mul(number, step)), writer.at(right, first),
+                          writer.add(channel, first), valid)
         if whole:
             with writer.loop(0, whole) as number:
-                self._tile_of(row, pixel, height, width, ranges, *column(writer.mul(number, self.width)), self.width)
+                columns(number, self.width)
         if rest:
-            self._tile_of(row, pixel, height, width, ranges, *column(whole * self.width), rest)
+            columns(whole, rest)
 
     def _tile_of(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...], left: ir.Value,
                  right: ir.Value, channel: Index, valid: int) -> None:
@@ -466,12 +492,12 @@ class _Correlate:
         if self.dotted:
             tail, last = 0, (part.inside // lanes, lanes, lanes)
         taps: tuple[tuple[int, int, int, int], ...] = ()
-        if _swept(part) or any(span != (0, height * width) for span in ranges):
+        if self.swept or any(span != (0, height * width) for span in ranges):
             taps = tuple((tap * loops[2][1], tap * loops[2][2], *span) for tap, span in enumerate(ranges))
         cut = len(self._cut_axes())
         outer, inner = tuple(loops[2 - cut:2]), [*loops[:2 - cut], *([] if taps else loops[2:])]
         nest = (*outer, *(simplify(inner) if any(count != 1 for count, _, _ in inner) else ()), last) if taps else (
             *outer, *simplify([*inner, last]))
         vectors = part.columns if self.dotted else -(-valid // lanes)
-        return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, part.pairs, taps,
-                    part.inside if self.dotted else 0, max(1, cut))
+        return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, factors_of(part), part.pairs, taps,
+                    part.inside if self.dotted else 0, self.swept, max(1, cut))

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.conv_correlate import Correlation, choose_vectors, copy_padded_line, inside_axis, pixels_inside
+from chainrule.native.conv_correlate import (
+           Correlation,
+           choose_vectors,
+           copy_padded_line,
+           factors_of,
+           inside_axis,
+           pixels_inside,
+           tile_columns,
+)
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, copy_elements, open_function
 from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
 from chainrule.native.target import Target
@@ -23,7 +31,7 @@ BLOCKS = 8  # copies of the result, so also how many threads find work of their 
 COPIES_BYTES = 1 << 21  # that all copies may take
 CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
 LONG_RUN = 16  # channels from which a tile needs no second tap
-MOST_TAPS = 25  # of depthwise kernels that make one tile
+MOST_TAPS = 25  # rows of one tile where lanes run through the groups
 ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
 
@@ -54,15 +62,15 @@ class FilterPlan:
 def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     """The cut of a filter gradient."""
     strides = padded_strides(part)
-    plane = plane_of_taps(part, target)
-    vectors = 1 if plane else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    plane = rows_of_lanes(part)
+    vectors = 1 if plane or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = min(16, tile_rows(target, vectors))
     wide = part.axes[2]
     joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise and not cut(part)
-    run = part.inside * (wide.taps if joined else 1)
+    run = 1 if plane else part.inside * (wide.taps if joined else 1)
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
-    runs = (runs[0], (len(plane), 0)) if plane else runs
+    runs = (*runs[:3 - axes_in_tile(part)], (len(plane), 0)) if plane else runs
     together = bool(plane) or 0 < 2 * run <= limit
     tiles, size, tall = (1, len(plane), 0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
     copy = result_size(part) * (8 if part.dtype == "float64" else 4)
@@ -81,18 +89,30 @@ def cut(part: Correlation) -> bool:
     return not (part.direct or part.copied or part.lanewise or part.pairs) and part.inside >= LONG_RUN
 
 
-def plane_of_taps(part: Correlation, target: Target) -> tuple[int, ...]:
-    """Where the taps of a plane read, if channels are lanes on both sides and all of them fit into one tile; else nothing."""
+def axes_in_tile(part: Correlation) -> int:
+    """How many of the last axes have all their taps in one tile, where lanes run through the groups."""
+    _, high, wide = part.axes
+    if high.taps * wide.taps * part.inside <= MOST_TAPS or factors_of(part) == (1, 1):
+        return 2
+    return int(wide.taps * part.inside <= MOST_TAPS)
+
+
+def rows_of_lanes(part: Correlation) -> tuple[int, ...]:
+    """Where the rows of a tile read, if lanes run through the groups: taps, and the channels of a group; nothing where that
+    would be one row, or too many."""
     _, high, wide = part.axes
     _, _, line, pixel = padded_strides(part)
-    if not part.lanewise or not 1 < high.taps * wide.taps <= min(MOST_TAPS, target.registers - 3):
+    axes = axes_in_tile(part)
+    rows, taps = range(high.taps if axes == 2 else 1), range(wide.taps if axes else 1)
+    if not part.lanewise or not 1 < len(rows) * len(taps) * part.inside <= MOST_TAPS:
         return ()
-    return tuple(row * high.dilation * line + tap * wide.dilation * pixel for row in range(high.taps) for tap in range(wide.taps))
+    return tuple(row * high.dilation * line + tap * wide.dilation * pixel + channel
+                 for row in rows for tap in taps for channel in range(part.inside))
 
 
 def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
     """Column tiles of all groups."""
-    return part.groups * -(-part.columns // (vectors * target.lanes(part.dtype)))
+    return part.groups * -(-part.columns // tile_columns(part, vectors, target.lanes(part.dtype)))
 
 
 def padded_strides(part: Correlation) -> tuple[int, int, int, int]:
@@ -231,7 +251,7 @@ class _Filter:
     def _jobs(self, left: ir.Value, right: ir.Value) -> None:
         """The lines of this part, for each column tile of each group."""
         writer, part, plan = self.writer, self.part, self.plan
-        width = plan.vectors * writer.lanes
+        width = tile_columns(part, plan.vectors, writer.lanes)
         whole, rest = divmod(part.columns, width)
         for first, tiles, valid in ((0, whole, width), (whole * width, int(rest > 0), rest)):
             if not tiles:
@@ -247,7 +267,7 @@ class _Filter:
         outer = plan.runs[:-1] if plan.together else plan.runs
         places = self.taps = writer.unravel(line, [count for count, _ in outer])
         channel = writer.add(writer.mul(group, part.columns), column)
-        first = channel if part.lanewise else writer.mul(group, part.inside)
+        first = writer.mul(writer.divide(column, part.shared)[0] if part.lanewise else group, part.inside)
         left = writer.at(left, writer.add(first, writer.dot(places, [step for _, step in outer])))
         right = writer.at(right, channel)
         rows = plan.run * (plan.runs[-1][0] if plan.together else 1)
@@ -282,7 +302,7 @@ class _Filter:
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
-        if plane := plane_of_taps(part, self.target):
+        if plane := rows_of_lanes(part):
             offsets = plane
         elif plan.together:
             offsets = tuple(run * plan.runs[-1][1] + row for run in range(size) for row in range(plan.run))
@@ -298,5 +318,5 @@ class _Filter:
         inner = () if inner == ((1, 0, 0),) else inner
         tail = valid % self.writer.lanes
         nest = ((0, self.strides[0], self.pixels * self.channels), *kept, *inner)
-        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise, part.pairs, (), 0,
-                    1 + len(kept))
+        return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise,
+                    factors_of(part), part.pairs, (), 0, False, 1 + len(kept))

@@ -181,6 +181,11 @@ class Writer:
         single = self.builder.insert_element(undefined, value, index(0))
         return self.builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes))
 
+    def permute(self, vector: ir.Value, order: Sequence[int]) -> ir.Value:
+        """The vector with element `order[i]` in lane i."""
+        places = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(order))
+        return self.builder.shuffle_vector(vector, ir.Constant(self.vector, ir.Undefined), places)
+
     def multiply_add(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """left * right + total with one rounding where the processor can."""
         function = intrinsic(self.module, f"llvm.fmuladd.{self.suffix}", self.vector, [self.vector] * 3)

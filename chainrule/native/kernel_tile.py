@@ -41,10 +41,12 @@ class Tile:
     out_step: int
     right_tail: int = 0  # lanes of the last vector that exist in memory; 0: all
     out_tail: int = 0
-    lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (depthwise kernels)
+    lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (grouped kernels)
+    shared: tuple[int, int] = (1, 1)  # lanewise: (a, b): b lanes share a factor, those of the next b lanes lie `a` elements further
     pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
     taps: tuple[tuple[int, int, int, int], ...] = ()  # (left, right, first row, last): repeats the last loop for some of the rows
     dotted: int = 0  # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
+    swept: bool = False  # the taps stay in registers through one round of the last loop, and what several of them read is loaded once
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -156,8 +158,12 @@ def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Valu
 
 def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
     """The last loop for each tap in turn, on those rows whose tap there is."""
-    if tile.lanewise:
-        return _sweep(writer, tile, left, right, sums)
+    if tile.swept:
+        _, left_step, right_step = tile.loops[-1]
+        if isinstance(count, int) and count == 1:
+            return _sweep(writer, tile, left, right, sums)
+        sweep = lambda _, state: [writer.at(state[0], left_step), writer.at(state[1], right_step), *_sweep(writer, tile, *state[:2], state[2:])]
+        return writer.fold(0, count, 1, [left, right, *sums], sweep)[2:]
     sums = list(sums)
     for left_step, right_step, first, last in tile.taps:
         if first < last:
@@ -167,9 +173,8 @@ def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir
 
 
 def _sweep(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-    """All taps of a line of lanewise factors: the taps stay in registers, and each factor is loaded once for all of them."""
+    """All taps of a line: the taps stay in registers, and each factor is loaded once for all of them."""
     masks, sums = _masks(writer, tile.vectors, tile.right_tail), list(sums)
-    multiply_add = writer.multiply_pairs if tile.pairs else writer.multiply_add
     weights = [[writer.load_vector(writer.at(right, step + column * writer.lanes), mask) for column, mask in enumerate(masks)]
                for _, step, _, _ in tile.taps]
     places: dict[int, list[tuple[int, list[ir.Value]]]] = {}
@@ -177,12 +182,23 @@ def _sweep(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: li
         for row in range(first, last):
             places.setdefault(tile.offsets[row] + step, []).append((row, tap))
     for place in sorted(places):
+        same = None if tile.lanewise else writer.splat(writer.load(writer.at(left, place)))
         for column, mask in enumerate(masks):
-            factor = writer.load_vector(writer.at(left, place + column * writer.lanes), mask)
+            factor = same or _factor(writer, tile, writer.at(left, place + column * writer.lanes), mask)
             for row, tap in places[place]:
                 number = row * tile.vectors + column
-                sums[number] = multiply_add(factor, tap[column], sums[number])
+                sums[number] = writer.multiply_add(factor, tap[column], sums[number])
     return sums
+
+
+def _factor(writer: Writer, tile: Tile, pointer: ir.Value, mask: ir.Value | None) -> ir.Value:
+    """The factors of a vector of lanes; what lies between them is read too, what lies behind the last is not."""
+    apart, alike = tile.shared
+    if tile.shared == (1, 1):
+        return writer.load_vector(pointer, mask)
+    groups = (tile.right_tail or writer.lanes) // alike
+    found = writer.load_vector(pointer, writer.mask((groups - 1) * apart + 1))
+    return writer.permute(found, [min(lane // alike, groups - 1) * apart for lane in range(writer.lanes)])
 
 
 def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value,
@@ -224,17 +240,18 @@ def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: i
     masks, multiply_add = _masks(writer, tile.vectors, tile.right_tail), writer.multiply_pairs if tile.pairs else writer.multiply_add
     at_once = 4 if 2 * len(sums) <= writer.target.registers else 2  # as many as find registers beside the sums
 
-    def vectors(pointer: ir.Value, offset: int) -> list[ir.Value]:
-        return [writer.load_vector(writer.at(pointer, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    def vectors(pointer: ir.Value, offset: int, load: Callable[[ir.Value, ir.Value | None], ir.Value]) -> list[ir.Value]:
+        return [load(writer.at(pointer, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    factor = lambda pointer, mask: _factor(writer, tile, pointer, mask)
 
     def rounds(number: int) -> Callable[[Index, list[ir.Value]], list[ir.Value]]:
         def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
             here, there, parts = state[0], state[1], state[2:]
-            rights, lefts = [vectors(there, turn * right_step) for turn in range(number)], dict[int, list[ir.Value]]()
+            rights, lefts = [vectors(there, turn * right_step, writer.load_vector) for turn in range(number)], dict[int, list[ir.Value]]()
             for row, offset in enumerate(tile.offsets):
                 for turn, right in enumerate(rights):
                     place = offset + turn * left_step
-                    lefts[place] = lefts.get(place) or vectors(here, place)
+                    lefts[place] = lefts.get(place) or vectors(here, place, factor)
                     for column in range(tile.vectors):
                         at = row * tile.vectors + column
                         parts[at] = multiply_add(lefts[place][column], right[column], parts[at])
@@ -256,8 +273,7 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
             result.append(writer.multiply_pair_at(left, offset, rights[0], sums[row]))
             continue
         if tile.lanewise:
-            factors = [writer.load_vector(writer.at(left, offset + column * writer.lanes), mask)
-                       for column, mask in enumerate(masks)]
+            factors = [_factor(writer, tile, writer.at(left, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
         elif tile.dotted:
             factors = [writer.load_vector(writer.at(left, offset))] * tile.vectors
         else:

@@ -81,6 +81,13 @@ ROWS = {
     "depthwise": ConvSpec(2, (9, 9), (3, 3), 6, 6, groups=6, padding=SAME),
     "depthwise, wide": ConvSpec(3, (9, 7), (3, 5), 37, 37, groups=37, padding=SAME, stride=(2, 1)),
     "depthwise, multiplier": ConvSpec(2, (6, 6), (3, 3), 4, 8, groups=4),
+    "narrow groups": ConvSpec(2, (7, 9), (3, 3), 40, 40, groups=10, padding=SAME),
+    "narrow groups, more made, stride": ConvSpec(3, (9, 8), (3, 3), 14, 35, groups=7, stride=(2, 2), padding=SAME),
+    "narrow groups, more summed": ConvSpec(2, (6, 7), (5, 5), 66, 22, groups=11, padding=((2, 2), (2, 2))),
+    "narrow groups, pointwise": ConvSpec(2, (5, 6), (1, 1), 24, 16, groups=8),
+    "narrow groups, many taps": ConvSpec(2, (5, 30), (2, 9), 24, 24, groups=8, dilation=(2, 1)),
+    "narrow groups, volume": ConvSpec(2, (4, 5, 6), (3, 2, 3), 12, 30, padding=((1, 1),) * 3, groups=6, dtype="float64"),
+    "depthwise, three for one": ConvSpec(2, (9, 9), (7, 7), 19, 57, padding=((3, 3),) * 2, groups=19),
     "many channels": ConvSpec(20, (4, 4), (3, 3), 130, 70, padding=SAME, dilation=(1, 2)),
     "one axis, cropped": ConvSpec(2, (20,), (4,), 3, 5, stride=(3,), padding=((-1, 2),)),
     "three axes": ConvSpec(2, (5, 6, 7), (3, 2, 3), 3, 4, padding=((1, 1),) * 3, stride=(2, 1, 1)),
@@ -95,6 +102,8 @@ ROWS = {
     "into one channel": ConvSpec(2, (9, 11), (3, 3), 32, 1, padding=SAME),
     "into three channels": ConvSpec(2, (9, 40), (3, 5), 48, 3, padding=SAME),
     "from three channels, stride": ConvSpec(3, (9, 11), (7, 7), 3, 64, stride=(2, 2), padding=((3, 3), (3, 3))),
+    "into one channel, stride": ConvSpec(2, (40,), (7,), 1, 16, stride=(3,), padding=((3, 3),)),
+    "into two channels, stride": ConvSpec(2, (9, 12), (4, 5), 2, 32, stride=(2, 3), padding=SAME),
     "from one channel, volume": ConvSpec(2, (5, 6, 7), (3, 3, 3), 1, 16, padding=((1, 1),) * 3),
     "small image into two channels": ConvSpec(2, (9, 4), (3, 3), 64, 2, padding=SAME, dtype="float64"),
     "depthwise, one axis": ConvSpec(2, (70,), (4,), 19, 19, padding=((3, 0),), groups=19),
@@ -116,7 +125,8 @@ def test_rows(name):
 @pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
 @pytest.mark.parametrize("family", ["sse", "avx2"])
 @pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample",
-                                  "into three channels", "from one channel, volume"])
+                                  "into three channels", "from one channel, volume", "narrow groups", "narrow groups, more made, stride",
+                                  "into one channel, stride"])
 def test_narrower_vectors(family, name):
     check(ROWS[name], target=Target.named(family))
 
@@ -129,9 +139,9 @@ def specs(draw):
     pads = st.one_of(st.just((0, 0)), st.integers(0, 2).map(lambda n: (n, n)), st.tuples(st.integers(low, 4), st.integers(low, 4)))
     if draw(st.booleans()):
         inside, outside = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20))
-    else:  # depthwise, or with a multiplier
-        groups = inside = draw(st.sampled_from([1, 2, 5, 16, 19, 37]))
-        outside = groups * draw(st.sampled_from([1, 1, 2]))
+    else:  # depthwise, with a multiplier, or narrow groups
+        groups = draw(st.sampled_from([1, 2, 5, 16, 19, 37]))
+        inside, outside = groups * draw(st.sampled_from([1, 1, 3])), groups * draw(st.sampled_from([1, 1, 2, 4]))
     return ConvSpec(draw(st.sampled_from([0, 1, 1, 2, 3, 9])), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)), inside, outside,
                     per_axis(st.integers(1, 3)), per_axis(st.integers(1, 2)), per_axis(pads), groups)
 
