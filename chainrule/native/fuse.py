@@ -346,6 +346,16 @@ def _with_rows(part: Draft, common: Sequence[int], inner: Sequence[int]) -> Draf
     return result
 
 
+def sharing_rows(drafts: Sequence[Draft], rows: int) -> Group | None:
+    """Drafts that do not read each other's results as one group over so many rows, where all have them."""
+    cuts = [cut_rows([v.n for v in draft.kept], rows) for draft in drafts]
+    if len(drafts) < 2 or rows < FEWEST_ROWS or any(cut is None or cut[0] != cuts[0][0] for cut in cuts):  # type: ignore[index]
+        return None
+    group = Group(drafts[0])
+    group.change([_with_rows(draft, *cut) for draft, cut in zip(drafts, cuts, strict=True)])  # type: ignore[misc]
+    return group
+
+
 def _row_local(parts: Sequence[Draft]) -> bool:
     """Whether every part reads what earlier ones made only within its own row."""
     made: dict[Buffer, Form] = {}

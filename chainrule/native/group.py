@@ -12,6 +12,7 @@ from ..ir.graph import Graph, topological
 from ..ir.node import Node, Type
 from . import emit_value
 from .inline import MOVEMENTS, RULES, is_partition, resolve, uniform
+from .overlap import summed
 
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
 PRODUCTS = ("contract",)
@@ -109,6 +110,8 @@ class Grouping:
             return
         if kind == "inline":
             self._inline(node)
+            if (total := summed(node)) and self.users[total] == 1 and total not in self.results:  # the padding of the sum is never made
+                self.stored[node], self.stored[total] = True, False
             return
         self.stored[node] = True
         if kind == "product":

@@ -22,7 +22,7 @@ from .attach import attach
 from .attention_step import AttentionStep, attention_step
 from .buffers import Buffer, plan_arena
 from .conv import ConvSpec, has_pairs
-from .fuse import Group, fuse
+from .fuse import Group, fuse, sharing_rows
 from .gemm import ProductSpec
 from .group import Grouping, kind_of
 from .host import host_function
@@ -30,6 +30,7 @@ from .index import coefficient, form_of, loop, row_major
 from .inline import BRAIN, Inliner, resolve
 from .loop import Bodies, Packed, Repeated, add_scan, bodies
 from .order import early
+from .overlap import overlap_drafts, summed
 from .prepare import prepare
 from .rows import arrange_group
 from .running import RunningSpec, RunningStep
@@ -168,7 +169,12 @@ class Lowering:
         """The kernels that compute a node into a buffer."""
         if not node.type.size:
             return
-        self.items.append(draft(node, self.inliner, target))
+        if not summed(node):
+            self.items.append(draft(node, self.inliner, target))
+            return
+        for rows, drafts in overlap_drafts(node, self.inliner, target).items():
+            group = sharing_rows(drafts, rows)
+            self.items += [group] if group else drafts
 
     def _parts(self, node: Node, target: Buffer) -> None:
         """The parts of a concatenation, one kernel each."""
