@@ -149,6 +149,7 @@ class Lines:
     bands: int
     lines_per_band: int
     cut: bool  # taps beyond the edge are left out, else the source is copied with zeros around it if there are any
+    samples: tuple[int, int, int]  # (tiles, size, tall) of the batch: short lines of several samples make one tile
 
 
 def choose_vectors(columns: int, target: Target) -> int:
@@ -164,7 +165,7 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
     lanes = target.lanes(part.dtype)
     swept = _swept(part, lanes)
     vectors = 1 if swept or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // lanes), target)
-    limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else min(16, tile_rows(target, vectors))
+    limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else tile_rows(target, vectors)
     limit = lanes // part.columns if dotted(part, lanes) else limit
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
     together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
@@ -174,15 +175,17 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
     else:
         lines = high.out
         tiles, size, tall = split(wide.out, limit)
-    units = part.batch * part.axes[0].out * part.repeats[0] * part.repeats[1] * part.repeats[2]
-    bands = max(1, -(-ENOUGH_UNITS // units))
     cut = not part.direct and not together and all(axis.taps for axis in part.axes)
     cut = cut and (part.lanewise or part.inside > 1)  # an image of one channel is copied at next to no cost
+    joined = (part.direct or cut) and tiles == 1 and not together and not part.lanewise and not dotted(part, lanes)
+    samples = split(part.batch, max(1, limit // wide.out) if joined else 1)
+    units = samples[0] * part.axes[0].out * math.prod(part.repeats)
+    bands = max(1, -(-ENOUGH_UNITS // units))
     if not part.direct and not cut:
         line_bytes = part.axes[0].taps * wide.reach(wide.out) * part.source_strides[2] * 4
         bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
     per_band = -(-lines // min(bands, lines))
-    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band, cut)
+    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band, cut, samples)
 
 
 def dotted(part: Correlation, lanes: int) -> bool:
@@ -304,12 +307,14 @@ class _Correlate:
         self.width = tile_columns(part, self.lines.vectors, writer.lanes)
         self.channels = part.groups * part.columns
         self.out_step = part.axes[2].place_step * self.channels
+        self.places = part.axes[0].extent * part.place_strides[0]  # of the result from one sample to the next
         self.strides = part.source_strides
         self.direct = part.direct or self.lines.cut
         if not self.direct:
             line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
             self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
         self.name, self.epilogue = f"{name}_finish", epilogue
+        self.samples = 1
 
     def _pack(self) -> Correlation:
         """Copy the weights into scratch as (repeat, tap, column, channel); the correlation that reads them there."""
@@ -325,22 +330,32 @@ class _Correlate:
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
-        deep = part.axes[0]
-        grid = (part.repeats[0], part.repeats[1], part.repeats[2], part.batch, deep.out, lines.bands)
-        with writer.loop(*writer.share(math.prod(grid), thread, threads)) as unit:
-            *repeat, sample, plane, band = writer.unravel(unit, grid) if math.prod(part.repeats) > 1 else (
-                0, 0, 0, *writer.unravel(unit, grid[3:]))
-            self.first_tap = writer.add(part.first_tap, writer.dot(repeat, part.repeat_steps))
-            first = writer.mul(band, lines.lines_per_band)
-            last = writer.minimum(writer.add(first, lines.lines_per_band), lines.lines)
-            image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
-            self.origin = self._direct(image, plane) if self.direct else self._padded(image, plane, first, last)
-            self.base = 0 if self.direct else self._row(first)
-            self.plane = plane
-            place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
-            self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
-            self.pixel = writer.add(self.pixel, writer.dot(repeat, part.place_strides))
-            self._groups(first, last)
+        tiles, size, tall = lines.samples
+        for groups, samples, first in ((tall, size + 1, 0), (tiles - tall, size, tall * (size + 1))):
+            if not groups:
+                continue
+            self.samples, self.first_sample = samples, first
+            self.grid = (*part.repeats, groups, part.axes[0].out, lines.bands)
+            with writer.loop(*writer.share(math.prod(self.grid), thread, threads)) as unit:
+                self._groups(*self._unit(unit))
+
+    def _unit(self, unit: Index) -> tuple[Index, Index]:
+        """Set what a unit reads and writes; its first and last line."""
+        writer, part, lines, deep = self.writer, self.part, self.lines, self.part.axes[0]
+        *repeat, group, plane, band = writer.unravel(unit, self.grid) if math.prod(part.repeats) > 1 else (
+            0, 0, 0, *writer.unravel(unit, self.grid[3:]))
+        sample = writer.add(writer.mul(group, self.samples), self.first_sample)
+        self.first_tap = writer.add(part.first_tap, writer.dot(repeat, part.repeat_steps))
+        first = writer.mul(band, lines.lines_per_band)
+        last = writer.minimum(writer.add(first, lines.lines_per_band), lines.lines)
+        image = writer.at(self.source, writer.mul(sample, deep.source * part.source_strides[0]))
+        self.origin = self._direct(image, plane) if self.direct else self._padded(image, plane, first, last)
+        self.base = 0 if self.direct else self._row(first)
+        self.plane = plane
+        place = writer.add(writer.mul(plane, deep.place_step), deep.place_first)
+        self.pixel = writer.mul(writer.add(writer.mul(sample, deep.extent), place), part.place_strides[0])
+        self.pixel = writer.add(self.pixel, writer.dot(repeat, part.place_strides))
+        return first, last
 
     def _row(self, line: Index) -> Index:
         """The first image line of a line of tiles."""
@@ -456,10 +471,11 @@ class _Correlate:
         out = writer.at(self.out, writer.add(writer.mul(place, self.channels), channel))
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
-        numbers = [place, wide.place_step, channel, height * width]
+        numbers = [[writer.add(place, sample * self.places), wide.place_step, channel, height * width] for sample in range(self.samples)]
         if getattr(self.epilogue, "reads_ahead", False):
             ahead = emit_ahead(self.module, self.name, part.dtype, valid, self.epilogue, len(self.extras), self.target)
-            writer.builder.call(ahead, [*map(constant, numbers), *self.extras])
+            for rows in numbers:
+                writer.builder.call(ahead, [*map(constant, rows), *self.extras])
         counts: list[Index] = []
         for axis, position, loop in zip(self._cut_axes(), (self.plane, row)[-len(self._cut_axes()):], tile.loops, strict=False):
             skipped, count = taps_inside(writer, axis, position)
@@ -470,7 +486,9 @@ class _Correlate:
         if self.epilogue:
             finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
                                  self.target)
-            writer.builder.call(finish, [out, *map(constant, numbers), *self.extras])
+            for sample, rows in enumerate(numbers):
+                here = writer.at(out, sample * self.places * self.channels)
+                writer.builder.call(finish, [here, *map(constant, rows), *self.extras])
 
     def _cut_axes(self) -> tuple[Axis, ...]:
         """The axes whose loop over the taps leaves some out; the number of its rounds is an argument of the tile."""
@@ -480,19 +498,22 @@ class _Correlate:
         return (high,) if deep.inside and deep.taps == 1 else (deep, high)
 
     def _constants(self, height: int, width: int, ranges: tuple[tuple[int, int], ...], valid: int) -> Tile:
-        part, strides = self.part, self.strides
+        part, strides, samples = self.part, self.strides, range(self.samples)
         deep, high, wide = part.axes
         depth = strides[0] * (deep.dilation if self.direct else 1)
         steps = (depth, high.dilation * strides[1], wide.dilation * strides[2])
         loops = [(axis.taps, step, tap) for axis, step, tap in zip(part.axes, steps, part.tap_steps, strict=True)]
-        offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2]
-                        for row in range(height) for pixel in range(width))
+        apart = deep.source * part.source_strides[0]  # the samples of a tile; a pixel of all of them, then the next
+        offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2] + sample * apart
+                        for row in range(height) for pixel in range(width) for sample in samples)
+        rows_at = tuple(pixel * self.out_step + sample * self.places * self.channels for pixel in range(width) for sample in samples)
+        ranges = tuple((first * self.samples, last * self.samples) for first, last in ranges)
         lanes = self.writer.lanes
         tail, last = valid % lanes, (part.inside, 1, part.channel_step)
         if self.dotted:
             tail, last = 0, (part.inside // lanes, lanes, lanes)
         taps: tuple[tuple[int, int, int, int], ...] = ()
-        if self.swept or any(span != (0, height * width) for span in ranges):
+        if self.swept or any(span != (0, len(offsets)) for span in ranges):
             taps = tuple((tap * loops[2][1], tap * loops[2][2], *span) for tap, span in enumerate(ranges))
         cut = len(self._cut_axes())
         outer, inner = tuple(loops[2 - cut:2]), [*loops[:2 - cut], *([] if taps else loops[2:])]
@@ -500,4 +521,5 @@ class _Correlate:
             *outer, *simplify([*inner, last]))
         vectors = part.columns if self.dotted else -(-valid // lanes)
         return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, factors_of(part), part.pairs, taps,
-                    part.inside if self.dotted else 0, self.swept, max(1, cut))
+                    part.inside if self.dotted else 0, self.swept,
+                    rows_at if self.samples > 1 else (), max(1, cut))

@@ -64,7 +64,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     strides = padded_strides(part)
     plane = rows_of_lanes(part)
     vectors = 1 if plane or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
-    limit = min(16, tile_rows(target, vectors))
+    limit = tile_rows(target, vectors)
     wide = part.axes[2]
     joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise and not cut(part)
     run = 1 if plane else part.inside * (wide.taps if joined else 1)
@@ -319,4 +319,4 @@ class _Filter:
         tail = valid % self.writer.lanes
         nest = ((0, self.strides[0], self.pixels * self.channels), *kept, *inner)
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise,
-                    factors_of(part), part.pairs, (), 0, False, 1 + len(kept))
+                    factors_of(part), part.pairs, (), 0, False, (), 1 + len(kept))

@@ -47,6 +47,7 @@ class Tile:
     taps: tuple[tuple[int, int, int, int], ...] = ()  # (left, right, first row, last): repeats the last loop for some of the rows
     dotted: int = 0  # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
     swept: bool = False  # the taps stay in registers through one round of the last loop, and what several of them read is loaded once
+    rows_at: tuple[int, ...] = ()  # where each row of the result begins, if not `out_step` apart
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -133,8 +134,8 @@ def _masks(writer: Writer, vectors: int, tail: int) -> list[ir.Value | None]:
 
 def _places(writer: Writer, tile: Tile, out: ir.Value) -> list[tuple[ir.Value, ir.Value | None]]:
     masks = _masks(writer, tile.vectors, tile.out_tail)
-    return [(writer.at(out, row * tile.out_step + column * writer.lanes), masks[column])
-            for row in range(len(tile.offsets)) for column in range(tile.vectors)]
+    rows = tile.rows_at or [row * tile.out_step for row in range(len(tile.offsets))]
+    return [(writer.at(out, row + column * writer.lanes), masks[column]) for row in rows for column in range(tile.vectors)]
 
 
 def _load(writer: Writer, tile: Tile, out: ir.Value) -> list[ir.Value]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from native_check import check, compare, graph_of
@@ -27,6 +29,7 @@ def relu(x):  # type: ignore[no-untyped-def]
     return E.maximum(x, 0.0)
 
 
+SAME: dict[str, Any] = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 SHAPES = [(1, 40, 33), (3, 17, 16), (37, 65, 10), (64, 5, 50), (50, 700, 7), (130, 40, 2), (5, 3, 128)]
 
 
@@ -123,3 +126,24 @@ def test_a_map_waits_for_what_it_reads() -> None:
         return [y + total, total]
 
     check(function, x, w, u, rtol=1e-4, atol=1e-4)
+
+
+def test_a_normalisation_and_its_slow_activation_are_one_kernel() -> None:
+    """The statistics read the whole product, so the normalisation cannot be its epilogue and waits for its activation."""
+    x, w = randoms(6, 9, 8, 5), randoms(3, 3, 5, 20, seed=1)
+
+    def function(x, w):  # type: ignore[no-untyped-def]
+        y = conv(x, w, **SAME)
+        y = (y - R.mean(y, axis=(0, 1, 2))) / R.std(y, axis=(0, 1, 2))
+        return y * E.tanh(y)
+
+    program = check(function, x, w, rtol=1e-4, atol=1e-4)
+    assert sum(step.writes[0].shape == (6, 9, 8, 20) for step in program.plan.steps) == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_short_lines_of_several_samples(threads: int) -> None:
+    x, w, b, r = randoms(7, 4, 4, 20), randoms(3, 3, 20, 40, seed=1), randoms(40, seed=2), randoms(7, 4, 4, 40, seed=3)
+    function = lambda x, w, b, r: relu(conv(x, w, **SAME) + b) + r
+    program = check(function, x, w, b, r, rtol=1e-4, atol=1e-4, threads=threads)
+    assert kinds(program) == ["product"]
