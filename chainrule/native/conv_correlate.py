@@ -222,6 +222,13 @@ def _ranges(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]:
     return tuple(result)
 
 
+def segments_of(axis: Axis) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """Runs of output positions with the same taps inside the source: (first, how many, the taps)."""
+    taps = lambda place: tuple(t for t in range(axis.taps) if 0 <= place * axis.stride + t * axis.dilation - axis.low < axis.source)
+    runs = [(found, list(places)) for found, places in itertools.groupby(range(axis.out), taps)]
+    return tuple((places[0], len(places), found) for found, places in runs)
+
+
 def _band_height(part: Correlation, lines: Lines) -> int:
     """Source lines that the largest band touches."""
     high = part.axes[1]
@@ -522,4 +529,4 @@ class _Correlate:
         vectors = part.columns if self.dotted else -(-valid // lanes)
         return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, factors_of(part), part.pairs, taps,
                     part.inside if self.dotted else 0, self.swept,
-                    rows_at if self.samples > 1 else (), max(1, cut))
+                    rows_at if self.samples > 1 else (), open=max(1, cut))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from llvmlite import ir
 
@@ -21,6 +22,7 @@ from chainrule.native.conv_correlate import (
            factors_of,
            inside_axis,
            pixels_inside,
+           segments_of,
            tile_columns,
 )
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, copy_elements, open_function
@@ -31,6 +33,7 @@ BLOCKS = 8  # copies of the result, so also how many threads find work of their 
 COPIES_BYTES = 1 << 21  # that all copies may take
 CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
 LONG_RUN = 16  # channels from which a tile needs no second tap
+FEW_TAPS = 9  # of a plane whose edges are worth code of their own
 MOST_TAPS = 25  # rows of one tile where lanes run through the groups
 ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
@@ -78,7 +81,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     samples = max(1, -(-part.batch // blocks))
     pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
     fits = max(CHUNK_BYTES // max(1, strides[0] * 4), -(-ENOUGH_PIXELS // pixels))
-    chunk = samples if part.direct else max(1, min(samples, fits))
+    chunk = samples if part.direct or edged(part) else max(1, min(samples, fits))
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return dataclasses.replace(plan, parts=parts)
@@ -87,6 +90,18 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
 def cut(part: Correlation) -> bool:
     """Whether all rows of a tile have one tap, so that pixels whose tap is beyond the edge can be left out of its loops."""
     return not (part.direct or part.copied or part.lanewise or part.pairs) and part.inside >= LONG_RUN
+
+
+def in_place(part: Correlation) -> bool:
+    """Whether the tiles read the source where it lies."""
+    return part.direct or cut(part) or edged(part)
+
+
+def edged(part: Correlation) -> bool:
+    """Whether a tile has all taps of a plane, and leaves out those beyond the edge pixel by pixel."""
+    deep, high, wide = part.axes
+    possible = part.lanewise and not (part.direct or part.copied) and deep.taps == 1 and deep.inside
+    return possible and high.taps * wide.taps <= FEW_TAPS and 1 < high.taps * wide.taps * part.inside <= MOST_TAPS
 
 
 def axes_in_tile(part: Correlation) -> int:
@@ -118,7 +133,7 @@ def column_tiles(part: Correlation, vectors: int, target: Target) -> int:
 def padded_strides(part: Correlation) -> tuple[int, int, int, int]:
     """Elements from one sample, plane, line and pixel of what the tiles read to the next."""
     pixel = part.source_strides[2]
-    extents = [axis.source if part.direct or cut(part) else axis.reach(axis.out) for axis in part.axes]
+    extents = [axis.source if in_place(part) else axis.reach(axis.out) for axis in part.axes]
     line = extents[2] * pixel
     return extents[0] * extents[1] * line, extents[1] * line, line, pixel
 
@@ -146,7 +161,7 @@ def filter_scratch(part: Correlation, target: Target, threads: int) -> int:
 
 
 def _thread_scratch(part: Correlation, plan: FilterPlan) -> int:
-    return 0 if part.direct or cut(part) else cache_lines(plan.chunk * padded_strides(part)[0])
+    return 0 if in_place(part) else cache_lines(plan.chunk * padded_strides(part)[0])
 
 
 def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target: Target) -> list[ir.Function]:
@@ -224,7 +239,7 @@ class _Filter:
                 self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
                 self.accumulate = writer.less(first, sample)
                 image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]), self.kind)
-                left = self._direct(image) if part.direct or cut(part) else self._padded(image)
+                left = self._direct(image) if in_place(part) else self._padded(image)
                 self._jobs(left, self._right(sample))
 
     def _right(self, sample: Index) -> ir.Value:
@@ -316,7 +331,12 @@ class _Filter:
         kept = [loops[number] for number in numbers]
         inner = simplify([loop for number, loop in enumerate(loops) if number not in numbers])
         inner = () if inner == ((1, 0, 0),) else inner
+        segments: Any = ((), ())
+        if edged(part):
+            inner, rows = tuple(loops), lambda taps, apart, alike: tuple(tap * apart + row for tap in taps for row in range(alike))
+            segments = tuple(tuple((first, count, rows(taps, apart, alike)) for first, count, taps in segments_of(axis))
+                             for axis, apart, alike in ((high, wide.taps * part.inside, 1), (wide, part.inside, part.inside)))
         tail = valid % self.writer.lanes
         nest = ((0, self.strides[0], self.pixels * self.channels), *kept, *inner)
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise,
-                    factors_of(part), part.pairs, (), 0, False, (), 1 + len(kept))
+                    factors_of(part), part.pairs, segments=segments, open=1 + len(kept))

@@ -25,6 +25,7 @@ from chainrule.native.kernel_build import INDEX, POINTER, SHORT, Index, Writer, 
 from chainrule.native.target import Target
 
 Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
+Segment = tuple[int, int, tuple[int, ...]]  # (first round, how many, the numbers of the rows that have them: of each axis one is added)
 
 FEW_STEPS = 32  # below which it does not pay to fetch the result beforehand
 ENOUGH = 8  # independent sums that hide the latency of multiply-add
@@ -48,6 +49,7 @@ class Tile:
     dotted: int = 0  # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
     swept: bool = False  # the taps stay in registers through one round of the last loop, and what several of them read is loaded once
     rows_at: tuple[int, ...] = ()  # where each row of the result begins, if not `out_step` apart
+    segments: tuple[tuple[Segment, ...], tuple[Segment, ...]] = ((), ())  # of the last two loops, where not every row has all rounds
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -147,6 +149,8 @@ def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Valu
     """The loop nest; pointers are carried beside the sums so that every address is a pointer plus a constant."""
     depth = len(tile.loops) - len(counts)
     _, left_step, right_step = tile.loops[depth]
+    if len(counts) == 2 and tile.segments[0]:
+        return _segments(writer, tile, left, right, sums)
     if len(counts) == 1:
         return (_repeats if tile.taps else _innermost)(writer, tile, counts[0], left, right, sums)
 
@@ -155,6 +159,28 @@ def _reduce(writer: Writer, tile: Tile, counts: tuple[Index, ...], left: ir.Valu
         return [writer.at(state[0], left_step), writer.at(state[1], right_step), *results]
 
     return writer.fold(0, counts[0], 1, [left, right, *sums], body)[2:]
+
+
+def _segments(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """The last two loops in segments, each with those rows alone that have it."""
+    (_, high_left, high_right), (_, wide_left, wide_right) = tile.loops[-2:]
+
+    def line(lines: tuple[int, ...]) -> Callable[[Index, list[ir.Value]], list[ir.Value]]:
+        def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
+            here, there, parts = state[0], state[1], state[2:]
+            for first, count, places in tile.segments[1]:
+                rows = [i + j for i in lines for j in places]
+                part = dataclasses.replace(tile, offsets=tuple(tile.offsets[row] for row in rows))
+                at = writer.at(here, first * wide_left), writer.at(there, first * wide_right)
+                for row, total in zip(rows, _innermost(writer, part, count, *at, [parts[row] for row in rows]) if rows else [], strict=True):
+                    parts[row] = total
+            return [writer.at(here, high_left), writer.at(there, high_right), *parts]
+        return body
+
+    for first, count, lines in tile.segments[0]:
+        state = [writer.at(left, first * high_left), writer.at(right, first * high_right), *sums]
+        sums = writer.fold(0, count, 1, state, line(lines))[2:]
+    return sums
 
 
 def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
