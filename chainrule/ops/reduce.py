@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ from .broadcast import broadcast_to, restore, sum_over
 from .control import stop_gradient
 from .elementwise import astype, divide, equal, minimum, multiply, sqrt, where, zeros_like
 from .movement import flip, pad, permute_dims, reshape, slice_axis
+
+SHORT = 32  # elements of a window that are taken one after the other
 
 
 def _infer_extreme(x: Type, *, axes: Shape) -> Type:
@@ -35,9 +39,23 @@ def _infer_index_of(x: Type, *, axis: int) -> Type:
     return Type(_infer_extreme(x, axes=(axis,)).shape, int64)
 
 
+def _extreme_of(choose: np.ufunc, x: np.ndarray, axes: Shape) -> np.ndarray:
+    """The extremes over `axes`; of windows, whose axes are short and far apart in memory, element by element of the window."""
+    moved = np.moveaxis(x, axes, range(len(axes)))
+    window, rest = moved.shape[:len(axes)], moved.shape[len(axes):]
+    apart = [s for s, n in zip(moved.strides[len(axes):], rest, strict=True) if n > 1]
+    if not 1 < math.prod(window) <= SHORT or not apart or builtins.min(moved.strides[:len(axes)]) <= builtins.min(apart):
+        return choose.reduce(x, axis=axes)
+    first, *others = np.ndindex(*window)
+    result = moved[first].copy()
+    for place in others:
+        choose(result, moved[place], out=result)
+    return result
+
+
 # fmt: off
-MAX = op("max", infer=_infer_extreme, meaning=lambda x, *, axes: np.max(x, axis=axes), vjp=(_extreme_vjp,))
-MIN = op("min", infer=_infer_extreme, meaning=lambda x, *, axes: np.min(x, axis=axes), vjp=(_extreme_vjp,))
+MAX = op("max", infer=_infer_extreme, meaning=lambda x, *, axes: _extreme_of(np.maximum, x, axes), vjp=(_extreme_vjp,))
+MIN = op("min", infer=_infer_extreme, meaning=lambda x, *, axes: _extreme_of(np.minimum, x, axes), vjp=(_extreme_vjp,))
 ARGMAX = op("argmax", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmax(x, axis=axis), vjp=None)
 ARGMIN = op("argmin", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmin(x, axis=axis), vjp=None)
 CUMSUM: Op = op("cumsum", infer=lambda x, *, axis: types.numeric(x), meaning=lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as npst
 
 import chainrule as cr
 from chainrule.errors import ArgumentError, BoundsError, ShapeError
+from chainrule.ops.movement import window
 from chainrule.testing import check_gradient
 
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
@@ -225,3 +226,15 @@ def test_pad_says_what_it_cannot():
         cr.pad(np.ones(0), [(1, 1)], mode="edge")
     with pytest.raises(ShapeError, match="one pair"):
         cr.pad(np.ones((3, 3)), [(1, 1)], mode="edge")
+
+
+@pytest.mark.parametrize("axes", [(4, 5), (4,), (1, 2), (0,), (3,)])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_of_windows(name: str, axes: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).integers(-4, 5, (2, 7, 9, 3)).astype("float32")
+    x[0, 2, 3, 1] = np.nan
+    views = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(1, 2))[:, ::2, ::2]
+    mine = window(cr.asarray(x), (1, 2), (3, 2), (2, 2))
+    np.testing.assert_array_equal(getattr(cr, name)(mine, axis=axes), getattr(np, name)(views, axis=axes))
+    truth = {"max": cr.any, "min": cr.all}[name]
+    np.testing.assert_array_equal(truth(mine > 0, axis=axes), getattr(np, name)(views > 0, axis=axes))
