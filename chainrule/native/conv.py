@@ -21,17 +21,19 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError, explain
-from chainrule.native.conv_correlate import (
-    Axis,
-    Correlation,
-    correlation_scratch,
-    emit_correlation,
-    fold_samples,
-    groups_in_lanes,
-)
+from chainrule.native.conv_correlate import emit_correlation
 from chainrule.native.conv_filter import emit_filter_gradient, filter_scratch
 from chainrule.native.conv_filter_pairs import emit_filter_pairs, filter_pairs_scratch
 from chainrule.native.conv_pairs import emit_filter_packing, in_pairs, reads_pairs
+from chainrule.native.conv_plan import (
+    Axis,
+    Correlation,
+    correlation_scratch,
+    fold_samples,
+    groups_in_lanes,
+    panel_columns,
+    side_by_side,
+)
 from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
 from chainrule.native.gemm_pack import Panel, emit_pack
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, open_function
@@ -97,6 +99,7 @@ class ConvSpec:
 
 # ---- the three kinds as correlations
 
+PIECES = 8  # of a panel that different threads may pack
 PAIR_LANES = 16  # of the processors that multiply pairs
 
 
@@ -113,18 +116,32 @@ def has_pairs(spec: ConvSpec) -> bool:
     return as_product or reads_pairs(spec, _lanewise(spec, PAIR_LANES))
 
 
+ENOUGH_PIXELS = 128  # of all samples, from which packing the weights costs little beside their use
+
+
+def _panel(spec: ConvSpec, target: Target) -> int:
+    """How wide the panels are into which the weights are packed first; 0 where they are not."""
+    few = spec.kind == "forward" and spec.batch * math.prod(spec.out) < ENOUGH_PIXELS
+    if spec.kind == "filter_gradient" or spec.groups > 1 or spec.narrow or few:
+        return 0
+    weights = math.prod(spec.shapes[1]) * (8 if spec.dtype == "float64" else 4)
+    return panel_columns(spec.out_channels if spec.kind == "forward" else spec.in_channels, weights, target, spec.dtype)
+
+
 def _forward(spec: ConvSpec, target: Target) -> Correlation:
-    axes, inside = spec.axes, spec.in_channels // spec.groups
-    tap = inside * spec.out_channels
+    axes, inside, panel = spec.axes, spec.in_channels // spec.groups, _panel(spec, target)
+    tap = inside * (panel or spec.out_channels)
     steps = (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap)
     lanewise = _lanewise(spec, target.lanes(spec.dtype))
     groups, columns = (1 if lanewise else spec.groups), spec.out_channels // spec.groups
-    return Correlation(spec.dtype, spec.batch, axes, groups, inside, spec.out_channels // groups, steps, 0, spec.out_channels, columns,
-                       lanewise, columns, pairs=spec.narrow)
+    return Correlation(spec.dtype, spec.batch, axes, groups, inside, spec.out_channels // groups, steps, 0, panel or spec.out_channels,
+                       columns, lanewise, columns, pairs=spec.narrow, panel=panel and math.prod(spec.kernel) * tap)
 
 
-def _folded(spec: ConvSpec, target: Target) -> Correlation:
-    return fold_samples(_forward(spec, target))
+def _parts(spec: ConvSpec, target: Target) -> list[Correlation]:
+    """The correlations that make up the forward pass or the gradient of the input."""
+    parts = [fold_samples(_forward(spec, target))] if spec.kind == "forward" else _input_gradient(spec, target)
+    return [piece for part in parts for piece in side_by_side(part, target.lanes(spec.dtype))]
 
 
 @dataclass(frozen=True)
@@ -164,18 +181,19 @@ def _residues(axis: Axis) -> list[Residue]:
 
 
 def _input_gradient(spec: ConvSpec, target: Target) -> list[Correlation]:
-    inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
-    tap = spec.out_channels * inside
+    inside, outside, panel = spec.in_channels // spec.groups, spec.out_channels // spec.groups, _panel(spec, target)
+    tap = spec.out_channels * (panel or inside)
     strides = (spec.axes[1].taps * spec.axes[2].taps * tap, spec.axes[2].taps * tap, tap)
     result, lanewise = [], _lanewise(spec, target.lanes(spec.dtype))
-    groups, columns, channel = (1, spec.in_channels, spec.in_channels) if lanewise else (spec.groups, inside, inside)
+    groups, columns, channel = (1, spec.in_channels, spec.in_channels) if lanewise else (spec.groups, inside, panel or inside)
     for residues in itertools.product(*map(_residues, spec.axes)):
         steps, shifts = (tuple(getattr(residue, name) * stride for residue, stride in zip(residues, strides, strict=True))
                          for name in ("step", "shift"))
         first = sum(residue.first * stride for residue, stride in zip(residues, strides, strict=True))
         axes, repeats = (tuple(getattr(residue, name) for residue in residues) for name in ("axis", "repeats"))
         result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, channel,
-                                               outside * inside, lanewise, inside, repeats, shifts, pairs=spec.narrow)))  # type: ignore[arg-type]
+                                               outside * inside, lanewise, inside, repeats, shifts, pairs=spec.narrow,  # type: ignore[arg-type]
+                                               panel=panel and math.prod(spec.kernel) * tap)))
     return result
 
 
@@ -191,9 +209,11 @@ def _product(spec: ConvSpec) -> ProductSpec | None:
     return ProductSpec.dense(inside, outside, n, transpose_a=True, dtype=spec.dtype, narrow=spec.narrow)
 
 
-def _weights_size(spec: ConvSpec) -> int:
-    """Elements of the transposed weights, rounded up to whole cache lines."""
+def _weights_size(spec: ConvSpec, target: Target) -> int:
+    """Elements of the transposed or packed weights, rounded up to whole cache lines."""
+    panel, made = _panel(spec, target), spec.out_channels if spec.kind == "forward" else spec.in_channels
     size = spec.in_channels // spec.groups * spec.out_channels
+    size = size // made * -(-made // panel) * panel if panel else size
     for taps in spec.kernel:
         size *= taps
     return -(-size // 16) * 16
@@ -216,10 +236,10 @@ def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
 
 def _correlation_room(spec: ConvSpec, target: Target, threads: int) -> int:
     """Elements of scratch that the forward pass or the gradient of the input needs as a correlation."""
-    if spec.kind != "input_gradient":
-        return correlation_scratch(_folded(spec, target), target) * threads + _weights_size(spec) * spec.narrow
-    largest = max((correlation_scratch(part, target) for part in _input_gradient(spec, target)), default=0)
-    return _weights_size(spec) + largest * threads
+    kind = "input_gradient" if spec.kind == "input_gradient" else "forward"
+    largest = max((correlation_scratch(part, target) for part in _parts(dataclasses.replace(spec, kind=kind), target)), default=0)
+    packed = kind != "forward" or spec.narrow or (spec.kind == kind and _panel(spec, target) > 0)
+    return _weights_size(spec, target) * packed + largest * threads
 
 
 # ---- emission
@@ -241,10 +261,11 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
     packing = [emit_filter_packing(module, f"{name}_pack", spec, target, _arguments(pointers))] if spec.narrow and spec.kind == "forward" else []
     spec = in_pairs(spec) if spec.narrow else spec
-    if spec.kind == "forward":
-        return [*packing, _emit_main(module, name, spec, target, [_folded(spec, target)], epilogue, pointers)]
-    return [_emit_transpose(module, f"{name}_transpose", spec, target, pointers),
-            _emit_main(module, name, spec, target, _input_gradient(spec, target), epilogue, pointers)]
+    if spec.kind == "input_gradient":
+        packing = [_emit_transpose(module, f"{name}_transpose", spec, target, pointers)]
+    elif panel := _panel(spec, target):
+        packing = [_emit_panels(module, f"{name}_pack", spec, target, pointers, panel)]
+    return [*packing, _emit_main(module, name, spec, target, _parts(spec, target), epilogue, pointers)]
 
 
 def _arguments(pointers: int) -> list[tuple[str, ir.Type]]:
@@ -257,11 +278,31 @@ def _emit_main(module: ir.Module, name: str, spec: ConvSpec, target: Target, par
     function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
     left, right, out, *extras, scratch, thread, threads = function.args
     room = max((correlation_scratch(part, target) for part in parts), default=0)
-    if spec.kind == "input_gradient" or spec.narrow:
-        right, scratch = scratch, writer.at(scratch, _weights_size(spec))
+    if spec.kind == "input_gradient" or spec.narrow or _panel(spec, target):
+        right, scratch = scratch, writer.at(scratch, _weights_size(spec, target))
     mine = writer.at(scratch, writer.mul(thread, room))
     for number, part in enumerate(parts):
         emit_correlation(writer, f"{name}_{number}", part, epilogue, extras, (left, right, out, mine), (thread, threads))
+    writer.builder.ret_void()
+    return function
+
+
+def _emit_panels(module: ir.Module, name: str, spec: ConvSpec, target: Target, pointers: int, panel: int) -> ir.Function:
+    """The first phase of the forward pass with large weights: the columns of each tile side by side, at the start of the scratch."""
+    function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
+    weights, packed, (thread, threads) = function.args[1], function.args[3 + pointers], function.args[-2:]
+    rows, columns = math.prod(spec.kernel) * spec.in_channels, spec.out_channels
+    whole, rest = divmod(columns, panel)
+    for first, panels, width in ((0, whole, panel), (whole, int(rest > 0), rest)):
+        if not panels:
+            continue
+        pack = emit_pack(module, Panel(spec.dtype, width, width, 1, columns, panel), target)
+        with writer.loop(*writer.share(panels * PIECES, thread, threads)) as unit:
+            number, piece = writer.divide(unit, PIECES)
+            number, (begin, end) = writer.add(number, first), writer.share(rows, piece, PIECES)
+            source = writer.at(weights, writer.dot((number, begin), (panel, columns)))
+            place = writer.at(packed, writer.dot((number, begin), (rows * panel, panel)))
+            writer.builder.call(pack, [source, place, constant(writer.sub(end, begin))])
     writer.builder.ret_void()
     return function
 
@@ -281,7 +322,8 @@ def _emit_transpose(module: ir.Module, name: str, spec: ConvSpec, target: Target
     function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
     weights, turned, (thread, threads) = function.args[1], function.args[3 + pointers], function.args[-2:]
     inside, outside = spec.in_channels // spec.groups, spec.out_channels
-    taps = _weights_size(spec) and spec.axes[0].taps * spec.axes[1].taps * spec.axes[2].taps
+    panel = _panel(spec, target) or inside
+    taps = _weights_size(spec, target) and spec.axes[0].taps * spec.axes[1].taps * spec.axes[2].taps
     if taps and _lanewise(spec, writer.lanes):
         _turn_groups(writer, spec, taps, (weights, turned), writer.share(taps * outside, thread, threads))
         taps = 0
@@ -289,12 +331,13 @@ def _emit_transpose(module: ir.Module, name: str, spec: ConvSpec, target: Target
     for first, chunks, width in ((0, whole, writer.lanes), (whole * writer.lanes, int(rest > 0), rest)):
         if not chunks * taps:
             continue
-        pack = emit_pack(module, Panel(spec.dtype, width, width, outside, 1, inside), target)
+        pack = emit_pack(module, Panel(spec.dtype, width, width, outside, 1, panel), target)
         with writer.loop(*writer.share(taps * chunks, thread, threads)) as unit:
             tap, chunk = writer.divide(unit, chunks)
             row = writer.add(writer.mul(chunk, width), first)
             source = writer.add(writer.mul(tap, inside * outside), writer.mul(row, outside))
-            destination = writer.add(writer.mul(writer.sub(taps - 1, tap), inside * outside), row)
+            number, column = writer.divide(row, panel)
+            destination = writer.dot((number, writer.sub(taps - 1, tap), column), (taps * outside * panel, outside * panel, 1))
             writer.builder.call(pack, [writer.at(weights, source), writer.at(turned, destination), constant(outside)])
     writer.builder.ret_void()
     return function

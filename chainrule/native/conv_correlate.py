@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense correlation behind the forward convolution and the gradient of its input.
 
-In: three axes with stride, dilation and padding, and where weights and results lie. Out: code that walks over units
-(sample, plane, band of output lines) and fills each with register tiles. The law: a line of pixels is cut into the fewest
-tiles whose widths differ by at most one, short lines are put together into one tile, so no pixel is computed twice. Where
-the kernel reaches over the edge, the taps beyond it are left out: lines of taps by the count of a loop, single taps by
-tiles of their own for the ends of a line. Only where short lines are put together, the thread first copies the band with
-its zeros into its own scratch.
+In: a correlation and its plan (`conv_plan`). Out: code that walks over units (samples, plane, band of output lines) and
+fills each with register tiles. Where the kernel reaches over the edge, the taps beyond it are left out: lines of taps by the
+count of a loop, single taps by tiles of their own for the ends of a line. Only where short lines of a sample are put
+together, the thread first copies the band with its zeros into its own scratch.
 """
 
 from __future__ import annotations
@@ -14,239 +12,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from dataclasses import dataclass
 
 from llvmlite import ir
 
-from chainrule.native.kernel_build import Index, Writer, constant, copy_elements
+from chainrule.native.conv_plan import (
+    Axis,
+    Correlation,
+    band_height,
+    dotted,
+    factors_of,
+    is_swept,
+    packed_weights,
+    plan_lines,
+    ranges_of,
+    tile_columns,
+)
+from chainrule.native.kernel_build import INDEX, Index, Writer, constant, copy_elements
 from chainrule.native.kernel_finish import Epilogue, emit_ahead, emit_finish
-from chainrule.native.kernel_tile import ENOUGH, Tile, emit_tile, simplify, split, tile_rows
-from chainrule.native.target import Target
-
-ENOUGH_UNITS = 16
-BAND_BYTES = 1 << 17  # of padded copy that one thread keeps in its second cache level
-MOST_SWEPT = 8  # taps of a line that stay in registers where channels are lanes on both sides
-WIDEST_SWEEP = 24
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis: output position o reads source positions o * stride + tap * dilation - low.
-
-    The result of position o is put at o * place_step + place_first of an axis of `place_extent` (default: out) positions.
-    """
-
-    source: int
-    out: int
-    stride: int = 1
-    taps: int = 1
-    dilation: int = 1
-    low: int = 0
-    place_step: int = 1
-    place_first: int = 0
-    place_extent: int = -1
-
-    @property
-    def extent(self) -> int:
-        """How long the axis of the result is."""
-        return self.out if self.place_extent < 0 else self.place_extent
-
-    def reach(self, positions: int) -> int:
-        """How many source positions a run of output positions touches."""
-        return (positions - 1) * self.stride + (max(1, self.taps) - 1) * self.dilation + 1
-
-    @property
-    def inside(self) -> bool:
-        """True: no tap ever leaves the source."""
-        return self.low <= 0 and self.reach(self.out) - self.low <= self.source
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """One correlation; strides of the weights count elements, columns lie next to each other."""
-
-    dtype: str
-    batch: int
-    axes: tuple[Axis, Axis, Axis]
-    groups: int
-    inside: int  # channels that are summed, per group
-    columns: int  # channels that are made, per group
-    tap_steps: tuple[int, int, int]
-    first_tap: int  # offset of the first tap
-    channel_step: int
-    group_step: int
-    lanewise: bool = False  # so narrow groups that lanes run through several of them: `columns` are those of all, `groups` is 1
-    shared: int = 1  # lanewise: columns of one group, which read the same channels; 1 and `inside` 1: a depthwise kernel
-    repeats: tuple[int, int, int] = (1, 1, 1)  # the same again with results one place further and other taps, per axis
-    repeat_steps: tuple[int, int, int] = (0, 0, 0)  # elements of the weights from one repeat to the next
-    steps: tuple[int, int, int] | None = None  # source strides, where they are not those of dense axes
-    pairs: bool = False  # elements of source and weights are pairs of bfloat16
-    copied: bool = False  # the source is never read where it lies
-
-    @property
-    def empty(self) -> bool:
-        """True: there is nothing to compute."""
-        return not (self.batch and self.columns and all(axis.out for axis in self.axes))
-
-    @property
-    def direct(self) -> bool:
-        """True: the source can be read where it lies."""
-        return not self.copied and all(axis.inside for axis in self.axes)
-
-    @property
-    def source_strides(self) -> tuple[int, int, int]:
-        """Elements from one position of the source to the next, per axis."""
-        if self.steps:
-            return self.steps
-        pixel = self.columns // self.shared * self.inside if self.lanewise else self.inside * self.groups
-        return (self.axes[1].source * self.axes[2].source * pixel, self.axes[2].source * pixel, pixel)
-
-    @property
-    def place_strides(self) -> tuple[int, int, int]:
-        """Pixels from one position of the result to the next, per axis."""
-        return (self.axes[1].extent * self.axes[2].extent, self.axes[2].extent, 1)
-
-
-def groups_in_lanes(inside: int, columns: int, lanes: int) -> int:
-    """How many groups, of so many channels summed and made, find room in the lanes of one vector and their factors in another."""
-    return min(lanes // columns, (lanes - 1) // inside + 1) if inside and columns else 0
-
-
-def tile_columns(part: Correlation, vectors: int, lanes: int) -> int:
-    """How many columns a whole tile of so many vectors has."""
-    return vectors * lanes if factors_of(part) == (1, 1) else groups_in_lanes(part.inside, part.shared, lanes) * part.shared
-
-
-def fold_samples(part: Correlation) -> Correlation:
-    """The same correlation with the samples as its lines, if every sample has one line only and nothing is repeated."""
-    deep, high, wide = part.axes
-    plain = all(axis.extent == axis.out for axis in part.axes) and part.repeats == (1, 1, 1)
-    if not plain or high.out != 1 or (deep.source, deep.taps, deep.out) != (1, 1, 1) or part.batch == 1:
-        return part
-    _, line, pixel = part.source_strides
-    return dataclasses.replace(part, batch=1, axes=(high, Axis(part.batch, part.batch), wide),
-                               tap_steps=(part.tap_steps[1], 0, part.tap_steps[2]),
-                               steps=(line, high.source * line, pixel))
-
-
-def factors_of(part: Correlation) -> tuple[int, int]:
-    """(how far apart the factors of neighbouring groups lie, how many lanes share one) in a tile."""
-    return (part.inside, part.shared) if part.lanewise else (1, 1)
-
-
-# ---- the plan
-
-@dataclass(frozen=True)
-class Lines:
-    """How the pixels of a plane become tiles: `together` lines make one tile, or one line is cut into tiles."""
-
-    vectors: int
-    together: bool
-    lines: int
-    size: int  # image lines per line (together) or pixels per tile; the first `tall` have one more
-    tall: int
-    tiles: int  # per line
-    bands: int
-    lines_per_band: int
-    cut: bool  # taps beyond the edge are left out, else the source is copied with zeros around it if there are any
-    samples: tuple[int, int, int]  # (tiles, size, tall) of the batch: short lines of several samples make one tile
-
-
-def choose_vectors(columns: int, target: Target) -> int:
-    """How many vectors wide a tile is, for `columns` vectors of columns in all."""
-    if columns <= 3:
-        return max(1, columns)
-    return 3 if columns % 2 and columns % 3 == 0 else 2
-
-
-def plan_lines(part: Correlation, target: Target) -> Lines:
-    """The cut of a correlation that is not empty."""
-    _, high, wide = part.axes
-    lanes = target.lanes(part.dtype)
-    swept = _swept(part, lanes)
-    vectors = 1 if swept or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // lanes), target)
-    limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else tile_rows(target, vectors)
-    limit = lanes // part.columns if dotted(part, lanes) else limit
-    together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
-    together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
-    if together:
-        lines, size, tall = split(high.out, limit // wide.out)
-        tiles = 1
-    else:
-        lines = high.out
-        tiles, size, tall = split(wide.out, limit)
-    cut = not part.direct and not together and all(axis.taps for axis in part.axes)
-    cut = cut and (part.lanewise or part.inside > 1)  # an image of one channel is copied at next to no cost
-    joined = (part.direct or cut) and tiles == 1 and not together and not part.lanewise and not dotted(part, lanes)
-    samples = split(part.batch, max(1, limit // wide.out) if joined else 1)
-    units = samples[0] * part.axes[0].out * math.prod(part.repeats)
-    bands = max(1, -(-ENOUGH_UNITS // units))
-    if not part.direct and not cut:
-        line_bytes = part.axes[0].taps * wide.reach(wide.out) * part.source_strides[2] * 4
-        bands = max(bands, -(-high.reach(high.out) * line_bytes // BAND_BYTES))
-    per_band = -(-lines // min(bands, lines))
-    return Lines(vectors, together, lines, size, tall, tiles, -(-lines // per_band), per_band, cut, samples)
-
-
-def dotted(part: Correlation, lanes: int) -> bool:
-    """Whether there are so few columns that lanes run along the sum instead."""
-    taps = math.prod(axis.taps for axis in part.axes)
-    if part.groups > 1 or part.lanewise or part.pairs or part.inside % lanes or not taps:
-        return False
-    rows = lanes // max(1, part.columns)
-    return rows > 1 and 1.3 * (taps * part.inside // lanes * rows * part.columns + 5 * lanes) < taps * part.inside * rows
-
-
-def _packed_weights(part: Correlation, lanes: int) -> int:
-    """Elements of scratch for weights whose sums run through the lanes."""
-    size = math.prod(axis.taps for axis in part.axes) * math.prod(part.repeats) * part.columns * part.inside
-    return -(-size // 16) * 16 if dotted(part, lanes) else 0
-
-
-def _swept(part: Correlation, lanes: int) -> bool:
-    """Whether the tiles keep the taps of a line in registers: where a tile is one vector wide, most of its loads are factors."""
-    wide = part.axes[2]
-    if part.lanewise:
-        return 1 <= wide.taps <= MOST_SWEPT
-    shared = wide.stride // math.gcd(wide.stride, wide.dilation) < wide.taps
-    return shared and 1 < wide.taps <= MOST_SWEPT and part.columns <= lanes and not part.pairs and not dotted(part, lanes)
-
-
-def _ranges(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]:
-    """For each tap, the (first, last) pixels of a tile at `start` from which it reads inside the source."""
-    result = []
-    for tap in range(wide.taps):
-        reached = [(start + pixel) * wide.stride + tap * wide.dilation - wide.low for pixel in range(width)]
-        inside = [pixel for pixel, place in enumerate(reached) if 0 <= place < wide.source]
-        result.append((inside[0], inside[-1] + 1) if inside else (0, 0))
-    return tuple(result)
-
-
-def segments_of(axis: Axis) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
-    """Runs of output positions with the same taps inside the source: (first, how many, the taps)."""
-    taps = lambda place: tuple(t for t in range(axis.taps) if 0 <= place * axis.stride + t * axis.dilation - axis.low < axis.source)
-    runs = [(found, list(places)) for found, places in itertools.groupby(range(axis.out), taps)]
-    return tuple((places[0], len(places), found) for found, places in runs)
-
-
-def _band_height(part: Correlation, lines: Lines) -> int:
-    """Source lines that the largest band touches."""
-    high = part.axes[1]
-    positions = lines.lines_per_band * (lines.size + bool(lines.tall)) if lines.together else lines.lines_per_band
-    return high.reach(min(positions, high.out))
-
-
-def correlation_scratch(part: Correlation, target: Target) -> int:
-    """Elements of scratch that one thread needs."""
-    if part.empty:
-        return 0
-    wide, lines, weights = part.axes[2], plan_lines(part, target), _packed_weights(part, target.lanes(part.dtype))
-    if part.direct or lines.cut:
-        return weights
-    height = _band_height(part, lines)
-    size = max(1, part.axes[0].taps) * height * wide.reach(wide.out) * part.source_strides[2]
-    return weights + -(-size // 16) * 16
-
+from chainrule.native.kernel_tile import Tile, emit_tile, simplify
 
 # ---- the padded copy
 
@@ -308,18 +91,20 @@ class _Correlate:
         self.module, self.target = writer.module, writer.target
         self.source, self.weights, self.out, self.scratch = pointers
         self.lines = plan_lines(part, self.target)
-        self.dotted, self.swept = dotted(part, writer.lanes), _swept(part, writer.lanes)
+        self.dotted, self.swept = dotted(part, writer.lanes), is_swept(part, writer.lanes)
         if self.dotted:
             self.part = part = self._pack()
+        if part.pixels > 1:
+            self.part = part = self._pack_band()
         self.width = tile_columns(part, self.lines.vectors, writer.lanes)
-        self.channels = part.groups * part.columns
+        self.channels = part.groups * part.columns // part.pixels
         self.out_step = part.axes[2].place_step * self.channels
         self.places = part.axes[0].extent * part.place_strides[0]  # of the result from one sample to the next
         self.strides = part.source_strides
         self.direct = part.direct or self.lines.cut
         if not self.direct:
             line = part.axes[2].reach(part.axes[2].out) * self.strides[2]
-            self.strides = (_band_height(part, self.lines) * line, line, self.strides[2])
+            self.strides = (band_height(part, self.lines) * line, line, self.strides[2])
         self.name, self.epilogue = f"{name}_finish", epilogue
         self.samples = 1
 
@@ -331,9 +116,26 @@ class _Correlate:
         with writer.loop(0, math.prod(extents)) as number:
             source = writer.add(writer.dot(writer.unravel(number, extents), strides), part.first_tap)
             writer.store(writer.load(writer.at(self.weights, source)), writer.at(self.scratch, number))
-        self.weights, self.scratch = self.scratch, writer.at(self.scratch, _packed_weights(part, writer.lanes))
+        self.weights, self.scratch = self.scratch, writer.at(self.scratch, packed_weights(part, writer.lanes))
         packed = [math.prod(extents[i + 1:]) for i in range(6)]
         return dataclasses.replace(part, tap_steps=tuple(packed[3:]), repeat_steps=tuple(packed[:3]), first_tap=0, channel_step=1)
+
+    def _pack_band(self) -> Correlation:
+        """Copy the weights into scratch as (tap, channel, pixel, column), zeros where a pixel does not have a tap."""
+        writer, part, taps = self.writer, self.part, [axis.taps for axis in self.part.axes]
+        columns, own = part.columns // part.pixels, taps[2] - part.pixels + 1
+        extents = (*taps, part.inside, part.pixels, columns)
+        with writer.loop(0, math.prod(extents)) as number:
+            deep, high, wide, channel, pixel, column = writer.unravel(number, extents)
+            tap = writer.sub(wide, pixel)
+            has = writer.builder.icmp_unsigned("<", constant(tap), INDEX(own))
+            place = writer.dot((deep, high, tap, channel, column), (*part.tap_steps, part.channel_step, 1))
+            place = writer.builder.select(has, constant(writer.add(place, part.first_tap)), INDEX(0))
+            value = writer.builder.select(has, writer.load(writer.at(self.weights, place)), writer.element(0.0))
+            writer.store(value, writer.at(self.scratch, number))
+        self.weights, self.scratch = self.scratch, writer.at(self.scratch, packed_weights(part, writer.lanes))
+        steps = tuple(math.prod(extents[i + 1:]) for i in range(4))
+        return dataclasses.replace(part, tap_steps=steps[:3], first_tap=0, channel_step=steps[3])
 
     def emit(self, thread: Index, threads: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
@@ -417,7 +219,8 @@ class _Correlate:
     def _lines(self, group: Index, column: Index, valid: int, first: Index, last: Index) -> None:
         writer, part, lines = self.writer, self.part, self.lines
         left = writer.at(self.origin, column if part.lanewise else writer.mul(group, part.inside))
-        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), self.first_tap), column))
+        ahead = writer.mul(writer.divide(column, self.width)[0], part.panel) if part.panel else column
+        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), self.first_tap), ahead))
         channel = writer.add(writer.mul(group, part.columns), column)
         spans = ((first, writer.minimum(last, lines.tall), 1), (writer.maximum(first, lines.tall), last, 0))
         if not lines.together:
@@ -436,7 +239,7 @@ class _Correlate:
         widths = [lines.size + (tile < lines.tall) for tile in range(lines.tiles)]
         starts = [sum(widths[:tile]) for tile in range(lines.tiles)]
         full = lambda width: ((0, width),) * wide.taps
-        kinds = [(width, _ranges(wide, start, width) if lines.cut else full(width)) for start, width in zip(starts, widths, strict=True)]
+        kinds = [(width, ranges_of(wide, start, width) if lines.cut else full(width)) for start, width in zip(starts, widths, strict=True)]
         tile = 0
         for (width, ranges), same in itertools.groupby(kinds):
             count, start = len(list(same)), starts[tile]
@@ -478,9 +281,11 @@ class _Correlate:
         out = writer.at(self.out, writer.add(writer.mul(place, self.channels), channel))
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
-        numbers = [[writer.add(place, sample * self.places), wide.place_step, channel, height * width] for sample in range(self.samples)]
+        pixels = part.pixels  # of a tile's row, each a row of the epilogue
+        step, columns, apart = (1, self.channels, self.channels) if pixels > 1 else (wide.place_step, valid, self.out_step)
+        numbers = [[writer.add(place, sample * self.places), step, channel, height * width * pixels] for sample in range(self.samples)]
         if getattr(self.epilogue, "reads_ahead", False):
-            ahead = emit_ahead(self.module, self.name, part.dtype, valid, self.epilogue, len(self.extras), self.target)
+            ahead = emit_ahead(self.module, self.name, part.dtype, columns, self.epilogue, len(self.extras), self.target)
             for rows in numbers:
                 writer.builder.call(ahead, [*map(constant, rows), *self.extras])
         counts: list[Index] = []
@@ -491,8 +296,7 @@ class _Correlate:
         count, *further = counts or [tile.loops[0][0]]
         writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero, *map(constant, further)])
         if self.epilogue:
-            finish = emit_finish(self.module, self.name, part.dtype, self.out_step, valid, self.epilogue, len(self.extras),
-                                 self.target)
+            finish = emit_finish(self.module, self.name, part.dtype, apart, columns, self.epilogue, len(self.extras), self.target)
             for sample, rows in enumerate(numbers):
                 here = writer.at(out, sample * self.places * self.channels)
                 writer.builder.call(finish, [here, *map(constant, rows), *self.extras])

@@ -15,16 +15,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from chainrule.native.conv_correlate import (
-           Correlation,
-           choose_vectors,
-           copy_padded_line,
-           factors_of,
-           inside_axis,
-           pixels_inside,
-           segments_of,
-           tile_columns,
-)
+from chainrule.native.conv_correlate import copy_padded_line, inside_axis, pixels_inside
+from chainrule.native.conv_plan import GAIN, Correlation, choose_vectors, factors_of, segments_of, tile_columns
 from chainrule.native.kernel_build import INDEX, POINTER, Index, Writer, constant, copy_elements, open_function
 from chainrule.native.kernel_tile import Tile, emit_tile, simplify, split, tile_rows
 from chainrule.native.target import Target
@@ -52,6 +44,12 @@ class FilterPlan:
     size: int  # runs (together) or rows per tile; the first `tall` have one more
     tall: int
     parts: int  # pieces of the result that different threads may take
+    turned: bool = False  # so few columns that lanes run along the rows; the copies are (line of runs, column, row) then
+
+    @property
+    def copies(self) -> int:
+        """How many copies of the result there are beside itself."""
+        return self.blocks if self.blocks > 1 or self.turned else 0
 
     @property
     def lines(self) -> int:
@@ -74,7 +72,8 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
     runs = (*runs[:3 - axes_in_tile(part)], (len(plane), 0)) if plane else runs
-    together = bool(plane) or 0 < 2 * run <= limit
+    turned = gains_by_turning(part, run, target)
+    together = not turned and (bool(plane) or 0 < 2 * run <= limit)
     tiles, size, tall = (1, len(plane), 0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
     copy = result_size(part) * (8 if part.dtype == "float64" else 4)
     blocks = max(1, min(part.batch, BLOCKS, COPIES_BYTES // max(1, copy)))
@@ -82,9 +81,17 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
     fits = max(CHUNK_BYTES // max(1, strides[0] * 4), -(-ENOUGH_PIXELS // pixels))
     chunk = samples if part.direct or edged(part) else max(1, min(samples, fits))
-    plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1)
+    plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1, turned)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return dataclasses.replace(plan, parts=parts)
+
+
+def gains_by_turning(part: Correlation, run: int, target: Target) -> bool:
+    """Whether fewer lanes are idle if they run along the rows of a run, and the columns are the rows of the tile."""
+    lanes = target.lanes(part.dtype)
+    if part.groups > 1 or part.lanewise or part.pairs or part.copied or part.columns > lanes // 2:
+        return False
+    return run >= GAIN * -(-run // lanes) * part.columns
 
 
 def cut(part: Correlation) -> bool:
@@ -156,8 +163,7 @@ def filter_scratch(part: Correlation, target: Target, threads: int) -> int:
     if part.empty:
         return 0
     plan = plan_filter(part, target)
-    copies = plan.blocks * cache_lines(result_size(part)) if plan.blocks > 1 else 0
-    return copies + threads * _thread_scratch(part, plan)
+    return plan.copies * cache_lines(result_size(part)) + threads * _thread_scratch(part, plan)
 
 
 def _thread_scratch(part: Correlation, plan: FilterPlan) -> int:
@@ -173,12 +179,12 @@ def emit_filter_gradient(module: ir.Module, name: str, part: Correlation, target
         writer.builder.ret_void()
         return [function]
     plan = plan_filter(part, target)
-    partial = scratch if plan.blocks > 1 else out
-    shared = plan.blocks * cache_lines(result_size(part)) if plan.blocks > 1 else 0
+    partial = scratch if plan.copies else out
+    shared = plan.copies * cache_lines(result_size(part))
     mine = writer.at(scratch, writer.add(shared, writer.mul(thread, _thread_scratch(part, plan))))
     _Filter(writer, part, plan, (source, gradient, partial, mine)).emit(thread, threads)
     writer.builder.ret_void()
-    return [function] if plan.blocks == 1 else [function, emit_sum(module, f"{name}_sum", part, plan, target)]
+    return [function, emit_sum(module, f"{name}_sum", part, plan, target)] if plan.copies else [function]
 
 
 ARGUMENTS = [("source", POINTER), ("gradient", POINTER), ("out", POINTER), ("scratch", POINTER), ("thread", INDEX),
@@ -195,6 +201,10 @@ def emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, 
     function, writer = open_function(module, name, ARGUMENTS, part.dtype, target)
     _, _, out, copies, thread, threads = function.args
     size = result_size(part)
+    if plan.turned:
+        _sum_turned(writer, part, plan, out, copies, writer.share(size, thread, threads))
+        writer.builder.ret_void()
+        return function
     pieces = -(-size // writer.lanes)
     begin, end = writer.share(pieces, thread, threads)
     # The copies are padded to whole cache lines, so only the store of the very last vector needs a mask.
@@ -217,6 +227,17 @@ def emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, 
     return function
 
 
+def _sum_turned(writer: Writer, part: Correlation, plan: FilterPlan, out: ir.Value, copies: ir.Value, share: tuple[Index, Index]) -> None:
+    """The same where each copy is (line of runs, column, row) and the result (line of runs, row, column)."""
+    with writer.loop(*share) as number:
+        line, row, column = writer.unravel(number, (plan.lines, plan.run, part.columns))
+        place = writer.dot((line, column, row), (plan.run * part.columns, plan.run, 1))
+        total = writer.load(writer.at(copies, place))
+        for block in range(1, plan.blocks):
+            total = writer.builder.fadd(total, writer.load(writer.at(copies, writer.add(place, block * cache_lines(result_size(part))))))
+        writer.store(total, writer.at(out, number))
+
+
 class _Filter:
     """One filter gradient being written: (block, part) units, then chunks of samples, column tiles and row tiles."""
 
@@ -233,7 +254,7 @@ class _Filter:
         writer, part, plan = self.writer, self.part, self.plan
         with writer.loop(*writer.share(plan.blocks * plan.parts, thread, threads)) as unit:
             block, self.piece = writer.divide(unit, plan.parts)
-            self.copy = writer.at(self.out, writer.mul(block, cache_lines(result_size(part))) if plan.blocks > 1 else 0)
+            self.copy = writer.at(self.out, writer.mul(block, cache_lines(result_size(part))) if plan.copies else 0)
             first, last = writer.share(part.batch, block, plan.blocks)
             with writer.loop(first, last, plan.chunk) as sample:
                 self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
@@ -266,6 +287,10 @@ class _Filter:
     def _jobs(self, left: ir.Value, right: ir.Value) -> None:
         """The lines of this part, for each column tile of each group."""
         writer, part, plan = self.writer, self.part, self.plan
+        if plan.turned:
+            with writer.loop(*writer.share(plan.lines, self.piece, plan.parts)) as line:
+                self._turned_line(line, left, right)
+            return
         width = tile_columns(part, plan.vectors, writer.lanes)
         whole, rest = divmod(part.columns, width)
         for first, tiles, valid in ((0, whole, width), (whole * width, int(rest > 0), rest)):
@@ -292,19 +317,39 @@ class _Filter:
                 with writer.loop(begin, end) as tile:
                     self._tile(writer.add(writer.mul(tile, size), shift), size, valid, left, right, out)
 
+    def _turned_line(self, line: Index, left: ir.Value, right: ir.Value) -> None:
+        """One run, cut into tiles of a few vectors of its rows, with all columns."""
+        writer, part, plan = self.writer, self.part, self.plan
+        self.taps = writer.unravel(line, [count for count, _ in plan.runs])
+        left = writer.at(left, writer.dot(self.taps, [step for _, step in plan.runs]))
+        out = writer.at(self.copy, writer.mul(line, plan.run * part.columns))
+        tiles, size, tall = split(-(-plan.run // writer.lanes), max(1, (self.target.registers - 2) // (part.columns + 1)))
+        first = 0
+        for tile in range(tiles):
+            valid = min((size + (tile < tall)) * writer.lanes, plan.run - first)
+            constants = self._constants(1, valid)
+            loops = tuple((count, right_step, left_step) for count, left_step, right_step in constants.loops)
+            turned = dataclasses.replace(constants, offsets=tuple(range(part.columns)), loops=loops, out_step=plan.run)
+            self._call(turned, constants, writer.at(left, first), right, writer.at(out, first))
+            first += valid
+
     def _tile(self, start: Index, size: int, valid: int, left: ir.Value, right: ir.Value, out: ir.Value) -> None:
-        writer, plan, part = self.writer, self.plan, self.part
+        writer, plan = self.writer, self.plan
         step, rows = (plan.runs[-1][1], plan.run) if plan.together else (1, 1)
         constants = self._constants(size, valid)
-        tile = emit_tile(self.module, constants, self.target)
         left = writer.at(left, writer.mul(start, step))
-        out = writer.at(out, writer.mul(start, rows * self.channels))
-        counts: list[Index] = []
+        self._call(constants, constants, left, right, writer.at(out, writer.mul(start, rows * self.channels)))
+
+    def _call(self, tile: Tile, constants: Tile, left: ir.Value, right: ir.Value, out: ir.Value) -> None:
+        """Call a tile, or its turned form, on the pixels whose tap is inside the image."""
+        writer, counts = self.writer, list[ir.Value]()
         for number, (_, left_step, right_step) in zip(self._open_axes(), constants.loops[1:], strict=False):
-            first, count = pixels_inside(writer, part.axes[number], self.taps[number])
+            first, count = pixels_inside(writer, self.part.axes[number], self.taps[number])
             left, right = writer.at(left, writer.mul(first, left_step)), writer.at(right, writer.mul(first, right_step))
             counts.append(constant(count))
-        writer.builder.call(tile, [left, right, out, constant(self.count), self.accumulate, *counts])
+        operands = [right, left] if self.plan.turned else [left, right]
+        function = emit_tile(self.module, tile, self.target)
+        writer.builder.call(function, [*operands, out, constant(self.count), self.accumulate, *counts])
 
     def _open_axes(self) -> list[int]:
         """The axes whose loop over the pixels leaves out those whose tap is beyond the edge."""

@@ -13,17 +13,18 @@ import dataclasses
 
 from llvmlite import ir
 
-from chainrule.native.conv_correlate import Correlation, inside_axis
+from chainrule.native.conv_correlate import inside_axis
 from chainrule.native.conv_filter import (
-           ARGUMENTS,
-           FilterPlan,
-           _Filter,
-           cache_lines,
-           emit_sum,
-           padded_strides,
-           plan_filter,
-           result_size,
+    ARGUMENTS,
+    FilterPlan,
+    _Filter,
+    cache_lines,
+    emit_sum,
+    padded_strides,
+    plan_filter,
+    result_size,
 )
+from chainrule.native.conv_plan import Correlation
 from chainrule.native.gemm_pack import Panel
 from chainrule.native.gemm_pairs import HALF, PAIR, emit_pairs
 from chainrule.native.kernel_build import Index, Writer, constant, load_lanes, open_function, store_lanes

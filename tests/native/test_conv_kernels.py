@@ -93,6 +93,9 @@ ROWS = {
     "short lines, volume": ConvSpec(5, (3, 2, 3), (3, 2, 3), 17, 20, padding=((1, 1),) * 3, dtype="float64"),
     "weights beyond the cache": ConvSpec(11, (4, 5), (3, 3), 130, 140, padding=SAME),
     "weights beyond the cache, one sample": ConvSpec(1, (4, 30), (3, 3), 140, 130, padding=SAME),
+    "pixels side by side": ConvSpec(3, (5, 17), (3, 3), 6, 3, padding=SAME),
+    "pixels side by side, volume": ConvSpec(2, (4, 5, 9), (2, 3, 2), 3, 5, padding=((1, 0), (1, 1), (1, 2))),
+    "pixels side by side, one line": ConvSpec(4, (1, 11), (1, 5), 4, 2, padding=((0, 0), (4, 0)), dtype="float64"),
     "many channels": ConvSpec(20, (4, 4), (3, 3), 130, 70, padding=SAME, dilation=(1, 2)),
     "one axis, cropped": ConvSpec(2, (20,), (4,), 3, 5, stride=(3,), padding=((-1, 2),)),
     "three axes": ConvSpec(2, (5, 6, 7), (3, 2, 3), 3, 4, padding=((1, 1),) * 3, stride=(2, 1, 1)),
@@ -130,7 +133,7 @@ def test_rows(name):
 @pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
 @pytest.mark.parametrize("family", ["sse", "avx2"])
 @pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample",
-                                  "into three channels", "from one channel, volume", "narrow groups", "narrow groups, more made, stride",
+                                  "into three channels", "from one channel, volume", "narrow groups", "narrow groups, more made, stride", "pixels side by side",
                                   "into one channel, stride"])
 def test_narrower_vectors(family, name):
     check(ROWS[name], target=Target.named(family))
