@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sum of windows that overlap and move by more than one position: a kernel for each residue of the positions.
+"""The sum of windows that overlap: a pass for each residue of the positions by the stride.
 
 In: an `unwindow` node, or a slice of one that leaves the padding out. Out: drafts that fill its buffer together. With stride s, position p = q s + r is touched by those
 taps t alone with t d = r (mod s), in windows o = q - (t d - r) / s. So for a fixed r every position in memory is affine in
@@ -51,7 +51,7 @@ def residues_of(begin: int, extent: int, kernel: int, stride: int, dilation: int
 def summed(node: Node) -> Node | None:
     """The sum of windows that a node is, or whose middle it is, if all residues of its positions have a tap."""
     x = resolve(node.inputs[0]) if node.op.name == "slice" and set(node.attrs["step"]) <= {1} else node
-    if x.op.name != "unwindow" or is_partition(x) or all(s == 1 for s in x.attrs["stride"]):
+    if x.op.name != "unwindow" or is_partition(x):
         return None
     others = [i for i in range(len(x.shape)) if i not in x.attrs["axes"]]
     if any(node.shape[i] != x.shape[i] for i in others) or not node.type.size:
