@@ -63,7 +63,7 @@ class FilterPlan:
 def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     """The cut of a filter gradient."""
     strides = padded_strides(part)
-    plane = rows_of_lanes(part)
+    plane = rows_of_lanes(part, target)
     vectors = 1 if plane or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
     limit = tile_rows(target, vectors)
     wide = part.axes[2]
@@ -71,7 +71,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     run = 1 if plane else part.inside * (wide.taps if joined else 1)
     runs = tuple((axis.taps, axis.dilation * stride)
                  for axis, stride in zip(part.axes[:3 - joined], strides[1:], strict=False))
-    runs = (*runs[:3 - axes_in_tile(part)], (len(plane), 0)) if plane else runs
+    runs = (*runs[:3 - axes_in_tile(part, target)], (len(plane), 0)) if plane else runs
     turned = gains_by_turning(part, run, target)
     together = not turned and (bool(plane) or 0 < 2 * run <= limit)
     tiles, size, tall = (1, len(plane), 0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
@@ -111,22 +111,28 @@ def edged(part: Correlation) -> bool:
     return possible and high.taps * wide.taps <= FEW_TAPS and 1 < high.taps * wide.taps * part.inside <= MOST_TAPS
 
 
-def axes_in_tile(part: Correlation) -> int:
+def most_rows(part: Correlation, target: Target) -> int:
+    """Rows of one tile where lanes run through the groups; those of one channel are cut where there are few registers."""
+    return min(MOST_TAPS, target.registers - 3) if part.inside == 1 else MOST_TAPS
+
+
+def axes_in_tile(part: Correlation, target: Target) -> int:
     """How many of the last axes have all their taps in one tile, where lanes run through the groups."""
     _, high, wide = part.axes
-    if high.taps * wide.taps * part.inside <= MOST_TAPS or factors_of(part) == (1, 1):
+    most = most_rows(part, target)
+    if high.taps * wide.taps * part.inside <= most or factors_of(part) == (1, 1):
         return 2
-    return int(wide.taps * part.inside <= MOST_TAPS)
+    return int(wide.taps * part.inside <= most)
 
 
-def rows_of_lanes(part: Correlation) -> tuple[int, ...]:
+def rows_of_lanes(part: Correlation, target: Target) -> tuple[int, ...]:
     """Where the rows of a tile read, if lanes run through the groups: taps, and the channels of a group; nothing where that
     would be one row, or too many."""
     _, high, wide = part.axes
     _, _, line, pixel = padded_strides(part)
-    axes = axes_in_tile(part)
+    axes = axes_in_tile(part, target)
     rows, taps = range(high.taps if axes == 2 else 1), range(wide.taps if axes else 1)
-    if not part.lanewise or not 1 < len(rows) * len(taps) * part.inside <= MOST_TAPS:
+    if not part.lanewise or not 1 < len(rows) * len(taps) * part.inside <= most_rows(part, target):
         return ()
     return tuple(row * high.dilation * line + tap * wide.dilation * pixel + channel
                  for row in rows for tap in taps for channel in range(part.inside))
@@ -362,7 +368,7 @@ class _Filter:
 
     def _constants(self, size: int, valid: int) -> Tile:
         part, plan = self.part, self.plan
-        if plane := rows_of_lanes(part):
+        if plane := rows_of_lanes(part, self.target):
             offsets = plane
         elif plan.together:
             offsets = tuple(run * plan.runs[-1][1] + row for run in range(size) for row in range(plan.run))
