@@ -15,7 +15,6 @@ from ..ir.node import REGISTRY, Node
 LEAST_BYTES = 1 << 16  # of the weights
 LEAST_ROWS = 8
 PLAIN = ((1,), (0,))
-SAME_ROWS = ("reshape", "bfloat16")  # words whose results are made row by row, by the core that has the rows
 
 
 def halves(graph: Graph) -> Graph:
@@ -28,7 +27,7 @@ def _is_wanted(node: Node, overwritten: set[Node]) -> bool:
     if node.op.name != "contract" or node.dtype.kind != "f" or node.attrs["contracting"] != PLAIN or node.attrs["batch"] != ((), ()):
         return False
     weights = node.inputs[1]
-    while weights.op.name in SAME_ROWS:
+    while weights.op.name == "reshape":
         weights = weights.inputs[0]
     (m, k), read = node.inputs[0].shape, node.inputs[1].type.bytes
     return weights in overwritten and m >= LEAST_ROWS and 2 * m <= k and k % 2 == 0 and read >= LEAST_BYTES
