@@ -72,9 +72,8 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
 
 
 def _loss_estimate(value: float, parts: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate:
-    """The mean with its interval, from (totals, weights) of the samples of each batch; scalars tell nothing about the spread,
-    nor do weights below 0."""
-    if not np.isfinite(value) or any(not totals.ndim or (weights < 0).any() for totals, weights in parts):
+    """The mean with its interval, from (totals, weights) of the samples of each batch; scalars tell nothing about the spread."""
+    if not np.isfinite(value) or any(not totals.ndim for totals, _ in parts):
         return Estimate(value, level=level)
     low, high = mean_interval(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), level) or (None, None)
     return Estimate(value, low, high, level)

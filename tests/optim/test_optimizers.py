@@ -52,7 +52,7 @@ OPTIONS = {
     "adagrad uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adagrad(0.01)), lambda t, p: t.optim.Adagrad(p, 0.01, maximize=True)),
     "rmsprop centred": (lambda: optim.RMSprop(0.01, centered=True), lambda t, p: t.optim.RMSprop(p, 0.01, centered=True)),
     "rmsprop with momentum": (lambda: optim.RMSprop(0.01, momentum=0.9, epsilon=1e-4), lambda t, p: t.optim.RMSprop(p, 0.01, momentum=0.9, eps=1e-4)),
-    "rmsprop with decay": (lambda: optim.RMSprop(0.01, 0.95, weight_decay=0.1), lambda t, p: t.optim.RMSprop(p, 0.01, 0.95, weight_decay=0.1)),
+    "rmsprop with decay": (lambda: optim.RMSprop(0.001, 0.95, weight_decay=0.1), lambda t, p: t.optim.RMSprop(p, 0.001, 0.95, weight_decay=0.1)),
     "adam uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adam(0.01)), lambda t, p: t.optim.Adam(p, 0.01, maximize=True)),
     "adam without memory": (lambda: optim.Adam(0.001, beta1=0.0), lambda t, p: t.optim.Adam(p, 0.001, (0.0, 0.999))),
     "amsgrad with decay in the gradient": (lambda: optim.Adam(0.05, weight_decay=0.1, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, weight_decay=0.1, amsgrad=True)),

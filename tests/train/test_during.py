@@ -305,6 +305,13 @@ class Answers(nn.Module):
         return self.model(pair[:, :5], pair[:, 5:])
 
 
+class Translations(Answers):
+    """The same of a transformer."""
+
+    def __init__(self):
+        self.model = cr.models.TranslationTransformer(9, 9, width=32, depth=1, heads=2, length=16, dropout=0.0)
+
+
 def told_apart(shape, high):
     """Numbers below `high` whose first column is 0, 1, 2 ...: no two samples begin alike."""
     ids = np.random.default_rng(0).integers(0, high, shape)
@@ -327,11 +334,12 @@ ZOO = {
     "llama": (lambda: cr.models.llama(20, length=16, width=32, depth=2, heads=4, key_heads=2), (IDS[:, :-1], IDS[:, 1:])),
     "bert": (lambda: cr.models.MaskedLanguageModel(cr.models.BERT(20, 17, 32, 2, 4, dropout=0.0)), (np.where(IDS % 7 == 1, 0, IDS), IDS)),
     "encoder and decoder": (Answers, (np.concatenate([SOURCE[:, :5], np.zeros((8, 1), int), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
+    "translation": (Translations, (np.concatenate([SOURCE[:, :5], np.full((8, 1), 8), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
 }
 WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens"}
 ROWS_OF = {"mlp": "mlp", "cnn": "cnn", "lenet5": "lenet", "vgg": "vgg", "resnet_cifar": "thin residual", "resnet": "resnet", "clip_network": "clips",
            "sequence_classifier": "recurrent", "sequence_tagger": "tagger", "gpt": "gpt", "LanguageModel": "gpt", "llama": "llama", "BERT": "bert",
-           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder"}
+           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder", "TranslationTransformer": "translation"}
 
 
 def test_every_model_has_a_row():
