@@ -120,11 +120,15 @@ class SegmentEmitter:
     def _kernel(self, step: KernelStep | RunningStep | ScatterStep, alone: bool) -> None:
         function, = self.functions_of(step)
         pointers = [*map(self.pointer, step.slots), self.bases[CONTROL]]
+        self._units(function, pointers, step.units, alone)
+
+    def _units(self, function: ir.Function, pointers: list[ir.Value], units: int, alone: bool) -> None:
+        """Call a function of (…, begin, end) for this thread's share of the units of work."""
         if alone:
             with self._only_first():
-                self.builder.call(function, [*pointers, INDEX(0), INDEX(step.units)])
+                self.builder.call(function, [*pointers, INDEX(0), INDEX(units)])
             return
-        begin, end = self.writer.share(step.units, self.thread, self.threads)
+        begin, end = self.writer.share(units, self.thread, self.threads)
         self.builder.call(function, [*pointers, begin, end])
 
     def _product(self, step: ProductStep, alone: bool) -> None:
@@ -145,12 +149,7 @@ class SegmentEmitter:
         function, = self.functions_of(step)
         source, panels = self.pointer(step.reads[0]), self.pointer(step.writes[0])
         pointers = [self._moved(source, INDEX(step.first * step.reads[0].item)), panels]
-        if alone:
-            with self._only_first():
-                self.builder.call(function, [*pointers, INDEX(0), INDEX(step.units)])
-            return
-        begin, end = self.writer.share(step.units, self.thread, self.threads)
-        self.builder.call(function, [*pointers, begin, end])
+        self._units(function, pointers, step.units, alone)
 
     def _attention(self, step: AttentionStep, alone: bool) -> None:
         size = SIZES[step.spec.dtype]

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import singular_matrices
+from singular_matrices import C, loss, rebuilt, rebuilt_otherwise
 
 import chainrule as cr
 from chainrule import linalg
@@ -12,18 +16,8 @@ from chainrule.errors import DTypeError, ShapeError, TraceError
 from chainrule.testing import check_gradient
 
 RNG = np.random.default_rng(3)
-C = RNG.normal(size=(6, 6))
-
-
-def orthogonal(n: int) -> np.ndarray:
-    return np.linalg.qr(RNG.normal(size=(n, n)))[0]
-
-
-def with_singular_values(m: int, n: int, values) -> np.ndarray:
-    middle = np.zeros((m, n))
-    np.fill_diagonal(middle, values)
-    return orthogonal(m) @ middle @ orthogonal(n)
-
+RNG.normal(size=C.shape)  # the next ones are not those of C
+with_singular_values = partial(singular_matrices.with_singular_values, rng=RNG)
 
 HARD = {
     "distinct": with_singular_values(4, 3, [3, 2, 1]),
@@ -39,23 +33,6 @@ HARD = {
     "wide": with_singular_values(3, 5, [2, 2, 0]),
     "almost repeated": with_singular_values(4, 4, [2, 2 + 3e-9, 1, 1 - 2e-7]),
 }
-
-
-def loss(y):
-    """A smooth function of a matrix that is not symmetric in anything."""
-    m, n = y.shape
-    return cr.sum(cr.sin(y * C[:m, :n] + 0.3) @ C[:n, :n] * C[:m, :n]) + cr.sum(y * y * y)
-
-
-def rebuilt(x):
-    u, s, vh = linalg.svd(x, full_matrices=False)
-    return loss((u * s) @ vh)
-
-
-def rebuilt_otherwise(x):
-    u, s, vh = linalg.svd(x)
-    k = min(x.shape)
-    return loss(u[:, :k] @ (s[:, None] * vh[:k]))
 
 
 def gram(x):

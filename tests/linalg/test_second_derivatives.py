@@ -3,26 +3,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+from singular_matrices import C, loss, rebuilt, rebuilt_otherwise, with_singular_values
 
 import chainrule as cr
 from chainrule import linalg
 from chainrule.testing import check_gradient
 
 RNG = np.random.default_rng(3)
-C = RNG.normal(size=(6, 6))
-
-
-def orthogonal(n: int) -> np.ndarray:
-    return np.linalg.qr(RNG.normal(size=(n, n)))[0]
-
-
-def of_values(m: int, n: int, values) -> np.ndarray:
-    middle = np.zeros((m, n))
-    np.fill_diagonal(middle, values)
-    return orthogonal(m) @ middle @ orthogonal(n)
-
+RNG.normal(size=C.shape)  # the next ones are not those of C
+of_values = partial(with_singular_values, rng=RNG)
 
 MATRICES = {
     "distinct": of_values(4, 3, [3, 2, 1]), "repeated": of_values(4, 4, [2, 2, 1, 1]), "identity": np.eye(4),
@@ -33,23 +26,6 @@ MATRICES = {
     "tall, equal": of_values(5, 3, [2, 2, 2]), "tall, exact zero": np.diag([2.0, 2.0, 0.0, 0.0])[:, :3], "wide": of_values(3, 5, [2, 2, 0]),
     "wide, one zero": of_values(3, 5, [3, 2, 0]), "wide, two zeros": of_values(3, 5, [2, 0, 0]), "almost zero": of_values(4, 4, [2, 1, 1e-10, 3e-11]),
 }
-
-
-def loss(y):
-    """A smooth function of a matrix that is not symmetric in anything."""
-    m, n = y.shape
-    return cr.sum(cr.sin(y * C[:m, :n] + 0.3) @ C[:n, :n] * C[:m, :n]) + cr.sum(y * y * y)
-
-
-def rebuilt(x):
-    u, s, vh = linalg.svd(x, full_matrices=False)
-    return loss((u * s) @ vh)
-
-
-def rebuilt_otherwise(x):
-    u, s, vh = linalg.svd(x)
-    k = min(x.shape)
-    return loss(u[:, :k] @ (s[:, None] * vh[:k]))
 
 
 def squares(x):
