@@ -20,7 +20,7 @@ from .attention_forward import emit_forward, forward_scratch
 from .attention_spec import AttentionSpec
 from .buffers import Buffer
 from .index import row_major
-from .steps import Step
+from .steps import SpecStep
 from .target import Target
 
 Place = tuple[Buffer, tuple[int, ...], int]  # buffer, strides, first element
@@ -28,21 +28,13 @@ VIEWED = (0, 1, 2, 5)  # of the operands: q, k, v and g; the others lie in row-m
 
 
 @dataclass(eq=False)
-class AttentionStep(Step):
+class AttentionStep(SpecStep):
     """Attention or its gradient; `slots` are its operands and results, which begin at the elements `first`."""
 
     spec: AttentionSpec
-    slots: list[Buffer]
     first: tuple[int, ...]
 
     kind = "attention"
-
-    def __post_init__(self) -> None:
-        self.text = repr(self.spec)
-
-    def lists(self) -> list[list[Buffer]]:
-        """Further lists of buffers that a renaming must reach."""
-        return [self.slots]
 
     @property
     def flops(self) -> int:

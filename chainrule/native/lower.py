@@ -225,12 +225,16 @@ class Lowering:
         spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
                            indices.dtype.name, node.attrs["mode"], 0 if drop else self._check(node), drop)
         slots = [self._whole(indices), self._whole(updates), target]
-        if updates.type.size and not drop and any(resolve(self.graph.outputs[i]) is node and self.graph.inputs[index] is base for i, index in self.graph.aliases):
+        if updates.type.size and not drop and self._updates_variable(node, base):
             self.items.append(ScatterStep(node, slots[:1], [], dataclasses.replace(spec, mode="check"), slots[:1]))
             spec = dataclasses.replace(spec, check=0)
         self._copy(base, target)
         if updates.type.size:
             self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
+
+    def _updates_variable(self, node: Node, base: Node) -> bool:
+        """Whether a node made of a Variable's content becomes the content."""
+        return any(resolve(self.graph.outputs[i]) is node and self.graph.inputs[index] is base for i, index in self.graph.aliases)
 
     def _running(self, node: Node) -> None:
         """A cumulative sum."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from . import emit_value
-from .buffers import Buffer
 from .kernel_build import INDEX, POINTER, Index, Writer, constant
 from .math_core import splat
-from .steps import Step
+from .steps import SpecStep
 from .target import Target
 
 TOGETHER = 8  # sums that are made side by side
@@ -56,20 +55,12 @@ class RunningSpec:
 
 
 @dataclass(eq=False)
-class RunningStep(Step):
+class RunningStep(SpecStep):
     """A running sum; `slots` are the operand and the result."""
 
     spec: RunningSpec
-    slots: list[Buffer]
 
     kind = "running"
-
-    def __post_init__(self) -> None:
-        self.text = repr(self.spec)
-
-    def lists(self) -> list[list[Buffer]]:
-        """Further lists of buffers that a renaming must reach."""
-        return [self.slots]
 
     @property
     def units(self) -> int:

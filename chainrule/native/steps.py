@@ -107,18 +107,25 @@ class KernelStep(Step):
 
 
 @dataclass(eq=False)
-class ScatterStep(Step):
-    """Rows added to rows that indices choose; `slots` are indices, updates, result (of a check only the indices)."""
+class SpecStep(Step):
+    """A step whose kernel follows from a spec, and takes the buffers `slots` in their order."""
 
-    spec: ScatterSpec
+    spec: Any
     slots: list[Buffer]
+
+    def __post_init__(self) -> None:
+        self.text = repr(self.spec)
 
     def lists(self) -> list[list[Buffer]]:
         """Further lists of buffers that a renaming must reach."""
         return [self.slots]
 
-    def __post_init__(self) -> None:
-        self.text = repr(self.spec)
+
+@dataclass(eq=False)
+class ScatterStep(SpecStep):
+    """Rows added to rows that indices choose; `slots` are indices, updates, result (of a check only the indices)."""
+
+    spec: ScatterSpec
 
     kind = "scatter"
 
