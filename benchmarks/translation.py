@@ -141,9 +141,6 @@ class Theirs:
         self.ours = Ours(seed, rate).model
         self.table = nn.Embedding(VOCABULARY, WIDTH)
         self.transformer = nn.Transformer(WIDTH, HEADS, DEPTH, DEPTH, HIDDEN, DROPOUT, norm_first=True, batch_first=True)
-        for module in self.transformer.modules():
-            if isinstance(module, nn.MultiheadAttention):
-                module.dropout = 0.0  # ours drops what comes out of the attention, not its weights
         self.dropout = nn.Dropout(DROPOUT)
         self.waves = torch.tensor(sinusoidal(max(LENGTHS) + 2, WIDTH), dtype=torch.float32)
         self.parameters = [*self.table.parameters(), *self.transformer.parameters()]

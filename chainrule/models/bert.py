@@ -23,7 +23,7 @@ class BERT(nn.Module):
         vocabulary, length: number of tokens; most steps of a text.
         width, depth, heads, hidden: of the blocks; the defaults are BERT base, 109,482,240 parameters at 30,522 tokens.
         types: kinds of segments (first text, second text).
-        activation, dropout, epsilon: of the blocks.
+        activation, dropout, epsilon, attention_dropout: of the blocks, see nn.TransformerEncoderLayer.
 
     Call it with `types` (batch, steps), 0 if not given, and `mask` (batch, steps), True where there is a token.
     """
@@ -31,12 +31,13 @@ class BERT(nn.Module):
     input_dtype = "int64"
 
     def __init__(self, vocabulary: int = 30522, length: int = 512, width: int = 768, depth: int = 12, heads: int = 12,
-                 hidden: int | None = None, types: int = 2, activation: Any = "gelu", dropout: float = 0.1, epsilon: float = 1e-12):
+                 hidden: int | None = None, types: int = 2, activation: Any = "gelu", dropout: float = 0.1, epsilon: float = 1e-12,
+                 attention_dropout: float | None = None):
         self.length = length
         self.tokens, self.positions, self.types = (nn.Embedding(n, width, weight_initializer=START) for n in (vocabulary, length, types))
         self.norm, self.dropout = nn.LayerNorm(epsilon=epsilon), nn.Dropout(dropout)
         self.blocks = [nn.TransformerEncoderLayer(heads, hidden or 4 * width, dropout=dropout, activation=activation, norm_first=False,
-                                                  epsilon=epsilon) for _ in range(depth)]
+                                                  epsilon=epsilon, attention_dropout=attention_dropout) for _ in range(depth)]
         self.pooler = nn.Dense(width, activation="tanh")
 
     def forward(self, ids: Any, types: Any = None, mask: Any = None) -> tuple[Any, Any]:

@@ -201,7 +201,7 @@ def _bert(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, 
     """BERT, with the masked-language head if the file has one; without a pooler in the file its weight is the identity."""
     encoder = BERT(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"],
                    config["num_attention_heads"], config["intermediate_size"], config.get("type_vocab_size", 2), _activation(config["hidden_act"]),
-                   config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"])
+                   config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"], config.get("attention_probs_dropout_prob", 0.1))
     head = "cls.predictions.bias" in arrays
     ours, theirs = "encoder." if head else "", "bert." if "bert.embeddings.word_embeddings.weight" in arrays else ""
     start, at = re.escape(ours), theirs + r"encoder.layer.\1."

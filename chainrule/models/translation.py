@@ -31,21 +31,21 @@ class TranslationTransformer(nn.Module):
         outputs: vocabulary of the target; None: both share one table, which transposed is the last layer too.
         width, depth, heads, hidden: of the blocks, `depth` in the encoder and in the decoder; `heads` divides `width`.
         length: most steps of a sequence.
-        dropout, norm_first, activation: see nn.TransformerEncoderLayer; also after the embeddings.
+        dropout, norm_first, activation, attention_dropout: see nn.TransformerEncoderLayer; dropout also after the embeddings.
     """
 
     input_dtype = "int64"
 
     def __init__(self, vocabulary: int, outputs: int | None = None, width: int = 256, depth: int = 3, heads: int = 4,
                  hidden: int | None = None, length: int = 512, dropout: float = 0.1, norm_first: bool = True,
-                 activation: Any = "relu"):
+                 activation: Any = "relu", attention_dropout: float | None = None):
         start = partial(nn.initializers.normal, std=width**-0.5)
         self.width, self.length = width, length
         self.source = nn.Embedding(vocabulary, width, weight_initializer=start)
         self.target = None if outputs is None else nn.Embedding(outputs, width, weight_initializer=start)
         self.logits = None if outputs is None else nn.Dense(outputs, bias=False)
         self.transformer = nn.Transformer(heads, hidden or 4 * width, depth, depth, dropout=dropout, norm_first=norm_first,
-                                          activation=activation)
+                                          activation=activation, attention_dropout=attention_dropout)
         self.dropout = nn.Dropout(dropout)
 
     def _placed(self, table: nn.Embedding, ids: Any, start: Any = 0) -> Any:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,31 @@ from .checks import describe, need_float, origin, positive, probability
 from .linear import Dense
 from .module import Module
 from .positions import alibi_bias, rotate
-from .regularization import Dropout
+from .regularization import drop, own_generator
 
 NAMES = ("batch", "steps", "width")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None, causal: bool = False) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None, causal: bool = False,
+              weigh: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
     Args:
         mask: (N, H, T, S) or what broadcasts to it, True where to attend. A query that may attend to nothing gets 0.
-        bias: what is added to the scores. With one, all weights are in memory at once; without, k and v may have fewer
-            heads, each shared by several heads of queries, and memory grows with T + S only.
+        bias: what is added to the scores.
         causal: a step sees itself and what came before; the last one sees all sources.
+        weigh: a function that the weights (N, H, T, S) go through before they meet v, such as dropout.
+
+    With `bias` or `weigh` all weights are in memory at once. Without, memory grows with T + S only, and k and v may have
+    fewer heads, each shared by several heads of queries.
     """
-    if bias is None:
+    if bias is None and weigh is None:
         mask = None if mask is None else reshape(as_tensor(mask), (*(1,) * (4 - as_tensor(mask).ndim), *mask.shape))
         return heads(q, k, v, mask, causal=causal)
     if causal:
         mask = causal_mask(q.shape[1], k.shape[1]) if mask is None else mask & causal_mask(q.shape[1], k.shape[1])
     weights = attention_weights(q, k, mask, bias)
+    weights = weights if weigh is None else weigh(weights)
     y = contract(weights, v, contracting=((3,), (1,)), batch=((0, 1), (0, 2)))
     return permute_dims(y, (0, 2, 1, 3))
 
@@ -91,7 +97,7 @@ class MultiHeadAttention(Module):
 
     Args:
         heads: must divide the width of what comes in.
-        dropout: rate for what comes out of the heads, before the output layer.
+        dropout: rate for the weights of attention in training, as PyTorch and Keras have it; all of them are in memory then.
         bias: of the four Dense layers query, key, value and output.
         key_heads: fewer heads for keys and values, each shared by heads / key_heads queries (Ainslie et al., 2023); 1
             is multi-query attention (Shazeer, 2019).
@@ -135,7 +141,8 @@ class MultiHeadAttention(Module):
         narrow = width // self.heads * self.key_heads
         self.query, self.key, self.value, self.output = (Dense(n, bias=self.use_bias, dtype=self.dtype)
                                                          for n in (width, narrow, narrow, width))
-        self.dropout = Dropout(self.rate)
+        if self.rate:
+            self.random = own_generator()
 
     def _check(self, x: Any) -> None:
         if x.ndim != 3:
@@ -153,7 +160,7 @@ class MultiHeadAttention(Module):
         return KeyValueCache(batch, length, self.key_heads, self.width // self.heads, self.dtype)
 
     def forward(self, x: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False,
-                cache: KeyValueCache | None = None) -> Any:
+                cache: KeyValueCache | None = None, training: bool = False) -> Any:
         key = x if key is None else key
         value = key if value is None else value
         for part in (x, key, value):
@@ -171,11 +178,15 @@ class MultiHeadAttention(Module):
         if cache is not None:
             seen, causal = _seen(steps, sources, start), False
             allowed = seen if allowed is None else allowed & seen
-        y = self._attend(q, k, v, allowed, causal, sources - steps if cache is None else start)
-        return self.output(self.dropout(reshape(y, (n, steps, self.width))))
+        weigh = self._drop if training and self.rate else None
+        y = self._attend(q, k, v, allowed, causal, sources - steps if cache is None else start, weigh)
+        return self.output(reshape(y, (n, steps, self.width)))
 
-    def _attend(self, q: Any, k: Any, v: Any, allowed: Any, causal: bool, start: Any) -> Any:
-        if self.positions in (None, "rotary") and not recording_attention():
+    def _drop(self, weights: Any) -> Any:
+        return drop(weights, self.rate, self.random)
+
+    def _attend(self, q: Any, k: Any, v: Any, allowed: Any, causal: bool, start: Any, weigh: Any) -> Any:
+        if self.positions in (None, "rotary") and weigh is None and not recording_attention():
             return attention(q, k, v, allowed, causal=causal)
         if causal:
             triangle = causal_mask(q.shape[1], k.shape[1])
@@ -183,7 +194,7 @@ class MultiHeadAttention(Module):
         k, v = self._shared(k), self._shared(v)
         bias = self._position_bias(q, k, start)
         record_attention(self, q, k, v, allowed, bias)
-        return attention(q, k, v, allowed, bias)
+        return attention(q, k, v, allowed, bias, weigh=weigh)
 
     def _position_bias(self, q: Any, k: Any, start: Any) -> Any:
         """What the distances add to the scores; the first query stands at `start`."""

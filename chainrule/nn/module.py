@@ -146,10 +146,9 @@ class Module(metaclass=_Recorder):
                 _refuse_what_is_no_array(self, arrays)
             if not self._record.built:
                 self._build(arrays, options)
-            if self.takes_training:
-                options["training"] = mode
+            inherited = {"training": mode} if self.takes_training else {}
             try:
-                result = self.forward(*arrays, **options)
+                result = self.forward(*arrays, **options, **inherited)
             except TypeError:
                 _explain_call(self, arrays, options)
                 raise

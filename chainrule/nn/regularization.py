@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import random
 from ..errors import ArgumentError, explain
-from ..ir import no_grad
+from ..ir import Tensor, no_grad
 from ..ir.trace import eager
 from ..ops.broadcast import broadcast_to
 from ..ops.elementwise import where, zeros_like
@@ -20,6 +20,12 @@ def own_generator() -> random.Generator:
     """A generator with a seed drawn from the default one, so that `cr.random.seed` fixes it."""
     with eager(), no_grad():
         return random.Generator(int(random.randint(2**62).item()))
+
+
+def drop(x: Tensor, rate: float, generator: random.Generator, shape: tuple[int, ...] | None = None) -> Tensor:
+    """x with zeros at random, what is left divided by 1 - rate; `shape`, which broadcasts to x's, has one decision each."""
+    kept = generator.bernoulli(1 - rate, x.shape if shape is None else shape)
+    return where(broadcast_to(kept, x.shape), x * (1 / (1 - rate)), zeros_like(x))
 
 
 class Dropout(Module):
@@ -42,8 +48,7 @@ class Dropout(Module):
     def forward(self, x: Any, training: bool = False) -> Any:
         if not training or not self.rate:
             return x
-        kept = self.random.bernoulli(1 - self.rate, self.noise_shape(x))
-        return where(broadcast_to(kept, x.shape), x * (1 / (1 - self.rate)), zeros_like(x))
+        return drop(x, self.rate, self.random, self.noise_shape(x))
 
 
 class SpatialDropout(Dropout):

@@ -50,7 +50,8 @@ class TransformerLayer(Module):
     Args:
         heads: of each attention.
         hidden: width of the inner layer of the network.
-        dropout: rate after each part.
+        dropout: rate after each part, within the network and, unless attention_dropout says otherwise, of the weights of
+            attention.
         activation: of the inner layer.
         norm_first: normalise what goes into each part (x + part(norm(x))), or what comes out (norm(x + part(x))).
         key_heads, positions: of the self-attention, see MultiHeadAttention.
@@ -59,19 +60,26 @@ class TransformerLayer(Module):
         bias: of the attention and the network.
         epsilon: of the normalisations; None for their own default.
         rotary_base: of the angles of rotary positions.
+        attention_dropout: rate for the weights of attention; with 0, training on long sequences needs memory for T + S
+            instead of T x S.
     """
 
     def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True,
                  dtype: Any = "float32", key_heads: int | None = None, positions: str | None = None,
                  gated: bool = False, norm: str = "layer", bias: bool = True, epsilon: float | None = None,
-                 rotary_base: float = 10000.0):
+                 rotary_base: float = 10000.0, attention_dropout: float | None = None):
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
         self.epsilon, self.rotary_base = epsilon, rotary_base
         if norm not in ("layer", "rms"):
             raise ArgumentError(explain("there is no such normalisation here", got=repr(norm), expected="layer | rms"))
         self.norm = norm
         self.heads, self.hidden = positive("heads", heads), positive("hidden", hidden)
+        if hidden < heads:
+            raise ArgumentError(explain("the inner layer is narrower than the number of heads", got=f"heads {heads}, hidden {hidden}",
+                                        expected=f"{type(self).__name__}(heads, hidden): the width of the vectors is read from the input",
+                                        fix=f"if {heads} is the width: {type(self).__name__}({hidden}, {4 * heads})"))
         self.rate = probability("dropout", dropout)
+        self.attention_rate = self.rate if attention_dropout is None else probability("attention_dropout", attention_dropout)
         self.activation, self.norm_first, self.dtype = activation, norm_first, canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -90,8 +98,8 @@ class TransformerLayer(Module):
                            Dropout(self.rate), Dense(width, bias=self.use_bias, dtype=self.dtype)])
 
     def _self_attention(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.heads, bias=self.use_bias, dtype=self.dtype, key_heads=self.key_heads,
-                                  positions=self.positions, rotary_base=self.rotary_base)
+        return MultiHeadAttention(self.heads, self.attention_rate, self.use_bias, self.dtype, self.key_heads, self.positions,
+                                  self.rotary_base)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
         """Room for the self-attention's keys and values of so many steps."""
@@ -124,7 +132,7 @@ class TransformerDecoderLayer(TransformerLayer):
     def build(self, x: Any, source: Any = None) -> None:
         self._part("attention", self._self_attention())
         if source is not None:
-            self._part("cross_attention", MultiHeadAttention(self.heads, bias=self.use_bias, dtype=self.dtype))
+            self._part("cross_attention", MultiHeadAttention(self.heads, self.attention_rate, self.use_bias, self.dtype))
         self._part("network", self._network(x.shape[-1]))
 
     def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None, cache: Any = None) -> Any:

@@ -91,6 +91,37 @@ def test_a_decoder_with_caches():
         layers[0](X[:1, :1], cache=layers[0].cache(2, 7))
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_dropout_of_the_weights(compiled):
+    """A weight is 0 or twice itself before it meets its value; the decisions are the layer's own next numbers."""
+    cr.random.seed(5)
+    layer = nn.MultiHeadAttention(4, dropout=0.5, key_heads=2, dtype="float64")
+    with nn.recorded_attention() as records:
+        whole = layer(X, causal=True).numpy()
+    np.testing.assert_allclose(layer(X, causal=True).numpy(), whole, rtol=1e-12)
+    twin = cr.random.Generator(0)
+    twin.state.assign(layer.random.state.numpy())
+    kept = twin.bernoulli(0.5, (2, 4, 7, 7)).numpy()
+    assert 0.4 < kept.mean() < 0.6
+    train = lambda x: layer(x, causal=True, training=True)
+    found = (cr.compile(train) if compiled else train)(X).numpy()
+    heads = np.einsum("nhts,nshd->nthd", 2 * kept * records[0].weights.numpy(), records[0].value.numpy())
+    expected = heads.reshape(2, 7, 8) @ layer.output.weight.numpy() + layer.output.bias.numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    assert np.abs(found - train(X).numpy()).max() > 1e-3
+
+
+def test_dropout_of_a_block():
+    """Of the weights as of the rest, or with a rate of their own."""
+    decoder = nn.TransformerDecoderLayer(2, 16, dropout=0.3)
+    decoder(X.astype("float32"), X.astype("float32"))
+    assert (decoder.attention.rate, decoder.cross_attention.rate) == (0.3, 0.3)
+    block = nn.TransformerEncoderLayer(2, 16, dropout=0.3, attention_dropout=0.0)
+    block(X.astype("float32"))
+    assert block.attention.rate == 0 and block.dropout_attention.rate == 0.3
+    assert cr.nn.Module.config(block)["attention_dropout"] == 0.0
+
+
 def test_gated_feed_forward():
     layer = nn.GatedFeedForward(6, dtype="float64")
     y = layer(X).numpy()

@@ -187,6 +187,11 @@ def heads_do_not_divide_width():
 
 
 @mistake
+def block_in_the_order_of_pytorch():
+    nn.TransformerEncoderLayer(64, 8)
+
+
+@mistake
 def mask_of_integers():
     layer = nn.MultiHeadAttention(2)
     layer(images(2, 5, 8), mask=np.ones((2, 5), "int64"))
