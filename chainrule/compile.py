@@ -95,7 +95,9 @@ class Entry:
 
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Read the Variables, run the program, put the assigned Variables back."""
-        writes = self.captured.writes
+        reads, writes = self.captured.reads, self.captured.writes
+        if hasattr(self.program, "update"):  # their contents stay where the program runs
+            return self.program.update(arrays, reads, writes)
         outputs = self.program([*arrays, *[variable.take_array(write) for variable, write in self._reads]])
         results = len(outputs) - len(writes)
         for variable, array in zip(writes, outputs[results:], strict=True):

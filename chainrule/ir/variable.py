@@ -3,13 +3,14 @@
 
 In a trace, the first read makes an input of the graph and an assignment makes an output; outside, both act at once.
 A compiled program may write into the array itself, so a Variable whose array was handed out (`value`) is copied first.
+A program for another device leaves the content there, and it comes back when somebody looks at it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,17 +67,22 @@ class Variable:
         value: initial content; Python floats become float32.
         name: shown in messages, summaries and files.
         trainable: whether optimisers and `parameters()` see it; compiled functions that use it notice a change.
+
+    Attributes:
+        type: shape and dtype.
     """
 
-    __slots__ = ("__weakref__", "_array", "_leaf", "_trainable", "name")
+    __slots__ = ("__weakref__", "_host", "_leaf", "_remote", "_trainable", "name", "type")
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
         source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(value)
         if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
             dtype = "float32"
-        self._array = _copy(source, canonical(dtype or source.dtype))
+        self._host: np.ndarray | None = _copy(source, canonical(dtype or source.dtype))
+        self._remote: Any = None  # the same content on another device; one of both may be None
         self._leaf: Node | None = None
+        self.type = Type(self._host.shape, self._host.dtype)
         self.name, self._trainable = name, bool(trainable)
 
     @property
@@ -96,27 +102,22 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent of each axis."""
-        return self._array.shape
+        return self.type.shape
 
     @property
     def dtype(self) -> np.dtype:
         """Data type of the elements."""
-        return self._array.dtype
+        return self.type.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._array.ndim
+        return len(self.type.shape)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._array.size
-
-    @property
-    def type(self) -> Type:
-        """Shape and dtype."""
-        return Type(self._array.shape, self._array.dtype)
+        return self.type.size
 
     @property
     def value(self) -> Tensor:
@@ -138,17 +139,36 @@ class Variable:
         else:
             for notes in _notes.get():
                 notes.setdefault(self, self.numpy())
-            self._array, self._leaf = _copy(tensor.numpy(), self.dtype), None
+            self.put_array(_copy(tensor.numpy(), self.dtype))
+
+    @property
+    def _array(self) -> np.ndarray:
+        if self._host is None:
+            self._host = _copy(np.asarray(self._remote), self.dtype)
+        return self._host
 
     def take_array(self, write: bool) -> np.ndarray:
         """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
-        if write and self._leaf is not None:
-            self._array, self._leaf = _copy(self._array, self.dtype), None
-        return self._array
+        array = self._array if self._host is None else self._host
+        if write:
+            if self._leaf is not None:
+                array = _copy(array, self.dtype)
+            self.put_array(array)
+        return array
 
     def put_array(self, array: np.ndarray) -> None:
         """Take over `array` as the content (after a program has run)."""
-        self._array, self._leaf = array, None
+        self._host, self._remote, self._leaf = array, None, None
+
+    def take_remote(self, send: Callable[[np.ndarray], Any]) -> Any:
+        """The content on another device, where `send` brings it if it is not there yet."""
+        if self._remote is None:
+            self._remote = send(self._array)
+        return self._remote
+
+    def put_remote(self, array: Any) -> None:
+        """Take over what a program has left on its device (of this shape and dtype, readable by `numpy.asarray`)."""
+        self._host, self._remote, self._leaf = None, array, None
 
     def _eager_leaf(self) -> Node:
         if self._leaf is None:

@@ -59,13 +59,13 @@ def note(extent: int, wrong: Any, index: Any, node: Node | None = None) -> None:
         _notes.faults.append(Fault(node or _notes.node, extent, wrong, index))  # type: ignore[arg-type]
 
 
-def raise_first(faults: list[tuple[Node, int]], wrong: np.ndarray, indices: np.ndarray) -> None:
-    """BoundsError for the first fault that is set."""
+def first(faults: list[tuple[Node, int]], wrong: np.ndarray, indices: np.ndarray) -> BoundsError | None:
+    """The error for the first fault that is set."""
     if not wrong.any():
-        return
-    first = int(np.argmax(wrong))
-    node, extent = faults[first]
-    raise BoundsError(explain("an index is out of bounds", got=str(int(indices[first])),
-                              expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
-                              fix="check where the indices come from; do they start at 1?",
-                              at=describe_frame(node.where), layer=node.layer))
+        return None
+    place = int(np.argmax(wrong))
+    node, extent = faults[place]
+    return BoundsError(explain("an index is out of bounds", got=str(int(indices[place])),
+                               expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
+                               fix="check where the indices come from; do they start at 1?",
+                               at=describe_frame(node.where), layer=node.layer))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled XLA program: NumPy arrays in, NumPy arrays out; inputs that outputs take over are donated."""
+"""A compiled XLA program: NumPy arrays in, NumPy arrays out; inputs that outputs take over are donated.
+
+The contents of Variables stay on the device from call to call: a training step moves its batch there and its loss back.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..errors import BoundsError
 from ..ir import Graph, Node
+from ..ir.variable import Variable
 from . import faults
 from .emit import emit
 from .lowering import LOWERINGS
@@ -19,6 +24,15 @@ from .lowering import LOWERINGS
 def _wide() -> Any:
     """64-bit types for the time of one of our calls, whatever the user has set."""
     return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(True)
+
+
+def _sent(array: np.ndarray) -> Any:
+    """A copy on the device, which may be donated."""
+    return jnp.array(array, copy=True)
+
+
+def _received(array: Any) -> np.ndarray:
+    return np.array(array, order="C", copy=True)
 
 
 class XlaProgram:
@@ -39,9 +53,27 @@ class XlaProgram:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of the graph; none shares memory with an input."""
         with _wide():
-            outputs, wrong, indices = self._compiled(*(np.asarray(x, order="C") for x in arrays))
-            faults.raise_first(self._sites, np.asarray(wrong), np.asarray(indices))
-            return [np.array(y, order="C", copy=True) for y in outputs]
+            outputs, fault = self._call(arrays)
+            if fault is not None:
+                raise fault
+            return list(map(_received, outputs))
+
+    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
+        """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as before."""
+        with _wide():
+            outputs, fault = self._call([*arrays, *(variable.take_remote(_sent) for variable in reads)])
+            results = len(outputs) - len(writes)
+            donated = {output for output, _ in self.graph.aliases}
+            for place, variable in enumerate(writes, results):
+                if fault is None or place in donated:
+                    variable.put_remote(outputs[place])
+            if fault is not None:
+                raise fault
+            return list(map(_received, outputs[:results]))
+
+    def _call(self, arrays: Sequence[Any]) -> tuple[list[Any], BoundsError | None]:
+        outputs, wrong, indices = self._compiled(*(x if isinstance(x, jax.Array) else np.asarray(x, order="C") for x in arrays))
+        return outputs, faults.first(self._sites, np.asarray(wrong), np.asarray(indices)) if self._sites else None
 
     def show(self, stage: str) -> str:
         """"kernels": StableHLO, what XLA gets; "llvm" and "asm": the program that XLA made of it."""
@@ -51,6 +83,10 @@ class XlaProgram:
         with faults.collecting() as found:
             outputs = emit(self.graph, inputs, LOWERINGS)
         self._sites = [(fault.node, fault.extent) for fault in found]
+        if found:  # what is donated exists no longer, so a call that fails gives it back
+            failed = jnp.stack([fault.wrong for fault in found]).any()
+            for output, index in self.graph.aliases:
+                outputs[output] = jnp.where(failed, inputs[index], outputs[output])
         return (outputs, jnp.asarray([fault.wrong for fault in found], bool),
                 jnp.asarray([fault.index for fault in found], jnp.int64))
 

@@ -158,3 +158,68 @@ def test_a_missing_jax_is_one_clear_line() -> None:
             "except cr.errors.MissingExtra as error: print(error)\n")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "the xla backend needs jax; install it with: pip install 'chainrule[xla]'"
+
+
+# ---- Variables stay on the device
+
+def steps(backend: str) -> tuple[list[float], dict[str, np.ndarray]]:
+    """Losses and weights of a little training in which the host looks at a weight, and writes one, between two steps."""
+    cr.random.seed(0)
+    model, optimizer = cr.nn.Sequential([cr.nn.Dense(5, activation="tanh"), cr.nn.Dropout(0.5), cr.nn.Dense(1)]), cr.optim.Adam(0.1)
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype("float32")
+    model(x)
+
+    @cr.compile(backend=backend)
+    def step(x: Tensor) -> Tensor:
+        loss = cr.mean(model(x, training=True) ** 2)
+        optimizer.update(model, cr.gradients(loss, model))
+        return loss
+    found, first = [], next(iter(model.parameters().values()))
+    for i in range(4):
+        found.append(step(x).item())
+        if i == 1:
+            first.assign(first.numpy() * 0.5)
+        if i == 2:
+            found.append(cr.compile(lambda x: cr.mean(model(x)), backend="native")(x).item())
+    return found, {name: variable.numpy() for name, variable in model.variables().items()}
+
+
+def test_training_on_the_device_is_training_here() -> None:
+    (a, left), (b, right) = steps("reference"), steps("xla")
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+    for name, value in left.items():
+        np.testing.assert_allclose(right[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_step_moves_no_variable() -> None:
+    model = cr.nn.Dense(4, input_shape=3)
+    model.variables()
+
+    @cr.compile(backend="xla")
+    def step(x: Tensor) -> Tensor:
+        y = cr.sum(model(x))
+        model.weight.assign(model.weight - 0.1 * cr.gradients(y, [model.weight])[0])
+        return y
+    x, start = np.ones((2, 3), "float32"), model.weight.numpy()
+    step(x)
+    kept = model.bias.take_remote(lambda array: pytest.fail("it was sent again"))
+    step(x)
+    assert model.bias.take_remote(lambda array: pytest.fail("it was sent again")) is kept
+    assert isinstance(model.weight.take_remote(lambda array: pytest.fail("it came back")), jax.Array)
+    np.testing.assert_allclose(model.weight.numpy(), start - 2 * 0.1 * 2, rtol=1e-6)
+
+
+def test_a_step_that_fails_changes_nothing() -> None:
+    table = cr.Variable(np.arange(8, dtype="float32").reshape(4, 2), "table")
+
+    @cr.compile(backend="xla")
+    def step(ids: Tensor) -> Tensor:
+        rows = take(table.value, ids, axis=0)
+        table.assign(table.value * 2.0)
+        return rows
+    step(np.array([0, 3]))
+    for _ in range(2):
+        with pytest.raises(BoundsError):
+            step(np.array([0, 4]))
+        np.testing.assert_array_equal(table.numpy(), 2 * np.arange(8).reshape(4, 2))
+    assert step(np.array([3]))[0, 1].item() == 14
