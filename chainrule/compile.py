@@ -62,6 +62,11 @@ class Entry:
         return [(variable, id(variable) in written) for variable in self.captured.reads]
 
     @cached_property
+    def _update(self) -> Callable[..., list[np.ndarray]] | None:
+        """How a program runs that keeps the contents of Variables on its device."""
+        return getattr(self.program, "update", None)
+
+    @cached_property
     def types(self) -> list[Type]:
         """The types of the outputs that are not Variables."""
         outputs = self.graph.outputs
@@ -96,8 +101,8 @@ class Entry:
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Read the Variables, run the program, put the assigned Variables back."""
         reads, writes = self.captured.reads, self.captured.writes
-        if hasattr(self.program, "update"):  # their contents stay where the program runs
-            return self.program.update(arrays, reads, writes)
+        if self._update is not None:
+            return self._update(arrays, reads, writes)
         outputs = self.program([*arrays, *[variable.take_array(write) for variable, write in self._reads]])
         results = len(outputs) - len(writes)
         for variable, array in zip(writes, outputs[results:], strict=True):

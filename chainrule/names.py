@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -29,6 +30,18 @@ SYNONYMS = {
     "cosineannealingwarmrestarts": "cosine_restarts", "onecyclelr": "one_cycle", "cycliclr": "cyclic", "linearlr": "linear",
     "polynomiallr": "polynomial", "constantlr": "constant", "sequentiallr": "sequence", "chainedscheduler": "product",
     "reducelronplateau": "Plateau", "sparseadam": "Adam", "modelcheckpoint": "Checkpoint", "csvlogger": "csv_log", "averagedmodel": "EMA",
+}
+
+
+# what other libraries have as methods of arrays
+METHODS = {
+    "backward": "cr.gradients(loss, model)", "grad": "cr.gradients(loss, [x])", "requires_grad": "cr.gradients(loss, [x]) works for every x",
+    "detach": "cr.stop_gradient(x)", "clone": "x itself, Tensors do not change", "copy": "x itself, Tensors do not change",
+    "view": "cr.reshape(x, shape)", "flatten": "cr.reshape(x, (x.shape[0], -1))", "permute": "cr.permute_dims(x, axes)",
+    "transpose": "cr.permute_dims(x, axes)", "unsqueeze": "cr.expand_dims(x, axis)", "expand": "cr.broadcast_to(x, shape)",
+    "to": "cr.astype(x, dtype)", "float": 'cr.astype(x, "float32")', "double": 'cr.astype(x, "float64")', "long": 'cr.astype(x, "int64")',
+    "cuda": 'cr.compile(f, backend="xla")', "cpu": "x.numpy()", "data": "x.numpy()", "numel": "x.size", "dim": "x.ndim",
+    "norm": "cr.linalg.vector_norm(x)", "masked_fill": "cr.where(mask, value, x)", "mm": "x @ y", "dot": "cr.vecdot(x, y)",
 }
 
 
@@ -58,6 +71,16 @@ def named(table: dict[str, Any]) -> Callable[[Any], Any]:
         table[function.__name__] = function
         return function
     return enter
+
+
+def unknown_method(kind: str, name: str) -> AttributeError:
+    """The error for a method that arrays do not have here: operations are functions of the library."""
+    if name.startswith(("__", "_repr_")):
+        return AttributeError(f"{kind!r} object has no attribute {name!r}")
+    functions = vars(sys.modules["chainrule"]).get("__all__", ()) if "chainrule" in sys.modules else ()
+    fix = METHODS.get(name) or (f"cr.{name}(x)" if name in functions else closest(name, functions))
+    return AttributeError(explain(f"a {kind} has no {name}", got=f"x.{name}", expected="a function of the library, such as cr.sum(x)",
+                                  fix=fix or "see dir(chainrule)"))
 
 
 def unknown_attribute(module: str, name: str, known: Iterable[str], fix: str | None = None) -> AttributeError:

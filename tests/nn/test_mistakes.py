@@ -192,6 +192,23 @@ def block_in_the_order_of_pytorch():
 
 
 @mistake
+def function_as_a_method():
+    nn.Dense(2)(images(2, 5)).mean()
+
+
+@mistake
+def backward_as_in_pytorch():
+    losses.mean_squared_error(nn.Dense(2)(images(2, 5)), images(2, 2)).backward()
+
+
+@mistake
+def view_of_a_weight():
+    layer = nn.Dense(2)
+    layer(images(2, 5))
+    layer.weight.view(-1)
+
+
+@mistake
 def mask_of_integers():
     layer = nn.MultiHeadAttention(2)
     layer(images(2, 5, 8), mask=np.ones((2, 5), "int64"))
