@@ -38,6 +38,7 @@ from .scatter import ScatterSpec
 from .schedule import Layout, copy_draft, draft
 from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
 from .target import Target
+from .write_back import may_fail, write_back
 
 _ANY = Buffer((), "float32")  # stands for memory that is not there yet
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
@@ -92,8 +93,8 @@ class Lowering:
             self._step(node)
         self._fresh_outputs()
         self.items = early(fuse(self.items, self.lanes))
-        in_place = self._in_place_outputs()
-        self.items = attach(self.items, _may_fail)
+        in_place = write_back(self)
+        self.items = attach(self.items, may_fail)
         self._arrange()
         self._scratch()
         arena = plan_arena(self.steps)
@@ -228,7 +229,7 @@ class Lowering:
         if updates.type.size and not drop and self._updates_variable(node, base):
             self.items.append(ScatterStep(node, slots[:1], [], dataclasses.replace(spec, mode="check"), slots[:1]))
             spec = dataclasses.replace(spec, check=0)
-        self._copy(base, target)
+        self.copy(base, target)
         if updates.type.size:
             self.items.append(ScatterStep(node, list(slots), [target], spec, slots))
 
@@ -386,142 +387,12 @@ class Lowering:
                 self.outputs.append(buffer)
             else:
                 self.outputs.append(Buffer(node.shape, node.dtype.name, "output", i))
-                self._copy(node, self.outputs[-1])
+                self.copy(node, self.outputs[-1])
 
-    def _in_place_outputs(self) -> dict[int, int]:
-        """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index."""
-        copies = []
-        if any(map(_may_fail, self.items)):
-            self._defer()
-        if any(isinstance(x, ScatterStep) and not x.spec.check for x in self.items):
-            self._check_first()
-        self._survey()
-        for i, index in self.graph.aliases:
-            node, target = resolve(self.graph.outputs[i]), self.inputs[index]
-            buffer = self.buffer_of(node)
-            if buffer is target:
-                continue
-            if buffer is not None and buffer.kind == "temporary" and buffer.dtype == target.dtype and self._may_write_early(buffer, target):
-                first = self.writers[buffer][0]
-                needless = _is_copy(self.items[first], buffer, target)
-                self._rename(buffer, target)
-                self.items[first] = None if needless else self.items[first]
-            else:
-                copies.append((node, target))
-        self.items = [x for x in self.items if x is not None]
-        before = len(self.items)
-        for node, target in [(self._moved_away(node), target) for node, target in copies]:
-            self._copy(node, target)
-        self.items[before:] = [Group(x) for x in self.items[before:]]
-        return dict(self.graph.aliases)
-
-    def _defer(self) -> None:
-        """Move what makes in-place outputs behind everything that can fail, where nobody else needs it earlier."""
-        wanted = {self.buffer_of(self.graph.outputs[i]) for i, _ in self.graph.aliases}
-        late: list[int] = []
-        needed_early: set[Buffer] = set()
-        for i in range(len(self.items) - 1, -1, -1):
-            item = self.items[i]
-            writes = set(item.writes)
-            if isinstance(item, Group | ScatterStep) and not _may_fail(item) and writes & wanted and not writes & needed_early:
-                late.append(i)
-            else:
-                needed_early |= set(item.reads)
-        self.items = [x for i, x in enumerate(self.items) if i not in late] + [self.items[i] for i in reversed(late)]
-
-    def _check_first(self) -> None:
-        """Move what may fail, and all that it needs, to the front: what comes after it may write Variables early."""
-        needed: set[Buffer] = set()
-        early: set[int] = set()
-        for i in range(len(self.items) - 1, -1, -1):
-            item = self.items[i]
-            if _may_fail(item) or needed & set(item.writes):
-                early.add(i)
-                needed |= set(item.reads)
-        self.items = [x for i, x in enumerate(self.items) if i in early] + [x for i, x in enumerate(self.items) if i not in early]
-
-    def _moved_away(self, node: Node) -> Node:
-        """A node that is an input itself is copied first, because its memory may be written next."""
-        source = self.buffer_of(node)
-        if source is not None and source.kind == "input":
-            buffer = self.fresh(source.shape, source.dtype)
-            self._copy(node, buffer)
-            node = Node(node.op, node.inputs, node.attrs, node.type)
-            self.buffers[node] = buffer
-        return node
-
-    def _copy(self, node: Node, target: Buffer) -> None:
+    def copy(self, node: Node, target: Buffer) -> None:
         """Compute or copy a node into a buffer."""
         source = self.buffer_of(node)
         if source is None:
             self._kernels(node, target)
         elif node.type.size:
             self.items.append(copy_draft(self.inliner(), source, target, node))
-
-    def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
-        """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content later."""
-        writers = self.writers.get(buffer)
-        if not writers or writers[0] <= self.last_risk or target in self.writers or target in self.read_by_outputs:
-            return False
-        first = writers[0]
-        once = len(writers) == 1
-        return all(i < first or (i == first and (_pointwise if once else _is_copy)(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
-
-    def _survey(self) -> None:
-        """Who reads and writes what, and the last step that may fail."""
-        self.writers: dict[Buffer, list[int]] = {}
-        self.readers: dict[Buffer, list[int]] = {}
-        self.last_risk = -1
-        for i, item in enumerate(self.items):
-            for buffer in item.writes:
-                self.writers.setdefault(buffer, []).append(i)
-            for buffer in item.reads:
-                self.readers.setdefault(buffer, []).append(i)
-            if _may_fail(item):
-                self.last_risk = i
-        self.read_by_outputs = {self.buffer_of(x) for x in self.graph.outputs}
-
-    def _rename(self, buffer: Buffer, target: Buffer) -> None:
-        """Let every step use `target` in place of `buffer`."""
-        for i in {*self.writers.get(buffer, ()), *self.readers.get(buffer, ())}:
-            item = self.items[i]
-            if isinstance(item, Group):
-                item.rename(buffer, target)
-                continue
-            for items in (item.reads, item.writes, *item.lists()):
-                items[:] = [target if b is buffer else b for b in items]
-        for users in (self.writers, self.readers):
-            if buffer in users:
-                users[target] = users.pop(buffer)
-        for node, b in self.buffers.items():
-            if b is buffer:
-                self.buffers[node] = target
-
-
-def _pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
-    """Whether a kernel reads `target` only at the place at which it writes `buffer`."""
-    if not isinstance(item, Group) or len(item.parts) != 1 or item.parts[0].reduce:
-        return False
-    part = item.parts[0]
-    form, *more = (s.form for s in part.stores if part.buffers[s.slot] is buffer)
-    if more:
-        return False
-    loads = [x for x in part.operations() if x.kind in ("load", "take", "random") and part.buffers[x.attr[0]] is target]
-    return all(x.kind == "load" and not x.attr[2] and x.attr[1] == form for x in loads)
-
-
-def _is_copy(item: Any, buffer: Buffer, target: Buffer) -> bool:
-    """Whether a group does nothing but copy `target` to `buffer`, element by element."""
-    if not _pointwise(item, buffer, target) or len(item.parts[0].stores) != 1:
-        return False
-    value = item.parts[0].stores[0].value
-    return value.kind == "load" and item.parts[0].buffers[value.attr[0]] is target
-
-
-def _may_fail(item: Any) -> bool:
-    """Whether a step may end the program with an error."""
-    if isinstance(item, ScatterStep):
-        return item.spec.check > 0
-    if isinstance(item, Group):
-        return any(x.kind == "take" for part in item.parts for x in part.operations())
-    return isinstance(item, HostStep)
