@@ -58,10 +58,24 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 # ---- files
 
-def _config(folder: Path) -> dict[str, Any]:
+class Config(dict[str, Any]):
+    """What config.json says; DataError for what a model needs and it does not say."""
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(explain("the description of the model is incomplete", got=", ".join(sorted(self)), expected=f"{name} in config.json"))
+
+    def need(self, **plain: Any) -> None:
+        """DataError if a switch is there that makes of the same weights another function than ours."""
+        other = {name: self[name] for name, value in plain.items() if self.get(name) not in (None, value)}
+        if other:
+            raise DataError(explain("this variant of the model cannot be read", got=", ".join(f"{name} {value!r}" for name, value in other.items()),
+                                    expected=", ".join(f"{name} {plain[name]!r}" for name in other)))
+
+
+def _config(folder: Path) -> Config:
     path = folder / "config.json"
     try:
-        return json.loads(path.read_text("utf-8"))
+        return Config(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors")) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -159,8 +173,9 @@ def _layer(ours: str, theirs: str) -> list[Rule]:
 BLOCK = r"blocks\.(\d+)\."
 
 
-def _gpt2(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+def _gpt2(config: Config, arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
     """GPT-2: weights lie as (in, out); queries, keys and values side by side."""
+    config.need(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     model = LanguageModel(config["vocab_size"], config["n_positions"], config["n_embd"], config["n_layer"], config["n_head"],
                           config.get("n_inner"), activation=_activation(config["activation_function"]), epsilon=config["layer_norm_epsilon"],
                           tied=config.get("tie_word_embeddings", True))
@@ -175,14 +190,13 @@ def _gpt2(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, 
     return model, rules
 
 
-def _llama(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
-    """Llama and what is built like it; a scaled rotation and biases are refused."""
+def _llama(config: Config, arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+    """Llama and what is built like it; a scaled rotation and biases are refused, a sliding window bounds the length."""
     rotation = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rotation.get("rope_type", rotation.get("type", "default"))
-    if kind != "default" or config.get("attention_bias") or config.get("mlp_bias"):
-        raise DataError(explain("this variant of Llama cannot be read", got=f"rotary positions {kind!r}, biases {bool(config.get('attention_bias'))}",
-                                expected="plain rotary positions and no biases"))
-    model = LanguageModel(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"],
+    Config(rope_type=rotation.get("rope_type", rotation.get("type"))).need(rope_type="default")
+    config.need(attention_bias=False, mlp_bias=False, head_dim=config["hidden_size"] // config["num_attention_heads"])
+    length = config["max_position_embeddings"]
+    model = LanguageModel(config["vocab_size"], min(length, config.get("sliding_window") or length), config["hidden_size"], config["num_hidden_layers"],
                           config["num_attention_heads"], config["intermediate_size"], config.get("num_key_value_heads"), positions="rotary",
                           norm="rms", gated=True, activation=_activation(config["hidden_act"]), bias=False, epsilon=config["rms_norm_eps"],
                           rotary_base=rotation.get("rope_theta", config.get("rope_theta", 10000.0)), tied=config.get("tie_word_embeddings", False))
@@ -197,8 +211,9 @@ def _llama(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module,
     return model, rules
 
 
-def _bert(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
+def _bert(config: Config, arrays: dict[str, Array]) -> tuple[nn.Module, list[Rule]]:
     """BERT, with the masked-language head if the file has one; without a pooler in the file its weight is the identity."""
+    config.need(is_decoder=False, position_embedding_type="absolute")
     encoder = BERT(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"],
                    config["num_attention_heads"], config["intermediate_size"], config.get("type_vocab_size", 2), _activation(config["hidden_act"]),
                    config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"], config.get("attention_probs_dropout_prob", 0.1))
@@ -216,6 +231,8 @@ def _bert(config: dict[str, Any], arrays: dict[str, Array]) -> tuple[nn.Module, 
               (start + BLOCK + r"norm_network\.(\w+)", at + r"output.LayerNorm.\2", _same)]
     if not head:
         return encoder, rules + _layer("pooler", theirs + "pooler.dense")
+    table, last = (arrays.get(name) for name in (theirs + "embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"))
+    Config(tie_word_embeddings=last is None or np.array_equal(last, table)).need(tie_word_embeddings=True)  # type: ignore[arg-type]
     _without_pooler(arrays, theirs, config["hidden_size"])
     rules += _layer(r"encoder\.pooler", theirs + "pooler.dense") + _layer("transform", "cls.predictions.transform.dense")
     return MaskedLanguageModel(encoder), [*rules, (r"norm\.(\w+)", r"cls.predictions.transform.LayerNorm.\1", _same), ("bias", "cls.predictions.bias", _same)]
@@ -232,6 +249,6 @@ def _activation(name: str) -> str:
     return names.get(name, name)
 
 
-READERS: dict[str, Callable[[dict[str, Any], dict[str, Array]], tuple[nn.Module, list[Rule]]]] = {
+READERS: dict[str, Callable[[Config, dict[str, Array]], tuple[nn.Module, list[Rule]]]] = {
     "gpt2": _gpt2, "llama": _llama, "mistral": _llama, "bert": _bert,
 }

@@ -316,6 +316,31 @@ def test_foreign_masked_language_model(tmp_path):
         np.testing.assert_allclose(ours(IDS).numpy(), theirs(torch.tensor(IDS)).logits.numpy(), rtol=1e-4, atol=1e-5)
 
 
+REFUSED = {
+    "scaled rotation": (lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, rope_scaling={"rope_type": "linear", "factor": 2.0}, **SMALL)), "rope_type 'linear'"),
+    "biases": (lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, mlp_bias=True, **SMALL)), "mlp_bias True"),
+    "wide heads": (lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, head_dim=8, **SMALL)), "head_dim 8"),
+    "decoder": (lambda t: t.BertModel(t.BertConfig(**SIZES, is_decoder=True, **SMALL | {"pad_token_id": 0})), "is_decoder True"),
+    "last layer": (lambda t: t.BertForMaskedLM(t.BertConfig(**SIZES, tie_word_embeddings=False, **SMALL | {"pad_token_id": 0})), "tie_word_embeddings False"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_foreign_models_that_compute_something_else_are_refused(kind, tmp_path):
+    make, message = REFUSED[kind]
+    with pytest.raises(DataError, match=message):
+        foreign(tmp_path, make)
+
+
+def test_a_sliding_window_bounds_the_length(tmp_path):
+    torch = pytest.importorskip("torch")
+    ours, theirs = foreign(tmp_path, lambda t: t.MistralForCausalLM(t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=7, **SMALL)))
+    with torch.no_grad():
+        np.testing.assert_allclose(ours(IDS[:, :7]).numpy(), theirs(torch.tensor(IDS[:, :7])).logits.numpy(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ShapeError, match="at most 7"):
+        ours(IDS)
+
+
 def gpt_folder(folder, change=lambda arrays, config: None):
     """A folder as another library writes it, made by hand: one block of GPT-2."""
     from safetensors.numpy import save_file
@@ -349,6 +374,9 @@ def test_a_folder_without_the_other_library(tmp_path):
     (lambda a, c: a.update(extra=np.zeros(2, np.float32)), "left over: extra"),
     (lambda a, c: c.update(n_positions=12), r"another shape: wpe\.weight \(16, 8\)"),
     (lambda a, c: c.update(model_type="mamba"), "model_type 'mamba'"),
+    (lambda a, c: c.update(scale_attn_weights=False), "scale_attn_weights False"),
+    (lambda a, c: c.update(scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx True"),
+    (lambda a, c: c.pop("n_embd"), r"n_embd in config\.json"),
 ])
 def test_folders_that_do_not_fit(tmp_path, change, message):
     gpt_folder(tmp_path / "a", change)
