@@ -16,21 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from .journal import Record
-from .space import Choice, Dimension, Settings, sample
+from .space import Accept, Choice, Dimension, Settings, anything, likeliest, sample
 
 AT_RANDOM, NEARBY, WIDTHS = 1000, 250, (0.2, 0.05, 0.01, 0.002)   # candidates, and how near those near the best are
 NOISES = (1e-6, 1e-4, 1e-2, 1e-1)                                  # shares of the variance of the scores
 SQRT5 = math.sqrt(5)
 
 
-def propose(space: Mapping[str, Dimension], done: Sequence[Record], generator: np.random.Generator) -> Settings:
-    """The settings with the largest expected improvement over the best score so far."""
+def propose(space: Mapping[str, Dimension], done: Sequence[Record], generator: np.random.Generator,
+            accept: Accept = anything) -> Settings:
+    """The accepted settings with the largest expected improvement over the best score so far."""
     points = np.stack([encoded(space, record.settings) for record in done])
     scores = levelled(np.array([record.score if record.state == "finished" else math.nan for record in done]))
     process = fitted(points, scores, generator)
     candidates = [*_anywhere(space, generator), *_near(space, done[int(scores.argmin())].settings, generator)]
     gains = expected_improvement(process, np.stack([encoded(space, c) for c in candidates]), float(scores.min()))
-    return candidates[int(gains.argmax())]
+    return likeliest(candidates, gains, accept)
 
 
 def levelled(scores: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .gaussian import place
 from .journal import Record
-from .space import Choice, Dimension, Settings, Whole, sample
+from .space import Accept, Choice, Dimension, Settings, Whole, anything, likeliest, sample
 
 CANDIDATES, EVEN = 64, 0.2          # drawn for each proposal; share of the even part
 BEST, SHARE, MOST = 4, 0.1, 25      # the good trials: at least so many, this share of all, at most
@@ -28,8 +28,9 @@ WIDTH, POWER, NARROWEST = 0.15, 1.5, 0.003  # of the kernels, in shares of the r
 LOYALTY = 0.8                       # most that a kernel of a choice puts on the option of its trial
 
 
-def propose(space: Mapping[str, Dimension], done: Sequence[Record], first: int, generator: np.random.Generator) -> Settings:
-    """The best of the candidates; `first` trials were drawn at random."""
+def propose(space: Mapping[str, Dimension], done: Sequence[Record], first: int, generator: np.random.Generator,
+            accept: Accept = anything) -> Settings:
+    """The best of the accepted candidates; `first` trials were drawn at random."""
     scores = np.array([record.score if record.state == "finished" else math.inf for record in done])
     order = np.argsort(np.where(np.isfinite(scores), scores, math.inf), kind="stable")
     good = min(max(BEST, math.ceil(SHARE * len(done))), MOST, len(done) - 1)
@@ -38,7 +39,7 @@ def propose(space: Mapping[str, Dimension], done: Sequence[Record], first: int, 
     chosen = near.draw(generator)
     candidates = [chosen, *(near.draw(generator, chosen) for _ in range(CANDIDATES - 1))]
     gains = near.log(candidates) - far.log(candidates)
-    return candidates[int(gains.argmax())]
+    return likeliest(candidates, gains, accept)
 
 
 @dataclass

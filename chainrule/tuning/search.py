@@ -21,10 +21,11 @@ from typing import Any
 from ..errors import ArgumentError, DataError, explain
 from ..names import look_up
 from ..statistics.repeated import Repeated, measured
+from . import samplers
 from .journal import Journal, Record
 from .pruning import ASHA, PRUNERS
 from .samplers import SAMPLERS, Sampler
-from .space import Dimension, Settings, check_space
+from .space import Dimension, Settings, anything, check_space
 from .trial import TrainFunction, Trial, run_trial
 
 FRESH = 1_000_000   # seeds of the repeats begin so far from those of the trials
@@ -99,7 +100,7 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
             "random" does not.
         prune: "asha" (or a tuning.ASHA) ends trials early whose reports fall behind.
         higher_is_better: for accuracies.
-        accept: a function of the settings; those for which it is False are drawn again: a budget of parameters, say.
+        accept: a function of the settings; those for which it is False are not tried: a budget of parameters, say.
         repeats: how often the winner is measured with fresh seeds; 0 leaves that out.
         workers: processes that run trials at the same time; `train` must then be a function of a module.
         journal: file of the search; if it is there already, the search goes on.
@@ -181,9 +182,11 @@ class _Plan:
         return Trial(number, self.seed + number, settings, self.journal, self.prune, self.sign)
 
     def _proposed(self, number: int, done: list[Record]) -> Settings:
+        accept = self.accept or anything
         for attempt in range(ATTEMPTS):
-            settings = self.sampler(self.space, done, self.seed + attempt * FRESH, number)
-            if self.accept is None or self.accept(settings):
+            sampler = samplers.random if attempt else self.sampler
+            settings = sampler(self.space, done, self.seed + attempt * FRESH, number, accept)
+            if accept(settings):
                 return settings
         raise ArgumentError(explain(f"none of {ATTEMPTS} proposals was accepted", got=_text(settings),
                                     fix="widen the space, or loosen `accept`"))

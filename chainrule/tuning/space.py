@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..names import closest
 
 Settings = dict[str, Any]
+Accept = Callable[[Settings], bool]
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,17 @@ def sample(space: Mapping[str, Dimension], value: Callable[[str, Dimension], Any
         if dimension.active(settings):
             settings[name] = value(name, dimension)
     return settings
+
+
+def anything(settings: Settings) -> bool:
+    """Accepts all settings."""
+    return True
+
+
+def likeliest(candidates: Sequence[Settings], gains: np.ndarray, accept: Accept) -> Settings:
+    """The candidate with the largest gain that is accepted, or with the largest at all if none is."""
+    order = np.argsort(-gains, kind="stable")
+    return next((candidates[i] for i in order if accept(candidates[i])), candidates[order[0]])
 
 
 def problems(space: Mapping[str, Dimension], settings: Settings) -> Iterator[str]:

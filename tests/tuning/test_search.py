@@ -333,6 +333,15 @@ def test_a_budget_of_parameters_is_kept():
     assert parameters(found.best.settings) > 1000
 
 
+@pytest.mark.parametrize("method", ["gp", "tpe"])
+def test_methods_that_learn_choose_among_what_is_accepted(method):
+    """The score pulls out of what is accepted, with which a search goes on at the border of it."""
+    space = {"layers": tuning.integer(1, 4), "units": tuning.integer(8, 512, log=True)}
+    found = cr.tune(lambda trial: 1 / trial["units"], space, 25, method=method, accept=lambda chosen: parameters(chosen) <= 2000, repeats=0)
+    assert all(parameters(r.settings) <= 2000 for r in found.trials)
+    assert found.best.settings["units"] > 180  # of at most 249
+
+
 def test_the_best_strength_of_ridge_is_that_of_leave_one_out():
     linear_model = pytest.importorskip("sklearn.linear_model")
     generator = np.random.default_rng(0)
