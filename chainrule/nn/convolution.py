@@ -4,7 +4,7 @@
 Images are (N, *S, in), weights (*kernel, in / groups, out).
 
 Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. "same_torch" is PyTorch's:
-(kernel - 1) dilation zeros whatever the stride. With stride 1 the two are one. One class does the work; the ranks are
+(kernel - 1) dilation zeros whatever the stride. With stride 1 the two are one. "causal" puts these zeros before a sequence. One class does the work; the ranks are
 its children.
 """
 
@@ -26,16 +26,17 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def parse_padding(padding: Any, rank: int) -> Any:
-    """"valid", "same", "same_torch", an int, one int or one pair per axis, as "valid" | "same" | "same_torch" | pairs."""
-    if padding in ("valid", "same", "same_torch"):
+    """"valid", "same", "same_torch", "causal" (sequences), an int, one int or one pair per axis, as one of these words or pairs."""
+    words = ("valid", "same", "same_torch", *(["causal"] if rank == 1 else []))
+    if isinstance(padding, str) and padding in words:
         return padding
     items = (padding,) * rank if isinstance(padding,
                                             int) else tuple(padding) if isinstance(padding, tuple | list) else ()
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
         raise ArgumentError(explain("this padding is not understood", got=repr(padding),
-                                    expected=f'"valid", "same", "same_torch", an integer, or {rank} integers or pairs',
-                                    fix=closest(str(padding), ("valid", "same", "same_torch"))
+                                    expected=", ".join(f'"{word}"' for word in words) + f", an integer, or {rank} integers or pairs",
+                                    fix=closest(padding, words)
                                     or 'use padding="same" to keep the extents'))
     return pairs
 
@@ -47,6 +48,8 @@ def pads(padding: Any, spatial: tuple[int, ...], kernel: tuple[int, ...], stride
         return ((0, 0),) * len(spatial)
     if padding == "same_torch":
         return tuple(((k - 1) * d // 2, (k - 1) * d - (k - 1) * d // 2) for k, d in zip(kernel, dilation, strict=True))
+    if padding == "causal":
+        return tuple(((k - 1) * d, 0) for k, d in zip(kernel, dilation, strict=True))
     if padding != "same":
         return padding
     total = [max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
@@ -74,8 +77,8 @@ class Convolution(Module):
         filters: channels that come out.
         kernel_size, stride, dilation: an integer, or one per spatial axis.
         padding: "valid" (none), "same" (as many windows as ceil(extent / stride)), "same_torch" (the zeros of stride 1
-            at any stride, PyTorch's kernel // 2 on both sides), an integer, or one integer or pair (before, after) per
-            axis.
+            at any stride, PyTorch's kernel // 2 on both sides), "causal" (of sequences: a step sees itself and what came
+            before), an integer, or one integer or pair (before, after) per axis.
         groups: channels in and out are split into so many groups that see only each other.
         activation: name, function or layer.
         bias: whether a number per channel is added.
@@ -240,7 +243,20 @@ class TransposedConvolution(Convolution):
                  dtype: Any = "float32", groups: int = 1, output_padding: Any = 0):
         Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, groups, activation, bias,
                              weight_initializer, bias_initializer, dtype)
-        self.more = (output_padding,) * self.rank if isinstance(output_padding, int) else tuple(output_padding)
+        self.more = self._added(output_padding)
+        if self.padding == "causal":
+            raise ArgumentError(explain("a transposed convolution has no causal padding", got="padding='causal'",
+                                        expected='"valid", "same", an integer or a pair', fix=f"cut off the end: padding=((0, {self.kernel[0] - 1}),)"))
+
+    def _added(self, output_padding: Any) -> tuple[int, ...]:
+        """The positions added along each axis: fewer than its stride or its dilation, as in PyTorch."""
+        more = (output_padding,) * self.rank if isinstance(output_padding, int) else tuple(output_padding)
+        most = [max(s, d) - 1 for s, d in zip(self.stride, self.dilation, strict=True)]
+        if len(more) != self.rank or not all(isinstance(n, int) and 0 <= n <= m for n, m in zip(more, most, strict=True)):
+            raise ArgumentError(explain("so many positions cannot be added at the end", got=f"output_padding={output_padding!r}",
+                                        expected=f"{self.rank} integers, at most {', '.join(map(str, most))}: less than the stride or the dilation",
+                                        fix=f"output_padding={tuple(most)} at most, or ZeroPad{self.rank}D behind it"))
+        return more
 
     def _weight_shape(self, channels: int) -> tuple[int, ...]:
         return (*self.kernel, self.filters // self.groups, channels)

@@ -131,7 +131,7 @@ class MaxUnpooling(Module):
         self.stride = self.kernel if stride is None else extents("stride", stride, self.rank)
         self.padding = parse_padding(padding, self.rank)
         self.output_size = None if output_size is None else extents("output_size", output_size, self.rank)
-        if self.padding in ("same", "same_torch") and output_size is None:
+        if self.padding in ("same", "same_torch", "causal") and output_size is None:
             raise ArgumentError(explain("this padding does not tell the size of the image", got=f"padding={self.padding!r}",
                                         fix="give output_size"))
 

@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import losses, nn
-from chainrule.errors import ShapeError
+from chainrule.errors import ArgumentError, ShapeError
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -72,6 +72,22 @@ def test_same_padding_is_that_of_keras(extent, kernel, stride):
         return last(F.conv2d(padded, w.permute(3, 2, 0, 1), b, stride))
     compare(layer, x, reference)
     assert layer(x).shape[1:3] == (out, out)
+
+
+@pytest.mark.parametrize("kernel, stride, dilation", [(3, 1, 1), (4, 2, 1), (2, 1, 3), (1, 3, 2)])
+def test_causal_padding_is_that_of_keras(kernel, stride, dilation):
+    """Zeros before the sequence only; no step sees what comes later."""
+    x = random((2, 9, 3))
+    layer = nn.Conv1D(4, kernel, stride=stride, padding="causal", dilation=dilation, dtype="float64")
+    compare(layer, x, lambda x, w, b: last(F.conv1d(F.pad(first(x), ((kernel - 1) * dilation, 0)), w.permute(2, 1, 0), b, stride, 0, dilation)))
+    later = x.copy()
+    later[:, 4:] += 1
+    steps = -(-4 // stride)  # those whose last input is before step 4
+    np.testing.assert_array_equal(layer(later).numpy()[:, :steps], layer(x).numpy()[:, :steps])
+    with pytest.raises(ArgumentError, match="not understood"):
+        nn.Conv2D(4, 3, padding="causal")
+    with pytest.raises(ArgumentError, match="no causal padding"):
+        nn.Conv1DTranspose(4, 3, padding="causal")
 
 
 @pytest.mark.parametrize("kernel, stride, padding, dilation", [(3, 1, 0, 1), (3, 2, 1, 1), (2, 3, 0, 1), ((3, 2), (2, 1), (1, 0), (1, 2))])
