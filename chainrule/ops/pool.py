@@ -16,7 +16,7 @@ from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from .broadcast import broadcast_to, restore
 from .control import custom_gradient
-from .elementwise import abs, astype, equal, floor_divide, sqrt, where, zeros_like
+from .elementwise import abs, astype, equal, floor_divide, maximum, minimum, sqrt, where, zeros_like
 from .index import iota, scatter, take
 from .movement import UNWINDOW, pad, reshape, window
 from .reduce import max, min, sum
@@ -68,7 +68,8 @@ def max_pool_indices(x: Any, kernel: Shape, stride: Shape, padding: Pairs, dilat
     for i, (k, s, d) in enumerate(zip(kernel, stride, dilation or (1,) * len(kernel), strict=True)):
         rest = math.prod(kernel[i + 1:])
         offset = floor_divide(place, rest) - floor_divide(place, rest * k) * k
-        found = found * x.shape[1 + i] + iota(place.shape, 1 + i, int32) * s + offset * d - padding[i][0]
+        at = iota(place.shape, 1 + i, int32) * s + offset * d - padding[i][0]
+        found = found * x.shape[1 + i] + minimum(maximum(at, 0), x.shape[1 + i] - 1)  # all of a window may be -infinity
     return astype(found, int64)
 
 

@@ -145,6 +145,13 @@ def test_pooling(rank, kernel, stride, padding, dilation, ceil):
                                                                                          x.shape[1:-1])).numpy())
 
 
+def test_places_lie_within_the_image_where_all_is_minus_infinity():
+    x = np.full((1, 5, 4, 1), -np.inf, np.float32)
+    _, places = nn.MaxPool2D(3, 2, padding=1, return_indices=True)(x)
+    _, expected = F.max_pool2d(first(torch.tensor(x)), 3, 2, 1, return_indices=True)
+    np.testing.assert_array_equal(places.numpy(), last(expected).numpy())
+
+
 @pytest.mark.parametrize("padding", ["same", ((1, 1), (1, 1)), ((0, 1), (1, 0))])
 @pytest.mark.parametrize("backend", ["reference", "native"])
 def test_padding_is_no_maximum(padding, backend):
