@@ -17,6 +17,7 @@ from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..ops import reduce
 from ..ops.elementwise import abs, sqrt
+from .base import not_negative
 
 Penalty = Callable[[Any], Tensor]
 
@@ -39,6 +40,7 @@ def _total(model: Any, only: str | None, of: Callable[[Tensor], Tensor]) -> Tens
 
 def l2(strength: float, only: str | None = None) -> Penalty:
     """strength * (sum of w^2), with gradient 2 strength w."""
+    strength = not_negative("strength", strength)
     return lambda model: strength * _total(model, only, lambda w: reduce.sum(w * w))
 
 
@@ -47,17 +49,19 @@ def ridge(strength: float, only: str | None = None) -> Penalty:
 
     With plain SGD, ridge(s), SGD(weight_decay=s) and decoupled decay are the same; with Adam only the first two are.
     """
-    return l2(strength / 2, only)
+    return l2(not_negative("strength", strength) / 2, only)
 
 
 def l1(strength: float, only: str | None = None) -> Penalty:
     """strength * (sum of |w|): drives weights towards 0 (Tibshirani, 1996)."""
+    strength = not_negative("strength", strength)
     return lambda model: strength * _total(model, only, lambda w: reduce.sum(abs(w)))
 
 
 def l1_l2(l1_strength: float, l2_strength: float, only: str | None = None) -> Penalty:
     """Both together (the elastic net; Zou and Hastie, 2005)."""
-    return lambda model: l1(l1_strength, only)(model) + l2(l2_strength, only)(model)
+    first, second = l1(l1_strength, only), l2(l2_strength, only)
+    return lambda model: first(model) + second(model)
 
 
 def group_lasso(strength: float, axis: int = -1, only: str | None = None) -> Penalty:
@@ -65,6 +69,8 @@ def group_lasso(strength: float, axis: int = -1, only: str | None = None) -> Pen
 
     A group is an index of `axis`: -1 for what goes into a unit or comes from a filter, -2 for what leaves an input.
     """
+    strength = not_negative("strength", strength)
+
     def lengths(w: Tensor) -> Tensor:
         squares = reduce.sum(w * w, axis=others(w.ndim, axis))
         return math.sqrt(w.size / w.shape[axis]) * reduce.sum(sqrt(squares + 1e-12))

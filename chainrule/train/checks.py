@@ -19,7 +19,7 @@ def check_run(model: Any, epochs: Any, penalty: Any) -> None:
     if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
         raise ArgumentError(explain("epochs is a whole number, 0 or more", got=repr(epochs)))
     if penalty is not None and not callable(penalty):
-        raise ArgumentError(explain("a penalty is a function of the model", got=repr(penalty), fix=f"for example optim.penalties.ridge({penalty!r})"))
+        raise ArgumentError(explain("a penalty is a function of the model", got=repr(penalty), fix=f"for example optim.penalties.ridge({penalty if isinstance(penalty, float | int) else 1e-4!r})"))
 
 
 def several(found: Any) -> list[Any]:

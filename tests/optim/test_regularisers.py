@@ -228,6 +228,7 @@ def test_wrapped_optimisers_resume_with_the_same_bits(tmp_path):
 
 
 @pytest.mark.parametrize("make", [lambda: optim.proximal.l1(-1), lambda: constraints.max_norm(0), lambda: constraints.bounded(1, 0),
+                                  lambda: optim.penalties.l1(-1), lambda: optim.penalties.ridge("strong"), lambda: optim.penalties.l1_l2(1, -1), lambda: optim.penalties.group_lasso(-1),
                                   lambda: optim.Proximal("adam", optim.proximal.l1(1)), lambda: optim.GradientNoise(optim.SGD(), -1)])
 def test_mistakes_are_named(make):
     with pytest.raises(ArgumentError):
