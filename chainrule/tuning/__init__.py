@@ -5,6 +5,9 @@
     print(cr.tune(train, space, trials=30, prune="asha", journal="search.jsonl"))
 """
 
+from typing import Any
+
+from ..names import unknown_attribute
 from .journal import Record
 from .pruning import ASHA
 from .search import Search, Winner, tune
@@ -13,3 +16,7 @@ from .trial import Pruned, Trial
 
 __all__ = ["ASHA", "Pruned", "Record", "Search", "Trial", "Winner", "choice", "integer", "log_uniform", "tune",
            "uniform"]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("tuning", name, __all__)

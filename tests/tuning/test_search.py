@@ -108,6 +108,7 @@ def test_whole_numbers_reach_both_ends(log):
     (lambda: tuning.integer(1, 2.5), "whole numbers"),
     (lambda: tuning.choice(), "nothing to choose from"),
     (lambda: tuning.choice(print), "plain value"),
+    (lambda: tuning.choice(["relu", "tanh"]), r"choice\(\*\['relu', 'tanh'\]\)"),
     (lambda: cr.tune(branin, {"x": 3}, 1), "choice\\(3\\)"),
     (lambda: cr.tune(branin, {"a": tuning.uniform(0, 1).when(b=1), "b": tuning.choice(1)}, 1), "put 'b' before 'a'"),
     (lambda: cr.tune(branin, {"a": tuning.choice(1), "b": tuning.choice(1).when(a=2)}, 1), "'b' never exists"),
