@@ -110,6 +110,9 @@ def draw_attention(weights: Any, path: pictures.PathLike, tokens: Sequence[Any] 
     columns = min(len(found), 4)
     rows, size = math.ceil(len(found) / columns), min(max(2.4, 0.22 * max(found.shape[1:])), 8)
     names = (tokens, tokens if sources is None else sources)
+    for given, extent, word in zip(names, found.shape[1:], ("tokens", "sources"), strict=True):
+        if given is not None and len(given) != extent:
+            raise ShapeError(explain(f"the {word} do not fit the map", got=f"{len(given)} names", expected=f"{extent}, one for each step"))
     return pictures._picture(size * columns + 0.8, size * rows + 0.6, path,
                              lambda figure: _paint_attention(figure, found, rows, columns, names))
 

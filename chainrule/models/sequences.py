@@ -127,6 +127,8 @@ class EncoderDecoder(nn.Module):
 def greedy(following: Callable[[np.ndarray], Any], count: int, start: int, end: int, most: int) -> list[list[int]]:
     """So many sequences, each step the likeliest by the logits (count, ids) that `following` gives for the last ids
     (count, 1), until all have ended or `most` steps; without start and end marks."""
+    if most < 1:
+        raise ArgumentError(explain("nothing is asked for", got=f"most={most}", expected="at least 1 step"))
     ids, found = np.full((count, 1), start), []
     for _ in range(most):
         ids = following(ids).numpy().argmax(-1)[:, None]

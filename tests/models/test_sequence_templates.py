@@ -38,6 +38,8 @@ def test_generating_is_the_likeliest_way():
             ids.append(int(model(IDS[n:n + 1], np.array([ids])).numpy()[0, -1].argmax()))
         expected = ids[1:]
         assert found[n] == (expected[:expected.index(2)] if 2 in expected else expected)
+    with pytest.raises(ArgumentError, match="most=0"):
+        model.generate(IDS, start=1, end=2, most=0)
     with pytest.raises(ArgumentError, match="no such recurrent"):
         models.EncoderDecoder(9, 7, kind="grue")
 

@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import inspect, losses, nn, optim
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError, BoundsError, ShapeError
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -83,6 +83,14 @@ def test_grad_cam_by_hand():
     for axis in (1, 2):
         expected = resize_axis(cr.asarray(expected), axis, 8, "linear").numpy()
     np.testing.assert_allclose(coarse, expected / expected.max((1, 2), keepdims=True), rtol=1e-4, atol=1e-5)
+
+
+def test_classes_and_names_of_steps_that_do_not_exist(tmp_path):
+    model = nn.Sequential([nn.Conv2D(2, 3), nn.GlobalAvgPool2D(), nn.Dense(3)])
+    with pytest.raises(BoundsError, match="0 to 2"):
+        inspect.grad_cam(model, np.ones((2, 5, 5, 1), np.float32), 0, [1, 3])
+    with pytest.raises(ShapeError, match="2 names"):
+        inspect.draw_attention(np.ones((1, 3, 3)), tmp_path / "a.svg", tokens="ab")
 
 
 def test_feature_maps_are_what_the_layers_give():
