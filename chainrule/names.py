@@ -19,7 +19,9 @@ SYNONYMS = {
     "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy",
             "mse": "mean_squared_error",
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
-    "avg": "mean", "average": "mean", 
+    "avg": "mean", "average": "mean", "ave": "mean", "hidden_size": "units", "go_backwards": "reverse", "nonlinearity": "activation",
+    "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden", "elementwise_affine": "scale", "affine": "scale",
+    "center": "shift", "attention_mask": "mask", "axis": "axes",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
     "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
     "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter", "horizontalflip": "Flip",
@@ -47,7 +49,7 @@ METHODS = {
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """"did you mean …?" for the nearest known names, or None if none is near."""
-    known = list(known)
+    name, known = str(name), list(known)
     if SYNONYMS.get(name.lower()) in known:
         return f"use {SYNONYMS[name.lower()]!r}"
     lower = {k.lower(): k for k in known}

@@ -112,7 +112,7 @@ class PositionalEncoding(Module):
         kinds = ("sinusoidal", "learned")
         if kind not in kinds:
             raise ArgumentError(explain("there is no such encoding of positions", got=repr(kind),
-                                        expected=" | ".join(kinds), fix=closest(kind, kinds)))
+                                        expected=" | ".join(kinds), fix=closest(kind, kinds) or "the width is that of what comes in: PositionalEncoding()"))
         self.kind, self.length, self.dtype = kind, positive("length", length), canonical(dtype)
 
     def build(self, x: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of layers of PyTorch and Keras -> what one writes here, for the message about an unknown name.
+"""Names of layers and arguments of PyTorch and Keras -> what one writes here, for the message about an unknown name.
 
 docs/layers.md is the list for people; a test holds that both say the same.
 """
@@ -25,6 +25,26 @@ ACTIVATIONS = {
 }
 OTHERWISE = {"modulelist": "a Python list", "moduledict": "a dict", "parameterlist": "a list of cr.Variable", "parameterdict": "a dict of cr.Variable",
              "parameter": "cr.Variable(array)"}
+
+PENALTY = "penalties belong to training: cr.fit(..., penalty=optim.penalties.l2(1e-4, only='0.*'))"
+WEIGHTS = "with nn.recorded_attention() as records: layer(x); records[0].weights"
+MASK = "mask=nn.masks.from_torch(attn_mask, key_padding_mask): True attends here"
+WIDTH = "leave it out: the width is that of what comes in"
+ARGUMENTS = {
+    "bidirectional": "wrap the layer: nn.Bidirectional(nn.LSTM(64))",
+    "num_layers": "stack layers: nn.StackedRNN([nn.LSTM(64, return_sequences=True), nn.LSTM(64)])",
+    "batch_first": "leave it out: the batch always comes first", "data_format": "leave it out: the channels always come last",
+    "kernel_regularizer": PENALTY, "recurrent_regularizer": PENALTY, "bias_regularizer": PENALTY, "activity_regularizer": PENALTY,
+    "kernel_constraint": "constraints belong to the optimiser: optim.constrained(optim.Adam(1e-3), nn.constraints.max_norm(3.0))",
+    "activation": "put it behind the layer: nn.Activation('relu')", "dropout": "put it behind the layer: nn.Dropout(0.1)",
+    "embed_dim": WIDTH, "key_dim": WIDTH, "d_model": WIDTH, "need_weights": WEIGHTS, "return_attention_scores": WEIGHTS,
+    "attn_mask": MASK, "key_padding_mask": MASK, "seed": "cr.random.seed(0) before the model is called fixes all draws",
+}
+
+
+def argument_advice(name: str) -> str | None:
+    """What one does here for an argument of other libraries that no layer has under that name."""
+    return ARGUMENTS.get(name)
 
 
 def advice(name: str, known: list[str]) -> str | None:

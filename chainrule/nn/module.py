@@ -25,6 +25,7 @@ from ..ir.graph import input_node
 from ..ir.trace import eager
 from ..names import closest
 from ..random import Generator
+from .foreign import argument_advice
 from .symbols import connect, symbols_in
 
 REGISTRY: dict[str, type[Module]] = {}
@@ -78,7 +79,7 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
                                     got=f"{cls.__name__}({given})",
                                     expected=f"{cls.__name__}({wanted})",
                                     fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) for a in args)
-                                    else "give the arguments that have no default")) from None
+                                    else "give the arguments that have no default" if "missing" in str(error) else "leave out what is not expected")) from None
 
 
 def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:
@@ -87,7 +88,7 @@ def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any
     for name in options if inspect.Parameter.VAR_KEYWORD not in kinds else ():
         if name not in names:
             raise ArgumentError(explain(f"{cls.__name__} has no argument {name!r}", got=f"{name}={options[name]!r}",
-                                        expected=", ".join(names), fix=closest(name, names)))
+                                        expected=", ".join(names), fix=argument_advice(name) or closest(name, names)))
 
 
 def _shape(shape: Any) -> tuple[int, ...] | None:
@@ -144,6 +145,8 @@ class Module(metaclass=_Recorder):
             options = {name: _input(x) for name, x in options.items()}
             if not arrays or arrays[0] is None or isinstance(arrays[0], str):
                 _refuse_what_is_no_array(self, arrays)
+            if not self._record.built:
+                self._build_as_declared(arrays)
             if not self._record.built:
                 self._build(arrays, options)
             inherited = {"training": mode} if self.takes_training else {}
@@ -206,6 +209,12 @@ class Module(metaclass=_Recorder):
                 value.name = f"{prefix}.{name}" if prefix else name
         self._record.built = True
 
+    def _build_as_declared(self, arrays: tuple[Any, ...]) -> None:
+        """Build for the `input_shape` that was given if another one comes first, so that the layer that cannot take it says so."""
+        declared = self._record.input_shape
+        if declared is not None and len(arrays) == 1 and isinstance(arrays[0], Tensor) and arrays[0].shape[1:] != declared:
+            self.trace(Type((*arrays[0].shape[:1], *declared), arrays[0].dtype))
+
     def _build_from_shape(self) -> None:
         if not self._record.built and self.input_shape is not None:
             self.trace(Type((1, *self.input_shape), self._input_type()))
@@ -263,7 +272,7 @@ def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, An
     except TypeError as error:
         names = list(signature.parameters)
         wrong = next((name for name in options if name not in names), None)
-        fix = closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
+        fix = argument_advice(wrong) or closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
         raise ArgumentError(explain(f"this layer is called otherwise: {error}", got=f"({_counted(arrays, options)})", fix=fix,
                                     expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})")) from None
 

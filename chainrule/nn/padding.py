@@ -26,9 +26,8 @@ def known_mode(mode: str) -> str:
     """The mode, if there is one of this name."""
     if mode not in MODES:
         raise ArgumentError(explain("there is no such padding mode", got=repr(mode), expected=" | ".join(MODES),
-                                    fix=closest(mode, MODES) or {"replicate": "use 'edge'", "mirror": "use 'reflect'",
-                                                                 "wrap": "use 'circular'", "constant": "use 'zero'",
-                                                                 "zeros": "use 'zero'"}.get(mode)))
+                                    fix={"replicate": "use 'edge'", "mirror": "use 'reflect'", "wrap": "use 'circular'", "constant": "use 'zero'",
+                                         "zeros": "use 'zero'"}.get(mode) or closest(mode, MODES)))
     return mode
 
 

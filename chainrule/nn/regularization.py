@@ -32,9 +32,12 @@ class Dropout(Module):
     """In training, each element is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al., 2014).
 
     The state of its generator is a Variable: compiled steps advance it, checkpoints keep it.
+
+    Args:
+        rate: 0.5 by default, as in the paper for hidden units.
     """
 
-    def __init__(self, rate: float):
+    def __init__(self, rate: float = 0.5):
         self.rate = probability("rate", rate)
 
     def build(self, x: Any) -> None:

@@ -56,6 +56,36 @@ def flatten_gives_other_features_compiled():
 
 
 @mistake
+def features_other_than_declared():
+    nn.Sequential([nn.Flatten(), nn.Dense(10, input_shape=(100,))])(images(4, 28, 28, 1))
+
+
+@mistake
+def both_ways_as_an_argument():
+    nn.LSTM(8, bidirectional=True)
+
+
+@mistake
+def padding_mode_of_another_library():
+    nn.Conv2D(8, 3, padding_mode="replicate")
+
+
+@mistake
+def too_many_positions_added():
+    nn.Conv2DTranspose(8, 3, stride=2, output_padding=2)
+
+
+@mistake
+def attention_mask_by_another_name():
+    nn.MultiHeadAttention(2)(images(2, 5, 6), attention_mask=np.ones((2, 5), bool))
+
+
+@mistake
+def positions_told_their_width():
+    nn.PositionalEncoding(512)
+
+
+@mistake
 def batch_is_channels_first():
     model = nn.Sequential([nn.Conv2D(8, 3, input_shape=(28, 28, 1))])
     model.parameters()
