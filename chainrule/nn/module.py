@@ -184,6 +184,14 @@ class Module(metaclass=_Recorder):
         for variable in own_parameters(self):
             variable.trainable = trainable
 
+    def reset_states(self) -> None:
+        """Forget what came before, in all stateful layers here and below."""
+        for module in self.modules().values():
+            module._forget()
+
+    def _forget(self) -> None:
+        """Forget what came before: for layers that keep something from call to call."""
+
     # ---- building
 
     @property

@@ -88,8 +88,7 @@ class Recurrent(Module):
             self.kept = [initializers.make("zeros", (x.shape[0], width), self.dtype, f"state {i}", trainable=False)
                          for i, width in enumerate(self.widths)]
 
-    def reset_states(self) -> None:
-        """Forget what came before (stateful layers)."""
+    def _forget(self) -> None:
         for state in getattr(self, "kept", ()):
             state.assign(np.zeros(state.shape, state.dtype))
 
@@ -341,14 +340,17 @@ class Bidirectional(Module):
     """A recurrent layer from both ends, each with its own weights (Schuster and Paliwal, 1997).
 
     Args:
-        layer: SimpleRNN, LSTM or GRU, for the way forward; the way back is a second one with the same arguments.
+        layer: SimpleRNN, LSTM or GRU, for the way forward; the way back is a second one with the same arguments. With
+            return_state=True, (output, states) come out: first those of the way forward, then those of the way back.
         merge: "concat" (along the features), "sum" or "mean".
+
+    Call it with x, and optionally `states`, as they come out, and `mask` (batch, steps), True where a step exists.
     """
 
     def __init__(self, layer: Any, merge: str = "concat"):
-        if not isinstance(layer, Recurrent) or layer.return_state or layer.stateful:
+        if not isinstance(layer, Recurrent) or layer.stateful:
             raise ArgumentError(explain("this layer cannot run both ways", got=repr(layer),
-                                        expected="a SimpleRNN, LSTM or GRU without return_state",
+                                        expected="a SimpleRNN, LSTM or GRU that is not stateful: the way back begins at the end of the whole sequence",
                                         fix="nn.Bidirectional(nn.LSTM(64, return_sequences=True))"))
         if merge not in ("concat", "sum", "mean"):
             raise ArgumentError(explain("there is no such merge", got=repr(merge), expected="concat | sum | mean",
@@ -359,8 +361,16 @@ class Bidirectional(Module):
     def _input_type(self) -> Any:
         return self.onward._input_type()
 
-    def forward(self, x: Any, mask: Any = None) -> Any:
-        a, b = self.onward(x, mask=mask), self.back(x, mask=mask)
+    def forward(self, x: Any, states: Any = None, mask: Any = None) -> Any:
+        count = self.onward.state_count
+        halves = (None, None) if states is None else (states[:count], states[count:])
+        found = [layer(x, states=half, mask=mask) for layer, half in zip((self.onward, self.back), halves, strict=True)]
+        if not self.onward.return_state:
+            return self._merged(*found)
+        (a, after), (b, before) = found
+        return self._merged(a, b), [*after, *before]
+
+    def _merged(self, a: Tensor, b: Tensor) -> Tensor:
         if self.merge == "concat":
             return concat([a, b], axis=-1)
         return a + b if self.merge == "sum" else 0.5 * (a + b)

@@ -127,6 +127,38 @@ def test_states_of_a_stack():
     np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()], 1), whole.numpy(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_states_of_both_ways(kind):
+    """Those of each way alone, taken and given, through a stack too; the padded steps change nothing."""
+    layer = nn.Bidirectional(getattr(nn, kind)(5, return_sequences=True, return_state=True, dtype="float64"))
+    exists = np.arange(6) < np.array([[6], [2], [4]])
+    y, states = layer(X, mask=exists)
+    (a, after), (b, before) = layer.onward(X, mask=exists), layer.back(X, mask=exists)
+    np.testing.assert_array_equal(y.numpy(), np.concatenate([a.numpy(), b.numpy()], -1))
+    for found, expected in zip(states, [*after, *before], strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    again = layer(X, states=states)[0].numpy()
+    np.testing.assert_array_equal(again[..., :5], layer.onward(X, states=after)[0].numpy())
+    np.testing.assert_array_equal(again[..., 5:], layer.back(X, states=before)[0].numpy())
+    stack = nn.StackedRNN([layer, getattr(nn, kind)(3, return_state=True, dtype="float64")], return_state=True)
+    _, found = stack(X)
+    assert [len(states) for states in found] == [2 * layer.onward.state_count, layer.onward.state_count]
+    assert np.abs(stack(X, states=found)[0].numpy() - stack(X)[0].numpy()).max() > 1e-3
+    with pytest.raises(ShapeError, match="the states do not fit"):
+        layer(X, states=states[:-1])
+    with pytest.raises(ArgumentError, match="not stateful"):
+        nn.Bidirectional(getattr(nn, kind)(5, stateful=True))
+
+
+def test_a_model_forgets_in_all_its_layers():
+    model = nn.Sequential([nn.LSTM(3, stateful=True, return_sequences=True), nn.Residual([nn.GRU(3, stateful=True, return_sequences=True)])])
+    x = X.astype("float32")
+    first, second = model(x).numpy(), model(x).numpy()
+    assert np.abs(second - first).max() > 1e-3
+    model.reset_states()
+    np.testing.assert_array_equal(model(x).numpy(), first)
+
+
 def test_reset_before_the_product():
     layer = nn.GRU(3, dtype="float64", reset_after=False)
     layer(X)
