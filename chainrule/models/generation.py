@@ -79,16 +79,20 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
         top_k, top_p, min_p: draw from the k likeliest; from the likeliest that together have probability p (Holtzman et
             al., 2020); from those at least min_p times as likely as the likeliest.
         repetition_penalty: logits of tokens that have appeared are divided by it, or multiplied if negative (Keskar et
-            al., 2019).
-        beams: more than 1: the likeliest text among so many that are kept (nothing is drawn; one prompt).
+            al., 2019). In beam search their log probabilities are multiplied by it.
+        beams: more than 1: the likeliest text among so many that are kept (one prompt; nothing is drawn, so no temperature, top_k, top_p, min_p).
         stop: tokens that end a text; all shorter texts are filled with the token that ended them.
         seed: of the draws.
-        on_token: called with the new tokens (batch,) of each step.
+        on_token: called with the new tokens (batch,) of each step, in beam search when the text is found.
     """
-    ids = np.atleast_2d(np.asarray(prompt, np.int64))
-    _check(ids, model, temperature, top_k, top_p, beams)
+    ids, stop = np.atleast_2d(np.asarray(prompt, np.int64)), [int(token) for token in np.atleast_1d(np.asarray(stop, np.int64))]
+    _check_prompt(ids, model, steps, beams)
+    _check_choices({"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}, beams)
     if beams > 1:
-        return _beam_search(model, ids, steps, beams, stop)
+        found = _beam_search(model, ids, steps, beams, stop, repetition_penalty)
+        for token in found[0, ids.shape[1]:] if on_token is not None else ():
+            on_token(token[None])  # type: ignore[misc]
+        return found
     decoder, rng, ended = Decoder(model, len(ids)), np.random.default_rng(seed), np.zeros(len(ids), bool)
     logits = decoder.read(ids)
     for left in reversed(range(steps)):
@@ -96,7 +100,7 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
         new = logits.argmax(-1) if not temperature else _draw(likelihoods(logits, temperature, top_k, top_p, min_p), rng)
         new = np.where(ended, ids[:, -1], new)
         ids = np.concatenate([ids, new[:, None]], axis=1)
-        ended |= np.isin(new, list(stop))
+        ended |= np.isin(new, stop)
         if on_token is not None:
             on_token(new)
         if ended.all() or not left:
@@ -105,16 +109,32 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
     return ids
 
 
-def _check(ids: np.ndarray, model: LanguageModel, temperature: float, top_k: int | None, top_p: float | None, beams: int) -> None:
+def _check_prompt(ids: np.ndarray, model: LanguageModel, steps: int, beams: int) -> None:
     if not ids.size:
         raise ArgumentError(explain("there is no prompt", got=f"shape {ids.shape}", expected="at least one token", fix="start with the token that begins a text"))
     if ids.min() < 0 or ids.max() >= model.vocabulary:
         raise BoundsError(explain("the prompt has a token that the model does not know", got=f"{ids.min()} to {ids.max()}", expected=f"0 to {model.vocabulary - 1}"))
-    if temperature < 0 or (top_k is not None and top_k < 1) or (top_p is not None and not 0 < top_p <= 1) or beams < 1:
-        raise ArgumentError(explain("this is no way to choose a token", got=f"temperature={temperature}, top_k={top_k}, top_p={top_p}, beams={beams}",
-                                    expected="temperature >= 0, top_k >= 1, 0 < top_p <= 1, beams >= 1"))
+    if steps < 0 or beams < 1:
+        raise ArgumentError(explain("so much cannot be written", got=f"steps={steps}, beams={beams}", expected="steps >= 0, beams >= 1"))
     if beams > 1 and len(ids) > 1:
         raise ArgumentError(explain("beam search continues one prompt", got=f"{len(ids)} prompts", fix="call it for each"))
+
+
+CHOICES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "temperature": ("temperature >= 0", lambda v: v >= 0), "top_k": ("top_k >= 1", lambda v: v >= 1), "top_p": ("0 < top_p <= 1", lambda v: 0 < v <= 1),
+    "min_p": ("0 <= min_p <= 1", lambda v: 0 <= v <= 1), "repetition_penalty": ("repetition_penalty > 0", lambda v: v > 0),
+}
+
+
+def _check_choices(given: dict[str, float | None], beams: int) -> None:
+    for name, (expected, holds) in CHOICES.items():
+        value = given[name]
+        if value is not None and not holds(value):
+            raise ArgumentError(explain("this is no way to choose a token", got=f"{name}={value}", expected=expected))
+    drawn = [f"{name}={given[name]}" for name in ("top_k", "top_p", "min_p") if given[name] is not None]
+    drawn += [f"temperature={given['temperature']}"] if given["temperature"] not in (0, 1) else []
+    if beams > 1 and drawn:
+        raise ArgumentError(explain("beam search draws nothing", got=f"beams={beams}, {', '.join(drawn)}", expected="beams alone", fix="leave out the one or the other"))
 
 
 # ---- choosing
@@ -150,15 +170,15 @@ def _penalised(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarra
     return logits
 
 
-def _beam_search(model: LanguageModel, prompt: np.ndarray, steps: int, beams: int, stop: Sequence[int]) -> np.ndarray:
+def _beam_search(model: LanguageModel, prompt: np.ndarray, steps: int, beams: int, ends: Sequence[int], penalty: float) -> np.ndarray:
     """The text with the highest mean log probability of its new tokens among those that beams kept."""
-    decoder, ends = Decoder(model, beams), list(stop)
+    decoder = Decoder(model, beams)
     ids, scores = np.repeat(prompt, beams, axis=0), np.array([0.0, *[-np.inf] * (beams - 1)])
     best, best_score = None, -np.inf
     logits = decoder.read(ids)
     for i in range(steps):
         with np.errstate(divide="ignore"):
-            totals = scores[:, None] + np.log(softmax(logits.astype(np.float64)))
+            totals = scores[:, None] + _penalised(np.log(softmax(logits.astype(np.float64))), ids, penalty)
         flat = np.argsort(-totals, axis=None, kind="stable")[:2 * beams]
         rows, new = np.unravel_index(flat, totals.shape)
         done = np.isin(new, ends)
@@ -182,7 +202,7 @@ def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int,
     Args:
         tokenizer: something with encode(text) -> ids (or an object with .ids) and decode(ids) -> text.
         stream: called with each new piece of text once it is certain.
-        choices: temperature, top_k, top_p, min_p, repetition_penalty, seed: see `generate`.
+        choices: temperature, top_k, top_p, min_p, repetition_penalty, beams, seed: see `generate`.
     """
     encoded = tokenizer.encode(prompt)
     given = list(getattr(encoded, "ids", encoded))

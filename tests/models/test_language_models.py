@@ -150,10 +150,26 @@ def test_text_streams_and_ends_at_a_stop_text(model):
 
 
 @pytest.mark.parametrize("options, error", [({"temperature": -1}, ArgumentError), ({"top_k": 0}, ArgumentError), ({"top_p": 1.5}, ArgumentError),
-                                            ({"beams": 2}, ArgumentError)])
+                                            ({"beams": 2}, ArgumentError), ({"min_p": 2}, ArgumentError), ({"repetition_penalty": 0}, ArgumentError)])
 def test_choices_that_make_no_sense(model, options, error):
     with pytest.raises(error):
         models.generate(model, IDS, 3, **options)
+
+
+@pytest.mark.parametrize("options, message", [({"top_k": 3}, "top_k=3"), ({"temperature": 0.7}, "temperature=0.7")])
+def test_beam_search_draws_nothing(model, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        models.generate(model, IDS[0], 3, beams=2, **options)
+    with pytest.raises(ArgumentError, match="steps=-1"):
+        models.generate(model, IDS, -1)
+
+
+def test_text_by_beam_search(model):
+    tokenizer, pieces = CharacterTokenizer(map(chr, range(65, 65 + VOCABULARY))), []
+    found = models.generate(model, tokenizer.encode("ABC"), 9, beams=3)
+    whole = models.generate_text(model, tokenizer, "ABC", 9, beams=3, stream=pieces.append)
+    assert whole == tokenizer.decode(found[0]) and "ABC" + "".join(pieces) == whole
+    assert models.generate_text(model, tokenizer, "ABC", 9, beams=3, stop=[whole[6]]) == whole[:whole.index(whole[6], 3)]
 
 
 def test_prompt_outside_the_vocabulary(model):
@@ -283,6 +299,8 @@ def test_foreign_causal_models(kind, tmp_path):
     np.testing.assert_array_equal(models.generate(ours, IDS, 10, temperature=0, repetition_penalty=1.2), greedy.numpy())
     beams = theirs.generate(ids[:1], max_new_tokens=8, do_sample=False, num_beams=3)
     np.testing.assert_array_equal(models.generate(ours, IDS[0], 8, beams=3), beams.numpy())
+    beams = theirs.generate(ids[:1], max_new_tokens=8, do_sample=False, num_beams=3, repetition_penalty=1.4)
+    np.testing.assert_array_equal(models.generate(ours, IDS[0], 8, beams=3, repetition_penalty=1.4), beams.numpy())
 
 
 def test_foreign_bert(tmp_path):
