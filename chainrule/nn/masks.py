@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ..errors import ArgumentError, DTypeError, explain
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, is_float
 from ..ops.compose import logical_and, logical_not, not_equal
@@ -45,24 +47,30 @@ def ignore(mask: Any) -> Tensor:
 
 
 def additive(mask: Any) -> Tensor:
-    """From numbers that are added to the scores: 0 where to attend, -inf (or below -1e4) where not."""
+    """From numbers that are added to the scores: 0 where to attend, -inf (or -1e4 and below) where not; nothing between."""
     mask = as_tensor(mask)
     if not is_float(mask.dtype):
         raise DTypeError(explain(f"a mask that is added holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
                                  expected="floats, 0 or -inf", fix="masks.keep or masks.ignore read booleans"))
+    values = mask.node.data  # known outside of compiled functions
+    if values is not None and np.any(between := (values > -1e4) & (values != 0)):
+        raise ArgumentError(explain("the mask holds more than what to attend to", got=f"{values[between][0]:g}", expected="0, or -1e4 and below",
+                                    fix="numbers that are added to the scores are nn.attention's bias="))
     return less(-1e4, mask)
 
 
-def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "MultiheadAttention") -> Tensor | None:
+def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "MultiheadAttention", heads: int = 1) -> Tensor | None:
     """The mask for `nn.MultiHeadAttention` that does what PyTorch's masks do.
 
     PyTorch has two conventions: True means "do not look" in `MultiheadAttention` and the transformer layers, and "look"
     in `scaled_dot_product_attention`. Floats are added to the scores in both.
 
     Args:
-        attn_mask: (T, S), or (batch, T, S) with of="scaled_dot_product_attention" also (batch, heads, T, S).
+        attn_mask: (T, S), or (batch * heads, T, S) in MultiheadAttention, or (batch, T, S) or (batch, heads, T, S) in
+            scaled_dot_product_attention.
         key_padding_mask: (batch, S), for MultiheadAttention only.
         of: "MultiheadAttention" or "scaled_dot_product_attention".
+        heads: of the MultiheadAttention, where attn_mask has three axes.
 
     Returns None without masks, else booleans (batch or 1, heads or 1, T or 1, S).
     """
@@ -73,7 +81,12 @@ def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "M
     parts = []
     if attn_mask is not None:
         mask = read[is_float(as_tensor(attn_mask).dtype)](attn_mask)
-        parts.append(reshape(mask, {2: (1, 1), 3: (mask.shape[0], 1), 4: mask.shape[:2]}[mask.ndim] + mask.shape[-2:]))
+        heads = heads if of == TORCH[0] else 1
+        if mask.ndim not in (2, 3, 4) or mask.shape[0] % (heads if mask.ndim == 3 else 1):
+            raise ShapeError(explain("this is no mask of PyTorch's attention", got=str(mask.shape), fix="pass heads=, as the layer has",
+                                     expected=f"(T, S), or (batch * heads, T, S) with heads={heads}"))
+        leading = {2: (1, 1), 3: (mask.shape[0] // heads, heads), 4: mask.shape[:2]}
+        parts.append(reshape(mask, leading[mask.ndim] + mask.shape[-2:]))
     if key_padding_mask is not None:
         mask = read[is_float(as_tensor(key_padding_mask).dtype)](key_padding_mask)
         parts.append(reshape(mask, (mask.shape[0], 1, 1, mask.shape[1])))

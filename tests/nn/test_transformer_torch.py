@@ -171,9 +171,17 @@ def test_both_conventions():
                               key_padding_mask=None if key_padding is None else torch.tensor(key_padding))[0].detach().numpy()
             mask = nn.masks.from_torch(attn, key_padding)
             np.testing.assert_allclose(layer(x, mask=mask).numpy(), expected, rtol=1e-9, atol=1e-10)
+    hidden = np.random.default_rng(0).random((6, 5, 5)) < 0.4
+    hidden[..., 0] = False
+    expected = theirs(t, t, t, attn_mask=torch.tensor(hidden), need_weights=False)[0].detach().numpy()
+    np.testing.assert_allclose(layer(x, mask=nn.masks.from_torch(hidden, heads=2)).numpy(), expected, rtol=1e-9, atol=1e-10)
+    with pytest.raises(ShapeError, match="heads=4"):
+        nn.masks.from_torch(hidden, heads=4)
     np.testing.assert_array_equal(layer(x, mask=nn.masks.ignore(~exists)).numpy(), layer(x, mask=nn.masks.keep(exists)).numpy())
     with pytest.raises(DTypeError, match="booleans"):
         nn.masks.keep(np.ones((3, 5)))
+    with pytest.raises(ArgumentError, match="bias="):
+        nn.masks.additive(np.array([[0.0, -2.5, -np.inf]]))
     with pytest.raises(DTypeError, match="added"):
         nn.masks.additive(exists)
     with pytest.raises(ArgumentError, match="attentions"):
