@@ -21,10 +21,21 @@ from .handedness import Handedness, handedness
 from .mix import CutMix, MixUp
 from .pixels import resize, warp
 from .text import WordDeletion, WordDropout, WordSwap
-from .tones import AutoContrast, ColourJitter, Equalize, Greyscale, Invert, Posterize, RandAugment, Sharpness, Solarize
+from .tones import (
+    AugMix,
+    AutoContrast,
+    ColourJitter,
+    Equalize,
+    Greyscale,
+    Invert,
+    Posterize,
+    RandAugment,
+    Sharpness,
+    Solarize,
+)
 
 __all__ = [
-    "AddNoise", "Affine", "Augmentation", "Augmented", "AutoContrast", "Batch", "Blur", "Brightness",
+    "AddNoise", "Affine", "AugMix", "Augmentation", "Augmented", "AutoContrast", "Batch", "Blur", "Brightness",
     "ColourJitter", "Compose", "Contrast", "Crop", "CutMix", "Draws", "Elastic", "Equalize", "Erase", "Flip",
     "Gain", "GaussianNoise", "Greyscale", "Handedness", "Hue", "Invert", "MixUp", "OneOf", "Perspective",
     "Posterize", "RandAugment", "ResizedCrop", "Rotate", "Saturation", "Scale", "Sharpness", "Shear",

@@ -167,7 +167,7 @@ class Affine(Geometric):
 
 
 class Rotate(Affine):
-    """Turn about the centre by an angle from `degrees`: (low, high), or d for (-d, d)."""
+    """Turn about the centre by an angle from `degrees`: (low, high), or d for (-d, d); clockwise where it is positive."""
 
     def __init__(self, degrees: Any, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(degrees=degrees, fill=fill, probability=probability)

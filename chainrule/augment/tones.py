@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .base import Augmentation, Compose
-from .checks import interval, share
+from .base import Augmentation, Batch, Compose, changed
+from .checks import check_images, interval, share
 from .choices import OneOf
 from .colour import Brightness, Contrast, Factor, Hue, Pixelwise, Saturation, grey
-from .draws import Draws
+from .draws import DRAWS, Draws
 from .geometry import Rotate, Shear, Translate
+from .pixels import like
+
+ROOM = 8  # draws of one operation in a chain of AugMix
+MOST = 25  # operations in all its chains, so that the draws of chains and operations fit into DRAWS
 
 
 class Greyscale(Pixelwise):
@@ -126,6 +130,57 @@ class RandAugment(Compose):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ArgumentError(explain("operations are counted", got=repr(count), expected="a whole number, 1 or more"))
         s = share(strength)
-        choices = [AutoContrast(1.0), Equalize(1.0), Posterize(max(1, 8 - round(6 * s)), 1.0), Solarize(1 - s, 1.0), Brightness(0.9 * s),
-                   Contrast(0.9 * s), Saturation(0.9 * s), Sharpness(0.9 * s), Rotate(30 * s), Shear(17 * s), Translate(0.45 * s)]
+        choices = [*_common(s), Brightness(0.9 * s), Contrast(0.9 * s), Saturation(0.9 * s), Sharpness(0.9 * s)]
         super().__init__([OneOf(choices) for _ in range(count)])
+
+
+def _common(strength: float) -> list[Augmentation]:
+    """The operations that both ready-made mixtures choose from."""
+    return [AutoContrast(1.0), Equalize(1.0), Posterize(max(1, 8 - round(6 * strength)), 1.0), Solarize(1 - strength, 1.0),
+            Rotate(30 * strength), Shear(17 * strength), Translate(0.45 * strength)]
+
+
+class AugMix(Augmentation):
+    """m x + (1 - m) (w_1 x_1 + ... + w_n x_n): each image mixed with copies of it, each of which went through 1 to `depth` of seven operations by
+    chance; m is even in [0, 1), the w are positive and even on sum 1 (Hendrycks et al., 2020).
+
+    For classification: boxes, masks and keypoints stay where they are.
+
+    Args:
+        chains: number of copies.
+        depth: most operations for a copy; chains * depth is at most 25.
+        strength: in [0, 1]: how far the operations go.
+        probability: share of samples that are changed.
+    """
+
+    def __init__(self, chains: int = 3, depth: int = 3, strength: float = 0.3, probability: float = 1.0):
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in (chains, depth)) or chains * depth > MOST:
+            raise ArgumentError(explain("these are no numbers of copies and operations", got=f"chains={chains!r}, depth={depth!r}",
+                                        expected=f"whole numbers from 1, their product at most {MOST}"))
+        self.chains, self.depth, self.strength, self.probability = chains, depth, share(strength), share(probability)
+
+    def apply(self, batch: Batch, draws: Draws) -> Batch:
+        check_images(batch.x)
+        shares = self._shares(draws)[..., np.newaxis, np.newaxis, np.newaxis]
+        x = shares[:, 0] * batch.x
+        for chain in range(self.chains):
+            x += shares[:, 1 + chain] * self._copy(batch.x, draws, chain).x
+        return changed(batch, x=like(batch.x, x))
+
+    def _shares(self, draws: Draws) -> np.ndarray:
+        """(N, 1 + chains): m, then (1 - m) w."""
+        own, weights = draws.uniform(1), -np.log1p(-draws.uniform(self.chains))
+        return np.concatenate([own, (1 - own) * weights / weights.sum(axis=1, keepdims=True)], axis=1)
+
+    def _copy(self, x: np.ndarray, draws: Draws, chain: int) -> Batch:
+        """The images after the operations of one chain; each operation has numbers of its own."""
+        found, choices = Batch(x), _common(self.strength)
+        lengths, chosen = draws.integers(1, self.depth), (draws.uniform(self.depth) * len(choices)).astype(np.int64)
+        for step in range(self.depth):
+            for number, operation in enumerate(choices):
+                places = np.flatnonzero((lengths > step) & (chosen[:, step] == number))
+                if len(places):
+                    numbers = draws.take(places)
+                    numbers.used = DRAWS - ROOM * (1 + chain * self.depth + step)
+                    found = found.put(places, operation.run(found.take(places), numbers))
+        return found

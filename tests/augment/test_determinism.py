@@ -20,7 +20,7 @@ PIPELINES = {
     "images": (IMAGES, [augment.Flip(), augment.Affine(20, 0.1, 0.2, 5, probability=0.7), augment.Crop((9, 8), padding=2),
                         augment.Brightness(), augment.Contrast(probability=0.5), augment.Saturation(), augment.Hue(),
                         augment.GaussianNoise(), augment.Blur(probability=0.3), augment.Erase()]),
-    "tones": (IMAGES, [augment.RandAugment(3, 0.6), augment.ColourJitter(0.3, 0.3, 0.3, 20), augment.Perspective(0.4), augment.Equalize(), augment.Invert(),
+    "tones": (IMAGES, [augment.RandAugment(3, 0.6), augment.ColourJitter(0.3, 0.3, 0.3, 20), augment.Perspective(0.4), augment.Equalize(), augment.Invert(), augment.AugMix(2, 3),
                        augment.Greyscale(0.3), augment.Sharpness(0.5, probability=0.5)]),
     "sound": (SPECTROGRAMS, [augment.TimeShift(0.2), augment.Gain(), augment.AddNoise(probability=0.5), augment.SpecAugment(2, 5, 1, 4)]),
     "text": (TOKENS, [augment.WordDropout(0.2), augment.WordSwap(2, probability=0.5), augment.WordDeletion(0.2)]),

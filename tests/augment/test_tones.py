@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from chainrule import augment
+from chainrule.augment.draws import Draws
 from chainrule.augment.geometry import homographies, mapped
 from chainrule.errors import ArgumentError
 
@@ -76,7 +77,40 @@ def test_mixtures_change_every_sample_in_its_own_way():
     np.testing.assert_array_equal(still, BYTES)
 
 
-@pytest.mark.parametrize("make", [lambda: augment.Posterize(0), lambda: augment.Posterize(2.5), lambda: augment.Solarize("a"), lambda: augment.RandAugment(0),
+@pytest.mark.parametrize("images", [BYTES, FLOATS])
+def test_a_mixture_is_the_image_and_its_copies_by_shares(images, monkeypatch):
+    """By the definition, from the same draws; numbers of different operations never overlap."""
+    operation, indices = augment.AugMix(3, 2, 0.5), np.arange(len(images))
+    spans = []
+
+    def noted(self, batch, draws):
+        first = draws.used
+        found = original(self, batch, draws)
+        spans.append((first, draws.used))
+        return found
+    original = augment.Augmentation.run
+    found = operation.batch(images, seed=4)[0]
+    draws = Draws(4, 0, indices, 0)
+    shares = operation._shares(draws)[..., None, None, None]
+    monkeypatch.setattr(augment.Augmentation, "run", noted)
+    copies = [operation._copy(images, draws, chain).x.astype(np.float64) for chain in range(3)]
+    expected = shares[:, 0] * images + sum(shares[:, 1 + i] * copies[i] for i in range(3))
+    np.testing.assert_allclose(found, expected, atol=0.51 if images.dtype == np.uint8 else 1e-6)
+    assert found.dtype == images.dtype and all(np.any(copy != images, axis=(1, 2, 3)).all() for copy in copies)
+    assert all(end - start <= 8 and start >= draws.used for start, end in spans) and max(end for _, end in spans) <= 256
+
+
+def test_the_shares_of_a_mixture_have_their_distribution():
+    """m even in [0, 1); the rest by weights with a mean of 1/3 and a variance of 1/18."""
+    shares = augment.AugMix()._shares(Draws(0, 0, np.arange(20000), 0))
+    m, weights = shares[:, 0], shares[:, 1:] / (1 - shares[:, :1])
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-12)
+    np.testing.assert_allclose([m.mean(), m.var()], [1 / 2, 1 / 12], atol=0.005)
+    np.testing.assert_allclose(weights.mean(0), 1 / 3, atol=0.005)
+    np.testing.assert_allclose(weights.var(0), 1 / 18, atol=0.002)
+
+
+@pytest.mark.parametrize("make", [lambda: augment.AugMix(0), lambda: augment.AugMix(6, 5), lambda: augment.AugMix(strength=2), lambda: augment.Posterize(0), lambda: augment.Posterize(2.5), lambda: augment.Solarize("a"), lambda: augment.RandAugment(0),
                                   lambda: augment.RandAugment(2, 3), lambda: augment.Perspective(2)])
 def test_mistakes_are_told(make):
     with pytest.raises(ArgumentError):
