@@ -28,7 +28,7 @@ print(doctor.findings, "\n")
 print("healthy:", healthy := cr.diagnose(network(), (x / scale, y), loss="cross_entropy"))
 sanity = train.overfit_one_batch(network(), (x / scale, y), loss="cross_entropy", optimizer=optim.Adam(1e-2))
 print(f"loss after learning one batch by heart: {sanity:.2g}")
-print("spread of each layer's results:", *train.activation_report(network(depth=3), x[:200] / scale), sep="\n")
+print("spread of each layer's results:", train.activation_report(network(depth=3), x[:200] / scale), sep="\n")
 
 assert raw.kinds == ["inputs not normalised"]
 assert "vanishing gradients" in deep.kinds

@@ -42,9 +42,8 @@ def _fold(model: Sequential) -> int:
 
 
 def _takes(layer: Any) -> bool:
-    """Whether what comes out of a layer is linear in its weights, whose last axis is that of the channels."""
-    known = isinstance(layer, Dense | Convolution) and not isinstance(layer, TransposedConvolution)
-    return known and layer.built and layer.activation is activations.get(None)
+    """Whether what comes out of a layer is linear in its weights."""
+    return isinstance(layer, Dense | Convolution) and layer.built and layer.activation is activations.get(None)
 
 
 def _join(layer: Any, norm: BatchNorm) -> None:
@@ -53,5 +52,12 @@ def _join(layer: Any, norm: BatchNorm) -> None:
     bias = ((wide(layer.bias) if layer.use_bias else 0.0) - wide(norm.running_mean)) * factor + (wide(norm.bias) if norm.shift else 0.0)
     if not layer.use_bias:
         layer.use_bias, layer.bias = True, make("zeros", bias.shape, layer.dtype, "bias")
-    for variable, value in ((layer.weight, wide(layer.weight) * factor), (layer.bias, bias)):
+    for variable, value in ((layer.weight, wide(layer.weight) * _along(layer, factor)), (layer.bias, bias)):
         variable.assign(value.astype(np.dtype(layer.dtype)))
+
+
+def _along(layer: Any, factor: np.ndarray) -> np.ndarray:
+    """A factor for each channel that comes out, as the weights have them: last, or in transposed convolutions (.., out / groups, in)."""
+    if not isinstance(layer, TransposedConvolution):
+        return factor
+    return np.repeat(factor.reshape(layer.groups, -1).T, layer.channels // layer.groups, axis=1)

@@ -303,15 +303,24 @@ class Spread:
         return f"{self.layer:32} mean {self.mean:9.3g}  std {self.deviation:9.3g}{'  <-' if self.unusual else ''}"
 
 
-def activation_report(model: Any, x: Any) -> list[Spread]:
-    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights."""
+class Spreads(list[Spread]):
+    """One line for each layer."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    __repr__ = __str__
+
+
+def activation_report(model: Any, x: Any) -> Spreads:
+    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table."""
     seen: list[tuple[Module, np.ndarray]] = []
     model(np.asarray(x)[:1])
     names = {id(module): name for name, module in model.modules().items()}
     with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor) else None):
         model(x)
-    return [Spread(display(names[id(m)], m), float(v.mean()), float(v.std())) for m, v in seen
-            if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes())]
+    return Spreads(Spread(display(names[id(m)], m), float(v.mean()), float(v.std())) for m, v in seen
+                   if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes()))
 
 
 def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", steps: int = 300,

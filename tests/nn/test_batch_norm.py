@@ -62,6 +62,8 @@ FOLDED = {
                       nn.BatchNorm(shift=False), nn.Conv2D(4, 1, groups=2), nn.BatchNorm()], (4, 8, 8, 3), 3),
     "inside a block": (lambda: [nn.Residual([nn.Conv1D(3, 3, padding="same"), nn.BatchNorm()], activation="relu")], (4, 8, 3), 1),
     "after an activation": (lambda: [nn.Dense(8, activation="relu"), nn.BatchNorm()], (9, 5), 0),
+    "transposed": (lambda: [nn.Conv2DTranspose(6, 3, stride=2, groups=2, bias=False), nn.BatchNorm(), nn.Conv2DTranspose(3, 2, padding="same"), nn.BatchNorm()],
+                   (4, 5, 5, 4), 2),
 }
 
 

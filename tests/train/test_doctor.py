@@ -205,6 +205,7 @@ def test_the_spread_of_activations():
     assert [spread.layer for spread in report] == [f"model[{i}] Dense" for i in range(4)]
     assert report[0].mean == pytest.approx(by_hand.mean(), rel=1e-4) and report[0].deviation == pytest.approx(by_hand.std(), rel=1e-4)
     assert not report[0].unusual and report[1].unusual and "<-" in str(report[1])
+    assert str(report).splitlines() == [str(spread) for spread in report]
 
 
 def test_one_batch_can_be_learnt_by_heart():
