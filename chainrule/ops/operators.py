@@ -27,10 +27,10 @@ from .movement import SLICE, permute_dims, reshape
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key] with slices, integers, None, `...`, integer arrays and (outside compiled functions) boolean masks."""
     x = as_tensor(x)
-    items = _expanded(x, key if isinstance(key, tuple) else (key,))
-    x, items = _basic(x, items)
-    arrays = [(axis, item) for axis, item in enumerate(items) if item is not None]
-    return _advanced(x, arrays) if arrays else x
+    items = [item for part in (key if isinstance(key, tuple) else (key,)) for item in _item(part)]
+    x, left = _basic(x, _expanded(x, items))
+    arrays = [(axis, item) for axis, item in enumerate(left) if item is not None]
+    return _advanced(x, arrays, _together(items)) if arrays else x
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
@@ -57,16 +57,13 @@ def _fitted(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     return broadcast_to(value, shape)
 
 
-def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
-    """The key with masks as index arrays, lists as arrays and `...` written out, one item per axis (None adds one)."""
-    items: list[Any] = []
-    for item in key:
-        items += _item(item)
+def _expanded(x: Tensor, items: list[Any]) -> list[Any]:
+    """The items with `...` written out, one per axis (None adds one)."""
     used = sum(1 for item in items if item is not None and item is not Ellipsis and not _is_single(item))
     if used > x.ndim:
         raise BoundsError(explain("there are more indices than axes", got=f"{used} indices", expected=f"at most {x.ndim} for shape {x.shape}"))
     if sum(1 for item in items if item is Ellipsis) > 1:
-        raise BoundsError(explain("an index may hold one `...` only", got=str(key)))
+        raise BoundsError(explain("an index may hold one `...` only", got=f"{sum(1 for item in items if item is Ellipsis)} of them"))
     rest = [slice(None)] * (x.ndim - used)
     if not any(item is Ellipsis for item in items):
         return [*items, *rest]
@@ -75,6 +72,7 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
 
 
 def _item(item: Any) -> list[Any]:
+    """A part of a key as items: a list as an array, a mask as one item for each of its axes."""
     if item is None or item is Ellipsis or isinstance(item, slice):
         return [item]
     if isinstance(item, int | np.integer) and not isinstance(item, bool | np.bool_):
@@ -157,12 +155,18 @@ def _range(item: Any, extent: int, axis: int) -> tuple[int, int, int]:
     return 0, extent, 1
 
 
-def _advanced(x: Tensor, arrays: list[tuple[int, Tensor]]) -> Tensor:
-    """Index arrays broadcast together; their axes come first unless they index neighbouring axes, as in NumPy."""
+def _together(items: list[Any]) -> bool:
+    """Whether index arrays stand side by side in the key; beside them an integer is an array without axes, as in NumPy."""
+    places = [i for i, item in enumerate(items) if isinstance(item, int | Tensor | _Mask)]
+    return places[-1] - places[0] == len(places) - 1
+
+
+def _advanced(x: Tensor, arrays: list[tuple[int, Tensor]], together: bool) -> Tensor:
+    """Index arrays broadcast together; their axes come where they index, or first if something stands between the arrays."""
     axes = [axis for axis, _ in arrays]
     shape = types.broadcast_shapes(*(index.shape for _, index in arrays))
     rest = [i for i in range(x.ndim) if i not in axes]
-    target = axes[0] if axes == list(range(axes[0], axes[0] + len(axes))) else 0
+    target = axes[0] if together else 0
     flat = np.prod([x.shape[a] for a in axes], dtype=np.int64)
     lead = rest[:target]
     moved = reshape(permute_dims(x, (*lead, *axes, *rest[target:])), (*(x.shape[i] for i in lead), int(flat), *(x.shape[i] for i in rest[target:])))

@@ -99,15 +99,17 @@ def test_slices_integers_and_new_axes(case: tuple[np.ndarray, object]) -> None:
 
 @st.composite
 def mixed_keys(draw: st.DrawFn) -> tuple[np.ndarray, tuple[object, ...]]:
-    """Slices, integer arrays that broadcast together, and new axes, in any order."""
+    """Slices, integers, integer arrays that broadcast together, new axes and `...`, in any order."""
     shape = draw(npst.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
     count = draw(st.integers(1, len(shape)))
-    kinds = [draw(st.sampled_from(("array", "slice"))) for _ in range(count)]
-    sides = draw(npst.mutually_broadcastable_shapes(num_shapes=max(kinds.count("array"), 1), max_dims=2, min_side=1, max_side=3)).input_shapes
-    rest = iter(sides)
+    kinds = [draw(st.sampled_from(("array", "slice", "integer"))) for _ in range(count)]
+    sides = draw(npst.mutually_broadcastable_shapes(num_shapes=count, max_dims=2, min_side=1, max_side=3)).input_shapes
     key: list[object] = []
-    for n, kind in zip(shape, kinds, strict=False):
-        key.append(draw(npst.arrays(np.int64, next(rest), elements=st.integers(-n, n - 1))) if kind == "array" else draw(st.slices(n)))
+    for n, kind, side in zip(shape, kinds, sides, strict=False):
+        place = st.integers(-n, n - 1)
+        key.append(draw({"array": npst.arrays(np.int64, side, elements=place), "slice": st.slices(n), "integer": place}[kind]))
+    if draw(st.booleans()):
+        key.insert(draw(st.integers(0 if count == len(shape) else count, count)), ...)
     if draw(st.booleans()):
         key.insert(draw(st.integers(0, len(key))), None)
     return numbers(shape), tuple(key)
