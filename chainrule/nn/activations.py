@@ -21,7 +21,6 @@ from ..ops.elementwise import (
     less,
     less_equal,
     maximum,
-    minimum,
     sqrt,
     tanh,
     where,
@@ -50,9 +49,10 @@ def relu_squared(x: Any, /) -> Any:
 
 
 def celu(x: Any, /, alpha: float = 1.0) -> Any:
-    """x for x > 0, else alpha (e^(x / alpha) - 1)."""
+    """x for x > 0, else alpha (e^(x / alpha) - 1); smooth, with gradient 1 at 0."""
     x = as_tensor(x)
-    return where(less(0, x), x, alpha * expm1(minimum(x, 0.0) / alpha))
+    above = less(0, x)
+    return where(above, x, alpha * expm1(where(above, zeros_like(x), x) / alpha))
 
 
 def gelu_tanh(x: Any, /) -> Any:

@@ -308,9 +308,10 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
 
 
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
-    """x for x > 0, else alpha (e^x - 1)."""
+    """x for x > 0, else alpha (e^x - 1); gradient alpha at 0."""
     x = as_tensor(x)
-    return where(less(0, x), x, alpha * expm1(minimum(x, 0)))
+    above = less(0, x)
+    return where(above, x, alpha * expm1(where(above, zeros_like(x), x)))
 
 
 def selu(x: Any, /) -> Tensor:

@@ -55,6 +55,19 @@ def test_slopes(name: str) -> None:
     np.testing.assert_allclose(cr.grad(lambda x: cr.sum(function(x) * weights))(x), wanted, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in theirs.OF_ROWS])
+def test_slopes_at_corners(name: str) -> None:
+    """PyTorch's conventions, and where both sides agree (ELU at 0) their slope. (Its hard sigmoid rounds 1/6 to float32.)"""
+    oracle = torch.nn.functional.hardsigmoid if name == "hard_sigmoid" else theirs.FUNCTIONS[name]
+    x = np.array([0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0])
+    leaf = torch.tensor(x, requires_grad=True)
+    wanted = torch.autograd.grad(oracle(leaf).sum(), leaf)[0].numpy()
+    function = nn.activations.get(name)
+    for backend in (None, "native", "reference"):
+        slope = cr.grad(lambda x: cr.sum(function(x)))
+        np.testing.assert_allclose((cr.compile(slope, backend=backend) if backend else slope)(x), wanted, rtol=1e-7, atol=1e-13)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_special_values(name: str) -> None:
     """A row has one of them, beside finite numbers."""
