@@ -135,10 +135,18 @@ def _numpy(x: Any, dtype: np.dtype | None) -> np.ndarray:
     except (ValueError, TypeError):
         array = np.asarray(None) if dtype is None else _numpy(x, None)
     if array.dtype == object:
-        raise errors.ShapeError(errors.explain(
+        raise _no_array(x)
+    return array
+
+
+def _no_array(x: Any) -> errors.ShapeError:
+    """The error for what holds no numbers; its type may say under `instead_of_array` what to do with it."""
+    if isinstance(x, list | tuple):
+        return errors.ShapeError(errors.explain(
             "these values do not form an array", got=f"{type(x).__name__} of unequal rows or of objects",
             expected="numbers in equally long rows", fix="pad the rows to one length"))
-    return array
+    return errors.ShapeError(errors.explain("this is not an array", got=type(x).__name__, expected="a tensor, a NumPy array or nested lists of numbers",
+                                            fix=getattr(type(x), "instead_of_array", "make an array of numbers of it first")))
 
 
 def contains(x: Any, kinds: Any) -> bool:

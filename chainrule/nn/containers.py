@@ -12,10 +12,11 @@ from . import activations
 from .activations import Activation
 from .masks import run_masked
 from .module import Module, _held
+from .symbols import Symbol
 
 
 class Sequential(Module):
-    """Layers one after another; functions among them become layers.
+    """Layers one after another; functions among them become layers, and an `nn.Input` before them says what comes in.
 
     `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by their
     position: "0.weight", "0.bias", "3.weight". A mask (batch, steps) travels to the layers that take one.
@@ -30,6 +31,8 @@ class Sequential(Module):
 
     def add(self, layer: Any) -> Sequential:
         """Append a layer; returns the model."""
+        if isinstance(layer, Symbol):
+            return self._begin(layer)
         if isinstance(layer, type) and issubclass(layer, Module):
             raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__,
                                         expected=f"an instance of {layer.__name__}",
@@ -42,6 +45,13 @@ class Sequential(Module):
         self.layers.append(layer if isinstance(layer, Module) else Activation(layer))
         if self._record.built and not self.layers[-1].built:
             self._record.built = False
+        return self
+
+    def _begin(self, symbol: Symbol) -> Sequential:
+        if self.layers or symbol.layer is not None:
+            raise ArgumentError(explain("a symbol stands for what comes in: only an Input can be in a Sequential, before all layers", got=repr(symbol),
+                                        expected="nn.Sequential([nn.Input(shape), layer, ...])", fix="for other graphs use nn.Functional(inputs, outputs)"))
+        self._record.input_shape = symbol.type.shape[1:]
         return self
 
     def attributes(self) -> Iterator[tuple[str, Any]]:

@@ -112,6 +112,7 @@ class Module(metaclass=_Recorder):
 
     _record: Record
     input_dtype: Any = "float32"
+    instead_of_array = "call it, model(x); for gradients by its Variables there is cr.gradients(loss, model)"
     takes_arrays = True  # False: anything may come in, for what is below to judge
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -160,6 +161,14 @@ class Module(metaclass=_Recorder):
             return result
 
     # ---- what it holds
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. ArgumentError where an array would take the place of a Variable, which would then be no parameter any more."""
+        if isinstance(vars(self).get(name), Variable) and isinstance(value, Tensor | np.ndarray | np.generic | int | float | list | tuple):
+            raise ArgumentError(explain(f"{name} of {type(self).__name__} is a Variable, an array in its place would not be a parameter",
+                                        got=type(value).__name__, expected="a Variable, or None",
+                                        fix=f"change what it holds: layer.{name}.assign(array)"))
+        object.__setattr__(self, name, value)
 
     def attributes(self) -> Iterator[tuple[str, Any]]:
         """(name, Variable or Module) for everything that this module holds itself, in order."""

@@ -50,12 +50,13 @@ class Reparametrized(Module):
         raise NotImplementedError
 
     def forward(self, *inputs: Any, training: bool = False) -> Any:
-        own = self.layer.weight
-        self.layer.weight = self.weight_of(as_tensor(own), training)
+        held = vars(self.layer)
+        own = held["weight"]
+        held["weight"] = self.weight_of(as_tensor(own), training)
         try:
             return self.layer(*inputs)
         finally:
-            self.layer.weight = own
+            held["weight"] = own
 
 
 class WeightNorm(Reparametrized):

@@ -26,6 +26,7 @@ class Symbol:
     options: dict[str, Any] = field(default_factory=dict)
     index: int | None = None
     call: object = None
+    instead_of_array = "make a layer of the function: nn.Activation(function)(symbol)"
 
     @property
     def shape(self) -> tuple[int | None, ...]:

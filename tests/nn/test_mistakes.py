@@ -505,6 +505,28 @@ def softmax_before_cross_entropy():
 # ---- gradients, updates, values
 
 @mistake
+def array_in_place_of_a_variable():
+    layer = nn.Dense(3, input_shape=(2,))
+    layer.parameters()
+    layer.weight = images(2, 3)
+
+
+@mistake
+def gradient_by_a_module():
+    cr.grad(lambda model: cr.sum(model(images(2, 4))))(nn.Dense(3))
+
+
+@mistake
+def function_of_a_symbol():
+    cr.relu(nn.Input((3,)))
+
+
+@mistake
+def input_between_layers():
+    nn.Sequential([nn.Dense(3), nn.Input((3,)), nn.Dense(2)])
+
+
+@mistake
 def gradient_of_a_vector():
     w = cr.Variable(images(3))
     cr.gradients(w * w, w)

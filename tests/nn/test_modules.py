@@ -132,6 +132,18 @@ def test_input_shape_builds_without_data():
     assert model.input_shape == (8, 8, 2)
 
 
+def test_an_input_before_the_layers_of_a_sequential_says_what_comes_in(tmp_path):
+    model = nn.Sequential([nn.Input((8, 8, 2)), nn.Conv2D(3, 3), nn.Flatten(), nn.Dense(4)])
+    assert [p.shape for p in model.parameters().values()] == [(3, 3, 2, 3), (3,), (108, 4), (4,)]
+    assert len(model) == 3 and list(model.parameters()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    cr.save(model, tmp_path / "model.safetensors")
+    assert cr.load(tmp_path / "model.safetensors").input_shape == (8, 8, 2)
+    added = nn.Sequential()
+    added.add(nn.Input(5))
+    added.add(nn.Dense(2))
+    assert added.parameters()["0.weight"].shape == (5, 2)
+
+
 def test_layers_added_later_are_built_later():
     model = nn.Sequential([nn.Dense(3)])
     model(X)
