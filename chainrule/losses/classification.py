@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
     Args:
         targets: integer labels of shape (...), or probabilities (such as one-hot rows) of shape (..., classes).
         label_smoothing: s moves the targets to t (1 - s) + s / classes.
-        class_weights: one number per class; the mean is weighted by them.
+        class_weights: one number w per class. The value of a sample is sum_c w_c t_c (-log softmax_c) / w_label, with t smoothed, and w_label
+            its weight in the mean; samples of a class of weight 0 do not count.
         ignore_label: samples with this label do not count (-100 in PyTorch): as a mask, but told by the labels.
 
     Raises BoundsError for a label outside 0 .. classes - 1, compiled or not.
@@ -215,19 +217,33 @@ def _of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) 
     _check_labels(labels, classes)
     place = iota(x.shape, x.ndim - 1, labels.dtype)
     chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), x.shape), place)
+    weights = _class_weights(class_weights, classes, x.dtype)
+    factors = take(weights, _nonnegative(labels, classes))
+    low: Any = smoothing / classes
+    scaled: Callable[[Tensor], Tensor] = lambda x: x
+    if smoothing and class_weights is not None:
+        low = low * _relative(weights, factors)
+        mass = 1 - smoothing + reduce.sum(low, axis=-1)
+        scaled = lambda x: x * (mass if x.ndim == mass.ndim else reshape(mass, (*mass.shape, 1)))
 
     def target() -> Tensor:
-        high, low = 1 - smoothing + smoothing / classes, smoothing / classes
-        return where(chosen, broadcast_to(as_tensor(high, x.dtype), x.shape),
+        """What is taken from the logits: shares whose sum `scaled` multiplies by."""
+        return where(chosen, broadcast_to(as_tensor(low + (1 - smoothing), x.dtype), x.shape),
                      broadcast_to(as_tensor(low, x.dtype), x.shape))
 
     shifted = x - reduce.max(x, axis=-1, keepdims=True)
-    total = log(reduce.sum(exp(shifted), axis=-1))
+    total = scaled(log(reduce.sum(exp(shifted), axis=-1)))
     picked = target() * shifted if smoothing else where(chosen, shifted, zeros_like(shifted))
     value = total - reduce.sum(picked, axis=-1)
-    value = custom_gradient(value, (x,), lambda g, y, x: (reshape(g, (*g.shape, 1)) * (compose.softmax(x) - target()),))
-    factors = take(_class_weights(class_weights, classes, x.dtype), _nonnegative(labels, classes))
+    value = custom_gradient(value, (x,), lambda g, y, x: (reshape(g, (*g.shape, 1)) * (scaled(compose.softmax(x)) - target()),))
     return (value, factors) if class_weights is not None else value + (factors - 1)
+
+
+def _relative(weights: Tensor, own: Tensor) -> Tensor:
+    """The weight of every class by that of the label; 0 where the label's is 0."""
+    own = reshape(own, (*own.shape, 1))
+    counts = compose.not_equal(own, 0)
+    return where(broadcast_to(counts, (*own.shape[:-1], *weights.shape)), weights / where(counts, own, ones_like(own)), 0.0)
 
 
 def _nonnegative(labels: Tensor, classes: int) -> Tensor:
@@ -261,14 +277,15 @@ def _check_labels(labels: Tensor, classes: int) -> None:
 def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any) -> Any:
     classes = x.shape[-1]
     check_range(t, 0.0, 1.0, "a target probability", "pass integer labels, or rows that sum to 1")
-    t = t * (1 - smoothing) + smoothing / classes if smoothing else t
-    terms = multiply(t, compose.log_softmax(x))
+    smooth = t * (1 - smoothing) + smoothing / classes if smoothing else t
+    terms = multiply(smooth, compose.log_softmax(x))
     if class_weights is None:
         return -reduce.sum(terms, axis=-1)
     weights = _class_weights(class_weights, classes, x.dtype)
     factors = reduce.sum(t * weights, axis=-1)
-    return -reduce.sum(terms * weights, axis=-1) / factors, factors
-
+    counts = compose.not_equal(factors, 0)
+    value = -reduce.sum(terms * weights, axis=-1) / where(counts, factors, ones_like(factors))
+    return where(counts, value, zeros_like(value)), factors
 
 
 @loss

@@ -226,11 +226,11 @@ def test_cross_entropy(smoothing, weighted):
     x, labels, probabilities = rng.standard_normal((6, 5)) * 4, rng.integers(0, 5, 6), rng.dirichlet(np.ones(5), 6)
     weights = rng.random(5) + 0.5 if weighted else None
     options = {"class_weights": weights, "label_smoothing": smoothing}
-    if not (weighted and smoothing):  # PyTorch weighs smoothed labels by class inside the sum
-        same(loss_and_gradient(losses.cross_entropy, x, labels, **options),
-             torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=None if weights is None else torch.tensor(weights),
-                                                  label_smoothing=smoothing), x))
-    if not weighted:
+    theirs = torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=None if weights is None else torch.tensor(weights),
+                                                  label_smoothing=smoothing), x)
+    same(loss_and_gradient(losses.cross_entropy, x, labels, **options), theirs)
+    same(loss_and_gradient(losses.cross_entropy, x, np.eye(5)[labels], **options), theirs)
+    if not weighted:  # PyTorch divides by the number of samples then
         same(loss_and_gradient(losses.cross_entropy, x, probabilities, **options),
              torch_loss(lambda t: F.cross_entropy(t, torch.tensor(probabilities), label_smoothing=smoothing), x))
 
@@ -243,6 +243,8 @@ def test_labels_that_do_not_count():
          torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights)), x))
     same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1),
          torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), label_smoothing=0.1), x))
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1, class_weights=weights),
+         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights), label_smoothing=0.1), x))
 
 
 def test_elementwise_losses():

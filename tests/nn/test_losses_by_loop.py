@@ -27,7 +27,8 @@ EXAMPLES = {
 ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]  # whose values belong to one sample each
 WITH_CORNERS = {"mean_absolute_error", "hinge", "categorical_hinge", "multi_margin", "triplet", "contrastive", "margin_ranking", "cosine_embedding",
                 "mean_absolute_percentage_error", "quantile"}
-OPTIONS = {"cross_entropy": [{"label_smoothing": 0.1}, {"class_weights": np.array([1.0, 2.0, 0.5, 3.0])}, {"ignore_label": 2}],
+OPTIONS = {"cross_entropy": [{"label_smoothing": 0.1}, {"class_weights": np.array([1.0, 2.0, 0.5, 3.0])}, {"ignore_label": 2},
+                             {"class_weights": np.array([1.0, 2.0, 0.5, 3.0]), "label_smoothing": 0.1}],
            "binary_cross_entropy": [{"positive_weight": 3.0}, {"label_smoothing": 0.1}]}
 CASES = [(name, options) for name in ALONE for options in ({}, *OPTIONS.get(name, []))]
 WEIGHTS, MASK = RNG.random(N) + 0.2, np.array([True, False, True, True, True, False, True])
