@@ -145,9 +145,9 @@ def _colour(shape: tuple[int, ...]) -> str | None:
     return {1: "grey", 3: "rgb"}.get(shape[-1]) if len(shape) == 3 else None
 
 
-def read_image(path: str | os.PathLike, shape: tuple[int, ...]) -> np.ndarray:
-    """One image file as uint8 of the given (H, W, C), scaled and converted to grey or RGB as needed."""
-    return images.read_file(existing(path), images.pictures_from(shape[:2], _colour(shape)))
+def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """One image file as uint8 (H, W, C): as it is, or scaled and converted to grey or RGB to have the given shape."""
+    return images.read_file(existing(path), images.pictures_from(shape and shape[:2], _colour(shape) if shape else None))
 
 
 # ---- which reader

@@ -76,7 +76,10 @@ def test_images_are_what_pillow_reads(tmp_path):
     image = pytest.importorskip("PIL.Image")
     pixels = GENERATOR.integers(0, 256, (9, 7, 3)).astype(np.uint8)
     image.fromarray(pixels).save(tmp_path / "i.png")
+    np.testing.assert_array_equal(data.read_image(tmp_path / "i.png"), pixels)
     np.testing.assert_array_equal(data.read_image(tmp_path / "i.png", (9, 7, 3)), pixels)
+    image.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
+    np.testing.assert_array_equal(data.read_image(tmp_path / "g.png"), pixels[..., :1])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
