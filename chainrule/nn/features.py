@@ -21,9 +21,8 @@ def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, ba
     """What `layer` gives for the inputs x (n, ...): an array (n, ...).
 
     Args:
-        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer
-            that
-            comes before the last one with parameters.
+        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer that comes before the
+            last one with parameters.
     """
     x = np.asarray(x)
     x = x.astype(np.float32) if x.dtype == np.float64 else x
@@ -37,7 +36,7 @@ def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, ba
             model(batch, training=False)
         return _tensor(seen, layer)
 
-    return np.concatenate([step.arrays(x[start:start + batch_size]) for start in range(0, len(x), batch_size)])
+    return np.concatenate([step.arrays(x[start:start + batch_size]) for start in range(0, max(len(x), 1), batch_size)])
 
 
 def _found(model: Module, layer: Any) -> Module:

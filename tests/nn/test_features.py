@@ -25,6 +25,7 @@ def test_features_are_those_by_hand():
     np.testing.assert_allclose(hidden, model[1](first).numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.features(X), hidden, rtol=1e-6)  # Dropout does nothing in inference
     np.testing.assert_allclose(model.features(X, -1), model(X).numpy(), rtol=1e-5, atol=1e-6)
+    assert model.features(X[:0]).shape == (0, 8)
 
 
 def test_one_and_many_examples_give_the_same():
