@@ -14,7 +14,7 @@ from ..compile import compile
 from ..errors import ArgumentError, explain
 from ..ir import Tensor
 from ..names import closest
-from .module import Module, watching
+from .module import Module, float_type, watching
 
 
 def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, backend: str | None = None) -> np.ndarray:
@@ -25,7 +25,7 @@ def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, ba
             last one with parameters.
     """
     x = np.asarray(x)
-    x = x.astype(np.float32) if x.dtype == np.float64 else x
+    x = x.astype(float_type(model)) if x.dtype == np.float64 else x
     model(x[:1])
     wanted = _hidden(model, x[:1]) if layer is None else _found(model, layer)
 

@@ -345,6 +345,16 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
             yield from _walk(item, f"{name}.{below}" if name else below, seen)
 
 
+def float_type(model: Any) -> np.dtype:
+    """The dtype of the floating-point numbers that a model takes: that of its first layer that has one; float32 for what is no Module."""
+    for module in model.modules().values() if isinstance(model, Module) else ():
+        own = [getattr(module, "dtype", None), *(value.dtype for _, value in module.attributes() if isinstance(value, Variable))]
+        for dtype in own:
+            if isinstance(dtype, np.dtype) and dtype.kind == "f":
+                return dtype
+    return canonical("float32")
+
+
 def own_parameters(module: Module) -> list[Variable]:
     """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics`."""
     return [value for owner in module.modules().values() for name, value in owner.attributes()

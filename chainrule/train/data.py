@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..nn.module import float_type
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Samples:
         return x, self.y[indices], self.weights[indices]
 
 
-def samples(data: Any, name: str = "the data") -> Samples:
-    """(x, y) or (x, y, weights) as arrays; float64 inputs become float32, integer inputs stay."""
+def samples(data: Any, name: str = "the data", model: Any = None) -> Samples:
+    """(x, y) or (x, y, weights) as arrays; float64 becomes float32 unless the model computes in float64, integers stay."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         fix = ("take a part of the samples: train, rest = data.split(x, 0.8); validation=(x[rest], y[rest])" if isinstance(data, int | float)
                else "for a file or a folder use chainrule.data.load(path)")
         raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=repr(data) if isinstance(data, int | float) else type(data).__name__,
                                     expected="(x, y) or (x, y, sample weights)", fix=fix))
-    x, y = inputs(data[0], f"x of {name}"), _targets(data[1], f"y of {name}")
+    x, y = inputs(data[0], f"x of {name}", model), inputs(data[1], f"y of {name}", model)
     weights = np.ones(len(x), np.float32) if len(data) == 2 else np.asarray(data[2], np.float32)
     if not len(x) == len(y) == len(weights):
         raise ShapeError(explain(f"{name} has arrays of different lengths", got=f"x {len(x)}, y {len(y)}, weights {len(weights)}",
@@ -59,17 +60,12 @@ def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int
     return new_x, new_y, new_y if new_y.shape == y.shape else y
 
 
-def inputs(x: Any, name: str = "x") -> np.ndarray:
-    """Inputs as an array with one entry per sample."""
-    array = _targets(x, name)
-    return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def _targets(y: Any, name: str) -> np.ndarray:
-    array = y.numpy() if hasattr(y, "numpy") else np.asarray(y)
+def inputs(x: Any, name: str = "x", model: Any = None) -> np.ndarray:
+    """Numbers as an array with one entry per sample; float64 becomes what the model computes in."""
+    array = x.numpy() if hasattr(x, "numpy") else np.asarray(x)
     if array.dtype.kind not in "biuf":
         raise ArgumentError(explain(f"{name} is not numeric", got=f"dtype {array.dtype}", expected="numbers",
                                     fix="encode labels as integers 0..C-1; chainrule.data.load does it for files"))
     if array.ndim == 0:
         raise ShapeError(explain(f"{name} must have one entry per sample", got="a single number"))
-    return array.astype(np.float32) if array.dtype == np.float64 and array.ndim else array
+    return array.astype(float_type(model), copy=False) if array.dtype == np.float64 else array

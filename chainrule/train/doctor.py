@@ -77,7 +77,7 @@ def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: 
 
     Returns a Report: a list of Findings (kind, layer, problem, remedy), empty for a healthy case; print it.
     """
-    whole, loss = as_samples(data), losses.get(loss)
+    whole, loss = as_samples(data, model=model), losses.get(loss)
     chosen = np.unique(np.linspace(0, len(whole) - 1, min(samples, len(whole))).astype(int))
     exam = examine(model, *whole.batch(chosen), loss)
     found = [*_inputs(model, exam), *_targets(whole.y, loss), *_outputs(exam, loss)]
@@ -329,7 +329,8 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
 
     Afterwards the model has its old weights again.
     """
-    x, y, weights = as_samples(data).batch(np.arange(min(batch_size, len(as_samples(data)))))
+    whole = as_samples(data, model=model)
+    x, y, weights = whole.batch(np.arange(min(batch_size, len(whole))))
     model(x[:1])
     step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend)
     with unchanged(model):

@@ -86,7 +86,7 @@ def deltas(model: Any, data: Any, *, loss: Any) -> dict[str, np.ndarray]:
 
 
 def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    whole, results = as_samples(data), dict[str, Tensor]()
+    whole, results = as_samples(data, model=model), dict[str, Tensor]()
     model(whole.x[:1])
     names = {id(module): name for name, module in model.modules().items()}
 

@@ -62,7 +62,7 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     measured = _fresh_metrics(metrics)
     step = loss_step(model, losses.get(loss), backend, precision, per_sample=True) if loss is not None else _without_loss(model, backend, precision)
-    found, items = samples(data), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    found, items = samples(data, model=model), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     value = measure(step, found, [*measured, items], batch_size, parts)
     result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
@@ -158,7 +158,7 @@ def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = 
 
     `precision` of products is "float32" or "bfloat16"; see `compile`.
     """
-    data = inputs(x)
+    data = inputs(x, model=model)
     size = max(min(batch_size, len(data)), 1)
     step = output_step(model, backend, precision)
     parts = [_first_rows(step(_filled(data[start:start + size], size)), len(data) - start)

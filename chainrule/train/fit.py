@@ -42,7 +42,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
 
     Args:
         model: a module; what comes in is inferred from the first batch.
-        data: (x, y) or (x, y, sample weights).
+        data: (x, y) or (x, y, sample weights); float64 becomes float32 unless the layers are made with dtype="float64".
         loss: name or function of chainrule.losses; the objective is the weighted mean over a batch.
         optimizer: an optimiser of chainrule.optim, or its name.
         epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch.
@@ -63,8 +63,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     Raises NonFiniteError, naming layer, operation and line, when a NaN or infinity turns up; the model then still has
     the weights from before that step.
     """
-    run = Training(model, samples(data, "the training data"), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                   validation=None if validation is None else samples(validation, "the validation data"), metric_names=metrics, seed=seed,
+    run = Training(model, samples(data, "the training data", model), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                   validation=None if validation is None else samples(validation, "the validation data", model), metric_names=metrics, seed=seed,
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
                    precision=precision)
     if resume is not None:

@@ -29,7 +29,7 @@ def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", 
     `memory` defaults to nine tenths of what is free: the address space under a resource limit, or the machine's memory.
     The model stays as it is. Raises ArgumentError if not even one sample fits.
     """
-    whole = samples(data)
+    whole = samples(data, model=model)
     model(whole.x[:1])
     budget = free_memory() * SPARE if memory is None else memory
     step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend)

@@ -60,7 +60,7 @@ def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: f
     if not 0 < low < high or steps < 10:
         raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}",
                                     expected="0 < low < high, steps >= 10"))
-    whole, optimizer = samples(data), optim.get(optimizer)
+    whole, optimizer = samples(data, model=model), optim.get(optimizer)
     rates = np.geomspace(low, high, steps)
     model(whole.x[:1])
     with unchanged(model):

@@ -66,7 +66,7 @@ def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Se
     if isinstance(make, Module):
         raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}", expected="a function that makes one",
                                     fix="cross_validate(lambda: ..., data)"))
-    whole = samples(data)
+    whole = samples(data, model=make())
     pairs = folds(len(whole), parts, seed, whole.y if stratify else None, groups) if isinstance(parts, int) else parts
     found: dict[str, list[float]] = {}
     for train, test in pairs:

@@ -44,7 +44,7 @@ def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
     """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
     sample.
     """
-    whole, loss = samples(data), losses.get(loss)
+    whole, loss = samples(data, model=model), losses.get(loss)
 
     @compile(backend=backend)
     def step(x: Any, y: Any) -> tuple[Any, Any]:
@@ -68,5 +68,5 @@ def top_losses(model: Any, data: Any, *, loss: Any, count: int = 10, batch_size:
     values, outputs = sample_losses(model, data, loss=loss, batch_size=batch_size, backend=backend)
     order = np.argsort(-values, kind="stable")[:count]
     total = values.sum(dtype=np.float64)
-    return TopLosses(order, values[order], samples(data).y[order], outputs[order],
+    return TopLosses(order, values[order], samples(data, model=model).y[order], outputs[order],
                      float(values[order].sum(dtype=np.float64) / total) if total else 0.0)

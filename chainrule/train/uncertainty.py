@@ -27,7 +27,7 @@ def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 
 
     The random state is afterwards what it was before. Raises ArgumentError for a model without dropout.
     """
-    x = inputs(x)
+    x = inputs(x, model=model)
     model(x[:1])
     dropping = [m for m in model.modules().values() if isinstance(m, Dropout)]
     if not dropping:

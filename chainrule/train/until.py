@@ -125,4 +125,4 @@ def total_gradient(step: Any, data: Samples, batch_size: int) -> dict[str, np.nd
 def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
              backend: str | None = None) -> dict[str, np.ndarray]:
     """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size."""
-    return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data), batch_size)
+    return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data, model=model), batch_size)
