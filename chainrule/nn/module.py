@@ -33,13 +33,14 @@ REGISTRY: dict[str, type[Module]] = {}
 
 @dataclass
 class Record:
-    """What is remembered of a module: how it was made, whether it is built, for what inputs, and which of the modules
-    below it took another's place since (by dotted name).
+    """What is remembered of a module: how it was made, whether it is built, for what inputs, whether it was frozen before it was built, and
+    which of the modules below it took another's place since (by dotted name).
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     input_shape: tuple[int, ...] | None = None
     built: bool = False
+    frozen: bool = False
     inputs: tuple[Type, ...] | None = None
     replaced: dict[str, Module] = field(default_factory=dict)
 
@@ -189,7 +190,9 @@ class Module(metaclass=_Recorder):
         return {name: value for name, value in self.variables().items() if value.trainable and value.dtype.kind == "f"}
 
     def freeze(self, trainable: bool = False) -> None:
-        """Make all floating-point parameters here and below fixed (or trainable again)."""
+        """Make all floating-point parameters here and below fixed (or trainable again), those that are not built yet too."""
+        for module in self.modules().values():
+            module._record.frozen = not trainable
         for variable in own_parameters(self):
             variable.trainable = trainable
 
@@ -225,6 +228,8 @@ class Module(metaclass=_Recorder):
             if isinstance(value, Variable) and value.name in ("", "random", name, name.split(".")[-1]):
                 value.name = f"{prefix}.{name}" if prefix else name
         self._record.built = True
+        if self._record.frozen:
+            self.freeze()
 
     def _build_as_declared(self, arrays: tuple[Any, ...]) -> None:
         """Build for the `input_shape` that was given if another one comes first, so that the layer that cannot take it says so."""

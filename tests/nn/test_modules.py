@@ -144,6 +144,21 @@ def test_an_input_before_the_layers_of_a_sequential_says_what_comes_in(tmp_path)
     assert added.parameters()["0.weight"].shape == (5, 2)
 
 
+def test_a_layer_may_be_frozen_before_it_is_built():
+    layer, wrapped, again = nn.Dense(3), nn.Sequential([nn.Dense(2), nn.BatchNorm()]), nn.Dense(2)
+    for module in (layer, wrapped, again):
+        module.freeze()
+    again.freeze(trainable=True)
+    model = nn.Sequential([layer, wrapped, again])
+    model(X)
+    assert list(model.parameters()) == ["2.weight", "2.bias"]
+    first = layer.weight.numpy().copy()
+    cr.fit(model, (X, X[:, :2]), loss="mean_squared_error", epochs=2, progress=False)
+    np.testing.assert_array_equal(layer.weight.numpy(), first)
+    model.freeze(trainable=True)
+    assert len(model.parameters()) == 8
+
+
 def test_layers_added_later_are_built_later():
     model = nn.Sequential([nn.Dense(3)])
     model(X)
