@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import difflib
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import ArgumentError, explain
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 # words of other libraries for the same thing
 SYNONYMS = {
@@ -23,7 +26,9 @@ SYNONYMS = {
     "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden", "elementwise_affine": "scale", "affine": "scale",
     "center": "shift", "attention_mask": "mask", "axis": "axes",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
-    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy",
+    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label", "validation_data": "validation", "verbose": "progress",
+    "criterion": "loss", "xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",
+    "kaiming_normal": "he_normal", "random_normal": "normal", "randomnormal": "normal", "random_uniform": "uniform", "randomuniform": "uniform",
     "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter", "horizontalflip": "Flip",
     "randomhorizontalflip": "Flip", "verticalflip": "Flip", "randomverticalflip": "Flip", "randomrotation": "Rotate", "randomcrop": "Crop",
     "randomresizedcrop": "ResizedCrop", "randomaffine": "Affine", "randomerasing": "Erase", "coarsedropout": "Erase", "gaussianblur": "Blur",
@@ -32,18 +37,6 @@ SYNONYMS = {
     "cosineannealingwarmrestarts": "cosine_restarts", "onecyclelr": "one_cycle", "cycliclr": "cyclic", "linearlr": "linear",
     "polynomiallr": "polynomial", "constantlr": "constant", "sequentiallr": "sequence", "chainedscheduler": "product",
     "reducelronplateau": "Plateau", "sparseadam": "Adam", "modelcheckpoint": "Checkpoint", "csvlogger": "csv_log", "averagedmodel": "EMA",
-}
-
-
-# what other libraries have as methods of arrays
-METHODS = {
-    "backward": "cr.gradients(loss, model)", "grad": "cr.gradients(loss, [x])", "requires_grad": "cr.gradients(loss, [x]) works for every x",
-    "detach": "cr.stop_gradient(x)", "clone": "x itself, Tensors do not change", "copy": "x itself, Tensors do not change",
-    "view": "cr.reshape(x, shape)", "flatten": "cr.reshape(x, (x.shape[0], -1))", "permute": "cr.permute_dims(x, axes)",
-    "transpose": "cr.permute_dims(x, axes)", "unsqueeze": "cr.expand_dims(x, axis)", "expand": "cr.broadcast_to(x, shape)",
-    "to": "cr.astype(x, dtype)", "float": 'cr.astype(x, "float32")', "double": 'cr.astype(x, "float64")', "long": 'cr.astype(x, "int64")',
-    "cuda": 'cr.compile(f, backend="xla")', "cpu": "x.numpy()", "data": "x.numpy()", "numel": "x.size", "dim": "x.ndim",
-    "norm": "cr.linalg.vector_norm(x)", "masked_fill": "cr.where(mask, value, x)", "mm": "x @ y", "dot": "cr.vecdot(x, y)",
 }
 
 
@@ -75,14 +68,40 @@ def named(table: dict[str, Any]) -> Callable[[Any], Any]:
     return enter
 
 
-def unknown_method(kind: str, name: str) -> AttributeError:
-    """The error for a method that arrays do not have here: operations are functions of the library."""
-    if name.startswith(("__", "_repr_")):
-        return AttributeError(f"{kind!r} object has no attribute {name!r}")
-    functions = vars(sys.modules["chainrule"]).get("__all__", ()) if "chainrule" in sys.modules else ()
-    fix = METHODS.get(name) or (f"cr.{name}(x)" if name in functions else closest(name, functions))
-    return AttributeError(explain(f"a {kind} has no {name}", got=f"x.{name}", expected="a function of the library, such as cr.sum(x)",
-                                  fix=fix or "see dir(chainrule)"))
+def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str], fixes: Mapping[str, str] | None = None) -> None:
+    """ArgumentError for the first option that `owner` does not have, with the line of `fixes` for it or the nearest it has."""
+    for name, value in options.items():
+        if name not in known:
+            raise ArgumentError(explain(f"{owner} has no argument {name!r}", got=f"{name}={value!r}", expected=", ".join(known),
+                                        fix=(fixes or {}).get(name) or closest(name, known)))
+
+
+def called_as(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: a call whose arguments do not fit says which, and shows the `example` of one that does."""
+    def enter(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            check_options(function.__name__, options, list(signature.parameters))
+            try:
+                signature.bind(*args, **options)
+            except TypeError as error:
+                given = ", ".join([*(type(x).__name__ for x in args), *(f"{name}=..." for name in options)])
+                bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+                                         return_annotation=signature.empty)
+                raise ArgumentError(explain(f"{function.__name__} cannot be called with these arguments: {error}",
+                                            got=f"{function.__name__}({given})", expected=f"{function.__name__}{bare}", fix=example)) from None
+            return function(*args, **options)
+        return checked
+    return enter
+
+
+def unknown_member(owner: str, name: str, fixes: Mapping[str, str]) -> AttributeError:
+    """The error for an attribute that an object does not have, with the line of `fixes` for the words of other libraries."""
+    if name not in fixes:
+        return AttributeError(f"{owner!r} object has no attribute {name!r}")
+    return AttributeError(explain(f"a {owner} has no {name}", got=f".{name}", expected="a name in dir(x)", fix=fixes[name]))
 
 
 def unknown_attribute(module: str, name: str, known: Iterable[str], fix: str | None = None) -> AttributeError:

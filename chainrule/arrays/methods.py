@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable.
+"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable; other methods of NumPy's and
+PyTorch's arrays are functions here, which the message about a missing one says.
 
 `x += y` makes a new Tensor, as `x = x + y`: whoever else holds the old one keeps it. A Variable is assigned to in place.
 """
@@ -15,6 +16,7 @@ from typing import Any
 from ..errors import ArgumentError, explain
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable
+from ..names import unknown_member
 from .creation import check_device
 
 VERSION = "2024.12"
@@ -38,6 +40,27 @@ def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
     return self
 
 
+GRADIENT = "gradients are results: cr.gradients(loss, model), or cr.grad(function)(x)"
+FUNCTIONS = {  # methods of other libraries that are functions of another name here
+    "backward": GRADIENT, "grad": GRADIENT, "requires_grad": GRADIENT, "requires_grad_": GRADIENT, "detach": "cr.stop_gradient(x)",
+    "view": "cr.reshape(x, shape)", "flatten": "cr.reshape(x, (-1,))", "ravel": "cr.reshape(x, (-1,))", "permute": "cr.permute_dims(x, axes)",
+    "transpose": "x.mT, or cr.permute_dims(x, axes)", "swapaxes": "x.mT, or cr.permute_dims(x, axes)", "t": "x.T",
+    "unsqueeze": "cr.expand_dims(x, axis=...)", "expand": "cr.broadcast_to(x, shape)", "dot": "x @ y", "mm": "x @ y", "bmm": "x @ y",
+    "copy": "x itself: no operation changes it", "clone": "x itself: no operation changes it", "contiguous": "x itself", "cpu": "x itself",
+    "to": "cr.astype(x, dtype)", "float": "cr.astype(x, cr.float32)", "double": "cr.astype(x, cr.float64)", "long": "cr.astype(x, cr.int64)",
+    "type": "cr.astype(x, dtype)", "norm": "cr.linalg.vector_norm(x)", "cumsum": "cr.cumulative_sum(x)", "cumprod": "cr.cumulative_prod(x)",
+    "masked_fill": "cr.where(mask, value, x)", "scatter_": "x[i] = value", "gather": "cr.take_along_axis(x, i, axis=...)", "item_": "x.item()",
+    "fill_": "cr.full_like(x, value)", "zero_": "cr.zeros_like(x)", "nelement": "x.size", "numel": "x.size", "dim": "x.ndim",
+}
+
+
+def _missing(self: Any, name: str) -> Any:
+    """The error for a method that an array does not have, with the function to use in its place."""
+    if name not in FUNCTIONS and not name.startswith("_") and name in array_namespace(self).__all__:
+        raise unknown_member(type(self).__name__, name, {name: f"it is a function: cr.{name}(x, ...)"})
+    raise unknown_member(type(self).__name__, name, FUNCTIONS)
+
+
 def _assigning(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Variable]:
     def method(self: Variable, other: Any) -> Variable:
         self.assign(function(self.value, other))
@@ -49,5 +72,7 @@ def install() -> None:
     """Put the methods on the classes."""
     Tensor.__array_namespace__ = array_namespace  # type: ignore[attr-defined]
     Tensor.to_device = to_device  # type: ignore[attr-defined]
+    for kind in (Tensor, Variable):
+        kind.__getattr__ = _missing  # type: ignore[attr-defined]
     for name in _IN_PLACE:
         setattr(Variable, f"__i{name.strip('_')}__", _assigning(getattr(operator, name)))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError, TraceError, describe_frame, explain
-from ..names import unknown_method
 from .node import Node, Shape
 from .trace import current_trace
 
@@ -54,9 +53,6 @@ class Tensor:
     def device(self) -> str:
         """Where the data lives; always "cpu" for eager tensors."""
         return "cpu"
-
-    def __getattr__(self, name: str) -> Any:
-        raise unknown_method(type(self).__name__, name)
 
     # ---- the data
 

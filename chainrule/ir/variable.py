@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from ..names import unknown_method
 from .dtype import canonical
 from .graph import input_node
 from .node import CONSTANT, REGISTRY, Node, Type
@@ -202,9 +201,6 @@ class Variable:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._array, dtype=dtype)
-
-    def __getattr__(self, name: str) -> Any:
-        raise unknown_method("Variable", name)
 
     def __hash__(self) -> int:
         return id(self)

@@ -41,10 +41,22 @@ ARGUMENTS = {
     "attn_mask": MASK, "key_padding_mask": MASK, "seed": "cr.random.seed(0) before the model is called fixes all draws",
 }
 
-
-def argument_advice(name: str) -> str | None:
-    """What one does here for an argument of other libraries that no layer has under that name."""
-    return ARGUMENTS.get(name)
+FIT, PARAMETERS = "cr.fit(model, (x, y), loss=..., optimizer=..., metrics=[...])", "model.parameters(), a dict by name"
+READ = "variable.assign(array) for the variables of model.variables(), a dict by name; cr.load(path) reads a whole model"
+DEVICE = "fit(..., backend='xla') runs on JAX's device; a precision is chosen by dtype=... of the layers, or fit(..., precision='bfloat16')"
+MEMBERS = {  # of a module or model
+    "fit": FIT, "compile": f"nothing is set beforehand: {FIT}", "evaluate": "cr.evaluate(model, (x, y), loss=..., metrics=[...])",
+    "predict": "cr.predict(model, x)", "train": "model(x, training=True)", "eval": "model(x) is inference; model(x, training=True) is training",
+    "training": "a call says it: model(x, training=True)", "zero_grad": "gradients are results and do not add up: cr.gradients(loss, model)",
+    "state_dict": "model.variables(), a dict by name; cr.save(model, path) writes it", "get_weights": "model.variables(), a dict by name",
+    "load_state_dict": READ, "load_weights": READ, "set_weights": READ, "save": "cr.save(model, path)", "save_weights": "cr.save(model, path)",
+    "named_parameters": PARAMETERS, "weights": "model.variables(), a dict by name", "trainable_weights": PARAMETERS, "trainable_variables": PARAMETERS,
+    "trainable": "layer.freeze()", "requires_grad_": "layer.freeze()", "count_params": "nn.count_parameters(model)",
+    "children": "model.modules(), a dict by name", "named_modules": "model.modules(), a dict by name", "named_children": "model.modules(), a dict by name",
+    "register_buffer": "self.name = cr.Variable(array, trainable=False)", "register_parameter": "self.name = cr.Variable(array)",
+    "add_weight": "self.name = cr.Variable(array)", "register_forward_hook": "cr.inspect.capture(model, x)", "kernel": "layer.weight",
+    "to": DEVICE, "cuda": DEVICE, "cpu": DEVICE, "half": DEVICE, "float": DEVICE, "double": DEVICE,
+}
 
 
 def advice(name: str, known: list[str]) -> str | None:

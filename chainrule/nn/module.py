@@ -23,9 +23,9 @@ from ..ir.bind import contains
 from ..ir.dtype import canonical
 from ..ir.graph import input_node
 from ..ir.trace import eager
-from ..names import closest
+from ..names import check_options, closest, unknown_member
 from ..random import Generator
-from .foreign import argument_advice
+from .foreign import ARGUMENTS, MEMBERS
 from .symbols import connect, symbols_in
 
 REGISTRY: dict[str, type[Module]] = {}
@@ -84,12 +84,8 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
 
 
 def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:
-    kinds = [p.kind for p in signature.parameters.values()]
-    names = [*list(signature.parameters)[1:], "input_shape"]
-    for name in options if inspect.Parameter.VAR_KEYWORD not in kinds else ():
-        if name not in names:
-            raise ArgumentError(explain(f"{cls.__name__} has no argument {name!r}", got=f"{name}={options[name]!r}",
-                                        expected=", ".join(names), fix=argument_advice(name) or closest(name, names)))
+    if inspect.Parameter.VAR_KEYWORD not in [p.kind for p in signature.parameters.values()]:
+        check_options(cls.__name__, options, [*list(signature.parameters)[1:], "input_shape"], ARGUMENTS)
 
 
 def _shape(shape: Any) -> tuple[int, ...] | None:
@@ -164,12 +160,19 @@ class Module(metaclass=_Recorder):
     # ---- what it holds
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. ArgumentError where an array would take the place of a Variable, which would then be no parameter any more."""
+        """Set an attribute. ArgumentError where an array would take the place of a Variable, which would then be no parameter any more, and
+        where a layer of the library would get an attribute of another's that it does not look at."""
+        if name in ("trainable", "training") and self.registered_name.startswith("chainrule."):
+            raise ArgumentError(explain(f"{type(self).__name__} does not look at an attribute {name!r}", got=f".{name} = {value!r}",
+                                        expected="a call", fix=MEMBERS[name]))
         if isinstance(vars(self).get(name), Variable) and isinstance(value, Tensor | np.ndarray | np.generic | int | float | list | tuple):
             raise ArgumentError(explain(f"{name} of {type(self).__name__} is a Variable, an array in its place would not be a parameter",
                                         got=type(value).__name__, expected="a Variable, or None",
                                         fix=f"change what it holds: layer.{name}.assign(array)"))
         object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise unknown_member(type(self).__name__, name, MEMBERS)
 
     def attributes(self) -> Iterator[tuple[str, Any]]:
         """(name, Variable or Module) for everything that this module holds itself, in order."""
@@ -294,7 +297,7 @@ def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, An
     except TypeError as error:
         names = list(signature.parameters)
         wrong = next((name for name in options if name not in names), None)
-        fix = argument_advice(wrong) or closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
+        fix = ARGUMENTS.get(wrong) or closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
         raise ArgumentError(explain(f"this layer is called otherwise: {error}", got=f"({_counted(arrays, options)})", fix=fix,
                                     expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})")) from None
 

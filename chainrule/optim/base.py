@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
-from ..names import closest
+from ..names import check_options
 from ..ops import reduce
 from ..ops.compose import clip
 from ..ops.elementwise import astype, minimum, sqrt
@@ -31,10 +31,8 @@ class _Remembering(type):
     def __call__(cls, *args: Any, **options: Any) -> Any:
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         known = [p.name for p in parameters]
-        for name in options if all(p.kind is not p.VAR_KEYWORD for p in parameters) else ():
-            if name not in known:
-                fix = "betas=(a, b) is beta1=a, beta2=b" if name == "betas" and "beta1" in known else closest(name, known)
-                raise ArgumentError(explain(f"{cls.__name__} has no argument {name!r}", got=f"{name}={options[name]!r}", expected=", ".join(known), fix=fix))
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            check_options(cls.__name__, options, known, {"betas": "betas=(a, b) is beta1=a, beta2=b"} if "beta1" in known else None)
         made = super().__call__(*args, **options)
         made.arguments = dict(list(inspect.signature(cls.__init__).bind(made, *args, **options).arguments.items())[1:])
         return made

@@ -13,6 +13,7 @@ from .. import tree as trees
 from ..errors import ArgumentError, explain
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
+from ..names import called_as
 from ..statistics.paired import mean_interval
 from .checks import several
 from .data import Samples, inputs, samples
@@ -44,6 +45,7 @@ class Result(dict[str, Any]):
     __repr__ = __str__
 
 
+@called_as("cr.evaluate(model, (x, y), loss='cross_entropy', metrics=['accuracy'])")
 def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] = (), batch_size: int = 256, level: float = 0.95,
              backend: str | None = None, precision: str = "float32") -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
@@ -153,6 +155,7 @@ def _padded_batches(data: Samples, batch_size: int) -> Iterator[tuple[np.ndarray
         yield x, y, weights, len(indices)
 
 
+@called_as("cr.predict(model, x)")
 def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 

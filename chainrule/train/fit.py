@@ -20,6 +20,7 @@ from ..data import Batches
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
 from ..ir import Type
+from ..names import called_as
 from . import checks
 from .callbacks import Callback, steps_apart
 from .checkpoint import read_state, write_state
@@ -33,6 +34,7 @@ from .step import explain_nonfinite, loss_step, training_step
 from .stretch import Stretch
 
 
+@called_as("cr.fit(model, (x, y), loss='cross_entropy', epochs=5)")
 def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
         validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,

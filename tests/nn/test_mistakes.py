@@ -222,16 +222,6 @@ def block_in_the_order_of_pytorch():
 
 
 @mistake
-def function_as_a_method():
-    nn.Dense(2)(images(2, 5)).mean()
-
-
-@mistake
-def backward_as_in_pytorch():
-    losses.mean_squared_error(nn.Dense(2)(images(2, 5)), images(2, 2)).backward()
-
-
-@mistake
 def view_of_a_weight():
     layer = nn.Dense(2)
     layer(images(2, 5))
@@ -500,6 +490,43 @@ def softmax_before_cross_entropy():
     losses._warned.clear()
     model = nn.Sequential([nn.Dense(3, activation="softmax")])
     losses.cross_entropy(model(images(4, 5)), LABELS)
+
+
+# ---- words of other libraries for methods and arguments
+
+@mistake
+def fit_as_in_keras():
+    cr.fit(small_cnn(), images(4, 10, 10, 1), np.zeros(4, int), loss="cross_entropy")
+
+
+@mistake
+def argument_of_fit_as_in_keras():
+    cr.fit(small_cnn(), (images(4, 10, 10, 1), np.zeros(4, int)), loss="cross_entropy", validation_data=None)
+
+
+@mistake
+def frozen_as_in_keras():
+    small_cnn()[0].trainable = False
+
+
+@mistake
+def method_of_a_model_as_in_keras():
+    small_cnn().fit(images(4, 10, 10, 1), np.zeros(4, int))
+
+
+@mistake
+def backward_as_in_pytorch():
+    cr.mean(small_cnn()(images(4, 10, 10, 1))).backward()
+
+
+@mistake
+def method_that_is_a_function():
+    cr.asarray(images(3)).sum()
+
+
+@mistake
+def initializer_of_another_library():
+    nn.Dense(3, weight_initializer="xavier_uniform")(images(2, 4))
 
 
 # ---- gradients, updates, values
