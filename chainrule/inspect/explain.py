@@ -159,8 +159,12 @@ def _expression(node: Node, steps: dict[Node, Step]) -> str:
         return f"{names[0]} {SIGNS[op.name]} {names[1]}"
     if op.name == "contract" and dict(node.attrs) == MATRIX_PRODUCT:
         return f"{names[0]} @ {names[1]}"
-    label = "custom" if op.name == "custom_gradient" else op.name
-    return f"{label}({', '.join(names)})"
+    return f"{_function_of(node.attrs['rule']) if op.name == 'custom_gradient' else op.name}({', '.join(names)})"
+
+
+def _function_of(rule: Any) -> str:
+    """The function that gave the derivative `rule`, such as relu: what a rule is defined in, or is named after."""
+    return getattr(rule, "__qualname__", "stop_gradient").partition(".")[0].strip("_").removesuffix("_rule")
 
 
 # ---- the chain rule

@@ -79,6 +79,12 @@ def test_layers_of_any_activation(activation) -> None:
         np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "softmax", "softplus", "tanh"])
+def test_activations_are_called_by_their_names(activation) -> None:
+    layer = nn.Dense(3, activation=activation)
+    assert f"= {activation}(v" in str(explain(cr.sum(layer(np.ones((1, 2), np.float32)) ** 2), show=False))
+
+
 def test_the_picture(network, tmp_path) -> None:
     from matplotlib.image import imread
 
