@@ -102,7 +102,7 @@ LN2 = mp.log(2)
 ROOT = mp.sqrt(2)
 exp_rest = relative(mp.exp, lambda t: 1 + t, 2)
 log_rest = relative(mp.log1p, lambda t: t - t * t / 2, 3)
-log2_ratio = relative(lambda t: mp.log1p(t) / LN2, lambda t: 0, 1)
+log2_rest = relative(lambda t: mp.log1p(t) / LN2, lambda t: (t - t * t / 2) / LN2, 3)
 log_ratio = of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2)
 sin_rest = of_square(relative(mp.sin, lambda t: t, 3))
 cos_rest = of_square(relative(mp.cos, lambda t: 1 - t * t / 2, 4))
@@ -114,10 +114,10 @@ tan8 = mp.tan(mp.pi / 8) ** 2
 FITS = {
     "EXP_32":       Fit(exp_rest, lambda t: abs(t), -LN2 / 2, LN2 / 2, 25),
     "EXP_64":       Fit(exp_rest, lambda t: abs(t), -LN2 / 2, LN2 / 2, 57),
-    "LOG_32":       Fit(log_rest, lambda t: t * t, 1 / ROOT - 1, ROOT - 1, 27),
-    "LOG_POW":      Fit(of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2 - 2 * s * s / 3) / s**4), lambda z: z * z / 2, 0, (3 - 2 * ROOT) ** 2, 66),
-    "LOG_64":       Fit(log_ratio, lambda z: z / 2, 0, (3 - 2 * ROOT) ** 2, 58),
-    "LOG2_POW":     Fit(log2_ratio, lambda t: LN2, 1 / ROOT - 1, ROOT - 1, 32, numerator=9),
+    "LOG_32":       Fit(log_rest, lambda t: t * t, -0.25, 0.5, 27),
+    "LOG_64":       Fit(log_ratio, lambda z: z / 2, 0, 0.04, 58),
+    "LOG2_POW_32":  Fit(log2_rest, lambda t: t * t * LN2, -0.043, 0.043, 33),
+    "LOG2_POW_64":  Fit(log2_rest, lambda t: t * t * LN2, -0.043, 0.043, 67),
     "SIN_32":       Fit(sin_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 27),
     "SIN_64":       Fit(sin_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 58),
     "COS_32":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 27),
@@ -133,17 +133,31 @@ FITS = {
 # fmt: on
 
 
-CONSTANTS = {"LN2": (mp.log(2), 2), "LOG10_2": (mp.log10(2), 2), "HALF_PI": (mp.pi / 2, 3)}
+# name: (value, parts, rounding of each part, bits that the first part leaves free)
+CONSTANTS = {"LN2": (mp.log(2), 2, mp.nint, 0), "LN2_BELOW": (mp.log(2), 2, mp.floor, 0), "LOG10_2": (mp.log10(2), 2, mp.nint, 11),
+             "LOG2_E": (1 / mp.log(2), 2, mp.nint, 0), "LOG10_E": (1 / mp.log(10), 2, mp.nint, 0), "HALF_PI": (mp.pi / 2, 3, mp.nint, 0)}
 
 
-def parts(value, bits: int, count: int) -> list[float]:
-    """`value` as a sum of `count` numbers of `bits` bits each, the largest first."""
+def parts(value, bits: int, count: int, rounding, free: int) -> list[float]:
+    """`value` as a sum of `count` numbers of `bits` bits each, the largest first and shorter by `free`."""
     result = []
-    for _ in range(count):
+    for number in range(count):
         mantissa, exponent = mp.frexp(value)
-        result.append(float(mp.ldexp(mp.nint(mantissa * 2**bits), exponent - bits)))
+        width = bits - (free if not number else 0)
+        result.append(float(mp.ldexp(rounding(mantissa * 2**width), exponent - width)))
         value -= result[-1]
     return result
+
+
+# Of the sixteen parts into which native/math_split.py cuts [3/4, 3/2): 32 / m is about the number, so that m / 32 times it less 1 is exact and small
+PARTS = (42, 41, 39, 38, 37, 35, 34, 33, 32, 30, 28, 27, 26, 24, 23, 22)
+
+
+def logarithms_of_parts(bits: int, first_bits: int) -> tuple[list[float], list[float]]:
+    """log2(32 / p) for each part, in multiples of 2**-first_bits, and what is left, rounded to `bits` bits."""
+    exact = [5 - mp.log(p) / LN2 for p in PARTS]
+    first = [mp.nint(x * 2**first_bits) / 2**first_bits for x in exact]
+    return list(map(float, first)), [parts(x - y, bits, 1, mp.nint, 0)[0] for x, y in zip(exact, first, strict=True)]
 
 
 def show(name: str, coefficients) -> None:
@@ -154,9 +168,14 @@ def show(name: str, coefficients) -> None:
 
 
 def main(names: list[str]) -> None:
-    for name, (value, count) in CONSTANTS.items() if not names else ():
+    for name, (value, count, rounding, free) in CONSTANTS.items() if not names else ():
         for width, bits in ((32, 24), (64, 53)):
-            print(f"{name}_{width} = ({', '.join(map(repr, parts(value, bits, count)))})")
+            print(f"{name}_{width} = ({', '.join(map(repr, parts(value, bits, count, rounding, free)))})")
+    if not names:
+        print(f"INVERSES = {tuple(p / 32 for p in PARTS)}")
+        for width, bits, first_bits in ((32, 24, 15), (64, 53, 41)):
+            for name, table in zip(("PARTS", "PARTS_BELOW"), logarithms_of_parts(bits, first_bits), strict=True):
+                print(f"{name}_{width} = {tuple(table)}")
     for name in names or FITS:
         fit = FITS[name]
         for n in range(fit.numerator, 20):

@@ -2,7 +2,7 @@
 """Exponentials, logarithms and what is made of them, as functions of `Lanes`.
 
 In and out: float or double lanes of any width. exp writes x = k ln 2 + r with |r| <= ln 2 / 2 and scales a polynomial
-in r by 2**k; log writes x = 2**k (1 + f) with 1 + f between √½ and √2. Method: W. J. Cody and W. Waite, "Software
+in r by 2**k; log writes x = 2**k (1 + f) with 1 + f between 3/4 and 3/2. Method: W. J. Cody and W. Waite, "Software
 manual for the elementary functions" (1980). The errors in the docstrings are the largest that four million arguments
 show (tests/native/test_math.py), in units in the last place (ulp).
 """
@@ -10,22 +10,21 @@ show (tests/native/test_math.py), in units in the last place (ulp).
 from __future__ import annotations
 
 import math
-import struct
 
 from chainrule.native import math_tables as tables
 from chainrule.native.math_core import DOUBLE, Lanes, per_lane, through_double
+from chainrule.native.math_split import split
 
-INFINITY, NAN = math.inf, math.nan
-LOG2_E, LOG10_E = 1 / math.log(2), 1 / math.log(10)
+NAN = math.nan
+LOG2_E = 1 / math.log(2)
 EXP = {32: tables.EXP_32, 64: tables.EXP_64}
 LN2 = {32: tables.LN2_32, 64: tables.LN2_64}
+LN2_BELOW = {32: tables.LN2_BELOW_32, 64: tables.LN2_BELOW_64}
 LOG10_2 = {32: tables.LOG10_2_32, 64: tables.LOG10_2_64}
+LOG2_E_PARTS = {32: tables.LOG2_E_32, 64: tables.LOG2_E_64}
+LOG10_E_PARTS = {32: tables.LOG10_E_32, 64: tables.LOG10_E_64}
 # Beyond these exp is surely 0 or infinite, and k still fits the two factors of `scale_safely`.
 EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
-ROOT_HALF_BITS = {
-    32: struct.unpack("<I", struct.pack("<f", math.sqrt(0.5)))[0],
-    64: struct.unpack("<Q", struct.pack("<d", math.sqrt(0.5)))[0],
-}
 
 
 # ---- powers of two and the reduction of exp
@@ -158,71 +157,49 @@ def erf_float(x: Lanes) -> Lanes:
 
 # ---- logarithms
 
-def split_exponent(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(k, f) with x = 2**k (1 + f) and √½ <= 1 + f < √2, k as an integer; x must be normal and positive."""
-    root_half, fraction = ROOT_HALF_BITS[x.format.bits], x.format.fraction
-    bits = x.bits()
-    k = (bits - root_half) >> fraction
-    return k, (bits - (k << fraction)).as_float() - 1.0
-
-
-def split_any(x: Lanes) -> tuple[Lanes, Lanes]:
-    """`split_exponent` with k as a float, for subnormals too."""
-    fraction = x.format.fraction
-    subnormal = x < 2.0 ** (1 - x.format.bias)
-    k, f = split_exponent(subnormal.choose(x * 2.0**fraction, x))
-    k = k.convert("sitofp", x.element)
-    return k - subnormal.choose(x.constant(float(fraction)), 0.0), f
-
-
 def log_rest(f: Lanes) -> Lanes:
-    """log(1 + f) - f for 1 + f between √½ and √2."""
+    """log(1 + f) - f for 1 + f between 3/4 and 3/2."""
     if f.format.bits == 32:
-        return f * f * f.fma(f.polynomial(tables.LOG_32), -0.5)
+        return f * f * f.fma(f.even_and_odd(tables.LOG_32), -0.5)
     s = f / (f + 2.0)                                               # log(1 + f) = 2 artanh(s)
     z, half_square = s * s, f * f * 0.5
-    return s * z.fma(z.polynomial(tables.LOG_64), half_square) - half_square
+    return s * z.fma(z.even_and_odd(tables.LOG_64), half_square) - half_square
 
 
 def log_sum(k: Lanes, f: Lanes) -> Lanes:
-    """k ln 2 + log(1 + f), the small terms first."""
-    high, low = LN2[f.format.bits]
+    """k ln 2 + log(1 + f), the small terms first; both parts of ln 2 are positive, so that an infinite k stays."""
+    high, low = LN2_BELOW[f.format.bits]
     return k.fma(high, k.fma(low, log_rest(f)) + f)
-
-
-def log_domain(x: Lanes, result: Lanes) -> Lanes:
-    """`result` for finite x > 0; the logarithm's value at 0, below it, at infinity and at NaN."""
-    result = (x < INFINITY).choose(result, x)
-    return (x <= 0.0).choose(x.equals(0.0).choose(x.constant(-INFINITY), NAN), result)
 
 
 def log(x: Lanes) -> Lanes:
     """The natural logarithm; at most 0.85 ulp in float, 0.80 in double."""
-    return log_domain(x, log_sum(*split_any(x)))
+    k, m = split(x)
+    return log_sum(k, m - 1.0)
 
 
 def log2(x: Lanes) -> Lanes:
     """The logarithm to base 2, exact for powers of 2; at most 1.6 ulp in float, 1.6 in double."""
-    k, f = split_any(x)
-    return log_domain(x, (log_rest(f) + f).fma(LOG2_E, k))
+    k, m = split(x)
+    f, (high, low) = m - 1.0, LOG2_E_PARTS[x.format.bits]
+    return f.fma(low / high, log_rest(f)).fma(high, f.fma(high, k))
 
 
 def log10(x: Lanes) -> Lanes:
     """The logarithm to base 10; at most 1.8 ulp in float, 2.9 in double."""
-    k, f = split_any(x)
-    high, low = LOG10_2[f.format.bits]
-    return log_domain(x, k.fma(high, (log_rest(f) + f).fma(LOG10_E, k * low)))
+    k, m = split(x)
+    f, (high, low), (two, two_low) = m - 1.0, LOG10_E_PARTS[x.format.bits], LOG10_2[x.format.bits]
+    return f.fma(high, k * two) + log_rest(f).fma(high, f.fma(low, k * two_low))     # k * two is exact
 
 
 def log1p(x: Lanes) -> Lanes:
     """log(1 + x), precise near 0; at most 1.5 ulp in float, 1.3 in double."""
     format_ = x.format
-    u = x + 1.0
-    k, f = split_exponent(u)
-    # Where x still matters beside 1, 2**-k (1 + x) - 1 in one rounding takes in what u has lost.
-    scale = ((format_.bias - k) << format_.fraction).as_float()
-    f = (x < 2.0 ** (format_.fraction + 3)).choose(x.fma(scale, scale - 1.0), f)
-    result = log_domain(u, log_sum(k.convert("sitofp", x.element), f))
+    k, m = split(x + 1.0)
+    # Where x still matters beside 1, 2**-k (1 + x) - 1 in one rounding takes in what the sum has lost.
+    scale = power_of_two((format_.round_shift + format_.bias - k).bits(), format_.fraction)
+    f = ((x < 2.0 ** (format_.fraction + 3)) & (x >= -1.0)).choose(x.fma(scale, scale - 1.0), m - 1.0)
+    result = log_sum(k, f)
     return (x.call("fabs") < 2.0 ** -(format_.fraction + 2)).choose(x, result)
 
 

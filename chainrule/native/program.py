@@ -76,8 +76,7 @@ class Program:
         self.places = {b: FIRST + i for i, b in enumerate(order)}
 
     def _module(self, segments: Sequence[tuple[str, Sequence[Step]]]) -> ir.Module:
-        module = ir.Module("program")
-        module.triple = self.target.triple
+        module = self.target.module("program")
         emitter = SegmentEmitter(module, self.target, self.places.__getitem__)
         for name, steps in segments:
             emitter.emit(name, steps)

@@ -111,8 +111,7 @@ def _driver() -> tuple[int, engine.Library]:
 
 def _module(target: Target) -> ir.Module:
     """``void repeat(job, i64 thread, i64 threads)``."""
-    module = ir.Module(ENTRY)
-    module.triple = target.triple
+    module = target.module(ENTRY)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), ENTRY)
     function.attributes.add("nounwind")
     _Driver(function, target).emit()

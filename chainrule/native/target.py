@@ -13,6 +13,7 @@ import itertools
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+from llvmlite import ir
 
 from chainrule import config
 from chainrule.errors import ArgumentError, explain
@@ -59,6 +60,12 @@ class Target:
     def pairs(self) -> bool:
         """Whether one instruction multiplies pairs of bfloat16 numbers and adds both products to a float32, in every lane."""
         return self.vector_bytes == 64 and "+avx512bf16" in self.features.split(",")
+
+    def module(self, name: str) -> ir.Module:
+        """An empty module for this processor; what emits elementary functions asks it for `has_avx512`."""
+        module = ir.Module(name)
+        module.triple, module.has_avx512 = self.triple, self.vector_bytes == 64
+        return module
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` one vector register holds."""

@@ -181,8 +181,7 @@ def _wait_function() -> Callable[..., int]:
 
 
 def _module(target: Target) -> ir.Module:
-    module = ir.Module("threads")
-    module.triple = target.triple
+    module = target.module("threads")
     emit_wait(module, target)
     return module
 

@@ -13,7 +13,6 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from llvmlite import ir
 from native_check import check, graph_of
 
 import chainrule as cr
@@ -122,15 +121,9 @@ def test_machine_code_for_every_family(family: str, name: str) -> None:
     processor = Target.named(family)
     plan = lower(graph_of(function, arrays), processor, 2)
     table = {b: FIRST + i for i, b in enumerate([*plan.inputs, *plan.constants, *plan.outputs])}
-    module = llvm_module(processor)
+    module = processor.module("program")
     SegmentEmitter(module, processor, table.__getitem__).emit("program", [s for s in plan.steps if s.native])
     assert len(engine.object_code(engine.optimised(str(module), processor), processor)) > 500
-
-
-def llvm_module(processor: Target) -> ir.Module:
-    module = ir.Module("program")
-    module.triple = processor.triple
-    return module
 
 
 @pytest.mark.parametrize("name", KERNELS)
