@@ -125,7 +125,8 @@ OPERATIONS: dict[str, Callable[..., ir.Value]] = {
     "abs": _magnitude("abs"), "sign": _magnitude("sign"),
     "floor": _rounding("floor"), "ceil": _rounding("ceil"), "round": _rounding("round"),
     "floor_divide": _divide_floor(emit_floor_divide), "remainder": _divide_floor(emit_remainder),
-    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "pow")}, "atan2": _angle,
+    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "sinh", "cosh", "tanh",
+                                      "asinh", "acosh", "atanh", "erf", "pow")}, "atan2": _angle,
 }
 # fmt: on
 

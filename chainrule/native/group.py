@@ -23,6 +23,7 @@ CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 DEAR_TO_REPEAT = 32  # work from which the windows that `unwindow` adds up are stored; each is read once
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
+    "log2": 14, "log10": 14, "tan": 20, "asin": 12, "acos": 12, "sinh": 16, "cosh": 16, "asinh": 20, "acosh": 20, "atanh": 18,
     "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip

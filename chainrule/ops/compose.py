@@ -8,7 +8,7 @@ relu, the pooled maximum.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ShapeError, explain
@@ -28,7 +28,6 @@ from .elementwise import (
     bitwise_invert,
     bitwise_or,
     bitwise_xor,
-    cos,
     divide,
     equal,
     erf,
@@ -43,9 +42,6 @@ from .elementwise import (
     multiply,
     negative,
     operands,
-    sign,
-    sin,
-    sqrt,
     tanh,
     where,
     zeros_like,
@@ -182,21 +178,6 @@ def reciprocal(x: Any, /) -> Tensor:
     return divide(1, x)
 
 
-def tan(x: Any, /) -> Tensor:
-    """Tangent of x in radians."""
-    return divide(sin(x), cos(x))
-
-
-def log2(x: Any, /) -> Tensor:
-    """Logarithm to base 2."""
-    return divide(log(x), math.log(2))
-
-
-def log10(x: Any, /) -> Tensor:
-    """Logarithm to base 10."""
-    return divide(log(x), math.log(10))
-
-
 def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
     a, b = operands(x1, x2)
@@ -205,71 +186,9 @@ def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     return add(high, log1p(exp(gap)))
 
 
-def asin(x: Any, /) -> Tensor:
-    """Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1]."""
-    x = as_tensor(x)
-    return atan2(x, sqrt((1 - x) * (1 + x)))
-
-
-def acos(x: Any, /) -> Tensor:
-    """Inverse cosine, in [0, pi]; NaN outside [-1, 1]."""
-    x = as_tensor(x)
-    return atan2(sqrt((1 - x) * (1 + x)), x)
-
-
 def atan(x: Any, /) -> Tensor:
     """Inverse tangent, in [-pi/2, pi/2]."""
     return atan2(x, 1)
-
-
-def _odd(x: Tensor, value: Tensor, slope: Callable[[Tensor], Tensor]) -> Tensor:
-    """An odd function from its value at |x|, with the sign of x (also of zero) and the derivative `slope`."""
-    signed = where(equal(x, 0), x, sign(x) * value)
-    return custom_gradient(signed, (x,), lambda g, y, x: (g * slope(x),))
-
-
-def _floating(x: Any) -> Tensor:
-    x = as_tensor(x)
-    return x if is_float(x.dtype) else astype(x, float)
-
-
-def sinh(x: Any, /) -> Tensor:
-    """Hyperbolic sine: (u + u / (u + 1)) / 2 with u = expm1(|x|)."""
-    x = _floating(x)
-    u = expm1(abs(x))
-    large = equal(u, math.inf)
-    safe = where(large, zeros_like(u), u)
-    return _odd(x, where(large, exp(abs(x) - math.log(2)), 0.5 * (safe + safe / (safe + 1))), cosh)
-
-
-def cosh(x: Any, /) -> Tensor:
-    """Hyperbolic cosine."""
-    half = exp(abs(x) - math.log(2))
-    return half + 0.25 / half
-
-
-def asinh(x: Any, /) -> Tensor:
-    """Inverse hyperbolic sine."""
-    x = _floating(x)
-    a = abs(x)
-    large = less(1e8, a)
-    small = where(large, zeros_like(a), a)
-    value = where(large, log(a) + math.log(2), log1p(small + small * small / (1 + sqrt(small * small + 1))))
-    return _odd(x, value, lambda x: 1 / sqrt(x * x + 1))
-
-
-def acosh(x: Any, /) -> Tensor:
-    """Inverse hyperbolic cosine; NaN below 1."""
-    x = as_tensor(x)
-    large = less(1e8, x)
-    t = where(large, zeros_like(x), x - 1)
-    return where(large, log(x) + math.log(2), log1p(t + sqrt(t) * sqrt(t + 2)))
-
-
-def atanh(x: Any, /) -> Tensor:
-    """Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond."""
-    x = _floating(x)
-    return _odd(x, 0.5 * log1p(2 * abs(x) / (1 - abs(x))), lambda x: 1 / ((1 - x) * (1 + x)))
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:

@@ -39,9 +39,19 @@ EXP   = op("exp",   infer=types.floating, meaning=np.exp,      vjp=(lambda g, y,
 EXPM1 = op("expm1", infer=types.floating, meaning=np.expm1,    vjp=(lambda g, y, x: g * (y + 1),))
 LOG   = op("log",   infer=types.floating, meaning=np.log,      vjp=(lambda g, y, x: g / x,))
 LOG1P = op("log1p", infer=types.floating, meaning=np.log1p,    vjp=(lambda g, y, x: g / (1 + x),))
+LOG2  = op("log2",  infer=types.floating, meaning=np.log2,     vjp=(lambda g, y, x: g / (x * math.log(2)),))
+LOG10 = op("log10", infer=types.floating, meaning=np.log10,    vjp=(lambda g, y, x: g / (x * math.log(10)),))
 SQRT  = op("sqrt",  infer=types.floating, meaning=np.sqrt,     vjp=(lambda g, y, x: g / (2 * y),))
 SIN   = op("sin",   infer=types.floating, meaning=np.sin,      vjp=(lambda g, y, x: g * cos(x),))
 COS   = op("cos",   infer=types.floating, meaning=np.cos,      vjp=(lambda g, y, x: -g * sin(x),))
+TAN   = op("tan",   infer=types.floating, meaning=np.tan,      vjp=(lambda g, y, x: g * (1 + y * y),))
+ASIN  = op("asin",  infer=types.floating, meaning=np.arcsin,   vjp=(lambda g, y, x: g / sqrt((1 - x) * (1 + x)),))
+ACOS  = op("acos",  infer=types.floating, meaning=np.arccos,   vjp=(lambda g, y, x: -g / sqrt((1 - x) * (1 + x)),))
+SINH  = op("sinh",  infer=types.floating, meaning=np.sinh,     vjp=(lambda g, y, x: g * cosh(x),))
+COSH  = op("cosh",  infer=types.floating, meaning=np.cosh,     vjp=(lambda g, y, x: g * sinh(x),))
+ASINH = op("asinh", infer=types.floating, meaning=np.arcsinh,  vjp=(lambda g, y, x: g / sqrt(x * x + 1),))
+ACOSH = op("acosh", infer=types.floating, meaning=np.arccosh,  vjp=(lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)),))
+ATANH = op("atanh", infer=types.floating, meaning=np.arctanh,  vjp=(lambda g, y, x: g / ((1 - x) * (1 + x)),))
 TANH  = op("tanh",  infer=types.floating, meaning=np.tanh,     vjp=(lambda g, y, x: g * (1 - y * y),))
 ERF   = op("erf",   infer=types.floating, meaning=_erf,        vjp=(lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),))
 FLOOR = op("floor", infer=types.numeric,  meaning=np.floor,    vjp=None)
@@ -170,9 +180,19 @@ exp: Unary = _unary(EXP,   "exp",      "e^x.", _float_operands)
 expm1    = _unary(EXPM1, "expm1",    "e^x - 1, accurate near 0.", _float_operands)
 log      = _unary(LOG,   "log",      "Natural logarithm; -inf at 0, NaN below.", _float_operands)
 log1p    = _unary(LOG1P, "log1p",    "log(1 + x), accurate near 0.", _float_operands)
+log2     = _unary(LOG2,  "log2",     "Logarithm to base 2; whole numbers of powers of 2.", _float_operands)
+log10    = _unary(LOG10, "log10",    "Logarithm to base 10.", _float_operands)
 sqrt     = _unary(SQRT,  "sqrt",     "Square root; NaN below 0.", _float_operands)
 sin: Unary = _unary(SIN,   "sin",      "Sine of x in radians.", _float_operands)
 cos: Unary = _unary(COS,   "cos",      "Cosine of x in radians.", _float_operands)
+tan      = _unary(TAN,   "tan",      "Tangent of x in radians.", _float_operands)
+asin     = _unary(ASIN,  "asin",     "Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1].", _float_operands)
+acos     = _unary(ACOS,  "acos",     "Inverse cosine, in [0, pi]; NaN outside [-1, 1].", _float_operands)
+sinh: Unary = _unary(SINH,  "sinh",     "Hyperbolic sine, (e^x - e^-x) / 2.", _float_operands)
+cosh: Unary = _unary(COSH,  "cosh",     "Hyperbolic cosine, (e^x + e^-x) / 2.", _float_operands)
+asinh    = _unary(ASINH, "asinh",    "Inverse hyperbolic sine.", _float_operands)
+acosh    = _unary(ACOSH, "acosh",    "Inverse hyperbolic cosine; NaN below 1.", _float_operands)
+atanh    = _unary(ATANH, "atanh",    "Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond.", _float_operands)
 tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", _float_operands)
 erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", _float_operands)
 bitwise_invert = _unary(NOT, "bitwise_invert", "Each bit flipped; of booleans, the negation.")
@@ -263,9 +283,55 @@ def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 __all__ = [
-    "abs", "add", "astype", "atan2", "bitcast", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "ceil", "cos", "divide", "equal", "erf", "exp", "expm1", "floor",
-    "floor_divide", "full_like", "less", "less_equal", "log", "log1p", "maximum", "minimum", "multiply", "negative",
-    "ones_like", "operands", "power", "remainder", "round", "sign", "sin", "sqrt", "subtract", "tanh", "where",
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "astype",
+    "atan2",
+    "atanh",
+    "bitcast",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "ceil",
+    "cos",
+    "cosh",
+    "divide",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "full_like",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "ones_like",
+    "operands",
+    "power",
+    "remainder",
+    "round",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "subtract",
+    "tan",
+    "tanh",
+    "where",
     "zeros_like",
 ]

@@ -181,7 +181,7 @@ def unary(g: Maker, v: Value) -> Value | None:
         v = g.checked(v)
         functions = (e.tanh, e.sin, e.cos, e.erf, c.sigmoid, c.gelu, c.softplus, lambda x: e.exp(-e.abs(x)), lambda x: e.log1p(e.abs(x)),
                      lambda x: e.sqrt(e.abs(x) + 1.0), lambda x: 1.0 / (1.0 + x * x), e.expm1, lambda x: c.atan(x), lambda x: (e.abs(x) + 0.5) ** 1.5,
-                     lambda x: e.atan2(x, x * x + 1.0), c.silu, lambda x: c.log2(x * x + 1.0))
+                     lambda x: e.atan2(x, x * x + 1.0), c.silu, lambda x: e.log2(x * x + 1.0))
         return rounded(g.pick(functions)(v.x), 7, v.loose)
     v = g.checked(v)
     name = g.rng.integers(9)

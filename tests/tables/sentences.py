@@ -11,6 +11,7 @@ import numpy as np
 import scipy.special as special
 
 from chainrule.ops import compose as c
+from chainrule.ops import elementwise as e
 from chainrule.ops import reduce as r
 
 
@@ -43,18 +44,18 @@ def _mish(x: np.ndarray) -> np.ndarray:
 ROWS: dict[str, Sentence] = {
     "square":     Sentence(c.square, np.square, corners=WIDE),
     "reciprocal": Sentence(c.reciprocal, np.reciprocal, 0.5, 3, corners=WIDE),
-    "tan":        Sentence(c.tan, np.tan, -1, 1, corners=(0.0, -0.0, INF, NAN)),
-    "log2":       Sentence(c.log2, np.log2, 0.2, 9, corners=(0.0, 1.0, 8.0, INF, -1.0, NAN)),
-    "log10":      Sentence(c.log10, np.log10, 0.2, 9, corners=(0.0, 1.0, 1000.0, INF, -1.0, NAN)),
+    "tan":        Sentence(e.tan, np.tan, -1, 1, corners=(0.0, -0.0, INF, NAN)),
+    "log2":       Sentence(e.log2, np.log2, 0.2, 9, corners=(0.0, 1.0, 8.0, INF, -1.0, NAN)),
+    "log10":      Sentence(e.log10, np.log10, 0.2, 9, corners=(0.0, 1.0, 1000.0, INF, -1.0, NAN)),
     "logaddexp":  Sentence(c.logaddexp, np.logaddexp, corners=(0.0, 700.0, -700.0, INF, -INF, NAN), arity=2),
-    "asin":       Sentence(c.asin, np.arcsin, -0.9, 0.9, corners=(0.0, 1.0, -1.0, 1e-9, 1 - 1e-9, 1.5, NAN)),
-    "acos":       Sentence(c.acos, np.arccos, -0.9, 0.9, corners=(0.0, 1.0, -1.0, 1e-9, 1 - 1e-9, 1.5, NAN)),
+    "asin":       Sentence(e.asin, np.arcsin, -0.9, 0.9, corners=(0.0, 1.0, -1.0, 1e-9, 1 - 1e-9, 1.5, NAN)),
+    "acos":       Sentence(e.acos, np.arccos, -0.9, 0.9, corners=(0.0, 1.0, -1.0, 1e-9, 1 - 1e-9, 1.5, NAN)),
     "atan":       Sentence(c.atan, np.arctan, corners=WIDE),
-    "sinh":       Sentence(c.sinh, np.sinh, corners=(0.0, -0.0, 1e-12, -1e-12, 30.0, -30.0, 709.0, -709.0, 710.2, 1000.0, INF, -INF, NAN)),
-    "cosh":       Sentence(c.cosh, np.cosh, corners=(0.0, 1e-12, 30.0, -30.0, 709.0, 710.2, 1000.0, INF, -INF, NAN)),
-    "asinh":      Sentence(c.asinh, np.arcsinh, 0.1, 2, corners=WIDE),
-    "acosh":      Sentence(c.acosh, np.arccosh, 1.2, 4, corners=(1.0, 1 + 1e-9, 1e9, 1e200, INF, 0.5, NAN)),
-    "atanh":      Sentence(c.atanh, np.arctanh, 0.1, 0.9, corners=(0.0, 1.0, -1.0, 1e-12, -1e-12, 1 - 1e-9, 1.5, NAN)),
+    "sinh":       Sentence(e.sinh, np.sinh, corners=(0.0, -0.0, 1e-12, -1e-12, 30.0, -30.0, 709.0, -709.0, 710.2, 1000.0, INF, -INF, NAN)),
+    "cosh":       Sentence(e.cosh, np.cosh, corners=(0.0, 1e-12, 30.0, -30.0, 709.0, 710.2, 1000.0, INF, -INF, NAN)),
+    "asinh":      Sentence(e.asinh, np.arcsinh, 0.1, 2, corners=WIDE),
+    "acosh":      Sentence(e.acosh, np.arccosh, 1.2, 4, corners=(1.0, 1 + 1e-9, 1e9, 1e200, INF, 0.5, NAN)),
+    "atanh":      Sentence(e.atanh, np.arctanh, 0.1, 0.9, corners=(0.0, 1.0, -1.0, 1e-12, -1e-12, 1 - 1e-9, 1.5, NAN)),
     "clip":       Sentence(lambda x: c.clip(x, -1.0, 1.5), lambda x: np.clip(x, -1.0, 1.5), corners=WIDE),
     "relu":       Sentence(c.relu, lambda x: np.where(x > 0, x, 0.0), corners=(0.0, -3.0, INF, -INF)),
     "leaky_relu": Sentence(c.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x), corners=WIDE),
