@@ -106,6 +106,10 @@ log2_rest = relative(lambda t: mp.log1p(t) / LN2, lambda t: (t - t * t / 2) / LN
 log_ratio = of_square(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2)
 sin_rest = of_square(relative(mp.sin, lambda t: t, 3))
 cos_rest = of_square(relative(mp.cos, lambda t: 1 - t * t / 2, 4))
+tan_rest = of_square(relative(mp.tan, lambda t: t, 3))
+sinh_rest = of_square(relative(mp.sinh, lambda t: t, 3))
+asinh_rest = of_square(relative(mp.asinh, lambda t: t, 3))
+atanh_rest = of_square(relative(mp.atanh, lambda t: t, 3))
 atan_rest = of_square(relative(mp.atan, lambda t: t, 3))
 asin_rest = of_square(relative(mp.asin, lambda t: t, 3))
 tan8 = mp.tan(mp.pi / 8) ** 2
@@ -122,6 +126,12 @@ FITS = {
     "SIN_64":       Fit(sin_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 58),
     "COS_32":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 27),
     "COS_64":       Fit(cos_rest, lambda z: z * z, 0, (mp.pi / 4) ** 2, 58),
+    "TAN_32":       Fit(tan_rest, lambda z: z, 0, (mp.pi / 4) ** 2, 27),
+    "SINH_32":      Fit(sinh_rest, lambda z: z, 0, 1, 27),
+    "SINH_64":      Fit(sinh_rest, lambda z: z, 0, 1, 57),
+    "ASINH_32":     Fit(asinh_rest, lambda z: z, 0, 0.36, 27),
+    "ATANH_32":     Fit(atanh_rest, lambda z: z, 0, 0.25, 27),
+    "ACOSH_32":     Fit(lambda t: (mp.acosh(1 + t) / mp.sqrt(2 * t) - 1) / t, lambda t: t, mp.mpf(2) ** -40, 0.5, 27),
     "ATAN_32":      Fit(atan_rest, lambda z: z, 0, 0.25, 27),
     "ATAN_64":      Fit(atan_rest, lambda z: z, 0, tan8, 57),
     "ASIN_32":      Fit(asin_rest, lambda z: z, 0, 0.5625**2, 27),

@@ -257,18 +257,6 @@ def emitter(function: Callable[..., Lanes]) -> Emitter:
     return emit
 
 
-def through_double(function: Callable[..., Lanes]) -> Callable[..., Lanes]:
-    """Compute in double precision whatever comes in: a float result is then off by half an ulp and a little."""
-
-    def widened(*values: Lanes) -> Lanes:
-        if values[0].element == DOUBLE:
-            return function(*values)
-        return function(*(value.convert("fpext", DOUBLE) for value in values)).convert("fptrunc", FLOAT)
-
-    widened.__name__, widened.__doc__ = function.__name__, function.__doc__
-    return widened
-
-
 def per_lane(name: str, *values: Lanes) -> Lanes:
     """Call a double function of the C library (`erf` …) once for each lane."""
     builder, type_ = values[0].builder, values[0].type

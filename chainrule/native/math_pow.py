@@ -23,7 +23,7 @@ Pair = tuple[Lanes, Lanes]  # a number as the sum of two, the second much smalle
 
 
 def power(x: Lanes, y: Lanes) -> Lanes:
-    """x**y; at most 1.3 ulp in float, 1.3 in double."""
+    """x**y; at most 1.3 ulp in float, 1.5 in double."""
     whole = y.call("trunc").equals(y)
     half = y * 0.5
     odd = half.call("trunc").differs(half) & whole

@@ -17,6 +17,7 @@ from llvmlite import ir
 from scipy import special
 
 from chainrule.native.math import MATH, emit_floor_divide, emit_remainder
+from chainrule.native.target import Target
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -35,7 +36,7 @@ def loop_module(emit, dtype: str, width: int, arity: int) -> ir.Module:
     """kernel(out, in0 …, count): `width` elements at a time."""
     element, index = TYPES[dtype], ir.IntType(64)
     lanes = ir.VectorType(element, width) if width > 1 else element
-    module = ir.Module()
+    module = Target.host().module("loop")
     kind = ir.FunctionType(ir.VoidType(), [element.as_pointer()] * (arity + 1) + [index])
     function = ir.Function(module, kind, "kernel")
     entry, body, done = (function.append_basic_block(name) for name in ("entry", "body", "done"))
@@ -136,21 +137,21 @@ UNARY = {
     "exp":     (np.exp,        INF,  0.95, 1.0),
     "exp2":    (np.exp2,       INF,  0.95, 1.0),
     "expm1":   (np.expm1,      INF,  1.6,  2.0),
-    "log":     (np.log,        INF,  0.95, 1.0),
-    "log2":    (np.log2,       INF,  1.7,  2.0),
+    "log":     (np.log,        INF,  1.0,  1.0),
+    "log2":    (np.log2,       INF,  2.0,  2.0),
     "log10":   (np.log10,      INF,  1.9,  3.0),
-    "log1p":   (np.log1p,      INF,  1.5,  1.5),
-    "sinh":    (np.sinh,       INF,  0.51, 2.5),
-    "cosh":    (np.cosh,       INF,  0.51, 2.5),
+    "log1p":   (np.log1p,      INF,  1.0,  1.5),
+    "sinh":    (np.sinh,       INF,  1.6,  2.5),
+    "cosh":    (np.cosh,       INF,  1.4,  2.5),
     "tanh":    (np.tanh,       INF,  1.6,  3.0),
-    "asinh":   (np.arcsinh,    INF,  0.51, 3.0),
-    "acosh":   (np.arccosh,    INF,  0.51, 3.0),
-    "atanh":   (np.arctanh,    INF,  0.51, 2.5),
+    "asinh":   (np.arcsinh,    INF,  1.5,  3.0),
+    "acosh":   (np.arccosh,    INF,  1.5,  3.0),
+    "atanh":   (np.arctanh,    INF,  1.5,  2.5),
     "sigmoid": (special.expit, INF,  2.0,  2.0),
     "erf":     (special.erf,   INF,  1.2,  3.5),
     "sin":     (np.sin,        1e14, 1.6,  1.0),
     "cos":     (np.cos,        1e14, 1.6,  1.0),
-    "tan":     (np.tan,        1e14, 0.51, 2.5),
+    "tan":     (np.tan,        1e14, 2.6, 2.5),
     "asin":    (np.arcsin,     INF,  1.5,  2.0),
     "acos":    (np.arccos,     INF,  1.5,  1.5),
     "atan":    (np.arctan,     INF,  2.0,  2.5),
@@ -159,7 +160,7 @@ UNARY = {
     "reciprocal": (lambda x: 1 / x, INF, 0.51, 0.51),
 }
 EXACT = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "abs": np.abs, "sign": np.sign}
-BINARY = {"pow": (np.power, 1.4, 1.4), "atan2": (np.arctan2, 2.0, 2.5)}
+BINARY = {"pow": (np.power, 1.4, 1.5), "atan2": (np.arctan2, 2.0, 2.5)}
 # fmt: on
 HAS_LONG_DOUBLE = np.finfo(np.longdouble).nmant > 52
 
