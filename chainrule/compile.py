@@ -7,11 +7,13 @@ others and they meet here, in the graph.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import importlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,6 +34,18 @@ STAGES = ("graph", "passes", "kernels", "llvm", "asm")
 MANY_PROGRAMS = 32
 
 
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """No search for cycles of garbage meanwhile: compiling makes many objects that live until its end, and each search looks at all of them."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def lower(graph: Graph, backend: str) -> Any:
     """A program of the given backend: a callable from a list of arrays to a list of arrays."""
     return importlib.import_module(BACKEND_MODULES[backend], __package__).load(graph)
@@ -39,8 +53,10 @@ def lower(graph: Graph, backend: str) -> Any:
 
 def optimise(graph: Graph, precision: str = "float32") -> Graph:
     """Apply every pass in order; the result is verified after each."""
+    known = set[Node]()
+    verify(graph, known=known)
     for name, rewrite in (*PASSES, *PRECISIONS[precision]):
-        graph = verified = verify(rewrite(graph), after=name)
+        graph = verified = verify(rewrite(graph), name, known)
         say(3, lambda name=name, graph=verified: f"after {name}: {len(graph.nodes)} nodes")
         say(5, lambda graph=verified: graph_text(graph))
     return graph
@@ -197,11 +213,12 @@ class Compiled:
             self.entries[key] = self._compile(call)
         return self.entries[key]
 
+    @without_collection()
     def _compile(self, call: Call) -> Entry:
         start = time.perf_counter()
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
-        graph = optimise(verify(captured.graph), self.precision)
+        graph = optimise(captured.graph, self.precision)
         program = lower(graph, self.backend)
         say(6, lambda: program.show("kernels"))
         say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))

@@ -21,6 +21,8 @@ def nested(rewrite: Pass) -> Pass:
 
 
 def _with_bodies(graph: Graph, rewrite: Pass) -> Graph:
+    if not any(isinstance(value, Graph) for node in graph.nodes for value in node.attrs.values()):
+        return graph
     done: dict[Graph, Graph] = {}  # equal bodies stay one object, so that equal loops stay equal
 
     def replace(node: Node, inputs: tuple[Node, ...]) -> Node | None:
