@@ -15,7 +15,7 @@ from llvmlite import ir
 from . import math_tables as tables
 from .attention_spec import AttentionSpec, make_cut
 from .gemm_pack import Panel, emit_pack
-from .kernel_build import INDEX, Index, Writer, constant, intrinsic, load_lanes
+from .kernel_build import INDEX, Index, Writer, all_zero, constant, in_all_lanes, intrinsic, load_lanes
 from .kernel_tile import Tile, emit_tile, split, tile_rows
 from .math_core import Lanes
 from .target import Target
@@ -151,7 +151,7 @@ class AttentionWriter:
         """Which of the keys from `key` on a row of the mask lets through; those that do not exist are none of them."""
         exist = self.writer.mask(self.writer.sub(self.spec.sources, key)) if self.spec.sources % self.lanes else None
         bytes_ = load_lanes(self.builder, BYTE, self.lanes, pointer, exist)
-        return self.builder.icmp_unsigned("!=", bytes_, ir.Constant(bytes_.type, [0] * self.lanes))
+        return self.builder.icmp_unsigned("!=", bytes_, all_zero(bytes_.type))
 
     def seen_by(self, mask: ir.Value | None, query: Index, queries: Index, count: Index) -> Index:
         """Of `count` keys, those up to the last one that one of `queries` queries from `query` on sees, in whole tiles."""
@@ -199,20 +199,16 @@ class AttentionWriter:
         wide = ir.VectorType(BYTE, self.lanes)
         if strides[2]:
             there = b.gep(bytes_, [constant(w.add(w.mul(key, self.cut.panel), v * self.lanes))], source_etype=BYTE)
-            return b.icmp_unsigned("!=", load_lanes(b, BYTE, self.lanes, there, None), ir.Constant(wide, [0] * self.lanes))
+            return b.icmp_unsigned("!=", load_lanes(b, BYTE, self.lanes, there, None), all_zero(wide))
         one = b.load(b.gep(mask, [constant(w.mul(place, strides[3]))], source_etype=BYTE), typ=BYTE)
-        single = b.insert_element(ir.Constant(wide, ir.Undefined), one, NARROW(0))
-        full = b.shuffle_vector(single, ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(NARROW, self.lanes), [0] * self.lanes))
-        return b.icmp_unsigned("!=", full, ir.Constant(wide, [0] * self.lanes))
+        return b.icmp_unsigned("!=", in_all_lanes(b, one, self.lanes), all_zero(wide))
 
     def _order(self) -> ir.Value:
         return ir.Constant(ir.VectorType(NARROW, self.lanes), list(range(self.lanes)))
 
     def _spread(self, value: Index) -> ir.Value:
         """A position in all lanes."""
-        wide = ir.VectorType(NARROW, self.lanes)
-        single = self.builder.insert_element(ir.Constant(wide, ir.Undefined), self.builder.trunc(constant(value), NARROW), NARROW(0))
-        return self.builder.shuffle_vector(single, ir.Constant(wide, ir.Undefined), ir.Constant(wide, [0] * self.lanes))
+        return in_all_lanes(self.builder, self.builder.trunc(constant(value), NARROW), self.lanes)
 
     # ---- numbers
 

@@ -43,6 +43,34 @@ def constant(value: Index) -> ir.Value:
     return ir.Constant(INDEX, value) if isinstance(value, int) else value
 
 
+class Word(ir.Constant):
+    """A vector of equal lanes that is written as one word: most of the text of a kernel would be lists of equal lanes."""
+
+    def __init__(self, kind: ir.VectorType, lane: object, word: str):
+        super().__init__(kind, [lane] * kind.count)
+        self.word = word
+
+    def _get_reference(self) -> str:
+        return self.word
+
+
+def all_zero(kind: ir.VectorType) -> ir.Value:
+    """A vector of zeros."""
+    return Word(kind, 0, "zeroinitializer")
+
+
+def undefined(kind: ir.VectorType) -> ir.Value:
+    """A vector whose lanes nobody reads."""
+    return Word(kind, ir.Undefined, "undef")
+
+
+def in_all_lanes(b: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A vector with `value` in every lane."""
+    kind, index = ir.VectorType(value.type, lanes), ir.IntType(32)
+    single = b.insert_element(undefined(kind), value, index(0))
+    return b.shuffle_vector(single, undefined(kind), all_zero(ir.VectorType(index, lanes)))
+
+
 def intrinsic(module: ir.Module, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
     """The declaration of an LLVM intrinsic, made once per module."""
     known = module.globals.get(name)
@@ -96,6 +124,11 @@ class Writer:
         quotient = self.builder.udiv(constant(left), constant(right))
         return quotient, self.builder.sub(constant(left), self.builder.mul(quotient, constant(right)))
 
+    def quotient(self, left: Index, right: Index) -> Index:
+        """left // right of numbers that are not negative."""
+        both = isinstance(left, int) and isinstance(right, int)
+        return self.divide(left, right)[0] if both or (isinstance(right, int) and right == 1) else self.builder.udiv(constant(left), constant(right))
+
     def minimum(self, left: Index, right: Index) -> Index:
         """The smaller of both."""
         if isinstance(left, int) and isinstance(right, int):
@@ -131,9 +164,7 @@ class Writer:
 
     def share(self, units: int, thread: Index, threads: Index) -> tuple[Index, Index]:
         """The range of `units` equal units of work that belongs to one thread."""
-        begin, _ = self.divide(self.mul(thread, units), threads)
-        end, _ = self.divide(self.mul(self.add(thread, 1), units), threads)
-        return begin, end
+        return self.quotient(self.mul(thread, units), threads), self.quotient(self.mul(self.add(thread, 1), units), threads)
 
     # ---- memory
 
@@ -172,19 +203,16 @@ class Writer:
 
     def zeros(self) -> ir.Value:
         """A vector of zeros."""
-        return ir.Constant(self.vector, [0.0] * self.lanes)
+        return all_zero(self.vector)
 
     def splat(self, value: ir.Value) -> ir.Value:
         """A vector with `value` in every lane."""
-        index = ir.IntType(32)
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        single = self.builder.insert_element(undefined, value, index(0))
-        return self.builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes))
+        return in_all_lanes(self.builder, value, self.lanes)
 
     def permute(self, vector: ir.Value, order: Sequence[int]) -> ir.Value:
         """The vector with element `order[i]` in lane i."""
         places = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(order))
-        return self.builder.shuffle_vector(vector, ir.Constant(self.vector, ir.Undefined), places)
+        return self.builder.shuffle_vector(vector, undefined(self.vector), places)
 
     def multiply_add(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """left * right + total with one rounding where the processor can."""
@@ -210,9 +238,7 @@ class Writer:
             return ir.Constant(bits, [int(lane < valid) for lane in range(self.lanes)])
         narrow = ir.IntType(32)
         wide = ir.VectorType(narrow, self.lanes)
-        valid = self.builder.trunc(self.minimum(valid, self.lanes), narrow)
-        single = self.builder.insert_element(ir.Constant(wide, ir.Undefined), valid, narrow(0))
-        limit = self.builder.shuffle_vector(single, ir.Constant(wide, ir.Undefined), ir.Constant(wide, [0] * self.lanes))
+        limit = in_all_lanes(self.builder, self.builder.trunc(self.minimum(valid, self.lanes), narrow), self.lanes)
         return self.builder.icmp_signed("<", ir.Constant(wide, list(range(self.lanes))), limit)
 
     def transpose(self, rows: list[ir.Value]) -> list[ir.Value]:
@@ -323,12 +349,9 @@ def spread(b: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     """A scalar in every lane; a vector as it is."""
     if isinstance(value.type, ir.VectorType):
         return value
-    type_, index = ir.VectorType(value.type, lanes), ir.IntType(32)
     if isinstance(value, ir.Constant):
-        return ir.Constant(type_, [value.constant] * lanes)
-    undefined = ir.Constant(type_, ir.Undefined)
-    single = b.insert_element(undefined, value, index(0))
-    return b.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, lanes), [0] * lanes))
+        return ir.Constant(ir.VectorType(value.type, lanes), [value.constant] * lanes)
+    return in_all_lanes(b, value, lanes)
 
 
 def size_of(type_: ir.Type) -> int:
@@ -342,8 +365,7 @@ def load_lanes(b: ir.IRBuilder, type_: ir.Type, lanes: int, pointer: ir.Value, m
     if mask is None:
         return b.load(pointer, typ=wide, align=size_of(type_))
     callee = intrinsic(b.module, f"llvm.masked.load.v{lanes}{type_.intrinsic_name}.p0", wide, [POINTER, ir.IntType(32), mask.type, wide])
-    none = ir.Constant(wide, [0] * lanes)
-    return b.call(callee, [pointer, ir.IntType(32)(size_of(type_)), mask, none])
+    return b.call(callee, [pointer, ir.IntType(32)(size_of(type_)), mask, all_zero(wide)])
 
 
 def store_lanes(b: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
