@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machine code kept on disk between processes, in a directory that only its owner can write.
 
-A file is a line with the checksum of the rest, then the object code. A file that is damaged, foreign or writable by
+A file is a line with the checksum of the rest, a line with the lengths of the object files, then these. A file that is damaged, foreign or writable by
 others is not loaded but made again; where nothing can be kept, compilation simply happens each time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import llvmlite
@@ -62,8 +64,8 @@ def _is_private(path: Path) -> bool:
     return state.st_uid == os.getuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def read(name: str) -> bytes | None:
-    """The object code kept under a name, if it is whole."""
+def read(name: str) -> list[bytes] | None:
+    """The object files kept under a name, if they are whole."""
     path = directory()
     if path is None:
         return None
@@ -73,16 +75,26 @@ def read(name: str) -> bytes | None:
         content = (path / name).read_bytes()
     except OSError:
         return None
-    code = content[HEADER:]
-    return code if content[:HEADER] == _header(code) else None
+    rest = content[HEADER:]
+    return _unpacked(rest) if content[:HEADER] == _header(rest) else None
+
+
+def _packed(code: Sequence[bytes]) -> bytes:
+    return b" ".join(b"%d" % len(part) for part in code) + b"\n" + b"".join(code)
+
+
+def _unpacked(content: bytes) -> list[bytes]:
+    lengths, rest = content.split(b"\n", 1)
+    ends = list(itertools.accumulate(map(int, lengths.split())))
+    return [rest[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _header(code: bytes) -> bytes:
     return hashlib.sha256(code).hexdigest().encode() + b"\n"
 
 
-def write(name: str, code: bytes) -> None:
-    """Keep object code under a name: a temporary file first, then one rename."""
+def write(name: str, code: Sequence[bytes]) -> None:
+    """Keep object files under a name: a temporary file first, then one rename."""
     path = directory()
     if path is None:
         return
@@ -92,7 +104,8 @@ def write(name: str, code: bytes) -> None:
         return
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_header(code) + code)
+            content = _packed(code)
+            file.write(_header(content) + content)
         os.replace(temporary, path / name)
     except OSError:
         Path(temporary).unlink(missing_ok=True)

@@ -3,19 +3,22 @@
 
 In: modules. Out: object code, or the address of a function in it. Three passes are enough, because the kernels are written
 as vectors, with every value at the loop level where it belongs; the usual pipeline takes far longer and gains nothing.
+Each text is compiled in a context of its own, so several threads compile at the same time (`pieces`).
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from .target import Target
-
-_lock = threading.Lock()
 
 
 @functools.cache
@@ -36,31 +39,57 @@ def target_machine(target: Target) -> llvm.TargetMachine:
 PASSES = ("sroa", "instruction_combine", "simplify_cfg")
 
 
+@functools.cache
+def _unlocked(name: str) -> Callable[..., Any]:
+    """A function of LLVM without the lock that llvmlite holds during each call: the two long ones touch nothing but their arguments."""
+    locked, function = getattr(ffi.lib, name), getattr(ctypes.CDLL(ffi.lib._name), name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
+
+
+class _Tools(threading.local):
+    """What a thread uses again for each module: LLVM's view of a processor and the passes."""
+
+    def __init__(self) -> None:
+        self.known: dict[Target, tuple[Any, Any, Any]] = {}
+
+    def of(self, target: Target) -> tuple[Any, Any, Any]:
+        """(machine, passes, builder)."""
+        if target not in self.known:
+            machine, passes = target_machine(target), llvm.create_new_module_pass_manager()
+            for name in PASSES:
+                getattr(passes, f"add_{name}_pass")()
+            self.known[target] = machine, passes, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+        return self.known[target]
+
+
+_tools = _Tools()
+
+
 def optimised(text: str, target: Target) -> llvm.ModuleRef:
     """The module, verified and optimised: stack into registers, simpler instructions; loops are written as they should be."""
-    with _lock:
-        module = llvm.parse_assembly(text)
-        module.verify()
-        passes = llvm.create_new_function_pass_manager()
-        for name in PASSES:
-            getattr(passes, f"add_{name}_pass")()
-        builder = llvm.create_pass_builder(target_machine(target), llvm.create_pipeline_tuning_options(speed_level=1))
-        for function in module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.verify()
+    _, passes, builder = _tools.of(target)
+    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
     return module
 
 
 def object_code(module: llvm.ModuleRef, target: Target) -> bytes:
     """The module as an object file."""
-    with _lock:
-        return target_machine(target).emit_object(module)
+    with ffi.OutputString() as error:
+        memory = _unlocked("LLVMPY_TargetMachineEmitToMemory")(_tools.of(target)[0], module, 1, error)
+        if not memory:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
 
 
 def assembly(module: llvm.ModuleRef, target: Target) -> str:
     """The module as assembly text."""
-    with _lock:
-        return target_machine(target).emit_assembly(module)
+    return target_machine(target).emit_assembly(module)
 
 
 @functools.cache
@@ -72,15 +101,19 @@ def _linker() -> llvm.LLJIT:
 
 
 _number = itertools.count()
+_lock = threading.Lock()  # of the linker
 
 
 class Library:
-    """Object code that is loaded into this process."""
+    """Object code that is loaded into this process: files whose functions may call each other."""
 
-    def __init__(self, code: bytes):
+    def __init__(self, code: Sequence[bytes]):
         self.name = f"library{next(_number)}"
+        builder = llvm.JITLibraryBuilder().add_current_process()
+        for part in code:
+            builder.add_object_img(part)
         with _lock:
-            self._code = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().link(_linker(), self.name)
+            self._code = builder.link(_linker(), self.name)
         self._found: list[llvm.ResourceTracker] = []  # what an address is taken from keeps the code
 
     def address(self, name: str) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
 from . import cache, engine
+from .pieces import Pieces
 from .target import Target
 
 
-def library(text: str, module: Callable[[], ir.Module], target: Target) -> engine.Library:
-    """The library of `module()`, which is made only where no code is kept for `text`."""
+def library(text: str, write: Callable[[Pieces], object], target: Target) -> engine.Library:
+    """The library of the module that `write` fills, which is done only where no code is kept for `text`."""
     key = cache.key(target, text)
     code = cache.read(key)
     if code is None:
-        code = engine.object_code(engine.optimised(str(module()), target), target)
+        pieces = Pieces(target)
+        write(pieces)
+        code = pieces.finish()
         cache.write(key, code)
     return engine.Library(code)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import engine
+from .pieces import Pieces
 from .steps import HostStep
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def profile(program: Program, arrays: Sequence[np.ndarray], repeat: int) -> list
     from .program import PROTOTYPE
 
     steps = program.plan.steps
-    module = program._module([(f"step{i}", [s]) for i, s in enumerate(steps) if s.native])
-    library = engine.Library(engine.object_code(engine.optimised(str(module), program.target), program.target))
+    pieces = Pieces(program.target)
+    program.write(pieces.module, [(f"step{i}", [s]) for i, s in enumerate(steps) if s.native], pieces.ready)
+    library = engine.Library(pieces.finish())
     best = [float("inf")] * len(steps)
     with program.lock:
         program._bind([np.array(x) for x in arrays])

@@ -75,12 +75,11 @@ class Program:
         order = [*plan.inputs, *plan.constants, *self.fresh]
         self.places = {b: FIRST + i for i, b in enumerate(order)}
 
-    def _module(self, segments: Sequence[tuple[str, Sequence[Step]]]) -> ir.Module:
-        module = self.target.module("program")
-        emitter = SegmentEmitter(module, self.target, self.places.__getitem__)
+    def write(self, module: ir.Module, segments: Sequence[tuple[str, Sequence[Step]]], *ready: Callable[[ir.Function], object]) -> None:
+        """Write the functions of segments and of all that they call; for `ready` see `SegmentEmitter`."""
+        emitter = SegmentEmitter(module, self.target, self.places.__getitem__, *ready)
         for name, steps in segments:
             emitter.emit(name, steps)
-        return module
 
     def _segments(self) -> list[tuple[str, Sequence[Step]]]:
         return [(f"segment{i}", steps) for i, (native, steps) in enumerate(self.groups) if native]
@@ -89,7 +88,7 @@ class Program:
         segments = self._segments()
         if not segments:
             return None
-        return kept.library(describe(self.plan, addresses=True), lambda: self._module(segments), self.target)
+        return kept.library(describe(self.plan, addresses=True), lambda pieces: self.write(pieces.module, segments, pieces.ready), self.target)
 
     def _prepare(self) -> None:
         plan = self.plan
@@ -216,7 +215,9 @@ class Program:
         """The program as text: "kernels", "llvm" or "asm"."""
         if stage == "kernels":
             return describe(self.plan)
-        module = engine.optimised(str(self._module(self._segments())), self.target)
+        written = self.target.module("program")
+        self.write(written, self._segments())
+        module = engine.optimised(str(written), self.target)
         return str(module) if stage == "llvm" else engine.assembly(module, self.target)
 
     def profile(self, arrays: Sequence[np.ndarray], repeat: int = 5) -> list[tuple[str, str, float, float, float]]:

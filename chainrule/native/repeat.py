@@ -105,17 +105,15 @@ def _pool(program: Program) -> Any:
 def _driver() -> tuple[int, engine.Library]:
     """(address, code) of the driver."""
     target = Target.host()
-    library = kept.library(ENTRY, lambda: _module(target), target)
+    library = kept.library(ENTRY, lambda pieces: _write(pieces.module, target), target)
     return library.address(ENTRY), library
 
 
-def _module(target: Target) -> ir.Module:
+def _write(module: ir.Module, target: Target) -> None:
     """``void repeat(job, i64 thread, i64 threads)``."""
-    module = target.module(ENTRY)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), ENTRY)
     function.attributes.add("nounwind")
     _Driver(function, target).emit()
-    return module
 
 
 class _Driver:

@@ -8,6 +8,7 @@ between steps of which one needs what another thread has written since the last 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,42 +27,64 @@ SMALL_STEP = 20_000  # work below which one thread does a step alone
 STATUS, COUNT, GENERATION, CONTROL_WORDS = 0, 16, 32, 48  # places of the control words, each in a cache line of its own
 YIELD_EVERY = 32  # rounds of waiting between two offers of the processor to others: it may be the other thread that waits for it
 ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
+STEPS = 16  # of one function: registers are shared out faster in several short ones, and by several threads
 
 
 class SegmentEmitter:
-    """Writes segments and the kernels they call into one module; equal kernels are written once."""
+    """Writes segments and the kernels they call into one module; equal kernels are written once.
 
-    def __init__(self, module: ir.Module, target: Target, place: Callable[[Buffer], int]):
-        self.module, self.target, self.place = module, target, place
+    `ready` is called after each of these with the segment, which then is the only function that is not finished.
+    """
+
+    def __init__(self, module: ir.Module, target: Target, place: Callable[[Buffer], int],
+                 ready: Callable[[ir.Function], object] = lambda _: None):
+        self.module, self.target, self.place, self.ready = module, target, place, ready
         self.functions: dict[str, list[ir.Function]] = {}
         self.barrier = emit_barrier(module, target)
         self.turn: ir.Value = INDEX(0)  # 1 in every second round of a loop
         self.is_alone = False  # whether what is being written runs on one thread without the others
 
     def emit(self, name: str, steps: Sequence[Step]) -> ir.Function:
-        """The function of one segment."""
+        """The function of one segment, which calls functions of some steps each."""
+        self.pending = Pending()
+        self.local: dict[Buffer, ir.Value] = {}  # addresses of the buffers of loop bodies
+        guard = next((i for i, step in enumerate(steps) if step.commits), len(steps))
+        starts = sorted({*range(0, guard, STEPS), *range(guard, len(steps), STEPS)})
+        parts: dict[int, ir.Function] = {}
+        for start, end in itertools.pairwise([*starts, len(steps)]):
+            self.pending = Pending() if start == guard else self.pending  # all threads meet there
+            parts[start] = self._part(f"{name}_{start}", steps[start:end])
+        function = self._open(name)
+        for start, part in parts.items():
+            if start == guard:
+                self._leave_if_failed()
+            self.builder.call(part, function.args)
+        self._barrier()
+        self.builder.ret_void()
+        return function
+
+    def _part(self, name: str, steps: Sequence[Step]) -> ir.Function:
+        function = self._open(name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        for step in steps:
+            self._step(step)
+        self.builder.ret_void()
+        return function
+
+    def _open(self, name: str) -> ir.Function:
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), name)
         function.attributes.add("nounwind")
         self.table, self.thread, self.threads = function.args
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.writer = Writer(self.builder, "float32", self.target)
-        self.bases = {i: self._entry(i) for i in (ARENA, CONTROL)}
-        self.pending = Pending()
-        self.local: dict[Buffer, ir.Value] = {}  # addresses of the buffers of loop bodies
-        guarded = False
-        for step in steps:
-            if step.commits and not guarded:
-                self._leave_if_failed()
-                guarded = True
-            self._step(step)
-        self._barrier()
-        self.builder.ret_void()
+        self.arena, self.control = self._entry(ARENA), self._entry(CONTROL)
         return function
 
     def _leave_if_failed(self) -> None:
         """Before Variables are written: return if a check has failed. All threads see the same status."""
         self._barrier()
-        status = self.builder.load(self.builder.gep(self.bases[CONTROL], [INDEX(STATUS)], source_etype=INDEX), typ=INDEX)
+        status = self.builder.load(self.builder.gep(self.control, [INDEX(STATUS)], source_etype=INDEX), typ=INDEX)
         self._barrier()
         with self.builder.if_then(self.builder.icmp_unsigned("!=", status, INDEX(0)), likely=False):
             self.builder.ret_void()
@@ -71,22 +94,16 @@ class SegmentEmitter:
         return self.builder.load(pointer, typ=POINTER, align=8)
 
     def pointer(self, buffer: Buffer) -> ir.Value:
-        """Where a buffer lies in this call."""
+        """Where a buffer lies in this call; read where it is used, since registers would not hold all addresses of a segment."""
         if buffer in self.local:
             return self.local[buffer]
         if buffer.kind == "temporary":
-            return self.builder.gep(self.bases[ARENA], [INDEX(buffer.offset)], source_etype=ir.IntType(8))
-        index = self.place(buffer)
-        if index not in self.bases:
-            here = self.builder.block
-            self.builder.position_at_start(here.function.entry_basic_block)
-            self.bases[index] = self._entry(index)
-            self.builder.position_at_end(here)
-        return self.bases[index]
+            return self.builder.gep(self.arena, [INDEX(buffer.offset)], source_etype=ir.IntType(8))
+        return self._entry(self.place(buffer))
 
     def _barrier(self) -> None:
         if not self.is_alone:
-            self.builder.call(self.barrier, [self.bases[CONTROL], self.threads])
+            self.builder.call(self.barrier, [self.control, self.threads])
         self.pending = Pending()
 
     def functions_of(self, step: Any) -> list[ir.Function]:
@@ -97,6 +114,7 @@ class SegmentEmitter:
             for function in self.functions[key]:
                 function.linkage = "internal"
                 function.attributes.add("noinline")
+            self.ready(self.builder.function)
         return self.functions[key]
 
     def _step(self, step: Step) -> None:
@@ -119,7 +137,7 @@ class SegmentEmitter:
 
     def _kernel(self, step: KernelStep | RunningStep | ScatterStep, alone: bool) -> None:
         function, = self.functions_of(step)
-        pointers = [*map(self.pointer, step.slots), self.bases[CONTROL]]
+        pointers = [*map(self.pointer, step.slots), self.control]
         self._units(function, pointers, step.units, alone)
 
     def _units(self, function: ir.Function, pointers: list[ir.Value], units: int, alone: bool) -> None:

@@ -175,15 +175,9 @@ def _wait_function() -> Callable[..., int]:
     global _library
     target = Target.host()
     if _library is None:
-        _library = kept.library(ENTRY, lambda: _module(target), target)
+        _library = kept.library(ENTRY, lambda pieces: emit_wait(pieces.module, target), target)
     types = [ctypes.c_void_p, *[ctypes.c_int64] * 5]
     return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(_library.address(ENTRY))
-
-
-def _module(target: Target) -> ir.Module:
-    module = target.module("threads")
-    emit_wait(module, target)
-    return module
 
 
 def _close_all() -> None:
