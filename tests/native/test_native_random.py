@@ -16,6 +16,7 @@ from native_check import compare, graph_of
 
 from chainrule import native
 from chainrule.ops import compose as C
+from chainrule.ops import elementwise
 from chainrule.ops import contract as K
 from chainrule.ops import index as I
 from chainrule.ops import movement as M
@@ -37,7 +38,7 @@ class Maker:
         return int(self.rng.integers(x.ndim))
 
     def unary(self, x: Any) -> Any:
-        return [C.tanh, C.sin, C.abs, lambda v: C.exp(-C.abs(v)), C.relu, lambda v: 0.5 * v + 0.25, C.sigmoid][self.rng.integers(7)](x)
+        return [C.tanh, elementwise.sin, C.abs, lambda v: C.exp(-C.abs(v)), C.relu, lambda v: 0.5 * v + 0.25, C.sigmoid][self.rng.integers(7)](x)
 
     def binary(self, x: Any) -> Any:
         same = [y for y in self.pool if y.shape == x.shape]
