@@ -18,6 +18,7 @@ from chainrule import native
 from chainrule.ops import compose as C
 from chainrule.ops import elementwise
 from chainrule.ops import contract as K
+from chainrule.ops import elementwise
 from chainrule.ops import index as I
 from chainrule.ops import movement as M
 from chainrule.ops import reduce as R
