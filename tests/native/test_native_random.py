@@ -16,7 +16,6 @@ from native_check import compare, graph_of
 
 from chainrule import native
 from chainrule.ops import compose as C
-from chainrule.ops import elementwise
 from chainrule.ops import contract as K
 from chainrule.ops import elementwise
 from chainrule.ops import index as I
@@ -54,7 +53,7 @@ class Maker:
     def center(self, x: Any) -> Any:
         axis = self.axis(x)
         d = x - R.mean(x, axis=axis, keepdims=True)
-        return d / C.sqrt(R.mean(d * d, axis=axis, keepdims=True) + 0.5)
+        return d / elementwise.sqrt(R.mean(d * d, axis=axis, keepdims=True) + 0.5)
 
     def soft(self, x: Any) -> Any:
         return [C.softmax, C.log_softmax][self.rng.integers(2)](x, axis=self.axis(x))

@@ -11,6 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import errors, nn, optim, train
+from chainrule.train.data import samples
 
 BACKENDS = ("reference", "native")
 
@@ -197,7 +198,7 @@ def test_bad_data_is_named(bad, message):
 
 def test_compiles_once_per_shape():
     x, y = data(96)
-    session = train.Training(network(), train.fit.__globals__["samples"]((x, y)), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=3, batch_size=32,
+    session = train.Training(network(), samples((x, y)), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=3, batch_size=32,
                              validation=None, metric_names=(), seed=0, callbacks=(), penalty=None, shuffle=True, checkpoint=None,
                              progress=False, backend="reference")
     session.run()
