@@ -110,13 +110,13 @@ def _called(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _places(argnums: int | Sequence[int], args: Sequence[Any]) -> tuple[int, ...]:
-    """The positions of the arguments to differentiate by, checked against those that came."""
+    """The positions of the arguments to differentiate by, checked against those that came; negative ones count from the last."""
     places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    if not all(0 <= place < len(args) for place in places):
-        raise ArgumentError(explain("there is no such argument to differentiate by", got=f"argnums={argnums!r} of {len(args)} arguments",
-                                    expected=f"0 to {len(args) - 1}" if args else "at least one argument",
-                                    fix="arguments given by name are constants: give it by position"))
-    return places
+    if all(-len(args) <= place < len(args) for place in places):
+        return tuple(place % len(args) for place in places)
+    raise ArgumentError(explain("there is no such argument to differentiate by", got=f"argnums={argnums!r} of {len(args)} arguments",
+                                expected=f"0 to {len(args) - 1}" if args else "at least one argument",
+                                fix="arguments given by name are constants: give it by position"))
 
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:

@@ -46,6 +46,10 @@ def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: A
     do not fit or a wrong number of labels.
     """
     n, fractions = size_of(n), (fractions, 1 - fractions) if isinstance(fractions, float) else fractions
+    if hasattr(fractions, "shape") and np.shape(fractions) and len(fractions) == n > 1:
+        raise ArgumentError(explain("the second argument of split holds one entry for each sample", got=f"an array of shape {np.shape(fractions)}",
+                                    expected="shares such as 0.8 or (0.7, 0.15, 0.15)",
+                                    fix="train, test = data.split(x, 0.8, stratify=y); then x[train], y[train]"))
     counts = _counts(n, fractions)
     order = permutation(n, seed, SPLIT_STREAM)
     if stratify is not None:

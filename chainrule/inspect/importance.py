@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import metrics
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import as_tensor, no_grad
+from ..metrics import Metric
 from ..ops.elementwise import abs
 from ..ops.reduce import sum as total
 from ..transform import grad
@@ -62,17 +64,18 @@ def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) ->
     return Importance(_names(names, x.shape[1]), slopes * x.std(axis=0))
 
 
-def permutation_importance(model: Any, data: Any, score: Callable[[np.ndarray, np.ndarray], float], *,
+def permutation_importance(model: Any, data: Any, score: str | Metric | Callable[[np.ndarray, np.ndarray], float], *,
                            names: Sequence[str] | None = None,
                            repeats: int = 5, seed: int = 0) -> Importance:
     """How much `score` falls when one feature's values are dealt out to other rows; mean and deviation over `repeats`.
 
     Args:
         data: (x, y) with rows x (n, features), best of a set that the model was not trained on.
-        score: (outputs, y) -> a number, larger for a better model, such as `lambda p, y: (p.argmax(1) == y).mean()`.
+        score: name or object of chainrule.metrics, or a function (outputs, y) -> a number, larger for a better model, such as
+            `lambda p, y: (p.argmax(1) == y).mean()`.
     """
     x, y = _rows(data[0]), np.asarray(data[1])
-    rng = np.random.default_rng(seed)
+    rng, score = np.random.default_rng(seed), score if callable(score) else _of_metric(metrics.get(score))
 
     def measured(rows: np.ndarray) -> float:
         with no_grad():
@@ -85,6 +88,15 @@ def permutation_importance(model: Any, data: Any, score: Callable[[np.ndarray, n
             changed[:, i] = x[rng.permutation(len(x)), i]
             falls[r, i] = full - measured(changed)
     return Importance(_names(names, x.shape[1]), falls.mean(axis=0), falls.std(axis=0))
+
+
+def _of_metric(metric: Metric) -> Callable[[np.ndarray, np.ndarray], float]:
+    """A metric as a function of outputs and targets that is larger for a better model."""
+    def score(outputs: np.ndarray, y: np.ndarray) -> float:
+        metric.reset()
+        metric.update(outputs, y)
+        return metric.result() if metric.higher_is_better else -metric.result()
+    return score
 
 
 def _rows(x: Any) -> np.ndarray:

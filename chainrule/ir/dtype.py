@@ -35,7 +35,7 @@ def canonical(dtype: Any) -> np.dtype:
     if dtype is int:
         return DEFAULT_INT
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         found = None
     if found is None or found not in ALL:  # NumPy takes None for float64

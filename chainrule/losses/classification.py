@@ -120,7 +120,7 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
     if is_integer(targets.dtype) and targets.shape == outputs.shape[:-1]:
         if ignore_label is not None:
             return _without(outputs, targets, ignore_label, label_smoothing, class_weights)
-        return _of_labels(outputs, targets, label_smoothing, class_weights)
+        return _cross_entropy_of_labels(outputs, targets, label_smoothing, class_weights)
     if targets.shape == outputs.shape:
         return _of_probabilities(outputs, astype(targets, outputs.dtype), label_smoothing, class_weights)
     raise _wrong_targets(outputs, targets)
@@ -129,7 +129,7 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
 def _without(outputs: Tensor, labels: Tensor, ignored: int, smoothing: float, class_weights: Any) -> Any:
     """Values and weights that are 0 for the ignored label."""
     counts = compose.not_equal(labels, ignored)
-    found = _of_labels(outputs, where(counts, labels, zeros_like(labels)), smoothing, class_weights)
+    found = _cross_entropy_of_labels(outputs, where(counts, labels, zeros_like(labels)), smoothing, class_weights)
     values, weights = found if isinstance(found, tuple) else (found, ones_like(found))
     return where(counts, values, zeros_like(values)), where(counts, weights, zeros_like(weights))
 
@@ -212,7 +212,7 @@ def _look_like_probabilities(rows: np.ndarray | None) -> bool:
     return bool(np.allclose(rows.sum(axis=-1), 1, atol=1e-4))
 
 
-def _of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) -> Any:
+def _cross_entropy_of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) -> Any:
     classes = x.shape[-1]
     _check_labels(labels, classes)
     place = iota(x.shape, x.ndim - 1, labels.dtype)

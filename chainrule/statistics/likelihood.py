@@ -96,6 +96,9 @@ def mle(distribution: type[d.Distribution], data: Any, **fixed: Any) -> d.Distri
     if not x.size or not np.isfinite(x).all():
         raise DataError(explain("maximum likelihood needs finite data",
                                 got=f"{x.size} values" if not x.size else "a NaN or an infinity"))
+    if distribution is d.Binomial and "trials" not in fixed:
+        raise ArgumentError(explain("the number of trials of Binomial cannot be learnt from the numbers of successes", got="no trials",
+                                    expected="mle(Binomial, successes, trials=10)", fix="for trials with one outcome each use Bernoulli"))
     return FITS[distribution](x, **fixed)
 
 

@@ -41,6 +41,9 @@ class Until(Callback):
         if not any(x is not None for x in (steps, seconds, target, change, gradient)):
             raise ArgumentError(explain("Until needs something to wait for", got="Until()",
                                         fix="Until(steps=1000), or seconds, target, change, gradient"))
+        for name, value in {"steps": steps, "seconds": seconds, "change": change, "gradient": gradient, "patience": patience}.items():
+            if value is not None and not value >= 0:
+                raise ArgumentError(explain(f"{name} of Until is 0 or more", got=f"{name}={value}"))
         self.steps, self.seconds, self.target = steps, seconds, dict(target or {})
         self.change, self.gradient = change, gradient
         self.patience, self.still, self.last, self.reason = patience, 0, math.nan, ""

@@ -37,8 +37,17 @@ def test_jacobians_with_respect_to_several_arguments(run) -> None:
     assert [j.shape for j in nothing] == [(0, 2), (0, 3)]
 
 
+def test_arguments_counted_from_the_last() -> None:
+    function = lambda x, y, z: cr.sum(x * y**2) + cr.sum(z**3)
+    np.testing.assert_array_equal(cr.grad(function, argnums=-1)(X, X, Y), 3 * Y**2)
+    first, last = cr.grad(function, argnums=(0, -1))(X, X, Y)
+    np.testing.assert_array_equal(first, X**2)
+    np.testing.assert_array_equal(last, 3 * Y**2)
+
+
 @pytest.mark.parametrize(("call", "error", "words"), [
     (lambda: cr.grad(lambda x: cr.sum(x), argnums=2)(X), ArgumentError, "argnums=2 of 1"),
+    (lambda: cr.grad(lambda x: cr.sum(x), argnums=-2)(X), ArgumentError, "argnums=-2 of 1"),
     (lambda: cr.grad(3.0), ArgumentError, "got +float"),
     (lambda: cr.jacobian(cr.asarray(X)), ArgumentError, "a function"),
     (lambda: cr.hessian(cr.sum, (0, 1)), ArgumentError, "one argument"),

@@ -62,6 +62,8 @@ def test_split_refuses_shares_that_do_not_fit(fractions):
 
 
 def test_split_refuses_labels_of_another_length():
+    with pytest.raises(ArgumentError, match="one entry for each sample"):
+        split(np.zeros((6, 2)), np.array([0, 1, 1, 0, 1, 0]))
     with pytest.raises(ArgumentError, match="one label per sample"):
         split(10, (0.5, 0.5), stratify=[0, 1])
 

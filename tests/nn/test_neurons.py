@@ -189,6 +189,9 @@ def test_the_planted_feature_ranks_first() -> None:
     names = [f"feature {i}" for i in range(6)]
     by_weights = cr.inspect.weight_importance(model, x, names)
     shuffled = cr.inspect.permutation_importance(model, (x, y), lambda p, t: (p.argmax(1) == t).mean(), names=names)
+    by_name = cr.inspect.permutation_importance(model, (x, y), "accuracy", names=names)
+    np.testing.assert_allclose(by_name.scores, shuffled.scores, rtol=1e-12)
+    np.testing.assert_allclose(cr.inspect.permutation_importance(model, (x, y), "log_loss").scores.argmax(), 4)
     for found in (by_weights, shuffled):
         assert [name for name, _ in found.ranking[:2]] == ["feature 4", "feature 1"]
         assert str(found).splitlines()[0].startswith("feature 4")

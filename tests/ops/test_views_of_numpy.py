@@ -74,3 +74,12 @@ def test_from_dlpack(x: np.ndarray) -> None:
     """Through DLPack too, as other libraries hand over what they have."""
     if x.size and all(x.strides) and x.flags.writeable:
         np.testing.assert_array_equal(cr.from_dlpack(x), x)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i2", ">u8"])
+def test_numbers_in_the_other_byte_order(dtype: str) -> None:
+    x = np.arange(6, dtype=dtype).reshape(2, 3)
+    native = x.astype(x.dtype.newbyteorder("="))
+    for found in (cr.asarray(x), cr.astype(native, x.dtype), *(cr.compile(lambda t: t * 1, backend=backend)(x) for backend in BACKENDS)):
+        assert found.numpy().dtype == native.dtype
+        np.testing.assert_array_equal(found, native)

@@ -70,6 +70,8 @@ def test_mle_mistakes():
         statistics.mle(d.Normal, [1.0, np.nan])
     with pytest.raises(DataError, match="all the same"):
         statistics.mle(d.Normal, [1.0, 1.0])
+    with pytest.raises(ArgumentError, match="trials=10"):
+        statistics.mle(d.Binomial, [2, 4, 6])
     with pytest.raises(ArgumentError, match="no estimate"):
         statistics.mle(dict, [1.0])
 

@@ -99,6 +99,8 @@ def test_a_target_or_a_loss_that_stays_ends_a_run():
     assert until.reason.startswith("accuracy")
     history = fit(network(), epochs=50, optimizer=optim.SGD(0.0), callbacks=[train.Until(change=1e-6, patience=4)])
     assert len(history) == 5
+    with pytest.raises(ArgumentError, match="gradient=-1"):
+        train.Until(gradient=-1)
     with pytest.raises(ArgumentError, match="something to wait for"):
         train.Until()
 
