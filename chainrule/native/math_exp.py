@@ -171,10 +171,11 @@ def log_rest(f: Lanes) -> Lanes:
     return s * z.fma(z.even_and_odd(tables.LOG_64), half_square) - half_square
 
 
-def log_sum(k: Lanes, f: Lanes) -> Lanes:
-    """k ln 2 + log(1 + f), the small terms first; both parts of ln 2 are positive, so that an infinite k stays."""
+def log_sum(k: Lanes, f: Lanes, share: Lanes | float = 0.0) -> Lanes:
+    """k ln 2 + log(1 + f) + share, the small terms first; both parts of ln 2 are positive, so that an infinite k stays."""
     high, low = LN2_BELOW[f.format.bits]
-    return k.fma(high, k.fma(low, log_rest(f)) + f)
+    rest = log_rest(f)
+    return k.fma(high, k.fma(low, rest + share if isinstance(share, Lanes) else rest) + f)
 
 
 def log(x: Lanes) -> Lanes:
@@ -198,14 +199,12 @@ def log10(x: Lanes) -> Lanes:
 
 
 def log1p(x: Lanes) -> Lanes:
-    """log(1 + x), precise near 0; at most 1.0 ulp in float and double."""
-    format_ = x.format
-    k, m = split(x + 1.0)
-    # Where x still matters beside 1, 2**-k (1 + x) - 1 in one rounding takes in what the sum has lost.
-    scale = power_of_two((format_.round_shift + format_.bias - k).bits(), format_.fraction)
-    f = ((x < 2.0 ** (format_.fraction + 3)) & (x >= -1.0)).choose(x.fma(scale, scale - 1.0), m - 1.0)
-    result = log_sum(k, f)
-    return (x.call("fabs") < 2.0 ** -(format_.fraction + 2)).choose(x, result)
+    """log(1 + x), precise near 0; at most 1.1 ulp in float and double."""
+    u = x + 1.0
+    k, m = split(u)
+    share = (x - (u - 1.0)) / u                                     # of u is what rounding it has lost; NaN of 0 and infinity
+    result = log_sum(k, m - 1.0, share.equals(share).choose(share, 0.0))
+    return x.equals(0.0).choose(x, result)                          # keeps -0
 
 
 # ---- inverse hyperbolic functions
@@ -213,20 +212,13 @@ def log1p(x: Lanes) -> Lanes:
 HUGE = 2.0**40  # from where 1 beside the square makes no difference
 
 
-def log_of_twice(s: Lanes, share: Lanes) -> Lanes:
-    """log(2 s (1 + share)), where the share is what rounding s has lost."""
-    k, m = split(s)
-    f, (high, low) = m - 1.0, LN2_BELOW[s.format.bits]
-    k = k + 1.0
-    return k.fma(high, k.fma(low, log_rest(f) + share) + f)
-
-
 def log_of_sum(large: Lanes, small: Lanes) -> Lanes:
     """log(large + small) for 0 <= small <= large, to the last place of the sum and without overflow."""
     large, small = large * 0.5, small * 0.5
     s = large + small
-    lost = (s < HUGE).choose((small - (s - large)) / s, 0.0)
-    return log_of_twice(s, lost)
+    share = (s < HUGE).choose((small - (s - large)) / s, 0.0)       # of s is what rounding it has lost
+    k, m = split(s)
+    return log_sum(k + 1.0, m - 1.0, share)
 
 
 def asinh(x: Lanes) -> Lanes:

@@ -140,7 +140,7 @@ UNARY = {
     "log":     (np.log,        INF,  1.0,  1.0),
     "log2":    (np.log2,       INF,  2.0,  2.0),
     "log10":   (np.log10,      INF,  1.9,  3.0),
-    "log1p":   (np.log1p,      INF,  1.0,  1.5),
+    "log1p":   (np.log1p,      INF,  1.1,  1.5),
     "sinh":    (np.sinh,       INF,  1.6,  2.5),
     "cosh":    (np.cosh,       INF,  1.4,  2.5),
     "tanh":    (np.tanh,       INF,  1.6,  3.0),
