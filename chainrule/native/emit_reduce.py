@@ -51,6 +51,7 @@ class Reduction:
         self.by_index = stage.reduce in ("argmax", "argmin")
         self.lane_reduced = stage.lane is not None and stage.lane in stage.over
         self.seldom = self.by_index and self.lane_reduced and self.is_seldom_better(stage.lane)
+        self.apart = stage.reduce in ("max", "min")  # whether floats and whether any was NaN are kept apart
 
     def is_seldom_better(self, lane: Var) -> bool:
         """Whether so many floats are compared that a better one comes seldom."""
@@ -122,10 +123,14 @@ class Reduction:
     def types(self, store: Store, vector: bool) -> tuple[ir.Type, ...]:
         """The types of an accumulator."""
         element = emit_value.ELEMENTS[self.source(store)]
-        types = (element, self.index_type()) if self.by_index else (element,)
+        types = (element, self.index_type()) if self.by_index else (element, BIT) if self.is_apart(store) else (element,)
         if self.seldom:
             return (*types, BIT)
         return tuple(ir.VectorType(t, self.emitter.lanes) for t in types) if vector else types
+
+    def is_apart(self, store: Store) -> bool:
+        """Whether the extreme of the numbers and the mark of a NaN are two values: one instruction each."""
+        return self.apart and emit_value.is_float(self.source(store))
 
     def index_type(self) -> ir.IntType:
         """Positions are kept in 32 bits where they fit."""
@@ -173,6 +178,8 @@ class Reduction:
             new: Pair = (emitter.spread(value, b) if isinstance(types[0], ir.VectorType) else value,)
             if self.by_index:
                 new = (*new, self.index(isinstance(types[0], ir.VectorType)))
+            if self.is_apart(store):
+                new = (*new, b.fcmp_unordered("uno", new[0], new[0]))
             old = tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
             joined = self.advance(b, old, new, self.source(store))
             if self.lane_reduced and emitter.tail is not None:
@@ -230,6 +237,9 @@ class Reduction:
             return _first(b, old, new, dtype, ">" if reduce == "argmax" else "<")
         if reduce == "sum":
             return (emit_value.OPERATIONS["add"](b, dtype, old[0], new[0]),)
+        if len(new) > 1:
+            better = emit_value.compare(b, ">" if reduce == "max" else "<", dtype, new[0], old[0])
+            return b.select(better, new[0], old[0]), b.or_(old[1], new[1])
         return (emit_value.OPERATIONS["maximum" if reduce == "max" else "minimum"](b, dtype, new[0], old[0]),)
 
     def finish(self, store: Store, parts: list[list[ir.Value]]) -> None:
@@ -239,7 +249,10 @@ class Reduction:
         loaded = [tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True)) for places in parts]
         while len(loaded) > 1:
             loaded = [self.join(b, one, two, dtype) for one, two in zip(loaded[::2], loaded[1::2], strict=True)]
-        values = self.across(b, loaded[0], dtype) if self.lane_reduced and not self.seldom else loaded[0]
+        found = loaded[0]
+        if self.is_apart(store):
+            found = (b.select(found[1], splat(found[0].type, float("nan")), found[0]),)
+        values = self.across(b, found, dtype) if self.lane_reduced and not self.seldom else found
         if self.by_index:
             store = Store(store.slot, store.form, Expression("position", "int64", (), None, -1))
             values = (emit_value.cast(b, values[1], "int32" if self.index_type() == NARROW else "int64", "int64"),)
