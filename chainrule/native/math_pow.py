@@ -38,8 +38,8 @@ def log2_pair(a: Lanes) -> Pair:
     """log2(a) for a >= 0; where it is infinite or NaN, the second part is not to be read."""
     k, m = split(a)
     bits, fraction = a.format.bits, a.format.fraction
-    eighth = 1 << (fraction - 4)
-    place = (m.bits() - (LOWEST_BITS[bits] - eighth // 2)).logical_right(fraction - 4).call("umin", len(tables.INVERSES) - 1)
+    sixteenth = 1 << (fraction - 4)                                 # of the numbers between two powers of 2
+    place = (m.bits() - (LOWEST_BITS[bits] - sixteenth // 2)).logical_right(fraction - 4).call("umin", len(tables.INVERSES) - 1)
     look = lambda table: lookup(table, place, a.element)
     r = m.fma(look(tables.INVERSES), -1.0)
     first, below = map(look, PARTS[bits])

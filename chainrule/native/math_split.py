@@ -40,7 +40,7 @@ def _by_integers(x: Lanes) -> tuple[Lanes, Lanes]:
 def scale(x: Lanes, k: Lanes) -> Lanes:
     """x * 2**k for a whole or infinite k, rounded once; |x| is between 1/2 and 2 or NaN, and NaN is what NaN in k gives."""
     if _has_instructions(x):
-        return by_registers(lambda *both: _instruction("scalef", *both), x, k)
+        return _by_registers(lambda *both: _instruction("scalef", *both), x, k)
     bias, fraction = x.format.bias, x.format.fraction
     k = k.clamp(-bias - fraction - 3.0, bias + 2.0)
     n = (k + (x.format.round_shift + 2 * bias)).bits()
@@ -56,8 +56,8 @@ def _has_instructions(x: Lanes) -> bool:
 
 
 def _by_instructions(x: Lanes) -> tuple[Lanes, Lanes]:
-    m = by_registers(lambda part: _instruction("getmant", part, NARROW(POSITIVE)), x)
-    exponent = lambda value: by_registers(lambda part: _instruction("getexp", part), value)
+    m = _by_registers(lambda part: _instruction("getmant", part, NARROW(POSITIVE)), x)
+    exponent = lambda value: _by_registers(lambda part: _instruction("getexp", part), value)
     return exponent(x) - exponent(m), m
 
 
@@ -71,7 +71,7 @@ def _instruction(name: str, *operands: Lanes | ir.Constant) -> Lanes:
     return Lanes(b, b.call(callee, values))
 
 
-def by_registers(function: Callable[..., Lanes], *values: Lanes) -> Lanes:
+def _by_registers(function: Callable[..., Lanes], *values: Lanes) -> Lanes:
     """A function of registers of 64 bytes, where each value fills one or two."""
     b, type_ = values[0].builder, values[0].type
     count = 512 // values[0].format.bits

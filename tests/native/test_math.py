@@ -17,6 +17,8 @@ from llvmlite import ir
 from scipy import special
 
 from chainrule.native.math import MATH, emit_floor_divide, emit_remainder
+from chainrule.native.math_core import emitter
+from chainrule.native.math_split import split
 from chainrule.native.target import Target
 
 llvm.initialize_native_target()
@@ -286,6 +288,29 @@ def test_no_emitter_adds_a_block(name):
     arity = 2 if name in BINARY else 1
     module = loop_module(MATH[name], "float32", 8, arity)
     assert len(module.globals["kernel"].blocks) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 16])
+def test_exponents_and_significands_are_exact(dtype, width):
+    info = np.finfo(dtype)
+    powers = np.ldexp(np.ones(1, dtype), np.arange(info.minexp - info.nmant, info.maxexp))
+    x = np.concatenate([powers, powers * dtype_of(dtype)(1.5), np.nextafter(powers, dtype_of(dtype)(0))])
+    x = x[(x > 0) & np.isfinite(x)]
+    k, m = (apply(emit, x, width=width) for emit in (EXPONENT, SIGNIFICAND))
+    assert m.min() >= 0.75 and m.max() < 1.5
+    np.testing.assert_array_equal(np.ldexp(m, k.astype(int)), x)
+
+
+EXPONENT, SIGNIFICAND = emitter(lambda x: split(x)[0]), emitter(lambda x: split(x)[1])
+dtype_of = lambda name: np.dtype(name).type
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logarithms_of_powers_are_whole(dtype):
+    info = np.finfo(dtype)
+    exponents = np.arange(info.minexp - info.nmant, info.maxexp)
+    np.testing.assert_array_equal(apply(MATH["log2"], np.ldexp(np.ones(1, dtype), exponents)), exponents)
 
 
 # ---- integers and remainders
