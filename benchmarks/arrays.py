@@ -44,7 +44,7 @@ def rows() -> dict[str, Row]:
     positive, table = numbers(10**6, low=0.1), numbers(1000, 1000)
     whole, small = np.random.default_rng(2).integers(-1000, 1000, 10**6, dtype="int32"), np.random.default_rng(3).integers(1, 50, 10**6, dtype="int32")
     places, mask = np.random.default_rng(4).integers(0, 1000, 1000), positive > 1.5
-    both = lambda name: (getattr(cr, name), getattr(np, {"atan2": "arctan2"}.get(name, name)))
+    both = lambda name: (getattr(cr, name), getattr(np, name.replace("a", "arc", 1) if name in ("asin", "asinh", "atanh", "atan2") else name))
     return {
         "ten operations, 10^7": (chain(cr), chain(np), ten),
         "dot product, 10^6": (cr.matmul, np.matmul, million),
@@ -55,6 +55,9 @@ def rows() -> dict[str, Row]:
         "tanh, 10^6": (*both("tanh"), million[:1]),
         "sin, 10^6": (*both("sin"), million[:1]),
         "log, 10^6": (*both("log"), (positive,)),
+        "log2, 10^6": (*both("log2"), (positive,)),
+        **{f"{name}, 10^6": (*both(name), million[:1]) for name in ("tan", "sinh", "asinh")},
+        **{f"{name}, 10^6": (*both(name), (million[0] / np.float32(3.1),)) for name in ("asin", "atanh")},
         "x ** y, 10^6": (lambda x, y: x ** y, np.power, (positive, million[1])),
         "x ** y in float64, 10^6": (lambda x, y: x ** y, np.power, (positive.astype("float64"), million[1].astype("float64"))),
         "atan2, 10^6": (*both("atan2"), million),

@@ -32,7 +32,8 @@ def run(name: str, *arrays: np.ndarray, **attrs: Any) -> None:
     check(lambda *x: bind(REGISTRY[name], *x, **attrs), *arrays)
 
 
-UNARY = ["neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf", "floor", "ceil", "round"]
+UNARY = ["neg", "abs", "sign", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "sinh", "cosh", "tanh",
+         "asinh", "acosh", "atanh", "erf", "floor", "ceil", "round"]
 BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_divide", "remainder", "equal", "less", "less_equal"]
 
 

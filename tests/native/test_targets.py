@@ -54,6 +54,7 @@ def mathematics(x: Any, y: Any) -> Any:
     """One of each elementary function."""
     a = cr.abs(x) + 0.5
     return (cr.exp(x), cr.expm1(x), cr.log(a), cr.log1p(a), cr.sqrt(a), cr.sin(x), cr.cos(x), cr.tanh(x), cr.erf(x), a ** y, cr.atan2(x, y), cr.floor(x),
+            cr.log2(a), cr.log10(a), cr.tan(x), cr.asin(x / 9.0), cr.acos(x / 9.0), cr.sinh(x), cr.cosh(x), cr.asinh(x), cr.acosh(a + 0.5), cr.atanh(x / 9.0),
             cr.ceil(x), cr.round(x), cr.sign(x), cr.remainder(x, a), cr.floor_divide(x, a), cr.maximum(x, y), cr.where(x < y, x, y))
 
 
