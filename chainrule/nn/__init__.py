@@ -4,7 +4,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
-from . import activations, initializers, masks
+from . import activations, constraints, initializers, masks
 from .activations import (
     ELU,
     GELU,
@@ -285,6 +285,7 @@ __all__ = [
     "chunks",
     "class_prior",
     "collapse",
+    "constraints",
     "count_parameters",
     "ctc_beam",
     "ctc_greedy",
