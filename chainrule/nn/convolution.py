@@ -4,8 +4,8 @@
 Images are (N, *S, in), weights (*kernel, in / groups, out).
 
 Padding "same" is Keras's: ceil(extent / stride) windows, the odd zero on the high side. "same_torch" is PyTorch's:
-(kernel - 1) dilation zeros whatever the stride. With stride 1 the two are one. "causal" puts these zeros before a sequence. One class does the work; the ranks are
-its children.
+(kernel - 1) dilation zeros whatever the stride. With stride 1 the two are one. "causal"
+puts these zeros before a sequence. One class does the work; the ranks are its children.
 """
 
 from __future__ import annotations
