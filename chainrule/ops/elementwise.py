@@ -64,8 +64,8 @@ SUB     = op("sub",     infer=types.numeric,  meaning=np.subtract, vjp=(lambda g
 MUL     = op("mul",     infer=types.numeric,  meaning=np.multiply, vjp=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a))
 DIV     = op("div",     infer=types.floating, meaning=np.divide,   vjp=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b))
 POW     = op("pow",     infer=types.numeric,  meaning=np.power,    vjp=(lambda g, y, a, b: _pow_base(g, a, b), lambda g, y, a, b: _pow_exponent(g, y, a, b)))
-MAXIMUM = op("maximum", infer=types.numeric,  meaning=np.maximum,  vjp=(lambda g, y, a, b: g * _share(a, b, y), lambda g, y, a, b: g * _share(b, a, y)))
-MINIMUM = op("minimum", infer=types.numeric,  meaning=np.minimum,  vjp=(lambda g, y, a, b: g * _share(a, b, y), lambda g, y, a, b: g * _share(b, a, y)))
+MAXIMUM = op("maximum", infer=types.numeric,  meaning=np.maximum,  vjp=(lambda g, y, a, b: g * _share(b, a), lambda g, y, a, b: g * _share(a, b)))
+MINIMUM = op("minimum", infer=types.numeric,  meaning=np.minimum,  vjp=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)))
 ATAN2   = op("atan2",   infer=types.floating, meaning=np.arctan2,  vjp=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)))
 FLOOR_DIVIDE = op("floor_divide", infer=types.numeric, meaning=np.floor_divide, vjp=None)
 REMAINDER    = op("remainder",    infer=types.numeric, meaning=np.remainder,    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)))
@@ -112,9 +112,12 @@ def _pow_exponent(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return where(positive, value, where(equal(a, 0), zeros_like(value), full_like(value, math.nan)))
 
 
-def _share(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
-    """1 where `a` is the chosen operand, 1/2 at ties, so that the two shares add up to 1."""
-    return where(equal(a, b), full_like(y, 0.5), astype(equal(a, y), y.dtype))
+def _share(low: Tensor, high: Tensor) -> Tensor:
+    """1 where low < high, 1/2 at ties, so that the shares of both operands add up to 1.
+
+    The operands are compared with each other, not with the result: a backend may compute it anew, and not to the same last bit.
+    """
+    return where(equal(low, high), full_like(low, 0.5), astype(less(low, high), low.dtype))
 
 
 # ---- promotion and broadcasting

@@ -223,3 +223,28 @@ def test_a_step_that_fails_changes_nothing() -> None:
             step(np.array([0, 4]))
         np.testing.assert_array_equal(table.numpy(), 2 * np.arange(8).reshape(4, 2))
     assert step(np.array([3]))[0, 1].item() == 14
+
+
+# ---- values that XLA computes anew in each kernel that reads them
+
+@pytest.mark.parametrize("extreme", [cr.max, cr.min])
+@pytest.mark.parametrize("shape", [(8, 8), (64, 100), (300, 33)])
+def test_the_gradient_of_an_extreme_is_not_lost(extreme, shape) -> None:
+    """On a GPU each kernel has its own last bit of erf: the extreme of one is then no element of the other."""
+    def loss(x: Tensor) -> Tensor:
+        y = e.erf(x)
+        m = extreme(y, axis=-1, keepdims=True)
+        return cr.sum(cr.tanh(m) * 1.5) + cr.sum(cr.tanh(y - m))
+    x = np.random.default_rng(1).standard_normal(shape).astype("float32")
+    found, expected = (cr.compile(cr.grad(loss), backend=backend)(x).numpy() for backend in ("xla", "reference"))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_of_the_larger_is_not_lost() -> None:
+    """The same where two arrays are compared element by element; operands on opposite sides of a kink are far apart."""
+    loss = lambda a, b: cr.sum(cr.tanh(cr.maximum(cr.tanh(a * 1.3 - b), cr.tanh(a - b * 0.7) + 0.2)))
+    a, b = np.random.default_rng(2).standard_normal((2, 64, 100)).astype("float32")
+    found, expected = (cr.compile(cr.grad(loss, (0, 1)), backend=backend)(a, b) for backend in ("xla", "reference"))
+    for value, wanted in zip(found, expected, strict=True):
+        wrong = ~np.isclose(value.numpy(), wanted.numpy(), rtol=1e-3, atol=1e-4)
+        assert wrong.mean() < 1e-3  # those on the kink
