@@ -114,6 +114,10 @@ class MultiHeadAttention(Module):
     def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32",
                  key_heads: int | None = None, positions: Any = None, rotary_base: float = 10000.0):
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
+        if isinstance(dropout, int) and dropout > 0 and heads % dropout == 0:
+            raise ArgumentError(explain("dropout is the share of weights that is dropped", got=f"MultiHeadAttention({heads}, {dropout})",
+                                        expected="MultiHeadAttention(heads, dropout): the width is read from the input",
+                                        fix=f"if {heads} is the width: MultiHeadAttention({dropout})"))
         self.rate = probability("dropout", dropout)
         self.key_heads = heads if key_heads is None else positive("key_heads", key_heads)
         self.positions, self.rotary_base = positions, rotary_base

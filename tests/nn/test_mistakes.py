@@ -217,6 +217,11 @@ def heads_do_not_divide_width():
 
 
 @mistake
+def attention_in_the_order_of_pytorch():
+    nn.MultiHeadAttention(64, 8)
+
+
+@mistake
 def block_in_the_order_of_pytorch():
     nn.TransformerEncoderLayer(64, 8)
 
