@@ -80,7 +80,7 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     samples = max(1, -(-part.batch // blocks))
     pixels = part.axes[0].out * part.axes[1].out * part.axes[2].out
     fits = max(CHUNK_BYTES // max(1, strides[0] * 4), -(-ENOUGH_PIXELS // pixels))
-    chunk = samples if part.direct or edged(part) else max(1, min(samples, fits))
+    chunk = samples if edged(part) else max(1, min(samples, fits))
     plan = FilterPlan(blocks, chunk, vectors, run, runs, together, tiles, size, tall, 1, turned)
     parts = min(max(1, plan.lines * column_tiles(part, vectors, target)), -(-BLOCKS // blocks))
     return dataclasses.replace(plan, parts=parts)
