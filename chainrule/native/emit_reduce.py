@@ -51,7 +51,6 @@ class Reduction:
         self.by_index = stage.reduce in ("argmax", "argmin")
         self.lane_reduced = stage.lane is not None and stage.lane in stage.over
         self.seldom = self.by_index and self.lane_reduced and self.is_seldom_better(stage.lane)
-        self.apart = stage.reduce in ("max", "min")  # whether floats and whether any was NaN are kept apart
 
     def is_seldom_better(self, lane: Var) -> bool:
         """Whether so many floats are compared that a better one comes seldom."""
@@ -130,7 +129,7 @@ class Reduction:
 
     def is_apart(self, store: Store) -> bool:
         """Whether the extreme of the numbers and the mark of a NaN are two values: one instruction each."""
-        return self.apart and emit_value.is_float(self.source(store))
+        return self.stage.reduce in ("max", "min") and emit_value.is_float(self.source(store))
 
     def index_type(self) -> ir.IntType:
         """Positions are kept in 32 bits where they fit."""

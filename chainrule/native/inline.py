@@ -241,9 +241,3 @@ RULES: dict[str, Rule] = {
 }
 # `unwindow` has a rule for windows that do not overlap; otherwise it is a reduction.
 MOVEMENTS = ("reshape", "transpose", "slice", "pad", "concat", "window", "broadcast")
-
-
-def full_places(axes: Sequence[Form], shape: Sequence[int]) -> Places:
-    """Forms of all coordinates, from those of the axes longer than one."""
-    rest = iter(axes)
-    return tuple(next(rest) if extent > 1 else ZERO for extent in shape)

@@ -22,7 +22,6 @@ from . import types
 from .broadcast import broadcast_to
 
 Unary = Callable[[Any], Tensor]
-Binary = Callable[[Any, Any], Tensor]
 
 # ---- the primitives: name, type rule, meaning, derivative
 # fmt: off
