@@ -202,7 +202,7 @@ class SegmentEmitter:
     def _rounds(self, step: ScanStep, blocks: RowBlocks, row: ir.Value, arena: ir.Value) -> None:
         """All rounds for one block of rows, which begins at `row`."""
         body = blocks.body
-        for buffer in {b for s in body.steps for b in (*s.reads, *s.writes) if b.kind == "temporary"}:
+        for buffer in dict.fromkeys(b for s in body.steps for b in (*s.reads, *s.writes) if b.kind == "temporary"):
             self.local[buffer] = self._moved(arena, INDEX(buffer.offset))
         rows = _Rows(self, step, blocks, row)
         for i in sorted(step.in_place):
