@@ -2,6 +2,7 @@
 """One training run: data, network, fit, evaluation; everything lands in a run folder.
 
     model.safetensors   weights, architecture, preprocessing, class names
+    data.safetensors    fitted preprocessing, and which sample is in which part
     config.toml         all settings, as given and as chosen
     history.jsonl       one JSON object per epoch
     checkpoint.safetensors   the whole run after its last epoch, to go on from
@@ -21,8 +22,10 @@ import numpy as np
 
 from .. import __version__, data, io, random, train
 from ..errors import ArgumentError, explain
-from . import recipe, report
+from . import kept, recipe, report
 from .settings import Settings, check
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,18 @@ class Finished:
 def train_run(settings: Settings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True, say: Any = print) -> Finished:
     """Train, evaluate and write the run folder; `resume` goes on in a folder that was interrupted."""
     started = time.perf_counter()
-    dataset = load(settings)
+    dataset = load(settings) if resume is None else kept.to_go_on(resume, settings)
     say(str(dataset))
     settings = check(recipe.choose(settings, dataset))
     folder = resume or new_folder(output, dataset.name)
+    if resume is None:
+        kept.keep(folder, dataset)
     random.seed(settings.seed)
     model = recipe.build(settings, dataset)
     settings.write(folder / "config.toml", version=__version__, python=platform.python_version(), numpy=np.__version__)
     say(f"\n{_sentence(settings, model)}; run folder {folder}\n")
+    if resume is not None and not (folder / CHECKPOINT).exists():
+        say("the run was ended before its first checkpoint: it begins again\n")
     history = _fit(settings, dataset, model, folder, resume, progress)
     io.save(model, folder / "model.safetensors", extra=_extra(dataset))
     if history.interrupted:
@@ -56,14 +63,14 @@ def train_run(settings: Settings, output: Path | None, *, resume: Path | None = 
 
 
 def load(settings: Settings) -> data.Dataset:
-    """The data of a run."""
+    """The data of a new run; the split is a function of the data alone, so that runs with other seeds are measured on the same samples."""
     return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize,
-                     val_fraction=settings.validation_fraction, seed=settings.seed)
+                     val_fraction=settings.validation_fraction)
 
 
 def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resume: Path | None, progress: bool | str) -> Any:
     steps = recipe.steps(settings, len(dataset.x_train))
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     callbacks: list[Any] = [train.json_log(folder / "history.jsonl")]
     if settings.patience is not None and dataset.x_val is not None:
         callbacks.append(train.EarlyStopping(patience=settings.patience))
@@ -71,7 +78,7 @@ def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, re
     return train.fit(model, (dataset.inputs("train"), recipe.targets(dataset, "train")), loss=recipe.loss_name(dataset),
                      optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs, batch_size=settings.batch_size,
                      validation=validation, metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
-                     checkpoint=checkpoint, resume=checkpoint if resume else None, progress=progress, backend=settings.backend)
+                     checkpoint=checkpoint, resume=checkpoint if resume and checkpoint.exists() else None, progress=progress, backend=settings.backend)
 
 
 def _extra(dataset: data.Dataset) -> dict[str, Any]:

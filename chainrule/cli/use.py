@@ -12,8 +12,7 @@ import numpy as np
 from .. import data, io, metrics, train
 from ..errors import DataError, explain
 from ..metrics.scores import softmax
-from . import recipe
-from .run import load
+from . import kept, recipe
 from .settings import read_settings
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -40,9 +39,9 @@ class Saved:
 def evaluate_run(run: Path, source: str | None, target: str | None, backend: str | None) -> str:
     """The measured values of the model, as text."""
     saved = Saved(run)
-    x, y = _held_out(run) if source is None else data.load_like(source, saved.preprocess, saved.target, target)
+    x, y, notes = _held_out(run) if source is None else _other(run, saved, source, target)
     outputs = saved.outputs(x, backend)
-    lines = []
+    lines = notes
     for name in recipe.final_metrics(saved.target):
         metric = metrics.get(name, probabilities=True) if saved.target.task == "classification" else metrics.get(name)
         metric.update(outputs, y)
@@ -50,10 +49,22 @@ def evaluate_run(run: Path, source: str | None, target: str | None, backend: str
     return "\n".join(lines)
 
 
-def _held_out(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The test part of the data that the run was trained on."""
-    dataset = load(read_settings(run / "config.toml"))
-    return dataset.inputs("test"), dataset.y_test
+def _held_out(run: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The test part of the data that the run was trained on, and what changed since."""
+    if not run.is_dir():
+        raise DataError(explain("a model alone does not say what it was tested on", got=str(run), fix=f"chainrule evaluate {run} DATA"))
+    dataset = kept.held_out(run, read_settings(run / "config.toml"))
+    return dataset.inputs("test"), dataset.y_test, dataset.description
+
+
+def _other(run: Path, saved: Saved, source: str, target: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Other data, all of them, and how many of them the model was trained on."""
+    x, y = data.load_like(source, saved.preprocess, saved.target, target)
+    if not (run / kept.FILE).exists():
+        return x, y, []
+    found = data.assign(data.fingerprints(x, y), kept.read_kept(run).split)
+    known = sum(len(rows) for part, rows in found.rows.items() if part != "test")
+    return x, y, [f"{known:,} of the {len(x):,} samples were trained on: their values are better than those of new samples"] if known else []
 
 
 def predict_files(run: Path, files: list[Path], top: int, backend: str | None) -> Iterator[str]:

@@ -6,8 +6,10 @@
     batches = data.Batches(dataset.x_train, 64, seed=0)
 """
 
+from .again import load_again, split_of
 from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits
+from .fingerprints import Assignment, Fingerprints, assign, fingerprints
 from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
 from .idx import read_idx
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
@@ -20,8 +22,8 @@ from .tokens import CharacterTokenizer, pack
 from .toys import two_spirals, xor
 
 __all__ = [
-    "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "ImageScaling", "Series",
-    "TablePreprocess", "Target", "as_inputs", "digits", "duplicates", "folds", "load", "load_like", "pack",
+    "Assignment", "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "Fingerprints", "ImageScaling", "Series",
+    "TablePreprocess", "Target", "as_inputs", "assign", "digits", "duplicates", "fingerprints", "folds", "load", "load_again", "load_like", "pack",
     "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
-    "read_text", "split", "split_groups", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
+    "read_text", "split", "split_groups", "split_of", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]

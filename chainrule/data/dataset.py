@@ -133,12 +133,21 @@ def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Tar
 
     The test part of the source if it has one, else all of it. Raises DataError where the data do not fit.
     """
+    part = (parts := read_parts(source, preprocess, target)).test or parts.train
+    return preprocess.transform(part.x), fitted.encode(part.y, part.where)
+
+
+def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: Any = None, *, test: Source | None = None) -> Parts:
+    """The parts of a source, read in the form that a fitted preprocessing expects; nothing is fitted or set aside."""
+    if isinstance(source, str) and source == DIGITS:
+        return embedded.read_digits()
     shape = preprocess.feature_shape
     pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape))
     column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
     parts = _read(source, column, pictures, None)
-    part = parts.test or parts.train
-    return preprocess.transform(part.x), fitted.encode(part.y, part.where)
+    if test is not None:
+        _add_test(parts, test, pictures)
+    return parts
 
 
 def _colour(shape: tuple[int, ...]) -> str | None:

@@ -21,7 +21,7 @@ import numpy as np
 from .arrays import prepare
 from .columns import CategoryColumn, Column, DroppedColumn, NumericColumn, fit_column
 from .files import count, fault
-from .table import Table, align, column_label, find_column
+from .table import Table, align, column_label, find_column, is_missing
 
 CHUNK_VALUES = 1 << 20
 
@@ -56,13 +56,27 @@ class TablePreprocess:
         with or without the target. Values may be texts, numbers or None. Raises DataError with the place of a value
         that cannot be used.
         """
-        sources = [name for name in self.names if name != self.target]
         if isinstance(rows, Table):
-            table = align(rows, list(self.names) if self.target in rows.names else sources)
+            table = align(rows, self._used())
             columns = {name: table.column(i) for i, name in enumerate(table.names)}
             return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)))
-        columns = _columns_of(rows, sources, self.names)
+        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self._used())
         return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}")
+
+    def _used(self) -> list[str]:
+        return [column.name for column in self.columns if column.features()]
+
+    def unseen(self, table: Table) -> list[str]:
+        """Lines that say which categories of a table are none of the training data's, and in how many rows."""
+        notes = []
+        for column in self.columns:
+            texts = table.column(table.names.index(column.name)) if isinstance(column, CategoryColumn) else []
+            other = [text for text in texts if not is_missing(text) and text not in column.categories]  # type: ignore[attr-defined]
+            if other:
+                shown = ", ".join(map(repr, sorted(set(other))[:5])) + (", …" if len(set(other)) > 5 else "")
+                notes.append(f"{column_label(column.name)}: {count(len(other), 'row')} with a category that was rare or not there in training "
+                             f"({shown}), taken as one category (other)")
+        return notes
 
     def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str]) -> np.ndarray:
         out = np.zeros((size, *self.feature_shape), np.float32)
@@ -118,16 +132,16 @@ def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
     return preprocess, notes
 
 
-def _columns_of(rows: Sequence[Any], sources: list[str], names: Sequence[str]) -> dict[str, list[str]]:
+def _columns_of(rows: Sequence[Any], sources: list[str], names: Sequence[str], used: list[str]) -> dict[str, list[str]]:
     order = {len(sources): sources, len(names): list(names)}
     for i, row in enumerate(rows):
-        if isinstance(row, Mapping) and (absent := [name for name in sources if name not in row]):
-            raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=", ".join(sources),
+        if isinstance(row, Mapping) and (absent := [name for name in used if name not in row]):
+            raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=", ".join(used),
                         fix="give None for a missing value")
         if not isinstance(row, Mapping) and len(row) not in order:
             raise fault(f"row {i} has {count(len(row), 'value')}", expected=f"{len(sources)}: {', '.join(sources)}")
     dicts = [row if isinstance(row, Mapping) else dict(zip(order[len(row)], row, strict=True)) for row in rows]
-    return {name: [_text(row[name]) for row in dicts] for name in sources}
+    return {name: [_text(row[name]) for row in dicts] for name in used}
 
 
 def _text(value: Any) -> str:

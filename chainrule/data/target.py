@@ -43,6 +43,20 @@ class Target:
             raise self._unknown(texts[position], where(int(np.flatnonzero(inverse.reshape(-1) == position)[0])))
         return codes[inverse.reshape(-1)]
 
+    def known(self, y: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+        """As `encode`, with -1 for a class that is not known."""
+        if self.task == "regression":
+            return self.encode(y, where)
+        unique, inverse = np.unique(y, return_inverse=True)
+        return self._codes([_text(value) for value in unique])[inverse.reshape(-1)]
+
+    def unknown(self, y: np.ndarray) -> list[str]:
+        """The classes among raw targets that are not known, as texts."""
+        if self.task == "regression":
+            return []
+        texts = [_text(value) for value in np.unique(y)]
+        return [text for text, code in zip(texts, self._codes(texts), strict=True) if code < 0]
+
     def _codes(self, texts: Sequence[str]) -> np.ndarray:
         known = {value: code for code, value in enumerate(self.values)}
         if not any(text in known for text in texts):

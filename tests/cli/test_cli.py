@@ -16,7 +16,7 @@ import chainrule as cr
 from chainrule.cli.app import app
 from chainrule.errors import ChainruleError
 
-RUN_FILES = {"model.safetensors", "config.toml", "history.jsonl", "checkpoint.safetensors", "result.json", "learning_curves.png"}
+RUN_FILES = {"model.safetensors", "data.safetensors", "config.toml", "history.jsonl", "checkpoint.safetensors", "result.json", "learning_curves.png"}
 
 
 def call(*arguments):
