@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.dtype import bool_, is_float
@@ -28,6 +29,10 @@ TABLE: dict[str, Loss] = {}
 REDUCTIONS = ("mean", "sum", "none")
 
 
+class OneNumber(ArgumentError):
+    """A function of one's own gave one number for a batch where the number of each sample is needed."""
+
+
 class Loss:
     """A loss function with its options.
 
@@ -35,13 +40,13 @@ class Loss:
     "none": each value times its weight). `loss.using(**options)` fixes options.
 
     `weights` has the shape of the values or of their leading axes (one number per sample); `mask` likewise, True where
-    a value counts.
+    a value counts. `own`: a function that a user wrote, (outputs, targets) -> one value per sample, or their mean.
     """
 
-    def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None):
+    def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None, own: bool = False):
         functools.update_wrapper(self, values)
-        self.values, self.options = values, dict(options or {})
-        self.name = values.__name__
+        self.values, self.options, self.own = values, dict(options or {}), own
+        self.name = getattr(values, "__name__", "loss")
 
     def using(self, **options: Any) -> Loss:
         """The same loss with these options."""
@@ -51,7 +56,7 @@ class Loss:
                 raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}",
                                             got=f"{name}={options[name]!r}",
                                             expected=", ".join(known) or "no options", fix=closest(name, known)))
-        return Loss(self.values, {**self.options, **options})
+        return Loss(self.values, {**self.options, **options}, self.own)
 
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
                  **options: Any) -> Tensor:
@@ -62,23 +67,29 @@ class Loss:
         chosen = self.using(**options) if options else self
         values, factors = chosen._weighted(outputs, targets, weights, mask)
         if reduction == "none":
+            if chosen._is_single(outputs, values):
+                raise chosen._one_number("reduction='none'")
             return values if factors is None else values * factors
-        total, weight = _sums(values, factors)
+        total, weight = chosen._sums(outputs, values, factors)
         return total if reduction == "sum" else total / weight
 
     def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None,
                        mask: Any = None) -> tuple[Tensor, Tensor]:
-        """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches."""
-        return _sums(*self._weighted(outputs, targets, weights, mask))
+        """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches.
 
-    def per_sample(self, outputs: Any, targets: Any, weights: Any = None, mask: Any = None) -> tuple[Tensor, Tensor] | None:
+        A function of one's own that gives one number for a batch is taken to give the mean over its samples, which weights and masks
+        cannot be applied to: `OneNumber`, an ArgumentError.
+        """
+        return self._sums(outputs, *self._weighted(outputs, targets, weights, mask))
+
+    def per_sample(self, outputs: Any, targets: Any, weights: Any = None, mask: Any = None) -> tuple[Tensor, Tensor]:
         """The parts of `sum_and_weight` that belong to each sample, two vectors (N,).
 
-        None for a function of one's own that gives a single number for the batch.
+        Raises OneNumber for a function of one's own that gives a single number for the batch.
         """
         values, factors = self._weighted(outputs, targets, weights, mask)
-        if getattr(self.values, "single", False):
-            return None
+        if self._is_single(outputs, values):
+            raise self._one_number("the values of samples")
         factors = full_like(values, 1.0) if factors is None else factors
         axes = tuple(range(1, values.ndim))
         return reduce.sum(values * factors, axis=axes), reduce.sum(factors, axis=axes)
@@ -87,6 +98,8 @@ class Loss:
         outputs, targets = tensors(outputs), tensors(targets)
         found = self.values(outputs, targets, **self.options)
         values, own = found if isinstance(found, tuple) else (tensor(found), None)
+        if (weights is not None or mask is not None) and self._is_single(outputs, values):
+            raise self._one_number("weights" if weights is not None else "a mask")
         factors = own
         for name, factor in (("weights", weights), ("mask", mask)):
             if factor is not None:
@@ -95,6 +108,23 @@ class Loss:
         if mask is not None:  # what is masked out does not count, even if it is not finite
             values = where(_spread(astype(tensor(mask), bool_), values, "mask"), values, zeros_like(values))
         return values, factors
+
+    def _is_single(self, outputs: Any, values: Tensor) -> bool:
+        """Whether the values are one number for a batch of several samples."""
+        return self.own and not values.ndim and _samples(outputs) is not None
+
+    def _sums(self, outputs: Any, values: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self._is_single(outputs, values):
+            count = as_tensor(float(_samples(outputs) or 0), values.dtype)
+            return values * count, count
+        if factors is None:
+            return reduce.sum(values), as_tensor(float(values.size), values.dtype)
+        return reduce.sum(values * factors), reduce.sum(factors)
+
+    def _one_number(self, what: str) -> OneNumber:
+        return OneNumber(explain(f"the loss {self.name} gives one number for a batch", got=what, expected="one value for each sample",
+                                 fix="leave out the mean: lambda outputs, targets: cr.mean((outputs - targets)**2, axis=-1), or "
+                                     "reduction='none' for a loss of chainrule.losses"))
 
     def __repr__(self) -> str:
         return f"losses.{self.name}" + (f".using({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
@@ -112,10 +142,10 @@ def tensors(x: Any) -> Any:
     return tensor(x)
 
 
-def _sums(values: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
-    if factors is None:
-        return reduce.sum(values), as_tensor(float(values.size), values.dtype)
-    return reduce.sum(values * factors), reduce.sum(factors)
+def _samples(outputs: Any) -> int | None:
+    """How many samples the outputs belong to; None for those of a single one."""
+    leaves = [leaf for leaf in trees.flatten(outputs)[0] if np.ndim(leaf)]
+    return leaves[0].shape[0] if leaves else None
 
 
 def _spread(factor: Tensor, values: Tensor, name: str) -> Tensor:
@@ -147,18 +177,7 @@ def get(name: Any) -> Loss:
     if not callable(name):
         raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=repr(name),
                                     expected=", ".join(sorted(TABLE))))
-    return Loss(_of_function(name))
-
-
-def _of_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    def values(outputs: Any, targets: Any) -> Tensor:
-        found = tensor(function(outputs, targets))
-        values.single = not found.ndim  # type: ignore[attr-defined]
-        if isinstance(outputs, tuple):
-            outputs = outputs[0]
-        return found if found.ndim else broadcast_to(found, (outputs.shape[0] if outputs.ndim else 1,))
-    values.__name__ = getattr(function, "__name__", "loss")
-    return values
+    return Loss(name, own=True)
 
 
 # ---- what outputs and targets must look like

@@ -50,6 +50,7 @@ class Optimizer(metaclass=_Remembering):
 
     slots: tuple[str, ...] = ()
     keeps_untouched = False  # whether an element whose gradient is 0 keeps its value and its slots
+    accumulates = False  # whether `update` takes the `weight` of a batch, and `flush` uses what is left of several
     lazy = False  # whether the rows of a table that a batch did not take are left alone, though the rule would change them
     arguments: dict[str, Any]
 

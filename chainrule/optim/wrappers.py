@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from ..ir import Variable
-from ..ops.compose import equal
-from ..ops.elementwise import where, zeros_like
+from ..ir import Variable, as_tensor
+from ..ops.compose import greater, greater_equal
+from ..ops.elementwise import astype, where, zeros_like
 from .base import Optimizer, paired, positive
 from .transforms import Transform
 
@@ -110,12 +110,21 @@ class Chain(Wrapper):
         super().__init__({"": optimizer})
         self.transforms, self.optimizer = transforms, optimizer
 
-    def update(self, model: Any, grads: Any) -> None:
-        """The transforms in order, then the optimiser."""
+    @property
+    def accumulates(self) -> bool:
+        """Whether the optimiser at its end adds up batches."""
+        return self.optimizer.accumulates
+
+    def update(self, model: Any, grads: Any, weight: Any = None) -> None:
+        """The transforms in order, then the optimiser; `weight` is for one that accumulates."""
         parameters, found = paired(model, grads)
         for transform in self.transforms:
             found = dict(transform(parameters, found))
-        self.optimizer.update(parameters, found)
+        self.optimizer.update(parameters, found, **({} if weight is None else {"weight": weight}))
+
+    def flush(self, model: Any) -> None:
+        """That of the optimiser."""
+        self.optimizer.flush(model)
 
     def build(self, parameters: Any) -> None:
         """Make the slots of parameters that have none yet."""
@@ -125,28 +134,45 @@ class Chain(Wrapper):
 class Accumulate(Wrapper):
     """See `accumulate`."""
 
+    accumulates = True
+
     def __init__(self, optimizer: Optimizer, steps: int):
         super().__init__({"": optimizer})
         if isinstance(steps, bool) or not isinstance(steps, int):
             raise ArgumentError(explain("gradients are added up over a whole number of batches", got=repr(steps)))
         self.optimizer, self.steps = optimizer, int(positive("steps", steps))
         self.count = Variable(np.int64(0), name="count", trainable=False)
+        self.weight = Variable(np.float64(0), name="weight", trainable=False)
         self.sums: dict[str, Variable] = {}
 
-    def update(self, model: Any, grads: Any) -> None:
-        """Add the gradients; at every `steps`-th call the optimiser sees their mean."""
+    def update(self, model: Any, grads: Any, weight: Any = None) -> None:
+        """Add the gradients of a mean over samples of this total `weight` (1 if it is not given, which is right for batches
+        of one size); at every `steps`-th call the optimiser sees the mean over all samples."""
         parameters, grads = paired(model, grads)
         self.build(parameters)
-        due = equal((self.count.value + 1) % self.steps, 0)
-        totals = {name: self.sums[name].value + g for name, g in grads.items()}
+        own = astype(as_tensor(1.0 if weight is None else weight), "float64")
+        totals = {name: self.sums[name].value + g * astype(own, g.dtype) for name, g in grads.items()}
+        count = self.count.value + 1
+        self._advance(parameters, totals, self.weight.value + own, count, greater_equal(count, self.steps))
+
+    def flush(self, model: Any) -> None:
+        """Let the optimiser see the mean of what was added up since its last update, if anything was."""
+        found = model.parameters() if hasattr(model, "parameters") else model
+        parameters = {name: p for name, p in found.items() if p.trainable}
+        self.build(parameters)
+        totals = {name: self.sums[name].value for name in parameters}
+        self._advance(parameters, totals, self.weight.value, self.count.value, greater(self.count.value, 0))
+
+    def _advance(self, parameters: Mapping[str, Variable], totals: Mapping[str, Any], weight: Any, count: Any, due: Any) -> None:
+        """Keep the sums, or, if it is `due`, update by them and begin again."""
         touched = [*parameters.values(), *self.optimizer.variables().values()]
         before = [v.value for v in touched]
-        self.optimizer.update(parameters, {name: g / self.steps for name, g in totals.items()})
+        divisor = where(greater(weight, 0.0), weight, 1.0)
+        self.optimizer.update(parameters, {name: g / astype(divisor, g.dtype) for name, g in totals.items()})
         for variable, old in zip(touched, before, strict=True):
             variable.assign(where(due, variable.value, old))
-        for name, total in totals.items():
-            self.sums[name].assign(where(due, zeros_like(total), total))
-        self.count.assign(self.count.value + 1)
+        for variable, total in (*((self.sums[name], total) for name, total in totals.items()), (self.weight, weight), (self.count, count)):
+            variable.assign(where(due, zeros_like(total), total))
 
     def build(self, parameters: Any) -> None:
         """Make the sums and slots of parameters that have none yet."""
@@ -157,8 +183,8 @@ class Accumulate(Wrapper):
         self.optimizer.build(found)
 
     def variables(self) -> dict[str, Variable]:
-        """Those of the optimiser, the count of batches and the sums."""
-        return {**super().variables(), "count": self.count, **{f"{name}.sum": v for name, v in self.sums.items()}}
+        """Those of the optimiser, the count of batches, their weight and the sums."""
+        return {**super().variables(), "count": self.count, "weight": self.weight, **{f"{name}.sum": v for name, v in self.sums.items()}}
 
 
 def groups(optimizer: Optimizer, patterns: Mapping[str, Any]) -> Groups:
@@ -191,7 +217,9 @@ def chain(*parts: Any) -> Chain:
 def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     """One update for every `steps` calls, with the mean of their gradients: large batches in little memory.
 
-    The optimiser's schedule counts its own updates.
+    In `fit` each batch counts by the sum of its sample weights, and what is left at the end of an epoch is one more update: an epoch of
+    ragged batches does what the large batches would. In a loop of one's own, `update(model, grads, weight=n)` says how many samples the
+    gradient is the mean of, and `flush(model)` uses what is left. The optimiser's schedule counts its own updates.
     """
     return Accumulate(optimizer, steps)
 

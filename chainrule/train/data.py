@@ -19,6 +19,7 @@ class Samples:
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray
+    weighted: bool = True  # whether any weight is another number than 1
 
     def __len__(self) -> int:
         return len(self.x)
@@ -45,7 +46,7 @@ def samples(data: Any, name: str = "the data", model: Any = None) -> Samples:
         raise ShapeError(explain(f"{name} has no samples", got=f"x of shape {x.shape}"))
     if (weights < 0).any():
         raise ArgumentError(explain(f"a sample weight of {name} is negative", got=f"{weights.min()} at sample {weights.argmin()}", expected="0 or more"))
-    return Samples(x, y, weights)
+    return Samples(x, y, weights, bool((weights != 1).any()))
 
 
 def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int,

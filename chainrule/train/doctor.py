@@ -105,7 +105,7 @@ def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss:
     with unchanged(model), watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", losses.SoftmaxWarning)
         output = model(inputs, training=True)
-        value = loss(output, y, weights=weights)
+        value = loss(output, y, weights=weights if (weights != 1).any() else None)
         targets = {"parameters": model.parameters(), **({"x": inputs} if x.dtype.kind == "f" else {})}
         found = gradients(value, targets)
     grads = {name: g.numpy() for name, g in found["parameters"].items()}
@@ -332,7 +332,7 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
     whole = as_samples(data, model=model)
     x, y, weights = whole.batch(np.arange(min(batch_size, len(whole))))
     model(x[:1])
-    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend)
+    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend, weighted=whole.weighted)
     with unchanged(model):
         for _ in range(steps):
             total, weight, _, _ = step.arrays(x, y, weights)

@@ -96,7 +96,7 @@ def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], 
             results[names[id(module)]] = result
 
     with unchanged(model), watching(watch):
-        value = losses.get(loss)(model(as_tensor(whole.x), training=True), whole.y, weights=whole.weights)
+        value = losses.get(loss)(model(as_tensor(whole.x), training=True), whole.y, weights=whole.weights if whole.weighted else None)
         found = gradients(value, {"results": results, "parameters": model.parameters()})
     read = lambda part: {name: g.numpy() for name, g in found[part].items()}
     return dict(reversed(read("results").items())), read("parameters")

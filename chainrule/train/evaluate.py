@@ -11,6 +11,7 @@ import numpy as np
 from .. import losses, metrics
 from .. import tree as trees
 from ..errors import ArgumentError, explain
+from ..ir import no_grad
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
 from ..names import called_as
@@ -18,6 +19,8 @@ from ..statistics.paired import mean_interval
 from .checks import several
 from .data import Samples, inputs, samples
 from .step import loss_step, output_step
+
+MOST_BYTES = 2**30  # of outputs that are kept for a loss that wants all of them at once
 
 
 class Result(dict[str, Any]):
@@ -51,7 +54,8 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
     The interval of the loss is that of a mean over independent samples, by Student's t (`statistics.mean_interval`, sample
-    weights included); a loss of one's own that gives a single number for a batch has none.
+    weights included). A loss of one's own that gives a single number is called once, with the outputs and targets of all samples; it
+    has no interval, and takes no sample weights.
 
     Args:
         data: (x, y) or (x, y, sample weights).
@@ -62,11 +66,12 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
-    measured = _fresh_metrics(metrics)
-    step = loss_step(model, losses.get(loss), backend, precision, per_sample=True) if loss is not None else _without_loss(model, backend, precision)
-    found, items = samples(data, model=model), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    measured, found = _fresh_metrics(metrics), samples(data, model=model)
+    chosen, items = None if loss is None else losses.get(loss), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    step = (_without_loss(model, backend, precision) if chosen is None
+            else loss_step(model, chosen, backend, precision, per_sample=True, weighted=found.weighted))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    value = measure(step, found, [*measured, items], batch_size, parts)
+    value = measure(step, found, [*measured, items], batch_size, chosen, parts)
     result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
     result.data, (result.each, result.each_is_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
@@ -74,8 +79,8 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
 
 
 def _loss_estimate(value: float, parts: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate:
-    """The mean with its interval, from (totals, weights) of the samples of each batch; scalars tell nothing about the spread."""
-    if not np.isfinite(value) or any(not totals.ndim for totals, _ in parts):
+    """The mean with its interval, from (totals, weights) of the samples of each batch; no samples tell nothing about the spread."""
+    if not np.isfinite(value) or not all(totals.size for totals, _ in parts):
         return Estimate(value, level=level)
     low, high = mean_interval(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), level) or (None, None)
     return Estimate(value, low, high, level)
@@ -126,23 +131,44 @@ def _without_loss(model: Any, backend: str | None, precision: str) -> Any:
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
-def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, parts: list[Any] | None = None) -> float:
+def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None) -> float:
     """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample.
 
-    `parts` receives the sums of losses and of weights, batch by batch.
+    `parts` receives the sums of losses and of weights, batch by batch. A loss that the step leaves out because it gives one number for
+    a batch is called once, with the outputs for all data.
     """
     for metric in measured:
         metric.reset()
-    total = weight = 0.0
+    total, weight, kept = 0.0, 0.0, list[Any]()
     for x, y, weights, count in _padded_batches(data, batch_size):
         batch_total, batch_weight, outputs = step(x, y, weights)
         sums = tuple(x.numpy()[:count] if x.ndim else x.numpy() for x in (batch_total, batch_weight))
         total, weight = (so_far + float(x.sum(dtype=np.float64)) for so_far, x in zip((total, weight), sums, strict=True))
+        outputs = _first_rows(outputs, count)
         if parts is not None:
             parts.append(sums)
+        if batch_total.shape == (0,):
+            kept.append(_kept(outputs, loss, len(data) / count))
         for metric in measured:
-            metric.update(_first_rows(outputs, count), y[:count], weights[:count])
+            metric.update(outputs, y[:count], weights[:count])
+    if kept:
+        return _number_of_all(loss, kept, data.y)
     return total / weight if weight else float("nan")
+
+
+def _kept(outputs: Any, loss: Any, batches: float) -> Any:
+    """A copy of the outputs of a batch, if there is memory for those of all batches."""
+    if (bytes_ := batches * sum(part.nbytes for part in trees.flatten(outputs)[0])) > MOST_BYTES:
+        raise ArgumentError(explain(f"the loss {loss.name} gives one number, and the outputs of all samples together are too many for it",
+                                    got=f"{bytes_ / 2**30:.1f} GiB", expected=f"at most {MOST_BYTES / 2**30:g} GiB, or one value for each sample",
+                                    fix="leave out the mean; for a loss of chainrule.losses: reduction='none'"))
+    return trees.map(np.copy, outputs)
+
+
+def _number_of_all(loss: Any, outputs: Sequence[Any], targets: np.ndarray) -> float:
+    with no_grad():
+        total, weight = loss.sum_and_weight(trees.map(lambda *parts: leaf(np.concatenate(parts)), *outputs), targets)
+        return float(total.item()) / float(weight.item())
 
 
 def _padded_batches(data: Samples, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:

@@ -30,7 +30,7 @@ from .history import History
 from .interrupt import Interruption
 from .pool import Pool
 from .progress import reporter
-from .step import explain_nonfinite, loss_step, training_step
+from .step import explain_nonfinite, flush_step, loss_step, training_step
 from .stretch import Stretch
 
 
@@ -45,7 +45,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     Args:
         model: a module; what comes in is inferred from the first batch.
         data: (x, y) or (x, y, sample weights); float64 becomes float32 unless the layers are made with dtype="float64".
-        loss: name or function of chainrule.losses; the objective is the weighted mean over a batch.
+        loss: name or function of chainrule.losses; the objective is the weighted mean over a batch. A function of your own,
+            (outputs, targets) -> one value per sample, or one number for the batch: then without sample weights.
         optimizer: an optimiser of chainrule.optim, or its name.
         epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch.
         validation: (x, y) measured after each epoch, in columns `validation_…`.
@@ -93,9 +94,10 @@ class Training:
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
         self.interruption = Interruption()
         self._build()
-        self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision)
+        self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision, weighted=data.weighted)
         self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
-        self.validation_step = loss_step(model, self.loss, backend)
+        self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
+        self.validation_step = loss_step(model, self.loss, backend, weighted=validation is not None and validation.weighted)
 
     # ---- where the run is
 
@@ -203,6 +205,8 @@ class Training:
         if not whole and self.checkpoint is not None:  # before the sums of this epoch are told and forgotten
             self.save(self.checkpoint)
         self.pool.flush()
+        if whole and self.flush is not None:
+            self.flush()
         row: dict[str, Any] = {"epoch": number, "loss": self.total / self.weight if self.weight else float("nan")}
         row |= {metric.name: metric.result() for metric in self.metrics}
         if self.validation is not None:
@@ -217,7 +221,7 @@ class Training:
             self.save(self.checkpoint)
 
     def _validate(self) -> dict[str, float]:
-        loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size)
+        loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss)
         return {"loss": loss} | {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _forget_epoch(self) -> None:

@@ -32,7 +32,7 @@ def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", 
     whole = samples(data, model=model)
     model(whole.x[:1])
     budget = free_memory() * SPARE if memory is None else memory
-    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend)
+    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend, weighted=whole.weighted)
     a, b = (bytes_of(step.lower(*_batch(whole, size))) for size in SMALL)
     each = max((b - a) / (SMALL[1] - SMALL[0]), 1.0)
     size = 1

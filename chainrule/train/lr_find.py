@@ -64,7 +64,7 @@ def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: f
     rates = np.geomspace(low, high, steps)
     model(whole.x[:1])
     with unchanged(model):
-        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend), optimizer, rates,
+        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend, weighted=whole.weighted), optimizer, rates,
                        batch_size, seed)
     return _read(rates[:len(seen)], _smoothed(seen))
 

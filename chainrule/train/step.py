@@ -16,9 +16,10 @@ import numpy as np
 
 from ..compile import Compiled, Entry, compile
 from ..errors import NonFiniteError, describe_frame, explain
-from ..ir import Node, Tensor, bind, current_trace
+from ..ir import Node, Tensor, as_tensor, bind, current_trace
 from ..ir.graph import interpret
 from ..ir.node import CONSTANT
+from ..losses.base import OneNumber
 from ..ops.broadcast import sum_over
 from ..ops.compose import isfinite
 from ..ops.control import CUSTOM
@@ -31,14 +32,17 @@ Arrays = tuple[np.ndarray, ...]
 
 
 def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
-                  backend: str | None = None, precision: str = "float32") -> Compiled:
-    """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite."""
+                  backend: str | None = None, precision: str = "float32", weighted: bool = True) -> Compiled:
+    """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite.
+
+    `weighted`: whether any weight will be another number than 1, which a loss that gives one number for a batch refuses.
+    """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
-        total, weight = loss.sum_and_weight(outputs, y, weights)
+        total, weight = loss.sum_and_weight(outputs, y, weights if weighted or not loss.own else None)
         objective = total / weight
         grads = gradients(objective if penalty is None else objective + penalty(model), model)
-        optimizer.update(model, grads)
+        optimizer.update(model, grads, **({"weight": weight} if optimizer.accumulates else {}))
         finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
         _commit_if(finite)
         return total, weight, outputs, finite
@@ -73,16 +77,27 @@ def output_step(model: Any, backend: str | None = None, precision: str = "float3
     return compile(lambda x: model(x, training=False), backend=backend, precision=precision)
 
 
-def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32", per_sample: bool = False) -> Compiled:
+def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32", per_sample: bool = False,
+              weighted: bool = True) -> Compiled:
     """step(x, y, weights) -> (sum of losses, sum of weights, outputs) in inference mode; nothing is learnt.
 
-    If `per_sample`, both sums are vectors, one number for each sample, where the loss can tell them.
+    If `per_sample`, both sums are vectors, one number for each sample. They are vectors of nothing for a loss that gives one number
+    for a batch, as batches are filled up and a mean of such numbers is not the number of all samples; it refuses to be `weighted`.
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
         outputs = model(x, training=False)
-        parts = loss.per_sample(outputs, y, weights) if per_sample else None
-        return (*(parts or loss.sum_and_weight(outputs, y, weights)), outputs)
+        try:
+            return (*(loss.per_sample if per_sample else loss.sum_and_weight)(outputs, y, weights), outputs)
+        except OneNumber:
+            if weighted:
+                raise
+            return (*[as_tensor(np.zeros(0, np.float32))] * 2, outputs)
     return compile(step, backend=backend, precision=precision)
+
+
+def flush_step(model: Any, optimizer: Any, backend: str | None = None) -> Compiled:
+    """step(): the update by what is left of batches whose gradients are added up."""
+    return compile(lambda: optimizer.flush(model), backend=backend)
 
 
 def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str) -> NonFiniteError:

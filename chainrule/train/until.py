@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from .. import losses
 from ..compile import compile
 from ..errors import ArgumentError, explain
+from ..losses.base import OneNumber
 from ..transform import gradients
 from .callbacks import Callback
 from .data import Samples, samples
@@ -115,9 +117,18 @@ def _sums_of_gradients(model: Any, loss: Any, backend: str | None) -> Any:
 
 def total_gradient(step: Any, data: Samples, batch_size: int) -> dict[str, np.ndarray]:
     """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums."""
+    try:
+        return _mean_gradient(step, _padded_batches(data, batch_size))
+    except OneNumber:  # of all samples at once
+        if data.weighted:
+            raise
+        return _mean_gradient(step, [(data.x, data.y, None, len(data))])
+
+
+def _mean_gradient(step: Any, batches: Iterable[Any]) -> dict[str, np.ndarray]:
     sums: dict[str, np.ndarray] = {}
     whole = 0.0
-    for x, y, weights, _ in _padded_batches(data, batch_size):
+    for x, y, weights, _ in batches:
         grads, weight = step.arrays(x, y, weights)
         whole += float(weight)
         for name, g in grads.items():
