@@ -82,12 +82,12 @@ def test_values_of_samples_take_weights():
 def test_what_needs_each_sample_is_refused():
     for call in (lambda: train.top_losses(linear(), (X, Y), loss=root), lambda: losses.get(root)(X, X, reduction="none"),
                  lambda: losses.get(root)(X, X, mask=np.ones(50, bool))):
-        with pytest.raises(ArgumentError, match="(?s)one number for a batch.*one value for each sample"):
+        with pytest.raises(ArgumentError, match=r"(?s)one number for a batch.*one value for each sample"):
             call()
 
 
 def test_too_many_outputs_for_one_number(monkeypatch):
     monkeypatch.setattr(sys.modules["chainrule.train.evaluate"], "MOST_BYTES", 100)
-    with pytest.raises(ArgumentError, match="(?s)too many for it.*GiB"):
+    with pytest.raises(ArgumentError, match=r"(?s)too many for it.*GiB"):
         cr.evaluate(linear(), (X, Y), loss=mean, batch_size=10)
     cr.evaluate(linear(), (X, Y), loss=each, batch_size=10)
