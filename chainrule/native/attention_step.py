@@ -51,10 +51,11 @@ class AttentionStep(SpecStep):
         size = backward_scratch if self.spec.gradient else few_scratch if self.spec.few else forward_scratch
         return size(self.spec, target) * threads
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: AttentionSpec, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function, for every thread."""
-        emit = emit_backward if self.spec.gradient else emit_few if self.spec.few else emit_forward
-        return [emit(module, name, self.spec, target)]
+        emit = emit_backward if subject.gradient else emit_few if subject.few else emit_forward
+        return [emit(module, name, subject, target)]
 
 
 def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Place], whole: Callable[[Node], Buffer]) -> AttentionStep:

@@ -7,41 +7,50 @@ others is not loaded but made again; where nothing can be kept, compilation simp
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import llvmlite
+import llvmlite.binding
+import numpy as np
 
 from .. import config
 from ..version import __version__
-from .target import Target
 
 HEADER = 65  # 64 hexadecimal digits and a newline
 
 
-def key(target: Target, text: str) -> str:
-    """The name of the entry for a program text on a processor."""
-    parts = (target.triple, target.processor, target.features, llvmlite.__version__, __version__, _own_code(), text)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def key(record: bytes) -> str:
+    """The name of the entry for the record of a program."""
+    return hashlib.sha256(_generators() + record).hexdigest()
 
 
-_code: str | None = None
+HERE = Path(__file__).parent
+READ = ("config.py", "errors.py", "ir", "ops/philox.py")  # outside this folder, by the files that write code
 
 
-def _own_code() -> str:
-    """A checksum of the generators themselves: a changed generator makes other code from the same text."""
-    global _code
-    if _code is None:
-        total = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            total.update(path.read_bytes())
-        _code = total.hexdigest()
-    return _code
+@functools.cache
+def _generators() -> bytes:
+    """A checksum of the generators and of what they stand on: another one makes other code from the same record."""
+    names = sys.version, llvmlite.__version__, str(llvmlite.binding.llvm_version_info), np.__version__, __version__
+    total = hashlib.sha256(repr(names).encode())
+    for path in own_code():
+        content = path.read_bytes()
+        total.update(f"{path.relative_to(HERE.parent)} {len(content)}\n".encode() + content)
+    return total.digest()
+
+
+def own_code() -> list[Path]:
+    """The files from which the code that is written for a record follows."""
+    outside = [HERE.parent / name for name in READ]
+    folders = [HERE, *(x for x in outside if x.is_dir())]
+    return sorted({*(x for x in outside if x.is_file()), *(x for folder in folders for x in folder.rglob("*.py"))})
 
 
 def directory() -> Path | None:

@@ -4,30 +4,21 @@
 from __future__ import annotations
 
 from .lower import Plan
-from .steps import ProductStep, Step
+from .steps import Step
 
 
-def describe(plan: Plan, addresses: bool = False) -> str:
-    """The plan as text; with `addresses` it names every buffer of every step, so that equal texts are equal programs."""
+def describe(plan: Plan) -> str:
+    """The plan as text."""
     lines = [_line(i, step) for i, step in enumerate(plan.steps)]
-    if addresses:
-        lines = [f"{i} {step.kind} {[str(b) for b in _operands(step)]}" for i, step in enumerate(plan.steps)]  # type: ignore[attr-defined]
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for i, step in enumerate(plan.steps):
         text = step.text  # type: ignore[attr-defined]
         if text and text not in seen:
-            seen[text] = i
+            seen.add(text)
             lines += ["", f"step {i}:", text]
-        elif text and addresses:
-            lines.append(f"step {i} is step {seen[text]}")
     temporary = {b for step in plan.steps for b in (*step.reads, *step.writes) if b.kind == "temporary"}
     lines += ["", f"arena {plan.arena:,} bytes for {len(temporary)} buffers of {sum(b.bytes for b in temporary):,} bytes"]
     return "\n".join(lines)
-
-
-def _operands(step: Step) -> list[object]:
-    slots = [*step.reads[:2], *step.pointers] if isinstance(step, ProductStep) else getattr(step, "slots", None)
-    return [step.commits, getattr(step, "first", ""), *(slots if slots is not None else [*step.reads, *step.writes]), step.scratch or ""]
 
 
 def _line(number: int, step: Step) -> str:

@@ -8,7 +8,7 @@ depend on the column is loaded once per row, what does not depend on the row is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
@@ -68,9 +68,14 @@ class Finish:
         slots = [x.attr[0] for x in self.operations() if x.kind == "load"] + [s.slot for s in self.stores]
         return [b for b in dict.fromkeys(self.buffers[i] for i in slots) if b is not own and b is not taken]
 
+    def anywhere(self) -> Finish:
+        """The same map on buffers of which nothing is known but which of them are one, and their dtypes."""
+        others = {b: Buffer((), b.dtype) for b in self.buffers}
+        return replace(self, buffers=[others[b] for b in self.buffers])
+
     @property
     def text(self) -> str:
-        """The map as text; equal texts are equal maps."""
+        """The map as text."""
         extras = self.extras()
         number = lambda slot: extras.index(self.buffers[slot]) if self.buffers[slot] in extras else "own"
         lines: list[str] = []

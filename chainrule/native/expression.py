@@ -114,7 +114,7 @@ def _attr_text(x: Expression) -> str:
 
 
 def kernel_text(kernel: Kernel) -> str:
-    """The kernel as text; equal texts are equal kernels."""
+    """The kernel as text."""
     lines = [f"slots {' '.join(kernel.slots)} local {kernel.local}", f"outer {_loops(kernel.outer, kernel.limits)} units {kernel.units}"]
     for stage in kernel.stages:
         kind = f"{stage.reduce} over {_loops(stage.over, kernel.limits)}" if stage.reduce else "map"

@@ -48,6 +48,8 @@ CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "con
 class Plan:
     """A program before its machine code exists."""
 
+    UNSEEN = ("graph", "checks")  # by what generates code
+
     graph: Graph
     steps: list[Step]
     inputs: list[Buffer]

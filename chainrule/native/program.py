@@ -27,8 +27,10 @@ from .describe import describe
 from .loops import FIRST_CHECK
 from .lower import Plan, lower
 from .pace import Pace
-from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, SegmentEmitter
-from .steps import HostStep, Step
+from .pieces import Pieces
+from .record import decode, encode
+from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, Segments, write_segments
+from .steps import HostStep
 from .target import Target
 
 FEW = 300_000  # work of a whole program, in units of about 0.1 ns, below which it runs on one thread
@@ -50,6 +52,10 @@ def address_of(array: np.ndarray, address: Callable[[Any], int] = ctypes.address
     return array.__array_interface__["data"][0]
 
 
+def _write(content: Any, pieces: Pieces) -> None:
+    write_segments(content, pieces.module, pieces.target, pieces.ready)
+
+
 class Program:
     """Runs a graph; made by `load`."""
 
@@ -61,7 +67,6 @@ class Program:
         lowered = time.perf_counter()
         self.groups = [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]
         self._externals()
-        self._text: str | None = None
         self.library = self._compile()
         self.seconds = {"lower": lowered - start, "compile": time.perf_counter() - lowered}
         self.lock = threading.Lock()
@@ -75,20 +80,18 @@ class Program:
         order = [*plan.inputs, *plan.constants, *self.fresh]
         self.places = {b: FIRST + i for i, b in enumerate(order)}
 
-    def write(self, module: ir.Module, segments: Sequence[tuple[str, Sequence[Step]]], *ready: Callable[[ir.Function], object]) -> None:
+    def write(self, module: ir.Module, segments: Segments, *ready: Callable[[ir.Function], object]) -> None:
         """Write the functions of segments and of all that they call; for `ready` see `SegmentEmitter`."""
-        emitter = SegmentEmitter(module, self.target, self.places.__getitem__, *ready)
-        for name, steps in segments:
-            emitter.emit(name, steps)
+        write_segments(decode(encode((self.places, segments))), module, self.target, *ready)
 
-    def _segments(self) -> list[tuple[str, Sequence[Step]]]:
+    def _segments(self) -> Segments:
         return [(f"segment{i}", steps) for i, (native, steps) in enumerate(self.groups) if native]
 
     def _compile(self) -> engine.Library | None:
         segments = self._segments()
         if not segments:
             return None
-        return kept.library(describe(self.plan, addresses=True), lambda pieces: self.write(pieces.module, segments, pieces.ready), self.target)
+        return kept.library((self.places, segments), _write, self.target)
 
     def _prepare(self) -> None:
         plan = self.plan

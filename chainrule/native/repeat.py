@@ -20,6 +20,7 @@ from llvmlite import ir
 from . import engine, kept
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
 from .pace import Pace
+from .pieces import Pieces
 from .segment import CONTROL, STATUS, emit_barrier
 from .target import Target
 
@@ -105,15 +106,15 @@ def _pool(program: Program) -> Any:
 def _driver() -> tuple[int, engine.Library]:
     """(address, code) of the driver."""
     target = Target.host()
-    library = kept.library(ENTRY, lambda pieces: _write(pieces.module, target), target)
+    library = kept.library(ENTRY, _write, target)
     return library.address(ENTRY), library
 
 
-def _write(module: ir.Module, target: Target) -> None:
+def _write(name: str, pieces: Pieces) -> None:
     """``void repeat(job, i64 thread, i64 threads)``."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), ENTRY)
+    function = ir.Function(pieces.module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX]), name)
     function.attributes.add("nounwind")
-    _Driver(function, target).emit()
+    _Driver(function, pieces.target).emit()
 
 
 class _Driver:

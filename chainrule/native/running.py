@@ -77,9 +77,10 @@ class RunningStep(SpecStep):
         """An estimate of the time, in units of about 0.1 ns on one thread."""
         return self.flops * (2 if self.spec.is_wide else 3)
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: RunningSpec, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
-        return [emit_running(module, name, self.spec, target)]
+        return [emit_running(module, name, subject, target)]
 
 
 def emit_running(module: ir.Module, name: str, spec: RunningSpec, target: Target) -> ir.Function:

@@ -7,7 +7,6 @@ between steps of which one needs what another thread has written since the last 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from .attention_step import AttentionStep
 from .buffers import Buffer
 from .gemm import ProductSpec
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
+from .record import decode, encode
 from .running import RunningStep
 from .steps import KernelStep, PackStep, ProductStep, RowBlocks, ScanStep, ScatterStep, Step
 from .target import Target
@@ -30,6 +30,17 @@ ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
 STEPS = 16  # of one function: registers are shared out faster in several short ones, and by several threads
 
 
+Segments = Sequence[tuple[str, Sequence[Step]]]
+
+
+def write_segments(content: tuple[dict[Buffer, int], Segments], module: ir.Module, target: Target, *ready: Callable[[ir.Function], object]) -> None:
+    """Write the functions of segments and of all that they call; `content` says where each buffer's entry is, and their names and steps."""
+    places, segments = content
+    emitter = SegmentEmitter(module, target, places.__getitem__, *ready)
+    for name, steps in segments:
+        emitter.emit(name, steps)
+
+
 class SegmentEmitter:
     """Writes segments and the kernels they call into one module; equal kernels are written once.
 
@@ -39,7 +50,7 @@ class SegmentEmitter:
     def __init__(self, module: ir.Module, target: Target, place: Callable[[Buffer], int],
                  ready: Callable[[ir.Function], object] = lambda _: None):
         self.module, self.target, self.place, self.ready = module, target, place, ready
-        self.functions: dict[str, list[ir.Function]] = {}
+        self.functions: dict[tuple[str, bytes], list[ir.Function]] = {}
         self.barrier = emit_barrier(module, target)
         self.turn: ir.Value = INDEX(0)  # 1 in every second round of a loop
         self.is_alone = False  # whether what is being written runs on one thread without the others
@@ -108,9 +119,9 @@ class SegmentEmitter:
 
     def functions_of(self, step: Any) -> list[ir.Function]:
         """The functions of a step, written at the first use."""
-        key = hashlib.sha256(step.text.encode()).hexdigest()[:16]
+        key = step.kind, encode(step.subject)
         if key not in self.functions:
-            self.functions[key] = step.emit(self.module, f"{step.kind}_{key}", self.target)
+            self.functions[key] = step.emit(decode(key[1]), self.module, f"{step.kind}_{len(self.functions)}", self.target)
             for function in self.functions[key]:
                 function.linkage = "internal"
                 function.attributes.add("noinline")

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a program: kernels and products, which are machine code, and host steps, which are NumPy.
 
-Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Steps of equal
-`text` share one function.
+Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Functions are made of a step's
+`subject` alone, and steps of equal subjects share them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from llvmlite import ir
@@ -34,6 +35,7 @@ class Step:
     reads: list[Buffer]
     writes: list[Buffer]
 
+    UNSEEN = ("node",)  # by what generates code
     native = True
     commits = False  # writes Variables, so it must not run after a failed check
     scratch = None  # the buffer for scratch, if it needs one
@@ -61,10 +63,17 @@ class KernelStep(Step):
     slots: list[Buffer]
     checks: list[int] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.text = kernel_text(self.kernel)
-
     kind = "loops"
+
+    @cached_property
+    def text(self) -> str:
+        """The kernel as text."""
+        return kernel_text(self.kernel)
+
+    @property
+    def subject(self) -> Kernel:
+        """What the function is made of."""
+        return self.kernel
 
     @property
     def units(self) -> int:
@@ -96,9 +105,10 @@ class KernelStep(Step):
         count = sum(COSTS.get(x.kind, 1) * self.trips(stage) for stage in self.kernel.stages for x in operands(stage))
         return count // 10 + self.bytes // 5
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: Kernel, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
-        return [emit_kernel(module, name, self.kernel, target)]
+        return [emit_kernel(module, name, subject, target)]
 
     def loads(self) -> list[tuple[Expression, Buffer]]:
         """Every load with the buffer it reads; local ones not counted."""
@@ -113,8 +123,15 @@ class SpecStep(Step):
     spec: Any
     slots: list[Buffer]
 
-    def __post_init__(self) -> None:
-        self.text = repr(self.spec)
+    @cached_property
+    def text(self) -> str:
+        """The spec as text."""
+        return repr(self.spec)
+
+    @property
+    def subject(self) -> Any:
+        """What the function is made of."""
+        return self.spec
 
     def lists(self) -> list[list[Buffer]]:
         """Further lists of buffers that a renaming must reach."""
@@ -144,9 +161,10 @@ class ScatterStep(SpecStep):
         """An estimate of the time, in units of about 0.1 ns on one thread."""
         return self.units * 20 if self.spec.mode == "check" else self.spec.count * self.units * 20 + self.flops * 2
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: ScatterSpec, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
-        return [emit_scatter(module, name, self.spec, target)]
+        return [emit_scatter(module, name, subject, target)]
 
 
 @dataclass(eq=False)
@@ -158,8 +176,15 @@ class ProductStep(Step):
     first: tuple[int, int] = (0, 0)  # the elements of the operands' buffers at which they begin
     finish: Finish | None = None  # what is computed from the result on the way
 
-    def __post_init__(self) -> None:
-        self.text = repr(self.spec) + (f"\n{self.finish.text}" if self.finish else "")
+    @cached_property
+    def text(self) -> str:
+        """The product and what is computed from its result, as text."""
+        return repr(self.spec) + (f"\n{self.finish.text}" if self.finish else "")
+
+    @property
+    def subject(self) -> tuple[ProductSpec | ConvSpec, Finish | None]:
+        """What the functions are made of."""
+        return self.spec, self.finish.anywhere() if self.finish else None
 
     @property
     def pointers(self) -> list[Buffer]:
@@ -179,11 +204,13 @@ class ProductStep(Step):
         size = product_scratch if isinstance(self.spec, ProductSpec) else convolution_scratch
         return size(self.spec, target, threads)  # type: ignore[arg-type]
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: tuple[ProductSpec | ConvSpec, Finish | None], module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The functions of the phases, to be called in turn."""
-        emit = emit_product if isinstance(self.spec, ProductSpec) else emit_convolution
-        epilogue, count = (self.finish.emitter(target), len(self.finish.extras())) if self.finish else (None, 0)
-        return emit(module, name, self.spec, target, epilogue, count)  # type: ignore[arg-type]
+        spec, finish = subject
+        emit = emit_product if isinstance(spec, ProductSpec) else emit_convolution
+        epilogue, count = (finish.emitter(target), len(finish.extras())) if finish else (None, 0)
+        return emit(module, name, spec, target, epilogue, count)  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
@@ -195,8 +222,15 @@ class PackStep(Step):
 
     kind, flops = "pack", 0
 
-    def __post_init__(self) -> None:
-        self.text = repr(self.panels)
+    @cached_property
+    def text(self) -> str:
+        """The panels as text."""
+        return repr(self.panels)
+
+    @property
+    def subject(self) -> Panels:
+        """What the function is made of."""
+        return self.panels
 
     @property
     def units(self) -> int:
@@ -208,9 +242,10 @@ class PackStep(Step):
         """An estimate of the time, in units of about 0.1 ns on one thread."""
         return self.bytes
 
-    def emit(self, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    @staticmethod
+    def emit(subject: Panels, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
         """The function of the kernel."""
-        return [emit_panels(module, name, self.panels, target)]
+        return [emit_panels(module, name, subject, target)]
 
 
 @dataclass(eq=False)
@@ -261,12 +296,12 @@ class ScanStep(Step):
         """Whether each thread has rows of its own."""
         return sum(x.count for x in self.blocks) > 1
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The bodies and what surrounds them, as text."""
         from .describe import describe
 
-        bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body, addresses=True)}" for x in self.blocks]
+        bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body)}" for x in self.blocks]
         return "\n".join([f"{self.length} {self.reverse} {self.in_place}", *bodies])
 
     @property

@@ -173,9 +173,8 @@ def pool(threads: int) -> Pool:
 
 def _wait_function() -> Callable[..., int]:
     global _library
-    target = Target.host()
     if _library is None:
-        _library = kept.library(ENTRY, lambda pieces: emit_wait(pieces.module, target), target)
+        _library = kept.library(ENTRY, lambda _, pieces: emit_wait(pieces.module, pieces.target), Target.host())
     types = [ctypes.c_void_p, *[ctypes.c_int64] * 5]
     return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(_library.address(ENTRY))
 

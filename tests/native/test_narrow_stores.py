@@ -40,7 +40,7 @@ def test_nothing_beyond_a_row_is_written(function: Any, dtype: str, kept: str) -
     plan = native.load(graph_of(function, [x, z]), 1).plan
     step = next(s for s in plan.steps if isinstance(s, KernelStep) and s.writes[0].dtype == kept and len(s.kernel.outer) == 1)
     module = ir.Module()
-    kernel = Compiled(module, step.emit(module, "kernel", target), target, level=2)
+    kernel = Compiled(module, step.emit(step.subject, module, "kernel", target), target, level=2)
     written = np.full(ROWS * COLUMNS * step.writes[0].item + 64, 0xAA, np.uint8)
     memory = {plan.inputs[0]: x, plan.inputs[1]: z, step.writes[0]: written}
     control = np.zeros(64, np.int64)
