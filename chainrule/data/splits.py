@@ -9,7 +9,7 @@ NumPy version, and that of epoch e needs nothing of the epochs before it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,10 +101,20 @@ class Batches:
     def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False):
         self.size = _common_length(arrays)
         self.batch_size, self.seed, self.shuffle, self.drop_last = int(batch_size), int(seed), shuffle, drop_last
-        self.epoch, self.step = 0, 0
+        self._position = (0, 0)
         if self.batch_size < 1 or len(self) == 0:
             raise ArgumentError(explain("no batch can be made", got=f"{self.size:,} samples, batch_size {batch_size}",
                                         fix="use a batch_size from 1 to the number of samples"))
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self._position[0]
+
+    @property
+    def step(self) -> int:
+        """Batches of this epoch that are done."""
+        return self._position[1]
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -112,18 +122,26 @@ class Batches:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The rest of the current epoch, then the position moves to the start of the next one."""
-        for block in self.blocks(lambda: 1):
-            yield block[0]
-
-    def blocks(self, most: Callable[[], int]) -> Iterator[np.ndarray]:
-        """The same, up to `most()` full batches at a time: int64 (batches, batch_size); a last one that is smaller comes alone."""
         order = self.order(self.epoch)
         while self.step < len(self):
-            start = self.step * self.batch_size
-            count = max(1, min(most(), (self.size - start) // self.batch_size))
-            self.step += count
-            yield order[start:start + count * self.batch_size].reshape(count, -1)
-        self.epoch, self.step = self.epoch + 1, 0
+            batch = self.block(order, 1)[0]
+            self.advance(1)
+            yield batch
+        self.end_epoch()
+
+    def block(self, order: np.ndarray, most: int) -> np.ndarray:
+        """The next batches, int64 (batches, rows): up to `most` full ones, or a last one that is smaller; nothing moves."""
+        start = self.step * self.batch_size
+        count = max(1, min(most, (self.size - start) // self.batch_size))
+        return order[start:start + count * self.batch_size].reshape(count, -1)
+
+    def advance(self, batches: int) -> None:
+        """So many batches more of this epoch are done."""
+        self._position = (self.epoch, self.step + batches)
+
+    def end_epoch(self) -> None:
+        """Go to the start of the next epoch."""
+        self._position = (self.epoch + 1, 0)
 
     def order(self, epoch: int) -> np.ndarray:
         """All sample indices in the order of this epoch, int64 (size,)."""
@@ -144,7 +162,7 @@ class Batches:
         if epoch < 0 or not 0 <= step <= len(self):
             raise ArgumentError(explain("the saved position lies outside the epoch", got=f"epoch {epoch}, step {step}",
                                         expected=f"step 0 to {len(self)}"))
-        self.epoch, self.step = epoch, step
+        self._position = (epoch, step)
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("size", "batch_size", "seed", "shuffle", "drop_last")}

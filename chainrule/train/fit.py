@@ -92,7 +92,9 @@ class Training:
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
-        self.interruption = Interruption()
+        self.interruption, self.between_steps = Interruption(), True
+        self._wanted: list[str | Path] = []
+        self._compiled: set[int] = set()
         self._build()
         self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision, weighted=data.weighted)
         self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
@@ -123,51 +125,82 @@ class Training:
         self.history.interrupted = False
         for callback in self.callbacks:
             callback.begin(self)
-        try:
-            with self.reporter, self.interruption:
-                while self.epoch < self.epochs and not self.stop:
-                    self._epoch()
-        except KeyboardInterrupt:
-            self._interrupted()
+        with self.reporter, self.interruption:
+            try:
+                self._epochs()
+            except KeyboardInterrupt:
+                self._interrupted()
         for callback in self.callbacks:
             callback.end(self)
         return self.history
 
+    def _epochs(self) -> None:
+        if self.checkpoint is not None:
+            self.save(self.checkpoint)  # so that there is always one to go on from, and a full disk is heard of before the work
+        while self.epoch < self.epochs and not self.stop:
+            self.interruption.act()
+            self._epoch()
+
     def _epoch(self) -> None:
         self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
         started = time.perf_counter() - self.seconds
-        number = self.epoch + 1
-        for block in self.batches.blocks(self._room):
+        order = self.batches.order(self.epoch)
+        while self.batches.step < len(self.batches):
             before = self.seconds
+            block = self.batches.block(order, self._room())
             self._steps(block)
             self.seconds = time.perf_counter() - started
             self.stretch.observe(len(block), self.seconds - before)
-            if self.stop and self.batches.step < len(self.batches):
+            if self.stop:
                 break
-        self._finish(number, whole=self.batches.step == 0)
+        self._finish(whole=self.batches.step == len(self.batches))
 
     def _room(self) -> int:
         """How many of the next steps may run in one call."""
         return int(min([self.stretch.length, *(steps_apart(callback, self) for callback in self.callbacks)]))
 
     def _steps(self, block: np.ndarray) -> None:
-        """Learn from batches, int64 (batches, rows); `batches.step` says at any time how many are done."""
-        done, first = 0, self.batches.step - len(block)
-        while done < len(block):
-            found = self.stretch(block[done:]) if len(block) - done > 1 else None
-            steps, results = found or (1, None)
-            rows = block[done:done + steps]
-            done += steps
-            self.batches.step = first + done
-            if results is None:
-                self._step(rows[0])
-            else:
-                self._learnt(rows, *results)
+        """Learn from batches, int64 (batches, rows)."""
+        while len(block):
+            steps = self._stretch(block) if len(block) > 1 else 0
+            if not steps:
+                self._step(block[0])
+            self._done(steps or 1)
+            block = block[steps or 1:]
+
+    def _stretch(self, block: np.ndarray) -> int:
+        """Many steps in one call, as far as it comes; how many were done, 0 where it is not possible."""
+        self.stretch.prepare(block[0])
+        self._begin()
+        found = self.stretch(block)
+        if found is not None:
+            self._learnt(block[:found[0]], *found[1])
+        return 0 if found is None else found[0]
+
+    def _begin(self) -> None:
+        """From here to the end of the step, what this run holds is neither the state before it nor the one after it."""
+        self.between_steps, self.interruption.held = False, True
+
+    def _done(self, steps: int) -> None:
+        """Steps are noted: now the position says so, everybody hears of it, and an interruption finds nothing half-done."""
+        self.batches.advance(steps)
+        self.interruption.held = False
+        self._tell("after_step", self)
+        self.interruption.act()
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        """Call all callbacks; what they want to be saved holds the state of all of them after that."""
+        for callback in self.callbacks:
+            getattr(callback, method)(*arguments)
+        self.between_steps = True
+        wanted, self._wanted = self._wanted, []
+        for path in wanted:
+            self.save(path)
 
     def _learnt(self, block: np.ndarray, totals: np.ndarray, weights: np.ndarray, outputs: Any, finite: np.ndarray) -> None:
         """Note the results of several steps; only the last may not be finite."""
         if weights[len(block) - 1] and not finite[len(block) - 1]:
-            self._nonfinite(*self.data.batch(block[-1]))
+            self._nonfinite(self.batches.step + len(block), *self.data.batch(block[-1]))
         sums = list(zip(totals[:len(block)].tolist(), weights[:len(block)].tolist(), strict=True))
         for total, weight in sums:
             self.total += total
@@ -175,48 +208,48 @@ class Training:
         self.reporter.advance(block.size, [total / weight if weight else 0.0 for total, weight in sums])
         if self.metrics:
             self.pool.extend(outputs[:len(block)], self.data.y[block], self.data.weights[block])
-        for callback in self.callbacks:
-            callback.after_step(self)
-        self.interruption.act()
 
     def _step(self, indices: np.ndarray) -> None:
         x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
         measured = y
         if self.augment is not None:
             x, y, measured = augmented(self.augment, x, y, self.seed, self.batches.epoch, indices)
+        if len(indices) not in self._compiled:  # which may take long, so Ctrl-C may end it
+            self.step.lower(x, y, weights)
+            self._compiled.add(len(indices))
+        self._begin()
         total, weight, outputs, finite = self.step.arrays(x, y, weights)
         total, weight = total.item(), weight.item()
         if weight and not finite:
-            self._nonfinite(x, y, weights)
+            self._nonfinite(self.batches.step + 1, x, y, weights)
         self.total += total
         self.weight += weight
         if self.metrics:
             self.pool.add(outputs, measured, weights)
         self.reporter.advance(len(indices), [total / weight if weight else 0.0])
-        for callback in self.callbacks:
-            callback.after_step(self)
-        self.interruption.act()
 
-    def _nonfinite(self, *arrays: np.ndarray) -> None:
+    def _nonfinite(self, step: int, *arrays: np.ndarray) -> None:
         entry = self.step.lower(*arrays)
-        raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {self.batches.step}")
+        raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {step}")
 
-    def _finish(self, number: int, whole: bool) -> None:
+    def _finish(self, whole: bool) -> None:
         if not whole and self.checkpoint is not None:  # before the sums of this epoch are told and forgotten
             self.save(self.checkpoint)
+        self.between_steps = False
         self.pool.flush()
         if whole and self.flush is not None:
             self.flush()
-        row: dict[str, Any] = {"epoch": number, "loss": self.total / self.weight if self.weight else float("nan")}
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "loss": self.total / self.weight if self.weight else float("nan")}
         row |= {metric.name: metric.result() for metric in self.metrics}
         if self.validation is not None:
             row |= {f"validation_{name}": value for name, value in self._validate().items()}
         row["seconds"] = self.seconds
         self._forget_epoch()
+        if whole:
+            self.batches.end_epoch()
         self.history.rows.append(row)
         self.reporter.finish(row)
-        for callback in self.callbacks:
-            callback.after_epoch(self, row)
+        self._tell("after_epoch", self, row)
         if whole and self.checkpoint is not None:
             self.save(self.checkpoint)
 
@@ -231,24 +264,35 @@ class Training:
             metric.reset()
 
     def _interrupted(self) -> None:
-        self.history.interrupted = True
+        self.history.interrupted, self.interruption.held = True, True
         done = f"interrupted in epoch {self.epoch + 1}, after step {self.batches.step} of {len(self.batches)}"
         if self.checkpoint is None:
             self.reporter.say(f"{done}; the model keeps what it has learnt (give checkpoint=\"file\" to be able to go on)")
-            return
-        self.save(self.checkpoint)
-        self.reporter.say(f"{done}; saved. Go on with: fit(..., resume=\"{self.checkpoint}\")")
+        elif self.between_steps:
+            self.save(self.checkpoint)
+            self.reporter.say(f"{done}; saved. Go on with: fit(..., resume=\"{self.checkpoint}\")")
+        else:
+            self.reporter.say(f"{done}, with the next one half-done; the checkpoint is as it was. Go on from there with: fit(..., resume=\"{self.checkpoint}\")")
 
     # ---- saving and restoring
 
     def save(self, path: str | Path) -> None:
-        """Write the whole run to a file."""
+        """Write the whole run to a file; if callbacks are just being told of a step or an epoch, when all have been."""
+        if not self.between_steps:
+            self._later(path)
+            return
         write_state(path, {
             "batches": self.batches.state(), "total": self.total, "weight": self.weight, "seconds": self.seconds,
             "history": _without_nan(self.history.rows), "model": variable_arrays(self.model.variables()),
             "optimizer": variable_arrays(self.optimizer.variables()), "random": variable_arrays(random.variables()),
             "metrics": [metric.state() for metric in self.metrics], "waiting": self.pool.state(), "callbacks": [callback.state() for callback in self.callbacks],
         })
+
+    def _later(self, path: str | Path) -> None:
+        if self.history.interrupted:
+            raise ArgumentError(explain("this run was stopped in the middle of a step, of which no checkpoint can be made", got=str(path),
+                                        fix="go on from the last one that was written before"))
+        self._wanted.append(path)
 
     def restore(self, path: str | Path) -> None:
         """Go on from a file that `save` wrote, with the same model, data, batch size and seed."""

@@ -35,8 +35,7 @@ class Stretch:
 
         None: the program cannot do it, and nothing was run.
         """
-        if self._steps is None and self.possible:
-            self._prepare(chosen[0])
+        self.prepare(chosen[0])
         return self._steps(chosen[:self.most]) if self._steps is not None else None
 
     def observe(self, steps: int, seconds: float) -> None:
@@ -44,7 +43,10 @@ class Stretch:
         wanted = int(SECONDS * steps / max(seconds, 1e-9))
         self.length = max(1, min(wanted, GROWTH * self.length, self.most)) if self.possible else 1
 
-    def _prepare(self, rows: np.ndarray) -> None:
+    def prepare(self, rows: np.ndarray) -> None:
+        """Compile for batches of as many rows, if that is not done."""
+        if self._steps is not None or not self.possible:
+            return
         entry = self.step.lower(*self.data.batch(rows))
         last = len(entry.types) - 1  # (total, weight, outputs…, finite)
         keep = frozenset(range(last + 1) if self.outputs else (0, 1, last))

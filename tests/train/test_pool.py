@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,7 @@ def test_what_waits_is_restored():
 class Stop(train.Callback):
     def after_step(self, run):
         if run.step_number == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_checkpoint_in_the_middle_holds_what_waits(tmp_path):
