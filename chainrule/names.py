@@ -24,7 +24,7 @@ SYNONYMS = {
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
     "avg": "mean", "average": "mean", "ave": "mean", "hidden_size": "units", "go_backwards": "reverse", "nonlinearity": "activation",
     "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden", "elementwise_affine": "scale", "affine": "scale",
-    "center": "shift", "attention_mask": "mask", "axis": "axes",
+    "center": "shift", "attention_mask": "mask", "axis": "axes", "dim": "axis", "dims": "axis", "keepdim": "keepdims", "unbiased": "ddof",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
     "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label", "validation_data": "validation", "verbose": "progress",
     "criterion": "loss", "xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable; other methods of NumPy's and
+"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable with NumPy's methods; methods of
 PyTorch's arrays are functions here, which the message about a missing one says.
 
 `x += y` makes a new Tensor, as `x = x + y`: whoever else holds the old one keeps it. A Variable is assigned to in place.
@@ -17,7 +17,9 @@ from ..errors import ArgumentError, explain
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable
 from ..names import unknown_member
+from . import numpy_functions
 from .creation import check_device
+from .numpy_methods import METHODS
 
 VERSION = "2024.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", VERSION)
@@ -43,12 +45,12 @@ def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
 GRADIENT = "gradients are results: cr.gradients(loss, model), or cr.grad(function)(x)"
 FUNCTIONS = {  # methods of other libraries that are functions of another name here
     "backward": GRADIENT, "grad": GRADIENT, "requires_grad": GRADIENT, "requires_grad_": GRADIENT, "detach": "cr.stop_gradient(x)",
-    "view": "cr.reshape(x, shape)", "flatten": "cr.reshape(x, (-1,))", "ravel": "cr.reshape(x, (-1,))", "permute": "cr.permute_dims(x, axes)",
-    "transpose": "x.mT, or cr.permute_dims(x, axes)", "swapaxes": "x.mT, or cr.permute_dims(x, axes)", "t": "x.T",
-    "unsqueeze": "cr.expand_dims(x, axis=...)", "expand": "cr.broadcast_to(x, shape)", "dot": "x @ y", "mm": "x @ y", "bmm": "x @ y",
-    "copy": "x itself: no operation changes it", "clone": "x itself: no operation changes it", "contiguous": "x itself", "cpu": "x itself",
-    "to": "cr.astype(x, dtype)", "float": "cr.astype(x, cr.float32)", "double": "cr.astype(x, cr.float64)", "long": "cr.astype(x, cr.int64)",
-    "type": "cr.astype(x, dtype)", "norm": "cr.linalg.vector_norm(x)", "cumsum": "cr.cumulative_sum(x)", "cumprod": "cr.cumulative_prod(x)",
+    "view": "x.reshape(shape)", "permute": "x.transpose(axes)", "t": "x.T", "unsqueeze": "cr.expand_dims(x, axis=...)",
+    "expand": "cr.broadcast_to(x, shape)", "mm": "x @ y", "bmm": "x @ y", "clone": "x.copy()", "contiguous": "x itself", "cpu": "x itself",
+    "to": "x.astype(dtype)", "float": "x.astype('float32')", "double": "x.astype('float64')", "long": "x.astype('int64')",
+    "int": "x.astype('int32')", "bool": "x.astype(bool)", "half": "x.astype('float32'): 16-bit floats do not exist here",
+    "type": "x.astype(dtype)", "norm": "cr.linalg.vector_norm(x)", "clamp": "x.clip(low, high)", "add_": "x += y", "mul_": "x *= y",
+    "cuda": "cr.compile(f, backend='xla') computes on another device", "is_cuda": "x.device", "data": "x.numpy()", "fill": "cr.full_like(x, value)",
     "masked_fill": "cr.where(mask, value, x)", "scatter_": "x[i] = value", "gather": "cr.take_along_axis(x, i, axis=...)", "item_": "x.item()",
     "fill_": "cr.full_like(x, value)", "zero_": "cr.zeros_like(x)", "nelement": "x.size", "numel": "x.size", "dim": "x.ndim",
 }
@@ -70,6 +72,10 @@ def _assigning(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any],
 
 def install() -> None:
     """Put the methods on the classes."""
+    numpy_functions.install()
+    for name, function in METHODS.items():
+        for kind in (Tensor, Variable):
+            setattr(kind, name, function)
     Tensor.__array_namespace__ = array_namespace  # type: ignore[attr-defined]
     Tensor.to_device = to_device  # type: ignore[attr-defined]
     for kind in (Tensor, Variable):

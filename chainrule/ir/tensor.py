@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError, TraceError, describe_frame, explain
-from .node import Node, Shape
+from .node import CONSTANT, Node, Shape, Type
 from .trace import current_trace
 
 
@@ -50,6 +50,11 @@ class Tensor:
         return self.node.type.size
 
     @property
+    def nbytes(self) -> int:
+        """Size in memory, in bytes."""
+        return self.node.type.bytes
+
+    @property
     def device(self) -> str:
         """Where the data lives; always "cpu" for eager tensors."""
         return "cpu"
@@ -59,14 +64,6 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """The data as a NumPy array, shared and read-only."""
         return self._data("numpy()")
-
-    def item(self) -> Any:
-        """The only element as a Python number."""
-        return self._only("item()").item()
-
-    def tolist(self) -> Any:
-        """The data as nested Python lists."""
-        return self._data("tolist()").tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._data("np.asarray"), dtype=dtype, copy=copy)
@@ -109,6 +106,25 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
+    def __round__(self, digits: int | None = None) -> Any:
+        return self.round(digits or 0)
+
+    def __format__(self, spec: str) -> str:
+        """The only element in the given form; without a form, as `str` shows the tensor."""
+        if not spec:
+            return str(self)
+        return format(self._only(f"the format {spec!r}", "format it outside the compiled function").item(), spec)
+
+    def __reduce__(self) -> Any:
+        """A pickle holds the data, not what they were computed from."""
+        return _restored, (np.array(self._data("a pickle")),)
+
+    def __copy__(self) -> Tensor:
+        return Tensor(self.node)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self.copy()
+
     def __repr__(self) -> str:
         if self.node.data is None:
             return f"Tensor({self.node.type}, traced)"
@@ -127,7 +143,7 @@ class Tensor:
 
     def _only(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
         if self.size != 1:
-            raise ShapeError(explain(f"{wanted} needs exactly one element", got=f"shape {self.shape}",
+            raise ShapeError(explain(f"{wanted} needs exactly one element", got=f"shape {self.shape}", expected="shape () or (1,)",
                                      fix="reduce it first, for example with cr.any, cr.all, cr.sum or cr.mean"))
         return self._data(wanted, fix).reshape(())
 
@@ -155,6 +171,38 @@ class Tensor:
         __getitem__: Any
         __setitem__: Any
 
+    if TYPE_CHECKING:  # put on the class by arrays.methods
+        item: Any
+        tolist: Any
+        sum: Any
+        prod: Any
+        mean: Any
+        var: Any
+        std: Any
+        max: Any
+        min: Any
+        any: Any
+        all: Any
+        argmax: Any
+        argmin: Any
+        cumsum: Any
+        cumprod: Any
+        reshape: Any
+        transpose: Any
+        swapaxes: Any
+        squeeze: Any
+        flatten: Any
+        ravel: Any
+        astype: Any
+        clip: Any
+        round: Any
+        copy: Any
+        repeat: Any
+        take: Any
+        argsort: Any
+        nonzero: Any
+        dot: Any
+
 
 class Number(Tensor):
     """A Python float that a compiled function was given: float32 like any other, and whole (`exact`) beside float64.
@@ -167,6 +215,10 @@ class Number(Tensor):
     def __init__(self, node: Node, exact: Tensor):
         super().__init__(node)
         self.exact = exact  # float64; `node` is its cast
+
+
+def _restored(data: np.ndarray) -> Tensor:
+    return Tensor(Node(CONSTANT, (), {}, Type(data.shape, data.dtype), data))
 
 
 def _mapped() -> bool:

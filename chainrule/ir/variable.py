@@ -205,5 +205,9 @@ class Variable:
     def __hash__(self) -> int:
         return id(self)
 
+    def __reduce__(self) -> Any:
+        """A pickle holds the content, the name and whether it is trainable."""
+        return Variable, (self.numpy(), self.name, self.trainable)
+
     def __repr__(self) -> str:
         return f"Variable({self.name or 'unnamed'}: {self.type}{'' if self.trainable else ', not trainable'})"

@@ -15,7 +15,7 @@ from ..ir.tensor import Tensor
 from ..ir.trace import current_trace
 from ..ir.variable import Variable
 from . import elementwise as e
-from . import types
+from . import reduce, types
 from .broadcast import broadcast_to
 from .compose import greater, greater_equal, matmul, matrix_transpose, not_equal
 from .index import iota, scatter, take, wrap
@@ -38,6 +38,15 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if current_trace() is not None or x.node.data is None:
         raise TraceError(explain("a tensor cannot be assigned to in place in a compiled function",
                                  fix="use cr.where(mask, value, x), or keep the array in a cr.Variable"))
+    x.node = _updated(x, key, value).node
+
+
+def set_rows(variable: Variable, key: Any, value: Any) -> None:
+    """variable[key] = value: the Variable is assigned what it held, with the elements at `key` replaced."""
+    variable.assign(_updated(variable.value, key, value))
+
+
+def _updated(x: Tensor, key: Any, value: Any) -> Tensor:
     positions = getitem(reshape(iota((x.size,), 0), x.shape), key)
     value = as_tensor(value, x.dtype if isinstance(value, bool | int | float) else None, x.dtype)
     if value.dtype != x.dtype:
@@ -47,7 +56,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         value = e.astype(value, x.dtype)
     value = _fitted(value, positions.shape)
     flat = scatter(reshape(x, (x.size,)), reshape(positions, (positions.size,)), reshape(value, (positions.size,)), mode="set")
-    x.node = reshape(flat, x.shape).node
+    return reshape(flat, x.shape)
 
 
 def _fitted(value: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -214,15 +223,16 @@ _UNARY: dict[str, Callable[[Any], Tensor]] = {
 # fmt: on
 
 
-def _install(kind: Any) -> None:
+def _install(kind: Any, assigned: Callable[..., None]) -> None:
     for name, function in {**_BINARY, **_COMPARE}.items():
         setattr(kind, f"__{name}__", _operator(function))
     for name, function in _BINARY.items():
         setattr(kind, f"__r{name}__", _operator(_reflected(function)))
     for name, unary in _UNARY.items():
         setattr(kind, f"__{name}__", lambda self, unary=unary: unary(self))
-    kind.__getitem__ = getitem
-    kind.__array_ufunc__ = None  # NumPy arrays on the left hand over to us
+    kind.__getitem__, kind.__setitem__ = getitem, assigned
+    kind.__contains__ = lambda self, item: bool(reduce.any(e.equal(self, item)))
+    kind.T, kind.mT = property(_need_axes), property(matrix_transpose)
 
 
 def _need_axes(x: Any) -> Tensor:
@@ -232,8 +242,15 @@ def _need_axes(x: Any) -> Tensor:
     return permute_dims(x, (1, 0))
 
 
-_install(Tensor)
-_install(Variable)
-Tensor.__setitem__ = setitem
-Tensor.T = property(_need_axes)
-Tensor.mT = property(matrix_transpose)
+_AS_ITS_VALUE = ("len", "iter", "bool", "int", "float", "complex", "index", "format", "round", "dlpack", "dlpack_device")
+
+
+def _of_value(name: str) -> Callable[..., Any]:
+    method = getattr(Tensor, name)
+    return lambda self, *args, **options: method(self.value, *args, **options)
+
+
+_install(Tensor, setitem)
+_install(Variable, set_rows)
+for _name in _AS_ITS_VALUE:
+    setattr(Variable, f"__{_name}__", _of_value(f"__{_name}__"))

@@ -526,7 +526,17 @@ def backward_as_in_pytorch():
 
 @mistake
 def method_that_is_a_function():
-    cr.asarray(images(3)).sum()
+    cr.asarray(images(3)).softmax()
+
+
+@mistake
+def axis_by_another_name():
+    cr.asarray(images(3, 2)).sum(dim=1)
+
+
+@mistake
+def format_of_several_numbers():
+    str.format("{:.4f}", cr.asarray(images(3)))
 
 
 @mistake
