@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -157,6 +158,19 @@ class Compiled:
         entry, arrays = self._find(args, kwargs)
         return entry(arrays)
 
+    def __reduce__(self) -> Any:
+        """A function that is found under its name is pickled as this name, another one is compiled anew where it arrives."""
+        if _named(self.__module__, self.__qualname__) is self:
+            return self.__qualname__
+        if _named(self.__module__, self.__qualname__) is not self.function:
+            raise ArgumentError(explain("only a compiled function of a module's top can be pickled", got=f"{self.__module__}.{self.__qualname__}",
+                                        fix="define it with def at the top of a module, or pickle what it is made from and compile it there"))
+        return Compiled, (self.function, self._backend, self.precision)
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        """Another compiled function of the same function, which is as little copied as Python's own."""
+        return Compiled(self.function, self._backend, self.precision)
+
     def arrays(self, *args: Any) -> Any:
         """The same as a call, with NumPy arrays in the place of Tensors in the result: for loops that look at each."""
         entry, arrays = self._find(args, {})
@@ -228,6 +242,11 @@ class Compiled:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
                           "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
         return entry
+
+
+def _named(module: str, name: str) -> Any:
+    """What a module has under a dotted name, or None."""
+    return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), sys.modules.get(module))
 
 
 def _timed(program: Any, name: str) -> Any:

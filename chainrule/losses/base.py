@@ -126,6 +126,11 @@ class Loss:
                                  fix="leave out the mean: lambda outputs, targets: cr.mean((outputs - targets)**2, axis=-1), or "
                                      "reduction='none' for a loss of chainrule.losses"))
 
+    def __reduce__(self) -> Any:
+        """A loss of the library is pickled by its name, because its function cannot be found under it."""
+        known = self.name in TABLE and TABLE[self.name].values is self.values
+        return (_of_table, (self.name, self.options)) if known else (Loss, (self.values, self.options, self.own))
+
     def __repr__(self) -> str:
         return f"losses.{self.name}" + (f".using({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
                                         if self.options else "")
@@ -166,6 +171,10 @@ def loss(function: Callable[..., Any]) -> Loss:
     """Declare a loss: a function (outputs, targets, *, options) -> values, or (values, weights)."""
     TABLE[function.__name__] = made = Loss(function)
     return made
+
+
+def _of_table(name: str, options: dict[str, Any]) -> Loss:
+    return TABLE[name].using(**options) if options else TABLE[name]
 
 
 def get(name: Any) -> Loss:

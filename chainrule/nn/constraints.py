@@ -13,6 +13,7 @@ from ..ir import Tensor
 from ..ops import reduce
 from ..ops.compose import clip
 from ..ops.elementwise import maximum, minimum, sqrt
+from ..remade import remade
 
 Constraint = Callable[[Tensor], Tensor]
 
@@ -21,6 +22,7 @@ def _norms(w: Tensor) -> Tensor:
     return sqrt(reduce.sum(w * w, axis=tuple(range(w.ndim - 1)), keepdims=True))
 
 
+@remade
 def max_norm(limit: float = 3.0) -> Constraint:
     """Units longer than `limit` are scaled down to it (Srebro et al., 2005; Srivastava et al., 2014)."""
     if not limit > 0:
@@ -28,16 +30,19 @@ def max_norm(limit: float = 3.0) -> Constraint:
     return lambda w: w * minimum(limit / maximum(_norms(w), 1e-30), 1.0)
 
 
+@remade
 def unit_norm() -> Constraint:
     """Every unit has length 1; one that is 0 stays 0."""
     return lambda w: w / maximum(_norms(w), 1e-30)
 
 
+@remade
 def non_negative() -> Constraint:
     """max(w, 0)."""
     return lambda w: maximum(w, 0.0)
 
 
+@remade
 def bounded(low: float, high: float) -> Constraint:
     """Each weight limited to [low, high] (weight clipping, Arjovsky et al., 2017)."""
     if not low < high:

@@ -19,6 +19,7 @@ from ..ir import no_grad
 from ..ir.trace import eager
 from ..ir.variable import Variable
 from ..names import look_up, named
+from ..remade import remade
 
 Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
 TABLE: dict[str, Callable[..., Any]] = {}
@@ -116,6 +117,7 @@ def _kernel(shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     return shape[:-2]
 
 
+@remade
 def variance_scaling(scale: float = 1.0, mode: str = "in", distribution: str = "normal") -> Initializer:
     """Variance scale / fan, where the fan is that of mode "in", "out" or "average", drawn from a "normal" that is cut
     at
@@ -143,6 +145,7 @@ def log_times(units: int, longest: int) -> np.ndarray:
     return np.log(_draw("uniform", (units,), dtype="float64") * max(longest - 2, 0) + 1)
 
 
+@remade
 def constant(value: float) -> Initializer:
     """All elements `value`."""
     return lambda shape, dtype="float32": np.full(shape, value, dtype)

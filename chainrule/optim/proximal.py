@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import random
 from ..ir import Tensor, Variable
 from ..ops import reduce
 from ..ops.elementwise import astype, maximum, sqrt
+from ..remade import remade
 from .base import Optimizer, not_negative, paired
 from .penalties import chosen, others
 from .wrappers import Wrapper
@@ -23,6 +25,7 @@ from .wrappers import Wrapper
 Operator = Callable[[Tensor, Tensor], Tensor]
 
 
+@remade
 def l1(strength: float) -> Operator:
     """Soft threshold, of the penalty strength * sum |w|: p moves by rate * strength towards 0, and stops there."""
     strength = not_negative("strength", strength)
@@ -32,12 +35,14 @@ def l1(strength: float) -> Operator:
     return operator
 
 
+@remade
 def ridge(strength: float) -> Operator:
     """p / (1 + rate * strength), of the penalty strength / 2 * sum w^2."""
     strength = not_negative("strength", strength)
     return lambda p, rate: p / (1 + rate * strength)
 
 
+@remade
 def group_lasso(strength: float, axis: int = -1) -> Operator:
     """p_g * max(0, 1 - rate * strength * sqrt(size of g) / |p_g|) for each group g: whole groups become exactly 0.
 
@@ -86,12 +91,16 @@ def _rate_of(optimizer: Optimizer, dtype: Any) -> Tensor:
     return optimizer._rate_now(dtype)
 
 
+def _constrain(constraint: Callable[[Tensor], Tensor], p: Tensor, rate: Tensor) -> Tensor:
+    return constraint(p)
+
+
 def constrained(optimizer: Optimizer, constraint: Callable[[Tensor], Tensor], only: str | None = None) -> Proximal:
     """The optimiser with weights put back into an allowed set after each step (projected gradient descent).
 
         optim.constrained(optim.SGD(0.1), nn.constraints.max_norm(3.0))
     """
-    return Proximal(optimizer, lambda p, rate: constraint(p), only)
+    return Proximal(optimizer, partial(_constrain, constraint), only)
 
 
 class GradientNoise(Wrapper):

@@ -32,6 +32,7 @@ from ..ops.elementwise import (
     sqrt,
     where,
 )
+from ..remade import remade
 
 Schedule = Callable[[Any], Tensor]
 
@@ -47,17 +48,20 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+@remade
 def constant(learning_rate: float) -> Schedule:
     """Always the same."""
     return lambda step: full_like(_real(step), learning_rate)
 
 
+@remade
 def step(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """learning_rate * factor^floor(step / every)."""
     every = _count("every", every)
     return lambda step: learning_rate * _power(factor, floor(_real(step) / every))
 
 
+@remade
 def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 0.1) -> Schedule:
     """learning_rate * factor^(how many of `boundaries` are not above the step)."""
     def rate(step: Any) -> Tensor:
@@ -69,6 +73,7 @@ def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 
     return rate
 
 
+@remade
 def exponential(learning_rate: float, decay_steps: int, factor: float) -> Schedule:
     """learning_rate * factor^(step / decay_steps)."""
     decay_steps = _count("decay_steps", decay_steps)
@@ -79,6 +84,7 @@ def _power(base: float, exponent: Tensor) -> Tensor:
     return exp(exponent * math.log(base))
 
 
+@remade
 def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """From learning_rate to `final` along half a cosine, then `final` (Loshchilov and Hutter, 2017)."""
     decay_steps = _count("decay_steps", decay_steps)
@@ -86,12 +92,14 @@ def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedu
                                         - final)) * (1 + cos(minimum(_real(step) / decay_steps, 1.0) * math.pi))
 
 
+@remade
 def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """From learning_rate to `final` along a line, then `final`."""
     decay_steps = _count("decay_steps", decay_steps)
     return lambda step: learning_rate + (final - learning_rate) * minimum(_real(step) / decay_steps, 1.0)
 
 
+@remade
 def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
     """(learning_rate - final) (1 - step / decay_steps)^power + final, then `final`."""
     decay_steps = _count("decay_steps", decay_steps)
@@ -102,6 +110,7 @@ def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final
     return rate
 
 
+@remade
 def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
     """learning_rate * min((step + 1) / warmup, sqrt(warmup / (step + 1))) (Vaswani et al., 2017)."""
     warmup_steps = _count("warmup_steps", warmup_steps)
@@ -112,6 +121,7 @@ def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
     return rate
 
 
+@remade
 def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
     """Half a cosine from learning_rate to `final` over `period` steps, then again, each period `factor` times as long
     as the one before (Loshchilov and Hutter, 2017)."""
@@ -130,6 +140,7 @@ def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, fina
     return lambda step: final + (0.5 * (learning_rate - final)) * (1 + cos(share(_real(step)) * math.pi))
 
 
+@remade
 def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4, shape: str = "cosine",
               phases: int = 2) -> Schedule:
     """From learning_rate / first up to learning_rate over the share `rise` of all steps, then down to
@@ -164,6 +175,7 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
     return rate
 
 
+@remade
 def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0, decay: float = 1.0) -> Schedule:
     """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it, and
     each step's `decay` times (Smith, 2017)."""
@@ -182,6 +194,7 @@ def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = No
     return rate
 
 
+@remade
 def warmup(schedule: Any, warmup_steps: int) -> Schedule:
     """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1."""
     warmup_steps = _count("warmup_steps", warmup_steps)
@@ -189,6 +202,7 @@ def warmup(schedule: Any, warmup_steps: int) -> Schedule:
     return lambda step: as_tensor(inner(step)) * minimum((_real(step) + 1) / warmup_steps, 1.0)
 
 
+@remade
 def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, final: float = 0.0) -> Schedule:
     """A line up to learning_rate over `warmup_steps`, then half a cosine down to `final` at step `decay_steps`."""
     if not warmup_steps:
@@ -201,6 +215,7 @@ def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, fin
     return sequence([rise, cosine(learning_rate, decay_steps - warmup_steps, final)], [warmup_steps])
 
 
+@remade
 def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
     """The first schedule until boundaries[0], the next, which counts its steps from there, until boundaries[1], ..."""
     if len(schedules) != len(boundaries) + 1:
@@ -217,6 +232,7 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
     return rate
 
 
+@remade
 def product(schedule: Any, *factors: Any) -> Schedule:
     """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
     with a warm-up."""

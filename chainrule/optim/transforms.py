@@ -11,29 +11,34 @@ from ..ir import Tensor, Variable
 from ..ops.compose import clip
 from ..ops.elementwise import maximum, minimum, sqrt
 from ..ops.reduce import mean, sum
+from ..remade import remade
 from .base import clip_by_norm, not_negative, positive
 
 Gradients = Mapping[str, Tensor]
 Transform = Callable[[Mapping[str, Variable], Gradients], Gradients]
 
 
+@remade
 def clip_norm(norm: float) -> Transform:
     """All gradients, taken together as one vector, scaled down to this length if they are longer."""
     norm = positive("norm", norm)
     return lambda parameters, grads: clip_by_norm(grads, norm) if grads else grads
 
 
+@remade
 def negate() -> Transform:
     """-g: the optimiser climbs, so that what it is given becomes as large as possible."""
     return lambda parameters, grads: {name: -g for name, g in grads.items()}
 
 
+@remade
 def clip_value(value: float) -> Transform:
     """Each element limited to [-value, value]."""
     value = positive("value", value)
     return lambda parameters, grads: {name: clip(g, -value, value) for name, g in grads.items()}
 
 
+@remade
 def clip_adaptive(factor: float = 0.01, least: float = 1e-3) -> Transform:
     """Each unit's gradient scaled down to `factor` times the length of its weights, which counts as `least` at least
     (Brock et al., 2021). A unit is an index of the last axis; for vectors and scalars each element."""
@@ -49,6 +54,7 @@ def _unit_norms(x: Tensor) -> Tensor:
     return sqrt(sum(x * x, axis=tuple(range(x.ndim - 1)), keepdims=True)) if x.ndim > 1 else sqrt(x * x)
 
 
+@remade
 def centralize() -> Transform:
     """The gradient of each unit of a matrix or filter minus its mean (Yong et al., 2020)."""
     def centred(g: Tensor) -> Tensor:
@@ -56,6 +62,7 @@ def centralize() -> Transform:
     return lambda parameters, grads: {name: centred(g) for name, g in grads.items()}
 
 
+@remade
 def decay_weights(strength: float) -> Transform:
     """g + strength * p, for the parameters with two axes or more: not for biases and scales."""
     strength = not_negative("strength", strength)

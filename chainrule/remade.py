@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that are made by a call, such as schedules and penalties: shown, copied and pickled as the call that made them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+P = ParamSpec("P")
+
+
+class Made:
+    """A function and the call that made it."""
+
+    def __init__(self, function: Callable[..., Any], maker: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]):
+        self.__wrapped__, self.__name__, self.__doc__ = function, maker.__name__, maker.__doc__
+        self.maker, self.args, self.options = maker, args, options
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+    def __reduce__(self) -> Any:
+        return functools.partial(self.maker, **self.options), self.args
+
+    def __repr__(self) -> str:
+        given = ", ".join([*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.options.items())])
+        return f"{self.maker.__name__}({given})"
+
+
+def remade(maker: Callable[P, Callable[..., Any]]) -> Callable[P, Any]:
+    """A decorator for a function at the top of a module that makes functions: what it makes can be pickled if its arguments can."""
+    @functools.wraps(maker)
+    def make(*args: P.args, **options: P.kwargs) -> Any:
+        return Made(maker(*args, **options), make, args, options)
+    return make
