@@ -282,7 +282,7 @@ def test_every_public_class(kind):
         pytest.skip("made by the library only, while it works")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        one = filled(kind) if make is kind and needs_arguments(kind) else make()
+        one = filled(kind) if make is kind and dataclasses.is_dataclass(kind) and needs_arguments(kind) else make()
     for through in HOW.values():
         alike(one, through(one), CLASSES[kind])
 
