@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all.
+"""Files that are written whole or not at all, and read without harm, whatever lies under their names.
 
 In comes what a file shall hold, out comes the file under its name. The content goes to a temporary file in the same
 directory first, is forced to the disk, and is then renamed over the old file, which POSIX and Windows both do in one
 step: whoever reads sees the old content or the new, and a crash leaves the old one.
+
+Whatever is read comes through `open_regular`, which never waits for a pipe, and under `reading`, which turns whatever a
+damaged content raises into a DataError that names the file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import lzma
 import os
+import re
 import secrets
-from collections.abc import Callable
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["write_atomically"]
+from .errors import ChainruleError, DataError, explain
+
+__all__ = ["open_regular", "parse_json", "read_regular", "reading", "write_atomically"]
+
+# what content that is damaged, cut off or of another kind can raise in the readers of Python, NumPy, Pillow and others
+DAMAGES = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError, RecursionError,
+           MemoryError, NotImplementedError, OSError, EOFError, RuntimeError, SyntaxError, struct.error, zlib.error,
+           lzma.LZMAError, zipfile.BadZipFile)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> Path:
@@ -58,3 +75,70 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# ---- reading
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading bytes; DataError if it is missing, not readable, a folder, a pipe or a device.
+
+    It is opened without waiting and looked at afterwards, so a pipe that nobody writes to never holds the program up.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        kind = os.stat(path).st_mode  # a device may act when it is opened
+        handle = os.open(path, flags) if stat.S_ISREG(kind) else None
+        kind = kind if handle is None else os.fstat(handle).st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        said = "there is no such file" if missing else f"the file cannot be opened: {getattr(error, 'strerror', error)}"
+        raise DataError(explain(f"{path}: {said}")) from None
+    if handle is not None and stat.S_ISREG(kind):
+        return os.fdopen(handle, "rb")
+    if handle is not None:
+        os.close(handle)
+    raise DataError(explain(f"{path}: this is {_kind(kind)}", expected="a file"))
+
+
+def _kind(mode: int) -> str:
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device: refused, as reading it may never end"
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file; DataError as in `open_regular`."""
+    with open_regular(path) as file, reading(path):
+        return file.read()
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], what: str = "file", fix: str | None = "copy or save the file again") -> Iterator[None]:
+    """What a damaged file makes its readers raise comes out as a DataError that names the file; ours pass through."""
+    try:
+        yield
+    except ChainruleError:
+        raise
+    except DAMAGES as error:
+        raise DataError(explain(f"{path}: the {what} cannot be read, it is damaged or of another kind", got=told(error), fix=fix)) from error
+
+
+def told(error: BaseException, most: int = 200) -> str:
+    """What an exception from below says, in one short line without addresses in memory."""
+    text = re.sub(r" ?<_io[^>]*>| at 0x[0-9a-f]+", "", str(error))
+    text = " ".join(text.split())
+    text = text if isinstance(error, OSError | ValueError) and text else f"{type(error).__name__} {text}".strip()
+    return text if len(text) <= most else text[:most - 1] + "…"
+
+
+def parse_json(content: bytes | str, path: str | os.PathLike[str], what: str = "file") -> dict[str, Any]:
+    """The object in a JSON text; DataError naming the file and the line if it is damaged, nested too deeply or no object."""
+    with reading(path, what):
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(explain(f"{path}:{error.lineno}: the {what} is not JSON", got=f"{error.msg} at column {error.colno}",
+                                    fix="copy or save the file again")) from None
+    if not isinstance(found, dict):
+        raise DataError(explain(f"{path}: the {what} holds no object", got=type(found).__name__, expected="{...}"))
+    return found

@@ -3,7 +3,8 @@
 
     x, y · x_train, y_train, x_test, y_test · images, labels · train_images, train_labels, val_images, … · data, target
 
-Images come out as uint8 (N, H, W, C), everything else as float32 or uint8. Pickled (object) arrays are never opened.
+Images come out as uint8 or uint16 (N, H, W, C), everything else as float32 or uint8, or as float64 where float32 is too
+coarse. Pickled (object) arrays are never opened, and what an array says of its size is compared with what is there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ TARGETS = ("y", "labels", "label", "target", "targets", "t")
 PART_WORDS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation")}
 # what zipfile and numpy raise for a damaged archive; encrypted members are a RuntimeError
 DAMAGES = (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+FINEST = 1e-5  # of the spread of a feature: larger steps between neighbouring numbers are too coarse
 CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
 
 
@@ -104,24 +106,53 @@ def _class_names(arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
 
 
 def prepare(x: np.ndarray, name: str, notes: list[str], image: bool = False) -> np.ndarray:
-    """Inputs as uint8 or finite float32, at least (N, features), images channels-last; says in `notes` what was done."""
+    """Inputs at least (N, features), images channels-last; says in `notes` what was done.
+
+    They are uint8 or float32, uint16 for deep images, float64 where float32 is too coarse for the spread of a feature;
+    floats are finite.
+    """
     if x.dtype.kind not in "buif":
         raise fault(f"{name} does not hold numbers", got=f"dtype {x.dtype}", expected="integers or floats")
     if x.ndim == 1:
         x = x[:, np.newaxis]
-    x = _channels_last(_narrow(x), notes)
-    if x.ndim == 3 and (image or x.dtype == np.uint8):
+    x = _channels_last(_narrow(x, name), notes)
+    if x.ndim == 3 and (image or x.dtype in (np.uint8, np.uint16)):
         x = x[..., np.newaxis]
     return finite(x, name)
 
 
-def _narrow(x: np.ndarray) -> np.ndarray:
+def _narrow(x: np.ndarray, name: str) -> np.ndarray:
+    """uint8 or float32 where that loses nothing that matters, uint16 for deep images, else float64."""
     if x.dtype in (np.uint8, np.float32):
         return np.ascontiguousarray(x)
-    if x.ndim >= 3 and x.dtype.kind in "ui" and x.size and x.min() >= 0 and x.max() <= 255:
-        return x.astype(np.uint8)
+    if x.ndim >= 3 and x.dtype.kind in "ui" and x.size and x.min() >= 0 and x.max() <= 65535:
+        return x.astype(np.uint8 if x.max() <= 255 else np.uint16)
     with np.errstate(over="ignore"):
-        return x.astype(np.float32)
+        narrow = x.astype(np.float32)
+    if x.dtype.kind == "b" or x.dtype.itemsize <= 2 or not x.size or not np.isfinite(narrow).all():
+        return narrow  # what is not finite is refused afterwards, with its place
+    wide = x.astype(np.float64)
+    if x.dtype.kind in "ui":
+        _refuse_merged(x, wide, name)
+    return wide if loses(wide) else narrow
+
+
+def loses(x: np.ndarray) -> bool:
+    """Whether float32 is too coarse for a feature of float64 `x` (last axis): its steps there exceed 1e-5 of the spread."""
+    features = x.reshape(-1, x.shape[-1])
+    least, most, spread = features.min(axis=0), features.max(axis=0), features.std(axis=0)
+    step = np.spacing(np.maximum(np.abs(least), np.abs(most)).astype(np.float32)).astype(np.float64)
+    return bool(((step > FINEST * spread) & (least < most)).any())
+
+
+def _refuse_merged(x: np.ndarray, wide: np.ndarray, name: str) -> None:
+    """DataError if whole numbers that differ are all the same in float64."""
+    whole, floats = (values.reshape(-1, values.shape[-1]) for values in (x, wide))
+    merged = np.flatnonzero((whole.min(axis=0) < whole.max(axis=0)) & (floats.min(axis=0) == floats.max(axis=0)))
+    if len(merged):
+        raise fault(f"{name}: the numbers of feature {merged[0]} differ by less than float64 can hold",
+                    got=f"{whole[:, merged[0]].min()} to {whole[:, merged[0]].max()}",
+                    fix="subtract the smallest one before saving, or leave the feature out")
 
 
 def _channels_last(x: np.ndarray, notes: list[str]) -> np.ndarray:

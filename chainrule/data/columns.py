@@ -158,6 +158,9 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
 def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place) -> tuple[Column, str | None]:
     values, missing = read_numbers(texts, decimal, place)
     known = values[~missing]
+    if known.min() == known.max() and len({text for text, gone in zip(texts, missing, strict=True) if not gone}) > 1:
+        return DroppedColumn(name, "digits"), (f"{column_label(name)}: its numbers differ by less than float64 can hold → left out "
+                                               "(categorical= takes them as names)")
     std, median = float(known.std()), float(np.median(known))
     column = NumericColumn(name, float(known.mean()), std if std > 0 else 1.0, median, bool(missing.any()))
     if not missing.any():

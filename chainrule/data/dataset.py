@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..errors import ArgumentError, explain
 from . import arrays, embedded, idx, images
 from .files import count, existing, fault, sniff
 from .parts import Part, Parts
-from .preprocess import Scaling, TablePreprocess, fit_array, fit_table
+from .preprocess import ImageScaling, Scaling, TablePreprocess, constant_features, fit_array, fit_table
 from .splits import split
 from .table import MISSING_TARGET, Table, column_label, find_column, read_like, read_table
 from .target import Target, class_sizes, fit_target
@@ -33,8 +33,10 @@ Source = str | os.PathLike | tuple | list
 class Dataset:
     """Arrays for training and testing, and all that is known of them.
 
-    x_*            images as uint8 (N, H, W, C), vectors as float32 or uint8 (N, features), tables already encoded float32
-    y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression
+    x_*            images (N, H, W, C) of the files' depth: uint8, or uint16, int32, uint32, float32; vectors (N, features)
+                   as float32 or uint8, float64 where float32 is too coarse; tables already encoded float32
+    y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression (float64 where
+                   float32 is too coarse)
     task           "classification" or "regression"
     class_names    names by class number; empty for regression
     feature_names  of tables, else empty
@@ -142,7 +144,7 @@ def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: An
     if isinstance(source, str) and source == DIGITS:
         return embedded.read_digits()
     shape = preprocess.feature_shape
-    pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape))
+    pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape), _depth(preprocess))
     column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
     parts = _read(source, column, pictures, None)
     if test is not None:
@@ -154,9 +156,19 @@ def _colour(shape: tuple[int, ...]) -> str | None:
     return {1: "grey", 3: "rgb"}.get(shape[-1]) if len(shape) == 3 else None
 
 
-def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """One image file as uint8 (H, W, C): as it is, or scaled and converted to grey or RGB to have the given shape."""
-    return images.read_file(existing(path), images.pictures_from(shape and shape[:2], _colour(shape) if shape else None))
+def _depth(preprocess: TablePreprocess | Scaling) -> str | None:
+    """The depth that images need for a fitted preprocessing; None for all else."""
+    return (preprocess.dtype or "uint8") if isinstance(preprocess, ImageScaling) else None
+
+
+def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dtype: str | None = None) -> np.ndarray:
+    """One image file (H, W, C): as it is, or scaled and converted to grey or RGB to have the given shape.
+
+    The dtype is that of the file (uint8, or uint16, int32, uint32, float32 for deeper ones) unless `dtype` asks for
+    another: between 8 and 16 bits, v to 257 v; DataError for what has no common scale.
+    """
+    colour = _colour(shape) if shape else None
+    return images.read_file(existing(path), images.pictures_from(shape and shape[:2], colour, dtype))
 
 
 # ---- which reader
@@ -204,7 +216,8 @@ def _add_test(parts: Parts, source: Source, pictures: images.Pictures) -> None:
         other = Parts(_table_part(table, parts.train.x.target, parts.notes))
         parts.notes += [f"test set: {table.notes[0]}"]
     else:
-        other = _read(source, None, pictures, None)
+        depth = str(parts.train.x.dtype) if isinstance(parts.train.x, np.ndarray) and parts.train.x.ndim == 4 else None
+        other = _read(source, None, replace(pictures, dtype=depth), None)
         parts.notes.append(f"test set: {len(other.test or other.train):,} samples of {source}")
     parts.test = other.test or other.train
     if isinstance(parts.train.x, np.ndarray) and (
@@ -263,7 +276,7 @@ def _assemble(name: str, parts: Parts, task: str | None, classes: int | Sequence
     scaling = fit_array(parts.train.x)
     found = {part: found.x for part, found in parts.items()}
     return Dataset(name, found["train"], y["train"], found["test"], y["test"], scaling, target, found.get("val"),
-                   y.get("val"), description=[*notes, scaling.describe()])
+                   y.get("val"), description=[*notes, *constant_features(found["train"]), scaling.describe()])
 
 
 def _from_tables(name: str, parts: Parts, target: Target, y: dict[str, np.ndarray], notes: list[str],

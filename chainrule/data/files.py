@@ -11,13 +11,19 @@ import difflib
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DataError, explain
+from ..files import open_regular
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 CHUNK = 1 << 20
+UNPACKED_FREELY = 1 << 28  # bytes that any packed file may unpack to,
+LARGEST_RATIO = 200        # and how many times its own size, beyond that: text packs by 10, sparse numbers by 100
 
 
 def fault(problem: str, *, got: str | None = None, expected: str | None = None, fix: str | None = None) -> DataError:
@@ -28,12 +34,21 @@ def fault(problem: str, *, got: str | None = None, expected: str | None = None, 
 def existing(path: str | os.PathLike) -> Path:
     """The path as a Path; a DataError that suggests similar names if nothing is there."""
     path = Path(path)
-    if path.exists():
+    try:
+        path.stat()
         return path
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a zero byte in the name
+        raise fault(f"{path}: the file cannot be opened: {getattr(error, 'strerror', error)}") from None
+    return _missing(path)
+
+
+def _missing(path: Path) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise fault(f"{path}: there is no such file, and no folder {folder}")
-    close = close_names(path.name, os.listdir(folder))
+    close = close_names(path.name, list_folder(folder))
     fix = f"did you mean {' or '.join(str(folder / name) for name in close)}?" if close else None
     raise fault(f"{path}: there is no such file", fix=fix)
 
@@ -44,36 +59,68 @@ def close_names(name: str, names: list[str]) -> list[str]:
     return [lowered[found] for found in difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.6)]
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether the file starts with the gzip magic."""
-    with open(path, "rb") as file:
-        return file.read(2) == GZIP_MAGIC
+def list_folder(folder: Path) -> list[str]:
+    """The sorted names in a folder; DataError if it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise fault(f"{folder}: the folder cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """The content of a file as a stream, unzipped if it is gzip; DataError as in `open_regular`."""
+    with open_regular(path) as file:
+        packed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as stream:
+            yield stream  # type: ignore[misc]
+
+
+def unpacked_limit(path: Path, size: int | None = None) -> int:
+    """To how many bytes a packed file (of `size` bytes) may unpack before it is taken for a trap."""
+    return max(UNPACKED_FREELY, LARGEST_RATIO * (os.path.getsize(path) if size is None else size))
+
+
+def refuse_unpacked(place: str, size: int, limit: int) -> DataError:
+    """The error for something that unpacks to more than `limit` bytes."""
+    return fault(f"{place}: refused, it unpacks to far more than it is", got=f"{size:,} bytes or more",
+                 expected=f"at most {limit:,}, that is {LARGEST_RATIO} times the packed size",
+                 fix="if you trust the file, unpack it first and name the unpacked one")
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """The content, unzipped if it is gzip, at most `limit` bytes; a damaged gzip file raises with the byte offset."""
+    """The content, unzipped if it is gzip, at most `limit` bytes; DataError for a damaged gzip file, with the byte
+    offset, and for one that unpacks to more than 200 times its size (and 256 MiB).
+    """
     pieces: list[bytes] = []
     size = 0
-    with (gzip.open if is_gzip(path) else open)(path, "rb") as file:
+    most = unpacked_limit(path)
+    with unpacked(path) as file:
         while limit is None or size < limit:
             try:
                 piece = file.read(CHUNK if limit is None else min(CHUNK, limit - size))
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            except (EOFError, OSError, zlib.error) as error:
                 raise fault(f"{path}: the gzip data is damaged or cut off after {size:,} unpacked bytes",
                             got=str(error), fix="copy or download the file again") from error
             if not piece:
                 break
             pieces.append(piece)
             size += len(piece)
+            if size > most:
+                raise refuse_unpacked(str(path), size, most)
     return b"".join(pieces)
 
 
 def first_bytes(path: Path, count: int = 512) -> bytes:
     """The first bytes after unpacking; what can be read of a damaged gzip file, so that the real reader tells more."""
-    with (gzip.open if is_gzip(path) else open)(path, "rb") as file:
+    with unpacked(path) as file:
         try:
             return file.read(count)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
+        except (EOFError, OSError, zlib.error):
             return b""
 
 
@@ -92,7 +139,8 @@ def sniff(path: Path) -> str:
 
 _MAGICS = (
     (ZIP_MAGIC, "npz"), (b"PK\x05\x06", "npz"), (b"\x93NUMPY", "npy"), (b"PAR1", "parquet"),
-    (b"\x89PNG", "image"), (b"\xff\xd8\xff", "image"), (b"GIF8", "image"),
+    (b"\x89PNG", "image"), (b"\xff\xd8\xff", "image"), (b"GIF8", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
+    (b"RIFF", "sound"),
 )
 
 

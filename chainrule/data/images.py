@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures in folders, one folder per class, on disk or in a tar file: decoded in threads to uint8 (N, H, W, C).
+"""Pictures in folders, one folder per class, on disk or in a tar file: decoded in threads to (N, H, W, C) of the files' depth.
 
     cats/1.png dogs/7.jpg                 one set               photos/train/cats/1.png photos/test/dogs/7.jpg
     anything/above/cats/1.png             common folders above the classes do not matter
@@ -9,23 +9,25 @@ A tar file is read member by member in memory; nothing is ever written, and link
 
 from __future__ import annotations
 
-import io
-import os
-import re
+import bz2
+import gzip
+import lzma
 import tarfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .. import config
-from ..errors import ArgumentError, MissingExtra, explain
-from .files import count, fault
+from ..errors import ArgumentError, DataError, explain
+from ..files import DAMAGES, open_regular, read_regular, told
+from .files import GZIP_MAGIC, count, fault, list_folder, refuse_unpacked, unpacked_limit
 from .parts import Part, Parts
+from .pixels import Pictures, decode, library, to_depth
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 PART_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test",
@@ -34,6 +36,11 @@ MEMBER_LIMIT = 1 << 28
 CHUNK = 256
 
 Folders = tuple[str, ...]
+
+
+def is_image(path: PurePosixPath | Path) -> bool:
+    """Whether a file is taken for an image, by its name; hidden files are not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 @dataclass
@@ -48,50 +55,84 @@ class Listing:
     def add(self, path: PurePosixPath | Path, read: Callable[[], bytes]) -> None:
         """Take in one file; hidden files and files that are no images are only counted."""
         self.folders.update(path.parts[:depth] for depth in range(1, len(path.parts)))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if is_image(path):
             self.images.append((path.parts[:-1], path.name, read))
         else:
             self.ignored += 1
 
 
-@dataclass
-class Pictures:
-    """How pictures become arrays: `resize` to (height, width), `colour` "grey", "rgb" or None (as the files are)."""
-
-    resize: tuple[int, int] | None = None
-    colour: str | None = None
-
-
 def read_folder(folder: Path, pictures: Pictures) -> Parts:
     """The images below a folder as train (and test, val) parts; raises DataError naming the file that cannot be used."""
     listing = Listing(str(folder))
-    for above, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        base = Path(above)
-        relative = base.relative_to(folder)
-        listing.folders.update((*relative.parts, name) for name in folders)
-        for name in sorted(names):
-            listing.add(relative / name, (base / name).read_bytes)
+    _walk(folder, folder, listing, ())
     return _read(listing, pictures)
+
+
+def _walk(folder: Path, root: Path, listing: Listing, above: tuple[tuple[int, int], ...]) -> None:
+    """Take in what lies below a folder, links to folders included; a link to a folder above itself is not followed."""
+    found = folder.stat()
+    here = (found.st_dev, found.st_ino)
+    if here in above:
+        raise fault(f"{folder}: the link leads back to a folder above it", fix="remove the link")
+    for name in list_folder(folder):
+        path = folder / name
+        if not path.is_dir():
+            listing.add(path.relative_to(root), partial(read_regular, path))
+        elif not name.startswith("."):
+            listing.folders.add(path.relative_to(root).parts)
+            _walk(path, root, listing, (*above, here))
 
 
 def read_file(path: Path, pictures: Pictures) -> np.ndarray:
-    """One image as uint8 (H, W, C); raises DataError naming the file."""
-    return _decode_all([(str(path), path.read_bytes)], pictures)[0]
+    """One image (H, W, C) with the depth of the file or the one wanted; raises DataError naming the file."""
+    return _decode_all([(str(path), partial(read_regular, path))], pictures)[0][0]
+
+
+def read_files(paths: list[Path], pictures: Pictures) -> np.ndarray:
+    """Several images of one size (N, H, W, C); raises DataError naming the file."""
+    return _decode_all([(str(path), partial(read_regular, path)) for path in paths], pictures)[0]
 
 
 def read_tar(path: Path, pictures: Pictures) -> Parts:
-    """The same from a .tar or .tar.gz file."""
+    """The same from a .tar file, plain or packed by gzip, bzip2 or xz; one that unpacks to too much is refused."""
     listing = Listing(str(path))
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                _take_member(listing, archive, member)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise fault(f"{path}: the tar file is damaged or cut off after {count(len(listing.images), 'image')}",
-                    got=str(error), fix="copy or download the file again") from error
+    with open_regular(path) as file:
+        try:
+            stream = _Bounded(_unpacker(file), str(path), unpacked_limit(path))
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+                for member in archive:
+                    _take_member(listing, archive, member)
+        except (tarfile.TarError, *DAMAGES) as error:
+            if isinstance(error, DataError):
+                raise
+            raise fault(f"{path}: the tar file is damaged or cut off after {count(len(listing.images), 'image')}",
+                        got=told(error), fix="copy or download the file again") from error
     listing.images.sort(key=lambda image: image[:2])
     return _read(listing, pictures)
+
+
+def _unpacker(file: BinaryIO) -> Any:
+    start = file.read(6)
+    file.seek(0)
+    for magic, opener in ((GZIP_MAGIC, gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
+        if start.startswith(magic):
+            return opener(file)  # type: ignore[operator]
+    return file
+
+
+class _Bounded:
+    """A stream that raises DataError when more has come out of it than `limit` bytes."""
+
+    def __init__(self, stream: Any, place: str, limit: int):
+        self.stream, self.place, self.limit, self.seen = stream, place, limit, 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; a size from the file itself is taken for what it is, a wish."""
+        piece = self.stream.read(min(size, MEMBER_LIMIT))
+        self.seen += len(piece)
+        if self.seen > self.limit:
+            raise refuse_unpacked(self.place, self.seen, self.limit)
+        return piece
 
 
 def _take_member(listing: Listing, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -101,16 +142,14 @@ def _take_member(listing: Listing, archive: tarfile.TarFile, member: tarfile.Tar
     if member.isdir():
         listing.folders.update(path.parts[:depth + 1] for depth in range(len(path.parts)))
         return
-    if not member.isreg() or member.size > MEMBER_LIMIT:
+    if not member.isreg() or member.issparse() or member.size > MEMBER_LIMIT:
         raise fault(f"{listing.origin}: the member {member.name!r} is refused",
                     got=f"{'a file' if member.isreg() else 'a link or device'} of {member.size:,} bytes",
                     expected=f"plain files of at most {MEMBER_LIMIT:,} bytes")
-    content = archive.extractfile(member).read()
+    content = archive.extractfile(member).read() if is_image(path) else b""  # type: ignore[union-attr]
+    if is_image(path) and len(content) < member.size:
+        raise tarfile.ReadError(f"{member.name} ends too early")
     listing.add(path, lambda: content)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 # ---- from paths to parts and classes
@@ -126,10 +165,12 @@ def _read(listing: Listing, pictures: Pictures) -> Parts:
         groups.setdefault(part, []).append((f"{listing.origin}/{'/'.join((*folders, name))}", label, read))
     if "train" not in groups:
         groups = {"train" if part == next(iter(groups)) else part: images for part, images in groups.items()}
-    parts = {part: _decode_part(listing.origin, images, pictures) for part, images in groups.items()}
+    decoded = {part: _decode_part(listing.origin, images, pictures) for part, images in groups.items()}
+    parts = {part: found for part, (found, _) in decoded.items()}
     _same_shape(parts)
     sizes = ", ".join(f"{part} {len(found):,}" for part, found in parts.items())
     notes = [f"{listing.origin}: {sizes} images of {' x '.join(map(str, parts['train'].x.shape[1:]))}"]
+    notes += [f"{part}: {note}" for part, (_, more) in decoded.items() for note in more]
     if listing.ignored:
         notes.append(f"{count(listing.ignored, 'file')} that are no images left out")
     return Parts(parts["train"], parts.get("test"), parts.get("val"), notes)
@@ -159,7 +200,9 @@ def _places(listing: Listing) -> list[tuple[str, str]]:
 
 def _same_shape(parts: dict[str, Part]) -> None:
     channels = max(part.x.shape[-1] for part in parts.values())
+    dtype, _ = _common_depth([part.where(0) for part in parts.values()], [part.x for part in parts.values()], Pictures())
     for part in parts.values():
+        part.x = to_depth(part.x, dtype)
         if part.x.shape[-1] != channels:
             part.x = np.repeat(part.x, channels, axis=-1)
         if part.x.shape[1:] != parts["train"].x.shape[1:] and part.x.shape[1:3] != parts["train"].x.shape[1:3]:
@@ -169,30 +212,46 @@ def _same_shape(parts: dict[str, Part]) -> None:
 # ---- from bytes to arrays
 
 
-def _decode_part(origin: str, images: list[tuple[str, str, Callable[[], bytes]]], pictures: Pictures) -> Part:
+def _decode_part(origin: str, images: list[tuple[str, str, Callable[[], bytes]]], pictures: Pictures) -> tuple[Part, list[str]]:
     names = [name for name, _, _ in images]
-    return Part(_decode_all([(name, read) for name, _, read in images], pictures),
-                np.array([label for _, label, _ in images]), origin, lambda item: names[item])
+    pixels, notes = _decode_all([(name, read) for name, _, read in images], pictures)
+    return Part(pixels, np.array([label for _, label, _ in images]), origin, lambda item: names[item]), notes
 
 
-def _decode_all(images: list[tuple[str, Callable[[], bytes]]], pictures: Pictures) -> np.ndarray:
+def _decode_all(images: list[tuple[str, Callable[[], bytes]]], pictures: Pictures) -> tuple[np.ndarray, list[str]]:
+    """The pixels of all pictures in one array, and what is worth saying; DataError for the first that does not fit."""
+    library()
     chunks = [images[start:start + CHUNK] for start in range(0, len(images), CHUNK)]
-    image_class = _pillow()
     with ThreadPoolExecutor(config.threads()) as pool:
-        decoded = pool.map(lambda chunk: [_decode(image_class, read, pictures) for _, read in chunk], chunks)
-        arrays = [array for chunk in decoded for array in chunk]
-    for (name, _), array in zip(images, arrays, strict=True):
-        if isinstance(array, Exception):
-            problem = re.sub(r" <_io[^>]*>", "", str(array))  # the address of a buffer in memory
-            raise fault(f"{name}: the image cannot be read", got=problem, fix="replace or remove the file") from array
-    shape = arrays[0].shape[:2]
-    for (name, _), array in zip(images, arrays, strict=True):
-        if array.shape[:2] != shape:
-            raise _sizes_differ(name, array.shape[:2], images[0][0], shape)
-    out = np.empty((len(arrays), *shape, max(array.shape[2] for array in arrays)), np.uint8)
+        decoded = pool.map(lambda chunk: [decode(read(), pictures) for _, read in chunk], chunks)
+        found = [picture for chunk in decoded for picture in chunk]
+    for (name, _), picture in zip(images, found, strict=True):
+        if isinstance(picture, BaseException):
+            raise fault(f"{name}: the image cannot be read", got=told(picture), fix="replace or remove the file") from picture
+    names, arrays = [name for name, _ in images], [picture.pixels for picture in found]
+    for name, array in zip(names, arrays, strict=True):
+        if array.shape[:2] != arrays[0].shape[:2]:
+            raise _sizes_differ(name, array.shape[:2], names[0], arrays[0].shape[:2])
+    dtype, notes = _common_depth(names, arrays, pictures)
+    out = np.empty((len(arrays), *arrays[0].shape[:2], max(array.shape[2] for array in arrays)), dtype)
     for item, array in enumerate(arrays):
-        out[item] = array
-    return out
+        out[item] = to_depth(array, dtype)
+    transparent = sum(picture.transparent for picture in found)
+    return out, [*notes, *([f"{count(transparent, 'image')} with transparent pixels laid on white"] if transparent else [])]
+
+
+def _common_depth(names: list[str], arrays: list[np.ndarray], pictures: Pictures) -> tuple[np.dtype, list[str]]:
+    """The depth of all pictures: the wanted one, else the largest; DataError for files that cannot be brought to it."""
+    kinds = {array.dtype: name for name, array in zip(reversed(names), reversed(arrays), strict=True)}
+    wanted = np.dtype(pictures.dtype) if pictures.dtype else max(kinds, key=lambda kind: kind.itemsize)
+    for kind, name in kinds.items():
+        if to_depth(np.zeros(1, kind), wanted) is None:
+            other = "the model was fitted on" if pictures.dtype else f"{kinds[wanted]} has"
+            raise fault(f"{name}: the image has pixels of another kind than the others", got=str(kind),
+                        expected=f"{wanted}, which {other}", fix="write all images with the same number of bits per channel")
+    if len(kinds) > 1:
+        return wanted, [f"images of 8 and of 16 bits: all brought to {wanted}"]
+    return wanted, [] if wanted == np.uint8 else [f"pixels are {wanted}, as in the files, up to {max(array.max() for array in arrays):g}"]
 
 
 def _sizes_differ(name: str, size: tuple[int, ...], first: str, first_size: tuple[int, ...]) -> Exception:
@@ -201,50 +260,7 @@ def _sizes_differ(name: str, size: tuple[int, ...], first: str, first_size: tupl
                  expected="one height and width for all", fix=f"load(..., resize=({height}, {width}))")
 
 
-def _decode(pillow: Any, read: Callable[[], bytes], pictures: Pictures) -> np.ndarray | Exception:
-    """One image, or what went wrong, to be raised in the user's thread, where the line can be named."""
-    try:
-        with pillow.open(io.BytesIO(read())) as image:
-            return _to_array(image, pictures)
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, pillow.DecompressionBombError) as error:
-        return error
-
-
-def _to_array(image: Any, pictures: Pictures) -> np.ndarray:
-    if pictures.resize is not None:
-        height, width = pictures.resize
-        image.draft(None, (2 * width, 2 * height))
-    if image.mode.startswith("I"):
-        image = _from_16_bits(image)
-    grey = image.mode in ("1", "L", "LA", "La") if pictures.colour is None else pictures.colour == "grey"
-    image = _upright(image).convert("L" if grey else "RGB")
-    if pictures.resize is not None:
-        image = image.resize((width, height), resample=2)
-    array = np.asarray(image)
-    return array[..., np.newaxis] if grey else array
-
-
-def _upright(image: Any) -> Any:
-    """Photos may be stored lying on their side, with the turn written in the EXIF data."""
-    if "exif" not in image.info:
-        return image
-    from PIL import ImageOps
-    return ImageOps.exif_transpose(image)
-
-
-def _from_16_bits(image: Any) -> Any:
-    return _pillow().fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtra("reading images", "Pillow", "data") from error
-    return Image
-
-
-def pictures_from(resize: int | tuple[int, int] | None, colour: str | None) -> Pictures:
+def pictures_from(resize: int | tuple[int, int] | None, colour: str | None, dtype: str | None = None) -> Pictures:
     """Check the two options of `load` that concern images."""
     if isinstance(resize, int):
         resize = (resize, resize)
@@ -252,4 +268,4 @@ def pictures_from(resize: int | tuple[int, int] | None, colour: str | None) -> P
         raise ArgumentError(explain("resize cannot be used", got=str(resize), expected="(height, width), or one number"))
     if colour not in (None, "grey", "rgb"):
         raise ArgumentError(explain("colour cannot be used", got=repr(colour), expected='"grey", "rgb" or None'))
-    return Pictures(resize, colour)
+    return Pictures(resize, colour, dtype)

@@ -157,12 +157,15 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Scaling:
-    """(x - mean) / std along the last axis, in float32; a single mean and std hold for all features."""
+    """(x - mean) / std along the last axis, computed in float64 and rounded once to float32; a single mean and std hold for
+    all features. `dtype` is that of the data it was fitted on, None if it is not known.
+    """
 
     kind: ClassVar[str] = ""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     feature_shape: tuple[int, ...]
+    dtype: str | None = None
 
     def transform(self, x: np.ndarray) -> np.ndarray:
         """An array (N, *feature_shape) to float32 of the same shape; DataError for another shape."""
@@ -170,9 +173,17 @@ class Scaling:
         if x.shape[1:] != self.feature_shape:
             raise fault("the inputs have another shape than the training data", got=str(x.shape),
                         expected=f"(N, {', '.join(map(str, self.feature_shape))})")
-        out = x.astype(np.float32)
-        out -= np.float32(self.mean)
-        out /= np.float32(self.std)
+        if x.dtype.kind not in "buif":
+            raise fault("the inputs are not numbers", got=str(x.dtype), expected="integers or floats")
+        if x.dtype == np.uint8:
+            out = x.astype(np.float32)
+            out -= np.float32(self.mean)
+            out /= np.float32(self.std)
+            return out
+        out = np.empty(x.shape, np.float32)
+        block = max(1, CHUNK_VALUES // max(1, math.prod(self.feature_shape)))
+        for start in range(0, len(x), block):
+            out[start:start + block] = (x[start:start + block].astype(np.float64) - self.mean) / self.std
         return out
 
     def describe(self) -> str:
@@ -184,12 +195,14 @@ class Scaling:
 
     def to_config(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"kind": self.kind} | {name: list(value) for name, value in asdict(self).items()}
+        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std), "feature_shape": list(self.feature_shape),
+                "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Scaling:
         """The object that `to_config` described."""
-        return cls(tuple(config["mean"]), tuple(config["std"]), tuple(config["feature_shape"]))
+        numbers = [tuple(float(value) for value in config[name]) for name in ("mean", "std")]
+        return cls(*numbers, tuple(int(size) for size in config["feature_shape"]), config.get("dtype"))
 
 
 class ImageScaling(Scaling):
@@ -200,7 +213,7 @@ class ImageScaling(Scaling):
     @classmethod
     def fit(cls, x: np.ndarray) -> ImageScaling:
         """Mean and standard deviation over all pixels of each channel; a constant channel gets the spread 1."""
-        return cls(*_moments(x, x.shape[-1]), tuple(x.shape[1:]))
+        return cls(*_moments(x, x.shape[-1]), tuple(x.shape[1:]), str(x.dtype))
 
 
 class FeatureScaling(Scaling):
@@ -211,7 +224,7 @@ class FeatureScaling(Scaling):
     @classmethod
     def fit(cls, x: np.ndarray) -> FeatureScaling:
         """Mean and standard deviation of each feature, or of all values if they are bytes (flattened images)."""
-        return cls(*_moments(x, 1 if x.dtype == np.uint8 else x.shape[-1]), tuple(x.shape[1:]))
+        return cls(*_moments(x, 1 if x.dtype == np.uint8 else x.shape[-1]), tuple(x.shape[1:]), str(x.dtype))
 
 
 def _moments(x: np.ndarray, width: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -228,8 +241,23 @@ def _moments(x: np.ndarray, width: int) -> tuple[tuple[float, ...], tuple[float,
     else:
         mean = _fold(rows, width, np.float64, lambda block: block.astype(np.float64))[0] / size
         tiled = np.tile(mean, rows.shape[1] // width)
-        std = np.sqrt(_fold(rows, width, np.float64, lambda block: block - tiled)[1] / size)
-    return tuple(map(float, mean)), tuple(float(value) if value > 1e-12 else 1.0 for value in std)
+        scale = _furthest(rows, tiled, width)  # so that neither the smallest nor the largest squares leave float64
+        spread = _fold(rows, width, np.float64, lambda block: (block - tiled) / np.tile(scale, rows.shape[1] // width))[1]
+        std = scale * np.sqrt(spread / size)
+    constant = _constant(rows, width) | (std == 0)
+    return tuple(map(float, mean)), tuple(1.0 if same else float(value) for same, value in zip(constant, std, strict=True))
+
+
+def _furthest(rows: np.ndarray, mean: np.ndarray, width: int) -> np.ndarray:
+    """The largest distance from the mean of each of the `width` entries; 1 where all is equal."""
+    largest = np.maximum(rows.max(axis=0) - mean, mean - rows.min(axis=0)).reshape(-1, width).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _constant(rows: np.ndarray, width: int) -> np.ndarray:
+    """Which of the `width` entries never change."""
+    least, most = (extreme(rows, axis=0).reshape(-1, width) for extreme in (np.min, np.max))
+    return least.min(axis=0) == most.max(axis=0)
 
 
 def _fold(rows: np.ndarray, width: int, dtype: Any, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -244,8 +272,20 @@ def _fold(rows: np.ndarray, width: int, dtype: Any, change: Callable[[np.ndarray
 
 
 def fit_array(x: np.ndarray) -> Scaling:
-    """ImageScaling for (N, H, W, C), FeatureScaling for everything else."""
+    """ImageScaling for (N, H, W, C), FeatureScaling for everything else; DataError if all values are the same."""
+    if x.size and x.min() == x.max():
+        raise fault("the training inputs are all the same: there is nothing to learn from", got=f"every value is {x.flat[0]:g}",
+                    fix="look at how the files were written")
     return ImageScaling.fit(x) if x.ndim == 4 else FeatureScaling.fit(x)
+
+
+def constant_features(x: np.ndarray) -> list[str]:
+    """A line for the user if some features of vectors never change in the training data."""
+    if x.ndim != 2 or x.dtype == np.uint8:
+        return []
+    same = np.flatnonzero(_constant(x, x.shape[1]))
+    shown = ", ".join(map(str, same[:10])) + (", …" if len(same) > 10 else "")
+    return [f"{count(len(same), 'feature')} with one value in all of the training set: {shown}"] if len(same) else []
 
 
 def as_inputs(x: np.ndarray, name: str = "x") -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from .arrays import FINEST
 from .files import fault
 from .table import parse_number
 
@@ -33,9 +34,12 @@ class Target:
     decimal: str = "."
 
     def encode(self, y: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
-        """Raw targets as int64 class numbers (N,), or as float32 numbers (N, outputs) in their own unit."""
+        """Raw targets as int64 class numbers (N,), or as numbers (N, outputs) in their own unit:
+        float32, or float64 where the spread is too small beside the numbers for float32.
+        """
         if self.task == "regression":
-            return _numbers(y, where, self.decimal).astype(np.float32)
+            numbers = _numbers(y, where, self.decimal)
+            return numbers if self._fine() else numbers.astype(np.float32)
         unique, inverse = np.unique(y, return_inverse=True)
         texts = [_text(value) for value in unique]
         codes = self._codes(texts)
@@ -56,6 +60,11 @@ class Target:
             return []
         texts = [_text(value) for value in np.unique(y)]
         return [text for text, code in zip(texts, self._codes(texts), strict=True) if code < 0]
+
+    def _fine(self) -> bool:
+        """Whether float32 is too coarse for the spread of these numbers, as for times in seconds."""
+        largest = np.abs(self.mean) + 4 * np.asarray(self.std)
+        return bool((np.spacing(largest.astype(np.float32)) > FINEST * np.asarray(self.std)).any())
 
     def _codes(self, texts: Sequence[str]) -> np.ndarray:
         known = {value: code for code, value in enumerate(self.values)}

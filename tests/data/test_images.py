@@ -86,14 +86,6 @@ def test_grey_and_colour(tmp_path):
     assert load(tmp_path, test_fraction=0.25, colour="grey").x_train.shape[1:] == (4, 4, 1)
 
 
-def test_sixteen_bit_grey_keeps_its_high_byte(tmp_path):
-    array = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4096
-    for name in ("a/1.png", "b/1.png", "a/2.png", "b/2.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(png(array))
-    np.testing.assert_array_equal(load(tmp_path, test_fraction=0.5).x_train[0, ..., 0], array >> 8)
-
-
 def test_resize(tmp_path):
     tree(tmp_path, ["a/1.png", "a/2.png", "b/1.png"])
     (tmp_path / "b" / "2.jpg").write_bytes(png(np.full((64, 48, 3), 200, np.uint8), "JPEG"))
