@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,12 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .files import count, fault
-from .table import column_label, is_missing, parse_number
+from .table import MISSING, MOSTLY, column_label, is_missing, parse_number
 
-MOSTLY = 0.9            # above this share of numbers, the other values are taken for mistakes
 RARE_SHARE = 0.001      # categories in fewer rows (and in fewer than 2) share one slot
 LARGEST = 3.4e38        # of float32
 IDENTIFIER_SHARE = 0.5  # with more different texts per row, a column names its rows
+
+OTHERWISE = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d*\.\d+)")  # numbers of some dialect
 
 Place = Callable[[int], str]
 
@@ -37,7 +39,7 @@ class Column:
         """The names of its slots."""
         return []
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
         """Fill `out` (N, slots), which is zero at first."""
 
     @classmethod
@@ -69,9 +71,9 @@ class NumericColumn(Column):
         """The number itself, and perhaps the mark."""
         return [self.name, f"{self.name} (missing)"] if self.marks_missing else [self.name]
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
         """Fill the number and the mark; DataError for a text that is no number."""
-        values, missing = read_numbers(texts, decimal, place)
+        values, missing = read_numbers(texts, decimal, place, words)
         out[:, 0] = (np.where(missing, self.median, values) - self.mean) / self.std
         if self.marks_missing:
             out[:, 1] = missing
@@ -90,23 +92,24 @@ class CategoryColumn(Column):
         names = [f"{self.name}={category}" for category in (*self.categories, "(other)")]
         return [*names, f"{self.name}=(missing)"] if self.has_missing else names
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
         """Set one slot of each row."""
         slots = {category: slot for slot, category in enumerate(self.categories)}
         other = len(self.categories)
         missing = other + self.has_missing
-        chosen = [slots[text] if text in slots else missing if is_missing(text) else other for text in texts]
+        chosen = [slots[text] if text in slots else missing if is_missing(text, words) else other for text in texts]
         out[np.arange(len(texts)), chosen] = 1.0
 
 
-def read_numbers(texts: Sequence[str], decimal: str, place: Place) -> tuple[np.ndarray, np.ndarray]:
+def read_numbers(texts: Sequence[str], decimal: str, place: Place,
+                 words: frozenset[str] = MISSING) -> tuple[np.ndarray, np.ndarray]:
     """Values as float64, NaN where missing, and the mask of missing; DataError for no number or an infinite one."""
     missing = np.zeros(len(texts), bool)
-    if (plain := plain_numbers(texts, decimal)) is not None:
+    if (plain := plain_numbers(texts, decimal, words)) is not None:
         return plain, missing
     values = np.full(len(texts), np.nan)
     for row, text in enumerate(texts):
-        if is_missing(text):
+        if is_missing(text, words):
             missing[row] = True
             continue
         number = parse_number(text, decimal)
@@ -119,8 +122,10 @@ def read_numbers(texts: Sequence[str], decimal: str, place: Place) -> tuple[np.n
     return values, missing
 
 
-def plain_numbers(texts: Sequence[str], decimal: str) -> np.ndarray | None:
+def plain_numbers(texts: Sequence[str], decimal: str, words: frozenset[str] = MISSING) -> np.ndarray | None:
     """The texts as float64 if they all are finite numbers, at the speed of NumPy; None if one is anything else."""
+    if words is not MISSING and not words.isdisjoint(texts):
+        return None  # a number may be a word for missing, such as -999
     try:
         values = np.array(texts, np.float64)
     except ValueError:
@@ -133,43 +138,71 @@ def plain_numbers(texts: Sequence[str], decimal: str) -> np.ndarray | None:
 # ---- deciding
 
 
-def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
-               place: Place) -> tuple[Column, str | None]:
+def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool, place: Place,
+               words: frozenset[str] = MISSING) -> tuple[Column, str | None]:
     """Decide what a column is and fit it; the second result says what is worth saying of it.
 
     Numeric if all present values are numbers; more than 90 % numbers is a DataError at the first other value. Columns
     with one value, no value, or a text that differs in more than half of the rows are left out. Categories in less than
     0.1 % of the rows, or in one row only, share the slot ``(other)``.
     """
-    plain = None if categorical else plain_numbers(texts, decimal)
+    plain = None if categorical else plain_numbers(texts, decimal, words)
     if plain is not None and plain.min() < plain.max():
-        return NumericColumn(name, float(plain.mean()), float(plain.std()), float(np.median(plain)), False), None
-    present = [text for text in texts if not is_missing(text)]
+        return NumericColumn(name, float(plain.mean()), _spread(plain), float(np.median(plain)), False), None
+    present = [text for text in texts if not is_missing(text, words)]
     if not present:
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
     if len(present) == len(texts) and len(set(present)) == 1:
         return DroppedColumn(name, "constant"), f"{column_label(name)}: always {present[0]} → left out"
     numbers = sum(parse_number(text, decimal) is not None for text in present)
     if not categorical and numbers > MOSTLY * len(present):
-        return _fit_numbers(name, texts, decimal, place)
-    return _fit_categories(name, texts, present, categorical)
+        return _fit_numbers(name, texts, decimal, place, words)
+    if not categorical:
+        _refuse_other_numbers(texts, present, decimal, place)
+    return _fit_categories(name, texts, present, categorical, words)
 
 
-def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place) -> tuple[Column, str | None]:
-    values, missing = read_numbers(texts, decimal, place)
+def _refuse_other_numbers(texts: Sequence[str], present: Sequence[str], decimal: str, place: Place) -> None:
+    """DataError if nearly all values would be numbers in some dialect of files, such as 1,5 or 1.234,5 or 1,234."""
+    other = [text for text in present if OTHERWISE.fullmatch(text) and parse_number(text, decimal) is None]
+    plain = sum(parse_number(text, decimal) is not None for text in present)
+    if other and len(other) + plain > MOSTLY * len(present):
+        raise fault(f"{place(texts.index(other[0]))}: {other[0]!r} is a number in some files, and not where the decimal sign is {decimal!r}",
+                    expected="one decimal sign in the whole file, and nothing between thousands",
+                    fix=f"say which decimal sign it is, decimal={'.' if decimal == ',' else ','!r}; correct the file; "
+                        "or name the column in categorical=")
+
+
+def _spread(values: np.ndarray) -> float:
+    """The standard deviation, also where the squares would be too small for float64; 1 for equal values."""
+    away = values - values.mean()
+    furthest = float(np.abs(away).max())
+    return float(values.std()) or (furthest * float((away / furthest).std()) if furthest else 1.0)
+
+
+def _missing_words(texts: Sequence[str], words: frozenset[str]) -> str:
+    """`` (words: 'NA' 4, '?' 2)``; nothing where only empty cells are missing."""
+    found = Counter(text for text in texts if is_missing(text, words))
+    shown = ", ".join(f"{text!r} {number:,}" for text, number in found.most_common(5))
+    return "" if set(found) == {""} else f" (words: {shown})"
+
+
+def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place,
+                 words: frozenset[str]) -> tuple[Column, str | None]:
+    values, missing = read_numbers(texts, decimal, place, words)
     known = values[~missing]
     if known.min() == known.max() and len({text for text, gone in zip(texts, missing, strict=True) if not gone}) > 1:
         return DroppedColumn(name, "digits"), (f"{column_label(name)}: its numbers differ by less than float64 can hold → left out "
                                                "(categorical= takes them as names)")
-    std, median = float(known.std()), float(np.median(known))
-    column = NumericColumn(name, float(known.mean()), std if std > 0 else 1.0, median, bool(missing.any()))
+    median = float(np.median(known))
+    column = NumericColumn(name, float(known.mean()), _spread(known), median, bool(missing.any()))
     if not missing.any():
         return column, None
-    return column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks them"
+    return column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks them{_missing_words(texts, words)}"
 
 
 def _fit_categories(name: str, texts: Sequence[str], present: Sequence[str],
-                    wanted: bool) -> tuple[Column, str | None]:
+                    wanted: bool, words: frozenset[str]) -> tuple[Column, str | None]:
     sizes = Counter(present)
     if len(sizes) > IDENTIFIER_SHARE * len(present) and len(sizes) > 2 and not wanted:
         reason = f"{len(sizes):,} different texts in {count(len(present), 'row')}"
@@ -181,5 +214,5 @@ def _fit_categories(name: str, texts: Sequence[str], present: Sequence[str],
     if len(kept) < len(sizes):
         note += f", {len(sizes) - len(kept):,} of them in fewer than {least} rows → one category for rare and unknown"
     if missing:
-        note += f", {missing:,} missing → own category"
+        note += f", {missing:,} missing → own category{_missing_words(texts, words)}"
     return CategoryColumn(name, kept, missing > 0), note

@@ -21,7 +21,18 @@ from .files import count, existing, fault, sniff
 from .parts import Part, Parts
 from .preprocess import ImageScaling, Scaling, TablePreprocess, constant_features, fit_array, fit_table
 from .splits import split
-from .table import MISSING_TARGET, Table, column_label, find_column, read_like, read_table
+from .table import (
+    MISSING,
+    MISSING_TARGET,
+    Dialect,
+    Table,
+    column_label,
+    find_column,
+    is_missing,
+    parse_number,
+    read_dialect,
+    read_like,
+)
 from .target import Target, class_sizes, fit_target
 
 DIGITS = "digits"
@@ -97,7 +108,8 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
          task: str | None = None, classes: int | Sequence[str] | None = None, header: bool | None = None,
          categorical: Sequence[str | int] = (), drop: Sequence[str | int] = (),
          resize: int | tuple[int, int] | None = None, colour: str | None = None,
-         test_fraction: float = 0.2, val_fraction: float = 0.0, seed: int = 0) -> Dataset:
+         test_fraction: float = 0.2, val_fraction: float = 0.0, seed: int = 0, delimiter: str | None = None,
+         decimal: str | None = None, encoding: str | None = None, missing: Sequence[Any] | None = None) -> Dataset:
     """Read a data set in any of these forms:
 
         "digits"                     the embedded handwritten digits
@@ -110,16 +122,19 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     `test` is a second source of the same form; without one, and if the source has no test part, `test_fraction` of the
     samples are set aside, each class in its share (`seed`). `val_fraction` sets aside a part of the training data too.
     `task` and `classes` override what `target.fit_target` decides: numbers with a fraction or more than 20 values are
-    regression. `header`, `categorical`, `drop` concern tables, `resize` and `colour` ("grey", "rgb") images.
+    regression. `header`, `categorical`, `drop` concern tables, and so do `delimiter`, `decimal` ("." or ","), `encoding`
+    and `missing` (the words that mean that there is no value, besides the empty cell; ?, NA, NaN, null and the like
+    unless told, where in a target of names every word is a class); what is not told is found out on the whole file.
+    `resize` and `colour` ("grey", "rgb") concern images.
     Raises DataError that names the file and the place; MissingExtra if images need Pillow and it is not there.
     """
     if isinstance(source, str) and source == DIGITS:
         parts, name = embedded.read_digits(), DIGITS
     else:
-        pictures = images.pictures_from(resize, colour)
-        parts, name = _read(source, target, pictures, header), _name(source)
+        pictures, dialect = images.pictures_from(resize, colour), Dialect(header, delimiter, decimal, encoding, missing)
+        parts, name = _read(source, target, pictures, dialect), _name(source)
         if test is not None:
-            _add_test(parts, test, pictures)
+            _add_test(parts, test, pictures, dialect)
     return _assemble(name, parts, task, classes, {"categorical": categorical, "drop": drop},
                      (test_fraction, val_fraction), seed)
 
@@ -146,9 +161,11 @@ def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: An
     shape = preprocess.feature_shape
     pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape), _depth(preprocess))
     column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
-    parts = _read(source, column, pictures, None)
+    words = sorted(preprocess.missing) if isinstance(preprocess, TablePreprocess) and preprocess.missing != MISSING else None
+    dialect = Dialect(missing=words)
+    parts = _read(source, column, pictures, dialect)
     if test is not None:
-        _add_test(parts, test, pictures)
+        _add_test(parts, test, pictures, dialect)
     return parts
 
 
@@ -174,7 +191,7 @@ def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dt
 # ---- which reader
 
 
-def _read(source: Source, target: Any, pictures: images.Pictures, header: bool | None) -> Parts:
+def _read(source: Source, target: Any, pictures: images.Pictures, dialect: Dialect) -> Parts:
     if isinstance(source, tuple | list):
         return _read_pair(*source)
     path = existing(source)
@@ -188,7 +205,7 @@ def _read(source: Source, target: Any, pictures: images.Pictures, header: bool |
     if kind == "idx":
         return _read_pair(path, target)
     if kind == "table":
-        return _read_table(path, target, header)
+        return _read_table(path, target, dialect)
     raise fault(f"{path}: a single {kind} file cannot be loaded as a data set", fix=_ADVICE[kind])
 
 
@@ -209,21 +226,28 @@ def _name(source: Source) -> str:
     return Path(source[0] if isinstance(source, tuple | list) else source).name
 
 
-def _add_test(parts: Parts, source: Source, pictures: images.Pictures) -> None:
+def _add_test(parts: Parts, source: Source, pictures: images.Pictures, dialect: Dialect) -> None:
     """Read a second source as the test part; its own parts, if it has any, are taken together as one."""
     if isinstance(parts.train.x, Table):
-        table = read_like(Path(source), parts.train.x.names, parts.train.x.header)
+        table = read_like(_one(source), parts.train.x.names, parts.train.x.header, dialect)
         other = Parts(_table_part(table, parts.train.x.target, parts.notes))
         parts.notes += [f"test set: {table.notes[0]}"]
     else:
         depth = str(parts.train.x.dtype) if isinstance(parts.train.x, np.ndarray) and parts.train.x.ndim == 4 else None
-        other = _read(source, None, replace(pictures, dtype=depth), None)
+        other = _read(source, None, replace(pictures, dtype=depth), dialect)
         parts.notes.append(f"test set: {len(other.test or other.train):,} samples of {source}")
     parts.test = other.test or other.train
     if isinstance(parts.train.x, np.ndarray) and (
             not isinstance(parts.test.x, np.ndarray) or parts.test.x.shape[1:] != parts.train.x.shape[1:]):
         raise fault("training and test data differ in form", got=f"{parts.test.origin}: {_form(parts.test.x)}",
                     expected=f"{_form(parts.train.x)}, as in {parts.train.origin}")
+
+
+def _one(source: Source) -> Path:
+    """The path of a source that is one file."""
+    if isinstance(source, tuple | list):
+        raise fault("a table is one file", got=f"{len(source)} of them")
+    return Path(source)
 
 
 def _form(x: Any) -> str:
@@ -233,8 +257,8 @@ def _form(x: Any) -> str:
 # ---- tables
 
 
-def _read_table(path: Path, target: Any, header: bool | None) -> Parts:
-    table = read_table(path, header)
+def _read_table(path: Path, target: Any, dialect: Dialect) -> Parts:
+    table = read_dialect(path, dialect)
     column = find_column(table, -1 if target is None else target)
     if len(table.names) < 2:
         raise fault(f"{path}: the table has one column only", got=table.names[0],
@@ -247,7 +271,9 @@ def _read_table(path: Path, target: Any, header: bool | None) -> Parts:
 def _table_part(table: Table, column: int, notes: list[str]) -> Part:
     table.target = column
     texts = table.column(column)
-    known = [row for row, text in enumerate(texts) if text.lower() not in MISSING_TARGET]
+    words, note = _target_words(texts, table)
+    notes += note
+    known = [row for row, text in enumerate(texts) if not is_missing(text, words)]
     if not known:
         raise fault(f"{table.path}: the target {column_label(table.names[column])} has no values")
     if len(known) < len(texts):
@@ -255,6 +281,18 @@ def _table_part(table: Table, column: int, notes: list[str]) -> Part:
         table = table.take(known)
         texts = table.column(column)
     return Part(table, np.array(texts), table.path, lambda row: table.place(row, column))
+
+
+def _target_words(texts: list[str], table: Table) -> tuple[frozenset[str], list[str]]:
+    """The words that mean that a target is missing, if they are not told: beside names, each word may be a name."""
+    if table.missing != MISSING:
+        return table.missing, []
+    other = {text for text in texts if text.lower() not in MISSING_TARGET}
+    if all(parse_number(text, table.decimal) is not None for text in other):
+        return MISSING_TARGET, []
+    names = sorted({text for text in texts if text and text.lower() in MISSING_TARGET})
+    return frozenset({""}), [f"{', '.join(map(repr, names))} taken for {'a class' if len(names) == 1 else 'classes'}: "
+                             f"if these rows have no class, load(..., missing={names})"] if names else []
 
 
 # ---- from parts to a Dataset

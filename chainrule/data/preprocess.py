@@ -21,7 +21,7 @@ import numpy as np
 from .arrays import prepare
 from .columns import CategoryColumn, Column, DroppedColumn, NumericColumn, fit_column
 from .files import count, fault
-from .table import Table, align, column_label, find_column, is_missing
+from .table import MISSING, Table, align, column_label, find_column, is_missing
 
 CHUNK_VALUES = 1 << 20
 
@@ -38,6 +38,7 @@ class TablePreprocess:
     target: str
     columns: tuple[Column, ...]
     decimal: str = "."
+    missing: frozenset[str] = MISSING
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -59,33 +60,34 @@ class TablePreprocess:
         if isinstance(rows, Table):
             table = align(rows, self._used())
             columns = {name: table.column(i) for i, name in enumerate(table.names)}
-            return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)))
-        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self._used())
-        return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}")
+            return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)), table.decimal)
+        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self._used(), self.decimal)
+        return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}", self.decimal)
 
     def _used(self) -> list[str]:
         return [column.name for column in self.columns if column.features()]
 
     def unseen(self, table: Table) -> list[str]:
         """Lines that say which categories of a table are none of the training data's, and in how many rows."""
-        notes = []
+        notes, places = [], {name: place for place, name in enumerate(table.names)}
         for column in self.columns:
-            texts = table.column(table.names.index(column.name)) if isinstance(column, CategoryColumn) else []
-            other = [text for text in texts if not is_missing(text) and text not in column.categories]  # type: ignore[attr-defined]
+            texts = table.column(places[column.name]) if isinstance(column, CategoryColumn) else []
+            known = set(column.categories) if isinstance(column, CategoryColumn) else set()
+            other = [text for text in texts if not is_missing(text, self.missing) and text not in known]
             if other:
                 shown = ", ".join(map(repr, sorted(set(other))[:5])) + (", …" if len(set(other)) > 5 else "")
                 notes.append(f"{column_label(column.name)}: {count(len(other), 'row')} with a category that was rare or not there in training "
                              f"({shown}), taken as one category (other)")
         return notes
 
-    def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str]) -> np.ndarray:
+    def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str], decimal: str) -> np.ndarray:
         out = np.zeros((size, *self.feature_shape), np.float32)
         start = 0
         for column in self.columns:
             width = len(column.features())
             if width:
-                column.encode(columns[column.name], out[:, start:start + width], self.decimal,
-                              lambda row, name=column.name: place(row, name))
+                column.encode(columns[column.name], out[:, start:start + width], decimal,
+                              lambda row, name=column.name: place(row, name), self.missing)
             start += width
         return out
 
@@ -93,14 +95,16 @@ class TablePreprocess:
         """Plain data for JSON."""
         columns = [{"kind": column.kind} | asdict(column) for column in self.columns]
         return {"kind": self.kind, "names": list(self.names), "target": self.target, "decimal": self.decimal,
-                "columns": columns}
+                "missing": None if self.missing == MISSING else sorted(self.missing), "columns": columns}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TablePreprocess:
         """The object that `to_config` described."""
         kinds = {kind.kind: kind for kind in (NumericColumn, CategoryColumn, DroppedColumn)}
         columns = tuple(kinds[column["kind"]].from_config(column) for column in config["columns"])
-        return cls(tuple(config["names"]), config["target"], columns, config["decimal"])
+        words = config.get("missing")
+        return cls(tuple(config["names"]), config["target"], columns, config["decimal"],
+                   MISSING if words is None else frozenset(words))
 
 
 def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
@@ -120,11 +124,12 @@ def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
         if i in dropped:
             column, note = DroppedColumn(name, "on request"), f"{column_label(name)}: left out on request"
         else:
-            column, note = fit_column(name, table.column(i), table.decimal, i in chosen, lambda row, i=i: table.place(row, i))
+            column, note = fit_column(name, table.column(i), table.decimal, i in chosen,
+                                      lambda row, i=i: table.place(row, i), table.missing)
         columns.append(column)
         notes += [note] if note else []
     plain = sum(isinstance(column, NumericColumn) for column in columns)
-    preprocess = TablePreprocess(tuple(table.names), table.names[target], tuple(columns), table.decimal)
+    preprocess = TablePreprocess(tuple(table.names), table.names[target], tuple(columns), table.decimal, table.missing)
     if not preprocess.feature_names:
         raise fault(f"{table.path}: no column is left to learn from", got="; ".join(notes) or "only the target")
     notes.append(f"{count(plain, 'numeric column')} standardised; "
@@ -132,23 +137,30 @@ def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
     return preprocess, notes
 
 
-def _columns_of(rows: Sequence[Any], sources: list[str], names: Sequence[str], used: list[str]) -> dict[str, list[str]]:
+def _columns_of(rows: Any, sources: list[str], names: Sequence[str], used: list[str], decimal: str) -> dict[str, list[str]]:
+    if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # a DataFrame of pandas or polars
+        given = {str(name): name for name in rows.columns}
+        if absent := [name for name in used if name not in given]:
+            raise fault(f"there is no column {absent[0]!r}", got=", ".join(given), expected=", ".join(used))
+        return {name: [_text(value, decimal) for value in rows[given[name]]] for name in used}
     order = {len(sources): sources, len(names): list(names)}
     for i, row in enumerate(rows):
         if isinstance(row, Mapping) and (absent := [name for name in used if name not in row]):
             raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=", ".join(used),
                         fix="give None for a missing value")
+        if isinstance(row, str) or not hasattr(row, "__len__"):
+            raise fault(f"row {i} is no row of a table", got=type(row).__name__, expected="a dict, or a list of values")
         if not isinstance(row, Mapping) and len(row) not in order:
             raise fault(f"row {i} has {count(len(row), 'value')}", expected=f"{len(sources)}: {', '.join(sources)}")
     dicts = [row if isinstance(row, Mapping) else dict(zip(order[len(row)], row, strict=True)) for row in rows]
-    return {name: [_text(row[name]) for row in dicts] for name in used}
+    return {name: [_text(row[name], decimal) for row in dicts] for name in used}
 
 
-def _text(value: Any) -> str:
-    if value is None:
+def _text(value: Any, decimal: str) -> str:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # pandas' own words for missing
         return ""
     if isinstance(value, float | np.floating):
-        return "" if math.isnan(value) else repr(float(value)).removesuffix(".0")
+        return "" if math.isnan(value) else repr(float(value)).removesuffix(".0").replace(".", decimal)
     return str(value).strip()
 
 
