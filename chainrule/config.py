@@ -3,7 +3,9 @@
 
     CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
     CHAINRULE_THREADS   threads of the native backend (default: all cores)
-    CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing
+    CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing. The folder and those
+                        above it must be such that only you (or root) can change what is in them, and no links
+    CHAINRULE_CACHE_SIZE  megabytes of compiled code that are kept, what was used last (default: 500)
     CHAINRULE_INSTRUCTIONS  sse2 | sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that
                         the processor has)
     CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (see chainrule.debug)
@@ -49,14 +51,26 @@ def debug() -> int:
     return _integer("CHAINRULE_DEBUG", default=0, low=0, high=7)
 
 
+def is_cache_off() -> bool:
+    """Whether compiled code shall not be kept."""
+    return os.environ.get("CHAINRULE_CACHE") == "off"
+
+
 def cache_directory() -> Path | None:
-    """Where compiled code is kept between processes; None if it is not kept."""
-    text = os.environ.get("CHAINRULE_CACHE")
-    if text == "off":
+    """Where compiled code is kept between processes; None if it is not kept, or if there is no home directory."""
+    if is_cache_off():
         return None
-    if text:
+    if text := os.environ.get("CHAINRULE_CACHE"):
         return Path(text)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chainrule"
+    if os.path.isabs(text := os.environ.get("XDG_CACHE_HOME", "")):
+        return Path(text) / "chainrule"
+    home = os.path.expanduser("~") if os.environ.get("HOME", "~") else ""
+    return Path(home) / ".cache" / "chainrule" if os.path.isabs(home) else None
+
+
+def cache_size() -> int:
+    """How many bytes of compiled code are kept."""
+    return _integer("CHAINRULE_CACHE_SIZE", default=500, low=0, high=1_000_000) << 20
 
 
 def _cores() -> int:

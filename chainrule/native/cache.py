@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machine code kept on disk between processes, in a directory that only its owner can write.
 
-A file is a line with the checksum of the rest, a line with the lengths of the object files, then these. A file that is damaged, foreign or writable by
-others is not loaded but made again; where nothing can be kept, compilation simply happens each time.
+A file is a line with the checksum of its name and the rest, a line with the lengths of the object files, then these. A file that is damaged,
+foreign or writable by others is not loaded but made again; where nothing can be kept, that is said once and compilation happens each time.
+Beyond `CHAINRULE_CACHE_SIZE` the entries that were not used for the longest time are removed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
+import logging
 import os
-import stat
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +23,17 @@ import llvmlite.binding
 import numpy as np
 
 from .. import config
+from ..errors import explain
 from ..version import __version__
+from .private import HAS_OWNERS, Folder
 
 HEADER = 65  # 64 hexadecimal digits and a newline
+PART = ".part"
+FORGOTTEN = 3600.0  # seconds after which an unfinished file is nobody's
+TIDY_EVERY = 50  # entries that a process writes
+_number, _writes = itertools.count(), itertools.count()
+_used: set[str] = set()  # entries that this process has read or written
+_said: set[str] = set()  # folders that could not be used
 
 
 def key(record: bytes) -> str:
@@ -53,68 +63,109 @@ def own_code() -> list[Path]:
     return sorted({*(x for x in outside if x.is_file()), *(x for folder in folders for x in folder.rglob("*.py"))})
 
 
-def directory() -> Path | None:
-    """The directory, made if it is missing; None if there is none that only this user can write."""
-    base = config.cache_directory()
-    if base is None:
-        return None
-    path = base / "native"
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path if _is_private(path) else None
-    except OSError:
-        return None
-
-
-def _is_private(path: Path) -> bool:
-    state = path.stat()
-    if not hasattr(os, "getuid"):
-        return True
-    return state.st_uid == os.getuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
 def read(name: str) -> list[bytes] | None:
     """The object files kept under a name, if they are whole."""
-    path = directory()
-    if path is None:
-        return None
-    try:
-        if not _is_private(path / name):
+    with _folder() as folder:
+        if folder is None:
             return None
-        content = (path / name).read_bytes()
-    except OSError:
-        return None
+        try:
+            content = folder.read(name)
+            _use(folder, name)
+        except OSError:
+            return None
+    return _unpacked(name, content)
+
+
+def _use(folder: Folder, name: str) -> None:
+    """Note that an entry is in use; what was not for the longest time goes first."""
+    if name not in _used:
+        _used.add(name)
+        with contextlib.suppress(OSError):
+            folder.touch(name)
+
+
+def _packed(name: str, code: Sequence[bytes]) -> bytes:
+    content = b" ".join(b"%d" % len(part) for part in code) + b"\n" + b"".join(code)
+    return _header(name, content) + content
+
+
+def _unpacked(name: str, content: bytes) -> list[bytes] | None:
     rest = content[HEADER:]
-    return _unpacked(rest) if content[:HEADER] == _header(rest) else None
-
-
-def _packed(code: Sequence[bytes]) -> bytes:
-    return b" ".join(b"%d" % len(part) for part in code) + b"\n" + b"".join(code)
-
-
-def _unpacked(content: bytes) -> list[bytes]:
-    lengths, rest = content.split(b"\n", 1)
+    if content[:HEADER] != _header(name, rest):
+        return None
+    lengths, rest = rest.split(b"\n", 1)
     ends = list(itertools.accumulate(map(int, lengths.split())))
     return [rest[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _header(code: bytes) -> bytes:
-    return hashlib.sha256(code).hexdigest().encode() + b"\n"
+def _header(name: str, content: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + content).hexdigest().encode() + b"\n"
 
 
 def write(name: str, code: Sequence[bytes]) -> None:
-    """Keep object files under a name: a temporary file first, then one rename."""
-    path = directory()
-    if path is None:
-        return
+    """Keep object files under a name; now and then what is too much goes."""
+    with _folder() as folder, contextlib.suppress(OSError):
+        if folder is None:
+            return
+        folder.write(name, _packed(name, code), f"{name}.{os.getpid()}.{next(_number)}{PART}")
+        _used.add(name)
+        if next(_writes) % TIDY_EVERY == 0:
+            tidy(folder, config.cache_size())
+
+
+def tidy(folder: Folder, size: int) -> None:
+    """Remove what killed processes have left, and entries, those first that were not used for the longest time, beyond `size` bytes."""
+    entries = folder.entries()
+    for name in [x for x, state in entries.items() if _is_left(x, state)]:
+        del entries[name]
+        _try_to_remove(folder, name)
+    total = sum(x.st_size for x in entries.values())
+    for name, state in sorted(entries.items(), key=lambda item: item[1].st_mtime):
+        if total <= size:
+            break
+        total -= state.st_size
+        _try_to_remove(folder, name)
+
+
+def _is_left(name: str, state: os.stat_result) -> bool:
+    """Whether a file is one that its process did not finish."""
+    if name.startswith("tmp") or (name.endswith(PART) and time.time() - state.st_mtime > FORGOTTEN):
+        return True
+    process = name.split(".")[1] if name.endswith(PART) and name.count(".") > 1 else ""
+    if not process.isdigit() or not HAS_OWNERS:
+        return False
     try:
-        handle, temporary = tempfile.mkstemp(dir=path)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            content = _packed(code)
-            file.write(_header(content) + content)
-        os.replace(temporary, path / name)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _try_to_remove(folder: Folder, name: str) -> None:
+    with contextlib.suppress(OSError):
+        folder.remove(name)
+
+
+# ---- the folder
+
+def _folder() -> contextlib.AbstractContextManager[Folder | None]:
+    """The open folder; None, which is said once, where there is none that only this user can write."""
+    base = config.cache_directory()
+    if base is not None:
+        try:
+            return Folder(base / "native")
+        except (OSError, ValueError) as error:  # ValueError: not a path at all
+            _say(str(base), error)
+    elif not config.is_cache_off():
+        _say("", "there is no home directory")
+    return contextlib.nullcontext()
+
+
+def _say(base: str, why: object) -> None:
+    if base not in _said:
+        _said.add(base)
+        logging.getLogger("chainrule").warning("%s", explain(
+            "compiled code is not kept", got=str(why), expected="a folder that only you can write, below folders of which that is true too",
+            fix="set CHAINRULE_CACHE to another folder, or to off"))
