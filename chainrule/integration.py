@@ -21,7 +21,7 @@ import numpy as np
 from .errors import ArgumentError, ShapeError, TraceError, explain
 from .ir import Tensor, as_tensor, no_grad
 from .ir.dtype import float64, is_float
-from .ops.elementwise import astype
+from .ops.elementwise import as_float, astype
 from .ops.movement import permute_dims, reshape, slice_axis
 from .ops.reduce import sum as total
 from .ops.types import normalize_axis
@@ -232,8 +232,7 @@ def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor:
 
 def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, Tensor]:
     """y with its samples along the last axis, and the distances between them, (..., n - 1)."""
-    y = as_tensor(y)
-    y = y if is_float(y.dtype) else astype(y, "float32")
+    y = as_float(y)
     axis = normalize_axis(axis, y.ndim)
     order = (*(i for i in range(y.ndim) if i != axis), axis)
     moved = permute_dims(y, order)
@@ -246,7 +245,8 @@ def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, Tensor]:
         raise ShapeError(explain("the places do not fit the samples", got=f"x {x.shape}, y {y.shape}",
                                  expected=f"({n},)" + (f" or {y.shape}" if y.ndim > 1 else "")))
     x = permute_dims(x, order) if x.ndim > 1 else x
-    return moved, slice_axis(x, x.ndim - 1, 1, n) - slice_axis(x, x.ndim - 1, 0, n - 1)
+    x, kind = (x, x.dtype) if is_float(x.dtype) else (astype(x, float64), y.dtype)  # neighbours that are large numbers stay apart
+    return moved, astype(slice_axis(x, x.ndim - 1, 1, n) - slice_axis(x, x.ndim - 1, 0, n - 1), kind)
 
 
 def _every(x: Tensor, start: int, stop: int) -> Tensor:

@@ -21,9 +21,9 @@ from .ir.dtype import DEFAULT_FLOAT, int64, is_float, promote
 from .ir.tensor import Tensor
 from .ops import linalg as words
 from .ops.broadcast import broadcast_to
-from .ops.compose import concat, matmul, matrix_transpose, not_equal
+from .ops.compose import concat, length, logical_and, matmul, matrix_transpose, not_equal
 from .ops.control import custom_gradient, stop_gradient
-from .ops.elementwise import abs, astype, equal, exp, less, less_equal, multiply, power, sqrt, where, zeros_like
+from .ops.elementwise import abs, astype, equal, exp, less, less_equal, multiply, power, where, zeros_like
 from .ops.movement import pad, reshape, slice_axis
 from .ops.reduce import max, min, prod, sum
 from .ops.types import broadcast_shapes, normalize_axes, normalize_axis, without
@@ -406,14 +406,23 @@ def _norm(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
     if ord == 1:
         return sum(abs(x), **options)
     if ord == 2:
-        return _root(sum(x * x, **options))
-    return power(sum(power(abs(x), ord), **options), 1 / ord)
+        return length(x, axes)
+    return _power_mean(x, axes, float(ord))
 
 
-def _root(x: Tensor) -> Tensor:
-    """sqrt with gradient 0 at 0."""
-    zero = equal(x, 0)
-    return where(zero, zeros_like(x), sqrt(where(zero, 1, x)))
+def _power_mean(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
+    """(sum |x|^ord)^(1/ord), |x| over its largest (ord < 0: smallest) value within the sum; gradient 0 where the norm is 0."""
+    if not x.size:
+        return sum(abs(x), axis=axes, keepdims=True) ** (1 / ord)
+    size = abs(x)
+    edge = stop_gradient((max if ord > 0 else min)(size, axis=axes, keepdims=True))
+    plain = logical_and(less(0, edge), less(edge, math.inf))
+    scale = where(plain, edge, 1.0)
+    ratio = where(plain, size, 1.0) / scale
+    zero = equal(ratio, 0)  # below 1 the slope of |x|^ord at 0 is infinite; 0 is a subgradient
+    terms = where(zero, zeros_like(ratio), power(where(zero, 1.0, ratio), ord))
+    value = power(sum(terms, axis=axes, keepdims=True), 1 / ord) * scale
+    return where(plain, value, edge)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:

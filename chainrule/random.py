@@ -24,6 +24,7 @@ from .ops.broadcast import broadcast_to
 from .ops.compose import concat
 from .ops.elementwise import (
     add,
+    as_float,
     astype,
     bitwise_left_shift,
     bitwise_or,
@@ -110,8 +111,7 @@ class Generator:
 
     def bernoulli(self, p: Any = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
         """True with probability `p` (a number or a tensor), of shape `shape`, by default that of `p`."""
-        p = as_tensor(p)
-        p = p if is_float(p.dtype) else astype(p, float32)
+        p = as_float(p)
         return less(_unit(self.next(), p.shape if shape is None else _shape(shape), p.dtype), p)
 
     def exponential(self, shape: int | Sequence[int] = (), scale: Any = 1.0, *, dtype: Any = float32) -> Tensor:
@@ -126,7 +126,7 @@ class Generator:
         Args:
             shape: of the result; it must broadcast with the other axes of `logits`, whose shape is the default.
         """
-        logits = as_tensor(logits)
+        logits = as_float(logits)
         axis = normalize_axis(axis, logits.ndim) - logits.ndim
         rest = tuple(n for i, n in enumerate(logits.shape) if i != axis % logits.ndim)
         wanted = rest if shape is None else _shape(shape)

@@ -11,23 +11,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ir.bind import as_tensor
-from ..ir.dtype import is_float
 from ..ir.tensor import Tensor
 from ..ops.compose import square
 from ..ops.control import custom_gradient
 from ..ops.elementwise import (
     abs,
-    astype,
+    as_float,
     cos,
     equal,
+    float_operands,
     floor,
     less,
     less_equal,
     log,
     log1p,
     negative,
-    operands,
     round,
     sin,
     where,
@@ -39,17 +37,12 @@ SHIFT = 8
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def _floating(x: Any) -> Tensor:
-    x = as_tensor(x)
-    return x if is_float(x.dtype) else astype(x, "float32")
-
-
 def lgamma(x: Any, /) -> Tensor:
     """log |Gamma(x)|; infinite at 0, -1, -2, ...; derivative digamma.
 
     Absolute error about 1e-15 near 1 and 2, relative error about 1e-15 elsewhere (float64).
     """
-    x = _floating(x)
+    x = as_float(x)
     mirrored = less(x, 0.5)
     value = _lgamma_positive(where(mirrored, 1 - x, x))
     sine = abs(sin(math.pi * _fraction(x)))
@@ -88,7 +81,7 @@ def _series(x: Tensor, coefficients: list[float]) -> Tensor:
 
 def digamma(x: Any, /) -> Tensor:
     """The derivative of log |Gamma(x)|; NaN at 0, -1, -2, ..."""
-    x = _floating(x)
+    x = as_float(x)
     mirrored = less(x, 0.5)
     z = where(mirrored, 1 - x, x)
     value = _recurrence(z, log, lambda x: negative(0.5 / x) - _series(x, [b / (2 * k) for k, b in enumerate(BERNOULLI, 1)]))
@@ -102,7 +95,7 @@ def polygamma(n: int, x: Any, /) -> Tensor:
     """The n-th derivative of digamma, for n >= 0; NaN below 0 if n > 1."""
     if n == 0:
         return digamma(x)
-    x = _floating(x)
+    x = as_float(x)
     mirrored = less(x, 0.5) if n == 1 else less_equal(x, 0)
     z = where(mirrored, 1 - x, x)
     factor = -math.factorial(n) if n % 2 == 0 else math.factorial(n)
@@ -138,25 +131,25 @@ def _recurrence(x: Tensor, lead: Any, rest: Any) -> Tensor:
 
 def lbeta(a: Any, b: Any, /) -> Tensor:
     """log B(a, b) = log Gamma(a) + log Gamma(b) - log Gamma(a + b)."""
-    a, b = operands(a, b)
+    a, b = float_operands(a, b)
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
 def log_choose(n: Any, k: Any, /) -> Tensor:
     """log of the binomial coefficient n! / (k! (n - k)!)."""
-    n, k = operands(n, k)
+    n, k = float_operands(n, k)
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def xlogy(x: Any, y: Any, /) -> Tensor:
     """x log y, and 0 where both are 0 (with gradient 0)."""
-    x, y = operands(x, y)
+    x, y = float_operands(x, y)
     return x * log(where(equal(x, 0) & less_equal(y, 0), 1.0, y))
 
 
 def xlog1py(x: Any, y: Any, /) -> Tensor:
     """x log(1 + y), and 0 where x is 0 and y is -1 (with gradient 0)."""
-    x, y = operands(x, y)
+    x, y = float_operands(x, y)
     return x * log1p(where(equal(x, 0) & less_equal(y, -1), 0.0, y))
 
 

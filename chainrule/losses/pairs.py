@@ -23,8 +23,7 @@ def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any
 
 
 def _cosine(a: Tensor, b: Tensor, epsilon: float = 1e-8) -> Tensor:
-    norms = [maximum(reduce.sum(v * v, axis=-1), epsilon * epsilon) for v in (a, b)]
-    return reduce.sum(a * b, axis=-1) / sqrt(norms[0] * norms[1])
+    return reduce.sum(compose.unit(a, epsilon) * compose.unit(b, epsilon), axis=-1)
 
 
 @loss
@@ -94,7 +93,7 @@ def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / sqrt(maximum(reduce.sum(x * x, axis=-1, keepdims=True), 1e-24))
+    return compose.unit(x, 1e-12)
 
 
 def _two(outputs: Any, name: str) -> tuple[Tensor, Tensor]:

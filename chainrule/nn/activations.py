@@ -14,6 +14,7 @@ from ..ops import compose
 from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import (
     abs,
+    as_float,
     astype,
     exp,
     expm1,
@@ -44,13 +45,13 @@ def relu6(x: Any, /) -> Any:
 
 def relu_squared(x: Any, /) -> Any:
     """max(x, 0)^2 (So et al., 2021)."""
-    y = compose.relu(x)
+    y = compose.relu(as_float(x))
     return y * y
 
 
 def celu(x: Any, /, alpha: float = 1.0) -> Any:
     """x for x > 0, else alpha (e^(x / alpha) - 1); smooth, with gradient 1 at 0."""
-    x = as_tensor(x)
+    x = as_float(x)
     above = less(0, x)
     return where(above, x, alpha * expm1(where(above, zeros_like(x), x) / alpha))
 
@@ -62,56 +63,56 @@ def gelu_tanh(x: Any, /) -> Any:
 
 def quick_gelu(x: Any, /) -> Any:
     """x sigmoid(1.702 x)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x * compose.sigmoid(1.702 * x)
 
 
 def hard_silu(x: Any, /) -> Any:
     """x min(max(x / 6 + 1/2, 0), 1) (Howard et al., 2019)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x * compose.hard_sigmoid(x)
 
 
 def hard_shrink(x: Any, /, threshold: float = 0.5) -> Any:
     """x where |x| > threshold, else 0."""
-    x = as_tensor(x)
+    x = as_float(x)
     return where(less_equal(abs(x), threshold), zeros_like(x), x)
 
 
 def soft_shrink(x: Any, /, threshold: float = 0.5) -> Any:
     """sign(x) max(|x| - threshold, 0)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return where(less(threshold, x), x - threshold, where(less(x, -threshold), x + threshold, 0 * x))
 
 
 def tanh_shrink(x: Any, /) -> Any:
     """x - tanh(x)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x - tanh(x)
 
 
 def squareplus(x: Any, /, b: float = 4.0) -> Any:
     """(x + sqrt(x^2 + b)) / 2; below 0, where these cancel, b / 2 / (sqrt(x^2 + b) - x)."""
-    x = as_tensor(x)
+    x = as_float(x)
     root, below = sqrt(x * x + b), less(x, 0)
     return where(below, 0.5 * b / where(below, root - x, full_like(x, 1.0)), 0.5 * (x + root))
 
 
 def threshold(x: Any, /, limit: float = 0.0, value: float = 0.0) -> Any:
     """x where x > limit, else `value`."""
-    x = as_tensor(x)
+    x = as_float(x)
     return where(less_equal(x, limit), full_like(x, value), x)
 
 
 def softmin(x: Any, /, axis: int = -1) -> Any:
     """softmax(-x)."""
-    return compose.softmax(-as_tensor(x), axis)
+    return compose.softmax(-as_float(x), axis)
 
 
 def sparsemax(x: Any, /) -> Any:
     """The point of the probability simplex nearest to x, along the last axis: max(x - tau, 0)
     (Martins and Astudillo, 2016)."""
-    x = as_tensor(x)
+    x = as_float(x)
     x = x - stop_gradient(max(x, axis=-1, keepdims=True)) if x.shape[-1] else x
     z = sort(x, axis=-1, descending=True)
     count = iota(x.shape, x.ndim - 1, x.dtype) + 1
@@ -128,7 +129,7 @@ def sparsemax(x: Any, /) -> Any:
 
 
 def _halves(x: Any) -> tuple[Any, Any]:
-    x = as_tensor(x)
+    x = as_float(x)
     if not x.ndim or x.shape[-1] % 2:
         raise ShapeError(explain("a gated activation halves the last axis", got=f"shape {x.shape}",
                                  expected="an even number of features"))
@@ -161,7 +162,7 @@ def swiglu(x: Any, /) -> Any:
 
 def crelu(x: Any, /) -> Any:
     """relu(x) and relu(-x) side by side along the last axis (Shang et al., 2016)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return compose.concat([compose.relu(x), compose.relu(-x)], axis=-1)
 
 
@@ -194,7 +195,7 @@ def masked_softmax(x: Any, mask: Any, /, axis: int = -1, temperature: float = 1.
     without any."""
     if isinstance(temperature, int | float) and not temperature > 0:
         raise ArgumentError(explain("a temperature is above 0", got=repr(temperature), fix="for 0, take the argmax"))
-    x, mask = as_tensor(x), as_tensor(mask)
+    x, mask = as_float(x), as_tensor(mask)
     allowed = compose.logical_and(mask, full_like(x, True, dtype=bool))
     weights = compose.softmax(where(allowed, x * (1 / temperature), -1e30), axis)
     return where(allowed, weights, zeros_like(weights))

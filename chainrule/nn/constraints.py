@@ -10,16 +10,15 @@ from collections.abc import Callable
 
 from ..errors import ArgumentError, explain
 from ..ir import Tensor
-from ..ops import reduce
-from ..ops.compose import clip
-from ..ops.elementwise import maximum, minimum, sqrt
+from ..ops.compose import clip, length
+from ..ops.elementwise import maximum, minimum
 from ..remade import remade
 
 Constraint = Callable[[Tensor], Tensor]
 
 
 def _norms(w: Tensor) -> Tensor:
-    return sqrt(reduce.sum(w * w, axis=tuple(range(w.ndim - 1)), keepdims=True))
+    return length(w, tuple(range(w.ndim - 1)))
 
 
 @remade

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several tensors as one: layers called with the tensors, or with one list of them: `nn.Add()(a, b)`, `nn.Add()([a,
-b])`."""
+b])`. Sums and products of integers are computed in int64 (of uint64 in float32), so that small types do not wrap."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
-from ..ops import reduce
-from ..ops.compose import concat
-from ..ops.elementwise import add, maximum, minimum, multiply, sqrt, subtract
+from ..ir.dtype import int64, is_float, uint64
+from ..ops.compose import concat, unit
+from ..ops.elementwise import add, as_float, astype, maximum, minimum, multiply, subtract
 from ..ops.reduce import sum
 from ..ops.types import normalize_axis
 from .module import Module
@@ -38,15 +38,22 @@ class Merging(Module):
         raise NotImplementedError
 
 
-def _of(name: str, function: Callable[[Any, Any], Any], text: str) -> type[Module]:
+def _wide(x: Any) -> Any:
+    """Integers and booleans in a type whose sums and products hold."""
+    if is_float(x.dtype) or x.dtype == int64:
+        return x
+    return as_float(x) if x.dtype == uint64 else astype(x, int64)
+
+
+def _of(name: str, function: Callable[[Any, Any], Any], text: str, prepare: Callable[[Any], Any] = lambda x: x) -> type[Module]:
     def merge(self: Any, parts: list[Any]) -> Any:
-        return functools.reduce(function, parts)
+        return functools.reduce(function, map(prepare, parts))
     return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {Merging.__doc__}", "__module__": __name__})
 
 
-Add = _of("Add", add, "The sum of all.")
-Subtract = _of("Subtract", subtract, "The first minus the others.")
-Multiply = _of("Multiply", multiply, "The product of all.")
+Add = _of("Add", add, "The sum of all.", _wide)
+Subtract = _of("Subtract", subtract, "The first minus the others.", _wide)
+Multiply = _of("Multiply", multiply, "The product of all.", _wide)
 Maximum = _of("Maximum", maximum, "The largest of all, element by element.")
 Minimum = _of("Minimum", minimum, "The smallest of all, element by element.")
 
@@ -55,7 +62,7 @@ class Average(Merging):
     __doc__ = f"The mean of all. {Merging.__doc__}"
 
     def merge(self, parts: list[Any]) -> Any:
-        return functools.reduce(add, parts) * (1 / len(parts))
+        return functools.reduce(add, map(as_float, parts)) * (1 / len(parts))
 
 
 class Concatenate(Merging):
@@ -83,8 +90,8 @@ class Dot(Merging):
     def merge(self, parts: list[Any]) -> Any:
         if len(parts) != 2:
             raise ArgumentError(explain("Dot takes two tensors", got=str(len(parts))))
-        a, b = (self._unit(x) for x in parts) if self.normalize else parts
+        a, b = map(self._unit if self.normalize else _wide, parts)
         return sum(a * b, axis=-1, keepdims=True)
 
     def _unit(self, x: Any) -> Any:
-        return x / sqrt(maximum(reduce.sum(x * x, axis=-1, keepdims=True), 1e-12))
+        return unit(x, 1e-6)

@@ -14,8 +14,9 @@ from typing import Any
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import canonical
+from ..ops.compose import unit
 from ..ops.control import custom_gradient, stop_gradient
-from ..ops.elementwise import add, maximum, sqrt
+from ..ops.elementwise import add, as_float, sqrt
 from ..ops.movement import pad, reshape, slice_axis
 from ..ops.reduce import exact_mean, mean, sum, var
 from . import initializers
@@ -141,7 +142,7 @@ class UnitNorm(Module):
         self.epsilon = small("epsilon", epsilon)
 
     def forward(self, x: Any) -> Any:
-        return x / sqrt(maximum(sum(x * x, axis=-1, keepdims=True), self.epsilon**2))
+        return unit(x, self.epsilon)
 
 
 class LocalResponseNorm(Module):
@@ -154,6 +155,7 @@ class LocalResponseNorm(Module):
         self.size, self.alpha, self.beta, self.k = positive("size", size), alpha, beta, k
 
     def forward(self, x: Any) -> Any:
+        x = as_float(x)
         padded = pad(x * x, [(0, 0)] * (x.ndim - 1) + [(self.size // 2, (self.size - 1) // 2)])
         near = functools.reduce(add, (slice_axis(padded, x.ndim - 1, i, i + x.shape[-1]) for i in range(self.size)))
         return x / (self.k + self.alpha / self.size * near) ** self.beta

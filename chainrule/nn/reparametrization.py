@@ -10,9 +10,8 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, Variable, as_tensor
-from ..ops.compose import matmul, matrix_transpose
+from ..ops.compose import length, matmul, matrix_transpose, unit
 from ..ops.control import stop_gradient
-from ..ops.elementwise import maximum, sqrt
 from ..ops.movement import reshape
 from ..ops.reduce import sum
 from .checks import positive
@@ -69,12 +68,11 @@ class WeightNorm(Reparametrized):
     """
 
     def start(self, weight: Variable) -> None:
-        length = np.sqrt((weight.numpy() ** 2).sum(axis=tuple(range(weight.ndim - 1))))
-        self.magnitude = Variable(length.astype(weight.dtype), name="magnitude")
+        units = np.sqrt((weight.numpy().astype("float64") ** 2).sum(axis=tuple(range(weight.ndim - 1))))
+        self.magnitude = Variable(units.astype(weight.dtype), name="magnitude")
 
     def weight_of(self, weight: Tensor, training: bool) -> Tensor:
-        length = sqrt(sum(weight * weight, axis=tuple(range(weight.ndim - 1)), keepdims=True))
-        return weight * (self.magnitude / length)
+        return weight * (self.magnitude / length(weight, tuple(range(weight.ndim - 1))))
 
 
 class SpectralNorm(Reparametrized):
@@ -116,4 +114,4 @@ class SpectralNorm(Reparametrized):
 
 
 def _unit(x: Tensor) -> Tensor:
-    return x / maximum(sqrt(sum(x * x)), 1e-12)
+    return unit(x, 1e-12)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..names import closest
+from ..ops.elementwise import as_float
 from ..ops.index import take
 from ..ops.movement import permute_dims, reshape
 from .checks import axis_names, describe, extents, need_rank, origin, positive
@@ -34,7 +35,7 @@ def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
     n = x.shape[axis]
     if mode == "nearest":
         return take(x, (np.arange(size) * n) // size, axis=axis)
-    place = (np.arange(size) + 0.5) * (n / size) - 0.5
+    x, place = as_float(x), (np.arange(size) + 0.5) * (n / size) - 0.5
     if mode == "cubic":
         return _cubic(x, axis, place)
     place = np.clip(place, 0, n - 1)

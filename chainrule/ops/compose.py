@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
-from ..ir.dtype import bool_, is_float, promote
+from ..ir.dtype import bool_, float64, is_float, promote
 from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
@@ -22,6 +22,7 @@ from .control import custom_gradient, stop_gradient
 from .elementwise import (
     abs,
     add,
+    as_float,
     astype,
     atan2,
     bitwise_and,
@@ -33,15 +34,19 @@ from .elementwise import (
     erf,
     exp,
     expm1,
+    float_operands,
+    floor,
     less,
     less_equal,
     log,
     log1p,
+    log2,
     maximum,
     minimum,
     multiply,
     negative,
-    operands,
+    power,
+    sqrt,
     tanh,
     where,
     zeros_like,
@@ -165,6 +170,37 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
     return concat([reshape(x, (*x.shape[:place], 1, *x.shape[place:])) for x in parts], axis=place)
 
 
+# ---- lengths
+
+def length(x: Any, axes: tuple[int, ...]) -> Tensor:
+    """sqrt(sum x^2) over `axes`, which stay with extent 1, over the whole range of the dtype; gradient x / length, 0 at 0."""
+    x = as_float(x)
+    return astype(wide_length(x, axes), x.dtype)
+
+
+def wide_length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`length` in float64, where squares of float32 neither overflow nor vanish; numbers of float64 whose squares do are
+    first divided by a power of 2."""
+    wide = astype(x, float64)
+    scale = _near(max(abs(stop_gradient(x)), axis=axes, keepdims=True)) if x.dtype == float64 and x.size else 1.0
+    wide = wide / scale
+    squares = sum(wide * wide, axis=axes, keepdims=True)
+    zero = equal(squares, 0)
+    return where(zero, zeros_like(squares), sqrt(where(zero, 1.0, squares))) * scale
+
+
+def _near(high: Tensor) -> Tensor:
+    """A power of 2 near the largest magnitude where squares overflow or vanish, else 1."""
+    extreme = logical_and(logical_or(less(high, 1e-140), less(1e140, high)), logical_and(less(0, high), less(high, math.inf)))
+    return power(2.0, floor(log2(where(extreme, high, 1.0))))
+
+
+def unit(x: Any, least: float) -> Tensor:
+    """x / max(|x|, least), the Euclidean length over the last axis."""
+    x = as_float(x)
+    return astype(astype(x, float64) / maximum(wide_length(x, (x.ndim - 1,)), least), x.dtype)
+
+
 # ---- elementary functions without a primitive
 
 def square(x: Any, /) -> Tensor:
@@ -180,7 +216,7 @@ def reciprocal(x: Any, /) -> Tensor:
 
 def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
-    a, b = operands(x1, x2)
+    a, b = float_operands(x1, x2)
     high, low = maximum(a, b), minimum(a, b)
     gap = where(equal(a, b), zeros_like(a), low - high)  # also for two infinities
     return add(high, log1p(exp(gap)))
@@ -222,13 +258,13 @@ def relu(x: Any, /) -> Tensor:
 
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
     """x for x > 0, else negative_slope * x."""
-    x = as_tensor(x)
+    x = as_float(x)
     return where(less(0, x), x, x * negative_slope)
 
 
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
     """x for x > 0, else alpha (e^x - 1); gradient alpha at 0."""
-    x = as_tensor(x)
+    x = as_float(x)
     above = less(0, x)
     return where(above, x, alpha * expm1(where(above, zeros_like(x), x)))
 
@@ -240,7 +276,7 @@ def selu(x: Any, /) -> Tensor:
 
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x."""
-    x = as_tensor(x)
+    x = as_float(x)
     e = exp(-abs(x))
     return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), lambda g, y, x: (g * y * (1 - y),))
 
@@ -248,42 +284,42 @@ def sigmoid(x: Any, /) -> Tensor:
 def gate(x: Any, /) -> Tensor:
     """The sigmoid as (1 + tanh(x / 2)) / 2, for gates of loops: right to the last digit of 1, and its derivative asks for
     the tanh alone, which a loop keeps."""
-    return 0.5 * (1 + tanh(0.5 * as_tensor(x)))
+    return 0.5 * (1 + tanh(0.5 * as_float(x)))
 
 
 def log_sigmoid(x: Any, /) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log1p(e^-|x|)."""
-    return negative(softplus(negative(x)))
+    return negative(softplus(negative(as_float(x))))
 
 
 def softplus(x: Any, /) -> Tensor:
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), with gradient sigmoid(x)."""
-    x = as_tensor(x)
+    x = as_float(x)
     value = maximum(x, 0) + log1p(exp(-abs(x)))
     return custom_gradient(value, (x,), lambda g, y, x: (g * sigmoid(x),))
 
 
 def softsign(x: Any, /) -> Tensor:
     """x / (1 + |x|)."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x / (1 + abs(x))
 
 
 def silu(x: Any, /) -> Tensor:
     """x sigmoid(x), also called swish."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x * sigmoid(x)
 
 
 def mish(x: Any, /) -> Tensor:
     """x tanh(softplus(x))."""
-    x = as_tensor(x)
+    x = as_float(x)
     return x * tanh(softplus(x))
 
 
 def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
-    x = as_tensor(x)
+    x = as_float(x)
     if approximate == "tanh":
         return custom_gradient(x * _gate(x), (x,), _gelu_rule)
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -310,7 +346,7 @@ def _logistic(x: Tensor) -> Tensor:
 
 def hard_sigmoid(x: Any, /) -> Tensor:
     """min(max(x / 6 + 1/2, 0), 1)."""
-    return ramp(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
+    return ramp(as_float(x) / 6 + 0.5, 0.0, 1.0)
 
 
 def hard_tanh(x: Any, /) -> Tensor:
@@ -320,7 +356,7 @@ def hard_tanh(x: Any, /) -> Tensor:
 
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
     """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow."""
-    x = as_tensor(x)
+    x = as_float(x)
     if not x.shape[types.normalize_axis(axis, x.ndim)]:
         return exp(x)
     z = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
@@ -330,7 +366,7 @@ def softmax(x: Any, /, axis: int = -1) -> Tensor:
 
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g)."""
-    x = as_tensor(x)
+    x = as_float(x)
     if not x.shape[types.normalize_axis(axis, x.ndim)]:
         return exp(x)
     shifted = x - max(x, axis=axis, keepdims=True)
@@ -340,7 +376,7 @@ def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
 
 def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """log(sum(e^x)) over `axis` (default: all), shifted by the maximum; -inf for all -inf."""
-    x = as_tensor(x)
+    x = as_float(x)
     axes = types.normalize_axes(axis, x.ndim)
     high = stop_gradient(max(x, axis=axes, keepdims=True))
     high = where(isfinite(high), high, zeros_like(high))

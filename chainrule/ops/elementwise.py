@@ -153,8 +153,15 @@ def _repeated(value: Any, dtype: Any, shape: Shape) -> Tensor:
     return leaf(np.ndarray(shape, dtype, scalar.node.data, 0, (0,) * len(shape)))
 
 
-def _float_operands(*values: Any) -> list[Tensor]:
-    return [x if is_float(x.dtype) else astype(x, DEFAULT_FLOAT) for x in operands(*values)]
+def as_float(x: Any) -> Tensor:
+    """`x` as functions of floats take it: integers and booleans become float32 before anything is computed."""
+    x = as_tensor(x)
+    return x if is_float(x.dtype) else astype(x, DEFAULT_FLOAT)
+
+
+def float_operands(*values: Any) -> list[Tensor]:
+    """The values as floating-point tensors of one dtype and one shape; integers and booleans as float32."""
+    return [as_float(x) for x in operands(*values)]
 
 
 def _unary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any], Tensor]:
@@ -178,35 +185,35 @@ def _named(function: Any, name: str, text: str) -> Any:
 # fmt: off
 negative = _unary(NEG,   "negative", "-x.")
 sign: Unary = _unary(SIGN,  "sign",     "-1, 0 or 1 by the sign of x; NaN stays NaN.")
-exp: Unary = _unary(EXP,   "exp",      "e^x.", _float_operands)
-expm1    = _unary(EXPM1, "expm1",    "e^x - 1, accurate near 0.", _float_operands)
-log      = _unary(LOG,   "log",      "Natural logarithm; -inf at 0, NaN below.", _float_operands)
-log1p    = _unary(LOG1P, "log1p",    "log(1 + x), accurate near 0.", _float_operands)
-log2     = _unary(LOG2,  "log2",     "Logarithm to base 2; exact for powers of 2.", _float_operands)
-log10    = _unary(LOG10, "log10",    "Logarithm to base 10.", _float_operands)
-sqrt: Unary = _unary(SQRT,   "sqrt",     "Square root; NaN below 0.", _float_operands)
-sin: Unary = _unary(SIN,   "sin",      "Sine of x in radians.", _float_operands)
-cos: Unary = _unary(COS,   "cos",      "Cosine of x in radians.", _float_operands)
-tan      = _unary(TAN,   "tan",      "Tangent of x in radians.", _float_operands)
-asin     = _unary(ASIN,  "asin",     "Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1].", _float_operands)
-acos     = _unary(ACOS,  "acos",     "Inverse cosine, in [0, pi]; NaN outside [-1, 1].", _float_operands)
-sinh: Unary = _unary(SINH,  "sinh",     "Hyperbolic sine, (e^x - e^-x) / 2.", _float_operands)
-cosh: Unary = _unary(COSH,  "cosh",     "Hyperbolic cosine, (e^x + e^-x) / 2.", _float_operands)
-asinh    = _unary(ASINH, "asinh",    "Inverse hyperbolic sine.", _float_operands)
-acosh    = _unary(ACOSH, "acosh",    "Inverse hyperbolic cosine; NaN below 1.", _float_operands)
-atanh    = _unary(ATANH, "atanh",    "Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond.", _float_operands)
-tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", _float_operands)
-erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", _float_operands)
+exp: Unary = _unary(EXP,   "exp",      "e^x.", float_operands)
+expm1    = _unary(EXPM1, "expm1",    "e^x - 1, accurate near 0.", float_operands)
+log      = _unary(LOG,   "log",      "Natural logarithm; -inf at 0, NaN below.", float_operands)
+log1p    = _unary(LOG1P, "log1p",    "log(1 + x), accurate near 0.", float_operands)
+log2     = _unary(LOG2,  "log2",     "Logarithm to base 2; exact for powers of 2.", float_operands)
+log10    = _unary(LOG10, "log10",    "Logarithm to base 10.", float_operands)
+sqrt: Unary = _unary(SQRT,   "sqrt",     "Square root; NaN below 0.", float_operands)
+sin: Unary = _unary(SIN,   "sin",      "Sine of x in radians.", float_operands)
+cos: Unary = _unary(COS,   "cos",      "Cosine of x in radians.", float_operands)
+tan      = _unary(TAN,   "tan",      "Tangent of x in radians.", float_operands)
+asin     = _unary(ASIN,  "asin",     "Inverse sine, in [-pi/2, pi/2]; NaN outside [-1, 1].", float_operands)
+acos     = _unary(ACOS,  "acos",     "Inverse cosine, in [0, pi]; NaN outside [-1, 1].", float_operands)
+sinh: Unary = _unary(SINH,  "sinh",     "Hyperbolic sine, (e^x - e^-x) / 2.", float_operands)
+cosh: Unary = _unary(COSH,  "cosh",     "Hyperbolic cosine, (e^x + e^-x) / 2.", float_operands)
+asinh    = _unary(ASINH, "asinh",    "Inverse hyperbolic sine.", float_operands)
+acosh    = _unary(ACOSH, "acosh",    "Inverse hyperbolic cosine; NaN below 1.", float_operands)
+atanh    = _unary(ATANH, "atanh",    "Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond.", float_operands)
+tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", float_operands)
+erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", float_operands)
 bitwise_invert = _unary(NOT, "bitwise_invert", "Each bit flipped; of booleans, the negation.")
 
 add      = _binary(ADD, "add", "x1 + x2.")
 subtract = _binary(SUB, "subtract", "x1 - x2.")
 multiply = _binary(MUL, "multiply", "x1 * x2.")
-divide   = _binary(DIV, "divide", "x1 / x2; integers are divided as float32.", _float_operands)
+divide   = _binary(DIV, "divide", "x1 / x2; integers are divided as float32.", float_operands)
 power    = _binary(POW, "power", "x1 to the power x2; gradient 0 with respect to x1 where x2 is 0.")
 maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
-atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", _float_operands)
+atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", float_operands)
 remainder    = _binary(REMAINDER, "remainder", "x1 - x2 * floor(x1 / x2), with the sign of x2.")
 bitwise_and  = _binary(AND, "bitwise_and", "Bits set in both operands.")
 bitwise_or   = _binary(OR, "bitwise_or", "Bits set in either operand.")
@@ -285,9 +292,9 @@ def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 __all__ = [
-    "abs", "acos", "acosh", "add", "asin", "asinh", "astype", "atan2", "atanh", "bitcast", "bitwise_and",
+    "abs", "acos", "acosh", "add", "as_float", "asin", "asinh", "astype", "atan2", "atanh", "bitcast", "bitwise_and",
     "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "cos", "cosh",
-    "divide", "equal", "erf", "exp", "expm1", "floor", "floor_divide", "full_like", "less", "less_equal", "log",
+    "divide", "equal", "erf", "exp", "expm1", "float_operands", "floor", "floor_divide", "full_like", "less", "less_equal", "log",
     "log1p", "log2", "log10", "maximum", "minimum", "multiply", "negative", "ones_like", "operands", "power",
     "remainder", "round", "sign", "sin", "sinh", "sqrt", "subtract", "tan", "tanh", "where", "zeros_like",
 ]

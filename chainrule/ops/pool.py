@@ -16,7 +16,7 @@ from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from .broadcast import broadcast_to, restore
 from .control import custom_gradient
-from .elementwise import abs, astype, equal, floor_divide, maximum, minimum, sqrt, where, zeros_like
+from .elementwise import abs, as_float, astype, equal, floor_divide, maximum, minimum, sqrt, where, zeros_like
 from .index import iota, scatter, take
 from .movement import UNWINDOW, pad, reshape, window
 from .reduce import max, min, sum
@@ -31,7 +31,7 @@ def _windows(x: Tensor, kernel: Shape, stride: Shape, padding: Pairs, value: flo
 
 
 def _lowest(dtype: np.dtype) -> float:
-    return -math.inf if is_float(dtype) else int(np.iinfo(dtype).min)
+    return -math.inf if is_float(dtype) else 0 if dtype.kind == "b" else int(np.iinfo(dtype).min)
 
 
 def max_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, dilation: Shape = ()) -> Tensor:
@@ -94,7 +94,7 @@ def _unwindow(views: Tensor, shape: Shape, kernel: Shape, stride: Shape, padding
 def avg_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, counted: Pairs | None = None) -> Tensor:
     """The mean of each window over the elements that belong to the image, and those of the padding that is
     `counted`."""
-    x = as_tensor(x)
+    x = as_float(x)
     total = sum(_windows(x, kernel, stride, padding, 0.0), axis=tuple(range(x.ndim, x.ndim + len(kernel))))
     counted = counted or ((0, 0),) * len(kernel)
     if tuple(padding) == tuple(counted):
@@ -114,7 +114,7 @@ def _counts(extent: int, kernel: int, stride: int, padding: tuple[int, int], cou
 
 def power_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, power: float) -> Tensor:
     """(sum of |x|^power)^(1 / power) of each window."""
-    x = abs(as_tensor(x))
+    x = abs(as_float(x))
     total = sum(_windows(x * x if power == 2 else x**power, kernel, stride, padding, 0.0),
                 axis=tuple(range(x.ndim, x.ndim + len(kernel))))
     return _root(total, power)
@@ -130,7 +130,7 @@ def _root(total: Tensor, power: float) -> Tensor:
 def adaptive_pool(x: Any, sizes: Shape, reduce: str) -> Tensor:
     """The "mean" or "max" of `sizes` windows along each spatial axis, window i from floor(i n / size) to
     ceil((i + 1) n / size)."""
-    x = as_tensor(x)
+    x = as_tensor(x) if reduce == "max" else as_float(x)
     for axis, size in enumerate(sizes, 1):
         n = x.shape[axis]
         starts, stops = (np.arange(size) * n) // size, -(-(np.arange(1, size + 1) * n) // size)

@@ -16,10 +16,10 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
 from ..names import check_options
-from ..ops import reduce
-from ..ops.compose import clip
-from ..ops.elementwise import astype, minimum, sqrt
+from ..ops.compose import clip, concat, wide_length
+from ..ops.elementwise import astype, minimum
 from ..ops.index import scatter, take
+from ..ops.movement import reshape
 from .rows import Rows, count_of, rows_of
 
 Scalars = Mapping[str, Any]
@@ -191,9 +191,9 @@ class Decoupled:
 
 def clip_by_norm(grads: Mapping[str, Any], norm: float) -> dict[str, Any]:
     """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together."""
-    first, *others = (g.totals if isinstance(g, Rows) else g for g in grads.values())
-    total: Any = sum((reduce.sum(g * g) for g in others), start=reduce.sum(first**2))
-    factor = minimum(norm / (sqrt(total) + 1e-6), 1.0)
+    parts = [g.totals if isinstance(g, Rows) else g for g in grads.values()]
+    lengths = [reshape(wide_length(g, tuple(range(g.ndim))), (1,)) for g in parts]
+    factor = minimum(norm / (reshape(wide_length(concat(lengths), (0,)), ()) + 1e-6), 1.0)
     return {name: g.scaled(astype(factor, g.dtype)) if isinstance(g, Rows) else g * astype(factor, g.dtype) for name, g in grads.items()}
 
 

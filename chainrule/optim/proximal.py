@@ -15,8 +15,8 @@ from typing import Any
 
 from .. import random
 from ..ir import Tensor, Variable
-from ..ops import reduce
-from ..ops.elementwise import astype, maximum, sqrt
+from ..ops.compose import length
+from ..ops.elementwise import astype, maximum
 from ..remade import remade
 from .base import Optimizer, not_negative, paired
 from .penalties import chosen, others
@@ -51,9 +51,9 @@ def group_lasso(strength: float, axis: int = -1) -> Operator:
     strength = not_negative("strength", strength)
 
     def operator(p: Tensor, rate: Tensor) -> Tensor:
-        length = sqrt(reduce.sum(p * p, axis=others(p.ndim, axis), keepdims=True))
+        size = length(p, others(p.ndim, axis))
         threshold = rate * (strength * math.sqrt(p.size / p.shape[axis]))
-        return p * maximum(1 - threshold / maximum(length, 1e-30), 0.0)
+        return p * maximum(1 - threshold / maximum(size, 1e-30), 0.0)
     return operator
 
 

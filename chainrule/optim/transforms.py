@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..ir import Tensor, Variable
-from ..ops.compose import clip
-from ..ops.elementwise import maximum, minimum, sqrt
-from ..ops.reduce import mean, sum
+from ..ops.compose import clip, length
+from ..ops.elementwise import abs, maximum, minimum
+from ..ops.reduce import mean
 from ..remade import remade
 from .base import clip_by_norm, not_negative, positive
 
@@ -51,7 +51,7 @@ def clip_adaptive(factor: float = 0.01, least: float = 1e-3) -> Transform:
 
 
 def _unit_norms(x: Tensor) -> Tensor:
-    return sqrt(sum(x * x, axis=tuple(range(x.ndim - 1)), keepdims=True)) if x.ndim > 1 else sqrt(x * x)
+    return length(x, tuple(range(x.ndim - 1))) if x.ndim > 1 else abs(x)
 
 
 @remade

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..ir import Tensor, Variable
-from ..ops.compose import clip, logical_and
+from ..ops.compose import clip, length, logical_and
 from ..ops.elementwise import exp, less, maximum, ones_like, sign, sqrt, where, zeros_like
-from ..ops.reduce import sum
+from ..ops.movement import reshape
 from .base import Decoupled, Optimizer, Scalars, fraction, positive
 from .rules import Adam, correction
 
@@ -188,7 +188,7 @@ class Rprop(Optimizer):
 
 def norm(x: Tensor) -> Tensor:
     """The length of all elements as one vector."""
-    return sqrt(sum(x * x))
+    return reshape(length(x, tuple(range(x.ndim))), ())
 
 
 __all__ = ["LAMB", "Adadelta", "Lion", "NAdam", "RAdam", "Rprop"]
