@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays.creation import eye, tril, triu
+from .arrays.creation import eye, tril
 from .arrays.dtypes import finfo
 from .arrays.products import tensordot, vecdot
 from .errors import ArgumentError, DTypeError, ShapeError, TraceError, explain
@@ -85,7 +85,7 @@ def _matrix(x: Any) -> Tensor:
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     """Lower triangular L with L L^T = x for symmetric positive definite x (or, if `upper`, L^T)."""
     x = _matrix(x)
-    lower = tril(words.cholesky(matrix_transpose(triu(x)) if upper else x))
+    lower = tril(words.cholesky(matrix_transpose(x) if upper else x))
     return matrix_transpose(lower) if upper else lower
 
 

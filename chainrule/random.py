@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from .arrays.elementwise import nextafter
 from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir.bind import as_tensor
-from .ir.dtype import canonical, float32, float64, int64, is_float, uint32, uint64
+from .ir.dtype import canonical, float32, float64, int64, is_float, is_integer, uint32, uint64
 from .ir.node import Shape
 from .ir.tensor import Tensor
 from .ir.variable import Variable
 from .ops.broadcast import broadcast_to
 from .ops.compose import concat
+from .ops.control import stop_gradient
 from .ops.elementwise import (
     add,
     as_float,
@@ -32,6 +34,7 @@ from .ops.elementwise import (
     cos,
     equal,
     less,
+    less_equal,
     log,
     negative,
     remainder,
@@ -82,10 +85,12 @@ class Generator:
         """Equally likely in [low, high); `low` and `high` may be tensors. Multiples of 2^-24 (float64: 2^-53) of the range."""
         dtype = _float_dtype(dtype)
         u = _unit(self.next(), _shape(shape), dtype)
-        if isinstance(low, float | int) and isinstance(high, float | int) and (low, high) == (0, 1):
-            return u
-        low, high = (astype(as_tensor(bound), dtype) for bound in (low, high))
-        return low + (high - low) * u
+        if isinstance(low, float | int) and isinstance(high, float | int):
+            if low > high:
+                raise ArgumentError(explain("the lower bound is above the upper one", got=f"low {low}, high {high}", expected="low <= high"))
+            if (low, high) == (0, 1):
+                return u
+        return _between(*(astype(as_tensor(bound, dtype if isinstance(bound, float | int) else None), dtype) for bound in (low, high)), u)
 
     def normal(self, shape: int | Sequence[int] = (), mean: Any = 0.0, std: Any = 1.0, *, dtype: Any = float32) -> Tensor:
         """Normally distributed around `mean` with standard deviation `std` (numbers or tensors).
@@ -106,6 +111,10 @@ class Generator:
         low, high = (0, low) if high is None else (low, high)
         if not 0 < high - low < 2**63:
             raise ArgumentError(explain("randint needs low < high", got=f"low {low}, high {high}"))
+        dtype = canonical(dtype)
+        if is_integer(dtype) and not np.iinfo(dtype).min <= low <= high - 1 <= np.iinfo(dtype).max:
+            raise ArgumentError(explain(f"numbers from {low} to {high - 1} do not fit into {dtype}", got=f"randint({low}, {high}, dtype={dtype})",
+                                        fix="take a wider dtype"))
         offset = remainder(_wide(self.next(), _shape(shape)), high - low)
         return astype(astype(offset, int64) + low, dtype)
 
@@ -179,6 +188,13 @@ def _fraction(bits: Tensor, dtype: np.dtype) -> Tensor:
     """In [0, 1): the upper 24 of 32 bits times 2^-24 (float32), the upper 53 of 64 times 2^-53 (float64)."""
     drop, unit = (11, 2.0**-53) if dtype == float64 else (8, 2.0**-24)
     return astype(bitwise_right_shift(bits, drop), dtype) * unit
+
+
+def _between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
+    """low + (high - low) u, which rounding may carry to `high` or past it: then the number below; also where high - low overflows."""
+    span = high - low
+    value = where(less(span, math.inf), low + span * u, low * (1 - u) + high * u)
+    return where(less_equal(high, value) & less(low, high), stop_gradient(nextafter(high, low)), value)
 
 
 def _positive(bits: Tensor, dtype: np.dtype) -> Tensor:

@@ -8,6 +8,8 @@ probabilities, moments and divergences as tensors. A batch of distributions is o
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 from .. import random
 from ..errors import ArgumentError, MissingExtra, ShapeError, TraceError, explain
 from ..ir.bind import as_tensor
-from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, promote
+from ..ir.dtype import DEFAULT_FLOAT, canonical, float64, is_float, promote
 from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from ..ops.broadcast import broadcast_to
@@ -155,6 +157,17 @@ class Distribution:
                                      expected=f"(..., {', '.join(map(str, self.event_shape))})"))
         return x
 
+    def _widened(self) -> Any:
+        """The same distribution with its parameters in float64."""
+        if self.dtype == float64:
+            return self
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and is_float(value.dtype):
+                setattr(other, name, astype(value, float64))
+        other.dtype = float64
+        return other
+
     def _spread(self, x: Tensor) -> Tensor:
         """A moment repeated to the shape (*batch, *event)."""
         return broadcast_to(x, (*self.batch_shape, *self.event_shape))
@@ -164,6 +177,16 @@ def _source(generator: random.Generator | int | None) -> random.Generator:
     if generator is None:
         return random.default
     return random.Generator(generator) if isinstance(generator, int | np.integer) else generator
+
+
+def in_float64(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A formula whose terms are large and cancel: computed in float64, and rounded once to the dtype of parameters and value."""
+    @functools.wraps(formula)
+    def method(self: Distribution, *given: Any) -> Tensor:
+        values = [x if isinstance(x, Distribution) else self._value(x) for x in given]
+        wide = [x._widened() if isinstance(x, Distribution) else astype(x, float64) for x in values]
+        return astype(formula(self._widened(), *wide), promote(self.dtype, *(x.dtype for x in values)))
+    return method
 
 
 def beyond(x: Tensor, low: Any, high: Any) -> Tensor:
@@ -186,12 +209,12 @@ def scipy_special(feature: str) -> Any:
 
 
 def by_scipy(what: str, function: Callable[..., Any], *inputs: Tensor) -> Tensor:
-    """function(*arrays) computed at once outside the language; asking for its gradient raises ArgumentError."""
+    """function(*arrays) computed in float64 at once outside the language; asking for its gradient raises ArgumentError."""
     if any(x.node.data is None for x in inputs):
         raise TraceError(explain(f"{what} is computed by SciPy and needs the values of its operands; this function is being compiled",
                                  fix="call it outside the compiled function"))
     dtype = promote(*(x.dtype for x in inputs))
-    value = np.asarray(function(*(x.node.data for x in inputs)), dtype)
+    value = np.asarray(function(*(x.node.data.astype(np.float64) for x in inputs)), dtype)
 
     def refuse(g: Tensor, y: Tensor, *inputs: Tensor) -> Any:
         raise ArgumentError(explain(f"{what} has no gradient",

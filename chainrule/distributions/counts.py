@@ -25,7 +25,7 @@ from ..ops.index import iota, take, take_along_axis
 from ..ops.movement import reshape
 from ..ops.reduce import any, cumulative_sum, sum
 from ..ops.types import broadcast_shapes
-from .base import Distribution, by_scipy, impossible_where, scipy_special
+from .base import Distribution, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import from_table
 from .sampling import poisson as draw_poisson
 from .special import lgamma, log_choose, no_count, xlog1py, xlogy
@@ -152,6 +152,7 @@ class Binomial(_Chance):
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return from_table(exp(self._table()), shape, generator)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """log(n! / (k! (n - k)!)) + k log p + (n - k) log(1 - p)."""
         k = self._value(value)
@@ -168,7 +169,7 @@ class Binomial(_Chance):
             inner = (k >= 0) & (k < n)
             within = function(np.where(inner, n - k, 1), np.where(inner, k + 1, 1), q)
             return np.where(inner, within, np.where(np.isnan(k), np.nan, k >= 0))
-        return by_scipy("the cdf of Binomial", cdf, self._value(value), self.trials, self._failure())
+        return by_scipy("the cdf of Binomial", cdf, self._value(value), self.trials, self._widened()._failure())
 
     @property
     def mean(self) -> Tensor:
@@ -209,6 +210,7 @@ class Poisson(Distribution):
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return draw_poisson(self.rate, shape, generator)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """k log(rate) - rate - log k!."""
         k = self._value(value)
@@ -242,6 +244,7 @@ class Poisson(Distribution):
         series = 0.5 * log(2 * math.pi * math.e / t) - t * (1 / 12 + t * (1 / 24 + t * (19 / 360)))
         return where(large, series, astype(_entropy_of(table), self.dtype))
 
+    @in_float64
     def _kl(self, other: Poisson) -> Tensor:
         return xlogy(self.rate, self.rate) - xlogy(self.rate, other.rate) - self.rate + other.rate
 
@@ -364,6 +367,7 @@ class Multinomial(_Classes):
         ones = [sum(astype(equal(labels, i), int64), axis=0) for i in range(self.classes)]
         return stack(ones, axis=-1)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """log n! - sum log x_i! + sum x_i log p_i; -inf unless the counts sum to n."""
         x = self._value(value)
@@ -382,6 +386,7 @@ class Multinomial(_Classes):
         p = self.probabilities
         return self.trials * p * (1 - p)
 
+    @in_float64
     def entropy(self) -> Tensor:
         """n H(p) - log n! + sum_i E[log X_i!], each X_i being binomial."""
         p = self.probabilities

@@ -17,13 +17,13 @@ from ..ir.tensor import Tensor
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import clip, matmul, matrix_transpose, square
 from ..ops.control import custom_gradient
-from ..ops.elementwise import abs, astype, erf, exp, expm1, less, log, log1p, sign, sqrt, where
+from ..ops.elementwise import abs, astype, exp, expm1, less, log, log1p, sign, sqrt, where
 from ..ops.movement import permute_dims, reshape
 from ..ops.reduce import sum
 from ..ops.types import broadcast_shapes
-from .base import Distribution, beyond, by_scipy, impossible_where, scipy_special
+from .base import Distribution, beyond, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import child, standard_gamma
-from .special import digamma, lbeta
+from .special import digamma, erfc, lbeta
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -46,8 +46,8 @@ class Normal(Distribution):
         return -0.5 * z * z - log(self.scale) - HALF_LOG_TWO_PI
 
     def cdf(self, value: Any) -> Tensor:
-        """(1 + erf(z / sqrt 2)) / 2."""
-        return 0.5 * (1 + erf((self._value(value) - self.location) / self.scale * math.sqrt(0.5)))
+        """erfc(-z / sqrt 2) / 2, with all digits far below the mean."""
+        return 0.5 * erfc((self.location - self._value(value)) / self.scale * math.sqrt(0.5))
 
     @property
     def mean(self) -> Tensor:
@@ -159,7 +159,8 @@ class Laplace(Distribution):
     def cdf(self, value: Any) -> Tensor:
         """e^z / 2 for z < 0, else 1 - e^-z / 2."""
         z = (self._value(value) - self.location) / self.scale
-        return 0.5 - 0.5 * sign(z) * expm1(-abs(z))
+        below = less(z, 0)
+        return where(below, 0.5 * exp(where(below, z, 0.0)), 1 - 0.5 * exp(-where(below, 0.0, z)))
 
     @property
     def mean(self) -> Tensor:
@@ -208,6 +209,7 @@ class StudentT(Distribution):
     def _log_norm(self) -> Tensor:
         return 0.5 * log(self.df) + lbeta(0.5 * self.df, 0.5) + log(self.scale)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """-(df + 1) / 2 log(1 + z^2 / df) - log(scale sqrt(df) B(df / 2, 1/2))."""
         z = (self._value(value) - self.location) / self.scale
@@ -228,6 +230,7 @@ class StudentT(Distribution):
         value = square(self.scale) * where(finite, self.df / (where(finite, self.df, 3.0) - 2), math.inf)
         return self._spread(where(less(1, self.df), value, math.nan))
 
+    @in_float64
     def entropy(self) -> Tensor:
         """(df + 1) / 2 (digamma((df + 1) / 2) - digamma(df / 2)) + log(scale sqrt(df) B(df / 2, 1/2))."""
         half = 0.5 * (self.df + 1)
@@ -244,7 +247,7 @@ class Uniform(Distribution):
         self._check("high - low", self.high - self.low, lambda x: x > 0, "low < high")
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
-        return self.low + (self.high - self.low) * generator.uniform(shape, dtype=self.dtype)
+        return generator.uniform(shape, self.low, self.high, dtype=self.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
         """-log(high - low) within the interval."""

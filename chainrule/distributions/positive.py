@@ -17,7 +17,7 @@ from ..ops.compose import sigmoid, softmax, square
 from ..ops.elementwise import abs, expm1, less, log, maximum, minimum, where
 from ..ops.movement import reshape
 from ..ops.reduce import any, sum
-from .base import Distribution, beyond, by_scipy, impossible_where, scipy_special
+from .base import Distribution, beyond, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import child, log_gamma_draw, standard_gamma
 from .special import digamma, lbeta, lgamma, xlog1py, xlogy
 
@@ -75,6 +75,7 @@ class Gamma(Distribution):
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return standard_gamma(self.concentration, shape, generator) / self.rate
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """alpha log(rate) + (alpha - 1) log(x) - rate x - log Gamma(alpha)."""
         x = self._value(value)
@@ -97,11 +98,13 @@ class Gamma(Distribution):
     def variance(self) -> Tensor:
         return self.concentration / square(self.rate)
 
+    @in_float64
     def entropy(self) -> Tensor:
         """alpha - log(rate) + log Gamma(alpha) + (1 - alpha) digamma(alpha)."""
         a = self.concentration
         return a - log(self.rate) + lgamma(a) + (1 - a) * digamma(a)
 
+    @in_float64
     def _kl(self, other: Gamma) -> Tensor:
         a, b = self.concentration, other.concentration
         ratio = other.rate / self.rate
@@ -122,6 +125,7 @@ class Beta(Distribution):
         first, second = log_gamma_draw(self.alpha, shape, own), log_gamma_draw(self.beta, shape, own)
         return sigmoid(first - second)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """(alpha - 1) log(x) + (beta - 1) log(1 - x) - log B(alpha, beta)."""
         x = self._value(value)
@@ -143,11 +147,13 @@ class Beta(Distribution):
         total = self.alpha + self.beta
         return self.alpha * self.beta / (square(total) * (total + 1))
 
+    @in_float64
     def entropy(self) -> Tensor:
         """log B - (alpha - 1) digamma(alpha) - (beta - 1) digamma(beta) + (alpha + beta - 2) digamma(alpha + beta)."""
         a, b = self.alpha, self.beta
         return lbeta(a, b) - (a - 1) * digamma(a) - (b - 1) * digamma(b) + (a + b - 2) * digamma(a + b)
 
+    @in_float64
     def _kl(self, other: Beta) -> Tensor:
         a, b, c, d = self.alpha, self.beta, other.alpha, other.beta
         return lbeta(c, d) - lbeta(a, b) + (a - c) * digamma(a) + (b - d) * digamma(b) + (c - a + d - b) * digamma(a + b)
@@ -181,6 +187,7 @@ class Dirichlet(Distribution):
     def _total(self) -> Tensor:
         return sum(self.concentration, axis=-1)
 
+    @in_float64
     def log_prob(self, value: Any) -> Tensor:
         """sum (alpha_i - 1) log(x_i) - log B(alpha); -inf unless the shares sum to 1 (to 1e-3 in float32, 1e-6 in float64)."""
         x = self._value(value)
@@ -197,12 +204,14 @@ class Dirichlet(Distribution):
         mean = self.mean
         return mean * (1 - mean) / (sum(self.concentration, axis=-1, keepdims=True) + 1)
 
+    @in_float64
     def entropy(self) -> Tensor:
         """log B(alpha) + (alpha_0 - k) digamma(alpha_0) - sum (alpha_i - 1) digamma(alpha_i), alpha_0 their sum."""
         total = self._total()
         rest = sum((self.concentration - 1) * digamma(self.concentration), axis=-1)
         return self._log_norm() + (total - self.event_shape[0]) * digamma(total) - rest
 
+    @in_float64
     def _kl(self, other: Dirichlet) -> Tensor:
         centred = digamma(self.concentration) - reshape(digamma(self._total()), (*self.batch_shape, 1))
         return other._log_norm() - self._log_norm() + sum((self.concentration - other.concentration) * centred, axis=-1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ops import reduce as reductions
-from ..ops.elementwise import astype, maximum, where
+from ..ops.elementwise import astype, maximum, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.pool import adaptive_pool, avg_pool, max_pool, max_pool_indices, max_unpool, power_pool
 from .checks import extents, need_rank
@@ -181,7 +181,8 @@ AdaptiveMaxPool1D, AdaptiveMaxPool2D, AdaptiveMaxPool3D = (_adaptive(f"AdaptiveM
 
 
 class GlobalPooling(Module):
-    """The whole image as one window: (N, *S, C) -> (N, C). Sequences may come with a mask (N, steps), True: counts."""
+    """The whole image as one window: (N, *S, C) -> (N, C). Sequences may come with a mask (N, steps), True: counts;
+    a sequence of which nothing counts gives 0."""
 
     rank, reduce = 2, staticmethod(reductions.mean)
 
@@ -191,7 +192,8 @@ class GlobalPooling(Module):
             return type(self).reduce(x, axis=tuple(range(1, x.ndim - 1)))
         there = reshape(mask, (*x.shape[:2], 1))
         if type(self).reduce is reductions.max:
-            return reductions.max(where(there, x, -math.inf), axis=1)
+            high = reductions.max(where(there, x, -math.inf), axis=1)
+            return where(reductions.any(there, axis=1), high, zeros_like(high))
         count = reductions.sum(astype(there, x.dtype), axis=1)
         return reductions.sum(where(there, x, 0.0), axis=1) / maximum(count, 1.0)
 

@@ -34,7 +34,7 @@ def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
     """
     n = x.shape[axis]
     if mode == "nearest":
-        return take(x, (np.arange(size) * n) // size, axis=axis)
+        return take(x, ((2 * np.arange(size) + 1) * n) // (2 * size), axis=axis)
     x, place = as_float(x), (np.arange(size) + 0.5) * (n / size) - 0.5
     if mode == "cubic":
         return _cubic(x, axis, place)

@@ -103,14 +103,16 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.rho, self.momentum, self.centered = fraction("rho", rho), fraction("momentum", momentum), centered
         self.epsilon = positive("epsilon", epsilon)
-        self.slots = ("square", *(("velocity",) if momentum else ()), *(("mean",) if centered else ()))
+        self.slots = (*(("variance", "mean") if centered else ("square",)), *(("velocity",) if momentum else ()))
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
-        s = self.rho * slots["square"] + (1 - self.rho) * g * g
-        new, spread = {"square": s}, s
-        if self.centered:
-            new["mean"] = m = self.rho * slots["mean"] + (1 - self.rho) * g
-            spread = s - m * m
+        if self.centered:  # s - (mean g)^2 by a recurrence of its own, which nothing cancels in
+            apart = g - slots["mean"]
+            spread = self.rho * (slots["variance"] + (1 - self.rho) * apart * apart)
+            new = {"variance": spread, "mean": slots["mean"] + (1 - self.rho) * apart}
+        else:
+            spread = self.rho * slots["square"] + (1 - self.rho) * g * g
+            new = {"square": spread}
         step = g / (sqrt(spread) + self.epsilon)
         if self.momentum:
             new["velocity"] = step = self.momentum * slots["velocity"] + step
