@@ -45,6 +45,7 @@ class Normal(Distribution):
         z = (self._value(value) - self.location) / self.scale
         return -0.5 * z * z - log(self.scale) - HALF_LOG_TWO_PI
 
+    @in_float64
     def cdf(self, value: Any) -> Tensor:
         """erfc(-z / sqrt 2) / 2, with all digits far below the mean."""
         return 0.5 * erfc((self.location - self._value(value)) / self.scale * math.sqrt(0.5))

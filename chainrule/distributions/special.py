@@ -134,15 +134,17 @@ def _recurrence(x: Tensor, lead: Any, rest: Any) -> Tensor:
 
 
 def lbeta(a: Any, b: Any, /) -> Tensor:
-    """log B(a, b) = log Gamma(a) + log Gamma(b) - log Gamma(a + b)."""
+    """log B(a, b) = log Gamma(a) + log Gamma(b) - log Gamma(a + b); large terms cancel, so they are taken in float64."""
     a, b = float_operands(a, b)
-    return lgamma(a) + lgamma(b) - lgamma(a + b)
+    p, q = astype(a, "float64"), astype(b, "float64")
+    return astype(lgamma(p) + lgamma(q) - lgamma(p + q), a.dtype)
 
 
 def log_choose(n: Any, k: Any, /) -> Tensor:
-    """log of the binomial coefficient n! / (k! (n - k)!)."""
+    """log of the binomial coefficient n! / (k! (n - k)!); large terms cancel, so they are taken in float64."""
     n, k = float_operands(n, k)
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+    m, j = astype(n, "float64"), astype(k, "float64")
+    return astype(lgamma(m + 1) - lgamma(j + 1) - lgamma(m - j + 1), n.dtype)
 
 
 def xlogy(x: Any, y: Any, /) -> Tensor:

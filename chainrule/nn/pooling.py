@@ -37,9 +37,16 @@ class Pooling(Module):
     def forward(self, x: Any) -> Any:
         need_rank(x, self.rank)
         given = pads(self.padding, x.shape[1:-1], self.kernel, self.stride, self.dilation)
+        self._check(given)
         padding = self._completed(x.shape[1:-1], given) if self.ceil else given
         check_window(x, self.kernel, padding, self.dilation, "pool")
         return self.reduce(x, padding, given)
+
+    def _check(self, padding: Any) -> None:
+        reach = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        if any(max(pair) >= r for pair, r in zip(padding, reach, strict=True)):
+            raise ArgumentError(explain("a window would lie in the padding alone, which has nothing to reduce", got=f"padding {padding}, windows {reach}",
+                                        expected="padding smaller than the window along each axis", fix='padding="same"'))
 
     def reduce(self, x: Any, padding: Any, given: Any) -> Any:
         """The windows of x with `padding`, of which `given` was asked for."""

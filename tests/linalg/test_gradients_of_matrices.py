@@ -233,3 +233,13 @@ def test_what_eig_refuses() -> None:
 def test_failures_say_what_to_do(run, call, array, words) -> None:
     with pytest.raises(np.linalg.LinAlgError, match=f"(?s){words}"):
         run(call)(cr.asarray(array))
+
+
+def test_the_gradient_of_the_upper_factor():
+    a, w = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.2], [0.5, -0.2, 2.0]]), np.arange(9.0).reshape(3, 3) - 3
+    g = np.asarray(cr.grad(lambda a: cr.sum(cr.linalg.cholesky(a, upper=True) * w))(a))
+    for i, j in ((0, 0), (0, 1), (1, 2), (0, 2)):
+        d = np.zeros((3, 3))
+        d[i, j] = d[j, i] = 1e-6
+        slope = ((np.linalg.cholesky(a + d) - np.linalg.cholesky(a - d)).T * w).sum() / 2e-6
+        np.testing.assert_allclose(g[i, j] + (g[j, i] if i != j else 0), slope, rtol=1e-6)
