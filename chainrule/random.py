@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays.elementwise import nextafter
 from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir.bind import as_tensor
-from .ir.dtype import canonical, float32, float64, int64, is_float, is_integer, uint32, uint64
+from .ir.dtype import canonical, float32, float64, int32, int64, is_float, is_integer, uint32, uint64
 from .ir.node import Shape
 from .ir.tensor import Tensor
 from .ir.variable import Variable
@@ -28,6 +27,7 @@ from .ops.elementwise import (
     add,
     as_float,
     astype,
+    bitcast,
     bitwise_left_shift,
     bitwise_or,
     bitwise_right_shift,
@@ -194,7 +194,14 @@ def _between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
     """low + (high - low) u, which rounding may carry to `high` or past it: then the number below; also where high - low overflows."""
     span = high - low
     value = where(less(span, math.inf), low + span * u, low * (1 - u) + high * u)
-    return where(less_equal(high, value) & less(low, high), stop_gradient(nextafter(high, low)), value)
+    return where(less_equal(high, value) & less(low, high), stop_gradient(_below(high)), value)
+
+
+def _below(x: Tensor) -> Tensor:
+    """The largest number of the dtype that is smaller than x: the bits of a float, read as an integer, count the floats by magnitude."""
+    bits = bitcast(x, int64 if x.dtype == float64 else int32)
+    least = float(np.nextafter(np.zeros((), x.dtype), -1))
+    return where(equal(x, 0), least, bitcast(where(less(0, x), bits - 1, bits + 1), x.dtype))
 
 
 def _positive(bits: Tensor, dtype: np.dtype) -> Tensor:
