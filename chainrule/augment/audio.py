@@ -26,7 +26,9 @@ def _check(x: np.ndarray) -> np.ndarray:
 
 class TimeShift(Augmentation):
     """Moved along the time axis by whole steps, up to the share `by` of its length; silence (0) comes in, or with
-    `wrap` what left on the other side."""
+    `wrap` what left on the other side. Masks (N, T, ...) follow."""
+
+    leaves_behind = ("boxes", "keypoints")
 
     def __init__(self, by: float = 0.1, wrap: bool = False, probability: float = 1.0):
         self.by, self.wrap, self.probability = share(by), wrap, share(probability)
@@ -35,11 +37,13 @@ class TimeShift(Augmentation):
         x = _check(batch.x)
         most = round(self.by * x.shape[1])
         place = np.arange(x.shape[1]) - draws.integers(-most, most)[:, np.newaxis]
+        return changed(batch, x=self._moved(x, place), masks=None if batch.masks is None else self._moved(np.asarray(batch.masks), place))
+
+    def _moved(self, x: np.ndarray, place: np.ndarray) -> np.ndarray:
         moved = x[np.arange(len(x))[:, np.newaxis], place % x.shape[1]]
-        outside = (place < 0) | (place >= x.shape[1])
         if not self.wrap:
-            moved[outside] = 0
-        return changed(batch, x=moved)
+            moved[(place < 0) | (place >= x.shape[1])] = 0
+        return moved
 
 
 class Gain(Augmentation):

@@ -8,18 +8,20 @@ centre (0.5, 0.5). Everything is NumPy, and random only through `Draws`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from .checks import check_beside
+from .checks import check_beside, check_value_range, range_of
 from .draws import Draws
 
 TARGETS = (None, "masks", "boxes", "keypoints")
+FIELDS = ("x", "y", "masks", "boxes", "labels", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Batch:
     """N samples. `x` (N, ...); `masks` (N, H, W) or (N, H, W, M); the others are lists of N arrays.
 
     boxes (n, 4), labels (n,) of the boxes, keypoints (k, 2) or (k, 3), whose third number becomes 0 outside the image.
+    `value_range` is (black, white) of the images, or None where that is not known.
     """
 
     x: np.ndarray
@@ -35,17 +38,21 @@ class Batch:
     boxes: Any = None
     labels: Any = None
     keypoints: Any = None
+    value_range: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, chosen: np.ndarray) -> Batch:
         """Some of the samples."""
-        return Batch(*(_take(getattr(self, f.name), chosen) for f in fields(self)))
+        return replace(self, **{name: _take(getattr(self, name), chosen) for name in FIELDS})
 
     def put(self, chosen: np.ndarray, other: Batch) -> Batch:
         """These samples, with those at `chosen` replaced."""
-        return Batch(*(_put(getattr(self, f.name), chosen, getattr(other, f.name)) for f in fields(self)))
+        if self.x.shape[1:] != other.x.shape[1:]:
+            raise ShapeError(explain("an operation that some samples escape cannot change their shape", got=f"{other.x.shape[1:]} from {self.x.shape[1:]}",
+                                     fix="give it the size of the images, or probability=1"))
+        return replace(self, **{name: _put(getattr(self, name), chosen, getattr(other, name)) for name in FIELDS})
 
 
 def _take(value: Any, chosen: np.ndarray) -> Any:
@@ -64,11 +71,22 @@ def _put(value: Any, chosen: np.ndarray, new: Any) -> Any:
 class Augmentation:
     """Base of all operations; a subclass writes `apply`.
 
-    `probability` is the share of samples to which the operation is applied; the others keep their bits.
+    `probability` is the share of samples to which the operation is applied; the others keep their bits. What an operation
+    that moves or mixes images cannot take along stands in `leaves_behind`, and is refused beside them.
     """
 
     probability: float = 1.0
     whole_batch = False  # whether it needs all samples of a batch at once, as MixUp does
+    needs_range = False  # whether it must know what black and white are
+    leaves_behind: tuple[str, ...] = ()
+
+    def check(self, batch: Batch) -> None:
+        """ArgumentError for what lies beside the images and would not follow them."""
+        beside = [name for name in self.leaves_behind if getattr(batch, name) is not None]
+        if beside:
+            raise ArgumentError(explain(f"{' and '.join(self.leaves_behind)} cannot follow {type(self).__name__}",
+                                        got=f"{' and '.join(beside)} beside the images",
+                                        fix=f"leave out {type(self).__name__}; augment.Affine and others with a matrix move them along"))
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         """What happens to every sample of the batch."""
@@ -87,6 +105,10 @@ class Augmentation:
         """(x, y) changed, as in Compose."""
         return Compose([self]).batch(x, y, **options)
 
+    def over(self, x: np.ndarray) -> Compose:
+        """The same for a data set x, whose range of values then holds for each of its batches, dark ones too."""
+        return Compose([self]).over(x)
+
     def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
         """One sample changed: an array, a list of words, or a dict with `image` and boxes, masks, keypoints."""
         return Compose([self])(sample, seed=seed, epoch=epoch, index=index)
@@ -102,12 +124,16 @@ class Compose(Augmentation):
         operations: of this module; their places in the list are part of what makes their random numbers.
         targets: what y is in a batch (x, y): None for labels or numbers that stay as they are, or "masks", "boxes" or
             "keypoints", which follow the image.
+        value_range: (black, white) of the images. By default (0, 255) for uint8; floating-point images are taken to go from
+            0 to 1 if they do, from 0 to 255 if they reach from 16 to 255, and are refused by operations on values otherwise.
     """
 
-    def __init__(self, operations: Sequence[Augmentation], targets: str | None = None):
-        operations = [operations] if isinstance(operations, Augmentation) else operations
+    def __init__(self, operations: Sequence[Augmentation], targets: str | None = None,
+                 value_range: tuple[float, float] | None = None):
+        operations = [operations] if isinstance(operations, Augmentation) else list(operations)
         self.operations = [one for op in operations for one in (op.operations if isinstance(op, Compose) else [op])]
-        self.targets = targets
+        self.targets = _agreed("targets", targets, operations)
+        self.value_range = check_value_range(_agreed("value_range", value_range, operations))
         for op in self.operations:
             if not isinstance(op, Augmentation):
                 raise ArgumentError(explain("this is not an augmentation", got=repr(op), expected="operations such as augment.Flip()",
@@ -115,6 +141,22 @@ class Compose(Augmentation):
         if targets not in TARGETS:
             raise ArgumentError(explain("targets of this kind are not known", got=repr(targets),
                                         expected="None, 'masks', 'boxes' or 'keypoints'"))
+
+    @property
+    def needs_range(self) -> bool:  # type: ignore[override]
+        """Whether one of the operations must know what black and white are."""
+        return any(operation.needs_range for operation in self.operations)
+
+    def check(self, batch: Batch) -> None:
+        for operation in self.operations:
+            operation.check(batch)
+
+    def over(self, x: np.ndarray) -> Compose:
+        if self.value_range is not None or not self.needs_range:
+            return self
+        stated = copy.copy(self)
+        stated.value_range = range_of(x)
+        return stated
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         for i, operation in enumerate(self.operations):
@@ -130,11 +172,16 @@ class Compose(Augmentation):
         indices = np.arange(len(x)) if indices is None else np.asarray(indices)
         if len(indices) != len(x):
             raise ShapeError(explain("one index is needed for each sample", got=f"{len(indices)} for {len(x)} samples"))
-        whole = Batch(x, **{self.targets or "y": y})
-        check_beside(whole)
+        whole = self._checked(Batch(x, **{self.targets or "y": y}))
         for alone, operations in self._stages():
             whole = _in_parts(whole, operations, seed, epoch, indices, 1 if alone else workers)
         return whole.x, getattr(whole, self.targets or "y")
+
+    def _checked(self, batch: Batch) -> Batch:
+        check_beside(batch)
+        self.check(batch)
+        known = self.value_range or (range_of(batch.x) if self.needs_range else None)
+        return replace(batch, value_range=known)
 
     def _stages(self) -> list[tuple[bool, list[tuple[int, Augmentation]]]]:
         """The operations in runs of those that look at one sample and those that look at the batch."""
@@ -147,8 +194,7 @@ class Compose(Augmentation):
 
     def __call__(self, sample: Any, *, seed: int = 0, epoch: int = 0, index: int = 0) -> Any:
         batch, restore = _single(sample)
-        check_beside(batch)
-        return restore(self.apply(batch, Draws(seed, epoch, np.array([index]), 0)))
+        return restore(self.apply(self._checked(batch), Draws(seed, epoch, np.array([index]), 0)))
 
 
 def _in_parts(batch: Batch, operations: list[tuple[int, Augmentation]], seed: int, epoch: int, indices: np.ndarray,
@@ -172,7 +218,17 @@ def _join(parts: list[Batch]) -> Batch:
         if values[0] is None:
             return None
         return np.concatenate(values) if isinstance(values[0], np.ndarray) else [item for v in values for item in v]
-    return Batch(*(joined(f.name) for f in fields(Batch)))
+    return replace(parts[0], **{name: joined(name) for name in FIELDS})
+
+
+def _agreed(name: str, own: Any, operations: Any) -> Any:
+    """What a pipeline and those within it say of themselves; ArgumentError if they contradict each other."""
+    said = [own, *(getattr(op, name) for op in operations if isinstance(op, Compose))]
+    given = [value for value in said if value is not None]
+    if any(value != given[0] for value in given):
+        raise ArgumentError(explain(f"pipelines within each other say different {name}", got=" and ".join(map(repr, given)),
+                                    fix=f"give {name} to the outer one only"))
+    return given[0] if given else None
 
 
 # ---- one sample
@@ -219,7 +275,7 @@ class Augmented:
         self.x, self.y = np.asarray(x), y if y is None else np.asarray(y)
         if y is not None and len(self.x) != len(self.y):
             raise ShapeError(explain("x and y have different lengths", got=f"x {len(self.x)}, y {len(self.y)}"))
-        self.pipeline = pipeline if isinstance(pipeline, Compose) else Compose([pipeline])
+        self.pipeline = pipeline.over(self.x)
         self.seed, self.workers, self.epoch = seed, workers, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 
+BRIGHT = 16.0  # floating-point images that reach this go to 255; between 1 and this they may be anything
+ROUNDING = 1e-5  # of the range: how far interpolation may leave it
+
 
 def check_images(x: np.ndarray) -> None:
     """Images are (N, H, W, C), floating-point or uint8."""
@@ -18,10 +21,65 @@ def check_images(x: np.ndarray) -> None:
                                  expected="(height, width, channels), uint8 or floating point", fix=fix))
 
 
+def range_of(x: np.ndarray) -> tuple[float, float] | None:
+    """(black, white) of images, by their dtype or their values; None where these leave it open."""
+    if x.dtype == np.uint8:
+        return 0.0, 255.0
+    if x.dtype.kind != "f" or not x.size:
+        return None
+    low, high = float(x.min()), float(x.max())
+    if not low >= 0 or not (high <= 1 or BRIGHT <= high <= 255):
+        return None
+    return (0.0, 1.0) if high <= 1 else (0.0, 255.0)
+
+
+def check_value_range(value: Any) -> tuple[float, float] | None:
+    """A stated range of values, as two numbers."""
+    if value is None:
+        return None
+    low, high = interval("value_range", value if isinstance(value, tuple | list) else (0.0, value))
+    if not low < high:
+        raise ArgumentError(explain("black and white are different values", got=f"value_range={value!r}", expected="for example (0, 255)"))
+    return low, high
+
+
+def stated_range(batch: Any, name: str) -> tuple[float, float]:
+    """(black, white) of a batch of images, whose values all lie there; ArgumentError with what the values are otherwise."""
+    x, known = batch.x, batch.value_range
+    if x.dtype == np.uint8:
+        if known not in (None, (0.0, 255.0)):
+            raise ArgumentError(explain("uint8 images go from 0 to 255", got=f"value_range={known}", fix="leave out value_range"))
+        return 0.0, 255.0
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    if known is None:
+        raise ArgumentError(explain(f"{name} must know which values are black and white", got=f"{x.dtype} images with values from {low:.4g} to {high:.4g}",
+                                    expected="uint8, or floats from 0 to 1 or from 0 to 255",
+                                    fix="say it: augment.Compose([...], value_range=(0, 4095)); standardise after the augmentation, not before it"))
+    room = ROUNDING * (known[1] - known[0])
+    if not known[0] - room <= low <= high <= known[1] + room:
+        raise ArgumentError(explain(f"images leave the range that {name} works in", got=f"values from {low:.4g} to {high:.4g}",
+                                    expected=f"{known[0]:g} to {known[1]:g}", fix="say it: augment.Compose([...], value_range=(black, white))"))
+    return known
+
+
+def constant(value: float, dtype: np.dtype) -> np.ndarray:
+    """A value that is put into images of this dtype; ArgumentError if they cannot hold it."""
+    if dtype.kind in "ui" and not (float(value).is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
+        limits = np.iinfo(dtype)
+        raise ArgumentError(explain("images of this dtype cannot hold the fill", got=f"fill={value!r} in {dtype} images",
+                                    expected=f"a whole number from {limits.min} to {limits.max}"))
+    return np.asarray(value, dtype)
+
+
 def check_beside(batch: Any) -> None:
     """What lies beside the images of a batch fits them: masks of their size, boxes with four edges in order, points."""
-    if batch.masks is not None and np.shape(batch.masks)[1:3] != batch.x.shape[1:3]:
-        raise ShapeError(explain("a mask has the size of its image", got=f"mask {np.shape(batch.masks)[1:3]}, image {batch.x.shape[1:3]}",
+    for name in ("masks", "boxes", "keypoints"):
+        beside = getattr(batch, name)
+        if beside is not None and len(beside) != len(batch.x):
+            raise ShapeError(explain(f"each image has its own {name}", got=f"{len(beside)} for {len(batch.x)} images"))
+    axes = slice(1, 3 if batch.x.ndim == 4 else 2)
+    if batch.masks is not None and np.shape(batch.masks)[axes] != batch.x.shape[axes]:
+        raise ShapeError(explain("a mask has the size of its image", got=f"mask {np.shape(batch.masks)[axes]}, image {batch.x.shape[axes]}",
                                  expected="(height, width), or (height, width, masks)"))
     for i, boxes in enumerate(batch.boxes if batch.boxes is not None else ()):
         _check_boxes(np.asarray(boxes), None if batch.labels is None else np.asarray(batch.labels[i]))

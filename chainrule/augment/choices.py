@@ -28,6 +28,15 @@ class OneOf(Augmentation):
             raise ArgumentError(explain("these are not operations to choose from", got=repr(wrong or self.operations),
                                         expected="operations on single samples, such as augment.Blur()"))
 
+    @property
+    def needs_range(self) -> bool:  # type: ignore[override]
+        """Whether one of the operations must know what black and white are."""
+        return any(operation.needs_range for operation in self.operations)
+
+    def check(self, batch: Batch) -> None:
+        for operation in self.operations:
+            operation.check(batch)
+
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         chosen = draws.integers(0, len(self.operations) - 1)
         for number, operation in enumerate(self.operations):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brightness, contrast, saturation, hue, noise, blur and erasing: the values of pixels change, their places do not.
 
-White is 255 for uint8 and 1 for floating-point images, and results are limited to [0, white]; so these come before a
-normalisation to mean 0. Weights of grey are those of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+They work between black and white: 0 and 255 for uint8; for floating-point images 0 and 1, 0 and 255, or what `value_range` of the
+pipeline says (see `Compose`). Results are limited to this range, and images that leave it are refused; so these come before a
+normalisation to mean 0. Formulas count from black: x is the value minus black, white the difference. Weights of grey are those of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from .base import Augmentation, Batch, changed
-from .checks import check_images, interval, share
+from .checks import check_images, constant, interval, share, stated_range
 from .draws import Draws
 from .pixels import like
 
@@ -22,7 +23,9 @@ TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.2
 
 
 class Pixelwise(Augmentation):
-    """An operation on values: `values(x, draws, white)` gets and gives floating-point images."""
+    """An operation on values: `values(x, draws, white)` gets and gives floating-point images, 0 being black."""
+
+    needs_range = True
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
         """The new values; they are limited to [0, white] afterwards."""
@@ -30,9 +33,12 @@ class Pixelwise(Augmentation):
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         check_images(batch.x)
-        white = 255.0 if batch.x.dtype == np.uint8 else 1.0
         x = batch.x.astype(np.float32) if batch.x.dtype == np.uint8 else batch.x
-        return changed(batch, x=like(batch.x, np.clip(self.values(x, draws, white), 0, white)))
+        if not self.needs_range:
+            return changed(batch, x=like(batch.x, self.values(x, draws, 1.0)))
+        black, white = stated_range(batch, type(self).__name__)
+        new = np.clip(self.values(x - black if black else x, draws, white - black), 0, white - black)
+        return changed(batch, x=like(batch.x, new + black if black else new))
 
 
 class Factor(Pixelwise):
@@ -125,8 +131,10 @@ class Blur(Pixelwise):
     """Smoothed with a normal kernel whose standard deviation in pixels comes from `sigma`, (low, high) or one number; the
     edges go on outside.
 
-    The kernel reaches three of the largest standard deviations far and is normalised to sum 1.
+    The kernel reaches three of the largest standard deviations far and is normalised to sum 1, so any values will do.
     """
+
+    needs_range = False
 
     def __init__(self, sigma: Any = (0.1, 1.5), probability: float = 1.0):
         sigma = (sigma, sigma) if isinstance(sigma, int | float) else sigma
@@ -173,7 +181,7 @@ class Erase(Augmentation):
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         check_images(batch.x)
         hole = rectangle(draws, *batch.x.shape[1:3], draws.one(*self.area), draws.one(*self.ratio))
-        return changed(batch, x=np.where(hole[..., np.newaxis], np.asarray(self.fill, batch.x.dtype), batch.x))
+        return changed(batch, x=np.where(hole[..., np.newaxis], constant(self.fill, batch.x.dtype), batch.x))
 
 
 def rectangle(draws: Draws, height: int, width: int, area: np.ndarray, ratio: Any = 1.0) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..errors import ArgumentError, explain
 from .base import Augmentation, Batch, changed
 from .checks import check_images, share
 from .draws import Draws
-from .pixels import _gather, fill_mode, like
+from .pixels import _gather, fill_mode, like, mask_fill
 
 
 class Elastic(Augmentation):
@@ -27,6 +27,8 @@ class Elastic(Augmentation):
     Masks follow by the nearest pixel; boxes and keypoints are refused.
     """
 
+    leaves_behind = ("boxes", "keypoints")
+
     def __init__(self, strength: float = 1.5, smoothness: float = 4.0, probability: float = 1.0,
                  fill: float | str = 0.0):
         if strength < 0 or smoothness <= 0:
@@ -38,13 +40,9 @@ class Elastic(Augmentation):
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         check_images(batch.x)
-        if batch.boxes is not None or batch.keypoints is not None:
-            raise ArgumentError(explain("boxes and keypoints cannot follow an elastic deformation",
-                                        got="boxes or keypoints beside the images",
-                                        fix="use augment.Affine, which is a matrix"))
         down, right = self.displacements(draws, *batch.x.shape[1:3])
         x = sampled(batch.x, down, right, self.fill)
-        masks = None if batch.masks is None else _nearest(np.asarray(batch.masks), down, right)
+        masks = None if batch.masks is None else _nearest(np.asarray(batch.masks), down, right, mask_fill(self.fill))
         return changed(batch, x=x, masks=masks)
 
     def displacements(self, draws: Draws, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +76,9 @@ def sampled(x: np.ndarray, down: np.ndarray, right: np.ndarray, fill: float | st
     return like(x, total)
 
 
-def _nearest(masks: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _nearest(masks: np.ndarray, down: np.ndarray, right: np.ndarray, fill: float | str) -> np.ndarray:
     rows, columns = _places(masks, down, right)
-    return _gather(masks, np.rint(rows).astype(np.intp), np.rint(columns).astype(np.intp), "constant", 0.0)
+    return _gather(masks, np.rint(rows).astype(np.intp), np.rint(columns).astype(np.intp), *fill_mode(fill))
 
 
 def _places(x: np.ndarray, down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, explain
 from .base import Augmentation, Batch, changed
 from .checks import check_images, interval, share, size_of
 from .draws import Draws
-from .pixels import warp
+from .pixels import mask_fill, warp
 
 
 class Geometric(Augmentation):
@@ -35,11 +35,11 @@ class Geometric(Augmentation):
 
 
 def move(batch: Batch, matrices: np.ndarray, size: tuple[int, int] | None = None, fill: float | str = 0.0) -> Batch:
-    """Everything in the batch under the matrices (N, 3, 3): images linearly, masks by the nearest pixel, boxes by their
-    corners, clipped to the image (those that leave it are dropped, with their labels), keypoints as points."""
+    """Everything in the batch under the matrices (N, 3, 3): images linearly, masks by the nearest pixel (0 outside where the image gets a
+    number, else as the image), boxes by their corners, clipped to the image (those that leave it are dropped, with their labels), keypoints as points."""
     size = size or batch.x.shape[1:3]
     x = warp(batch.x, matrices, size, fill)
-    masks = None if batch.masks is None else warp(np.asarray(batch.masks), matrices, size, nearest=True)
+    masks = None if batch.masks is None else warp(np.asarray(batch.masks), matrices, size, mask_fill(fill), nearest=True)
     points = None if batch.keypoints is None else [
         move_points(p, m, size) for p, m in zip(batch.keypoints, matrices, strict=True)]
     moved = changed(batch, x=x, masks=masks, keypoints=points)

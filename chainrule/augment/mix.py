@@ -2,12 +2,13 @@
 """MixUp and CutMix: two samples become one, and so do their targets.
 
 Each sample is mixed with another of its batch: lambda of the sample, 1 - lambda of its partner, in x and in the target.
-lambda is drawn from Beta(alpha, alpha) and the larger share stays with the sample itself (mixing i with j by lambda is
+Masks are mixed as the images are, boxes and keypoints are refused. lambda is drawn from Beta(alpha, alpha) and the larger share stays with the sample itself (mixing i with j by lambda is
 mixing j with i by 1 - lambda), so its own label is the one that counts most. Labels become rows of probabilities.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Mix(Augmentation):
     """
 
     whole_batch = True
+    leaves_behind = ("boxes", "keypoints")
 
     def __init__(self, classes: int | None = None, alpha: float = 0.2, probability: float = 1.0):
         if not alpha > 0:
@@ -40,22 +42,30 @@ class Mix(Augmentation):
         chosen = draws.one() < self.probability
         share = np.where(chosen, _larger(draws.beta(self.alpha)), 1.0)
         partner = partners(draws)
-        x, share = self.mix(batch.x, batch.x[partner], share, draws)
-        return changed(batch, x=x, y=None if targets is None else _blend(targets, targets[partner], share))
+        mixed, share = self.mix(batch.x, share, draws)
+        masks = None if batch.masks is None else mixed(np.asarray(batch.masks), np.asarray(batch.masks)[partner])
+        return changed(batch, x=mixed(batch.x, batch.x[partner]), masks=masks,
+                       y=None if targets is None else _blend(targets, targets[partner], share))
 
-    def mix(self, x: np.ndarray, other: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-        """The mixed inputs, and the shares that the samples really have in them."""
+    def mix(self, x: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[Callable[..., np.ndarray], np.ndarray]:
+        """How arrays (N, ...) are mixed with those of their partners, and the shares that the samples really have."""
         raise NotImplementedError
 
 
 class MixUp(Mix):
-    """lambda x_i + (1 - lambda) x_j, and the same for the targets (Zhang et al., 2018)."""
+    """lambda x_i + (1 - lambda) x_j, and the same for the targets and for masks of floating-point numbers (Zhang et al., 2018)."""
 
-    def mix(self, x: np.ndarray, other: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    def check(self, batch: Batch) -> None:
+        super().check(batch)
+        if batch.masks is not None and np.asarray(batch.masks).dtype.kind != "f":
+            raise ArgumentError(explain("MixUp mixes masks as it mixes images", got=f"masks of {np.asarray(batch.masks).dtype}",
+                                        expected="shares, floating point", fix="masks.astype('float32'), or augment.CutMix, which pastes"))
+
+    def mix(self, x: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[Callable[..., np.ndarray], np.ndarray]:
         if x.dtype.kind != "f":
             raise ArgumentError(explain("MixUp adds inputs", got=str(x.dtype), expected="floating point",
                                         fix="scale the images first: x.astype('float32') / 255"))
-        return _blend(x, other, share), share
+        return lambda own, other: _blend(own, other, share), share
 
 
 class CutMix(Mix):
@@ -64,10 +74,10 @@ class CutMix(Mix):
     def __init__(self, classes: int | None = None, alpha: float = 1.0, probability: float = 1.0):
         super().__init__(classes, alpha, probability)
 
-    def mix(self, x: np.ndarray, other: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    def mix(self, x: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[Callable[..., np.ndarray], np.ndarray]:
         check_images(x)
         hole = rectangle(draws, *x.shape[1:3], 1 - share)
-        return np.where(hole[..., np.newaxis], other, x), 1 - hole.mean(axis=(1, 2))
+        return lambda own, other: np.where(hole.reshape(*hole.shape, *(1,) * (own.ndim - 3)), other, own), 1 - hole.mean(axis=(1, 2))
 
 
 def _larger(share: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
-from .checks import size_of
+from .checks import constant, size_of
 
 FILLS = ("constant", "edge", "reflect")
 
@@ -46,6 +46,11 @@ def fill_mode(fill: float | str) -> tuple[str, float]:
         raise ArgumentError(explain("there is no such way to fill", got=repr(fill),
                                     expected="a number, 'edge' or 'reflect'"))
     return (fill, 0.0) if isinstance(fill, str) else ("constant", float(fill))
+
+
+def mask_fill(fill: float | str) -> float | str:
+    """What lies outside a mask: nothing where its image gets a number, else what the image shows there."""
+    return fill if isinstance(fill, str) else 0.0
 
 
 def like(x: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -97,7 +102,7 @@ def _gather(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str, val
     if mode != "constant":
         return found
     outside = (rows != inside_rows) | (columns != inside_columns)
-    return np.where(_wide(outside, x.ndim), np.asarray(value, x.dtype), found) if outside.any() else found
+    return np.where(_wide(outside, x.ndim), constant(value, x.dtype), found) if outside.any() else found
 
 
 def _inside(index: np.ndarray, extent: int, mode: str) -> np.ndarray:

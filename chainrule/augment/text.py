@@ -50,7 +50,9 @@ class WordDropout(Augmentation):
 
 class WordDeletion(Augmentation):
     """Each word is left out with probability `rate`, at least one stays (Wei and Zou, 2019); the rest moves up and the
-    padding grows. The arguments are those of WordDropout."""
+    padding grows. The arguments are those of WordDropout. Masks (N, T), numbers of the words such as tags, follow, with 0 for the padding."""
+
+    leaves_behind = ("boxes", "keypoints")
 
     def __init__(self, rate: float = 0.1, padding: int = 0, probability: float = 1.0):
         self.rate, self.padding, self.probability = share(rate), padding, share(probability)
@@ -64,21 +66,32 @@ class WordDeletion(Augmentation):
         none = word.any(axis=1) & ~kept.any(axis=1)
         kept[np.flatnonzero(none), luckiest[none]] = True
         order = np.argsort(~kept, axis=1, kind="stable")
-        moved = np.take_along_axis(x, order, axis=1)
-        return changed(batch, x=np.where(np.take_along_axis(kept, order, axis=1), moved, np.asarray(padding, x.dtype)))
+        stays = np.take_along_axis(kept, order, axis=1)
+        masks = None if batch.masks is None else _moved(np.asarray(batch.masks), order, stays, 0)
+        return changed(batch, x=_moved(x, order, stays, padding), masks=masks)
+
+
+def _moved(x: np.ndarray, order: np.ndarray, stays: np.ndarray, padding: Any) -> np.ndarray:
+    """The words in `order`, and `padding` where none stays."""
+    order, stays = (a.reshape(*a.shape, *(1,) * (x.ndim - 2)) for a in (order, stays))
+    return np.where(stays, np.take_along_axis(x, order, axis=1), np.asarray(padding, x.dtype))
 
 
 class WordSwap(Augmentation):
-    """`times` times two words of the text, chosen at random, change places (Wei and Zou, 2019)."""
+    """`times` times two words of the text, chosen at random, change places (Wei and Zou, 2019). Masks (N, T) follow."""
+
+    leaves_behind = ("boxes", "keypoints")
 
     def __init__(self, times: int = 1, padding: int = 0, probability: float = 1.0):
         self.times, self.padding, self.probability = int(times), padding, share(probability)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
-        x = _rows(batch.x).copy()
+        x, masks = _rows(batch.x).copy(), None if batch.masks is None else np.array(batch.masks)
         lengths = (x != _padding(x, self.padding)).sum(axis=1)
         rows = np.flatnonzero(lengths > 1)
         for _ in range(self.times):
             first, second = (np.floor(u * lengths).astype(np.intp)[rows] for u in draws.uniform(2).T)
-            x[rows, first], x[rows, second] = x[rows, second], x[rows, first]
-        return changed(batch, x=x)
+            for array in (x, masks):
+                if array is not None:
+                    array[rows, first], array[rows, second] = array[rows, second], array[rows, first]
+        return changed(batch, x=x, masks=masks)

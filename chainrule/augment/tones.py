@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tones of an image: grey, inverted, solarised, in few steps, stretched, equalised, sharper; and ready-made mixtures.
 
-As in `colour`, white is 255 for uint8 and 1 for floating-point images. For uint8 the results are Pillow's.
+What black and white are is said in `colour`. For uint8 the results are Pillow's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ MOST = 25  # operations in all its chains, so that the draws of chains and opera
 
 
 class Greyscale(Pixelwise):
-    """Every channel becomes the grey of the pixel, so that the shape stays."""
+    """Every channel becomes the grey of the pixel, so that the shape stays; any values will do."""
+
+    needs_range = False
 
     def __init__(self, probability: float = 0.1):
         self.probability = share(probability)
@@ -64,7 +66,7 @@ class Posterize(Pixelwise):
         self.bits, self.probability = bits, share(probability)
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
-        tone = (256.0 if white == 255 else 1.0) / 2**self.bits
+        tone = (256.0 if white == 255 else white) / 2**self.bits
         return np.floor(x / tone) * tone
 
 
@@ -81,14 +83,14 @@ class AutoContrast(Pixelwise):
 
 
 class Equalize(Pixelwise):
-    """Each channel gets about as many pixels in every tone; 256 tones, also for floating-point images."""
+    """Each channel gets about as many pixels in every tone; 256 tones from black to white, also for floating-point images."""
 
     def __init__(self, probability: float = 0.5):
         self.probability = share(probability)
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
         n, height, width, channels = x.shape
-        tones = np.rint(x * (255 / white)).astype(np.int64).transpose(0, 3, 1, 2).reshape(n * channels, height * width)
+        tones = np.rint(np.clip(x, 0, white) * (255 / white)).astype(np.int64).transpose(0, 3, 1, 2).reshape(n * channels, height * width)
         counts = np.bincount((tones + 256 * np.arange(len(tones))[:, np.newaxis]).ravel(), minlength=256 * len(tones)).reshape(-1, 256)
         last = np.take_along_axis(counts, tones.max(axis=1, keepdims=True), axis=1)
         step = (counts.sum(axis=1, keepdims=True) - last) // 255
@@ -144,7 +146,7 @@ class AugMix(Augmentation):
     """m x + (1 - m) (w_1 x_1 + ... + w_n x_n): each image mixed with copies of it, each of which went through 1 to `depth` of seven operations by
     chance; m is even in [0, 1), the w are positive and even on sum 1 (Hendrycks et al., 2020).
 
-    For classification: boxes, masks and keypoints stay where they are.
+    For classification: boxes, masks and keypoints are refused, since copies that were moved differently are mixed.
 
     Args:
         chains: number of copies.
@@ -152,6 +154,9 @@ class AugMix(Augmentation):
         strength: in [0, 1]: how far the operations go.
         probability: share of samples that are changed.
     """
+
+    needs_range = True
+    leaves_behind = ("masks", "boxes", "keypoints")
 
     def __init__(self, chains: int = 3, depth: int = 3, strength: float = 0.3, probability: float = 1.0):
         if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in (chains, depth)) or chains * depth > MOST:
@@ -164,7 +169,7 @@ class AugMix(Augmentation):
         shares = self._shares(draws)[..., np.newaxis, np.newaxis, np.newaxis]
         x = shares[:, 0] * batch.x
         for chain in range(self.chains):
-            x += shares[:, 1 + chain] * self._copy(batch.x, draws, chain).x
+            x += shares[:, 1 + chain] * self._copy(batch, draws, chain).x
         return changed(batch, x=like(batch.x, x))
 
     def _shares(self, draws: Draws) -> np.ndarray:
@@ -172,9 +177,9 @@ class AugMix(Augmentation):
         own, weights = draws.uniform(1), -np.log1p(-draws.uniform(self.chains))
         return np.concatenate([own, (1 - own) * weights / weights.sum(axis=1, keepdims=True)], axis=1)
 
-    def _copy(self, x: np.ndarray, draws: Draws, chain: int) -> Batch:
+    def _copy(self, batch: Batch, draws: Draws, chain: int) -> Batch:
         """The images after the operations of one chain; each operation has numbers of its own."""
-        found, choices = Batch(x), _common(self.strength)
+        found, choices = Batch(batch.x, value_range=batch.value_range), _common(self.strength)
         lengths, chosen = draws.integers(1, self.depth), (draws.uniform(self.depth) * len(choices)).astype(np.int64)
         for step in range(self.depth):
             for number, operation in enumerate(choices):

@@ -49,6 +49,11 @@ def samples(data: Any, name: str = "the data", model: Any = None) -> Samples:
     return Samples(x, y, weights, bool((weights != 1).any()))
 
 
+def over_all(pipeline: Any, x: np.ndarray) -> Any:
+    """An augmentation that knows the range of values of all samples, so that it treats those of each batch alike."""
+    return pipeline.over(x) if hasattr(pipeline, "over") else pipeline
+
+
 def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int,
               indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(inputs, targets, targets for metrics) after an augmentation; metrics keep labels that mixing made soft."""

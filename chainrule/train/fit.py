@@ -24,7 +24,7 @@ from ..names import called_as
 from . import checks
 from .callbacks import Callback, steps_apart
 from .checkpoint import read_state, write_state
-from .data import Samples, augmented, samples
+from .data import Samples, augmented, over_all, samples
 from .evaluate import measure
 from .history import History
 from .interrupt import Interruption
@@ -86,7 +86,7 @@ class Training:
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
         self.metrics = [metrics.get(m) for m in checks.several(metric_names)]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
-        self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, augment
+        self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
         self.pool = Pool(self.metrics)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch

@@ -81,7 +81,7 @@ def test_mixtures_change_every_sample_in_its_own_way():
 def test_a_mixture_is_the_image_and_its_copies_by_shares(images, monkeypatch):
     """By the definition, from the same draws; numbers of different operations never overlap."""
     operation, indices = augment.AugMix(3, 2, 0.5), np.arange(len(images))
-    spans = []
+    spans, white = [], (0.0, 255.0 if images.dtype == np.uint8 else 1.0)
 
     def noted(self, batch, draws):
         first = draws.used
@@ -93,7 +93,7 @@ def test_a_mixture_is_the_image_and_its_copies_by_shares(images, monkeypatch):
     draws = Draws(4, 0, indices, 0)
     shares = operation._shares(draws)[..., None, None, None]
     monkeypatch.setattr(augment.Augmentation, "run", noted)
-    copies = [operation._copy(images, draws, chain).x.astype(np.float64) for chain in range(3)]
+    copies = [operation._copy(augment.Batch(images, value_range=white), draws, chain).x.astype(np.float64) for chain in range(3)]
     expected = shares[:, 0] * images + sum(shares[:, 1 + i] * copies[i] for i in range(3))
     np.testing.assert_allclose(found, expected, atol=0.51 if images.dtype == np.uint8 else 1e-6)
     assert found.dtype == images.dtype and all(np.any(copy != images, axis=(1, 2, 3)).all() for copy in copies)
