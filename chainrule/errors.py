@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import linecache
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,28 @@ class MissingExtra(ChainruleError, ImportError):
 
     def __init__(self, feature: str, package: str, extra: str):
         super().__init__(f"{feature} needs {package}; install it with: pip install 'chainrule[{extra}]'")
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value in a message: dtype, shape and first numbers of an array, the beginning of anything else that is long."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None and hasattr(value, "__array__"):
+        return f"{dtype} of shape {shape}{_first_numbers(value, shape)}"
+    if isinstance(value, str | bytes):
+        value = value[:most + 1]
+    elif isinstance(value, list | tuple) and len(value) > most:
+        return f"{type(value).__name__} of {len(value):,} items, {shown(value[:8], most)[:-1]}, …"
+    text = repr(value)
+    return text if len(text) <= most else text[:most - 1] + "…"
+
+
+def _first_numbers(value: object, shape: tuple[int, ...], most: int = 6) -> str:
+    try:
+        first = [value.reshape(-1)[i].item() for i in range(min(most, math.prod(shape)))]  # type: ignore[attr-defined]
+    except Exception:  # a symbol has no numbers, and a message must not fail
+        return ""
+    numbers = ", ".join(f"{number:.4g}" if isinstance(number, float) else str(number) for number in first)
+    return f": [{numbers}{', …' if math.prod(shape) > most else ''}]" if first else ""
 
 
 # ---- where we are: the layer's path and the user's line

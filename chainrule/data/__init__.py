@@ -12,6 +12,7 @@ from .dataset import load_digits as digits
 from .fingerprints import Assignment, Fingerprints, assign, fingerprints
 from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
 from .idx import read_idx
+from .inputs import as_network_inputs
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
 from .series import Series, read_series, windows
 from .sound import read_sound, write_sound
@@ -23,7 +24,7 @@ from .toys import two_spirals, xor
 
 __all__ = [
     "Assignment", "Batches", "CharacterTokenizer", "Dataset", "Duplicates", "FeatureScaling", "Fingerprints", "ImageScaling", "Series",
-    "TablePreprocess", "Target", "as_inputs", "assign", "digits", "duplicates", "fingerprints", "folds", "load", "load_again", "load_like", "pack",
+    "TablePreprocess", "Target", "as_inputs", "as_network_inputs", "assign", "digits", "duplicates", "fingerprints", "folds", "load", "load_again", "load_like", "pack",
     "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
     "read_text", "split", "split_groups", "split_of", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]

@@ -9,20 +9,25 @@ coarse. Pickled (object) arrays are never opened, and what an array says of its 
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .files import count, fault
+from ..errors import DataError
+from ..files import DAMAGES, open_regular, reading, told
+from .files import count, fault, refuse_unpacked, unpacked_limit
 from .parts import Part, Parts
 
 INPUTS = ("x", "images", "image", "data", "features", "inputs")
 TARGETS = ("y", "labels", "label", "target", "targets", "t")
 PART_WORDS = {"train": ("train", "training"), "test": ("test",), "val": ("val", "valid", "validation")}
-# what zipfile and numpy raise for a damaged archive; encrypted members are a RuntimeError
-DAMAGES = (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+LONGEST_HEADER = 10_000
+MOST_AXES = 32
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FINEST = 1e-5  # of the spread of a feature: larger steps between neighbouring numbers are too coarse
 CLASS_NAMES = ("class_names", "classes", "label_names", "target_names")
 
@@ -50,22 +55,71 @@ def read_npz(path: Path, target: str | None = None) -> Parts:
     return Parts(parts["train"], parts.get("test"), parts.get("val"), notes, _class_names(arrays))
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array in an .npy file; DataError for Python objects and for a shape that the file does not hold."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return _array(file, str(path), size)
+
+
+def read_inputs_npz(path: Path) -> np.ndarray:
+    """The inputs in an .npz file: its only array, or the one under a usual name of inputs."""
+    arrays = _open(path)
+    name = next(iter(arrays)) if len(arrays) == 1 else _find(arrays, INPUTS, "train") or _find(arrays, INPUTS, "test")
+    if name is None:
+        raise fault(f"{path}: it is not clear which array holds the inputs", got=", ".join(arrays) or "no arrays", expected="x")
+    return arrays[name]
+
+
 def _open(path: Path) -> dict[str, np.ndarray]:
-    name = None
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {}
-            for name in archive.files:
-                arrays[name] = archive[name]
-            return arrays
-    except DAMAGES as error:
-        place = f"{path}: the array {name}" if name else str(path)
-        if "allow_pickle" in str(error):
+    place, arrays = str(path), {}
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _refuse_bombs(path, archive)
+                for member in archive.infolist():
+                    if member.filename.endswith(".npy"):
+                        name = member.filename.removesuffix(".npy")
+                        place = f"{path}: the array {name}"
+                        with archive.open(member) as stream:
+                            arrays[name] = _array(stream, place, member.file_size)
+        except DAMAGES as error:
+            if isinstance(error, DataError):
+                raise
+            raise fault(f"{place} cannot be read: the file is damaged or cut off", got=told(error),
+                        fix="copy or save the file again") from error
+    return arrays
+
+
+def _refuse_bombs(path: Path, archive: zipfile.ZipFile) -> None:
+    limit = unpacked_limit(path)
+    if (size := sum(member.file_size for member in archive.infolist())) > limit:
+        raise refuse_unpacked(str(path), size, limit)
+
+
+def _array(stream: Any, place: str, size: int) -> np.ndarray:
+    """The array in a stream of `size` bytes: what its header says is compared with that before anything is allocated."""
+    with reading(place, "array"):
+        version = np.lib.format.read_magic(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the format")
+        shape, fortran, dtype = _HEADERS[version](stream, max_header_size=LONGEST_HEADER)
+        if dtype.hasobject:
             raise fault(f"{place} holds Python objects (dtype object), which could run code when opened: refused",
-                        expected="arrays of numbers",
-                        fix="save numbers of one dtype and shape: np.stack(...).astype('float32')") from error
-        raise fault(f"{place} cannot be read: the file is damaged or cut off", got=str(error),
-                    fix="copy or save the file again") from error
+                        expected="arrays of numbers", fix="save numbers of one dtype and shape: np.stack(...).astype('float32')")
+        wanted = math.prod(shape) * dtype.itemsize
+        if wanted > size or len(shape) > MOST_AXES or min(shape, default=0) < 0:
+            raise fault(f"{place} cannot be read: the file is damaged or cut off", got=f"{size:,} bytes",
+                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says", fix="copy or save the file again")
+        content = stream.read(wanted)
+        if len(content) < wanted:
+            raise fault(f"{place} cannot be read: the file is damaged or cut off", got=f"{len(content):,} bytes of data",
+                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says", fix="copy or save the file again")
+        if dtype.itemsize == 0:
+            raise fault(f"{place} holds nothing", got=str(dtype))
+        stream.read(1)  # the end of a member of an archive is where its checksum is compared
+        flat = np.frombuffer(bytearray(content), dtype)
+        return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
 def _part(path: Path, arrays: dict[str, np.ndarray], part: str, notes: list[str],

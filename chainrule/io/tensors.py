@@ -8,6 +8,7 @@ bytes. Files are written whole or not at all, and nothing in them is executed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, explain
-from ..files import write_atomically
+from ..files import open_regular, parse_json, reading, write_atomically
 
 KEY = "chainrule"
 
@@ -28,16 +29,20 @@ def write_tensors(path: str | Path, arrays: dict[str, np.ndarray], header: dict[
 
 
 def read_tensors(path: str | Path, what: str, fix: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, header) of a file; DataError naming it as a `what` if it is missing or damaged. A foreign file has header {}."""
+    """(arrays, header) of a file; DataError naming it as a `what` if it is missing or damaged. A foreign file has header {}.
+
+    What its header says of sizes is compared with the file before anything is allocated (by safetensors).
+    """
     from safetensors import SafetensorError, safe_open
 
+    if not os.path.lexists(path):
+        raise DataError(explain(f"there is no such file: a {what} is expected", got=str(path)))
+    open_regular(path).close()
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "{}"))
+        with reading(path, what, fix), safe_open(str(path), framework="numpy") as file:
+            header = parse_json((file.metadata() or {}).get(KEY, "{}"), path, what)
             return {name: file.get_tensor(name) for name in file.keys()}, header
-    except FileNotFoundError:
-        raise DataError(explain(f"there is no such file: a {what} is expected", got=str(path))) from None
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
         raise DataError(explain(f"the {what} cannot be read", got=f"{path}: {error}", expected="a whole .safetensors file", fix=fix)) from error
 
 

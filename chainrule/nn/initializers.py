@@ -20,6 +20,7 @@ from ..ir.trace import eager
 from ..ir.variable import Variable
 from ..names import look_up, named
 from ..remade import remade
+from .budget import count_variable
 
 Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
 TABLE: dict[str, Callable[..., Any]] = {}
@@ -185,6 +186,7 @@ def seed(seed: int) -> None:
 def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainable: bool = True) -> Variable:
     """A Variable of the given shape with what the initialiser gives."""
     shape = tuple(int(n) for n in shape)
+    count_variable(shape, dtype)
     value = np.asarray(get(initializer)(shape, dtype))
     if value.shape != shape:
         raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape),

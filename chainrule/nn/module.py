@@ -25,6 +25,7 @@ from ..ir.graph import input_node
 from ..ir.trace import eager
 from ..names import check_options, closest, unknown_member
 from ..random import Generator
+from .budget import count_module
 from .foreign import ARGUMENTS, MEMBERS
 from .symbols import connect, symbols_in
 
@@ -64,6 +65,7 @@ class _Recorder(type):
         signature = inspect.signature(cls.__init__)
         _check_names(cls, signature, options)
         bound = _bound(cls, signature, args, options)
+        count_module()
         module = cls.__new__(cls)
         module._record = Record(dict(list(bound.arguments.items())[1:]), _shape(input_shape))
         module.__init__(*args, **options)

@@ -19,6 +19,7 @@ from ..ops.compose import concat, matmul
 from ..ops.elementwise import astype
 from ..ops.movement import reshape
 from . import activations
+from .budget import count_variable
 from .checks import need_float, positive
 from .linear import Dense
 from .module import Module
@@ -51,6 +52,7 @@ class QuantizedDense(Module):
     def build(self, x: Any) -> None:
         rows = x.shape[-1]
         self.groups = group_count(rows, self.group, self.bits)
+        count_variable((rows * self.bits // 8, self.units), "uint8")
         self.integers = Variable(np.zeros((rows * self.bits // 8, self.units), "int8" if self.bits == 8 else "uint8"), name="integers", trainable=False)
         self.scale = Variable(np.zeros((self.groups, self.units), self.dtype), name="scale", trainable=False)
         if self.use_bias:
