@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from . import config
+from . import config, tree
 from .debug import say
 from .errors import ArgumentError, explain
-from .ir import Graph, Node, Tensor, Type, current_trace, graph_text, verify
+from .ir import Graph, Node, Op, Tensor, Type, Variable, current_trace, graph_text, recording, verify
 from .ir.node import CONSTANT
-from .ir.variable import switches
+from .ir.variable import note, switches
 from .passes import PASSES, PRECISIONS
-from .trace import Call, Captured, capture, read_call, read_flat
+from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
+from .trace import Call, Captured, Result, Tensors, capture, read_call, read_flat
 
 BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
@@ -71,6 +72,8 @@ class Entry:
     graph: Graph
     program: Any
     precision: str = "float32"
+    backend: str = "native"
+    name: str = "function"
 
     @cached_property
     def _reads(self) -> list[tuple[Any, bool]]:
@@ -89,8 +92,12 @@ class Entry:
         outputs = self.graph.outputs
         return [node.type for node in outputs[:len(outputs) - len(self.captured.writes)]]
 
-    def __call__(self, arrays: list[np.ndarray]) -> Any:
-        """Run once: the result of the function with Tensors."""
+    def __call__(self, arrays: list[np.ndarray], nodes: Tensors = ()) -> Any:
+        """Run once: the result of the function with Tensors; `nodes` are those of the arrays that came as tensors."""
+        if (nodes or self._watched) and recording():
+            known = [(i, node) for i, node in nodes if i in self._links.inputs] if nodes else nodes
+            if known or self._watched:
+                return self._record(arrays, known)
         return self.captured.result.build(list(map(_tensor, self.types, self._run(arrays))))
 
     def arrays(self, arrays: list[np.ndarray]) -> Any:
@@ -108,6 +115,70 @@ class Entry:
         run = make(data, rows, flag, keep, len(self.types)) if make is not None else None
         return None if run is None else functools.partial(self._repeat, run)
 
+    # ---- its derivative
+
+    @cached_property
+    def _links(self) -> Links:
+        captured = self.captured
+        return links(captured.graph, len(self.types), captured.reads, captured.writes)
+
+    @cached_property
+    def _watched(self) -> bool:
+        """Whether results are computed from Variables."""
+        return any(i >= self._arguments for i in self._links.inputs)
+
+    @cached_property
+    def _arguments(self) -> int:
+        return len(self.captured.graph.inputs) - len(self.captured.reads)
+
+    @cached_property
+    def _lost(self) -> tuple[Node, ...]:
+        """Leaves without arrays in the places of Variables that gradients come to, for calls that keep nothing."""
+        linked = [self.captured.reads[i - self._arguments] for i in sorted(self._links.inputs) if i >= self._arguments]
+        return tuple(Node(CONSTANT, (), {}, variable.type, source=variable) for variable in linked)
+
+    @cached_property
+    def _idle(self) -> dict[int, Node]:
+        """Leaves in the places of assigned Variables whose former content no result needs."""
+        places = [i for i, (_, write) in enumerate(self._reads) if write and i + self._arguments not in self._links.state]
+        kinds = {i: self.captured.reads[i].type for i in places}
+        return {i: Node(CONSTANT, (), {}, kind, np.zeros(kind.shape, kind.dtype)) for i, kind in kinds.items()}
+
+    @cached_property
+    def overwritten(self) -> list[Variable]:
+        """The assigned Variables from whose former content the results are computed."""
+        return [self.captured.reads[i - self._arguments] for i in self._links.state]
+
+    @cached_property
+    def _pulls(self) -> dict[tuple[int, ...], tuple[Entry, list[int]]]:
+        return {}
+
+    def pull(self, seeded: tuple[int, ...]) -> tuple[Entry, list[int]]:
+        """The program of the derivative (see `tape.pulled`) by the results `seeded`, and the inputs whose gradients it gives."""
+        if seeded not in self._pulls:
+            graph, found, reads = pulled(self.captured.graph, len(self.types), seeded, sorted(self._links.inputs))
+            result = Result((None,) * len(found), tree.flatten(tuple(range(len(found))))[1])
+            captured = Captured(graph, tuple(reads), (), result, tuple(variable.trainable for variable in reads))
+            self._pulls[seeded] = build(captured, self.backend, self.precision, f"the derivative of {self.name}"), found
+        return self._pulls[seeded]
+
+    def _record(self, arrays: list[np.ndarray], known: Sequence[tuple[int, Node]]) -> Any:
+        """Run once, so that gradients can pass."""
+        tensors = tuple([node for _, node in known])
+        if not self._links.kept:
+            return self._remember(LOST_CALL, (*tensors, *self._lost) if tensors else self._lost, {"entry": self}, self._run(arrays))
+        if self._update or self.captured.writes:
+            leaves = [variable.lend() if not write else self._idle.get(i) or _kept(variable) for i, (variable, write) in enumerate(self._reads)]
+            outputs = self._run(arrays)
+        else:
+            leaves = [variable.lent or variable.lend() for variable in self.captured.reads]
+            outputs = self.program(arrays + [leaf.data for leaf in leaves])
+        attrs = {"entry": self, "arrays": arrays, "places": tuple([i for i, _ in known]) if known else ()}
+        return self._remember(CALL, (*tensors, *leaves), attrs, outputs)
+
+    def _remember(self, op: Op, inputs: tuple[Node, ...], attrs: dict[str, Any], outputs: list[np.ndarray]) -> Any:
+        return self.captured.result.build(results_of(op, inputs, attrs, self.types, outputs))
+
     def _repeat(self, run: Any, chosen: np.ndarray) -> tuple[int, Any]:
         steps, outputs = run(chosen, [variable.take_array(write) for variable, write in self._reads])
         results = len(self.types)
@@ -118,6 +189,8 @@ class Entry:
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Read the Variables, run the program, put the assigned Variables back."""
         reads, writes = self.captured.reads, self.captured.writes
+        if writes:
+            note(writes)
         if self._update is not None:
             return self._update(arrays, reads, writes)
         outputs = self.program([*arrays, *[variable.take_array(write) for variable, write in self._reads]])
@@ -125,6 +198,11 @@ class Entry:
         for variable, array in zip(writes, outputs[results:], strict=True):
             variable.put_array(array)
         return outputs[:results]
+
+
+def _kept(variable: Variable) -> Node:
+    """What a Variable holds before it is overwritten, as a leaf."""
+    return Node(CONSTANT, (), {}, variable.type, variable.numpy(), source=variable)
 
 
 def _tensor(kind: Type, array: np.ndarray) -> Tensor:
@@ -155,8 +233,8 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is not None:  # a compiled function inside another becomes part of it
             return self.function(*args, **kwargs)
-        entry, arrays = self._find(args, kwargs)
-        return entry(arrays)
+        entry, arrays, nodes = self._find(args, kwargs)
+        return entry(arrays, nodes)
 
     def __reduce__(self) -> Any:
         """A function that is found under its name is pickled as this name, another one is compiled anew where it arrives."""
@@ -173,7 +251,7 @@ class Compiled:
 
     def arrays(self, *args: Any) -> Any:
         """The same as a call, with NumPy arrays in the place of Tensors in the result: for loops that look at each."""
-        entry, arrays = self._find(args, {})
+        entry, arrays, _ = self._find(args, {})
         return entry.arrays(arrays)
 
     def lower(self, *args: Any, **kwargs: Any) -> Entry:
@@ -199,19 +277,19 @@ class Compiled:
             raise ArgumentError(explain("nothing is compiled yet", fix="call the function once, or show(stage, *arguments)"))
         return list(self.entries.values())[-1]
 
-    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray]]:
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray], Tensors]:
         if self._switches != switches():
             self._look_again()
         flat = None if kwargs else read_flat(args)
         if flat is None:
             call = read_call(args, kwargs)
-            return self._entry(call), call.arrays
-        arrays, key = flat
+            return self._entry(call), call.arrays, call.nodes
+        arrays, key, nodes = flat
         place = self.backend, key
         entry = self._flat.get(place)
         if entry is None:
             entry = self._flat[place] = self._entry(read_call(args, kwargs))
-        return entry, arrays
+        return entry, arrays, nodes
 
     def _look_again(self) -> None:
         """Variables became trainable or ceased to be: take the programs that were made for the present state."""
@@ -229,15 +307,9 @@ class Compiled:
 
     @without_collection()
     def _compile(self, call: Call) -> Entry:
-        start = time.perf_counter()
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
-        graph = optimise(captured.graph, self.precision)
-        program = lower(graph, self.backend)
-        say(6, lambda: program.show("kernels"))
-        say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))
-        say(1, lambda: f"compiled {self.__name__} for {self.backend}: {len(graph.nodes)} nodes, {time.perf_counter() - start:.2f} s")
-        entry = Entry(captured, graph, _timed(program, self.__name__) if config.debug() >= 2 else program, self.precision)
+        entry = build(captured, self.backend, self.precision, self.__name__)
         if len(self.entries) + 1 == MANY_PROGRAMS:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
                           "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
@@ -247,6 +319,18 @@ class Compiled:
 def _named(module: str, name: str) -> Any:
     """What a module has under a dotted name, or None."""
     return functools.reduce(lambda found, part: getattr(found, part, None), name.split("."), sys.modules.get(module))
+
+
+@without_collection()
+def build(captured: Captured, backend: str, precision: str, name: str) -> Entry:
+    """The program of a traced function."""
+    start = time.perf_counter()
+    graph = optimise(captured.graph, precision)
+    program = lower(graph, backend)
+    say(6, lambda: program.show("kernels"))
+    say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))
+    say(1, lambda: f"compiled {name} for {backend}: {len(graph.nodes)} nodes, {time.perf_counter() - start:.2f} s")
+    return Entry(captured, graph, _timed(program, name) if config.debug() >= 2 else program, precision, backend, name)
 
 
 def _timed(program: Any, name: str) -> Any:

@@ -52,7 +52,7 @@ def hessian_vector_product(loss_function: Callable[[], Any], targets: Any, *, ba
 
     def product(*vectors: Tensor) -> list[Tensor]:
         slopes = gradients(loss_function(), variables)
-        return gradients(inner_product(slopes, vectors), variables)
+        return gradients(inner_product(slopes, vectors), variables, unrelated="zero")
     program = compile_function(product, **({"backend": backend} if backend else {}))
 
     def flat(v: np.ndarray) -> np.ndarray:

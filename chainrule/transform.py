@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from . import tree
-from .autodiff import backward
+from .autodiff import backward, related
 from .batching import vmap
 from .errors import ArgumentError, DTypeError, ShapeError, explain
-from .ir import Tensor, Variable, as_tensor
-from .ir.bind import leaf
+from .ir import Tensor, Variable, as_tensor, recorded, recording
+from .ir.bind import forget, leaf
 from .ir.dtype import is_float
 from .ir.graph import close, topological
-from .ir.tensor import Number
+from .ir.tensor import Number, values_taken
 from .ir.variable import noting_assignments
 from .ops.broadcast import broadcast_to
 from .ops.control import barrier, custom_gradient
@@ -30,17 +30,21 @@ from .ops.movement import reshape
 from .ops.reduce import sum as total
 
 
-def gradients(loss: Any, targets: Any) -> Any:
+def gradients(loss: Any, targets: Any, *, unrelated: str = "error") -> Any:
     """Back-propagation: d loss / d target for everything in `targets`, in the same structure.
 
     Args:
         loss: a scalar tensor.
         targets: a Variable, a tensor that the loss was computed from, a nested structure of them, or a module (which
             gives a dict: dotted name → gradient of each trainable parameter).
+        unrelated: "error" or "zero", where the loss was computed from none of the targets.
 
-    A target that the loss does not depend on has gradient zero.
+    Of several targets, those that the loss does not depend on have gradient zero. If it depends on none, as after `cr.no_grad`, a
+    detour through NumPy or with another model's parameters, ArgumentError is raised.
     """
-    loss = as_tensor(loss)
+    if unrelated not in ("error", "zero"):
+        raise ArgumentError(explain("gradients do not know this", got=f"unrelated={unrelated!r}", expected="'error' or 'zero'"))
+    loss = _result(loss)
     if loss.shape != ():
         raise ShapeError(explain("a gradient needs a scalar loss", got=f"shape {loss.shape}", expected="shape ()",
                                  fix="did you forget cr.mean(loss) or cr.sum(loss)? For all outputs use cr.jacobian or cr.vjp"))
@@ -48,7 +52,49 @@ def gradients(loss: Any, targets: Any) -> Any:
         raise DTypeError(explain("a gradient needs a floating-point loss", got=str(loss.dtype)))
     structure = targets.parameters() if hasattr(targets, "parameters") else targets
     leaves, shape = tree.flatten(structure)
+    keys = [_target(x) for x in leaves]
+    if keys and unrelated == "error" and not related([loss.node], keys):
+        raise ArgumentError(_unrelated(leaves))
     return tree.unflatten(shape, _pull([loss], [ones_like(loss)], leaves))
+
+
+def _unrelated(leaves: Sequence[Any]) -> str:
+    names = [x.name or "an unnamed Variable" if isinstance(x, Variable) else f"Tensor({x.node.type})" for x in leaves]
+    return explain("the loss was not computed from what its gradient is asked for", got=", ".join(names[:3]) + (", …" if len(names) > 3 else ""),
+                   expected="a loss computed from these by chainrule's operations, outside cr.no_grad()",
+                   fix='give the tensors that went into the loss (not copies, and not through NumPy); if zeros are meant, unrelated="zero"')
+
+
+def _result(value: Any) -> Tensor:
+    """What a derivative is taken of, as a tensor; ArgumentError for numbers and arrays that no gradient can pass."""
+    if isinstance(value, Tensor | Variable):
+        return as_tensor(value)
+    raise ArgumentError(explain("no gradient passes what is no tensor", got=f"a result of type {type(value).__name__}", expected="a tensor",
+                                fix="compute it with chainrule's operations, without np., float() and item()"))
+
+
+def _applied(function: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> Any:
+    """function(*args). If it took values out and no argument at `places` has to do with the results, that is a detour, no constant."""
+    before = values_taken()
+    result = function(*args)
+    if values_taken() != before:
+        tensors = [x for x in tree.flatten([args[i] for i in places])[0] if isinstance(x, Tensor)]
+        outputs = [x.node for x in tree.flatten(result)[0] if isinstance(x, Tensor)]
+        if tensors and outputs and not related(outputs, [_target(x) for x in tensors if is_float(x.dtype)]):
+            raise ArgumentError(_unrelated(tensors))
+    return result
+
+
+def _recorded(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    """A derivative under `no_grad` is that of the function; only what it gives has no history then."""
+    @functools.wraps(derivative)
+    def run(*args: Any, **options: Any) -> Any:
+        if recording():
+            return derivative(*args, **options)
+        with recorded():
+            result = derivative(*args, **options)
+        return tree.map(lambda x: forget(x) if isinstance(x, Tensor) else x, result)
+    return run
 
 
 def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any], stops: Sequence[Tensor] = ()) -> list[Tensor]:
@@ -76,10 +122,9 @@ def _fresh(x: Any) -> Tensor:
     return custom_gradient(x, (x,), lambda g, y, x: (g,)) if is_float(x.dtype) else x
 
 
-def _scalar_output(function: Callable[..., Any], args: Sequence[Any], has_aux: bool) -> tuple[Tensor, Any]:
-    result = function(*args)
+def _scalar_output(result: Any, has_aux: bool) -> tuple[Tensor, Any]:
     value, aux = result if has_aux else (result, None)
-    value = as_tensor(value)
+    value = _result(value)
     if value.shape != ():
         raise ShapeError(explain("a gradient needs a function with a scalar result", got=f"shape {value.shape}", expected="shape ()",
                                  fix="did you forget cr.mean or cr.sum? For all outputs use cr.jacobian"))
@@ -91,10 +136,11 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     function = _called(function)
 
     @functools.wraps(function)
+    @_recorded
     def with_gradient(*args: Any, **options: Any) -> Any:
         places = _places(argnums, args)
         fresh = [tree.map(_fresh, arg) if i in places else arg for i, arg in enumerate(args)]
-        value, aux = _scalar_output(functools.partial(function, **options), fresh, has_aux)
+        value, aux = _scalar_output(_applied(functools.partial(function, **options), fresh, places), has_aux)
         leaves, shape = tree.flatten([fresh[i] for i in places])
         grads = tree.unflatten(shape, _pull([value], [ones_like(value)], leaves))
         result = grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -133,7 +179,8 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """(f(*primals), pull): pull(cotangents) gives one gradient per primal, the product of the cotangents with the Jacobian."""
     fresh = [tree.map(_fresh, x) for x in primals]
-    result = tree.map(as_tensor, function(*fresh))
+    with recorded():
+        result = tree.map(_result, _applied(function, fresh, range(len(fresh))))
     outputs, _ = tree.flatten(result)
     leaves, shape = tree.flatten(tuple(fresh))
 
@@ -146,6 +193,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     return result, pull
 
 
+@_recorded
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """(f(*primals), directional derivative along `tangents`): the derivative of the vjp, which is linear in its argument."""
     result, pull = vjp(function, *primals)
@@ -168,10 +216,11 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
     function = _called(function)
 
     @functools.wraps(function)
+    @_recorded
     def rows(*args: Any, **options: Any) -> Any:
         places = _places(argnums, args)
         fresh = [_fresh(arg) if i in places else arg for i, arg in enumerate(args)]
-        found = _jacobians(as_tensor(function(*fresh, **options)), [fresh[i] for i in places])
+        found = _jacobians(_result(_applied(functools.partial(function, **options), fresh, places)), [fresh[i] for i in places])
         return found[0] if isinstance(argnums, int) else tuple(found)
     return rows
 
@@ -193,6 +242,7 @@ def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Ten
     return jacobian(grad(function, argnums), argnums)
 
 
+@_recorded
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
     """The Hessian of a scalar function times a vector, without the Hessian: H v = grad of <grad f, v>, at two gradients' cost.
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..errors import GraphError, inside_layer
-from ..ir.bind import pick
+from ..ir.bind import pick, unrecorded
 from ..ir.graph import topological
 from ..ir.node import OUTPUT, Node, Type
 from ..ir.tensor import Tensor
@@ -40,6 +40,22 @@ def backward(outputs: Sequence[Node], seeds: Sequence[Tensor], targets: Sequence
         if node not in stops:
             _propagate(node, g, active, grads)
     return [kept.get(target) for target in targets]
+
+
+def related(outputs: Sequence[Node], targets: Collection[Any]) -> set[Any]:
+    """Those of `targets` (nodes or Variables) from which floats come to the outputs, whatever their derivatives are.
+
+    What is no float, what was computed under `no_grad`, and what a Variable held before it was assigned are no ways.
+    """
+    wanted = set(targets)
+    nodes = topological(outputs, (), lambda node: () if _ends(node) else node.inputs)
+    return {key for node in nodes for key in (node, node.source) if key is not None and key in wanted}
+
+
+def _ends(node: Node) -> bool:
+    if node.source is not None or node.attrs.get("rule") is unrecorded:
+        return True
+    return isinstance(node.type, Type) and node.type.dtype.kind != "f"
 
 
 def _active(order: Sequence[Node], targets: Sequence[Any], stops: Collection[Node]) -> set[Node]:

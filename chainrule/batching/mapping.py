@@ -18,7 +18,7 @@ import numpy as np
 from .. import tree
 from ..errors import ArgumentError, ShapeError, TraceError, describe_frame, explain, inside_layer
 from ..ir import Tensor, Trace, Variable, as_tensor, tracing
-from ..ir.bind import bind, leaf, pick
+from ..ir.bind import bind, leaf, pick, unrecorded
 from ..ir.graph import Graph, close, input_node, topological
 from ..ir.node import OUTPUT, Node, Type
 from ..ops.broadcast import sum_over
@@ -218,8 +218,8 @@ class _Batch:
     def _custom(self, node: Node, xs: list[Tensor], on: list[bool]) -> Value:
         """The value, with the rule for one example, mapped: what all examples share gets the sum of their gradients."""
         value, rule = lift(xs[0], self.n, on[0]), node.attrs["rule"]
-        if rule is None:
-            return _value(bind(node.op, value, rule=None), True)
+        if rule in (None, unrecorded):
+            return _value(bind(node.op, value, rule=rule), True)
         known, spans, flags = dict(self.known), self.spans, on[1:]
 
         def mapped(g: Tensor, y: Tensor, *inputs: Tensor) -> list[Tensor | None]:

@@ -2,7 +2,7 @@
 """The language: types, operations, nodes, graphs, their text form and their rules. Nothing here computes a gradient,
 compiles or knows a backend; every later stage imports this folder and meets the others only through its graphs."""
 
-from .bind import as_tensor, bind, no_grad, recording
+from .bind import as_tensor, bind, no_grad, recorded, recording
 from .dtype import canonical, promote
 from .graph import Graph
 from .node import REGISTRY, Node, Op, Type, op
@@ -14,5 +14,5 @@ from .verify import verify
 
 __all__ = [
     "REGISTRY", "Graph", "Node", "Op", "Tensor", "Trace", "Type", "Variable", "as_tensor", "bind", "canonical",
-    "current_trace", "graph_text", "no_grad", "op", "promote", "recording", "tracing", "verify",
+    "current_trace", "graph_text", "no_grad", "op", "promote", "recorded", "recording", "tracing", "verify",
 ]

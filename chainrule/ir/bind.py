@@ -35,6 +35,16 @@ def recording() -> bool:
 
 
 @contextlib.contextmanager
+def recorded() -> Iterator[None]:
+    """Within, eager operations remember their inputs, whatever was said outside: a derivative needs them."""
+    before, _recording.on = _recording.on, True
+    try:
+        yield
+    finally:
+        _recording.on = before
+
+
+@contextlib.contextmanager
 def no_grad() -> Iterator[None]:
     """Within, eager operations keep no history: less memory, and no gradients of what is computed here."""
     before, _recording.on = _recording.on, False
@@ -54,13 +64,21 @@ def bind(op: Op, *inputs: Tensor, **attrs: Any) -> Any:
         node = Node(op, nodes, attrs, kind, where=errors.user_frame(), layer=errors.layer_path())
     tensors = tuple(pick(node, i) for i in range(len(kind))) if isinstance(kind, tuple) else (Tensor(node),)
     if not _recording.on and node.data is None:
-        tensors = tuple(_without_history(x.node) for x in tensors)
+        tensors = tuple(map(forget, tensors))
     return tensors if isinstance(kind, tuple) else tensors[0]
 
 
-def _without_history(node: Node) -> Tensor:
-    """The value of a symbol, through which no gradient passes: what `no_grad` means in a trace."""
-    return Tensor(Node(REGISTRY["custom_gradient"], (node,), {"rule": None}, node.type, where=node.where, layer=node.layer))
+def unrecorded(*_: Any) -> tuple[()]:
+    """The rule of what is computed under `no_grad`: no gradients. It differs from `stop_gradient`, which is no mistake."""
+    return ()
+
+
+def forget(x: Tensor) -> Tensor:
+    """The same value without its history, through which no gradient passes: what `no_grad` means."""
+    node = x.node
+    if node.data is not None:
+        return Tensor(Node(CONSTANT, (), {}, node.type, node.data))
+    return Tensor(Node(REGISTRY["custom_gradient"], (node,), {"rule": unrecorded}, node.type, where=node.where, layer=node.layer))
 
 
 def _run(op: Op, nodes: tuple[Node, ...], attrs: dict[str, Any], kind: Any) -> Node:

@@ -7,6 +7,7 @@ node behind it never changes. Operators and indexing are put on the class by `op
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,18 @@ import numpy as np
 from ..errors import ShapeError, TraceError, describe_frame, explain
 from .node import CONSTANT, Node, Shape, Type
 from .trace import current_trace
+
+
+class _Taken(threading.local):
+    count: int = 0
+
+
+_taken = _Taken()
+
+
+def values_taken() -> int:
+    """How often this thread took the data out of a tensor with a history: what is computed of them has lost it."""
+    return _taken.count
 
 
 class Tensor:
@@ -137,6 +150,8 @@ class Tensor:
                 f"{wanted} needs the value of a tensor that does not exist yet: {_why()}",
                 got=f"Tensor({self.node.type}) made by {self.node.op.name} at {describe_frame(self.node.where) or 'the arguments'}",
                 expected="a tensor that has data" if _mapped() else "a tensor outside a compiled function", fix=fix))
+        if self.node.inputs:
+            _taken.count += 1
         data = self.node.data.view()
         data.flags.writeable = False
         return data

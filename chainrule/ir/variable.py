@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,31 @@ def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array
 
 
+class _RemoteLeaf(Node):
+    """A leaf whose array is on another device until somebody looks at it."""
+
+    __slots__ = ("_here", "_there")
+
+    def __init__(self, variable: Any, there: Any):
+        self._here: np.ndarray | None = None
+        self._there: Any = there
+        super().__init__(CONSTANT, (), {}, variable.type, source=variable)
+
+    def bring(self) -> np.ndarray:
+        """The array, here."""
+        if self._here is None:
+            self._here, self._there = _copy(np.asarray(self._there), self.type.dtype), None
+        return self._here
+
+    @property
+    def data(self) -> np.ndarray:  # type: ignore[override]
+        return self.bring()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        """A leaf is made without an array."""
+
+
 Notes = dict[Any, np.ndarray]
 _notes: contextvars.ContextVar[tuple[Notes, ...]] = contextvars.ContextVar("chainrule_notes", default=())
 
@@ -50,6 +76,14 @@ def noting_assignments() -> Iterator[Notes]:
         yield notes
     finally:
         _notes.reset(token)
+
+
+def note(variables: Iterable[Variable]) -> None:
+    """Tell who notes assignments that these Variables are about to be assigned."""
+    for notes in _notes.get():
+        for variable in variables:
+            if variable not in notes:
+                notes[variable] = variable.numpy()
 
 
 _switches = 0
@@ -70,9 +104,10 @@ class Variable:
 
     Attributes:
         type: shape and dtype.
+        lent: the leaf that `lend` gave of the present content, or None.
     """
 
-    __slots__ = ("__weakref__", "_host", "_leaf", "_remote", "_trainable", "name", "type")
+    __slots__ = ("__weakref__", "_host", "_leaf", "_remote", "_trainable", "lent", "name", "type")
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
@@ -82,6 +117,7 @@ class Variable:
         self._host: np.ndarray | None = _copy(source, canonical(dtype or source.dtype))
         self._remote: Any = None  # the same content on another device; one of both may be None
         self._leaf: Node | None = None
+        self.lent: Node | None = None
         self.type = Type(self._host.shape, self._host.dtype)
         self.name, self._trainable = name, bool(trainable)
 
@@ -137,8 +173,7 @@ class Variable:
         if trace is not None:
             trace.writes[self] = self._assigned(tensor.node)
         else:
-            for notes in _notes.get():
-                notes.setdefault(self, self.numpy())
+            note((self,))
             self.put_array(_copy(tensor.numpy(), self.dtype))
 
     @property
@@ -151,24 +186,32 @@ class Variable:
         """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
         array = self._array if self._host is None else self._host
         if write:
-            if self._leaf is not None:
+            if self._leaf is not None or (self.lent is not None and _held(self)):
                 array = _copy(array, self.dtype)
             self.put_array(array)
         return array
 
     def put_array(self, array: np.ndarray) -> None:
         """Take over `array` as the content (after a program has run)."""
-        self._host, self._remote, self._leaf = array, None, None
+        self._host, self._remote, self._leaf, self.lent = array, None, None, None
 
-    def take_remote(self, send: Callable[[np.ndarray], Any]) -> Any:
-        """The content on another device, where `send` brings it if it is not there yet."""
+    def take_remote(self, send: Callable[[np.ndarray], Any], write: bool = False) -> Any:
+        """The content on another device, where `send` brings it if it is not there yet; with `write`, to be overwritten there."""
         if self._remote is None:
             self._remote = send(self._array)
+        if write and type(self.lent) is _RemoteLeaf and _held(self):
+            self.lent.bring()
         return self._remote
 
     def put_remote(self, array: Any) -> None:
         """Take over what a program has left on its device (of this shape and dtype, readable by `numpy.asarray`)."""
-        self._host, self._remote, self._leaf = None, array, None
+        self._host, self._remote, self._leaf, self.lent = None, array, None, None
+
+    def lend(self) -> Node:
+        """The present content as a leaf for a recorded call: as long as that lives, a program that overwrites it copies it first."""
+        if self.lent is None:
+            self.lent = _RemoteLeaf(self, self._remote) if self._host is None else Node(CONSTANT, (), {}, self.type, self._host, source=self)
+        return self.lent
 
     def _eager_leaf(self) -> Node:
         if self._leaf is None:
@@ -209,5 +252,32 @@ class Variable:
         """A pickle holds the content, the name and whether it is trainable."""
         return Variable, (self.numpy(), self.name, self.trainable)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        name = self.name or "variable"
+        raise ArgumentError(explain("a Variable is assigned as a whole", got=f"{name}[...] = ...", expected=f"{name}.assign(value)",
+                                    fix=f"x = {name}.value; x[index] = ...; {name}.assign(x)"))
+
     def __repr__(self) -> str:
         return f"Variable({self.name or 'unnamed'}: {self.type}{'' if self.trainable else ', not trainable'})"
+
+
+# ---- whether a recorded call still holds what a Variable lent
+
+def _references(variable: Variable) -> int:
+    return sys.getrefcount(variable.lent)
+
+
+def _count() -> int | None:
+    """What `_references` says where nobody but the Variable holds the leaf; None where counts do not tell (threads without a lock)."""
+    if not hasattr(sys, "getrefcount") or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return None
+    variable = Variable(0.0)
+    variable.lend()
+    return _references(variable)
+
+
+_ALONE = _count()
+
+
+def _held(variable: Variable) -> bool:
+    return _ALONE is None or _references(variable) > _ALONE

@@ -11,9 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ShapeError, explain
+import numpy as np
+
+from ..errors import BoundsError, DTypeError, ShapeError, explain
 from ..ir.bind import as_tensor, bind
-from ..ir.dtype import bool_, float64, is_float, promote
+from ..ir.dtype import bool_, float64, int64, is_float, promote
 from ..ir.tensor import Tensor
 from . import types
 from .broadcast import broadcast_to
@@ -51,7 +53,7 @@ from .elementwise import (
     where,
     zeros_like,
 )
-from .index import iota
+from .index import iota, take
 from .movement import CONCAT, permute_dims, reshape
 from .reduce import max, sum
 
@@ -385,9 +387,25 @@ def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def one_hot(labels: Any, classes: int, dtype: Any = "float32") -> Tensor:
-    """1 at the label's position along a new last axis, 0 elsewhere."""
+    """1 at the label's position along a new last axis, 0 elsewhere; labels are integers from 0 to classes - 1.
+
+    Others raise BoundsError, fractions DTypeError.
+    """
     labels = as_tensor(labels)
-    place = iota((*labels.shape, classes), labels.ndim, labels.dtype)
-    return astype(equal(reshape(labels, (*labels.shape, 1)), place), dtype)
+    if is_float(labels.dtype):
+        raise DTypeError(explain("a class is numbered by an integer", got=f"labels of {labels.dtype}", expected="integers",
+                                 fix="cast them if they are whole numbers: cr.astype(labels, cr.int64)"))
+    _check_classes(labels, classes)
+    # taken from a table so that a label out of bounds is found wherever it runs; a negative one is no index from the end there
+    known = take(iota((classes,), 0, int64), where(less(labels, 0), -(2**62), astype(labels, int64)), axis=0)
+    place = iota((*labels.shape, classes), labels.ndim, int64)
+    return astype(equal(reshape(known, (*labels.shape, 1)), place), dtype)
 
 
+def _check_classes(labels: Tensor, classes: int) -> None:
+    data = labels.node.data
+    if data is not None and data.size and not (data.min() >= 0 and data.max() < classes):
+        wrong = np.argwhere((data < 0) | (data >= classes))[0]
+        raise BoundsError(explain("a label is no class", got=f"{data[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
+                                  expected=f"0 to {classes - 1}" if classes else "nothing: there are no classes",
+                                  fix="do the labels start at 1, or mark missing ones? cr.equal(labels[..., None], cr.arange(classes)) gives zeros for them"))

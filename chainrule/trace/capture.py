@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..errors import TraceError, describe_frame, explain
-from ..ir import Graph, Tensor, Trace, Variable, as_tensor, tracing
+from ..ir import Graph, Tensor, Trace, Variable, as_tensor, recorded, tracing
 from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.graph import close, input_node
 from ..ir.node import INPUT, Node
@@ -73,7 +73,7 @@ def capture(function: Callable[..., Any], call: Call) -> Captured:
     """Trace `function` for calls that look like `call`."""
     symbols = [input_node(kind.type) for kind in call.leaves if isinstance(kind, Dynamic)]
     rest = iter(symbols)
-    with tracing() as trace:
+    with tracing() as trace, recorded():  # what it means does not depend on `no_grad` outside
         leaves = [_symbol(kind, next(rest)) if isinstance(kind, Dynamic) else kind.value for kind in call.leaves]
         args, kwargs = trees.unflatten(call.tree, leaves)
         result, outputs = _read_result(function(*args, **kwargs))

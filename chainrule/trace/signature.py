@@ -14,8 +14,10 @@ import numpy as np
 
 from .. import tree as trees
 from ..errors import TraceError, explain
-from ..ir import Tensor, Type
+from ..ir import Node, Tensor, Type
 from ..ir.dtype import ALL, canonical, float64
+
+Tensors = tuple[tuple[int, Node], ...]  # of the arrays of a call, those that came as tensors: number, node
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Static:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the arrays, and the key under which its program is kept."""
+    """One call: the arrays, which of them are tensors (number and node), and the key under which its program is kept."""
 
     arrays: list[np.ndarray]
+    nodes: Tensors
     leaves: tuple[Dynamic | Static, ...]
     tree: trees.Tree
 
@@ -60,20 +63,26 @@ class Call:
         return self.leaves, self.tree
 
 
-def read_flat(args: tuple[Any, ...]) -> tuple[list[np.ndarray], tuple[Any, ...]] | None:
-    """(arrays, key) of a call whose arguments are arrays in the machine's byte order and nothing else; None for any other, which `read_call` reads.
+def read_flat(args: tuple[Any, ...]) -> tuple[list[np.ndarray], tuple[Any, ...], Tensors] | None:
+    """(arrays, key, tensors) of a call whose arguments are arrays in the machine's byte order and nothing else; None for any other, which `read_call` reads.
 
     A training loop calls thousands of times a second; this costs a tenth of `read_call`. Equal keys have equal calls.
     """
     arrays: list[np.ndarray] = []
     key: list[Any] = []
+    nodes: tuple[tuple[int, Node], ...] = ()
     for arg in args:
-        array = arg.node.data if type(arg) is Tensor else arg
+        if type(arg) is Tensor:
+            node = arg.node
+            array = node.data
+            nodes += ((len(arrays), node),)
+        else:
+            array = arg
         if type(array) is not np.ndarray or not array.dtype.isnative:
             return None
         arrays.append(array)
         key += array.shape, array.dtype
-    return arrays, tuple(key)
+    return arrays, tuple(key), nodes
 
 
 def read_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -81,14 +90,17 @@ def read_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     leaves, tree = trees.flatten((args, kwargs))
     arrays: list[np.ndarray] = []
     kinds: list[Dynamic | Static] = []
+    nodes = []
     for leaf in leaves:
         array = _array(leaf)
         if array is None:
             kinds.append(Static(leaf))
         else:
+            if isinstance(leaf, Tensor):
+                nodes.append((len(arrays), leaf.node))
             arrays.append(array)
             kinds.append(Dynamic(Type(array.shape, array.dtype), type(leaf) is float))
-    return Call(arrays, tuple(kinds), tree)
+    return Call(arrays, tuple(nodes), tuple(kinds), tree)
 
 
 def _array(leaf: Any) -> np.ndarray | None:

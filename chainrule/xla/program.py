@@ -61,7 +61,8 @@ class XlaProgram:
     def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
         """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as before."""
         with _wide():
-            outputs, fault = self._call([*arrays, *(variable.take_remote(_sent) for variable in reads)])
+            assigned = set(map(id, writes))
+            outputs, fault = self._call([*arrays, *(variable.take_remote(_sent, id(variable) in assigned) for variable in reads)])
             results = len(outputs) - len(writes)
             donated = {output for output, _ in self.graph.aliases}
             for place, variable in enumerate(writes, results):
