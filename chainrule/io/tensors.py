@@ -51,8 +51,8 @@ def variable_arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
-def assign_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], whose: str) -> None:
-    """Put saved arrays into the Variables of the same names; all names, shapes and dtypes must agree before any changes."""
+def check_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], whose: str) -> None:
+    """DataError unless saved arrays and Variables have the same names, shapes and dtypes."""
     missing, extra = sorted(variables.keys() - arrays.keys()), sorted(arrays.keys() - variables.keys())
     if missing or extra:
         raise DataError(explain(f"the saved arrays do not belong to this {whose}",
@@ -64,5 +64,10 @@ def assign_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
         if arrays[name].shape != variable.shape or arrays[name].dtype != variable.dtype:
             raise DataError(explain(f"the saved array {name} does not fit this {whose}", got=f"{arrays[name].dtype}{list(arrays[name].shape)}",
                                     expected=f"{variable.dtype}{list(variable.shape)}", fix=f"build the {whose} as it was"))
+
+
+def assign_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], whose: str) -> None:
+    """Put saved arrays into the Variables of the same names; all names, shapes and dtypes must agree before any changes."""
+    check_arrays(variables, arrays, whose)
     for name, variable in variables.items():
         variable.assign(arrays[name])

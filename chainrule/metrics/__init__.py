@@ -16,6 +16,7 @@ from collections.abc import Callable
 from ..errors import ArgumentError, explain
 from .base import Metric
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy, confusion_matrix
+from .direction import direction, larger_is_better
 from .intervals import Estimate, bootstrap, wilson
 from .regression import R2, Mean, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 from .scores import AUC, AveragePrecision, LogLoss
@@ -24,7 +25,7 @@ from .text import BLEU
 __all__ = [
     "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
     "MeanSquaredError", "Metric", "Precision", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
-    "confusion_matrix", "get", "wilson",
+    "confusion_matrix", "direction", "get", "larger_is_better", "wilson",
 ]
 
 # fmt: off

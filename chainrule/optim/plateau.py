@@ -6,8 +6,10 @@ schedule but a watcher: give it to `fit` among the callbacks, or call `observe` 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from .. import metrics
 from ..errors import ArgumentError, explain
 from ..names import closest
 from .base import Optimizer, not_negative, positive
@@ -23,8 +25,7 @@ class Plateau:
         min_delta: what counts as an improvement; with `relative`, as a share of the best value.
         cooldown: epochs after a reduction in which nothing is counted.
         least: the learning rate does not fall below this.
-        larger_is_better: True for accuracies; by default only for names that contain "accuracy", "auc", "f1" or
-            "score".
+        larger_is_better: by default as the metric of `monitor` says; needed only for numbers that are no metric.
     """
 
     def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
@@ -35,15 +36,16 @@ class Plateau:
                                         expected="a number between 0 and 1"))
         self.monitor, self.factor, self.patience = monitor, positive("factor", factor), int(patience)
         self.min_delta, self.least, self.cooldown = not_negative("min_delta", min_delta), least, int(cooldown)
-        words = ("accuracy", "auc", "f1", "score")
-        upwards = any(w in monitor for w in words) if larger_is_better is None else larger_is_better
-        self.sign = -1.0 if upwards else 1.0
-        self.relative = relative
+        self.larger_is_better, self.relative = larger_is_better, relative
         self.best, self.waited, self.resting = math.inf, 0, 0
 
     def observe(self, value: float, optimizer: Optimizer) -> bool:
         """Tell it the value of an epoch; whether the learning rate was reduced."""
-        value = self.sign * value
+        return self._observe(value, optimizer, {})
+
+    def _observe(self, value: float, optimizer: Optimizer, directions: Mapping[str, bool]) -> bool:
+        up = metrics.larger_is_better(self.monitor, directions) if self.larger_is_better is None else self.larger_is_better
+        value = -value if up else value
         self.resting = max(self.resting - 1, 0)
         better = self.min_delta * (abs(self.best) if self.relative and math.isfinite(self.best) else 1.0)
         if value < self.best - better:
@@ -80,7 +82,7 @@ class Plateau:
             meant = closest(self.monitor.replace("val_", "validation_"), row)
             raise ArgumentError(explain(f"there is no {self.monitor} to watch", got=", ".join(row),
                                         fix=meant or "give fit validation data, or watch another column"))
-        self.observe(float(row[self.monitor]), run.optimizer)
+        self._observe(float(row[self.monitor]), run.optimizer, run.history.directions)
 
     def end(self, run: Any) -> None:
         """Nothing to close."""

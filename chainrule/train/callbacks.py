@@ -7,7 +7,10 @@ to go on after an interruption it returns from `state`.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,6 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
-from .history import better_when_larger
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 
 
@@ -53,23 +55,58 @@ def steps_apart(callback: Any, run: Any) -> float:
     return callback.steps_apart(run) if said else 1
 
 
+def start_afresh(callback: Any) -> None:
+    """A callback that was in a run before is again as it was before its first one."""
+    first = getattr(callback, "_first_state", None)
+    if first is not None:
+        callback.restore(copy.deepcopy(first))
+        return
+    with contextlib.suppress(AttributeError):  # objects that take no attributes have to know by themselves
+        callback._first_state = copy.deepcopy(callback.state())
+
+
+def saved_states(callbacks: Sequence[Any]) -> list[dict[str, Any]]:
+    """Kind and state of each callback that has a state."""
+    return [{"kind": type(callback).__name__, "state": state} for callback in callbacks if (state := callback.state())]
+
+
+def check_kinds(callbacks: Sequence[Any], saved: Sequence[dict[str, Any]]) -> None:
+    """ArgumentError unless the callbacks with a state are those whose states were saved, in the same order."""
+    now, was = [type(callback).__name__ for callback in _with_state(callbacks)], [item["kind"] for item in saved]
+    if now != was:
+        raise ArgumentError(explain("the checkpoint belongs to a run with other callbacks", got=", ".join(now) or "none that has a state",
+                                    expected=", ".join(was) or "none that has a state", fix="give fit the same callbacks, in the same order"))
+
+
+def restore_states(callbacks: Sequence[Any], saved: Sequence[dict[str, Any]]) -> None:
+    """Give each callback the state that was saved."""
+    for callback, item in zip(_with_state(callbacks), saved, strict=True):
+        callback.restore(item["state"])
+
+
+def _with_state(callbacks: Sequence[Any]) -> list[Any]:
+    return [callback for callback in callbacks if callback.state()]
+
+
 class EarlyStopping(Callback):
     """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; keep the best weights.
 
-    The direction follows from the metric: accuracy up, loss down. With `restore_best`, the model ends with the weights
-    of its best epoch, also when all epochs were used.
+    The direction follows from the metric: accuracy up, loss down; `larger_is_better` says it for numbers that are no metric.
+    With `restore_best`, the model ends with the weights of its best epoch, also when all epochs were used.
     """
 
-    def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
+    def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True,
+                 larger_is_better: bool | None = None):
         if patience < 1 or min_delta < 0:
             raise ArgumentError(explain("patience is a number of epochs", got=f"{patience=}, {min_delta=}", expected="patience >= 1, min_delta >= 0"))
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+        self.larger_is_better = larger_is_better
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self.weights: dict[str, np.ndarray] = {}
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
         value = run.history[self.monitor][-1]
-        if self._improved(value):
+        if self._improved(value, run.history.larger_is_better(self.monitor, self.larger_is_better)):
             self.best, self.best_epoch, self.waited = value, row["epoch"], 0
             self.weights = variable_arrays(run.model.variables()) if self.restore_best else {}
             return
@@ -78,10 +115,10 @@ class EarlyStopping(Callback):
             run.stop = True
             run.reporter.say(f"stopped early: {self.monitor} has not improved for {self.patience} epochs; best {self.best:.4g} in epoch {self.best_epoch}")
 
-    def _improved(self, value: float) -> bool:
+    def _improved(self, value: float, larger: bool) -> bool:
         if value is None or math.isnan(value):
             return False
-        gain = value - self.best if better_when_larger(self.monitor) else self.best - value
+        gain = value - self.best if larger else self.best - value
         return math.isnan(self.best) or gain > self.min_delta
 
     def end(self, run: Any) -> None:

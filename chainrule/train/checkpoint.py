@@ -2,11 +2,14 @@
 """A run as a file: every array and number that the next step depends on, so that a resumed run ends with the same bits.
 
 Arrays (Variables of model and optimiser, the random state, sums of an unfinished epoch) are tensors of a safetensors
-file; everything else is JSON in its header. Nothing in the file is ever executed. It is written whole or not at all.
+file; everything else is JSON in its header, with a checksum of all of it. Nothing in the file is ever executed. It is
+written whole or not at all.
 """
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import numpy as np
 from ..errors import DataError, explain
 from ..io.tensors import read_tensors, write_tensors
 
-FORMAT = "chainrule checkpoint 1"
+KIND = "chainrule checkpoint"
+FORMAT = f"{KIND} 2"
 ARRAY = "array:"  # a JSON string that begins like this stands for the array of that name
 
 
@@ -24,16 +28,31 @@ def write_state(path: str | Path, state: Any) -> Path:
     """Write nested plain data (dicts with string keys, lists, numbers, strings, None, arrays) to a safetensors file."""
     arrays: dict[str, np.ndarray] = {}
     plain = _take_arrays(state, arrays, "")
-    return write_tensors(path, arrays, {"format": FORMAT, "state": plain})
+    return write_tensors(path, arrays, {"format": FORMAT, "state": plain, "checksum": _checksum(plain, arrays)})
 
 
 def read_state(path: str | Path) -> Any:
     """The nested data of `write_state`; raises DataError for a file that is damaged or of another kind."""
     arrays, header = read_tensors(path, "checkpoint", fix="use an earlier checkpoint")
-    if header.get("format") != FORMAT:
-        raise DataError(explain("this file is not a checkpoint of a run", got=f"{path} with format {header.get('format')!r}", expected=FORMAT,
-                                fix="to use a saved model, call cr.load(path)"))
+    found = header.get("format")
+    if found != FORMAT:
+        older = str(found).startswith(KIND)
+        raise DataError(explain("this checkpoint was written by another version" if older else "this file is not a checkpoint of a run",
+                                got=f"{path} with format {found!r}", expected=FORMAT,
+                                fix="go on with the version that wrote it" if older else "to use a saved model, call cr.load(path)"))
+    if header.get("checksum") != _checksum(header.get("state"), arrays):
+        raise DataError(explain("the checkpoint is damaged: its content is not what was written", got=f"{path}, which does not fit its checksum",
+                                fix="use an earlier checkpoint"))
     return _put_arrays(header["state"], arrays)
+
+
+def _checksum(state: Any, arrays: Mapping[str, np.ndarray]) -> str:
+    total = zlib.crc32(json.dumps(state, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        total = zlib.crc32(f"{name}{array.dtype.str}{array.shape}".encode(), total)
+        total = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), total)
+    return f"{total:08x}"
 
 
 def _take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:

@@ -34,6 +34,7 @@ class Validation(Callback):
     def begin(self, run: Any) -> None:
         if run.validation is None:
             raise ArgumentError(explain("there is nothing to validate on", got="train.Validation without validation data", fix="give fit(..., validation=(x, y))"))
+        self.history.directions = run.history.directions
 
     def steps_apart(self, run: Any) -> float:
         """Up to the next measurement."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import numpy as np
 from .. import losses, metrics, optim, random
 from ..data import Batches
 from ..errors import ArgumentError, explain
-from ..io.tensors import assign_arrays, variable_arrays
+from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..ir import Type
 from ..names import called_as
 from . import checks
-from .callbacks import Callback, steps_apart
+from .callbacks import Callback, check_kinds, restore_states, saved_states, start_afresh, steps_apart
 from .checkpoint import read_state, write_state
 from .data import Samples, augmented, over_all, samples
+from .describe import check_same, describe, fingerprint, settings_of
 from .evaluate import measure
 from .history import History
 from .interrupt import Interruption
@@ -93,13 +95,29 @@ class Training:
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
         self.interruption, self.between_steps = Interruption(), True
+        self.history.directions = {metric.name: metric.higher_is_better for metric in self.metrics}
         self._wanted: list[str | Path] = []
+        self._stopped: dict[str, Any] | None = None  # by whom
+        self._middle: dict[str, Any] | None = None  # the state before the end of an epoch that was stopped in the middle
+        self._unfinished = False  # whether the run was saved between being stopped and the end of its last epoch
+        self._made_with = self._settings(precision)
+        for callback in self.callbacks:
+            start_afresh(callback)
         self._compiled: set[int] = set()
         self._build()
         self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision, weighted=data.weighted)
         self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
         self.validation_step = loss_step(model, self.loss, backend, weighted=validation is not None and validation.weighted)
+
+    def _settings(self, precision: str) -> dict[str, str]:
+        return {"optimiser": describe(self.optimizer), "loss": self.loss.name, "list of metrics": describe([m.name for m in self.metrics]),
+                "augmentation": describe(self.augment), "precision": precision}
+
+    @cached_property
+    def _data_sets(self) -> dict[str, str]:
+        name = lambda data: fingerprint(data.x, data.y, data.weights)
+        return {"data set": name(self.data), "validation data": "None" if self.validation is None else name(self.validation)}
 
     # ---- where the run is
 
@@ -135,9 +153,9 @@ class Training:
         return self.history
 
     def _epochs(self) -> None:
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and not self.stop:
             self.save(self.checkpoint)  # so that there is always one to go on from, and a full disk is heard of before the work
-        while self.epoch < self.epochs and not self.stop:
+        while self.epoch < self.epochs and (self._unfinished or not self.stop):
             self.interruption.act()
             self._epoch()
 
@@ -145,14 +163,12 @@ class Training:
         self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
         started = time.perf_counter() - self.seconds
         order = self.batches.order(self.epoch)
-        while self.batches.step < len(self.batches):
+        while self.batches.step < len(self.batches) and not self.stop:
             before = self.seconds
             block = self.batches.block(order, self._room())
             self._steps(block)
             self.seconds = time.perf_counter() - started
             self.stretch.observe(len(block), self.seconds - before)
-            if self.stop:
-                break
         self._finish(whole=self.batches.step == len(self.batches))
 
     def _room(self) -> int:
@@ -191,7 +207,10 @@ class Training:
     def _tell(self, method: str, *arguments: Any) -> None:
         """Call all callbacks; what they want to be saved holds the state of all of them after that."""
         for callback in self.callbacks:
+            stopped = self.stop
             getattr(callback, method)(*arguments)
+            if self.stop and not stopped and not getattr(callback, "pauses", False):
+                self._stopped = _who(callback)
         self.between_steps = True
         wanted, self._wanted = self._wanted, []
         for path in wanted:
@@ -233,9 +252,8 @@ class Training:
         raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {step}")
 
     def _finish(self, whole: bool) -> None:
-        if not whole and self.checkpoint is not None:  # before the sums of this epoch are told and forgotten
-            self.save(self.checkpoint)
-        self.between_steps = False
+        self._middle = None if whole else copy.deepcopy(self._state())  # the sums of the epoch are forgotten now
+        self.between_steps = self._unfinished = False
         self.pool.flush()
         if whole and self.flush is not None:
             self.flush()
@@ -250,7 +268,7 @@ class Training:
         self.history.rows.append(row)
         self.reporter.finish(row)
         self._tell("after_epoch", self, row)
-        if whole and self.checkpoint is not None:
+        if self.checkpoint is not None:
             self.save(self.checkpoint)
 
     def _validate(self) -> dict[str, float]:
@@ -281,12 +299,19 @@ class Training:
         if not self.between_steps:
             self._later(path)
             return
-        write_state(path, {
+        write_state(path, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        told = {"history": _without_nan(self.history.rows), "callbacks": saved_states(self.callbacks)}
+        if self._middle is not None:  # to go on needs what was before the end of the epoch, to have ended what was told of it
+            return self._middle | {"ended": told}
+        return told | {
+            "made with": self._made_with | self._data_sets, "stopped": self._stopped, "ended": None,
             "batches": self.batches.state(), "total": self.total, "weight": self.weight, "seconds": self.seconds,
-            "history": _without_nan(self.history.rows), "model": variable_arrays(self.model.variables()),
+            "model": variable_arrays(self.model.variables()),
             "optimizer": variable_arrays(self.optimizer.variables()), "random": variable_arrays(random.variables()),
-            "metrics": [metric.state() for metric in self.metrics], "waiting": self.pool.state(), "callbacks": [callback.state() for callback in self.callbacks],
-        })
+            "metrics": [metric.state() for metric in self.metrics], "waiting": self.pool.state(),
+        }
 
     def _later(self, path: str | Path) -> None:
         if self.history.interrupted:
@@ -295,23 +320,33 @@ class Training:
         self._wanted.append(path)
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a file that `save` wrote, with the same model, data, batch size and seed."""
+        """Go on from a file that `save` wrote, in a run made in the same way; ArgumentError or DataError before anything changes.
+
+        A run that a callback had stopped has ended and stays so, unless that callback is gone or waits for something else now.
+        """
         state = read_state(path)
-        if len(state["metrics"]) != len(self.metrics) or len(state["callbacks"]) != len(self.callbacks):
-            raise ArgumentError(explain("the checkpoint belongs to a run with other metrics or callbacks",
-                                        got=f"{len(state['metrics'])} metrics, {len(state['callbacks'])} callbacks",
-                                        expected=f"{len(self.metrics)} metrics, {len(self.callbacks)} callbacks"))
+        check_same(self._made_with | self._data_sets, state["made with"])
+        check_kinds(self.callbacks, state["callbacks"])
+        parts = {"model": self.model, "optimizer": self.optimizer, "random": random}
+        for name, part in parts.items():
+            check_arrays(part.variables(), state[name], name)
         self.batches.restore(state["batches"])
-        assign_arrays(self.model.variables(), state["model"], "model")
-        assign_arrays(self.optimizer.variables(), state["optimizer"], "optimizer")
-        assign_arrays(random.variables(), state["random"], "random state")
+        for name, part in parts.items():
+            assign_arrays(part.variables(), state[name], name)
         self.total, self.weight, self.seconds = state["total"], state["weight"], state["seconds"]
-        self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in state["history"]]
         for metric, saved in zip(self.metrics, state["metrics"], strict=True):
             metric.restore(saved)
         self.pool.restore(state["waiting"])
-        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.restore(saved)
+        self.stop = state["stopped"] is not None and any(_who(callback) == state["stopped"] for callback in self.callbacks)
+        self._stopped = state["stopped"] if self.stop else None
+        self._unfinished = self.stop and state["ended"] is None and self.batches.step > 0
+        told = state["ended"] if self.stop and state["ended"] else state
+        self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in told["history"]]
+        restore_states(self.callbacks, told["callbacks"])
+
+
+def _who(callback: Any) -> dict[str, Any]:
+    return {"kind": type(callback).__name__, "settings": settings_of(callback)}
 
 
 def _without_nan(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

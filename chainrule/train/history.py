@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,23 +13,17 @@ from ..errors import ArgumentError, explain
 from ..names import closest
 
 
-def better_when_larger(name: str) -> bool:
-    """Whether a larger value of the column is the better one: as its metric says, and no for losses."""
-    try:
-        return metrics.get(name.removeprefix("validation_")).higher_is_better
-    except ArgumentError:
-        return False
-
-
 class History:
     """The rows of a run: `history["validation_loss"]` is a column, `history.rows` are dicts with `epoch` from 1.
 
-    `interrupted` says whether the run was stopped by Ctrl-C before its last epoch.
+    `interrupted` says whether the run was stopped by Ctrl-C before its last epoch. `directions` are those of the metrics
+    of the run: name -> whether larger is better.
     """
 
     def __init__(self, rows: list[dict[str, Any]] | None = None):
         self.rows: list[dict[str, Any]] = list(rows or [])
         self.interrupted = False
+        self.directions: dict[str, bool] = {}
 
     def __getitem__(self, name: str) -> list[Any]:
         known = dict.fromkeys(key for row in self.rows for key in row)
@@ -44,13 +39,17 @@ class History:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
 
-    def best(self, name: str) -> dict[str, Any]:
-        """The row of the best epoch by that column."""
-        rows = [row for row in self.rows if row.get(name) is not None]
+    def larger_is_better(self, name: str, said: bool | None = None) -> bool:
+        """Whether larger values of the column are better, by its metric or as `said`; ArgumentError where nobody knows."""
+        return metrics.larger_is_better(name, self.directions) if said is None else said
+
+    def best(self, name: str, larger_is_better: bool | None = None) -> dict[str, Any]:
+        """The row of the best epoch by that column, the first of several; the direction is that of its metric, unless it is given."""
+        column = self[name]
+        rows = [row for row, value in zip(self.rows, column, strict=True) if value is not None and not math.isnan(value)]
         if not rows:
-            self[name]
             raise ArgumentError(explain(f"no epoch has a value of {name!r}"))
-        choose = max if better_when_larger(name) else min
+        choose = max if self.larger_is_better(name, larger_is_better) else min
         return choose(rows, key=lambda row: row[name])
 
     def __repr__(self) -> str:

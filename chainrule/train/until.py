@@ -21,7 +21,6 @@ from ..transform import gradients
 from .callbacks import Callback
 from .data import Samples, samples
 from .evaluate import _padded_batches
-from .history import better_when_larger
 
 
 class Until(Callback):
@@ -49,10 +48,10 @@ class Until(Callback):
         self.steps, self.seconds, self.target = steps, seconds, dict(target or {})
         self.change, self.gradient = change, gradient
         self.patience, self.still, self.last, self.reason = patience, 0, math.nan, ""
-        self.gradient_norm, self._started, self._norm = math.nan, 0.0, _Norm()
+        self.gradient_norm, self._started, self._norm, self.pauses = math.nan, 0.0, _Norm(), False
 
     def begin(self, run: Any) -> None:
-        self._started = time.perf_counter()
+        self._started, self._norm, self.reason, self.pauses = time.perf_counter(), _Norm(), "", False
 
     def steps_apart(self, run: Any) -> float:
         """Up to the last step; every step is looked at where time counts."""
@@ -63,12 +62,13 @@ class Until(Callback):
         if self.steps is not None and run.step_number >= self.steps:
             self._stop(run, f"{run.step_number:,} steps")
         if self.seconds is not None and time.perf_counter() - self._started >= self.seconds:
+            self.pauses = not run.stop  # the seconds of a resumed run are counted anew
             self._stop(run, f"{self.seconds:g} seconds")
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
         for name, wanted in self.target.items():
             value = run.history[name][-1]
-            if value is not None and (value >= wanted if better_when_larger(name) else value <= wanted):
+            if value is not None and (value >= wanted if run.history.larger_is_better(name) else value <= wanted):
                 self._stop(run, f"{name} {value:.4g}")
         if self.change is not None and self._same(row["loss"]):
             self._stop(run, f"the loss has changed by less than {self.change:g} of itself for {self.patience} epochs")

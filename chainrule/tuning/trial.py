@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .. import metrics
 from ..errors import ArgumentError, NonFiniteError, explain
 from ..names import closest
 from ..train import Callback
@@ -75,7 +76,14 @@ class _Reports(Callback):
         self.trial, self.monitor = trial, monitor
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
-        self.trial.report(row["epoch"], run.history[self.monitor][-1])
+        value = run.history[self.monitor][-1]
+        self._check(metrics.direction(self.monitor, run.history.directions))
+        self.trial.report(row["epoch"], value)
+
+    def _check(self, larger: bool | None) -> None:
+        if self.trial.journal is not None and larger is not None and larger is not (self.trial.sign < 0):
+            raise ArgumentError(explain(f"the search goes the other way than {self.monitor}", got=f"higher_is_better={self.trial.sign < 0}",
+                                        expected=f"{'larger' if larger else 'smaller'} values are better", fix=f"tune(..., higher_is_better={larger})"))
 
 
 def run_trial(train: TrainFunction, trial: Trial) -> tuple[str, float, float]:

@@ -30,7 +30,7 @@ def plain():
 
 
 def averaged():
-    return [train.EMA(0.9), optim.Plateau(patience=1), train.Until(steps=99)]
+    return [train.EMA(0.9), optim.Plateau(patience=1), train.Until(steps=11)]
 
 
 def run(callbacks, **options):
