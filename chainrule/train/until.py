@@ -88,7 +88,7 @@ class Until(Callback):
             run.reporter.say(f"done: {reason}")
 
     def state(self) -> dict[str, Any]:
-        return {"still": self.still, "last": None if math.isnan(self.last) else self.last}
+        return {} if self.change is None else {"still": self.still, "last": None if math.isnan(self.last) else self.last}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.still, self.last = state["still"], math.nan if state["last"] is None else state["last"]
