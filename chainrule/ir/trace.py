@@ -24,7 +24,7 @@ class Trace:
     def __init__(self, outer: Trace | None = None, purpose: str = "compile"):
         self.reads: dict[Any, Node] = {}
         self.writes: dict[Any, Node] = {}
-        self.switched: dict[Any, bool] = {}
+        self.switched: dict[Any, tuple[bool, bool]] = {}
         self.outer, self.purpose = outer, purpose
 
 

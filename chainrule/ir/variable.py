@@ -90,7 +90,7 @@ _switches = 0
 
 
 def switches() -> int:
-    """How often a Variable became trainable or ceased to be: who compiled for the state before looks when this has moved."""
+    """How often a Variable became trainable or frozen, or ceased to be: who compiled for the state before looks when this has moved."""
     return _switches
 
 
@@ -107,7 +107,7 @@ class Variable:
         lent: the leaf that `lend` gave of the present content, or None.
     """
 
-    __slots__ = ("__weakref__", "_host", "_leaf", "_remote", "_trainable", "lent", "name", "type")
+    __slots__ = ("__weakref__", "_frozen", "_host", "_leaf", "_remote", "_trainable", "lent", "name", "type")
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
@@ -119,7 +119,7 @@ class Variable:
         self._leaf: Node | None = None
         self.lent: Node | None = None
         self.type = Type(self._host.shape, self._host.dtype)
-        self.name, self._trainable = name, bool(trainable)
+        self.name, self._trainable, self._frozen = name, bool(trainable), False
 
     @property
     def trainable(self) -> bool:
@@ -128,12 +128,30 @@ class Variable:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        self._switch(bool(value), self._frozen)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the layer that keeps a statistic here leaves it as it is, in training too."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        self._switch(self._trainable, bool(value))
+
+    @property
+    def mode(self) -> tuple[bool, bool]:
+        """(trainable, frozen): a compiled function that met the Variable is another one when this has changed."""
+        return self._trainable, self._frozen
+
+    def _switch(self, trainable: bool, frozen: bool) -> None:
         global _switches
-        if bool(value) is not self._trainable:
-            self._trainable, _switches = bool(value), _switches + 1
+        before = self.mode
+        if (trainable, frozen) != before:
+            self._trainable, self._frozen, _switches = trainable, frozen, _switches + 1
             trace = current_trace()
             if trace is not None:
-                trace.switched.setdefault(self, not value)
+                trace.switched.setdefault(self, before)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -249,16 +267,17 @@ class Variable:
         return id(self)
 
     def __reduce__(self) -> Any:
-        """A pickle holds the content, the name and whether it is trainable."""
-        return Variable, (self.numpy(), self.name, self.trainable)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        name = self.name or "variable"
-        raise ArgumentError(explain("a Variable is assigned as a whole", got=f"{name}[...] = ...", expected=f"{name}.assign(value)",
-                                    fix=f"x = {name}.value; x[index] = ...; {name}.assign(x)"))
+        """A pickle holds the content, the name and whether it is trainable and frozen."""
+        return _restored, (self.numpy(), self.name, *self.mode)
 
     def __repr__(self) -> str:
         return f"Variable({self.name or 'unnamed'}: {self.type}{'' if self.trainable else ', not trainable'})"
+
+
+def _restored(array: np.ndarray, name: str, trainable: bool, frozen: bool) -> Variable:
+    variable = Variable(array, name, trainable)
+    variable._frozen = frozen
+    return variable
 
 
 # ---- whether a recorded call still holds what a Variable lent

@@ -28,8 +28,8 @@ def to_config(model: Module) -> dict[str, Any]:
     if model._record.inputs:
         config["inputs"] = [[list(kind.shape), str(kind.dtype)] for kind in model._record.inputs]
     parameters = {id(variable) for variable in own_parameters(model)}
-    frozen = [name for name, variable in model.variables().items() if not variable.trainable
-              and id(variable) in parameters]
+    frozen = [name for name, variable in model.variables().items() if variable.frozen or (
+              not variable.trainable and id(variable) in parameters)]
     if model._record.replaced:
         config["replaced"] = {name: to_config(module) for name, module in model._record.replaced.items()}
     return {**config, "frozen": frozen} if frozen else config
@@ -49,8 +49,9 @@ def from_config(config: dict[str, Any]) -> Module:
         modules = model.modules()
         model = replace_layers(model, {id(modules[name]): from_config(new) for name, new in config["replaced"].items()})
     variables = model.variables()
+    parameters = {id(variable) for variable in own_parameters(model)}
     for name in config.get("frozen", ()):
-        variables[name].trainable = False
+        setattr(variables[name], *(("trainable", False) if id(variables[name]) in parameters else ("frozen", True)))
     return model
 
 

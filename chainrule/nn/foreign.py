@@ -51,7 +51,7 @@ MEMBERS = {  # of a module or model
     "state_dict": "model.variables(), a dict by name; cr.save(model, path) writes it", "get_weights": "model.variables(), a dict by name",
     "load_state_dict": READ, "load_weights": READ, "set_weights": READ, "save": "cr.save(model, path)", "save_weights": "cr.save(model, path)",
     "named_parameters": PARAMETERS, "weights": "model.variables(), a dict by name", "trainable_weights": PARAMETERS, "trainable_variables": PARAMETERS,
-    "trainable": "layer.freeze()", "requires_grad_": "layer.freeze()", "count_params": "nn.count_parameters(model)",
+    "trainable": "layer.freeze(), layer.unfreeze()", "requires_grad_": "layer.freeze(), layer.unfreeze()", "count_params": "nn.count_parameters(model)",
     "children": "model.modules(), a dict by name", "named_modules": "model.modules(), a dict by name", "named_children": "model.modules(), a dict by name",
     "register_buffer": "self.name = cr.Variable(array, trainable=False)", "register_parameter": "self.name = cr.Variable(array)",
     "add_weight": "self.name = cr.Variable(array)", "register_forward_hook": "cr.inspect.capture(model, x)", "kernel": "layer.weight",

@@ -25,6 +25,7 @@ from ..ir.graph import input_node
 from ..ir.trace import eager
 from ..names import check_options, closest, unknown_member
 from ..random import Generator
+from . import freezing
 from .budget import count_module
 from .foreign import ARGUMENTS, MEMBERS
 from .symbols import connect, symbols_in
@@ -34,14 +35,14 @@ REGISTRY: dict[str, type[Module]] = {}
 
 @dataclass
 class Record:
-    """What is remembered of a module: how it was made, whether it is built, for what inputs, whether it was frozen before it was built, and
-    which of the modules below it took another's place since (by dotted name).
+    """What is remembered of a module: how it was made, whether it is built, for what inputs, what was ordered to be frozen before it was
+    built, and which of the modules below it took another's place since (by dotted name).
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     input_shape: tuple[int, ...] | None = None
     built: bool = False
-    frozen: bool = False
+    orders: list[freezing.Order] = field(default_factory=list)
     inputs: tuple[Type, ...] | None = None
     replaced: dict[str, Module] = field(default_factory=dict)
 
@@ -191,15 +192,36 @@ class Module(metaclass=_Recorder):
         return {name: value for name, value in _walk(self, "", set()) if isinstance(value, Variable)}
 
     def parameters(self) -> dict[str, Variable]:
-        """Dotted name → trainable floating-point Variable, in the order of the layers, weight before bias."""
+        """Dotted name → trainable floating-point Variable, in the order of the layers, weight before bias.
+
+        ArgumentError if the model has not been called yet and has layers whose parameters depend on what comes in.
+        """
+        self._build_from_shape()
+        waiting = [] if self.built else [name for name, module in self.modules().items() if freezing.has_to_be_built(module)]
+        if waiting:
+            raise ArgumentError(explain("the model is not built yet: its parameters depend on what comes in", got=", ".join(
+                display(name, self.modules()[name]) for name in waiting[:3]) + (", ..." if len(waiting) > 3 else ""),
+                expected="a model that was called once", fix="call it once, model(x), or give its first layer input_shape=..."))
         return {name: value for name, value in self.variables().items() if value.trainable and value.dtype.kind == "f"}
 
-    def freeze(self, trainable: bool = False) -> None:
-        """Make all floating-point parameters here and below fixed (or trainable again), those that are not built yet too."""
-        for module in self.modules().values():
-            module._record.frozen = not trainable
-        for variable in own_parameters(self):
-            variable.trainable = trainable
+    def freeze(self, *choices: str | Callable[[str, Variable], bool], **options: Any) -> None:
+        """Fix parameters here and below, those that are not built yet too; a layer's running statistics stay as they are and are used.
+
+            model.freeze(); model.freeze("encoder.*", "*.bias"); model.freeze(lambda name, variable: variable.ndim == 1)
+
+        Args:
+            choices: patterns, as for files, of the names in `variables()` or of the modules above them, or functions (name, variable) -> bool;
+                everything if there is none.
+
+        Raises ArgumentError, and changes nothing, if a pattern fits nothing.
+        """
+        check_options("freeze", options, ["choices"], {"trainable": "model.unfreeze()"})
+        freezing.change(self, choices, True)
+
+    def unfreeze(self, *choices: str | Callable[[str, Variable], bool], **options: Any) -> None:
+        """Make parameters trainable again, and let statistics follow the data again: the same choices as for `freeze`."""
+        check_options("unfreeze", options, ["choices"], {"trainable": "model.freeze()"})
+        freezing.change(self, choices, False)
 
     def reset_states(self) -> None:
         """Forget what came before, in all stateful layers here and below."""
@@ -233,8 +255,10 @@ class Module(metaclass=_Recorder):
             if isinstance(value, Variable) and value.name in ("", "random", name, name.split(".")[-1]):
                 value.name = f"{prefix}.{name}" if prefix else name
         self._record.built = True
-        if self._record.frozen:
-            self.freeze()
+        for order in self._record.orders:
+            freezing.follow(self, order)
+        freezing.inherit(self)
+        self._record.orders = []
 
     def _build_as_declared(self, arrays: tuple[Any, ...]) -> None:
         """Build for the `input_shape` that was given if another one comes first, so that the layer that cannot take it says so."""

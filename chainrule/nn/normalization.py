@@ -204,7 +204,8 @@ class BatchNorm(Normalization):
     (Ioffe and Szegedy, 2015).
 
     In training the statistics are those of the batch (variance / n); `running_mean` and `running_variance` (variance /
-    (n - 1)) follow them: running = momentum * running + (1 - momentum) * batch, and are used otherwise.
+    (n - 1)) follow them: running = momentum * running + (1 - momentum) * batch, and are used otherwise, and in training if the
+    layer is frozen.
 
     Args:
         momentum: the share of the past, as in Keras; 0.9 here is 0.1 in PyTorch.
@@ -229,7 +230,7 @@ class BatchNorm(Normalization):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self._checked(x)
-        if not training:
+        if not training or self.running_mean.frozen:
             factor = 1 / sqrt(self.running_variance + self.epsilon)
             y = (x - self.running_mean) * (self.weight * factor if self.scale else factor)
             return y + self.bias if self.shift else y

@@ -104,7 +104,7 @@ class SpectralNorm(Reparametrized):
 
     def weight_of(self, weight: Tensor, training: bool) -> Tensor:
         matrix = reshape(weight, (math.prod(weight.shape[:-1]), weight.shape[-1]))
-        if training:
+        if training and not self.left.frozen:
             fixed = stop_gradient(matrix)
             for _ in range(self.iterations):
                 self.left.assign(_unit(matmul(fixed, self.right)))

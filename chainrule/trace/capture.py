@@ -28,19 +28,19 @@ from .signature import Call, Dynamic, Static
 @dataclass(frozen=True, eq=False)
 class Captured:
     """A traced function: its graph, the Variables among its inputs and outputs, the structure of its result, and which
-    of the Variables were trainable when it was called.
+    of the Variables were trainable and frozen when it was called.
     """
 
     graph: Graph
     reads: tuple[Variable, ...]
     writes: tuple[Variable, ...]
     result: Result
-    trainable: tuple[bool, ...]
+    modes: tuple[tuple[bool, bool], ...]
 
     @property
     def current(self) -> bool:
-        """Whether the same Variables are trainable now: if not, the function would be another program."""
-        return self.trainable == tuple(variable.trainable for variable in (*self.reads, *self.writes))
+        """Whether the same Variables are trainable and frozen now: if not, the function would be another program."""
+        return self.modes == tuple(variable.mode for variable in (*self.reads, *self.writes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ def capture(function: Callable[..., Any], call: Call) -> Captured:
         leaves = [_symbol(kind, next(rest)) if isinstance(kind, Dynamic) else kind.value for kind in call.leaves]
         args, kwargs = trees.unflatten(call.tree, leaves)
         result, outputs = _read_result(function(*args, **kwargs))
-    flags = tuple(trace.switched.get(variable, variable.trainable) for variable in (*trace.reads, *trace.writes))
-    return Captured(_graph(symbols, outputs, trace), tuple(trace.reads), tuple(trace.writes), result, flags)
+    modes = tuple(trace.switched.get(variable, variable.mode) for variable in (*trace.reads, *trace.writes))
+    return Captured(_graph(symbols, outputs, trace), tuple(trace.reads), tuple(trace.writes), result, modes)
 
 
 def _symbol(kind: Dynamic, node: Node) -> Tensor:

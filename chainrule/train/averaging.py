@@ -140,11 +140,11 @@ def _averaged(model: Any) -> dict[str, Any]:
 
 
 def recompute_statistics(model: Any, x: Any, batch_size: int = 256, backend: str | None = None) -> None:
-    """Set the running statistics of every BatchNorm below `model` to their means over the batches of `x`.
+    """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of `x`.
 
     Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.
     """
-    layers = [module for module in model.modules().values() if isinstance(module, BatchNorm)]
+    layers = [module for module in model.modules().values() if isinstance(module, BatchNorm) and not module.running_mean.frozen]
     if not layers:
         return
     statistics = [v for layer in layers for v in (layer.running_mean, layer.running_variance)]

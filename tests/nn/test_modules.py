@@ -148,14 +148,14 @@ def test_a_layer_may_be_frozen_before_it_is_built():
     layer, wrapped, again = nn.Dense(3), nn.Sequential([nn.Dense(2), nn.BatchNorm()]), nn.Dense(2)
     for module in (layer, wrapped, again):
         module.freeze()
-    again.freeze(trainable=True)
+    again.unfreeze()
     model = nn.Sequential([layer, wrapped, again])
     model(X)
     assert list(model.parameters()) == ["2.weight", "2.bias"]
     first = layer.weight.numpy().copy()
     cr.fit(model, (X, X[:, :2]), loss="mean_squared_error", epochs=2, progress=False)
     np.testing.assert_array_equal(layer.weight.numpy(), first)
-    model.freeze(trainable=True)
+    model.unfreeze()
     assert len(model.parameters()) == 8
 
 

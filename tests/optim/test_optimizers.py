@@ -206,7 +206,7 @@ def test_frozen_parameters_stay():
     optimizer.update(model, cr.gradients(cr.mean(model(x)), model))
     changed = [name for name, v in model.variables().items() if not np.array_equal(v.numpy(), before[name])]
     assert changed == ["1.weight", "1.bias"]
-    model[0].freeze(trainable=True)
+    model[0].unfreeze()
     assert list(model.parameters()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
 
 
