@@ -14,7 +14,7 @@ from functools import cache
 
 from ..ir.graph import Graph, like, rebuild
 from ..ir.node import Node, Type
-from .group import COSTS, kind_of
+from .kinds import COSTS, kind_of
 
 LARGE = 1 << 20  # bytes from which a value counts
 GAP = 24  # operations in a row, while nobody uses a value, from which it is made again

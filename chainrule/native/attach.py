@@ -19,8 +19,8 @@ from .buffers import Buffer
 from .epilogue import Finish
 from .fuse import Group, cut_rows, refined, regrouped
 from .gemm import ProductSpec
-from .group import COSTS
 from .index import Form, add, coefficient, form_of, scale
+from .kinds import COSTS
 from .rows import without_dead_stores
 from .schedule import Draft, coalesce
 from .steps import ProductStep

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..ir.graph import Graph, constant, input_node, make
 from ..ir.node import REGISTRY, Node, Type
-from .group import kind_of
-from .inline import IDENTITIES, MOVEMENTS, resolve, uniform
+from .kinds import kind_of
+from .nodes import IDENTITIES, MOVEMENTS, resolve, uniform
 
 LEAST, ENOUGH = 8, 16  # rows of one block: below, tiles of products are too flat; from twice as many on there are more blocks
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-LINE = 64
+LINE = 64  # bytes of a cache line
+BRAIN = "bfloat16"  # how memory may keep what is rounded to it
 
 
 @dataclass(eq=False)

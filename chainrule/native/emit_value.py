@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from .buffers import BRAIN
 from .math import MATH, emit_floor_divide, emit_remainder
 from .math_core import known, splat
 
-BRAIN = "bfloat16"
 ELEMENTS: dict[str, ir.Type] = {
     "bool": ir.IntType(1), "int8": ir.IntType(8), "int16": ir.IntType(16), "int32": ir.IntType(32), "int64": ir.IntType(64),
     "uint8": ir.IntType(8), "uint16": ir.IntType(16), "uint32": ir.IntType(32), "uint64": ir.IntType(64),

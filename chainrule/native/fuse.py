@@ -13,8 +13,8 @@ from typing import Any
 
 from .buffers import Buffer
 from .expression import Conditions, Expression, Store, Table
-from .group import COSTS
 from .index import ZERO, Form, Var, add, bounds, form_of, loop, scale, substitute, variables
+from .kinds import COSTS
 from .schedule import Draft, lane_of
 from .steps import ProductStep
 

@@ -9,52 +9,19 @@ price of storing it, or if a broadcast would repeat its computation for every co
 from __future__ import annotations
 
 from ..ir.graph import Graph, topological
-from ..ir.node import Node, Type
-from . import emit_value
-from .inline import MOVEMENTS, RULES, is_partition, resolve, uniform
+from ..ir.node import Node
+from .kinds import CONVOLUTIONS, COSTS, PRODUCTS, kind_of
+from .nodes import MOVEMENTS, resolve, uniform
 from .overlap import summed
 
-REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
-PRODUCTS = ("contract",)
-ATTENTIONS = ("attention", "attention_gradient")
 HEADS = (0, 1, 2, 5)  # operands of attention that may be views
-CONVOLUTIONS = ("conv", "conv_input_gradient")
 CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 DEAR_TO_REPEAT = 32  # work from which the windows that `unwindow` adds up are stored; each is read once
-COSTS = {
-    "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
-    "log2": 14, "log10": 14, "tan": 20, "asin": 12, "acos": 12, "sinh": 16, "cosh": 16, "asinh": 20, "acosh": 20, "atanh": 18,
-    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
-    "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
-}  # fmt: skip
-OWN_STEPS = {"scatter": "scatter", "cumsum": "running"}
 LOAD = 3
 REPEATED, REPEATED_LOAD = 64, 1  # a load from what is so many times smaller than the result finds it in the nearest cache
 LONGEST_CHAIN = 80  # nodes that one expression may take in
 MUCH_MEMORY = 512 << 20  # bytes of all results from which the order of the steps is chosen for memory
 MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
-
-
-def kind_of(node: Node) -> str:
-    """leaf, inline, reduce, product, attention, scatter, running or host: how a node is computed."""
-    name = node.op.name
-    if name in ("input", "constant"):
-        return "leaf"
-    if name == "unwindow" and is_partition(node):
-        return "inline"
-    if name in REDUCTIONS:
-        return "reduce" if isinstance(node.type, Type) else "host"
-    if name in PRODUCTS:
-        return "product" if node.dtype.kind == "f" else "host"
-    if name in RULES:
-        return "inline"
-    if name in ATTENTIONS:
-        return "attention"
-    if name in OWN_STEPS:
-        return OWN_STEPS[name]
-    if not isinstance(node.type, Type) or name == "output":
-        return "host"
-    return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
 
 
 def nearest_first(graph: Graph) -> tuple[Node, ...]:

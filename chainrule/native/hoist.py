@@ -15,7 +15,7 @@ from typing import Any
 from ..ir.graph import Graph, input_node, like, make, rebuild
 from ..ir.node import OUTPUT, REGISTRY, Node
 from ..ops.precision import BFLOAT16
-from .inline import resolve
+from .nodes import resolve
 
 NO_BATCH = ((), ())
 

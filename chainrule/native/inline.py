@@ -13,32 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..ir.node import Node
+from .buffers import BRAIN
 from .expression import Conditions, Expression, Table
 from .index import ZERO, Form, add, bounds, divide, linear, number, row_major, scale, unravel
+from .nodes import resolve, uniform
 
 Places = tuple[Form, ...]
-BRAIN = "bfloat16"  # how memory may keep what is rounded to it
-IDENTITIES = ("custom_gradient", "barrier")
-
-
-def resolve(node: Node) -> Node:
-    """The node whose value this one passes on unchanged."""
-    while node.op.name in IDENTITIES:
-        node = node.inputs[0]
-    return node
-
-
-def uniform(node: Node) -> Any:
-    """The one value of a constant whose elements are all the same, else None."""
-    node = resolve(node)
-    if node.op.name == "broadcast":
-        return uniform(node.inputs[0])
-    if node.op.name != "constant":
-        return None
-    value = node.attrs["value"]
-    if value.size == 1:
-        return value.reshape(())[()]
-    return value.flat[0] if value.size and not any(value.strides) else None
 
 
 class Inliner:
@@ -240,4 +220,3 @@ RULES: dict[str, Rule] = {
     "bfloat16": _bfloat16,
 }
 # `unwindow` has a rule for windows that do not overlap; otherwise it is a reduction.
-MOVEMENTS = ("reshape", "transpose", "slice", "pad", "concat", "window", "broadcast")

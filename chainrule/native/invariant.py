@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..ir.graph import Graph, input_node, like, make, rebuild
 from ..ir.node import Node, Type
-from .inline import MOVEMENTS
+from .nodes import MOVEMENTS
 
 
 def invariant(graph: Graph) -> Graph:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..ir.graph import Graph, constant, make, rebuild
 from ..ir.node import REGISTRY, Node
-from .inline import uniform
+from .nodes import uniform
 
 NO_BATCH = ((), ())
 TIMES = 2  # how many more rows are taken than the table has, at least

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Graph
 from ..ir.node import Node
 from .batch import row_blocks, with_rows
-from .buffers import Buffer
+from .buffers import BRAIN, Buffer
 from .gemm import ProductSpec
 from .gemm_panels import Panels, panels_of, panels_pay
-from .inline import BRAIN
 from .steps import PackStep, RowBlocks, ScanStep
 
 if TYPE_CHECKING:

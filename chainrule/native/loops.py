@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from llvmlite import ir
 
 from . import emit_value
+from .checks import FIRST_CHECK, report_function
 from .emit_reduce import Reduction
 from .expression import Conditions, Expression, Kernel, Stage, Store, forms_of
 from .index import Form, Var, bounds, coefficient, variables
@@ -22,7 +23,6 @@ from .kernel_build import INDEX, POINTER, Index, Writer, constant, intrinsic, lo
 from .math_core import splat
 from .target import Target
 
-FIRST_CHECK = 1 << 32
 BIT, BYTE, NARROW = ir.IntType(1), ir.IntType(8), ir.IntType(32)
 
 
@@ -449,21 +449,6 @@ class KernelEmitter:
         words = [b.load(self._at(b, NARROW, slot, i), typ=NARROW) for i in range(4)]
         index = self.offsets(form) if self.varies(form) else constant(self.offset(form))
         return emit_random_bits(b, index, words)
-
-
-def report_function(module: ir.Module) -> ir.Function:
-    """``void report(status, i1 bad, i64 check)``: keep the number of the first check that failed, as FIRST_CHECK - number."""
-    known = module.globals.get("report")
-    if known is not None:
-        return known
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, BIT, INDEX]), "report")
-    function.linkage = "internal"
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    status, bad, check = function.args
-    with builder.if_then(bad):
-        builder.atomic_rmw("umax", status, builder.sub(INDEX(FIRST_CHECK), check), "monotonic")
-    builder.ret_void()
-    return function
 
 
 def emit_kernel(module: ir.Module, name: str, kernel: Kernel, target: Target) -> ir.Function:

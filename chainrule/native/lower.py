@@ -20,15 +20,17 @@ from ..ir.node import Node, Type
 from ..ops.precision import is_rounded
 from .attach import attach
 from .attention_step import AttentionStep, attention_step
-from .buffers import Buffer, plan_arena
+from .buffers import BRAIN, Buffer, plan_arena
 from .conv import ConvSpec, has_pairs
 from .fuse import Group, fuse, sharing_rows
 from .gemm import ProductSpec
-from .group import Grouping, kind_of
+from .group import Grouping
 from .host import host_function
 from .index import coefficient, form_of, loop, row_major
-from .inline import BRAIN, Inliner, resolve
+from .inline import Inliner
+from .kinds import kind_of
 from .loop import Bodies, Packed, Repeated, add_scan, bodies
+from .nodes import resolve
 from .order import early
 from .overlap import overlap_drafts, summed
 from .prepare import prepare

@@ -17,7 +17,8 @@ from typing import Any
 from ..ir.node import Node
 from .expression import Store
 from .index import ZERO, Form, Var, add, form_of, loop, number, row_major, scale
-from .inline import Inliner, is_partition, resolve
+from .inline import Inliner, is_partition
+from .nodes import resolve
 from .schedule import Draft
 
 

@@ -16,9 +16,9 @@ from ..ir.node import REGISTRY, Node
 from .again import again
 from .halves import halves
 from .hoist import hoist
-from .inline import uniform
 from .invariant import invariant
 from .lookup import lookup
+from .nodes import uniform
 from .unfold import unfold
 
 MOST_PARTS = 64  # of a sum that becomes a concatenation

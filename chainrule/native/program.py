@@ -23,8 +23,8 @@ from ..errors import BoundsError, describe_frame, explain
 from ..ir.graph import Graph, interpret
 from . import engine, kept
 from .buffers import LINE, Buffer
+from .checks import FIRST_CHECK
 from .describe import describe
-from .loops import FIRST_CHECK
 from .lower import Plan, lower
 from .pace import Pace
 from .pieces import Pieces

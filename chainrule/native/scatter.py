@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from . import emit_value
+from .checks import report_function
 from .kernel_build import INDEX, POINTER, Writer, constant
-from .loops import report_function
 from .target import Target
 
 BYTE = ir.IntType(8)

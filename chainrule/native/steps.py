@@ -21,7 +21,7 @@ from .epilogue import Finish
 from .expression import Expression, Kernel, kernel_text, operands
 from .gemm import ProductSpec, emit_product, product_scratch
 from .gemm_panels import Panels, emit_panels
-from .group import COSTS
+from .kinds import COSTS
 from .loops import emit_kernel
 from .scatter import ScatterSpec, emit_scatter
 from .target import Target

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.node import Node
 from .buffers import Buffer
 from .fuse import Group
-from .inline import resolve
+from .nodes import resolve
 from .steps import HostStep, ScatterStep
 
 if TYPE_CHECKING:
