@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from llvmlite import ir
 
+from chainrule.native.conv_spec import ConvSpec
 from chainrule.native.gemm_pack import Panel
 from chainrule.native.gemm_pairs import HALF, emit_pairs
 from chainrule.native.kernel_build import constant, open_function
 from chainrule.native.target import Target
-
-if TYPE_CHECKING:
-    from chainrule.native.conv import ConvSpec
 
 CHUNK = 64  # columns that one packing function treats
 

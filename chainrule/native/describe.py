@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from .lower import Plan
-from .steps import Step
+from .steps import Plan, ScanStep, Step
 
 
 def describe(plan: Plan) -> str:
@@ -12,13 +11,21 @@ def describe(plan: Plan) -> str:
     lines = [_line(i, step) for i, step in enumerate(plan.steps)]
     seen: set[str] = set()
     for i, step in enumerate(plan.steps):
-        text = step.text  # type: ignore[attr-defined]
+        text = _text(step)
         if text and text not in seen:
             seen.add(text)
             lines += ["", f"step {i}:", text]
     temporary = {b for step in plan.steps for b in (*step.reads, *step.writes) if b.kind == "temporary"}
     lines += ["", f"arena {plan.arena:,} bytes for {len(temporary)} buffers of {sum(b.bytes for b in temporary):,} bytes"]
     return "\n".join(lines)
+
+
+def _text(step: Step) -> str:
+    """What a step does; of a loop the plans of its bodies."""
+    if not isinstance(step, ScanStep):
+        return step.text  # type: ignore[attr-defined]
+    bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body)}" for x in step.blocks]
+    return "\n".join([f"{step.length} {step.reverse} {step.in_place}", *bodies])
 
 
 def _line(number: int, step: Step) -> str:

@@ -8,20 +8,18 @@ reduced axis runs through them; the first of equals wins and a NaN wins over eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 from llvmlite import ir
 
 from . import emit_value
-from .expression import Expression, Stage, Store, operands
-from .index import Var, bounds, coefficient
-from .kernel_build import INDEX, Index
+from .expression import Expression, Kernel, Stage, Store, operands
+from .index import Form, Var, bounds, coefficient
+from .kernel_build import INDEX, Index, Writer
 from .math_core import splat
-
-if TYPE_CHECKING:
-    from .loops import KernelEmitter
 
 NARROW, BIT = ir.IntType(32), ir.IntType(1)
 COPIES, FEW_OPERATIONS = 4, 12
@@ -43,10 +41,31 @@ def identity(reduce: str, dtype: str) -> float | int:
     return int(limits.min if largest else limits.max)
 
 
+class Nest(Protocol):
+    """What a reduction needs of the emitter of the kernel around it."""
+
+    kernel: Kernel
+    builder: ir.IRBuilder
+    writer: Writer
+    entry: ir.Block
+    lanes: int
+    lane: Var | None
+    tail: ir.Value | None  # the mask of the last, partial vector
+
+    def level(self, variables_: dict[Var, Index]) -> AbstractContextManager[None]: ...
+    def nest(self, loops: Sequence[Var]) -> AbstractContextManager[None]: ...
+    def lane_loop(self, var: Var, copies: int = 1, begin: Index = 0) -> Iterator[int]: ...
+    def offset(self, form: Form) -> Index: ...
+    def spread(self, value: ir.Value, b: ir.IRBuilder) -> ir.Value: ...
+    def value(self, x: Expression) -> ir.Value: ...
+    def stores(self, stores: Sequence[Store]) -> None: ...
+    def store(self, store: Store, value: ir.Value) -> None: ...
+
+
 class Reduction:
     """Writes one reduction stage; accumulators live on the stack until LLVM puts them into registers."""
 
-    def __init__(self, emitter: KernelEmitter, stage: Stage):
+    def __init__(self, emitter: Nest, stage: Stage):
         self.emitter, self.stage = emitter, stage
         self.by_index = stage.reduce in ("argmax", "argmin")
         self.lane_reduced = stage.lane is not None and stage.lane in stage.over

@@ -18,11 +18,13 @@ from ..errors import inside_layer
 from ..ir.graph import Graph
 from ..ir.node import Node
 
+Program = Callable[[list[np.ndarray]], list[np.ndarray]]
 
-def host_function(node: Node) -> Callable[..., Any]:
-    """The function that computes the node."""
+
+def host_function(node: Node, load: Callable[[Graph], Program]) -> Callable[..., Any]:
+    """The function that computes the node; `load` makes a program of a loop's body."""
     if node.op.name == "scan":
-        return _scan(node)
+        return _scan(node, load(node.attrs["body"]))
     if node.op.name == "argsort" and node.inputs[0].dtype == np.float32 and node.type.size < 2**32 and sys.byteorder == "little":
         return _argsort(node.attrs["axis"])
 
@@ -54,12 +56,8 @@ def _argsort(axis: int) -> Callable[..., Any]:
     return run
 
 
-def _scan(node: Node) -> Callable[..., Any]:
+def _scan(node: Node, program: Program) -> Callable[..., Any]:
     """The loop, with the body compiled."""
-    from . import load
-
-    body: Graph = node.attrs["body"]
-    program = load(body)
     carries, sequences = node.attrs["carries"], node.attrs["sequences"]
     length, history = node.attrs["length"], node.attrs["history"]
     steps = range(length - 1, -1, -1) if node.attrs["reverse"] else range(length)

@@ -10,7 +10,6 @@ all threads share every step of the body, with barriers between.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..ir.graph import Graph
@@ -18,23 +17,14 @@ from ..ir.node import Node
 from .batch import row_blocks, with_rows
 from .buffers import BRAIN, Buffer
 from .gemm import ProductSpec
-from .gemm_panels import Panels, panels_of, panels_pay
-from .steps import PackStep, RowBlocks, ScanStep
+from .gemm_panels import panels_of, panels_pay
+from .steps import Packed, PackStep, Plan, RowBlocks, ScanStep
 
 if TYPE_CHECKING:
-    from .lower import Lowering, Plan
+    from .lower import Lowering
     from .target import Target
 
 IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
-
-
-@dataclass(frozen=True)
-class Packed:
-    """An input of a loop's body that is another one, packed: its number, its first element, and how."""
-
-    source: int
-    first: int
-    panels: Panels
 
 
 class Repeated:

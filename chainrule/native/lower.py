@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,42 +24,24 @@ from .conv import ConvSpec, has_pairs
 from .fuse import Group, fuse, sharing_rows
 from .gemm import ProductSpec
 from .group import Grouping
-from .host import host_function
 from .index import coefficient, form_of, loop, row_major
 from .inline import Inliner
 from .kinds import kind_of
-from .loop import Bodies, Packed, Repeated, add_scan, bodies
+from .loop import Bodies, Repeated, add_scan, bodies
 from .nodes import resolve
 from .order import early
 from .overlap import overlap_drafts, summed
 from .prepare import prepare
 from .rows import arrange_group
-from .running import RunningSpec, RunningStep
+from .running import RunningSpec
 from .scatter import ScatterSpec
 from .schedule import Layout, copy_draft, draft
-from .steps import HostStep, KernelStep, ProductStep, ScatterStep, Step
+from .steps import HostStep, KernelStep, Packed, Plan, ProductStep, RunningStep, ScatterStep, Step
 from .target import Target
 from .write_back import may_fail, write_back
 
 _ANY = Buffer((), "float32")  # stands for memory that is not there yet
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
-
-
-@dataclass(eq=False)
-class Plan:
-    """A program before its machine code exists."""
-
-    UNSEEN = ("graph", "checks")  # by what generates code
-
-    graph: Graph
-    steps: list[Step]
-    inputs: list[Buffer]
-    constants: list[Buffer]
-    outputs: list[Buffer]
-    in_place: dict[int, int]  # output index -> input index whose array it is
-    checks: list[Node]
-    arena: int = 0
-    panels: list[Packed] = field(default_factory=list)  # further inputs, behind those of the graph
 
 
 def lower(graph: Graph, target: Target, threads: int, repeated: Repeated | None = None) -> Plan:
@@ -218,7 +199,7 @@ class Lowering:
         if isinstance(node.type, Type):
             self.buffers[node] = targets[0]
         self.parts[node] = targets
-        self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets, host_function(node)))
+        self.items.append(HostStep(node, [self._whole(x) for x in node.inputs], targets))
 
     def _scatter(self, node: Node) -> None:
         """The base into the result, then the updates on top; of a Variable's update the indices are checked before that."""

@@ -5,33 +5,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import engine
+from .memory import PROTOTYPE
 from .pieces import Pieces
+from .runnable import Runnable
 from .steps import HostStep
-
-if TYPE_CHECKING:
-    from .program import Program
 
 Row = tuple[str, str, float, float, float]
 
 
-def profile(program: Program, arrays: Sequence[np.ndarray], repeat: int) -> list[Row]:
+def profile(program: Runnable, arrays: Sequence[np.ndarray], repeat: int) -> list[Row]:
     """(name, kind, seconds, GFLOP/s, GB/s) of every step; the arrays of in-place outputs are not changed."""
-    from .program import PROTOTYPE
-
     steps = program.plan.steps
     pieces = Pieces(program.target)
     program.write(pieces.module, [(f"step{i}", [s]) for i, s in enumerate(steps) if s.native], pieces.ready)
     library = engine.Library(pieces.finish())
     best = [float("inf")] * len(steps)
     with program.lock:
-        program._bind([np.array(x) for x in arrays])
-        kept = program._fresh_outputs()
-        calls: list[Any] = [program._host(s) if isinstance(s, HostStep) else _call(PROTOTYPE(library.address(f"step{i}")), program.address)
+        program.bind([np.array(x) for x in arrays])
+        kept = program.fresh_outputs()
+        calls: list[Any] = [program.host(s) if isinstance(s, HostStep) else _call(PROTOTYPE(library.address(f"step{i}")), program.address)
                             for i, s in enumerate(steps)]
         for _ in range(repeat):
             for i, call in enumerate(calls):

@@ -22,34 +22,25 @@ from .. import config
 from ..errors import BoundsError, describe_frame, explain
 from ..ir.graph import Graph, interpret
 from . import engine, kept
-from .buffers import LINE, Buffer
+from .barrier import CONTROL_WORDS, STATUS
+from .buffers import Buffer
 from .checks import FIRST_CHECK
 from .describe import describe
-from .lower import Plan, lower
+from .host import host_function
+from .lower import lower
+from .memory import PROTOTYPE, address_of, aligned
 from .pace import Pace
 from .pieces import Pieces
+from .profile import profile
 from .record import decode, encode
-from .segment import ARENA, CONTROL, CONTROL_WORDS, FIRST, STATUS, Segments, write_segments
-from .steps import HostStep
+from .repeat import Repeat
+from .segment import ARENA, CONTROL, FIRST, Segments, write_segments
+from .steps import HostStep, Plan
 from .target import Target
+from .threads import pool
 
 FEW = 300_000  # work of a whole program, in units of about 0.1 ns, below which it runs on one thread
 Function = Callable[[int, int, int], None]
-PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-
-
-def aligned(size: int) -> np.ndarray:
-    """`size` bytes that begin at a cache line."""
-    raw = np.empty(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start:start + size]
-
-
-def address_of(array: np.ndarray, address: Callable[[Any], int] = ctypes.addressof, view: Callable[[Any], Any] = ctypes.c_char.from_buffer) -> int:
-    """Where a contiguous array lies; the array interface says so too, but takes 1 µs of a call that takes 10."""
-    if array.size and array.flags.writeable:
-        return address(view(array))
-    return array.__array_interface__["data"][0]
 
 
 def _write(content: Any, pieces: Pieces) -> None:
@@ -114,7 +105,7 @@ class Program:
             if native:
                 self.runs.append(self._native(f"segment{i}"))
             else:
-                self.runs += [self._host(step) for step in steps if isinstance(step, HostStep)]
+                self.runs += [self.host(step) for step in steps if isinstance(step, HostStep)]
 
     def _maker(self, i: int, buffer: Buffer) -> tuple[int, Any, Any]:
         """What a call does for an output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)."""
@@ -129,18 +120,17 @@ class Program:
         alone = functools.partial(function, ctypes.c_void_p(address), ctypes.c_int64(0), ctypes.c_int64(1))  # objects are not converted anew
         if not self.parallel:
             return alone
-        from .threads import pool
-
         threads, entry = self.threads, self.library.address(name)
         memory = (self.library, self.table, self.control, self.arena)
         return Pace(lambda: pool(threads).run(function, entry, address, memory), alone)
 
-    def _host(self, step: HostStep) -> Callable[[], None]:
-        shapes = [x.type for x in step.node.inputs]
+    def host(self, step: HostStep) -> Callable[[], None]:
+        """A function that runs a host step on the buffers of the present call."""
+        shapes, compute = [x.type for x in step.node.inputs], host_function(step.node, Program)
 
         def run() -> None:
             arrays = [self.array(b).reshape(t.shape) for b, t in zip(step.reads, shapes, strict=True)]
-            results = step.run(*arrays)
+            results = compute(*arrays)
             results = results if isinstance(results, tuple) else (results,)
             for buffer, result in zip(step.writes, results, strict=True):
                 self.array(buffer).reshape(result.shape)[...] = result
@@ -159,16 +149,17 @@ class Program:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for these inputs; in-place outputs are the input arrays themselves, updated."""
         with self.lock:
-            self._bind(arrays)
-            results = self._fresh_outputs()
+            self.bind(arrays)
+            results = self.fresh_outputs()
             for run in self.runs:
                 run()
                 if self.checked and self.control[STATUS]:
-                    self._raise()
+                    self.fail()
             self.results = ()
             return results
 
-    def _bind(self, arrays: Sequence[np.ndarray]) -> None:
+    def bind(self, arrays: Sequence[np.ndarray]) -> None:
+        """The addresses of the inputs of this call into the table."""
         last, table = self.last, self.table
         for i, array in enumerate(arrays):
             if array is not last[i]:
@@ -180,7 +171,8 @@ class Program:
                 last[i] = array
                 table[FIRST + i] = address_of(array)
 
-    def _fresh_outputs(self) -> list[np.ndarray]:
+    def fresh_outputs(self) -> list[np.ndarray]:
+        """Arrays for the outputs of this call, with their addresses in the table."""
         last, table, results = self.last, self.table, []
         for place, shape, dtype in self.makers:
             if place < 0:
@@ -192,7 +184,7 @@ class Program:
         self.results: Any = results
         return results
 
-    def _raise(self) -> None:
+    def fail(self) -> None:
         """Find the failed check by running the graph by its meaning, and say where it is."""
         number, self.control[STATUS] = FIRST_CHECK - int(self.control[STATUS]), 0
         node = self.plan.checks[number - 1]
@@ -206,8 +198,6 @@ class Program:
 
     def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
         """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""
-        from .repeat import Repeat
-
         if any(i not in self.plan.in_place for i in range(results, len(self.plan.outputs))) or not Repeat.fits(self, data, rows):
             return None
         return Repeat(self, data, rows, flag, keep)
@@ -225,6 +215,4 @@ class Program:
 
     def profile(self, arrays: Sequence[np.ndarray], repeat: int = 5) -> list[tuple[str, str, float, float, float]]:
         """(name, kind, seconds, GFLOP/s, GB/s) of every step, on one thread, the best of some runs."""
-        from .profile import profile
-
         return profile(self, arrays, repeat)

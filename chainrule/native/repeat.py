@@ -9,23 +9,23 @@ is false. It knows nothing of the program, so it is compiled once. The bits are 
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from . import engine, kept
+from .barrier import STATUS, emit_barrier
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
+from .memory import PROTOTYPE, aligned
 from .pace import Pace
 from .pieces import Pieces
-from .segment import CONTROL, STATUS, emit_barrier
+from .runnable import Runnable
+from .segment import CONTROL
 from .target import Target
-
-if TYPE_CHECKING:
-    from .program import Program
+from .threads import pool
 
 ENTRY = "repeat"
 STEPS, SEGMENT, TABLE, CONTROL_PLACE, FLAG, FLAG_STRIDE, RAN, CHOSEN, ROWS, SOURCES, RESULTS, HEAD = range(12)  # words of a job
@@ -39,21 +39,19 @@ class Repeat:
     `flag` is the number of the output that says whether to go on; of the outputs in `keep` the values of every step are kept.
     """
 
-    def __init__(self, program: Program, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]):
-        from .program import aligned
-
+    def __init__(self, program: Runnable, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]):
         self.program, self.data, self.rows, self.flag, self.keep = program, list(data), rows, flag, keep
         self.batches = [aligned(rows * x[:1].nbytes).view(x.dtype).reshape(rows, *x.shape[1:]) for x in data]
         self.fresh = [(i, b) for i, b in enumerate(program.plan.outputs) if i not in program.plan.in_place]
         self.job = np.zeros(HEAD + WORDS * (len(data) + len(self.fresh)), np.int64)
         address, self.library = _driver()
-        function: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
+        function: Any = PROTOTYPE(address)
         place = self.job.ctypes.data
         alone = lambda: function(place, 0, 1)
-        self.run = Pace(lambda: _pool(program).run(function, address, place, self), alone) if program.parallel else alone
+        self.run = Pace(lambda: pool(program.threads).run(function, address, place, self), alone) if program.parallel else alone
 
     @staticmethod
-    def fits(program: Program, data: Sequence[np.ndarray], rows: int) -> bool:
+    def fits(program: Runnable, data: Sequence[np.ndarray], rows: int) -> bool:
         """Whether the program is one segment, updates all its state in place, and takes rows of these arrays."""
         plan = program.plan
         kinds = [((rows, *x.shape[1:]), x.dtype) for x in data]
@@ -67,7 +65,7 @@ class Repeat:
         """
         program, chosen = self.program, np.ascontiguousarray(chosen, np.int64)
         with program.lock:
-            program._bind([*self.batches, *state])
+            program.bind([*self.batches, *state])
             results = self._results(len(chosen))
             self._fill(chosen, results)
             if isinstance(self.run, Pace):
@@ -75,7 +73,7 @@ class Repeat:
             else:
                 self.run()
             if program.checked and program.control[STATUS]:
-                program._raise()
+                program.fail()
         outputs = [results.get(i) if i in self.keep or i in program.plan.in_place else None for i in range(len(program.plan.outputs))]
         return int(self.job[RAN]), outputs
 
@@ -94,12 +92,6 @@ class Repeat:
         sources = [(address(x), x[:1].nbytes, address(batch)) for x, batch in zip(self.data, self.batches, strict=True)]
         places = [(program.places[b], address(results[i]), stride(results[i])) for i, b in self.fresh]
         job[HEAD:] = np.array([*sources, *places], np.int64).ravel()
-
-
-def _pool(program: Program) -> Any:
-    from .threads import pool
-
-    return pool(program.threads)
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from llvmlite import ir
 from . import emit_value
 from .kernel_build import INDEX, POINTER, Index, Writer, constant
 from .math_core import splat
-from .steps import SpecStep
 from .target import Target
 
 TOGETHER = 8  # sums that are made side by side
@@ -52,35 +51,6 @@ class RunningSpec:
     def units(self) -> int:
         """How many units of work there are to share."""
         return self.outer * self.blocks if self.is_wide else -(-self.outer * self.columns // TOGETHER)
-
-
-@dataclass(eq=False)
-class RunningStep(SpecStep):
-    """A running sum; `slots` are the operand and the result."""
-
-    spec: RunningSpec
-
-    kind = "running"
-
-    @property
-    def units(self) -> int:
-        """How many units of work there are to share."""
-        return self.spec.units
-
-    @property
-    def flops(self) -> int:
-        """Additions."""
-        return self.spec.outer * self.spec.extent * self.spec.columns
-
-    @property
-    def work(self) -> int:
-        """An estimate of the time, in units of about 0.1 ns on one thread."""
-        return self.flops * (2 if self.spec.is_wide else 3)
-
-    @staticmethod
-    def emit(subject: RunningSpec, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
-        """The function of the kernel."""
-        return [emit_running(module, name, subject, target)]
 
 
 def emit_running(module: ir.Module, name: str, spec: RunningSpec, target: Target) -> ir.Function:

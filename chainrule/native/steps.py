@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of a program: kernels and products, which are machine code, and host steps, which are NumPy.
+"""The steps of a program - kernels and products, which are machine code, and host steps, which are NumPy - and the plan that holds them.
 
 Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Functions are made of a step's
 `subject` alone, and steps of equal subjects share them.
@@ -7,13 +7,13 @@ Each says which buffers it reads and writes; from that follow the memory plan, t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from llvmlite import ir
 
+from ..ir.graph import Graph
 from ..ir.node import Node
 from .buffers import Buffer
 from .conv import ConvSpec, convolution_scratch, emit_convolution
@@ -23,6 +23,7 @@ from .gemm import ProductSpec, emit_product, product_scratch
 from .gemm_panels import Panels, emit_panels
 from .kinds import COSTS
 from .loops import emit_kernel
+from .running import RunningSpec, emit_running
 from .scatter import ScatterSpec, emit_scatter
 from .target import Target
 
@@ -168,6 +169,35 @@ class ScatterStep(SpecStep):
 
 
 @dataclass(eq=False)
+class RunningStep(SpecStep):
+    """A running sum; `slots` are the operand and the result."""
+
+    spec: RunningSpec
+
+    kind = "running"
+
+    @property
+    def units(self) -> int:
+        """How many units of work there are to share."""
+        return self.spec.units
+
+    @property
+    def flops(self) -> int:
+        """Additions."""
+        return self.spec.outer * self.spec.extent * self.spec.columns
+
+    @property
+    def work(self) -> int:
+        """An estimate of the time, in units of about 0.1 ns on one thread."""
+        return self.flops * (2 if self.spec.is_wide else 3)
+
+    @staticmethod
+    def emit(subject: RunningSpec, module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+        """The function of the kernel."""
+        return [emit_running(module, name, subject, target)]
+
+
+@dataclass(eq=False)
 class ProductStep(Step):
     """A matrix product or a convolution, from its own generator."""
 
@@ -248,6 +278,15 @@ class PackStep(Step):
         return [emit_panels(module, name, subject, target)]
 
 
+@dataclass(frozen=True)
+class Packed:
+    """An input of a loop's body that is another one, packed: its number, its first element, and how."""
+
+    source: int
+    first: int
+    panels: Panels
+
+
 @dataclass(eq=False)
 class RowBlocks:
     """`count` blocks of `rows` rows of a batch, from row `first` on, for each of which a loop runs by itself.
@@ -255,7 +294,7 @@ class RowBlocks:
     The body's temporary buffers lie in `arena`, those of a block `pitch` bytes behind those of the one before.
     """
 
-    body: Any
+    body: Plan
     count: int
     rows: int
     first: int
@@ -296,14 +335,6 @@ class ScanStep(Step):
         """Whether each thread has rows of its own."""
         return sum(x.count for x in self.blocks) > 1
 
-    @cached_property
-    def text(self) -> str:
-        """The bodies and what surrounds them, as text."""
-        from .describe import describe
-
-        bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body)}" for x in self.blocks]
-        return "\n".join([f"{self.length} {self.reverse} {self.in_place}", *bodies])
-
     @property
     def flops(self) -> int:
         """Operations of all steps."""
@@ -317,10 +348,26 @@ class ScanStep(Step):
 
 @dataclass(eq=False)
 class HostStep(Step):
-    """An operation that runs by its NumPy meaning; `run` takes and returns arrays."""
+    """An operation that runs by its NumPy meaning."""
 
-    run: Callable[..., Any]
     native = False
     kind = "host"
     flops = 0
     text = ""
+
+
+@dataclass(eq=False)
+class Plan:
+    """A program before its machine code exists."""
+
+    UNSEEN = ("graph", "checks")  # by what generates code
+
+    graph: Graph
+    steps: list[Step]
+    inputs: list[Buffer]
+    constants: list[Buffer]
+    outputs: list[Buffer]
+    in_place: dict[int, int]  # output index -> input index whose array it is
+    checks: list[Node]
+    arena: int = 0
+    panels: list[Packed] = field(default_factory=list)  # further inputs, behind those of the graph

@@ -24,8 +24,8 @@ from typing import Any
 from llvmlite import ir
 
 from . import engine, kept
+from .barrier import spin
 from .kernel_build import INDEX, POINTER, Writer, intrinsic
-from .segment import spin
 from .target import Target
 
 JOB, FUNCTION, ARGUMENT, STOP, CORES = 0, 8, 16, 24, 32  # words, each in a cache line of its own; from CORES on one for each thread
