@@ -10,7 +10,7 @@ all threads share every step of the body, with barriers between.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..ir.graph import Graph
 from ..ir.node import Node
@@ -18,11 +18,9 @@ from .batch import row_blocks, with_rows
 from .buffers import BRAIN, Buffer
 from .gemm import ProductSpec
 from .gemm_panels import panels_of, panels_pay
+from .plan_memory import Memory
 from .steps import Packed, PackStep, Plan, RowBlocks, ScanStep
-
-if TYPE_CHECKING:
-    from .lower import Lowering
-    from .target import Target
+from .target import Target
 
 IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 
@@ -73,28 +71,28 @@ def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: f
     return None if any(plan is None for _, _, plan in plans) else plans
 
 
-def add_scan(make: Lowering, node: Node, plans: Bodies) -> None:
-    """The steps of a loop, put behind the others of the lowering."""
+def add_scan(memory: Memory, node: Node, plans: Bodies) -> None:
+    """The steps of a loop, put behind the others."""
     attrs, carries = node.attrs, node.attrs["carries"]
     first, inputs, whole = carries + attrs["sequences"], plans[0][2].inputs, plans[0][2]
-    operands = [make._kept(x) if b.dtype == BRAIN else make._whole(x) for x, b in zip(node.inputs, inputs, strict=False)]
-    results = [make.fresh(t.shape, t.dtype.name) for t in node.type]
-    make.parts[node] = results
+    operands = [memory.kept(x) if b.dtype == BRAIN else memory.whole(x) for x, b in zip(node.inputs, inputs, strict=False)]
+    results = [memory.fresh(t.shape, t.dtype.name) for t in node.type]
+    memory.parts[node] = results
     history = results[len(results) - carries:] if attrs["history"] and carries else []
     turning = [] if history else [i for i in range(carries) if i not in whole.in_place]
-    turns = {i: (make.fresh(results[i].shape, results[i].dtype), make.fresh(results[i].shape, results[i].dtype)) for i in turning}
+    turns = {i: (memory.fresh(results[i].shape, results[i].dtype), memory.fresh(results[i].shape, results[i].dtype)) for i in turning}
     blocks, row, packed = [], 0, dict[Packed, Buffer]()
     for count, rows, plan in plans:
         for buffer in plan.constants:
-            buffer.index = len(make.constants)
-            make.constants.append(buffer)
+            buffer.index = len(memory.constants)
+            memory.constants.append(buffer)
         for x in plan.panels:
-            packed[x] = packed.get(x) or _pack(make, node, operands[x.source], x)
-        arena = make.fresh((count * _lines(plan.arena),), "int8")
+            packed[x] = packed.get(x) or _pack(memory, node, operands[x.source], x)
+        arena = memory.fresh((count * _lines(plan.arena),), "int8")
         blocks.append(RowBlocks(plan, count, rows, row, arena, _lines(plan.arena), [*operands[first:], *(packed[x] for x in plan.panels)]))
         row += count * rows
     scratch = [*(x.arena for x in blocks), *(b for pair in turns.values() for b in pair)]
-    make.items.append(ScanStep(
+    memory.items.append(ScanStep(
         node, [*operands, *packed.values()], [*results, *scratch], blocks, row, attrs["length"], attrs["reverse"], operands[:carries],
         operands[carries:first], results[:carries], results[carries:len(results) - len(history)], history, set(whole.in_place), turns))
 
@@ -104,8 +102,8 @@ def _lines(size: int) -> int:
     return -(-max(size, 64) // 64) * 64
 
 
-def _pack(make: Lowering, node: Node, source: Buffer, packed: Packed) -> Buffer:
+def _pack(memory: Memory, node: Node, source: Buffer, packed: Packed) -> Buffer:
     """A buffer with an operand packed as products of the body want it."""
-    target = make.fresh((packed.panels.size,), packed.panels.dtype)
-    make.items.append(PackStep(node, [source], [target], packed.panels, packed.first))
+    target = memory.fresh((packed.panels.size,), packed.panels.dtype)
+    memory.items.append(PackStep(node, [source], [target], packed.panels, packed.first))
     return target

@@ -1,36 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last stage of a lowering: outputs that take over an input's memory, such as the updated weights.
 
-In: a `Lowering` whose items (groups of drafts and finished steps, in order) compute everything. Out: the same items, some of
+In: a `Memory` whose items (groups of drafts and finished steps, in order) compute everything. Out: the same items, some of
 which write into the memory of inputs, in an order in which nothing is overwritten that somebody still reads, and nothing
 that belongs to a Variable before the last step that may fail. What cannot be made in its place is copied there at the end.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..ir.graph import Graph
 from ..ir.node import Node
 from .buffers import Buffer
 from .fuse import Group
 from .nodes import resolve
+from .plan_memory import Memory
 from .steps import HostStep, ScatterStep
 
-if TYPE_CHECKING:
-    from .lower import Lowering
 
-
-def write_back(lowering: Lowering) -> dict[int, int]:
+def write_back(memory: Memory, graph: Graph) -> dict[int, int]:
     """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index."""
-    return _WriteBack(lowering).run()
+    return _WriteBack(memory, graph).run()
 
 
 class _WriteBack:
     """Who reads and writes what, while items move."""
 
-    def __init__(self, lowering: Lowering):
-        self.lowering, self.graph = lowering, lowering.graph
-        self.items = lowering.items
+    def __init__(self, memory: Memory, graph: Graph):
+        self.memory, self.graph, self.items = memory, graph, memory.items
 
     def run(self) -> dict[int, int]:
         """Order, rename, copy what is left."""
@@ -41,8 +39,8 @@ class _WriteBack:
             self._check_first()
         self._survey()
         for i, index in self.graph.aliases:
-            node, target = resolve(self.graph.outputs[i]), self.lowering.inputs[index]
-            buffer = self.lowering.buffer_of(node)
+            node, target = resolve(self.graph.outputs[i]), self.memory.inputs[index]
+            buffer = self.memory.buffer_of(node)
             if buffer is target:
                 continue
             if buffer is not None and buffer.kind == "temporary" and buffer.dtype == target.dtype and self._may_write_early(buffer, target):
@@ -52,19 +50,19 @@ class _WriteBack:
                 self.items[first] = None if needless else self.items[first]
             else:
                 copies.append((node, target))
-        self.lowering.items = [x for x in self.items if x is not None]
+        self.memory.items = [x for x in self.items if x is not None]
         self._copy(copies)
         return dict(self.graph.aliases)
 
     def _copy(self, outputs: list[tuple[Node, Buffer]]) -> None:
-        before = len(self.lowering.items)
+        before = len(self.memory.items)
         for node, target in [(self._moved_away(node), target) for node, target in outputs]:
-            self.lowering.copy(node, target)
-        self.lowering.items[before:] = [Group(x) for x in self.lowering.items[before:]]
+            self.memory.copy(node, target)
+        self.memory.items[before:] = [Group(x) for x in self.memory.items[before:]]
 
     def _defer(self) -> None:
         """Move what makes in-place outputs behind everything that can fail, where nobody else needs it earlier."""
-        wanted = {self.lowering.buffer_of(self.graph.outputs[i]) for i, _ in self.graph.aliases}
+        wanted = {self.memory.buffer_of(self.graph.outputs[i]) for i, _ in self.graph.aliases}
         late: list[int] = []
         needed_early: set[Buffer] = set()
         for i in range(len(self.items) - 1, -1, -1):
@@ -89,12 +87,12 @@ class _WriteBack:
 
     def _moved_away(self, node: Node) -> Node:
         """A node that is an input itself is copied first, because its memory may be written next."""
-        source = self.lowering.buffer_of(node)
+        source = self.memory.buffer_of(node)
         if source is not None and source.kind == "input":
-            buffer = self.lowering.fresh(source.shape, source.dtype)
-            self.lowering.copy(node, buffer)
+            buffer = self.memory.fresh(source.shape, source.dtype)
+            self.memory.copy(node, buffer)
             node = Node(node.op, node.inputs, node.attrs, node.type)
-            self.lowering.buffers[node] = buffer
+            self.memory.buffers[node] = buffer
         return node
 
     def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
@@ -118,7 +116,7 @@ class _WriteBack:
                 self.readers.setdefault(buffer, []).append(i)
             if may_fail(item):
                 self.last_risk = i
-        self.read_by_outputs = {self.lowering.buffer_of(x) for x in self.graph.outputs}
+        self.read_by_outputs = {self.memory.buffer_of(x) for x in self.graph.outputs}
 
     def _rename(self, buffer: Buffer, target: Buffer) -> None:
         """Let every step use `target` in place of `buffer`."""
@@ -132,9 +130,9 @@ class _WriteBack:
         for users in (self.writers, self.readers):
             if buffer in users:
                 users[target] = users.pop(buffer)
-        for node, b in self.lowering.buffers.items():
+        for node, b in self.memory.buffers.items():
             if b is buffer:
-                self.lowering.buffers[node] = target
+                self.memory.buffers[node] = target
 
 
 def is_pointwise(item: Any, buffer: Buffer, target: Buffer) -> bool:
