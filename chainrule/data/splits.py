@@ -95,13 +95,14 @@ class Batches:
                 state = batches.state()             # restore(state) goes on with the next batch
 
     `arrays` is the number of samples, an array, or arrays of equal length. The order of epoch e depends only on
-    (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full.
+    (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full; a last
+    batch of fewer than `least` samples joins the one before it.
     """
 
-    def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False):
+    def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False, least: int = 1):
         self.size = _common_length(arrays)
         self.batch_size, self.seed, self.shuffle, self.drop_last = int(batch_size), int(seed), shuffle, drop_last
-        self._position = (0, 0)
+        self._position, self._joins = (0, 0), 0 < self.size % max(self.batch_size, 1) < least and self.size > self.batch_size
         if self.batch_size < 1 or len(self) == 0:
             raise ArgumentError(explain("no batch can be made", got=f"{self.size:,} samples, batch_size {batch_size}",
                                         fix="use a batch_size from 1 to the number of samples"))
@@ -118,7 +119,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return self.size // self.batch_size if self.drop_last else -(-self.size // self.batch_size)
+        return self.size // self.batch_size if self.drop_last or self._joins else -(-self.size // self.batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The rest of the current epoch, then the position moves to the start of the next one."""
@@ -132,7 +133,9 @@ class Batches:
     def block(self, order: np.ndarray, most: int) -> np.ndarray:
         """The next batches, int64 (batches, rows): up to `most` full ones, or a last one that is smaller; nothing moves."""
         start = self.step * self.batch_size
-        count = max(1, min(most, (self.size - start) // self.batch_size))
+        if self._joins and self.step == len(self) - 1:
+            return order[start:].reshape(1, -1)
+        count = max(1, min(most, (self.size - start) // self.batch_size - self._joins))
         return order[start:start + count * self.batch_size].reshape(count, -1)
 
     def advance(self, batches: int) -> None:

@@ -119,7 +119,7 @@ class LBFGS:
         if np.abs(here.g).max(initial=0.0) <= self.tolerance:
             return "gradient", x, here
         d = self.direction(here.g)
-        slope = float(here.g @ d)
+        slope = _dot(here.g, d)
         if slope > -self.least_change ** 2:
             return "no descent", x, here
         first = self.learning_rate * (1.0 if self._started else min(1.0, 1 / np.abs(here.g).sum()))
@@ -129,11 +129,11 @@ class LBFGS:
         def along(t: float) -> _Point:
             counts[1] += 1
             f, g = evaluate(x + t * d)
-            return _Point(t, f, g, float(g @ d))
+            return _Point(t, f, g, _dot(g, d))
         start = _Point(0.0, here.f, here.g, slope)
         there = strong_wolfe(along, start, first) if self.line_search else along(first)
         s, y = there.t * d, there.g - here.g
-        if s @ y > 1e-10:  # positive curvature, which keeps H positive definite
+        if _dot(s, y) > 1e-10:  # positive curvature, which keeps H positive definite
             self.pairs.append((s, y))
         small = np.abs(s).max() <= self.least_change or abs(there.f - here.f) < self.least_change
         return "change" if small else "", x + s, there
@@ -142,14 +142,14 @@ class LBFGS:
         """-H g by the two loops over the pairs, newest first and back."""
         q, kept = -g, []
         for s, y in reversed(self.pairs):
-            a = s @ q / (s @ y)
+            a = _dot(s, q) / _dot(s, y)
             q = q - a * y
             kept.append(a)
         if self.pairs:
             s, y = self.pairs[-1]
-            q = q * (s @ y / (y @ y))
+            q = q * (_dot(s, y) / _dot(y, y))
         for (s, y), a in zip(self.pairs, reversed(kept), strict=True):
-            q = q + s * (a - y @ q / (s @ y))
+            q = q + s * (a - _dot(y, q) / _dot(s, y))
         return q
 
 
@@ -205,6 +205,11 @@ def _cubic(a: _Point, b: _Point) -> float:
     bottom = b.slope - a.slope + 2 * d2
     t = b.t - (b.t - a.t) * (b.slope + d2 - d1) / bottom if bottom else middle
     return t if math.isfinite(t) else middle
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Their inner product, by pairwise sums: a product of BLAS adds in an order that depends on its threads."""
+    return float(np.sum(a * b))
 
 
 def _put(variables: Sequence[Variable], x: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from ..names import called_as
 from ..statistics.paired import mean_interval
 from .checks import several
 from .data import Samples, inputs, samples
+from .states import fixed_rows
 from .step import loss_step, output_step
 
 MOST_BYTES = 2**30  # of outputs that are kept for a loss that wants all of them at once
@@ -71,7 +72,7 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     step = (_without_loss(model, backend, precision) if chosen is None
             else loss_step(model, chosen, backend, precision, per_sample=True, weighted=found.weighted))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    value = measure(step, found, [*measured, items], batch_size, chosen, parts)
+    value = measure(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
     result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
     result.data, (result.each, result.each_is_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
@@ -131,16 +132,17 @@ def _without_loss(model: Any, backend: str | None, precision: str) -> Any:
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
-def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None) -> float:
+def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
+            rows: int | None = None) -> float:
     """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample.
 
-    `parts` receives the sums of losses and of weights, batch by batch. A loss that the step leaves out because it gives one number for
-    a batch is called once, with the outputs for all data.
+    `rows` is the size of all batches, if it matters. `parts` receives the sums of losses and of weights, batch by batch. A loss
+    that the step leaves out because it gives one number for a batch is called once, with the outputs for all data.
     """
     for metric in measured:
         metric.reset()
     total, weight, kept = 0.0, 0.0, list[Any]()
-    for x, y, weights, count in _padded_batches(data, batch_size):
+    for x, y, weights, count in _padded_batches(data, batch_size, rows):
         batch_total, batch_weight, outputs = step(x, y, weights)
         sums = tuple(x.numpy()[:count] if x.ndim else x.numpy() for x in (batch_total, batch_weight))
         total, weight = (so_far + float(x.sum(dtype=np.float64)) for so_far, x in zip((total, weight), sums, strict=True))
@@ -171,9 +173,9 @@ def _number_of_all(loss: Any, outputs: Sequence[Any], targets: np.ndarray) -> fl
         return float(total.item()) / float(weight.item())
 
 
-def _padded_batches(data: Samples, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
     """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
-    size = min(batch_size, len(data))
+    size = rows or min(batch_size, len(data))
     for start in range(0, len(data), size):
         indices = np.arange(start, min(start + size, len(data)))
         x, y, weights = data.batch(np.concatenate([indices, np.full(size - len(indices), start)]))
@@ -188,7 +190,7 @@ def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = 
     `precision` of products is "float32" or "bfloat16"; see `compile`.
     """
     data = inputs(x, model=model)
-    size = max(min(batch_size, len(data)), 1)
+    size = fixed_rows(model) or max(min(batch_size, len(data)), 1)
     step = output_step(model, backend, precision)
     parts = [_first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
              for start in range(0, max(len(data), 1), size)]

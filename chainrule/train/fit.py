@@ -32,6 +32,7 @@ from .history import History
 from .interrupt import Interruption
 from .pool import Pool
 from .progress import reporter
+from .states import check_batches, fixed_rows, generators, least_rows, states_aside
 from .step import explain_nonfinite, flush_step, loss_step, training_step
 from .stretch import Stretch
 
@@ -50,10 +51,12 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         loss: name or function of chainrule.losses; the objective is the weighted mean over a batch. A function of your own,
             (outputs, targets) -> one value per sample, or one number for the batch: then without sample weights.
         optimizer: an optimiser of chainrule.optim, or its name.
-        epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch.
+        epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch. A last batch
+            of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
+            batch to batch and begin anew with each epoch and for the validation data; they want shuffle=False.
         validation: (x, y) measured after each epoch, in columns `validation_…`.
         metrics: names or objects of chainrule.metrics, exact over the epoch for any batch size.
-        seed: of the order of the data, the weights that are not built yet, and dropout.
+        seed: of the order of the data, the weights that are not built yet, and dropout, whatever was drawn before.
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
         augment: a chainrule.augment pipeline for the training samples; what it does to a sample is a function of
             (seed, epoch, index of the sample), and it keeps the shape of x.
@@ -90,7 +93,8 @@ class Training:
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
         self.pool = Pool(self.metrics)
-        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle)
+        self._build(batch_size)
+        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x.shape[1:], data.x.dtype))
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
@@ -104,7 +108,6 @@ class Training:
         for callback in self.callbacks:
             start_afresh(callback)
         self._compiled: set[int] = set()
-        self._build()
         self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision, weighted=data.weighted)
         self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
@@ -131,10 +134,16 @@ class Training:
         """Steps that are done, over all epochs."""
         return self.batches.epoch * len(self.batches) + self.batches.step
 
-    def _build(self) -> None:
+    def _build(self, batch_size: int) -> None:
+        """Make what is not there yet; what draws in the model begins anew, so that a run depends on nothing that was drawn before."""
         random.seed(self.seed)
-        self.model.trace(Type((1, *self.data.x.shape[1:]), self.data.x.dtype))
+        drawn = generators(self.model)
+        rows = max(1, min(batch_size, len(self.data)))
+        self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
+        for generator in drawn:
+            generator.seed(int(random.randint(2**62).item()))
         self.optimizer.build(self.model.parameters())
+        check_batches(self.model, len(self.data), rows)
 
     # ---- the loop
 
@@ -163,6 +172,8 @@ class Training:
         self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
         started = time.perf_counter() - self.seconds
         order = self.batches.order(self.epoch)
+        if not self.batches.step:
+            self.model.reset_states()
         while self.batches.step < len(self.batches) and not self.stop:
             before = self.seconds
             block = self.batches.block(order, self._room())
@@ -272,7 +283,8 @@ class Training:
             self.save(self.checkpoint)
 
     def _validate(self) -> dict[str, float]:
-        loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss)
+        with states_aside(self.model):
+            loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss, rows=fixed_rows(self.model))
         return {"loss": loss} | {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _forget_epoch(self) -> None:
