@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..compile import compile
-from ..errors import ArgumentError, BoundsError, explain
+from ..errors import ArgumentError, BoundsError, NonFiniteError, explain
 from ..metrics.scores import softmax
 from .language import LanguageModel
 
@@ -69,8 +69,8 @@ class Decoder:
 
 
 def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-             min_p: float | None = None, repetition_penalty: float = 1.0, beams: int = 1, stop: Sequence[int] = (), seed: int = 0,
-             on_token: Callable[[np.ndarray], Any] | None = None) -> np.ndarray:
+             min_p: float | None = None, repetition_penalty: float = 1.0, beams: int = 1, length_penalty: float = 1.0, stop: int | Sequence[int] = (),
+             seed: int = 0, on_token: Callable[[np.ndarray], Any] | None = None) -> np.ndarray:
     """The prompt and up to `steps` new tokens, (batch, T + steps).
 
     Args:
@@ -80,72 +80,108 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
             al., 2020); from those at least min_p times as likely as the likeliest.
         repetition_penalty: logits of tokens that have appeared are divided by it, or multiplied if negative (Keskar et
             al., 2019). In beam search their log probabilities are multiplied by it.
-        beams: more than 1: the likeliest text among so many that are kept (one prompt; nothing is drawn, so no temperature, top_k, top_p, min_p).
+        beams: more than 1: the likeliest text among so many that are kept for each prompt (nothing is drawn, so no temperature, top_k, top_p, min_p).
+        length_penalty: of beam search: texts are compared by the sum of their log probabilities over length**length_penalty, so 1 compares means,
+            0 sums, and more prefers longer texts.
         stop: tokens that end a text; all shorter texts are filled with the token that ended them.
         seed: of the draws.
-        on_token: called with the new tokens (batch,) of each step, in beam search when the text is found.
+        on_token: called with the new tokens (batch,) of each step, in beam search when the texts are found.
+
+    Raises ArgumentError and BoundsError for what makes no sense, NonFiniteError if the model gives NaN.
     """
-    ids, stop = np.atleast_2d(np.asarray(prompt, np.int64)), [int(token) for token in np.atleast_1d(np.asarray(stop, np.int64))]
-    _check_prompt(ids, model, steps, beams)
-    _check_choices({"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}, beams)
+    ids, ends = np.atleast_2d(_tokens(prompt, "the prompt")), np.atleast_1d(_tokens(stop, "stop"))
+    _check_prompt(ids, ends, model, steps, beams)
+    _check_choices({"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty,
+                    "length_penalty": length_penalty}, beams)
     if beams > 1:
-        found = _beam_search(model, ids, steps, beams, stop, repetition_penalty)
-        for token in found[0, ids.shape[1]:] if on_token is not None else ():
-            on_token(token[None])  # type: ignore[misc]
-        return found
+        return _told(_by_beams(model, ids, steps, beams, ends, repetition_penalty, length_penalty), ids.shape[1], on_token)
     decoder, rng, ended = Decoder(model, len(ids)), np.random.default_rng(seed), np.zeros(len(ids), bool)
-    logits = decoder.read(ids)
+    logits = _known(decoder.read(ids))
     for left in reversed(range(steps)):
-        logits = _penalised(logits.astype(np.float64), ids, repetition_penalty)
+        logits = _penalised(logits, ids, repetition_penalty)
         new = logits.argmax(-1) if not temperature else _draw(likelihoods(logits, temperature, top_k, top_p, min_p), rng)
         new = np.where(ended, ids[:, -1], new)
         ids = np.concatenate([ids, new[:, None]], axis=1)
-        ended |= np.isin(new, stop)
+        ended |= np.isin(new, ends)
         if on_token is not None:
             on_token(new)
         if ended.all() or not left:
             break
-        logits = decoder.read(new[:, None])
+        logits = _known(decoder.read(new[:, None]))
     return ids
 
 
-def _check_prompt(ids: np.ndarray, model: LanguageModel, steps: int, beams: int) -> None:
+def _tokens(given: Any, what: str) -> np.ndarray:
+    """Integers as int64; ArgumentError for anything else."""
+    try:
+        found = np.asarray(given)
+    except ValueError:
+        found = np.asarray(None)
+    if (found.dtype.kind not in "iu" and found.size) or found.ndim > 2:
+        rows = isinstance(given, list | tuple) and found.dtype == object
+        raise ArgumentError(explain(f"{what} is made of tokens", got=repr(given)[:60], expected="integers (steps,) or (batch, steps)",
+                                    fix="texts of one batch have one length: call it for each" if rows else "tokenizer.encode(text) makes tokens of a text"))
+    return found.astype(np.int64)
+
+
+def _known(logits: np.ndarray) -> np.ndarray:
+    """Logits in float64; NonFiniteError if there is a NaN or a positive infinity among them."""
+    logits = logits.astype(np.float64)
+    if not (logits < np.inf).all():
+        raise NonFiniteError(explain("the logits of the model are not finite", got=f"{int((~(logits < np.inf)).sum())} of {logits.size} numbers",
+                                     fix="look at its weights: cr.diagnose(model, ...)"))
+    return logits
+
+
+def _told(texts: np.ndarray, start: int, on_token: Callable[[np.ndarray], Any] | None) -> np.ndarray:
+    for token in texts[:, start:].T if on_token is not None else ():
+        on_token(token)  # type: ignore[misc]
+    return texts
+
+
+def _check_prompt(ids: np.ndarray, ends: np.ndarray, model: LanguageModel, steps: int, beams: int) -> None:
     if not ids.size:
         raise ArgumentError(explain("there is no prompt", got=f"shape {ids.shape}", expected="at least one token", fix="start with the token that begins a text"))
-    if ids.min() < 0 or ids.max() >= model.vocabulary:
-        raise BoundsError(explain("the prompt has a token that the model does not know", got=f"{ids.min()} to {ids.max()}", expected=f"0 to {model.vocabulary - 1}"))
-    if steps < 0 or beams < 1:
-        raise ArgumentError(explain("so much cannot be written", got=f"steps={steps}, beams={beams}", expected="steps >= 0, beams >= 1"))
-    if beams > 1 and len(ids) > 1:
-        raise ArgumentError(explain("beam search continues one prompt", got=f"{len(ids)} prompts", fix="call it for each"))
+    for what, tokens in (("the prompt has", ids), ("stop has", ends)):
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= model.vocabulary):
+            raise BoundsError(explain(f"{what} a token that the model does not know", got=f"{tokens.min()} to {tokens.max()}", expected=f"0 to {model.vocabulary - 1}"))
+    for name, value, least in (("steps", steps, 0), ("beams", beams, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ArgumentError(explain("so much cannot be written", got=f"{name}={value!r}", expected=f"an integer, at least {least}"))
 
 
 CHOICES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "temperature": ("temperature >= 0", lambda v: v >= 0), "top_k": ("top_k >= 1", lambda v: v >= 1), "top_p": ("0 < top_p <= 1", lambda v: 0 < v <= 1),
-    "min_p": ("0 <= min_p <= 1", lambda v: 0 <= v <= 1), "repetition_penalty": ("repetition_penalty > 0", lambda v: v > 0),
+    "temperature": ("temperature >= 0", lambda v: v >= 0), "top_k": ("an integer, top_k >= 1", lambda v: v >= 1), "top_p": ("0 < top_p <= 1", lambda v: 0 < v <= 1),
+    "min_p": ("0 <= min_p <= 1", lambda v: 0 <= v <= 1), "repetition_penalty": ("repetition_penalty > 0", lambda v: v > 0), "length_penalty": ("a finite number", lambda v: abs(v) < np.inf),
 }
 
 
 def _check_choices(given: dict[str, float | None], beams: int) -> None:
     for name, (expected, holds) in CHOICES.items():
         value = given[name]
-        if value is not None and not holds(value):
-            raise ArgumentError(explain("this is no way to choose a token", got=f"{name}={value}", expected=expected))
+        number = not isinstance(value, bool) and isinstance(value, int | np.integer if name == "top_k" else int | float | np.number)
+        if value is not None and not (number and holds(value)):
+            raise ArgumentError(explain("this is no way to choose a token", got=f"{name}={value!r}", expected=expected))
     drawn = [f"{name}={given[name]}" for name in ("top_k", "top_p", "min_p") if given[name] is not None]
     drawn += [f"temperature={given['temperature']}"] if given["temperature"] not in (0, 1) else []
     if beams > 1 and drawn:
         raise ArgumentError(explain("beam search draws nothing", got=f"beams={beams}, {', '.join(drawn)}", expected="beams alone", fix="leave out the one or the other"))
+    if beams == 1 and given["length_penalty"] != 1:
+        raise ArgumentError(explain("only beam search compares texts of several lengths", got=f"length_penalty={given['length_penalty']}", fix="beams=4"))
 
 
 # ---- choosing
 
 def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None) -> np.ndarray:
     """Probabilities (batch, vocabulary) from which a token is drawn: 0 for those that are left out."""
-    z = np.asarray(logits, np.float64) / temperature
+    z = np.asarray(logits, np.float64)
+    with np.errstate(over="ignore"):  # far below the likeliest is -inf
+        z = (z - z.max(-1, keepdims=True)) / temperature
     if top_k is not None:
-        z = np.where(z < np.sort(z, axis=-1)[:, -min(top_k, z.shape[-1]), None], -np.inf, z)
+        order = np.argsort(-z, axis=-1, kind="stable")
+        z = np.where(np.argsort(order, axis=-1) < top_k, z, -np.inf)
     p = softmax(z)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:
         order = np.argsort(-p, axis=-1, kind="stable")
         sorted_p = np.take_along_axis(p, order, -1)
         before = np.cumsum(sorted_p, axis=-1) - sorted_p  # the likeliest is always kept
@@ -158,7 +194,8 @@ def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None 
 def _draw(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One token for each row, by the inverse of the distribution function."""
     total = np.cumsum(p, axis=-1)
-    return (total < rng.random((len(p), 1)) * total[:, -1:]).sum(-1)
+    last = p.shape[-1] - 1 - (p[:, ::-1] > 0).argmax(-1)  # rounding must not reach what has probability 0
+    return np.minimum((total <= rng.random((len(p), 1)) * total[:, -1:]).sum(-1), last)
 
 
 def _penalised(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarray:
@@ -170,29 +207,44 @@ def _penalised(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarra
     return logits
 
 
-def _beam_search(model: LanguageModel, prompt: np.ndarray, steps: int, beams: int, ends: Sequence[int], penalty: float) -> np.ndarray:
-    """The text with the highest mean log probability of its new tokens among those that beams kept."""
-    decoder = Decoder(model, beams)
+def _by_beams(model: LanguageModel, prompts: np.ndarray, steps: int, beams: int, ends: np.ndarray, penalty: float, power: float) -> np.ndarray:
+    """The text that beam search finds for each prompt, in one array: what is shorter is filled with its last token."""
+    if not steps:
+        return prompts
+    decoder, texts = Decoder(model, beams), []
+    for prompt in prompts:
+        decoder.reset()
+        texts.append(_beam_search(decoder, prompt[None], steps, np.unique(ends), penalty, power))
+    longest = max(map(len, texts))
+    return np.stack([np.pad(text, (0, longest - len(text)), mode="edge") for text in texts])
+
+
+def _beam_search(decoder: Decoder, prompt: np.ndarray, steps: int, ends: np.ndarray, penalty: float, power: float) -> np.ndarray:
+    """The text with the highest sum of log probabilities over length**power among those that the beams kept or saw end.
+
+    Each beam has one continuation for each end at most, so among (1 + ends) beams continuations enough go on, while tokens that are no ends remain.
+    """
+    beams = decoder.batch
     ids, scores = np.repeat(prompt, beams, axis=0), np.array([0.0, *[-np.inf] * (beams - 1)])
-    best, best_score = None, -np.inf
-    logits = decoder.read(ids)
-    for i in range(steps):
+    best, best_score = prompt[0], -np.inf
+    logits = _known(decoder.read(ids))
+    for length in range(1, steps + 1):
         with np.errstate(divide="ignore"):
-            totals = scores[:, None] + _penalised(np.log(softmax(logits.astype(np.float64))), ids, penalty)
-        flat = np.argsort(-totals, axis=None, kind="stable")[:2 * beams]
+            totals = scores[:, None] + _penalised(np.log(softmax(logits)), ids, penalty)
+        flat = np.argsort(-totals, axis=None, kind="stable")[:(1 + len(ends)) * beams]
         rows, new = np.unravel_index(flat, totals.shape)
-        done = np.isin(new, ends)
-        for row, token, score in zip(rows[done], new[done], totals[rows[done], new[done]] / (i + 1), strict=True):
-            if score > best_score:
-                best, best_score = np.append(ids[row], token), score
-        rows, new = rows[~done][:beams], new[~done][:beams]
+        values, over = totals[rows, new] / float(length) ** power, np.isin(new, ends)
+        finished = over if length < steps else np.ones_like(over)
+        place = np.where(finished, values, -np.inf).argmax()
+        if finished[place] and values[place] > best_score:
+            best, best_score = np.append(ids[rows[place]], new[place]), values[place]
+        rows, new = rows[~over][:beams], new[~over][:beams]
+        if length == steps or len(rows) < beams or not np.isfinite(totals[rows[0], new[0]]):
+            break
         ids, scores = np.concatenate([ids[rows], new[:, None]], axis=1), totals[rows, new]
-        if i + 1 < steps:
-            decoder.reorder(rows)
-            logits = decoder.read(new[:, None])
-    if best is None or scores[0] / steps > best_score:
-        best = ids[0]
-    return best[None]
+        decoder.reorder(rows)
+        logits = _known(decoder.read(new[:, None]))
+    return best
 
 
 def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int, *, stop: Sequence[str] = (), stream: Callable[[str], Any] | None = None,
@@ -202,7 +254,7 @@ def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int,
     Args:
         tokenizer: something with encode(text) -> ids (or an object with .ids) and decode(ids) -> text.
         stream: called with each new piece of text once it is certain.
-        choices: temperature, top_k, top_p, min_p, repetition_penalty, beams, seed: see `generate`.
+        choices: temperature, top_k, top_p, min_p, repetition_penalty, beams, length_penalty, seed: see `generate`.
     """
     encoded = tokenizer.encode(prompt)
     given = list(getattr(encoded, "ids", encoded))

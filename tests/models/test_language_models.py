@@ -11,7 +11,8 @@ import pytest
 import chainrule as cr
 from chainrule import losses, metrics, models, optim
 from chainrule.data import CharacterTokenizer, pack
-from chainrule.errors import ArgumentError, BoundsError, DataError, ShapeError
+from chainrule.errors import ArgumentError, BoundsError, DataError, NonFiniteError, ShapeError
+from chainrule.models import generation
 from chainrule.models.generation import likelihoods
 
 VOCABULARY = 61
@@ -130,6 +131,125 @@ def test_beam_search_finds_the_likeliest_text_if_it_is_wide_enough(model):
     np.testing.assert_array_equal(found[0], everything[score(everything).argmax()])
 
 
+class Table:
+    """A language model that is a table: the logits after a text depend on its last two tokens."""
+
+    def __init__(self, vocabulary, seed, spread=1.0):
+        self.vocabulary = vocabulary
+        self.logs = np.random.default_rng(seed).normal(size=(vocabulary, vocabulary, vocabulary)) * spread
+        self.logs -= np.log(np.exp(self.logs).sum(-1, keepdims=True))
+
+    def of(self, ids):
+        return self.logs[ids[:, -2], ids[:, -1]]
+
+
+class TableDecoder(models.Decoder):
+    """Reads texts for a Table."""
+
+    def __init__(self, model, batch=1):
+        self.model, self.batch, self.history = model, batch, np.zeros((batch, 0), np.int64)
+
+    def read(self, ids):
+        self.history = np.concatenate([self.history, ids], axis=1)
+        return self.model.of(self.history)
+
+    def reorder(self, rows):
+        self.history = self.history[rows]
+
+    def reset(self):
+        self.history = self.history[:, :0]
+
+
+def best_of_all(model, prompt, steps, ends, power, penalty=1.0):
+    """The best of all texts that end at an end or after `steps`, and its score, by trying each."""
+    def grow(ids, score, length):
+        if length == steps or (length and ids[-1] in ends):
+            return [(score / float(length) ** power, tuple(ids))]
+        logs = model.of(np.array([ids]))[0].copy()
+        logs[list(set(ids))] *= penalty
+        return [found for token in range(model.vocabulary) for found in grow([*ids, token], score + logs[token], length + 1)]
+    return max(grow(list(prompt), 0.0, 0), key=lambda found: found[0])
+
+
+@pytest.mark.parametrize("ends", [[], [2], [1, 3], [0, 1, 2], [0, 1, 2, 3]])
+@pytest.mark.parametrize(("power", "penalty"), [(1.0, 1.0), (0.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (1.0, 1.5)])
+def test_wide_beams_find_the_best_of_all_texts(ends, power, penalty, monkeypatch):
+    monkeypatch.setattr(generation, "Decoder", TableDecoder)
+    for seed in range(4):
+        table, prompts = Table(4, seed), np.array([[0, 1], [3, 2], [1, 1]])
+        found = models.generate(table, prompts, 4, beams=4**3, stop=ends, length_penalty=power, repetition_penalty=penalty)
+        for text, prompt in zip(found, prompts, strict=True):
+            _, expected = best_of_all(table, prompt, 4, ends, power, penalty)
+            np.testing.assert_array_equal(text, np.pad(expected, (0, len(text) - len(expected)), mode="edge"))
+
+
+@pytest.mark.parametrize("beams", [2, 3, 5])
+@pytest.mark.parametrize("ends", [[7], [7, 9], [7, 9, 7, 3, 1], list(range(10))])
+def test_few_beams_and_several_ends(beams, ends, monkeypatch):
+    monkeypatch.setattr(generation, "Decoder", TableDecoder)
+    for seed in range(5):
+        table = Table(10, seed, spread=2.0)
+        (found,), score = models.generate(table, [0, 1], 6, beams=beams, stop=ends), best_of_all(table, [0, 1], 3, ends, 1.0)[0]
+        inside = np.isin(found[2:], ends)
+        assert len(found) <= 8 and not inside[:-1].any() and (inside[-1] or len(found) == 8) and score <= 0
+
+
+def test_likely_ends_of_a_real_model():
+    model = models.LanguageModel(50, 24, width=8, heads=2, depth=1, tied=False)
+    model(np.zeros((1, 3), "int64"))
+    likely = np.zeros((8, 50), "float32")
+    likely[:, [7, 9]] = 5
+    model.norm.bias.assign(np.ones(8, "float32"))
+    model.head.weight.assign(likely)
+    assert models.generate(model, [1, 2], 5, beams=2, stop=[7]).tolist() == [[1, 2, 7]]
+    assert models.generate(model, [[1, 2], [3, 4]], 5, beams=2, stop=[7, 9])[:, 2].tolist() == [7, 7]
+    assert models.generate(model, [1, 2], 0, beams=2).tolist() == [[1, 2]]
+
+
+def test_beams_of_several_prompts_are_those_of_each(model):
+    together = models.generate(model, IDS, 6, beams=3)
+    np.testing.assert_array_equal(together, np.concatenate([models.generate(model, row, 6, beams=3) for row in IDS]))
+
+
+def test_edges_of_choosing():
+    even = np.zeros((1, 6))
+    assert (likelihoods(even, top_k=1) > 0).sum() == 1 and (likelihoods(even, top_k=4) > 0).sum() == 4 and (likelihoods(even, top_k=99) > 0).all()
+    steep = np.array([[0.0, -36.8, -36.9, -37.0]])
+    assert (likelihoods(steep, top_p=1.0) > 0).all() and (likelihoods(even, top_p=1e-12) > 0).sum() == 1
+    np.testing.assert_array_equal(likelihoods(np.array([[1.0, 2.0, -np.inf]]), temperature=1e-320), [[0, 1, 0]])
+    np.testing.assert_allclose(likelihoods(even, min_p=1.0), np.full((1, 6), 1 / 6))
+
+    class Edge:
+        def __init__(self, value):
+            self.value = value
+
+        def random(self, shape):
+            return np.full(shape, self.value)
+    p = np.array([[0.0, 0.3, 0.0, 0.7, 0.0]])
+    assert generation._draw(p, Edge(0.0)) == 1 and generation._draw(p, Edge(np.nextafter(1, 0))) == 3 and generation._draw(p, Edge(0.3)) == 3
+
+
+def test_greedy_is_top_k_of_one_and_a_tiny_temperature(model):
+    expected = models.generate(model, IDS, 8, temperature=0)
+    for options in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-9}):
+        np.testing.assert_array_equal(models.generate(model, IDS, 8, seed=3, **options), expected)
+
+
+@pytest.mark.parametrize("prompt", ["ABC", [0.5, 1.0], [[1, 2], [3]], [[[1]]], None])
+def test_prompts_that_are_no_tokens(model, prompt):
+    with pytest.raises(ArgumentError):
+        models.generate(model, prompt, 2)
+
+
+def test_logits_that_are_not_finite(monkeypatch):
+    monkeypatch.setattr(generation, "Decoder", TableDecoder)
+    table = Table(4, 0)
+    table.logs[1, 2, 3] = np.nan
+    for options in ({}, {"beams": 2}, {"temperature": 0}):
+        with pytest.raises(NonFiniteError, match=r"\d of \d"):
+            models.generate(table, [1, 2], 3, **options)
+
+
 def test_choices_by_hand():
     logits = np.log([[0.5, 0.25, 0.15, 0.1]])
     np.testing.assert_allclose(likelihoods(logits), [[0.5, 0.25, 0.15, 0.1]])
@@ -150,7 +270,9 @@ def test_text_streams_and_ends_at_a_stop_text(model):
 
 
 @pytest.mark.parametrize("options, error", [({"temperature": -1}, ArgumentError), ({"top_k": 0}, ArgumentError), ({"top_p": 1.5}, ArgumentError),
-                                            ({"beams": 2}, ArgumentError), ({"min_p": 2}, ArgumentError), ({"repetition_penalty": 0}, ArgumentError)])
+                                            ({"length_penalty": 2.0}, ArgumentError), ({"min_p": 2}, ArgumentError), ({"repetition_penalty": 0}, ArgumentError),
+                                            ({"top_k": 2.5}, ArgumentError), ({"beams": 1.5}, ArgumentError), ({"stop": [VOCABULARY]}, BoundsError),
+                                            ({"stop": ["."]}, ArgumentError), ({"temperature": "0"}, ArgumentError)])
 def test_choices_that_make_no_sense(model, options, error):
     with pytest.raises(error):
         models.generate(model, IDS, 3, **options)
