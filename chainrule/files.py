@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import ChainruleError, DataError, explain
+from .errors import ChainruleError, DataError, MissingExtra, explain
 
 __all__ = ["open_regular", "parse_json", "read_regular", "reading", "write_atomically"]
 
@@ -113,11 +113,13 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what: str = "file", fix: str | None = "copy or save the file again") -> Iterator[None]:
-    """What a damaged file makes its readers raise comes out as a DataError that names the file; ours pass through."""
+    """What a damaged file makes its readers raise comes out as a DataError; errors of ours that do not name the file do so."""
     try:
         yield
-    except ChainruleError:
-        raise
+    except ChainruleError as error:
+        if isinstance(error, MissingExtra) or str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
     except DAMAGES as error:
         raise DataError(explain(f"{path}: the {what} cannot be read, it is damaged or of another kind", got=told(error), fix=fix)) from error
 

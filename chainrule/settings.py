@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ArgumentError, DataError, explain
-from .files import write_atomically
+from .files import read_regular, write_atomically
 from .names import closest
 
 T = TypeVar("T")
@@ -65,14 +65,14 @@ def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode("utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError:
-        raise DataError(explain("there is no such file", got=str(path))) from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DataError(explain(f"{path} is not a {'JSON' if path.suffix == '.json' else 'TOML'} file",
                                 got=str(error))) from error
-    values = values.get(table, {}) if table is not None else values
+    values = values.get(table, {}) if table is not None and isinstance(values, dict) else values
     if not isinstance(values, dict):
         raise DataError(explain(f"{path} holds no settings", got=type(values).__name__, expected="names and values"))
     try:

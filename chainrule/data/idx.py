@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import prepare
-from .files import close_names, existing, fault, read_bytes
+from .arrays import MOST_AXES, prepare
+from .files import close_names, existing, fault, list_folder, read_bytes
 from .parts import Part, Parts
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -53,6 +53,9 @@ def _header(path: Path, start: bytes) -> tuple[tuple[int, ...], np.dtype]:
         raise fault(f"{path}: the file ends too early, at byte {len(start)}, inside the header",
                     expected=f"{end} header bytes for {start[3]} axes")
     shape = tuple(int(size) for size in np.frombuffer(start[4:end], ">u4"))
+    if len(shape) > MOST_AXES or 0 in shape:
+        raise fault(f"{path}: the shape in bytes 4 to {end - 1} cannot be used", got=f"{len(shape)} axes, {shape[:6]!s}",
+                    expected=f"1 to {MOST_AXES} axes, none of them empty")
     return shape, np.dtype(DTYPES[start[2]])
 
 
@@ -95,7 +98,7 @@ def read_folder(folder: Path) -> Parts:
 
 
 def _image_file(folder: Path, word: str) -> Path | None:
-    names = sorted(os.listdir(folder))
+    names = list_folder(folder)
     found = [name for name in names if name.startswith(word) and "images" in name and "idx" in name]
     if found:
         return folder / found[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, ShapeError, explain
-from ..files import write_atomically
+from ..files import read_regular, write_atomically
 
 WHOLE, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 
@@ -23,10 +23,7 @@ def read_sound(path: str | Path) -> tuple[np.ndarray, int]:
     """(samples, rate): float32 (steps, channels) in [-1, 1), and samples per second. Raises DataError for damaged
     files.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise DataError(explain("there is no such file", got=str(path))) from None
+    content = read_regular(path)
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise DataError(explain(f"{path} is not a WAV file", got=f"it begins with {content[:12]!r}",
                                 expected="RIFF ... WAVE",
@@ -38,9 +35,9 @@ def read_sound(path: str | Path) -> tuple[np.ndarray, int]:
     kind, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", chunks["fmt "][:16])
     if kind == EXTENSIBLE and len(chunks["fmt "]) >= 26:
         kind = struct.unpack("<H", chunks["fmt "][24:26])[0]
-    if not channels or frame != channels * ((bits + 7) // 8):
+    if not channels or not bits or not rate or frame != channels * ((bits + 7) // 8):
         raise DataError(explain(f"{path} is damaged: its format contradicts itself",
-                                got=f"{channels} channels of {bits} bits in frames of {frame} bytes"))
+                                got=f"{channels} channels of {bits} bits in frames of {frame} bytes, {rate} per second"))
     data = chunks["data"][:len(chunks["data"]) // frame * frame]
     return _numbers(data, kind, bits, path).reshape(-1, channels), rate
 

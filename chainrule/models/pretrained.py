@@ -7,7 +7,7 @@ rules says under which name, and in which layout, each of our parameters lies in
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..errors import DataError, MissingExtra, explain
+from ..errors import ChainruleError, DataError, MissingExtra, explain, shown
+from ..files import parse_json, read_regular, reading
+from ..io.model import SPARE_BYTES, SPARE_MODULES
 from ..ir import Type
+from ..nn.budget import building_at_most
 from .bert import BERT, MaskedLanguageModel
 from .language import LanguageModel
 
@@ -36,10 +39,23 @@ def load_pretrained(folder: str | Path) -> Any:
     config = _config(folder)
     arrays = read_weights(folder)
     kind = config.get("model_type")
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         raise DataError(explain("this kind of model cannot be read", got=f"model_type {kind!r} in {folder / 'config.json'}", expected=" | ".join(READERS)))
-    model, rules = READERS[kind](config, arrays)
-    model.trace(Type((1, 1), np.dtype("int64")))
+    try:
+        with reading(folder / "config.json", "description of the model"):
+            return _made(READERS[kind], config, arrays, folder)
+    except ChainruleError as error:
+        if str(folder) in str(error):
+            raise
+        raise DataError(f"{folder}: {error}") from error
+
+
+def _made(reader: Callable[..., Any], config: Config, arrays: dict[str, Array], folder: Path) -> Any:
+    """The model that config.json describes, which may ask for no more than belongs to the weights."""
+    size = 16 * sum(array.nbytes for array in arrays.values()) + SPARE_BYTES
+    with building_at_most(size, 20 * len(arrays) + SPARE_MODULES, str(folder / "config.json")):
+        model, rules = reader(config, arrays)
+        model.trace(Type((1, 1), np.dtype("int64")))
     _fill(model, arrays, rules, folder)
     return model
 
@@ -53,7 +69,12 @@ def load_tokenizer(folder: str | Path) -> Any:
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise DataError(explain("there is no tokenizer here", got=str(folder), expected="a file tokenizer.json"))
-    return Tokenizer.from_file(str(path))
+    content = read_regular(path)
+    with reading(path, "tokenizer"):
+        try:
+            return Tokenizer.from_str(content.decode("utf-8"))
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(str(error)) from error
 
 
 # ---- files
@@ -74,36 +95,44 @@ class Config(dict[str, Any]):
 
 def _config(folder: Path) -> Config:
     path = folder / "config.json"
-    try:
-        return Config(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors")) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(explain("the description of the model is damaged", got=f"{path}: {error}", expected="JSON")) from None
+    if not os.path.lexists(path):
+        raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors"))
+    return Config(parse_json(read_regular(path), path, "description of the model"))
 
 
 def read_weights(folder: str | Path) -> dict[str, Array]:
     """Name → array of model.safetensors, or of all parts that model.safetensors.index.json names; bfloat16 becomes float32."""
     folder = Path(folder)
     index = folder / "model.safetensors.index.json"
-    names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    names = _part_names(index) if os.path.lexists(index) else ["model.safetensors"]
     if any(Path(name).name != name for name in names):
         raise DataError(explain("a part of the weights lies outside the folder", got=str(names), expected="names of files"))
     return {name: array for part in names for name, array in _tensors(folder / part)}
 
 
+def _part_names(index: Path) -> list[str]:
+    found = parse_json(read_regular(index), index, "list of parts").get("weight_map")
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise DataError(explain(f"{index}: the list of parts is damaged", got=shown(found), expected='"weight_map": {array: file}'))
+    return sorted(set(found.values()))
+
+
 def _tensors(path: Path) -> Iterator[tuple[str, Array]]:
     from safetensors import SafetensorError, deserialize
 
-    try:
-        found = deserialize(path.read_bytes())
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise DataError(explain("there are no weights", got=str(path), expected="a safetensors file",
-                                fix="files of pickled weights are not read: convert them to safetensors")) from None
+                                fix="files of pickled weights are not read: convert them to safetensors"))
+    content = read_regular(path)
+    try:
+        with reading(path, "file of weights"):
+            found = deserialize(content)
     except SafetensorError as error:
         raise DataError(explain("the file of weights is damaged", got=f"{path}: {error}", expected="a safetensors file")) from None
     for name, entry in found:
-        yield name, _array(entry["dtype"], bytes(entry["data"])).reshape(entry["shape"])
+        with reading(path, f"array {name}"):
+            array = _array(entry["dtype"], bytes(entry["data"])).reshape(entry["shape"])
+        yield name, array
 
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}

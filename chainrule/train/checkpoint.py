@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, explain
+from ..errors import DataError, explain, shown
+from ..files import reading
 from ..io.tensors import read_tensors, write_tensors
 
 KIND = "chainrule checkpoint"
@@ -38,12 +39,13 @@ def read_state(path: str | Path) -> Any:
     if found != FORMAT:
         older = str(found).startswith(KIND)
         raise DataError(explain("this checkpoint was written by another version" if older else "this file is not a checkpoint of a run",
-                                got=f"{path} with format {found!r}", expected=FORMAT,
+                                got=f"{path} with format {shown(found)}", expected=FORMAT,
                                 fix="go on with the version that wrote it" if older else "to use a saved model, call cr.load(path)"))
     if header.get("checksum") != _checksum(header.get("state"), arrays):
         raise DataError(explain("the checkpoint is damaged: its content is not what was written", got=f"{path}, which does not fit its checksum",
                                 fix="use an earlier checkpoint"))
-    return _put_arrays(header["state"], arrays)
+    with reading(path, "checkpoint", "use an earlier checkpoint"):
+        return _put_arrays(header["state"], arrays)
 
 
 def _checksum(state: Any, arrays: Mapping[str, np.ndarray]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from .. import losses, metrics, optim, random
 from ..data import Batches
 from ..errors import ArgumentError, explain
+from ..files import reading
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..ir import Type
 from ..names import called_as
@@ -76,7 +77,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
                    precision=precision)
     if resume is not None:
-        run.restore(resume)
+        with reading(resume, "checkpoint", "use an earlier checkpoint"):
+            run.restore(resume)
     return run.run()
 
 

@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import ArgumentError, DataError, MissingExtra, explain
-from ..files import write_atomically
+from ..files import read_regular, reading, write_atomically
 
 __all__ = ["CsvLog", "JsonLinesLog", "Log", "TensorBoardLog", "read_history"]
 
@@ -74,7 +74,9 @@ def read_history(path: str | os.PathLike[str]) -> list[dict]:
 
 
 def _read_objects(path: Path) -> list[dict]:
-    lines = path.read_bytes().split(b"\n")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no such file: {path}")
+    lines = read_regular(path).split(b"\n")
     whole = lines[:-1]  # what follows the last line feed was never finished
     return [_parse(line, number, path) for number, line in enumerate(whole, 1) if line.strip()]
 
@@ -82,7 +84,7 @@ def _read_objects(path: Path) -> list[dict]:
 def _parse(line: bytes, number: int, path: Path) -> dict:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(explain(f"{path}, line {number} is not JSON", got=repr(line[:60]), expected=str(error),
                                 fix="remove the line, or start a new run")) from error
     if not isinstance(record, dict):
@@ -130,9 +132,10 @@ class CsvLog(Log):
             _append(self.path, self._lines([record]))
 
     def _read(self) -> list[dict]:
-        text = self.path.read_text(encoding="utf-8")
-        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-        rows = list(reader)
+        with reading(self.path, "log", "name a new file"):
+            text = read_regular(self.path).decode("utf-8")
+            reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+            rows = list(reader)
         self.columns = list(reader.fieldnames or [])
         return rows
 

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, explain
+from ..errors import DataError, explain, shown
+from ..files import read_regular, reading
+
+KINDS = ("search", "start", "report", "end", "repeat")
 
 
 @dataclass
@@ -55,21 +58,26 @@ class Journal:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """All whole lines; DataError for a line that is not one of ours."""
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-        for number, line in enumerate(text.splitlines(keepends=True), 1):
-            if not line.endswith("\n"):
+        content = read_regular(self.path) if os.path.lexists(self.path) else b""
+        for number, line in enumerate(content.splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
                 return  # the line that a kill cut off
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(explain(f"line {number} of {self.path} is not a line of a search",
-                                        got=line[:60].rstrip(),
-                                        fix="name a new file, or the journal of an earlier tune(...)")) from error
+                entry = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise self._foreign(number, line) from error
+            if not isinstance(entry, dict) or entry.get("kind") not in KINDS:
+                raise self._foreign(number, line)
+            yield entry
+
+    def _foreign(self, number: int, line: bytes) -> DataError:
+        return DataError(explain(f"line {number} of {self.path} is not a line of a search", got=shown(line.decode("utf-8", "replace").rstrip(), 60),
+                                 fix="name a new file, or the journal of an earlier tune(...)"))
 
     def repair(self) -> None:
         """Cut off a last line that was not written whole."""
         if self.path.exists():
-            content = self.path.read_bytes()
+            content = read_regular(self.path)
             whole = content.rfind(b"\n") + 1
             if whole < len(content):
                 os.truncate(self.path, whole)
@@ -78,24 +86,31 @@ class Journal:
         """Number -> trial; scores are the values times `sign`."""
         found: dict[int, Record] = {}
         for entry in self.entries():
-            _apply(found, entry, sign)
+            with reading(self.path, "journal", "name a new file, or the journal of an earlier tune(...)"):
+                _apply(found, entry, sign)
         return found
+
+    def repeats(self, number: int) -> dict[int, float]:
+        """Index -> what the trial of this number gave when it was repeated with a fresh seed."""
+        with reading(self.path, "journal", "name a new file"):
+            return {int(entry["index"]): _number(entry["value"]) for entry in self.entries()
+                    if entry["kind"] == "repeat" and entry["number"] == number}
 
 
 def _apply(found: dict[int, Record], entry: dict[str, Any], sign: float) -> None:
     number = entry.get("number")
     if entry["kind"] == "start":
-        found[number] = Record(number, entry["settings"])
+        found[int(number)] = Record(int(number), dict(entry["settings"]))  # type: ignore[arg-type]
     elif entry["kind"] == "report":
         found[number].reports[entry["step"]] = sign * _number(entry["value"])
     elif entry["kind"] == "end":
         record = found[number]
-        record.state, record.value, record.seconds = entry["state"], _number(entry["value"]), entry["seconds"]
+        record.state, record.value, record.seconds = str(entry["state"]), _number(entry["value"]), float(entry["seconds"])
         record.score = sign * record.value
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
+from ..files import reading
 from ..names import look_up
 from ..statistics.repeated import Repeated, measured
 from . import samplers
@@ -155,8 +156,9 @@ class _Plan:
     def records(self) -> dict[int, Record]:
         """All trials so far, values as they were drawn."""
         found = self.journal.records(self.sign)
-        for record in found.values():
-            record.settings = {name: self.space[name].restored(value) for name, value in record.settings.items()}
+        with reading(self.journal.path, "journal", "name a new file"):
+            for record in found.values():
+                record.settings = {name: self.space[name].restored(value) for name, value in record.settings.items()}
         return found
 
     def search(self, trials: int, submit: Any, workers: int) -> None:
@@ -197,14 +199,13 @@ class _Plan:
         if not repeats:
             return found
         best = found.best
-        known = {e["index"]: e["value"] for e in self.journal.entries() if e["kind"] == "repeat"
-                 and e["number"] == best.number}
+        known = self.journal.repeats(best.number)
         missing = {i: submit(run_trial, self.train, Trial(best.number, self.seed + FRESH + i,
                                                           best.settings)) for i in range(repeats) if i not in known}
         for index, future in missing.items():
             known[index] = future.result()[1]
             self.journal.write(kind="repeat", number=best.number, index=index, value=known[index])
-        values = tuple(float("nan") if known[i] is None else known[i] for i in range(repeats))
+        values = tuple(known[i] for i in range(repeats))
         return Search(found.trials, Winner(best.settings, **measured(values)), found.higher_is_better)
 
 
