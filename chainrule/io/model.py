@@ -70,9 +70,9 @@ def read_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
         with reading(path, "model file"):
             return _built(header["model"], arrays, path), extra
     except ChainruleError as error:
-        if str(path) in str(error):
+        if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(str(error)) from error  # a description of nonsense is a fault of the file
 
 
 def _built(config: dict[str, Any], arrays: dict[str, Any], path: str | Path) -> Any:

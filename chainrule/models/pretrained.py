@@ -45,9 +45,9 @@ def load_pretrained(folder: str | Path) -> Any:
         with reading(folder / "config.json", "description of the model"):
             return _made(READERS[kind], config, arrays, folder)
     except ChainruleError as error:
-        if str(folder) in str(error):
+        if isinstance(error, DataError):
             raise
-        raise DataError(f"{folder}: {error}") from error
+        raise DataError(str(error)) from error  # a description of nonsense is a fault of the file
 
 
 def _made(reader: Callable[..., Any], config: Config, arrays: dict[str, Array], folder: Path) -> Any:

@@ -154,7 +154,7 @@ DENSE = {"class": "chainrule.Dense", "arguments": {"units": 3}, "input_shape": [
 GREEDY = {
     "a giant layer": {**DENSE, "arguments": {"units": 10**9}},
     "a giant input": {**DENSE, "input_shape": [10**12]},
-    "a giant table": {"class": "chainrule.Embedding", "arguments": {"tokens": 10**12, "width": 8}, "inputs": [[[1, 2], "int64"]]},
+    "a giant table": {"class": "chainrule.Embedding", "arguments": {"vocabulary": 10**12, "width": 8}, "inputs": [[[1, 2], "int64"]]},
     "endless depth": {"class": "chainrule.LanguageModel", "arguments": {"vocabulary": 9, "length": 8, "width": 8, "heads": 2, "depth": 10**9},
                       "inputs": [[[1, 2], "int64"]]},
     "many layers": {"class": "chainrule.Sequential", "arguments": {"layers": [{"class": "chainrule.ReLU", "arguments": {}}] * 40}, "inputs": 5},
