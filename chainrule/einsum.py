@@ -12,6 +12,7 @@ import itertools
 import math
 from typing import Any
 
+from .arguments import guard
 from .errors import ArgumentError, ShapeError, explain
 from .ir.bind import as_tensor
 from .ir.dtype import promote
@@ -181,3 +182,6 @@ def _product(first: Term, second: Term, needed: set[Any]) -> Term:
 
 def _places(left: Labels, right: Labels, chosen: list[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(left.index(label) for label in chosen), tuple(right.index(label) for label in chosen)
+
+
+guard(globals(), ("einsum",))

@@ -40,6 +40,10 @@ class ArgumentError(ChainruleError, ValueError):
     """An argument has a value that makes no sense."""
 
 
+class CallError(ArgumentError, TypeError):
+    """A function was called with an argument of another kind than it takes, or with one that it does not have."""
+
+
 class BoundsError(ChainruleError, IndexError):
     """An index, a label or a token id lies outside the valid range."""
 

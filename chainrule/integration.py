@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import guard
 from .errors import ArgumentError, ShapeError, TraceError, explain
 from .ir import Tensor, as_tensor, no_grad
 from .ir.dtype import float64, is_float
@@ -270,3 +271,5 @@ def _last_interval(y: Tensor, steps: Tensor) -> Tensor:
 
 
 __all__ = ["IntegrationWarning", "integrate", "simpson", "trapezoid"]
+
+guard(globals(), ("simpson", "trapezoid"))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arguments import guard
 from .arrays.creation import eye, tril
 from .arrays.dtypes import finfo
 from .arrays.products import tensordot, vecdot
@@ -454,3 +455,5 @@ __all__ = [
     "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "outer", "pinv", "qr", "slogdet", "solve", "svd",
     "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
 ]
+
+guard(globals(), __all__)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import guard, guard_methods, is_whole
 from .errors import ArgumentError, DTypeError, ShapeError, explain
 from .ir.bind import as_tensor
 from .ir.dtype import canonical, float32, float64, int32, int64, is_float, is_integer, uint32, uint64
@@ -121,6 +122,9 @@ class Generator:
     def bernoulli(self, p: Any = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
         """True with probability `p` (a number or a tensor), of shape `shape`, by default that of `p`."""
         p = as_float(p)
+        if p.node.data is not None and ((p.node.data < 0) | (p.node.data > 1)).any():
+            raise ArgumentError(explain("a probability lies between 0 and 1", got=f"{p.node.data.min():g} to {p.node.data.max():g}",
+                                        fix="of logits, bernoulli(cr.sigmoid(logits))"))
         return less(_unit(self.next(), p.shape if shape is None else _shape(shape), p.dtype), p)
 
     def exponential(self, shape: int | Sequence[int] = (), scale: Any = 1.0, *, dtype: Any = float32) -> Tensor:
@@ -148,11 +152,16 @@ class Generator:
 
     def permutation(self, x: Any, *, axis: int = 0) -> Tensor:
         """The numbers 0, ..., x - 1 in random order; or, of an array, its slices along `axis` in random order."""
-        if isinstance(x, int):
-            return argsort(_wide(self.next(), (x,)))
+        if is_whole(x) and not getattr(x, "shape", ()):
+            if x < 0:
+                raise ArgumentError(explain("a permutation is of 0 numbers or more", got=str(x)))
+            return argsort(_wide(self.next(), (int(x),)))
         x = as_tensor(x)
         axis = normalize_axis(axis, x.ndim)
         return take(x, argsort(_wide(self.next(), (x.shape[axis],))), axis=axis)
+
+
+guard_methods(Generator, ("bernoulli", "bits", "categorical", "exponential", "normal", "permutation", "randint", "seed", "uniform"))
 
 
 # ---- from bits to numbers
@@ -245,3 +254,5 @@ permutation = default.permutation
 
 __all__ = ["Generator", "bernoulli", "bits", "categorical", "default", "exponential", "normal", "permutation", "randint",
            "seed", "uniform", "variables"]
+
+guard(globals(), ("seed",))

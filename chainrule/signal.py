@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import guard
 from .errors import ArgumentError, ShapeError, explain
 from .ir import Tensor, as_tensor
 from .ir.dtype import float64, is_float
@@ -174,3 +175,5 @@ def _halves(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     parts = reshape(x, shape)
     axis = parts.ndim - 2
     return tuple(reshape(slice_axis(parts, axis, i, i + 1), (*parts.shape[:axis], parts.shape[-1])) for i in (0, 1))
+
+guard(globals(), ("convolve", "correlate"))

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..arguments import guard, unmasked
+from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor, contains, leaf
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, canonical, is_float
 from ..ir.tensor import Tensor
@@ -84,7 +85,7 @@ def _from_foreign(obj: Any, dtype: Any, copy: bool | None) -> Tensor:
 
 def _as_numpy(obj: Any) -> np.ndarray:
     if isinstance(obj, np.ndarray | np.generic) or not hasattr(obj, "__dlpack__"):
-        return np.asarray(obj)
+        return np.asarray(unmasked(obj))
     return np.from_dlpack(obj)
 
 
@@ -177,6 +178,8 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, devic
     """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is given."""
     check_device(device)
     target = DEFAULT_FLOAT if dtype is None else canonical(dtype)
+    if np.ndim(start) or np.ndim(stop):
+        raise ShapeError(explain("the ends of a row of numbers are two numbers", got=f"shapes {np.shape(start)} and {np.shape(stop)}"))
     return as_tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64).astype(target))
 
 
@@ -231,3 +234,5 @@ def _along(x: Tensor, axis: int, ndim: int) -> Tensor:
 
 __all__ = ["arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid",
            "ones", "ones_like", "tril", "triu", "zeros", "zeros_like"]
+
+guard(globals(), __all__)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, DTypeError, explain
 from ..ir.dtype import ALL, DEFAULT_FLOAT, DEFAULT_INT, bool_, canonical, is_float, is_integer, of_scalar, promote
 from ..ir.tensor import Tensor
@@ -43,7 +44,7 @@ class IntInfo:
 
 
 def _dtype_of(x: Any) -> np.dtype:
-    return x.dtype if isinstance(x, Tensor | Variable | np.ndarray) else canonical(x)
+    return canonical(x.dtype if isinstance(x, Tensor | Variable | np.ndarray) else x)
 
 
 def finfo(type: Any, /) -> FloatInfo:
@@ -77,8 +78,9 @@ def isdtype(dtype: Any, kind: Any) -> bool:
 
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Whether promotion leads from `from_` (a dtype or an array) to `to`."""
+    given, wanted = _dtype_of(from_), canonical(to)
     try:
-        return promote(_dtype_of(from_), canonical(to)) == canonical(to)
+        return promote(given, wanted) == wanted
     except DTypeError:
         return False
 
@@ -128,3 +130,5 @@ def __array_namespace_info__() -> NamespaceInfo:
 
 
 __all__ = ["__array_namespace_info__", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
+
+guard(globals(), __all__)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import DTypeError, explain
 from ..ir.bind import as_tensor
 from ..ir.dtype import is_float
@@ -124,3 +125,5 @@ def imag(x: Any, /) -> Tensor:
 pow = power
 
 __all__ = ["conj", "copysign", "hypot", "imag", "nextafter", "positive", "pow", "real", "signbit", "trunc"]
+
+guard(globals(), __all__)

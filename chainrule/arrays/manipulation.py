@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
@@ -121,3 +122,5 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 __all__ = ["broadcast_arrays", "expand_dims", "moveaxis", "repeat", "roll", "squeeze", "tile", "unstack"]
+
+guard(globals(), __all__)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ShapeError, explain
+from ..arguments import guard
+from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor
 from ..ir.dtype import promote
 from ..ir.tensor import Tensor
@@ -27,6 +28,9 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
     """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in pairs."""
     a, b = _one_dtype(x1, x2)
     if isinstance(axes, int):
+        if not 0 <= axes <= (a.ndim if a.ndim < b.ndim else b.ndim):
+            raise ArgumentError(explain("so many axes cannot be summed over", got=f"axes={axes} for shapes {a.shape} and {b.shape}",
+                                        expected="from 0 to the smaller number of axes"))
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:
         left, right = (tuple(one) for one in axes)
@@ -53,3 +57,5 @@ def _axis_last(ndim: int, axis: int) -> tuple[int, ...]:
 
 
 __all__ = ["tensordot", "vecdot"]
+
+guard(globals(), __all__)

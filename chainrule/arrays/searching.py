@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, explain
 from ..ir.bind import as_tensor
 from ..ir.dtype import bool_, int64, is_float
@@ -157,3 +158,5 @@ def _joinable(part: Any, x: Tensor, axis: int) -> Tensor:
 
 
 __all__ = ["count_nonzero", "diff", "nonzero", "searchsorted", "unique_all", "unique_counts", "unique_inverse", "unique_values"]
+
+guard(globals(), __all__)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
+from ..arguments import brief, unmasked
 from . import dtype as dtypes
 from .node import CONSTANT, OUTPUT, REGISTRY, Node, Op, Type
 from .tensor import Tensor
@@ -116,7 +117,7 @@ def as_tensor(x: Any, dtype: Any = None, like: np.dtype | None = None) -> Tensor
     if isinstance(x, Variable):
         return x.value
     if isinstance(x, np.ndarray | np.generic):
-        array = np.asarray(x)
+        array = np.asarray(unmasked(x))
         return leaf(np.asarray(array, dtype=_target(array, dtype)))
     if isinstance(x, bool | int | float):
         return leaf(_scalar(x, dtypes.canonical(dtype) if dtype is not None else dtypes.of_scalar(x, like)))
@@ -139,22 +140,26 @@ def _scalar(x: Any, dtype: np.dtype) -> np.ndarray:
 def _from_sequence(x: Any, dtype: Any) -> Tensor:
     if contains(x, Tensor | Variable):
         raise errors.ArgumentError(errors.explain("a list of tensors is not an array yet", fix="join them with cr.stack([...])"))
-    array = _numpy(x, None if dtype is None else dtypes.canonical(dtype))
+    array = _numpy(unmasked(x), None if dtype is None else dtypes.canonical(dtype))
     if dtype is None and array.dtype.kind == "f" and isinstance(x, list | tuple) and not contains(x, np.ndarray | np.generic):
         dtype = dtypes.DEFAULT_FLOAT
     return leaf(np.asarray(array, dtype=_target(array, dtype)))
 
 
 def _numpy(x: Any, dtype: np.dtype | None) -> np.ndarray:
+    """`x` as NumPy takes it, then in `dtype`: never from texts, and None is no number."""
     try:
-        array = np.asarray(x, dtype)
-    except OverflowError:
-        raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=repr(x), expected=str(dtype))) from None
+        array = np.asarray(x)
     except (ValueError, TypeError):
-        array = np.asarray(None) if dtype is None else _numpy(x, None)
-    if array.dtype == object:
-        raise _no_array(x)
-    return array
+        raise _no_array(x) from None
+    if dtype is None or array.dtype.kind not in "biufO" or (array.dtype == object and not contains_only_numbers(x)):
+        if array.dtype == object:
+            raise _no_array(x)
+        return array
+    try:
+        return np.asarray(x, dtype)
+    except (OverflowError, ValueError, TypeError):
+        raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=brief(x), expected=str(dtype))) from None
 
 
 def _no_array(x: Any) -> errors.ShapeError:
@@ -165,6 +170,11 @@ def _no_array(x: Any) -> errors.ShapeError:
             expected="numbers in equally long rows", fix="pad the rows to one length"))
     return errors.ShapeError(errors.explain("this is not an array", got=type(x).__name__, expected="a tensor, a NumPy array or nested lists of numbers",
                                             fix=getattr(type(x), "instead_of_array", "make an array of numbers of it first")))
+
+
+def contains_only_numbers(x: Any) -> bool:
+    """Whether the nested sequence `x` holds numbers and nothing else; large ones make an array of objects."""
+    return all(map(contains_only_numbers, x)) if isinstance(x, list | tuple) else isinstance(x, bool | int | float | np.number)
 
 
 def contains(x: Any, kinds: Any) -> bool:

@@ -35,10 +35,10 @@ def canonical(dtype: Any) -> np.dtype:
     if dtype is int:
         return DEFAULT_INT
     try:
-        found = np.dtype(dtype).newbyteorder("=")
+        found = None if dtype is None else np.dtype(dtype).newbyteorder("=")  # NumPy takes None for float64
     except TypeError:
         found = None
-    if found is None or found not in ALL:  # NumPy takes None for float64
+    if found is None or found not in ALL:
         raise DTypeError(explain("this data type is not supported", got=str(dtype), expected=", ".join(map(str, ALL)),
                                  fix="convert the data first, for example x.astype('float32')"))
     return found

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import unmasked
 from ..errors import ArgumentError, ShapeError, explain
 from .dtype import canonical
 from .graph import input_node
@@ -111,7 +112,7 @@ class Variable:
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
-        source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(value)
+        source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(unmasked(value))
         if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
             dtype = "float32"
         self._host: np.ndarray | None = _copy(source, canonical(dtype or source.dtype))
@@ -248,7 +249,7 @@ class Variable:
         return trace.reads[self]
 
     def _converted(self, value: Any) -> Tensor:
-        array = np.asarray(value)
+        array = np.asarray(unmasked(value))
         array = array if isinstance(value, np.ndarray | np.generic) else array.astype(self.dtype)
         return Tensor(Node(CONSTANT, (), {}, Type(array.shape, array.dtype), array))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import unmasked
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 
 __all__ = ["ClassItems", "NumberItems", "checked_labels", "class_items", "item_weights", "number_items"]
@@ -122,7 +123,7 @@ def _refuse_label(labels: np.ndarray, label, where: str, classes: int) -> None:
 
 
 def _numeric(array: np.ndarray, what: str) -> np.ndarray:
-    array = np.asarray(array)
+    array = np.asarray(unmasked(array))
     if array.dtype.kind not in "biuf":
         raise DTypeError(explain(f"the {what} are not numbers", got=f"dtype {array.dtype}",
                                  expected="floats or integers", fix="map class names to labels 0, 1, 2, … first" if what == "targets" else None))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import as_tensor
 from ..ir.dtype import canonical
@@ -80,8 +81,10 @@ def hard_shrink(x: Any, /, threshold: float = 0.5) -> Any:
 
 
 def soft_shrink(x: Any, /, threshold: float = 0.5) -> Any:
-    """sign(x) max(|x| - threshold, 0)."""
+    """sign(x) max(|x| - threshold, 0), for a threshold of 0 or more."""
     x = as_float(x)
+    if isinstance(threshold, int | float) and threshold < 0:
+        raise ArgumentError(explain("the threshold of a shrinkage is 0 or more", got=repr(threshold)))
     return where(less(threshold, x), x - threshold, where(less(x, -threshold), x + threshold, 0 * x))
 
 
@@ -165,6 +168,9 @@ def crelu(x: Any, /) -> Any:
     x = as_float(x)
     return compose.concat([compose.relu(x), compose.relu(-x)], axis=-1)
 
+
+guard(globals(), ("celu", "crelu", "geglu", "gelu_tanh", "glu", "hard_shrink", "hard_silu", "quick_gelu", "reglu", "relu6", "relu_squared", "soft_shrink",
+                  "softmin", "sparsemax", "squareplus", "swiglu", "tanh_shrink", "threshold"))
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "linear": linear, "relu": compose.relu, "leaky_relu": compose.leaky_relu, "elu": compose.elu, "selu": compose.selu,

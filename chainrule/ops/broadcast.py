@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Shape, Type, op
@@ -51,3 +52,6 @@ def broadcast_to(x: Any, /, shape: Any) -> Tensor:
 def sum_over(x: Tensor, axes: Shape) -> Tensor:
     """The sum over sorted, non-negative `axes`; no axes leave x as it is."""
     return bind(SUM, x, axes=tuple(axes)) if axes else x
+
+
+guard(globals(), ("broadcast_to",))

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BoundsError, DTypeError, ShapeError, explain
+from ..arguments import guard
+from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, float64, int64, is_float, promote
 from ..ir.tensor import Tensor
+from ..names import closest
 from . import types
 from .broadcast import broadcast_to
 from .contract import contract
@@ -157,7 +159,7 @@ def matrix_transpose(x: Any, /) -> Tensor:
 
 def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
     """The arrays one after another along an existing axis (None: flattened)."""
-    parts = [as_tensor(x) for x in arrays]
+    parts = _parts(arrays)
     if axis is None:
         parts, axis = [reshape(x, (x.size,)) for x in parts], 0
     dtype = promote(*(x.dtype for x in parts))
@@ -165,9 +167,16 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
     return astype(parts[0], dtype) if len(parts) == 1 else bind(CONCAT, *(astype(x, dtype) for x in parts), axis=place)
 
 
+def _parts(arrays: Sequence[Any]) -> list[Tensor]:
+    parts = [as_tensor(x) for x in arrays]
+    if not parts:
+        raise ArgumentError(explain("there is nothing to join", got=repr(arrays), expected="one array or more"))
+    return parts
+
+
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
     """The arrays side by side along a new axis."""
-    parts = [as_tensor(x) for x in arrays]
+    parts = _parts(arrays)
     place = types.normalize_axis(axis, parts[0].ndim + 1)
     return concat([reshape(x, (*x.shape[:place], 1, *x.shape[place:])) for x in parts], axis=place)
 
@@ -322,6 +331,9 @@ def mish(x: Any, /) -> Tensor:
 def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     x = as_float(x)
+    if approximate not in ("none", "tanh"):
+        raise ArgumentError(explain("there is no such form of GELU", got=f"approximate={approximate!r}", expected='"none" | "tanh"',
+                                    fix=closest(approximate, ("none", "tanh"))))
     if approximate == "tanh":
         return custom_gradient(x * _gate(x), (x,), _gelu_rule)
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -409,3 +421,9 @@ def _check_classes(labels: Tensor, classes: int) -> None:
         raise BoundsError(explain("a label is no class", got=f"{data[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
                                   expected=f"0 to {classes - 1}" if classes else "nothing: there are no classes",
                                   fix="do the labels start at 1, or mark missing ones? cr.equal(labels[..., None], cr.arange(classes)) gives zeros for them"))
+
+
+guard(globals(), (
+    "atan", "clip", "concat", "elu", "gelu", "greater", "greater_equal", "hard_sigmoid", "hard_tanh", "isfinite", "isinf", "isnan", "leaky_relu",
+    "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose",
+    "mish", "not_equal", "one_hot", "reciprocal", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "square", "stack"))

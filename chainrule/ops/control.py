@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, op
 from ..ir.tensor import Tensor
@@ -35,3 +36,6 @@ def stop_gradient(x: Any, /) -> Tensor:
 def barrier(x: Tensor) -> Tensor:
     """The value of `x`, past which no pass moves or shares work: what recomputes stays recomputed."""
     return bind(BARRIER, x)
+
+
+guard(globals(), ("stop_gradient",))

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, explain
+from ..arguments import guard
+from ..errors import ArgumentError, DTypeError, explain
 from ..ir.bind import as_tensor, bind, leaf
 from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
 from ..ir.node import Op, Shape, Type, op
@@ -210,7 +211,6 @@ add      = _binary(ADD, "add", "x1 + x2.")
 subtract = _binary(SUB, "subtract", "x1 - x2.")
 multiply = _binary(MUL, "multiply", "x1 * x2.")
 divide   = _binary(DIV, "divide", "x1 / x2; integers are divided as float32.", float_operands)
-power    = _binary(POW, "power", "x1 to the power x2; gradient 0 with respect to x1 where x2 is 0.")
 maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", float_operands)
@@ -275,6 +275,15 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     return bind(WHERE, *(broadcast_to(x, shape) for x in (condition, a, b)))
 
 
+def power(x1: Any, x2: Any, /) -> Tensor:
+    """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; ArgumentError for integers to negative powers."""
+    a, b = operands(x1, x2)
+    if b.dtype.kind == "i" and b.node.data is not None and (b.node.data < 0).any():
+        raise ArgumentError(explain("an integer to a negative power is no integer", got=f"exponent {b.node.data.min()}",
+                                    expected="exponents of 0 or more", fix="make the base a float: cr.astype(x, cr.float32) ** y"))
+    return bind(POW, a, b)
+
+
 def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """An array of the shape of `x`, each element `fill_value`."""
     x = as_tensor(x)
@@ -298,3 +307,5 @@ __all__ = [
     "log1p", "log2", "log10", "maximum", "minimum", "multiply", "negative", "ones_like", "operands", "power",
     "remainder", "round", "sign", "sin", "sinh", "sqrt", "subtract", "tan", "tanh", "where", "zeros_like",
 ]
+
+guard(globals(), set(__all__) - {"as_float", "bitcast", "float_operands", "operands"})

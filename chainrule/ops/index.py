@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import BoundsError, DTypeError, ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import canonical, int64, is_integer
@@ -123,6 +124,9 @@ def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str =
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
     """For each position of `indices`, the element of `x` at that index along `axis`; other axes broadcast."""
     x, indices = as_tensor(x), as_tensor(indices)
+    if x.ndim != indices.ndim:
+        raise ShapeError(explain("the array and the indices need the same number of axes", got=f"shapes {x.shape} and {indices.shape}",
+                                 fix="add axes of extent 1 with cr.expand_dims, or use cr.take(x, i, axis=...)"))
     axis = types.normalize_axis(axis, x.ndim)
     shape = types.broadcast_shapes(types.without(x.shape, (axis,)), types.without(indices.shape, (axis,)))
     x = broadcast_to(x, (*shape[:axis], x.shape[axis], *shape[axis:]))
@@ -162,3 +166,6 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     axis = types.normalize_axis(axis, x.ndim)
     ascending = bind(SORT, x, axis=axis)
     return flip(ascending, axis=axis) if descending else ascending
+
+
+guard(globals(), ("argsort", "sort", "take", "take_along_axis"))

@@ -7,11 +7,13 @@ Each derivative is another of them: pad and slice mirror each other, so do windo
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..arguments import guard, wholes
 from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, Shape, Type, op
@@ -157,8 +159,11 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     x = as_tensor(x)
     wanted = tuple(int(n) for n in ((shape,) if isinstance(shape, int) else shape))
     if wanted.count(-1) == 1:
-        known = int(np.prod([n for n in wanted if n != -1], dtype=np.int64))
-        wanted = tuple((x.size // known if known else 0) if n == -1 else n for n in wanted)
+        known = math.prod(n for n in wanted if n != -1)
+        if not known:
+            raise ShapeError(explain("beside an extent of 0 the one that is -1 may be any number", got=f"shape {x.shape} as {wanted}",
+                                     fix="write all extents"))
+        wanted = tuple(x.size // known if n == -1 else n for n in wanted)
     return x if wanted == x.shape else bind(RESHAPE, x, shape=wanted)
 
 
@@ -215,3 +220,5 @@ def window(x: Any, axes: Sequence[int], kernel: Sequence[int], stride: Sequence[
 
 
 __all__ = ["flip", "pad", "permute_dims", "reshape", "slice_axis", "window"]
+
+guard(globals(), ("flip", "permute_dims", "reshape"), {"reshape": {"shape": wholes}, "permute_dims": {"axes": wholes}})

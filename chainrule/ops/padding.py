@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
@@ -47,3 +48,6 @@ def places(extent: int, low: int, high: int, mode: str) -> np.ndarray:
         raise ShapeError(explain("an axis without elements cannot be continued by them", got=f"extent 0, {low} before, {high} after",
                                  expected="at least one element", fix='mode="constant"'))
     return np.pad(np.arange(extent), (low, high), mode=MODES[mode])  # type: ignore[call-overload]
+
+
+guard(globals(), ("pad",))

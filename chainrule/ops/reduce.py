@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, int64, is_float, uint64
@@ -207,9 +208,9 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 
 
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
-    """Running sum along `axis`; `include_initial` puts a 0 in front."""
+    """Running sum along `axis`, which vectors need not name; `include_initial` puts a 0 in front."""
     x = as_tensor(x)
-    place = types.normalize_axis(0 if axis is None and x.ndim == 1 else axis if axis is not None else 0, x.ndim)
+    place = _running_axis(x, axis)
     y = bind(CUMSUM, _accumulator(x, dtype), axis=place)
     return _with_initial(y, place, 0.0) if include_initial else y
 
@@ -217,7 +218,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
 def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do no harm."""
     y = _accumulator(as_tensor(x), dtype)
-    place = types.normalize_axis(axis if axis is not None else 0, y.ndim)
+    place = _running_axis(y, axis)
     reach, extent = 1, y.shape[place]
     while reach < extent:
         widths = [(reach, 0) if i == place else (0, 0) for i in range(y.ndim)]
@@ -226,7 +227,15 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     return _with_initial(y, place, 1.0) if include_initial else y
 
 
+def _running_axis(x: Tensor, axis: int | None) -> int:
+    if axis is None and x.ndim > 1:
+        raise ArgumentError(explain("along which axis is open", got=f"shape {x.shape}", expected="an axis for arrays of more than one",
+                                    fix="axis=-1, or reshape to one axis: cr.reshape(x, (-1,))"))
+    return types.normalize_axis(axis or 0, x.ndim)
+
+
 def _with_initial(y: Tensor, axis: int, value: float) -> Tensor:
     return pad(y, [(1, 0) if i == axis else (0, 0) for i in range(y.ndim)], value)
 
 
+guard(globals(), ("all", "any", "argmax", "argmin", "cumulative_prod", "cumulative_sum", "max", "mean", "min", "prod", "std", "sum", "var"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
+from ..arguments import unmasked
 from ..errors import TraceError, explain
 from ..ir import Node, Tensor, Type
 from ..ir.dtype import ALL, canonical, float64
@@ -110,7 +111,7 @@ def _array(leaf: Any) -> np.ndarray | None:
                                      fix="return it from that function first"))
         return leaf.node.data
     if isinstance(leaf, np.ndarray | np.generic):
-        array = np.asarray(leaf)
+        array = np.asarray(unmasked(leaf))
         return array if array.dtype in ALL else array.astype(canonical(array.dtype))
     if type(leaf) is float:
         return np.asarray(leaf, float64)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import unmasked
 from ..errors import ArgumentError, ShapeError, explain
 from ..nn.module import float_type
 
@@ -38,7 +39,7 @@ def samples(data: Any, name: str = "the data", model: Any = None) -> Samples:
         raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=repr(data) if isinstance(data, int | float) else type(data).__name__,
                                     expected="(x, y) or (x, y, sample weights)", fix=fix))
     x, y = inputs(data[0], f"x of {name}", model), inputs(data[1], f"y of {name}", model)
-    weights = np.ones(len(x), np.float32) if len(data) == 2 else np.asarray(data[2], np.float32)
+    weights = np.ones(len(x), np.float32) if len(data) == 2 else np.asarray(unmasked(data[2]), np.float32)
     if not len(x) == len(y) == len(weights):
         raise ShapeError(explain(f"{name} has arrays of different lengths", got=f"x {len(x)}, y {len(y)}, weights {len(weights)}",
                                  expected="one target and one weight for each sample"))
@@ -68,7 +69,7 @@ def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int
 
 def inputs(x: Any, name: str = "x", model: Any = None) -> np.ndarray:
     """Numbers as an array with one entry per sample; float64 becomes what the model computes in."""
-    array = x.numpy() if hasattr(x, "numpy") else np.asarray(x)
+    array = x.numpy() if hasattr(x, "numpy") else np.asarray(unmasked(x))
     if array.dtype.kind not in "biuf":
         raise ArgumentError(explain(f"{name} is not numeric", got=f"dtype {array.dtype}", expected="numbers",
                                     fix="encode labels as integers 0..C-1; chainrule.data.load does it for files"))

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door of public functions: an argument is what its name says, and whatever goes wrong below is told as our mistakes are.
+
+`guard(globals(), __all__)` at the end of a module puts it before each of the functions. An argument is checked by its name (an
+`axis` is an integer, `keepdims` a switch, a `shape` has no negative extent), so a new function has the checks of the old ones.
+Errors of Python and NumPy from within, a call that does not fit the signature included, become an ArgumentError that shows the
+call; it is a TypeError too where Python raised one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentError, CallError, ChainruleError, explain
+from .names import closest
+
+Check = Callable[[Any], str | None]  # what was expected instead, or None
+FOREIGN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, BufferError)
+
+
+def unmasked(x: Any) -> Any:
+    """`x` itself; ArgumentError for a masked array (or a sequence with one) of which an element is masked: here it would count."""
+    if isinstance(x, list | tuple):
+        for item in x:
+            unmasked(item)
+    elif isinstance(x, np.ndarray) and type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ArgumentError(explain("elements of this array are masked, and arrays here have no masks",
+                                    got=f"{int(np.ma.count_masked(x))} of {x.size} masked", expected="an array whose elements all count",
+                                    fix="x.filled(value), or the data and the mask apart: x.data, ~x.mask"))
+    return x
+
+
+def is_whole(value: Any) -> bool:
+    """Whether `value` can count: an integer of Python, NumPy or a tensor, but no truth value."""
+    if type(value) is int:
+        return True
+    kind = getattr(value, "dtype", None)
+    return not isinstance(value, bool | np.bool_) and hasattr(value, "__index__") and (kind is None or np.dtype(kind).kind in "iu")
+
+
+def _whole(value: Any) -> str | None:
+    return None if is_whole(value) else "an integer"
+
+
+def _count(value: Any) -> str | None:
+    return None if is_whole(value) and (_traced(value) or value >= 0) else "an integer, 0 or more"
+
+
+def _traced(value: Any) -> bool:
+    node = getattr(value, "node", None)
+    return node is not None and node.data is None
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def wholes(value: Any) -> str | None:
+    """The check of one integer or several."""
+    fine = is_whole(value) or (isinstance(value, tuple | list | range | np.ndarray) and all(is_whole(item) for item in value))
+    return None if fine else "an integer, or a sequence of integers"
+
+
+def extents(value: Any) -> str | None:
+    """The check of a shape: no negative extent."""
+    items = (value,) if is_whole(value) else value
+    if wholes(value) or any(not _traced(n) and n < 0 for n in items):
+        return "an integer, or a sequence of integers, 0 or more"
+    return None
+
+
+def _switch(value: Any) -> str | None:
+    return None if isinstance(value, bool | np.bool_) else "True or False"
+
+
+def _device(value: Any) -> str | None:
+    return None if value is None or value == "cpu" else '"cpu" or None, where eager tensors live'
+
+
+def _pairs(value: Any) -> str | None:
+    pairs = isinstance(value, tuple | list | np.ndarray) and all(
+        isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2 and all(_count(n) is None for n in pair) for pair in value)
+    return None if pairs else "a pair of integers (before, after), 0 or more, for each axis"
+
+
+CHECKS: dict[str, Check] = {
+    "axis": _optional(wholes), "shape": _optional(extents), "shift": wholes, "source": wholes, "destination": wholes,
+    "repetitions": wholes, "widths": _pairs, "device": _device, "copy": _optional(_switch), "k": _whole, "offset": _whole, "n": _whole,
+    "num": _count, "n_rows": _count, "n_cols": _optional(_count), "classes": _count,
+    **dict.fromkeys(("keepdims", "descending", "stable", "full_matrices", "upper", "include_initial", "endpoint", "invert"), _switch),
+}
+
+
+def guarded(function: Callable[..., Any], **own: Check) -> Callable[..., Any]:
+    """`function` behind the door; `own` are checks of its arguments that differ from those of their names."""
+    parameters = inspect.signature(function).parameters
+    checks = {name: check for name, check in {**CHECKS, **own}.items() if name in parameters}
+    positional = [(i, name, checks[name]) for i, (name, p) in enumerate(parameters.items())
+                  if name in checks and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    title = function.__name__
+
+    @functools.wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        for i, name, check in positional:
+            if i < len(args) and (expected := check(args[i])):
+                raise _unfit(title, name, args[i], expected)
+        if options:
+            for name, value in options.items():
+                if name in checks and (expected := checks[name](value)):
+                    raise _unfit(title, name, value, expected)
+        try:
+            return function(*args, **options)
+        except FOREIGN as error:
+            if isinstance(error, ChainruleError | np.linalg.LinAlgError):
+                raise
+            raise _told(function, args, options, error) from error
+    return checked
+
+
+def _unfit(title: str, name: str, value: Any, expected: str) -> ArgumentError:
+    kind = ArgumentError if isinstance(value, int | np.integer) and not isinstance(value, bool) else CallError
+    return kind(explain(f"{title}: the argument {name} does not fit", got=f"{name}={brief(value)}", expected=expected))
+
+
+def _told(function: Callable[..., Any], args: Any, options: Mapping[str, Any], error: Exception) -> ArgumentError:
+    signature = inspect.signature(function)
+    given = ", ".join([*map(brief, args), *(f"{name}={brief(value)}" for name, value in options.items())])
+    unknown = next((name for name in options if name not in signature.parameters), None)
+    bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()], return_annotation=signature.empty)
+    kind = CallError if isinstance(error, TypeError) else ArgumentError
+    return kind(explain(f"{function.__name__} does not take these arguments: {error}", got=f"{function.__name__}({given})",
+                        expected=f"{function.__name__}{bare}", fix=closest(unknown, signature.parameters) if unknown else None))
+
+
+def brief(value: Any) -> str:
+    """A value in a few words: arrays by dtype and shape."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def guard_methods(owner: type, names: Iterable[str], own: Mapping[str, Mapping[str, Check]] | None = None) -> None:
+    """The door before methods of a class."""
+    for name in names:
+        setattr(owner, name, guarded(getattr(owner, name), **(own or {}).get(name, {})))
+
+
+def guard(module: dict[str, Any], names: Iterable[str], own: Mapping[str, Mapping[str, Check]] | None = None) -> None:
+    """Put the door before the functions `names` of a module that are its own; `own` holds further checks by function and argument."""
+    for name in names:
+        function = module.get(name)
+        if inspect.isfunction(function) and function.__module__ == module["__name__"] and not hasattr(function, "__wrapped__"):
+            module[name] = guarded(function, **(own or {}).get(name, {}))
