@@ -79,7 +79,7 @@ def _switch(value: Any) -> str | None:
 
 
 def _device(value: Any) -> str | None:
-    return None if value is None or value == "cpu" else '"cpu" or None, where eager tensors live'
+    return None if value is None or value == "cpu" else '"cpu" or None: eager tensors live on the CPU'
 
 
 def _pairs(value: Any) -> str | None:

@@ -97,7 +97,7 @@ def _refuse_copy(copy: bool | None, what: str) -> None:
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """The array of another library, through DLPack; memory is shared where it can be, unless `copy`."""
     check_device(device)
-    array = np.from_dlpack(x)
+    array = np.from_dlpack(unmasked(x))
     return as_tensor(np.array(array, copy=True) if copy else array)
 
 

@@ -278,8 +278,9 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
 def power(x1: Any, x2: Any, /) -> Tensor:
     """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; ArgumentError for integers to negative powers."""
     a, b = operands(x1, x2)
-    if b.dtype.kind == "i" and b.node.data is not None and (b.node.data < 0).any():
-        raise ArgumentError(explain("an integer to a negative power is no integer", got=f"exponent {b.node.data.min()}",
+    known = np.asarray(x2) if _is_scalar(x2) else b.node.data
+    if b.dtype.kind == "i" and known is not None and (known < 0).any():
+        raise ArgumentError(explain("an integer to a negative power is no integer", got=f"exponent {known.min()}",
                                     expected="exponents of 0 or more", fix="make the base a float: cr.astype(x, cr.float32) ** y"))
     return bind(POW, a, b)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard, is_whole
 from ..errors import BoundsError, DTypeError, ShapeError, TraceError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, int64, is_integer
@@ -151,6 +152,10 @@ def _positions(item: Any, x: Tensor, axis: int) -> Tensor | None:
 def _range(item: Any, extent: int, axis: int) -> tuple[int, int, int]:
     """(start, count, step) of an integer or a slice; index arrays take the whole axis for now."""
     if isinstance(item, slice):
+        if not all(b is None or is_whole(b) for b in (item.start, item.stop, item.step)):
+            raise DTypeError(explain("the bounds of a slice are integers", got=f"{item.start}:{item.stop}:{item.step}", fix="round them with int(...)"))
+        if item.step is not None and int(item.step) == 0:
+            raise BoundsError(explain("the step of a slice must not be 0", got="x[::0]"))
         bounds = [None if b is None else int(b) for b in (item.start, item.stop, item.step)]
         start, stop, step = slice(*bounds).indices(extent)
         n = len(range(start, stop, step))
@@ -221,6 +226,9 @@ _UNARY: dict[str, Callable[[Any], Tensor]] = {
     "neg": e.negative, "pos": as_tensor, "abs": e.abs, "invert": e.bitwise_invert,
 }
 # fmt: on
+
+
+guard(globals(), ("getitem", "set_rows", "setitem"))
 
 
 def _install(kind: Any, assigned: Callable[..., None]) -> None:

@@ -47,7 +47,7 @@ VECTORS: dict[str, Callable[[Any], Any]] = {
     "trapezoid": lambda x: integration.trapezoid(x, x=x[0]), "simpson": integration.simpson,
     "places of samples": lambda x: integration.trapezoid(np.ones(4, "float32"), x=x[0]),
     "convolve": lambda x: signal.convolve(x[0], x[1]), "correlate": lambda x: signal.correlate(x[0], x[1], method="direct"),
-    "categorical": lambda x: random.Generator(0).categorical(x), "bernoulli": lambda x: random.Generator(0).bernoulli(arrays.minimum(x, 1)),
+    "categorical": lambda x: random.Generator(0).categorical(x), "bernoulli": lambda x: random.Generator(0).bernoulli(arrays.clip(x, 0, 1)),
     "uniform": lambda x: random.Generator(0).uniform((), 0, x[0], dtype="float64" if getattr(x, "dtype", None) == "float64" else "float32"),
     "normal log_prob": lambda x: distributions.Normal(x, 2.0).log_prob(x[0]), "exponential cdf": lambda x: distributions.Exponential(0.5).cdf(x),
 }
