@@ -73,7 +73,7 @@ class _Cut:
             return rule(self, node)
         if node.op.name in IDENTITIES:
             return self.cut.get(resolve(node))
-        elementwise = node.op.name == "bfloat16" or (kind_of(node) == "inline" and node.op.name not in (*MOVEMENTS, "iota", "random_bits", "take"))
+        elementwise = node.op.name == "bfloat16" or (kind_of(node) == "inline" and node.op.name not in (*MOVEMENTS, "iota", "random_bits", "take", "require"))
         return self.made(node) if elementwise and all(x in self.cut for x in node.inputs) else None
 
     def made(self, node: Node, **attrs: Any) -> Node:

@@ -21,7 +21,7 @@ from .kernel_build import POINTER, Index, Writer, constant, intrinsic, load_lane
 from .math_core import splat
 from .target import Target
 
-SPECIAL = ("take", "random", "position", "guard")
+SPECIAL = ("take", "require", "random", "position", "guard")
 
 
 @dataclass

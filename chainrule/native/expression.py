@@ -19,7 +19,7 @@ Conditions = tuple[Condition, ...]
 
 
 class Expression:
-    """One value per element: `kind` is load, take, constant, position, random, guard or the name of an operation."""
+    """One value per element: `kind` is load, take, require, constant, position, random, guard or the name of an operation."""
 
     __slots__ = ("args", "attr", "dtype", "kind", "number")
 
@@ -106,6 +106,8 @@ def _attr_text(x: Expression) -> str:
     if x.kind == "take":
         slot, form, stride, extent, check, conditions = x.attr
         return f" b{slot}[{text(form)} + {stride}*index < {extent}] check {check}{conditions_text(conditions)}"
+    if x.kind == "require":
+        return f" check {x.attr[0]}{conditions_text(x.attr[1])}"
     if x.kind == "position":
         return f" {text(x.attr)}"
     if x.kind == "guard":
@@ -158,6 +160,8 @@ def forms_of(x: Expression) -> list[Form]:
         return [x.attr[1], *(form for form, _ in x.attr[2])]
     if x.kind == "take":
         return [x.attr[1], *(form for form, _ in x.attr[5])]
+    if x.kind == "require":
+        return [form for form, _ in x.attr[1]]
     if x.kind == "position":
         return [x.attr]
     return [form for form, _ in x.attr] if x.kind == "guard" else []

@@ -224,6 +224,8 @@ class Mover:
             attr = (slot, form, self.conditions(attr[2]))
         elif x.kind == "take":
             attr = (self.slots[attr[0]], self.change(attr[1]), *attr[2:5], self.conditions(attr[5]))
+        elif x.kind == "require":
+            attr = (attr[0], self.conditions(attr[1]))
         elif x.kind == "position":
             attr = self.change(attr)
         elif x.kind == "guard":

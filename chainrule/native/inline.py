@@ -207,6 +207,11 @@ def _take(make: Inliner, node: Node, places: Places, conditions: Conditions) -> 
     return make.widened("take", make.stored(x), node.dtype.name, (index,), attr)
 
 
+def _require(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:
+    args = [make.value(x, places, conditions) for x in node.inputs]
+    return make.table.make("require", node.dtype.name, args, (make.check(node), conditions))
+
+
 def _bfloat16(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:
     value = make.value(node.inputs[0], places, conditions)
     return make.table.make("cast", node.dtype.name, (make.table.make("cast", BRAIN, (value,)),))
@@ -217,6 +222,6 @@ RULES: dict[str, Rule] = {
     "reshape": _reshape, "transpose": _transpose, "slice": _slice, "pad": _pad, "concat": _concat, "window": _window,
     "unwindow": _unwindow,
     "broadcast": _broadcast, "constant": _constant, "iota": _iota, "random_bits": _random, "take": _take,
-    "bfloat16": _bfloat16,
+    "bfloat16": _bfloat16, "require": _require,
 }
 # `unwindow` has a rule for windows that do not overlap; otherwise it is a reduction.

@@ -281,7 +281,7 @@ class KernelEmitter:
     def make(self, x: Expression, depth: int) -> ir.Value:
         """Write an expression at a level."""
         b = self.levels[depth].builder
-        special = {"load": self.load, "take": self.take, "guard": self.guard, "random": self.random}.get(x.kind)
+        special = {"load": self.load, "take": self.take, "guard": self.guard, "random": self.random, "require": self.require}.get(x.kind)
         if special is not None:
             return special(x, depth)
         if x.kind == "constant":
@@ -418,6 +418,14 @@ class KernelEmitter:
             return splat(emit_value.ELEMENTS[x.dtype], 0)
         place = b.mul(b.select(bad, splat(index.type, 0), index), splat(index.type, stride))
         return self.fetch(x.dtype, slot, form, place, conditions, depth)
+
+    def require(self, x: Expression, depth: int) -> ir.Value:
+        """A value, whose condition is reported where it does not hold."""
+        check, conditions = x.attr
+        b = self.levels[depth].builder
+        value, ok = (self.value(a) for a in x.args)
+        self.report(self._exists(b.not_(ok), conditions, depth), check, b)
+        return value
 
     def _exists(self, bad: ir.Value, conditions: Conditions, depth: int) -> ir.Value:
         """Whether any lane that exists is bad."""

@@ -20,7 +20,10 @@ from llvmlite import ir
 
 from .. import config
 from ..errors import BoundsError, describe_frame, explain
+from ..ir import Node
 from ..ir.graph import Graph, interpret
+from ..ops.index import index_error
+from ..ops.require import REQUIRE
 from . import engine, kept
 from .barrier import CONTROL_WORDS, STATUS
 from .buffers import Buffer
@@ -188,13 +191,16 @@ class Program:
         """Find the failed check by running the graph by its meaning, and say where it is."""
         number, self.control[STATUS] = FIRST_CHECK - int(self.control[STATUS]), 0
         node = self.plan.checks[number - 1]
+        if node.op is REQUIRE:
+            raise self._unmet(node)
         indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
         extent = node.inputs[0].shape[node.attrs["axis"]]
         wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
-        raise BoundsError(explain(
-            "an index is out of bounds", got=f"{indices[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
-            expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
-            fix="check where the indices come from; do they start at 1?", at=describe_frame(node.where), layer=node.layer))
+        raise index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
+
+    def _unmet(self, node: Node) -> BoundsError:
+        values, ok = interpret(Graph(self.plan.graph.inputs, node.inputs), self.last)
+        return node.attrs["demand"].error(values, ok, at=describe_frame(node.where), layer=node.layer)
 
     def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
         """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""

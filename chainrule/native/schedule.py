@@ -169,6 +169,8 @@ def rewrite(table: Table, x: Expression, change: Callable[[Form], Form], memo: d
             attr = (attr[0], change(attr[1]), conditions(attr[2]))
         elif x.kind == "take":
             attr = (attr[0], change(attr[1]), *attr[2:5], conditions(attr[5]))
+        elif x.kind == "require":
+            attr = (attr[0], conditions(attr[1]))
         elif x.kind == "position":
             attr = change(attr)
         elif x.kind == "guard":

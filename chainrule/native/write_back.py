@@ -160,5 +160,5 @@ def may_fail(item: Any) -> bool:
     if isinstance(item, ScatterStep):
         return item.spec.check > 0
     if isinstance(item, Group):
-        return any(x.kind == "take" for part in item.parts for x in part.operations())
+        return any(x.kind in ("take", "require") for part in item.parts for x in part.operations())
     return isinstance(item, HostStep)

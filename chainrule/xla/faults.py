@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import BoundsError, describe_frame, explain
 from ..ir import Node
+from ..ops.require import REQUIRE
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,9 @@ def first(faults: list[tuple[Node, int]], wrong: np.ndarray, indices: np.ndarray
         return None
     place = int(np.argmax(wrong))
     node, extent = faults[place]
+    if node.op is REQUIRE:  # the number in these bits
+        value = indices[place:place + 1].view(np.float64)
+        return node.attrs["demand"].error(value, np.zeros(1, bool), at=describe_frame(node.where), layer=node.layer)
     return BoundsError(explain("an index is out of bounds", got=str(int(indices[place])),
                                expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
                                fix="check where the indices come from; do they start at 1?",

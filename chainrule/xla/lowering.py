@@ -15,6 +15,7 @@ from jax import lax
 
 from ..ir import Graph
 from ..ir.node import Shape
+from ..ops.require import Demand
 from . import faults
 from .attention import attention, attention_gradient
 from .emit import emit
@@ -125,6 +126,14 @@ def _checked(indices: Any, extent: int) -> Any:
     return jnp.clip(jnp.where(wide < 0, wide + extent, wide), 0, max(extent - 1, 0))
 
 
+def _require(x: Any, ok: Any, *, demand: Demand) -> Any:
+    if x.size:
+        wrong = ~ok.reshape(-1)
+        value = x.reshape(-1)[jnp.argmax(wrong)].astype(jnp.float64)
+        faults.note(0, wrong.any(), lax.bitcast_convert_type(value, jnp.int64))
+    return x
+
+
 def _take(x: Any, indices: Any, *, axis: int) -> Any:
     places = _checked(indices, x.shape[axis])
     if not x.shape[axis]:
@@ -167,6 +176,8 @@ def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, 
 
 # fmt: off
 LOWERINGS: dict[str, Callable[..., Any]] = {
+    "require": _require,
+
     "neg":   lax.neg,
     "abs":   lax.abs,
     "sign":  lax.sign,
