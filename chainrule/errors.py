@@ -19,7 +19,7 @@ import linecache
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -45,7 +45,23 @@ class CallError(ArgumentError, TypeError):
 
 
 class BoundsError(ChainruleError, IndexError):
-    """An index, a label or a token id lies outside the valid range."""
+    """An index, a label or a token id lies outside the valid range.
+
+    Where it is known, `place` is its position in an array of this `shape`, and `moved(place)` the error with another position in its
+    words: that of the whole data in the place of that of a batch.
+    """
+
+    place: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    step: int = 0  # of several in one call
+    moved: Callable[[tuple[int, ...]], BoundsError] | None = None
+
+    @staticmethod
+    def at(place: tuple[int, ...], shape: tuple[int, ...], words: Callable[[tuple[int, ...]], str]) -> BoundsError:
+        """The error with the words for this place."""
+        error = BoundsError(words(place))
+        error.place, error.shape, error.moved = place, shape, lambda told: BoundsError.at(told, shape, words)
+        return error
 
 
 class AxisError(ShapeError, BoundsError):
@@ -123,7 +139,7 @@ def user_frame() -> tuple[str, int] | None:
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith(PACKAGE) and not filename.startswith("<frozen"):
+        if not filename.startswith(PACKAGE) and not filename.startswith("<frozen") and filename != contextlib.__file__:
             return filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -8,15 +8,18 @@ gives the weighted mean, and `sum_and_weight` its two parts.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
+from operator import and_
 from typing import Any
 
 import numpy as np
 
 from .. import tree as trees
-from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.dtype import bool_, is_float
 from ..names import closest, look_up
@@ -24,6 +27,8 @@ from ..ops import reduce
 from ..ops.broadcast import broadcast_to
 from ..ops.elementwise import astype, full_like, where, zeros_like
 from ..ops.movement import reshape
+from ..ops.require import Demand, require
+from .targets import ANY, Targets
 
 TABLE: dict[str, Loss] = {}
 REDUCTIONS = ("mean", "sum", "none")
@@ -43,20 +48,26 @@ class Loss:
     a value counts. `own`: a function that a user wrote, (outputs, targets) -> one value per sample, or their mean.
     """
 
-    def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None, own: bool = False):
+    def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None, own: bool = False, *,
+                 targets: Targets = ANY, outputs: tuple[Demand | None, ...] = (), samples: int | None = None):
         functools.update_wrapper(self, values)
         self.values, self.options, self.own = values, dict(options or {}), own
+        self.targets, self.outputs, self.samples = targets, outputs, samples
         self.name = getattr(values, "__name__", "loss")
+        self.known = [] if own else [name for name, p in inspect.signature(values).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        self.together = "keep" in self.known  # its samples are compared with each other, so it has to know which count
 
     def using(self, **options: Any) -> Loss:
         """The same loss with these options."""
-        known = [name for name, p in inspect.signature(self.values).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        known = [name for name in self.known if name != "keep"]
         for name in options:
             if name not in known:
                 raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}",
                                             got=f"{name}={options[name]!r}",
                                             expected=", ".join(known) or "no options", fix=closest(name, known)))
-        return Loss(self.values, {**self.options, **options}, self.own)
+        made = copy.copy(self)
+        made.options = {**self.options, **options}
+        return made
 
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
                  **options: Any) -> Tensor:
@@ -72,6 +83,12 @@ class Loss:
             return values if factors is None else values * factors
         total, weight = chosen._sums(outputs, values, factors)
         return total if reduction == "sum" else total / weight
+
+    def check(self, outputs: Any, targets: np.ndarray, weights: np.ndarray) -> None:
+        """BoundsError for the first target that is wrong, before anything is computed: of the outputs the shapes are known."""
+        keep = _over(tensor(weights != 0), targets.shape)
+        if not self.own:
+            self.targets.checked(self.name, outputs, tensor(targets), self.options, keep)
 
     def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None,
                        mask: Any = None) -> tuple[Tensor, Tensor]:
@@ -96,7 +113,10 @@ class Loss:
 
     def _weighted(self, outputs: Any, targets: Any, weights: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
         outputs, targets = tensors(outputs), tensors(targets)
-        found = self.values(outputs, targets, **self.options)
+        keeps = [] if self.own else [astype(tensor(factor), bool_) for factor in (weights, mask) if factor is not None]
+        outputs, targets = self._counting(outputs, targets, keeps)
+        further = {"keep": functools.reduce(and_, keeps)} if self.together and keeps else {}
+        found = self.values(outputs, targets, **self.options, **further)
         values, own = found if isinstance(found, tuple) else (tensor(found), None)
         if (weights is not None or mask is not None) and self._is_single(outputs, values):
             raise self._one_number("weights" if weights is not None else "a mask")
@@ -105,9 +125,25 @@ class Loss:
             if factor is not None:
                 factor = _spread(astype(tensor(factor), values.dtype), values, name)
                 factors = factor if factors is None else factors * factor
-        if mask is not None:  # what is masked out does not count, even if it is not finite
-            values = where(_spread(astype(tensor(mask), bool_), values, "mask"), values, zeros_like(values))
+                values = where(astype(factor, bool_), values, zeros_like(values))  # what is left out does not count, even if it is not finite
         return values, factors
+
+    def _counting(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> tuple[Any, Any]:
+        """Outputs and targets, checked, with harmless numbers in the place of what weights of 0 and masks leave out."""
+        if self.own:
+            return outputs, targets
+        parts = outputs if isinstance(outputs, tuple) else (outputs,)
+        for keep in keeps:
+            parts = tuple(_kept(part, keep, 1.0) if self.samples is None or i < self.samples else part for i, part in enumerate(parts))
+        parts = tuple(require(part, demand.holds(part), demand) if demand is not None else part
+                      for part, demand in itertools.zip_longest(parts, self.outputs[:len(parts)]))
+        outputs = parts if isinstance(outputs, tuple) else parts[0]
+        if isinstance(targets, Tensor):
+            every = [found for keep in keeps if (found := _over(keep, targets.shape)) is not None]
+            targets = self.targets.checked(self.name, outputs, targets, self.options, functools.reduce(and_, every) if every else None)
+            for keep in keeps:
+                targets = _kept(targets, keep, self.targets.neutral)
+        return outputs, targets
 
     def _is_single(self, outputs: Any, values: Tensor) -> bool:
         """Whether the values are one number for a batch of several samples."""
@@ -153,6 +189,21 @@ def _samples(outputs: Any) -> int | None:
     return leaves[0].shape[0] if leaves else None
 
 
+def _over(keep: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """One condition per element from one per leading axes, or per first and last axis; None if it fits neither."""
+    ones = (1,) * (len(shape) - keep.ndim)
+    if keep.shape == shape[:keep.ndim]:
+        return broadcast_to(reshape(keep, (*keep.shape, *ones)), shape)
+    if keep.ndim == 2 and len(shape) > 2 and keep.shape == (shape[0], shape[-1]):
+        return broadcast_to(reshape(keep, (shape[0], *ones, shape[-1])), shape)
+    return None
+
+
+def _kept(x: Tensor, keep: Tensor, otherwise: float) -> Tensor:
+    every = _over(keep, x.shape)
+    return x if every is None else where(every, x, full_like(x, otherwise))
+
+
 def _spread(factor: Tensor, values: Tensor, name: str) -> Tensor:
     """One factor per value from one per leading axes of the values."""
     if factor.shape == values.shape:
@@ -167,10 +218,18 @@ def _spread(factor: Tensor, values: Tensor, name: str) -> Tensor:
     return broadcast_to(reshape(factor, (*factor.shape, *(1,) * (values.ndim - factor.ndim))), values.shape)
 
 
-def loss(function: Callable[..., Any]) -> Loss:
-    """Declare a loss: a function (outputs, targets, *, options) -> values, or (values, weights)."""
-    TABLE[function.__name__] = made = Loss(function)
-    return made
+def loss(*, targets: Targets, outputs: tuple[Demand | None, ...] = (), samples: int | None = None) -> Callable[[Callable[..., Any]], Loss]:
+    """Declare a loss: a function (outputs, targets, *, options) -> values, or (values, weights).
+
+    Args:
+        targets: what they must be; `ANY` where nothing is wrong.
+        outputs: what each of them must be, None for anything.
+        samples: how many of several outputs have one row for each sample; None for all.
+    """
+    def enter(function: Callable[..., Any]) -> Loss:
+        TABLE[function.__name__] = made = Loss(function, targets=targets, outputs=outputs, samples=samples)
+        return made
+    return enter
 
 
 def _of_table(name: str, options: dict[str, Any]) -> Loss:
@@ -211,14 +270,6 @@ def _shape_fix(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str | None
     if outputs and targets and outputs[0] != targets[0] and outputs[1:] == targets[1:]:
         return f"check that both come from the same batch: there are {outputs[0]} outputs and {targets[0]} targets"
     return "the last layer decides the shape of the outputs; reshape the targets to it"
-
-
-def check_range(values: Tensor, low: float, high: float, what: str, fix: str) -> None:
-    data = values.node.data
-    if data is not None and data.size and not ((data >= low) & (data <= high)).all():
-        place = tuple(int(i) for i in np.argwhere(~((data >= low) & (data <= high)))[0])
-        raise BoundsError(explain(f"{what} is out of range", got=f"{data[place]:g} at position {place}",
-                                  expected=f"{low:g} to {high:g}", fix=fix))
 
 
 def check_share(name: str, value: float) -> None:

@@ -9,25 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, as_tensor
-from ..ir.dtype import is_float, is_integer
+from ..ir.dtype import is_float
 from ..ops import compose, reduce
 from ..ops.broadcast import broadcast_to
 from ..ops.control import custom_gradient
-from ..ops.elementwise import astype, equal, exp, less, log, maximum, multiply, ones_like, where, zeros_like
+from ..ops.elementwise import astype, equal, exp, log, maximum, multiply, ones_like, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import reshape
-from .base import agree, check_range, check_share, loss, no_targets, several, tensor
+from .base import agree, check_share, loss, no_targets, several, tensor
+from .targets import ANY, SHARES, Labels, LogShares, Targets, class_labels
 
 
 class SoftmaxWarning(UserWarning):
     """Probabilities were given to a loss that takes logits."""
 
 
+BINARY = "are the labels 1 and 2, or -1 and 1? map them to 0 and 1"
+SIGNS = Targets(-1.0, 1.0, "the labels are -1 and 1", neutral=1.0)
+
 # ---- two classes
 
-@loss
+@loss(targets=Targets(0.0, 1.0, BINARY))
 def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0,
                          positive_weight: Any = 1.0) -> Any:
     """-(w t log p + (1 - t) log(1 - p)) with p = sigmoid(outputs); targets t in [0, 1].
@@ -41,8 +45,6 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
     t = agree(outputs, targets)
     _warn_of_sigmoid(outputs)
     check_share("label_smoothing", label_smoothing)
-    check_range(t, 0.0, 1.0, "a target of binary_cross_entropy",
-                 "are the labels 1 and 2, or -1 and 1? map them to 0 and 1")
     t = t * (1 - label_smoothing) + label_smoothing / 2 if label_smoothing else t
     if isinstance(positive_weight, int | float) and positive_weight == 1:
         return compose.softplus(outputs) - t * outputs
@@ -53,36 +55,34 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
     return factor * t * compose.softplus(-outputs) + (1 - t) * compose.softplus(outputs)
 
 
-@loss
+@loss(targets=SIGNS)
 def hinge(outputs: Any, targets: Any) -> Any:
     """max(0, 1 - t * outputs) with targets t of -1 and 1."""
     t = agree(outputs, targets)
-    check_range(t, -1.0, 1.0, "a target of hinge", "the labels are -1 and 1")
     return maximum(1 - t * outputs, 0.0)
 
 
-@loss
+@loss(targets=SIGNS)
 def squared_hinge(outputs: Any, targets: Any) -> Any:
     """max(0, 1 - t * outputs)^2 with targets t of -1 and 1."""
     value = hinge.values(outputs, targets)
     return value * value
 
 
-@loss
+@loss(targets=SIGNS)
 def soft_margin(outputs: Any, targets: Any) -> Any:
     """log(1 + e^(-t * outputs)) with targets t of -1 and 1."""
     t = agree(outputs, targets)
-    check_range(t, -1.0, 1.0, "a target of soft_margin", "the labels are -1 and 1")
     return compose.softplus(-t * outputs)
 
 
-@loss
+@loss(targets=Targets(0.0, 1.0, BINARY))
 def multi_label_soft_margin(outputs: Any, targets: Any) -> Any:
     """The binary cross-entropy of each label, averaged over the labels (the last axis)."""
     return reduce.mean(binary_cross_entropy.values(outputs, targets), axis=-1)
 
 
-@loss
+@loss(targets=Targets(0.0, 1.0, BINARY))
 def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Any:
     """-a (1 - q)^gamma log q, with q the probability of the truth: easy samples count little (Lin et al., 2017).
 
@@ -92,7 +92,6 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
         gamma: 0 is the cross-entropy.
     """
     t = agree(outputs, targets)
-    check_range(t, 0.0, 1.0, "a target of focal", "map the labels to 0 and 1")
     _warn_of_sigmoid(outputs)
     p = compose.sigmoid(outputs)
     wrong = p * (1 - t) + (1 - p) * t
@@ -101,7 +100,7 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
 
 # ---- many classes
 
-@loss
+@loss(targets=Labels(shares=True))
 def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, class_weights: Any = None,
                   ignore_label: int | None = None) -> Any:
     """-log(softmax(outputs))[label], from logits (..., classes).
@@ -113,11 +112,12 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
             its weight in the mean; samples of a class of weight 0 do not count.
         ignore_label: samples with this label do not count (-100 in PyTorch): as a mask, but told by the labels.
 
-    Raises BoundsError for a label outside 0 .. classes - 1, compiled or not.
+    Labels are of any integer type, or bool. Raises BoundsError for one outside 0 .. classes - 1, compiled or not.
     """
     _check_logits(outputs)
     check_share("label_smoothing", label_smoothing)
-    if is_integer(targets.dtype) and targets.shape == outputs.shape[:-1]:
+    if targets.dtype.kind in "iub" and targets.shape == outputs.shape[:-1]:
+        targets = class_labels(targets)
         if ignore_label is not None:
             return _without(outputs, targets, ignore_label, label_smoothing, class_weights)
         return _cross_entropy_of_labels(outputs, targets, label_smoothing, class_weights)
@@ -214,11 +214,10 @@ def _look_like_probabilities(rows: np.ndarray | None) -> bool:
 
 def _cross_entropy_of_labels(x: Tensor, labels: Tensor, smoothing: float, class_weights: Any) -> Any:
     classes = x.shape[-1]
-    _check_labels(labels, classes)
     place = iota(x.shape, x.ndim - 1, labels.dtype)
     chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), x.shape), place)
     weights = _class_weights(class_weights, classes, x.dtype)
-    factors = take(weights, _nonnegative(labels, classes))
+    factors = take(weights, compose.clip(labels, 0, classes - 1))  # those out of range are refused before
     low: Any = smoothing / classes
     scaled: Callable[[Tensor], Tensor] = lambda x: x
     if smoothing and class_weights is not None:
@@ -236,7 +235,7 @@ def _cross_entropy_of_labels(x: Tensor, labels: Tensor, smoothing: float, class_
     picked = target() * shifted if smoothing else where(chosen, shifted, zeros_like(shifted))
     value = total - reduce.sum(picked, axis=-1)
     value = custom_gradient(value, (x,), lambda g, y, x: (reshape(g, (*g.shape, 1)) * (scaled(compose.softmax(x)) - target()),))
-    return (value, factors) if class_weights is not None else value + (factors - 1)
+    return (value, factors) if class_weights is not None else value
 
 
 def _relative(weights: Tensor, own: Tensor) -> Tensor:
@@ -244,11 +243,6 @@ def _relative(weights: Tensor, own: Tensor) -> Tensor:
     own = reshape(own, (*own.shape, 1))
     counts = compose.not_equal(own, 0)
     return where(broadcast_to(counts, (*own.shape[:-1], *weights.shape)), weights / where(counts, own, ones_like(own)), 0.0)
-
-
-def _nonnegative(labels: Tensor, classes: int) -> Tensor:
-    """Labels below 0 moved out of bounds: they do not count from the end."""
-    return where(less(labels, 0), classes, labels) if labels.dtype.kind == "i" else labels
 
 
 def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
@@ -261,22 +255,8 @@ def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
     return weights
 
 
-def _check_labels(labels: Tensor, classes: int) -> None:
-    data = labels.node.data
-    if data is None or not data.size or (data.min() >= 0 and data.max() < classes):
-        return
-    place = tuple(int(i) for i in np.argwhere((data < 0) | (data >= classes))[0])
-    fix = f"make the last layer Dense({int(data.max()) + 1}), or mask the sample"
-    fix = "are the labels 1-based? Use y - 1" if data.max() == classes else fix
-    fix = "a negative label is no class: leave the sample out with a mask" if data[place] < 0 else fix
-    raise BoundsError(explain(f"label {data[place]} is not a class",
-                              got=f"label {data[place]} at index {place[0] if len(place) == 1 else place}",
-                              expected=f"0 to {classes - 1}, for {classes} logits", fix=fix))
-
-
 def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any) -> Any:
     classes = x.shape[-1]
-    check_range(t, 0.0, 1.0, "a target probability", "pass integer labels, or rows that sum to 1")
     smooth = t * (1 - smoothing) + smoothing / classes if smoothing else t
     terms = multiply(smooth, compose.log_softmax(x))
     if class_weights is None:
@@ -288,14 +268,14 @@ def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any
     return where(counts, value, zeros_like(value)), factors
 
 
-@loss
+@loss(targets=Labels(shares=True))
 def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
     """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...)."""
     value = cross_entropy.values(outputs, targets)
     return (-compose.expm1(-value))**gamma * value if gamma else value
 
 
-@loss
+@loss(targets=SHARES)
 def categorical_hinge(outputs: Any, targets: Any) -> Any:
     """max(0, 1 + max over the wrong classes - the right one), from scores (..., classes) and one-hot targets."""
     t = agree(outputs, targets)
@@ -303,17 +283,16 @@ def categorical_hinge(outputs: Any, targets: Any) -> Any:
     return maximum(wrong - right + 1, 0.0)
 
 
-@loss
+@loss(targets=Labels())
 def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int = 1) -> Any:
     """The sum over the wrong classes c of max(0, margin - x[label] + x[c])^power, over the number of classes, from
     scores x (..., classes) and integer labels (...) (Crammer and Singer, 2001)."""
     _check_logits(outputs)
-    if not is_integer(targets.dtype) or targets.shape != outputs.shape[:-1]:
+    if targets.dtype.kind not in "iub" or targets.shape != outputs.shape[:-1]:
         raise _wrong_targets(outputs, targets)
     if power not in (1, 2):
         raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=repr(power)))
-    _check_labels(targets, outputs.shape[-1])
-    chosen = compose.one_hot(targets, outputs.shape[-1], outputs.dtype)
+    chosen = compose.one_hot(class_labels(targets), outputs.shape[-1], outputs.dtype)
     right = reduce.sum(chosen * outputs, axis=-1, keepdims=True)
     short = maximum(margin - right + outputs, 0.0) * (1 - chosen)
     return reduce.sum(short if power == 1 else short * short, axis=-1) * (1 / outputs.shape[-1])
@@ -321,7 +300,7 @@ def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int 
 
 # ---- divergences
 
-@loss
+@loss(targets=LogShares())
 def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_targets: bool = False) -> Any:
     """sum of t (log t - log q) over the last axis, for target probabilities t and q = softmax(outputs); 0 log 0 = 0.
 
@@ -332,7 +311,6 @@ def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_target
     t, log_q = agree(outputs, targets), compose.log_softmax(outputs) if logits else outputs
     if log_targets:
         return reduce.sum(exp(t) * (t - log_q), axis=-1)
-    check_range(t, 0.0, 1.0, "a target probability", "the targets are probabilities, the outputs logits")
     return reduce.sum(_entropy_terms(t) - t * log_q, axis=-1)
 
 
@@ -342,11 +320,10 @@ def _entropy_terms(t: Tensor) -> Tensor:
     return where(empty, zeros_like(t), t * log(where(empty, ones_like(t), t)))
 
 
-@loss
+@loss(targets=SHARES)
 def jensen_shannon(outputs: Any, targets: Any) -> Any:
     """(KL(t | m) + KL(q | m)) / 2 with m = (t + q) / 2 and q = softmax(outputs): symmetric, at most log 2."""
     t = agree(outputs, targets)
-    check_range(t, 0.0, 1.0, "a target probability", "the targets are probabilities, the outputs logits")
     log_q = compose.log_softmax(outputs)
     q = exp(log_q)
     m = 0.5 * (t + q)
@@ -354,7 +331,7 @@ def jensen_shannon(outputs: Any, targets: Any) -> Any:
     return 0.5 * reduce.sum(_entropy_terms(t) + q * log_q - (t + q) * log_m, axis=-1)
 
 
-@loss
+@loss(targets=ANY)
 def gaussian_kl(outputs: Any, targets: Any) -> Any:
     """KL(N(mean, e^log_variance) | N(0, 1)) summed over all axes but the first, from outputs (mean, log_variance); no
     targets (Kingma and Welling, 2014)."""

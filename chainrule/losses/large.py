@@ -18,9 +18,10 @@ from ..ops.movement import reshape, slice_axis
 from ..transform import checkpoint
 from .base import loss, several
 from .classification import cross_entropy
+from .targets import Labels
 
 
-@loss
+@loss(targets=Labels(classes_of=1), samples=1)
 def linear_cross_entropy(outputs: Any, targets: Any, *, chunk: int = 1024, ignore_label: int | None = None) -> Any:
     """cross_entropy(x @ weight + bias, labels), `chunk` rows at a time.
 
@@ -49,7 +50,7 @@ def linear_cross_entropy(outputs: Any, targets: Any, *, chunk: int = 1024, ignor
 def _by_chunks(rows: Tensor, labels: Tensor, weight: Tensor, bias: list[Tensor], chunk: int) -> Tensor:
     def values(x: Tensor, t: Tensor, w: Tensor, *b: Tensor) -> Tensor:
         logits = compose.matmul(x, w)
-        return cross_entropy(logits + b[0] if b else logits, t, reduction="none")
+        return cross_entropy.values(logits + b[0] if b else logits, t)
     run = checkpoint(values)
     parts = [run(slice_axis(rows, 0, start, end), slice_axis(labels, 0, start, end), weight, *bias)
              for start in range(0, rows.shape[0], chunk) for end in (min(start + chunk, rows.shape[0]),)]

@@ -7,19 +7,21 @@ from typing import Any
 
 from ..ir import Tensor
 from ..ops import compose, reduce
-from .base import agree, check_range, loss
+from .base import agree, loss
+from .targets import Targets
+
+MASKS = Targets(0.0, 1.0, "masks hold 0 and 1")
 
 
-def _counts(outputs: Tensor, targets: Tensor, name: str, exclusive: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _counts(outputs: Tensor, targets: Tensor, exclusive: bool) -> tuple[Tensor, Tensor, Tensor]:
     """(sum of p t, sum of p, sum of t) over the positions."""
     t = agree(outputs, targets)
-    check_range(t, 0.0, 1.0, f"a target of {name}", "masks hold 0 and 1")
     p = compose.softmax(outputs) if exclusive else compose.sigmoid(outputs)
     axes = tuple(range(1, outputs.ndim - 1)) if outputs.ndim > 2 else (outputs.ndim - 1,)
     return reduce.sum(p * t, axis=axes), reduce.sum(p, axis=axes), reduce.sum(t, axis=axes)
 
 
-@loss
+@loss(targets=MASKS)
 def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
     """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., 2016).
 
@@ -28,21 +30,21 @@ def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = F
         smooth: makes an empty mask that is found empty a perfect one.
         exclusive: p = softmax(outputs) over the channels, not sigmoid(outputs).
     """
-    both, found, there = _counts(outputs, targets, "dice", exclusive)
+    both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (2 * both + smooth) / (found + there + smooth)
 
 
-@loss
+@loss(targets=MASKS)
 def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
     """1 - (sum(p t) + smooth) / (sum(p) + sum(t) - sum(p t) + smooth), 1 - intersection over union. As `dice`."""
-    both, found, there = _counts(outputs, targets, "jaccard", exclusive)
+    both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (both + smooth) / (found + there - both + smooth)
 
 
-@loss
+@loss(targets=MASKS)
 def tversky(outputs: Any, targets: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
             exclusive: bool = False) -> Any:
     """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al.,
     2017)."""
-    both, found, there = _counts(outputs, targets, "tversky", exclusive)
+    both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (both + smooth) / (both + alpha * (found - both) + beta * (there - both) + smooth)

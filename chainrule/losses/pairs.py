@@ -13,10 +13,15 @@ from ..ir import Tensor
 from ..ops import compose, reduce
 from ..ops.elementwise import abs, astype, maximum, minimum, sqrt, where
 from ..ops.index import iota
-from .base import agree, check_range, loss, no_targets, several
+from ..ops.movement import reshape
+from .base import agree, loss, no_targets, several
+from .targets import ANY, Targets
+
+LOWEST = -1e30  # a score that takes no part in a softmax
+ALIKE = "the targets are 1 for alike, {} for not"
 
 
-@loss
+@loss(targets=ANY)
 def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any:
     """1 - cos of the angle between outputs and targets along the last axis."""
     return 1 - _cosine(outputs, agree(outputs, targets), epsilon)
@@ -26,25 +31,25 @@ def _cosine(a: Tensor, b: Tensor, epsilon: float = 1e-8) -> Tensor:
     return reduce.sum(compose.unit(a, epsilon) * compose.unit(b, epsilon), axis=-1)
 
 
-@loss
+@loss(targets=Targets(-1.0, 1.0, ALIKE.format(-1)))
 def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
     """From outputs (a, b) and targets 1 (alike) or -1: 1 - cos(a, b), or max(0, cos(a, b) - margin)."""
     a, b = _two(outputs, "cosine_embedding")
-    t, cos = _labels(targets, a, -1.0, "cosine_embedding"), _cosine(a, b)
+    t, cos = _labels(targets, a, "cosine_embedding"), _cosine(a, b)
     return where(compose.greater(t, 0), 1 - cos, maximum(cos - margin, 0.0))
 
 
-@loss
+@loss(targets=Targets(0.0, 1.0, ALIKE.format(0)))
 def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
     """From outputs (a, b) and targets t, 1 (alike) or 0: t d^2 + (1 - t) max(0, margin - d)^2 with d = |a - b|
     (Hadsell et al., 2006)."""
     a, b = _two(outputs, "contrastive")
-    t, d = _labels(targets, a, 0.0, "contrastive"), _distance(a, b, 2.0)
+    t, d = _labels(targets, a, "contrastive"), _distance(a, b, 2.0)
     short = maximum(margin - d, 0.0)
     return t * reduce.sum((a - b) * (a - b), axis=-1) + (1 - t) * short * short
 
 
-@loss
+@loss(targets=ANY)
 def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2.0, swap: bool = False) -> Any:
     """max(0, |a - p| - |a - n| + margin) from outputs (anchor a, positive p, negative n); no targets
     (Schroff et al., 2015; Balntas et al., 2016).
@@ -60,22 +65,21 @@ def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2
     return maximum(_distance(a, p, power) - far + margin, 0.0)
 
 
-@loss
+@loss(targets=Targets(-1.0, 1.0, "the targets are -1 and 1"))
 def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
     """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else
     -1."""
     a, b = _two(outputs, "margin_ranking")
     t = agree(a, targets)
-    check_range(t, -1.0, 1.0, "a target of margin_ranking", "the targets are -1 and 1")
     return maximum(margin - t * (a - b), 0.0)
 
 
-@loss
-def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric: bool = False) -> Any:
+@loss(targets=ANY)
+def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric: bool = False, keep: Tensor | None = None) -> Any:
     """The cross-entropy of finding each query's own key among all keys of the batch, by cosine / temperature, from
     outputs (queries, keys), each (batch, width); no targets (van den Oord et al., 2018).
 
-    With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021).
+    With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021). Samples that a mask leaves out are nobody's negatives.
     """
     queries, keys = _two(outputs, "info_nce")
     no_targets(targets, "info_nce")
@@ -85,6 +89,9 @@ def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric:
     scores = compose.matmul(_unit(queries), _unit(keys).mT) * (1 / temperature)
     n = scores.shape[0]
     own = compose.equal(iota((n, n), 0), iota((n, n), 1))
+
+    if keep is not None:
+        scores = where(compose.logical_or(own, reshape(keep, (1, n)) & reshape(keep, (n, 1))), scores, LOWEST)
 
     def of_own(log_p: Tensor) -> Tensor:
         return -reduce.sum(where(own, log_p, 0.0), axis=-1)
@@ -104,13 +111,11 @@ def _two(outputs: Any, name: str) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _labels(targets: Any, a: Tensor, low: float, name: str) -> Tensor:
+def _labels(targets: Any, a: Tensor, name: str) -> Tensor:
     if targets is None or targets.shape != a.shape[:-1]:
         raise ShapeError(explain(f"{name} needs one target per pair", expected=f"targets {a.shape[:-1]}",
                                  got="None" if targets is None else f"targets {targets.shape}"))
-    t = astype(targets, a.dtype)
-    check_range(t, low, 1.0, f"a target of {name}", f"the targets are 1 for alike, {low:g} for not")
-    return t
+    return astype(targets, a.dtype)
 
 
 def _distance(a: Tensor, b: Tensor, power: float, epsilon: float = 1e-6) -> Tensor:

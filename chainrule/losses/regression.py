@@ -9,23 +9,27 @@ from typing import Any
 from ..errors import ArgumentError, explain
 from ..ops import compose
 from ..ops.elementwise import abs, exp, log, log1p, maximum, where, zeros_like
-from .base import agree, check_positive, check_range, loss, several
+from ..ops.require import Demand
+from .base import agree, check_positive, loss, several
+from .targets import ANY
+
+VARIANCE = Demand("a variance", 0.0, math.inf, "make them positive, for example by softplus")
 
 
-@loss
+@loss(targets=ANY)
 def mean_squared_error(outputs: Any, targets: Any) -> Any:
     """(outputs - targets)^2, averaged over all elements."""
     difference = outputs - agree(outputs, targets)
     return difference * difference
 
 
-@loss
+@loss(targets=ANY)
 def mean_absolute_error(outputs: Any, targets: Any) -> Any:
     """|outputs - targets|, averaged over all elements."""
     return abs(outputs - agree(outputs, targets))
 
 
-@loss
+@loss(targets=ANY)
 def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
     """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964)."""
     check_positive("delta", delta)
@@ -34,21 +38,21 @@ def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
     return where(compose.less_equal(a, delta), 0.5 * d * d, delta * (a - 0.5 * delta))
 
 
-@loss
+@loss(targets=ANY)
 def log_cosh(outputs: Any, targets: Any) -> Any:
     """log(cosh(outputs - targets)) = |d| + log1p(e^(-2 |d|)) - log 2."""
     d = outputs - agree(outputs, targets)
     return compose.softplus(2 * d) - d - math.log(2)
 
 
-@loss
+@loss(targets=ANY)
 def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
     """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick, 2015)."""
     a = abs(outputs - agree(outputs, targets))
     return where(compose.less(a, beta), (0.5 / beta) * a * a, a - 0.5 * beta) if beta else a
 
 
-@loss
+@loss(targets=ANY)
 def quantile(outputs: Any, targets: Any, *, q: float = 0.5) -> Any:
     """max(q d, (q - 1) d) with d = targets - outputs, the pinball loss: least at the q-quantile
     (Koenker and Bassett, 1978)."""
@@ -58,21 +62,21 @@ def quantile(outputs: Any, targets: Any, *, q: float = 0.5) -> Any:
     return maximum(q * d, (q - 1) * d)
 
 
-@loss
+@loss(targets=ANY)
 def mean_absolute_percentage_error(outputs: Any, targets: Any, *, epsilon: float = 1e-7) -> Any:
     """100 |outputs - targets| / max(|targets|, epsilon)."""
     t = agree(outputs, targets)
     return 100 * abs(outputs - t) / maximum(abs(t), epsilon)
 
 
-@loss
+@loss(targets=ANY)
 def mean_squared_logarithmic_error(outputs: Any, targets: Any) -> Any:
     """(log(1 + outputs) - log(1 + targets))^2, with negative numbers taken as 0."""
     d = log1p(maximum(outputs, 0.0)) - log1p(maximum(agree(outputs, targets), 0.0))
     return d * d
 
 
-@loss
+@loss(targets=ANY)
 def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = False, epsilon: float = 1e-8) -> Any:
     """e^outputs - targets * outputs: the outputs are logarithms of rates; or, with log_rates=False, the rates r:
     r - targets log(r + epsilon).
@@ -89,12 +93,11 @@ def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = 
     return value + where(large, safe * log(safe) - safe + 0.5 * log(2 * math.pi * safe), zeros_like(t))
 
 
-@loss
+@loss(targets=ANY, outputs=(None, VARIANCE))
 def gaussian_nll(outputs: Any, targets: Any, *, full: bool = False, epsilon: float = 1e-6) -> Any:
     """(log v + (targets - mean)^2 / v) / 2 with v = max(variance, epsilon), from outputs (mean, variance)
     (Nix and Weigend, 1994). `full` adds log(2 pi) / 2."""
     mean, variance = several(outputs, ("mean", "variance"), "gaussian_nll")
-    check_range(variance, 0.0, math.inf, "a variance", "make them positive, for example by softplus")
     d = agree(mean, targets) - mean
     v = variance + compose.stop_gradient(maximum(variance, epsilon) - variance)  # a clamp that passes gradients
     return 0.5 * (log(v) + d * d / v) + (0.5 * math.log(2 * math.pi) if full else 0.0)

@@ -39,6 +39,9 @@ class Metric:
         """Take in a batch. `weights` (or a mask) has the shape of the items or of their first axes; 0 leaves out."""
         raise NotImplementedError
 
+    def check_targets(self, shape: tuple[int, ...], targets: np.ndarray, weights: np.ndarray | None = None) -> None:
+        """Raise what `update` would raise for these targets and outputs of this shape, before there are any."""
+
     def reset(self) -> None:
         """Forget everything seen."""
         self.broken = False

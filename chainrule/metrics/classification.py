@@ -45,6 +45,9 @@ class ClassMetric(Metric):
         self.total += float(items.weights.sum())
         self.squares += float(items.weights @ items.weights)
 
+    def check_targets(self, shape: tuple[int, ...], targets: np.ndarray, weights: np.ndarray | None = None) -> None:
+        class_items(np.broadcast_to(np.float32(0), shape), targets, weights)
+
     def _check(self, items: ClassItems) -> None:
         columns = items.scores.shape[1]
         if self.columns not in (None, columns):

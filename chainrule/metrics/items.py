@@ -60,7 +60,7 @@ def class_items(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | 
         scores, wanted, weight, samples = scores[keep], wanted[keep], weight[keep], samples[keep]
     if has_rows:
         return ClassItems(scores, _shares(wanted).argmax(axis=1), wanted, weight, samples)
-    labels = checked_labels(wanted, max(columns, 2), lambda i: np.unravel_index(keep[i], shape))
+    labels = checked_labels(wanted, max(columns, 2), lambda i: np.unravel_index(keep[i], shape), shape)
     return ClassItems(scores, labels, None, weight, samples)
 
 
@@ -94,7 +94,7 @@ def item_weights(weights: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarr
     return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
 
 
-def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,)) -> np.ndarray:
+def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,), shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Labels (n,) as integers; raises DTypeError or BoundsError naming the first bad one by its place in the batch."""
     where = lambda i: ", ".join(str(int(axis)) for axis in place(i))
     if labels.dtype.kind == "f":
@@ -105,11 +105,12 @@ def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,)) -> np
                                      fix="use integer labels, or a regression metric such as 'mae'"))
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(outside):
-        _refuse_label(labels, labels[outside[0]], where(outside[0]), classes)
+        found = tuple(int(axis) for axis in place(outside[0]))
+        raise BoundsError.at(found, shape or labels.shape, lambda told: _no_class(labels, labels[outside[0]], told, classes))
     return labels.astype(np.intp)
 
 
-def _refuse_label(labels: np.ndarray, label, where: str, classes: int) -> None:
+def _no_class(labels: np.ndarray, label, place: tuple[int, ...], classes: int) -> str:
     one_based = labels.min() >= 1 and labels.max() == classes
     if one_based:
         fix = "are labels 1-based? subtract 1 from them"
@@ -117,9 +118,8 @@ def _refuse_label(labels: np.ndarray, label, where: str, classes: int) -> None:
         fix = "if a negative label means padding, pass weights that are 0 there"
     else:
         fix = f"are labels 1-based? else give the model {int(labels.max()) + 1} output columns"
-    raise BoundsError(explain(f"label {int(label)} at index {where} is not one of the {classes} classes",
-                              got=f"labels from {int(labels.min())} to {int(labels.max())}",
-                              expected=f"0 … {classes - 1}", fix=fix))
+    return explain(f"label {int(label)} at index {', '.join(map(str, place))} is not one of the {classes} classes",
+                   got=f"labels from {int(labels.min())} to {int(labels.max())}", expected=f"0 … {classes - 1}", fix=fix)
 
 
 def _numeric(array: np.ndarray, what: str) -> np.ndarray:

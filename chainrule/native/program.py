@@ -19,7 +19,7 @@ import numpy as np
 from llvmlite import ir
 
 from .. import config
-from ..errors import BoundsError, describe_frame, explain
+from ..errors import BoundsError, describe_frame
 from ..ir import Node
 from ..ir.graph import Graph, interpret
 from ..ops.index import index_error
@@ -187,16 +187,21 @@ class Program:
         self.results: Any = results
         return results
 
-    def fail(self) -> None:
-        """Find the failed check by running the graph by its meaning, and say where it is."""
+    def fail(self, step: int = 0) -> None:
+        """Find the failed check by running the graph by its meaning, and say where it is; `step` of several in one call."""
+        error = self._failure()
+        error.step = step
+        raise error
+
+    def _failure(self) -> BoundsError:
         number, self.control[STATUS] = FIRST_CHECK - int(self.control[STATUS]), 0
         node = self.plan.checks[number - 1]
         if node.op is REQUIRE:
-            raise self._unmet(node)
+            return self._unmet(node)
         indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
         extent = node.inputs[0].shape[node.attrs["axis"]]
         wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
-        raise index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
+        return index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
 
     def _unmet(self, node: Node) -> BoundsError:
         values, ok = interpret(Graph(self.plan.graph.inputs, node.inputs), self.last)

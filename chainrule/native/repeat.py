@@ -73,7 +73,7 @@ class Repeat:
             else:
                 self.run()
             if program.checked and program.control[STATUS]:
-                program.fail()
+                program.fail(int(self.job[RAN]) - 1)
         outputs = [results.get(i) if i in self.keep or i in program.plan.in_place else None for i in range(len(program.plan.outputs))]
         return int(self.job[RAN]), outputs
 

@@ -21,7 +21,6 @@ from . import types
 from .broadcast import broadcast_to
 from .elementwise import astype, less, less_equal, where, zeros_like
 from .movement import flip, permute_dims, reshape
-from .require import misplaced
 
 
 def check_bounds(indices: np.ndarray, extent: int, what: str = "an index is out of bounds") -> None:
@@ -32,11 +31,10 @@ def check_bounds(indices: np.ndarray, extent: int, what: str = "an index is out 
 
 
 def index_error(indices: np.ndarray, place: tuple[int, ...], extent: int, what: str = "an index is out of bounds", **where: Any) -> BoundsError:
-    """The error for the index at `place`; see `require.misplaced`."""
-    make = lambda told: BoundsError(explain(
+    """The error for the index at `place`."""
+    return BoundsError.at(place, indices.shape, lambda told: explain(
         what, got=f"{indices[place]} at position {told}", expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
         fix="check where the indices come from; do they start at 1?", **where))
-    return misplaced(make, place, indices.shape)
 
 
 def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:

@@ -32,9 +32,9 @@ class Demand:
         return (x >= self.low) & (x <= self.high)
 
     def error(self, x: np.ndarray, ok: np.ndarray, **where: Any) -> BoundsError:
-        """The error for the first value that is not `ok`; it knows its `place`, and how to say it with another (`moved`)."""
+        """The error for the first value that is not `ok`."""
         place = tuple(int(i) for i in np.argwhere(~ok)[0]) if not ok.all() else ()
-        return misplaced(lambda place_: BoundsError(self.words(x, place, place_, **where)), place, x.shape)
+        return BoundsError.at(place, x.shape, lambda told: self.words(x, place, told, **where))
 
     def words(self, x: np.ndarray, place: tuple[int, ...], told: tuple[int, ...], **where: Any) -> str:
         """The message for the value at `place`, told to be at another."""
@@ -43,6 +43,8 @@ class Demand:
 
     def expected(self) -> str:
         """The range in words."""
+        if self.low == -np.inf:
+            return f"{self.high:g} or less"
         return f"{self.low:g} or more" if self.high == np.inf else f"{self.low:g} to {self.high:g}"
 
     def check(self, x: np.ndarray) -> None:
@@ -55,13 +57,6 @@ class Demand:
 def at(place: tuple[int, ...]) -> str:
     """A position in words: " at index 3"."""
     return f" at index {place[0] if len(place) == 1 else place}" if place else ""
-
-
-def misplaced(make: Any, place: tuple[int, ...], shape: tuple[int, ...]) -> BoundsError:
-    """The error that `make` makes of a place, which code that knows more of it (rows of data) can make anew by `moved`."""
-    error = make(place)
-    error.place, error.shape, error.moved = place, shape, make
-    return error
 
 
 def _infer(x: Type, ok: Type, *, demand: Demand) -> Type:

@@ -6,6 +6,7 @@ from typing import Any
 from ..names import unknown_attribute
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
+from .checks import NonFiniteWarning
 from .doctor import Doctor, activation_report, diagnose, overfit_one_batch
 from .during import GradientNorms, GradientReport, Validation, deltas, gradient_report
 from .evaluate import Result, evaluate, predict
@@ -22,8 +23,8 @@ from .until import Until, gradient
 
 __all__ = [
     "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "GradientNorms", "GradientReport",
-    "History", "Ranking", "RateTest", "Report", "Result", "SavedRun", "Scores", "TopLosses", "Training", "Until",
-    "Validation", "activation_report", "compare_optimizers", "cross_validate", "csv_log", "deltas", "diagnose",
+    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "SavedRun", "Scores", "TopLosses", "Training",
+    "Until", "Validation", "activation_report", "compare_optimizers", "cross_validate", "csv_log", "deltas", "diagnose",
     "evaluate", "fit", "gradient", "gradient_report", "json_log", "largest_batch", "lr_find", "overfit_one_batch",
     "predict", "predict_samples", "rank", "recompute_statistics", "sample_losses", "tensorboard", "top_losses",
 ]

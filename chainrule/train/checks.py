@@ -3,12 +3,21 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from .. import tree as trees
+from ..errors import ArgumentError, BoundsError, explain
+from ..ir import Tensor, Type, tracing
+from ..ir.graph import input_node
+from ..ops.require import at
+from .data import Samples
 
+ROWS = 8192  # that are looked at together
 METHODS = ("begin", "after_step", "after_epoch", "end", "state", "restore")
 
 
@@ -20,6 +29,59 @@ def check_run(model: Any, epochs: Any, penalty: Any) -> None:
         raise ArgumentError(explain("epochs is a whole number, 0 or more", got=repr(epochs)))
     if penalty is not None and not callable(penalty):
         raise ArgumentError(explain("a penalty is a function of the model", got=repr(penalty), fix=f"for example optim.penalties.ridge({penalty if isinstance(penalty, float | int) else 1e-4!r})"))
+
+
+def in_data(error: BoundsError, rows: np.ndarray) -> BoundsError:
+    """The error with the row of the data in the place of that of a batch of `rows`, where it belongs to one."""
+    if error.moved is None or not error.place or error.shape[:1] != (len(rows),):
+        return error
+    return error.moved((int(rows[error.place[0]]), *error.place[1:]))
+
+
+class NonFiniteWarning(UserWarning):
+    """Inputs hold NaN or infinities, so that outputs may mean nothing."""
+
+
+def say_bad_inputs(x: np.ndarray) -> None:
+    """A NonFiniteWarning if any number of the samples is NaN or infinite."""
+    if x.dtype.kind != "f":
+        return
+    rows = [start + i for start in range(0, len(x), ROWS) for i in _bad_rows(x[start:start + ROWS])]
+    if rows:
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x[rows[0]]))[0])
+        warnings.warn(explain(f"{len(rows):,} of {len(x):,} samples have inputs that are not finite", got=f"{x[rows[0]][place]} in sample {rows[0]}{at(place)}",
+                              expected="finite numbers", fix="fill what is missing in the way in which it was filled for the training"),
+                      NonFiniteWarning, stacklevel=2)
+
+
+def _bad_rows(x: np.ndarray) -> list[int]:
+    with np.errstate(all="ignore"):
+        if np.isfinite(np.add.reduce(x, axis=None)):
+            return []
+    return [int(i) for i in np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))]
+
+
+def check_targets(loss: Any, metrics: Sequence[Any], outputs: Any, data: Samples) -> None:
+    """BoundsError for the first target that the loss or a metric has no use for; `outputs` are symbols of those of one sample."""
+    for start in range(0, len(data), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(data)))
+        y, weights = data.y[start:start + ROWS], data.weights[start:start + ROWS]
+        try:
+            loss.check(trees.map(functools.partial(_rows, count=len(y)), outputs), y, weights)
+            for metric in metrics if isinstance(outputs, Tensor) and outputs.ndim else ():
+                getattr(metric, "check_targets", _nothing)((len(y), *outputs.shape[1:]), y, weights)
+        except BoundsError as error:
+            raise in_data(error, rows) from None
+
+
+def _rows(x: Tensor, count: int) -> Tensor:
+    """The symbol of so many samples."""
+    with tracing():
+        return Tensor(input_node(Type((count, *x.shape[1:]), x.dtype))) if x.ndim else x
+
+
+def _nothing(*_: Any) -> None:
+    """A metric that somebody made without the base class checks nothing before a run."""
 
 
 def several(found: Any) -> list[Any]:

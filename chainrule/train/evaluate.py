@@ -10,13 +10,13 @@ import numpy as np
 
 from .. import losses, metrics
 from .. import tree as trees
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, BoundsError, explain
 from ..ir import no_grad
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
 from ..names import called_as
 from ..statistics.paired import mean_interval
-from .checks import several
+from .checks import in_data, say_bad_inputs, several
 from .data import Samples, inputs, samples
 from .states import fixed_rows
 from .step import loss_step, output_step
@@ -142,19 +142,26 @@ def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, 
     for metric in measured:
         metric.reset()
     total, weight, kept = 0.0, 0.0, list[Any]()
+    start = 0
     for x, y, weights, count in _padded_batches(data, batch_size, rows):
-        batch_total, batch_weight, outputs = step(x, y, weights)
+        try:
+            batch_total, batch_weight, outputs = step(x, y, weights)
+            outputs = _first_rows(outputs, count)
+            for metric in measured:
+                metric.update(outputs, y[:count], weights[:count])
+        except BoundsError as error:
+            raise in_data(error, np.arange(start, start + (count if error.shape[:1] == (count,) else len(x)))) from None
+        start += count
         sums = tuple(x.numpy()[:count] if x.ndim else x.numpy() for x in (batch_total, batch_weight))
         total, weight = (so_far + float(x.sum(dtype=np.float64)) for so_far, x in zip((total, weight), sums, strict=True))
-        outputs = _first_rows(outputs, count)
         if parts is not None:
             parts.append(sums)
         if batch_total.shape == (0,):
             kept.append(_kept(outputs, loss, len(data) / count))
-        for metric in measured:
-            metric.update(outputs, y[:count], weights[:count])
     if kept:
         return _number_of_all(loss, kept, data.y)
+    if weight and not np.isfinite(total / weight):
+        say_bad_inputs(data.x)
     return total / weight if weight else float("nan")
 
 
@@ -192,9 +199,16 @@ def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = 
     data = inputs(x, model=model)
     size = fixed_rows(model) or max(min(batch_size, len(data)), 1)
     step = output_step(model, backend, precision)
-    parts = [_first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
-             for start in range(0, max(len(data), 1), size)]
+    parts = [_predicted(step, data, start, size) for start in range(0, max(len(data), 1), size)]
+    say_bad_inputs(data)
     return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
+
+
+def _predicted(step: Any, data: np.ndarray, start: int, size: int) -> Any:
+    try:
+        return _first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
+    except BoundsError as error:
+        raise in_data(error, np.arange(start, start + size)) from None
 
 
 def _filled(batch: np.ndarray, size: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import losses, metrics, optim, random
 from ..data import Batches
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, BoundsError, explain
 from ..files import reading
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..ir import Type
@@ -141,9 +141,12 @@ class Training:
         random.seed(self.seed)
         drawn = generators(self.model)
         rows = max(1, min(batch_size, len(self.data)))
-        self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
+        _, outputs = self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
         for generator in drawn:
             generator.seed(int(random.randint(2**62).item()))
+        for data in (self.data if self.augment is None else None, self.validation):
+            if data is not None:
+                checks.check_targets(self.loss, self.metrics, outputs, data)
         self.optimizer.build(self.model.parameters())
         check_batches(self.model, len(self.data), rows)
 
@@ -201,7 +204,10 @@ class Training:
         """Many steps in one call, as far as it comes; how many were done, 0 where it is not possible."""
         self.stretch.prepare(block[0])
         self._begin()
-        found = self.stretch(block)
+        try:
+            found = self.stretch(block)
+        except BoundsError as error:
+            raise checks.in_data(error, block[error.step]) from None
         if found is not None:
             self._learnt(block[:found[0]], *found[1])
         return 0 if found is None else found[0]
@@ -250,7 +256,10 @@ class Training:
             self.step.lower(x, y, weights)
             self._compiled.add(len(indices))
         self._begin()
-        total, weight, outputs, finite = self.step.arrays(x, y, weights)
+        try:
+            total, weight, outputs, finite = self.step.arrays(x, y, weights)
+        except BoundsError as error:
+            raise checks.in_data(error, indices) from None
         total, weight = total.item(), weight.item()
         if weight and not finite:
             self._nonfinite(self.batches.step + 1, x, y, weights)

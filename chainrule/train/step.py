@@ -39,7 +39,7 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
-        total, weight = loss.sum_and_weight(outputs, y, weights if weighted or not loss.own else None)
+        total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
         objective = total / weight
         grads = gradients(objective if penalty is None else objective + penalty(model), model)
         optimizer.update(model, grads, **({"weight": weight} if optimizer.accumulates else {}))

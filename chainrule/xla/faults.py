@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Indices out of bounds, found inside a program and raised outside.
 
-XLA cannot stop, so each lookup notes in a boolean whether an index was out of bounds and in an integer which one. The
+XLA cannot stop, so each lookup notes in a boolean whether an index was out of bounds and in integers which one and where. The
 notes are further results of the program, and the caller raises BoundsError for the first that is set.
 """
 
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BoundsError, describe_frame, explain
+from ..errors import BoundsError, describe_frame
 from ..ir import Node
+from ..ops.index import index_error
 from ..ops.require import REQUIRE
 
 
@@ -28,6 +29,7 @@ class Fault:
     extent: int
     wrong: Any
     index: Any
+    place: Any
 
 
 class _Notes(threading.local):
@@ -54,22 +56,25 @@ def at(node: Node) -> None:
     _notes.node = node
 
 
-def note(extent: int, wrong: Any, index: Any, node: Node | None = None) -> None:
-    """Remember a possible fault: `wrong` is a boolean and `index` an int64 of the traced program."""
+def note(extent: int, wrong: Any, index: Any, place: Any, node: Node | None = None) -> None:
+    """Remember a possible fault: `wrong` is a boolean of the traced program, `index` an int64 and `place` where it lies."""
     if _notes.faults is not None:
-        _notes.faults.append(Fault(node or _notes.node, extent, wrong, index))  # type: ignore[arg-type]
+        _notes.faults.append(Fault(node or _notes.node, extent, wrong, index, place))  # type: ignore[arg-type]
 
 
 def first(faults: list[tuple[Node, int]], wrong: np.ndarray, indices: np.ndarray) -> BoundsError | None:
     """The error for the first fault that is set."""
     if not wrong.any():
         return None
-    place = int(np.argmax(wrong))
-    node, extent = faults[place]
-    if node.op is REQUIRE:  # the number in these bits
-        value = indices[place:place + 1].view(np.float64)
-        return node.attrs["demand"].error(value, np.zeros(1, bool), at=describe_frame(node.where), layer=node.layer)
-    return BoundsError(explain("an index is out of bounds", got=str(int(indices[place])),
-                               expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
-                               fix="check where the indices come from; do they start at 1?",
-                               at=describe_frame(node.where), layer=node.layer))
+    number = int(np.argmax(wrong))
+    node, extent = faults[number]
+    value, flat = indices[number:number + 1, 0], int(indices[number, 1])
+    where: dict[str, Any] = {"at": describe_frame(node.where), "layer": node.layer}
+    if node.op is REQUIRE:
+        shape = node.inputs[0].shape
+        ok = np.ones(shape, bool)
+        ok.flat[flat] = False
+        return node.attrs["demand"].error(np.broadcast_to(value.view(np.float64).reshape(()), shape), ok, **where)
+    shape = node.inputs[1].shape
+    place = tuple(int(i) for i in np.unravel_index(flat, shape))
+    return index_error(np.broadcast_to(value.reshape(()), shape), place, extent, **where)

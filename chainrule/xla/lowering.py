@@ -122,15 +122,17 @@ def _checked(indices: Any, extent: int) -> Any:
     if not wide.size:
         return wide
     outside = ((wide < -extent) | (wide >= extent)).reshape(-1)
-    faults.note(extent, outside.any(), wide.reshape(-1)[jnp.argmax(outside)])
+    place = jnp.argmax(outside)
+    faults.note(extent, outside.any(), wide.reshape(-1)[place], place)
     return jnp.clip(jnp.where(wide < 0, wide + extent, wide), 0, max(extent - 1, 0))
 
 
 def _require(x: Any, ok: Any, *, demand: Demand) -> Any:
     if x.size:
         wrong = ~ok.reshape(-1)
-        value = x.reshape(-1)[jnp.argmax(wrong)].astype(jnp.float64)
-        faults.note(0, wrong.any(), lax.bitcast_convert_type(value, jnp.int64))
+        place = jnp.argmax(wrong)
+        value = x.reshape(-1)[place].astype(jnp.float64)
+        faults.note(0, wrong.any(), lax.bitcast_convert_type(value, jnp.int64), place)
     return x
 
 
@@ -165,12 +167,12 @@ def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, 
             outputs = emit(body, [*carry, *slices, *fixed], LOWERINGS)
         sites[:] = found
         kept = (*outputs[carries:], *(carry if history else ()))
-        return tuple(outputs[:carries]), (kept, tuple((fault.wrong, fault.index) for fault in found))
+        return tuple(outputs[:carries]), (kept, tuple((fault.wrong, jnp.stack([fault.index, fault.place])) for fault in found))
 
     carry, (kept, notes) = lax.scan(step, tuple(inputs[:carries]), tuple(inputs[carries:carries + sequences]), length=length, reverse=reverse)
     for site, (wrong, index) in zip(sites, notes, strict=True):
         if length:
-            faults.note(site.extent, wrong.any(), index[jnp.argmax(wrong)], node=site.node)
+            faults.note(site.extent, wrong.any(), *index[jnp.argmax(wrong)], node=site.node)
     return (*carry, *kept)
 
 

@@ -89,7 +89,7 @@ class XlaProgram:
             for output, index in self.graph.aliases:
                 outputs[output] = jnp.where(failed, inputs[index], outputs[output])
         return (outputs, jnp.asarray([fault.wrong for fault in found], bool),
-                jnp.asarray([fault.index for fault in found], jnp.int64))
+                jnp.asarray([(fault.index, fault.place) for fault in found], jnp.int64).reshape(-1, 2))
 
     def _donated(self) -> tuple[int, ...]:
         return tuple(sorted({index for _, index in self.graph.aliases}))

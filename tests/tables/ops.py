@@ -18,6 +18,7 @@ from chainrule.ir import REGISTRY, Graph, Tensor, Type, as_tensor, bind, tracing
 from chainrule.ir.graph import close, input_node
 from chainrule.ops import compose, linalg
 from chainrule.ops import elementwise as e
+from chainrule.ops.require import Demand
 
 FLOATS = ("float32", "float64")
 INTS = ("int32", "int64", "uint8", "uint32")
@@ -381,6 +382,8 @@ ROWS: dict[str, Row] = {
                       ((4, False, False), (3, True, False), (4, False, True), (3, True, True), (1, False, False), (0, False, False))), 2, rtol=1e-4, atol=1e-5),
     # positions
     "take":    Row(_takes(), 2),
+    "require": Row(tuple(Case(operands(array(shape), integers(shape, 1, 2, "bool")), {"demand": Demand("a number", -9.0, 9.0)}, (*FLOATS, "int32", "bool"))
+                         for shape in ((3, 4), (), (0, 2), (33,))), 1),
     "scatter": Row(_scatters(), 2),
     "argsort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "bool", "uint8")),
                     Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special"))),
