@@ -8,7 +8,6 @@ gives the weighted mean, and `sum_and_weight` its two parts.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import itertools
@@ -65,9 +64,7 @@ class Loss:
                 raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}",
                                             got=f"{name}={options[name]!r}",
                                             expected=", ".join(known) or "no options", fix=closest(name, known)))
-        made = copy.copy(self)
-        made.options = {**self.options, **options}
-        return made
+        return Loss(self.values, {**self.options, **options}, self.own, targets=self.targets, outputs=self.outputs, samples=self.samples)
 
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
                  **options: Any) -> Tensor:

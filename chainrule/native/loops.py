@@ -68,6 +68,7 @@ class KernelEmitter:
         self.depths: dict[Expression, int] = {}
         self.last_depth: dict[Var, int] = {}
         self.stage_level = 0
+        self.unmet: dict[tuple[int, int], ir.Value] = {}  # for checks of `require`, the lanes in which one failed, as bits
         self.failed: ir.Value | None = None  # where the number of the first check that failed is kept until the end
 
     # ---- the nest
@@ -80,6 +81,9 @@ class KernelEmitter:
             with self.level(dict(zip(kernel.outer[:kernel.units], places, strict=True))), self.nest(kernel.outer[kernel.units:]):
                 for stage in kernel.stages:
                     self.stage(stage)
+        for (check, _), place in self.unmet.items():
+            bits = self.builder.load(place, typ=place.allocated_type)
+            self.report(self.builder.icmp_unsigned("!=", bits, bits.type(0)), check, self.builder)
         if self.failed is not None:
             number = self.builder.load(self.failed, typ=INDEX)
             bad = self.builder.icmp_signed("<", number, INDEX(FIRST_CHECK))
@@ -424,18 +428,42 @@ class KernelEmitter:
         check, conditions = x.attr
         b = self.levels[depth].builder
         value, ok = (self.value(a) for a in x.args)
-        self.report(self._exists(b.not_(ok), conditions, depth), check, b)
+        bad = self._existing(b.not_(ok), conditions, depth)
+        if not isinstance(bad.type, ir.VectorType):
+            self.report(bad, check, b)
+            return value
+        place = self._bits_of(check, bad.type.count)  # whether any is set is asked at the end only
+        b.store(b.or_(b.load(place, typ=place.allocated_type), b.bitcast(bad, place.allocated_type)), place)
         return value
+
+    def _bits_of(self, check: int, lanes: int) -> ir.Value:
+        """Where the lanes in which a check failed are kept, in a register."""
+        key = check, lanes
+        if key not in self.unmet:
+            first = ir.IRBuilder(self.entry)
+            first.position_at_start(self.entry)
+            self.unmet[key] = first.alloca(ir.IntType(lanes))
+            first.store(ir.IntType(lanes)(0), self.unmet[key])
+        return self.unmet[key]
 
     def _exists(self, bad: ir.Value, conditions: Conditions, depth: int) -> ir.Value:
         """Whether any lane that exists is bad."""
+        return self._any(self._existing(bad, conditions, depth), self.levels[depth].builder)
+
+    def _existing(self, bad: ir.Value, conditions: Conditions, depth: int) -> ir.Value:
+        """What is bad in the lanes that exist."""
         b = self.levels[depth].builder
         if not isinstance(bad.type, ir.VectorType):
             found = self.condition(tuple(c for c in conditions if not self.varies(c[0])), depth)
             return bad if found is None else b.and_(bad, found)
         mask = self.mask(conditions, depth)
-        bad = bad if mask is None else b.and_(bad, mask)
-        return b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{self.lanes}i1", BIT, [bad.type]), [bad])
+        return bad if mask is None else b.and_(bad, mask)
+
+    def _any(self, bad: ir.Value, b: ir.IRBuilder) -> ir.Value:
+        """Whether any lane is bad."""
+        if not isinstance(bad.type, ir.VectorType):
+            return bad
+        return b.call(intrinsic(self.module, f"llvm.vector.reduce.or.v{bad.type.count}i1", BIT, [bad.type]), [bad])
 
     def report(self, bad: ir.Value, check: int, b: ir.IRBuilder) -> None:
         """Remember the smallest number of a failed check; a register, so that no call interrupts the loop."""
