@@ -19,6 +19,7 @@ import re
 import secrets
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ __all__ = ["open_regular", "parse_json", "read_regular", "reading", "write_atomi
 # what content that is damaged, cut off or of another kind can raise in the readers of Python, NumPy, Pillow and others
 DAMAGES = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError, RecursionError,
            MemoryError, NotImplementedError, OSError, EOFError, RuntimeError, SyntaxError, struct.error, zlib.error,
-           lzma.LZMAError, zipfile.BadZipFile)
+           lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> Path:

@@ -6,11 +6,15 @@
     batches = data.Batches(dataset.x_train, 64, seed=0)
 """
 
+from typing import Any
+
+from ..names import unknown_attribute
 from .again import load_again, split_of
 from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits
 from .fingerprints import Assignment, Fingerprints, assign, fingerprints
 from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
+from .foreign import advice
 from .idx import read_idx
 from .inputs import as_network_inputs
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
@@ -28,3 +32,7 @@ __all__ = [
     "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
     "read_text", "split", "split_groups", "split_of", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("data", name, __all__, advice(name))

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import DAMAGES, open_regular, reading, told
-from .files import count, fault, refuse_unpacked, unpacked_limit
+from .files import count, fault, listed, refuse_unpacked, unpacked_limit
 from .parts import Part, Parts
 
 INPUTS = ("x", "images", "image", "data", "features", "inputs")
@@ -67,7 +67,7 @@ def read_inputs_npz(path: Path) -> np.ndarray:
     arrays = _open(path)
     name = next(iter(arrays)) if len(arrays) == 1 else _find(arrays, INPUTS, "train") or _find(arrays, INPUTS, "test")
     if name is None:
-        raise fault(f"{path}: it is not clear which array holds the inputs", got=", ".join(arrays) or "no arrays", expected="x")
+        raise fault(f"{path}: it is not clear which array holds the inputs", got=listed(list(arrays)) or "no arrays", expected="x")
     return arrays[name]
 
 

@@ -103,6 +103,11 @@ class Dataset:
     def __str__(self) -> str:
         return "\n".join(self.description)
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{part} {len(x):,}" for part in ("train", "val", "test") if (x := getattr(self, f"x_{part}")) is not None)
+        what = f"{len(self.class_names)} classes" if self.task == "classification" else "regression"
+        return f"Dataset({self.name!r}: {sizes} samples of shape {self.feature_shape}, {what})"
+
 
 def load(source: Source, target: str | int | os.PathLike | None = None, *, test: Source | None = None,
          task: str | None = None, classes: int | Sequence[str] | None = None, header: bool | None = None,
@@ -206,12 +211,13 @@ def _read(source: Source, target: Any, pictures: images.Pictures, dialect: Diale
         return _read_pair(path, target)
     if kind == "table":
         return _read_table(path, target, dialect)
-    raise fault(f"{path}: a single {kind} file cannot be loaded as a data set", fix=_ADVICE[kind])
+    raise fault(f"{path}: a single {kind} file cannot be loaded as a data set", fix=_ADVICE.get(kind))
 
 
 _ADVICE = {"npy": "put both arrays into one file: np.savez(path, x=..., y=...)",
            "parquet": "write it as CSV: pandas.read_parquet(path).to_csv(..., index=False)",
-           "image": "name the folder that holds one folder of images per class"}
+           "image": "name the folder that holds one folder of images per class",
+           "sound": "read each with data.read_sound, and train on arrays: cr.fit(model, (x, y))"}
 
 
 def _read_pair(image_file: Any, label_file: Any = None, *more: Any) -> Parts:

@@ -11,7 +11,7 @@ import difflib
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -142,6 +142,12 @@ _MAGICS = (
     (b"\x89PNG", "image"), (b"\xff\xd8\xff", "image"), (b"GIF8", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
     (b"RIFF", "sound"),
 )
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """``a, b, c``: names in a message, the first ones of many and how many they are."""
+    shown = ", ".join(map(str, names[:most]))
+    return shown if len(names) <= most else f"{shown}, … ({len(names):,} in all)"
 
 
 def count(number: int, what: str, many: str | None = None) -> str:

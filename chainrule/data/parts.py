@@ -26,6 +26,9 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
+    def __repr__(self) -> str:
+        return f"Part({self.origin!r}: {len(self):,} samples)"
+
     def take(self, indices: np.ndarray) -> Part:
         """The part with only these items; places still refer to the file."""
         x = self.x[indices] if isinstance(self.x, np.ndarray) else self.x.take(indices)

@@ -20,7 +20,7 @@ import numpy as np
 
 from .arrays import prepare
 from .columns import CategoryColumn, Column, DroppedColumn, NumericColumn, fit_column
-from .files import count, fault
+from .files import count, fault, listed
 from .table import MISSING, Table, align, column_label, find_column, is_missing
 
 CHUNK_VALUES = 1 << 20
@@ -39,6 +39,9 @@ class TablePreprocess:
     columns: tuple[Column, ...]
     decimal: str = "."
     missing: frozenset[str] = MISSING
+
+    def __repr__(self) -> str:
+        return f"TablePreprocess({count(len(self.columns), 'column')} to {count(len(self.feature_names), 'feature')}, target {self.target!r})"
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -141,12 +144,12 @@ def _columns_of(rows: Any, sources: list[str], names: Sequence[str], used: list[
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # a DataFrame of pandas or polars
         given = {str(name): name for name in rows.columns}
         if absent := [name for name in used if name not in given]:
-            raise fault(f"there is no column {absent[0]!r}", got=", ".join(given), expected=", ".join(used))
+            raise fault(f"there is no column {absent[0]!r}", got=listed(list(given)), expected=listed(used))
         return {name: [_text(value, decimal) for value in rows[given[name]]] for name in used}
     order = {len(sources): sources, len(names): list(names)}
     for i, row in enumerate(rows):
         if isinstance(row, Mapping) and (absent := [name for name in used if name not in row]):
-            raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=", ".join(used),
+            raise fault(f"row {i}: there is no value for {absent[0]!r}", expected=listed(used),
                         fix="give None for a missing value")
         if isinstance(row, str) or not hasattr(row, "__len__"):
             raise fault(f"row {i} is no row of a table", got=type(row).__name__, expected="a dict, or a list of values")
@@ -197,6 +200,9 @@ class Scaling:
         for start in range(0, len(x), block):
             out[start:start + block] = (x[start:start + block].astype(np.float64) - self.mean) / self.std
         return out
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(inputs of shape {self.feature_shape}: {self.describe()})"
 
     def describe(self) -> str:
         """One line for the user: what happens to the values."""

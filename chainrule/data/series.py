@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError, ShapeError, explain
+from ..errors import ArgumentError, DataError, ShapeError, explain, shown
+from .files import count, listed
 from .table import is_missing, parse_number, read_table
 
 
@@ -25,6 +26,17 @@ class Series:
     values: np.ndarray
     names: tuple[str, ...]
     times: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values: what takes an array takes a series."""
+        return np.array(self.values, dtype, copy=copy) if copy else np.asarray(self.values, dtype)
+
+    def __repr__(self) -> str:
+        times = f", {self.times[0]} to {self.times[-1]}" if self.times else ""
+        return f"Series({count(len(self), 'step')} of {listed(self.names, 6)}{times})"
 
 
 def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
@@ -50,8 +62,17 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
 
 
 def windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(x (n, length, columns), y (n, horizon, columns)): y follows x at once; views of the series, in order of time."""
+    """(x (n, length, columns), y (n, horizon, columns)): y follows x at once; views of the series, in order of time.
+
+    Args:
+        series: a `Series`, or an array (steps,) or (steps, columns).
+        length: steps that the forecaster sees.
+        horizon: steps that it is to foretell.
+        stride: steps from the start of one window to that of the next.
+    """
     values = np.asarray(series)
+    if values.dtype.kind not in "buifc":
+        raise ArgumentError(explain("a series holds numbers", got=shown(series), expected="a Series, or an array of numbers"))
     values = values[:, np.newaxis] if values.ndim == 1 else values
     if values.ndim != 2:
         raise ShapeError(explain("a series has steps and columns", got=f"shape {values.shape}",

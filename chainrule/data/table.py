@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DataError, explain
-from .files import close_names, count, existing, fault, read_bytes
+from .files import close_names, count, existing, fault, listed, read_bytes
 
 DELIMITERS = ("\t", ";", "|", ",")
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", ".", "-"})
@@ -115,6 +115,9 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Table({self.path!r}: {count(len(self), 'row')} of {listed(self.names, 6)})"
 
     def column(self, index: int) -> list[str]:
         """All texts of one column."""
@@ -363,7 +366,7 @@ def find_column(table: Table, wanted: str | int, what: str = "target") -> int:
         raise fault(f"{table.path}: there is no {what} column {wanted}", got=count(width, "column"),
                     expected=f"an index from {-width} to {width - 1}")
     close = close_names(wanted, table.names)
-    raise fault(f"{table.path}: there is no {what} column {wanted!r}", got=", ".join(table.names),
+    raise fault(f"{table.path}: there is no {what} column {wanted!r}", got=listed(table.names),
                 expected="a name, or an index from 0" + ("" if table.header else "; the file has no header line"),
                 fix=f"did you mean {' or '.join(map(repr, close))}?" if close else None)
 
@@ -374,8 +377,8 @@ def align(table: Table, names: list[str]) -> Table:
     missing = [name for name in names if name not in places]
     if missing:
         close = close_names(missing[0], table.names)
-        raise fault(f"{table.path}: there is no column {missing[0]!r}", got=", ".join(table.names),
-                    expected=", ".join(names),
+        raise fault(f"{table.path}: there is no column {missing[0]!r}", got=listed(table.names),
+                    expected=listed(names),
                     fix=f"is it {close[0]!r} here? Give both files the same header" if close else None)
     return table if table.names == names else table.select([places[name] for name in names])
 

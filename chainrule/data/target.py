@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from .arrays import FINEST
-from .files import fault
+from .files import fault, listed
 from .table import parse_number
 
 MANY = 20
@@ -32,6 +32,11 @@ class Target:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     decimal: str = "."
+
+    def __repr__(self) -> str:
+        if self.task == "classification":
+            return f"Target({len(self.class_names)} classes: {listed(self.class_names)})"
+        return f"Target(regression of {len(self.mean)}: mean {listed([f'{m:.4g}' for m in self.mean], 4)})"
 
     def encode(self, y: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
         """Raw targets as int64 class numbers (N,), or as numbers (N, outputs) in their own unit:

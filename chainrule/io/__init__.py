@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files: models as safetensors with their architecture in the header; every file is written whole or not at all."""
 
+from typing import Any
+
+from ..names import unknown_attribute
+from .foreign import advice
 from .model import load, read_model, save
 
 __all__ = ["load", "read_model", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("io", name, __all__, advice(name))

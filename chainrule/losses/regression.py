@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
+from ..ir import as_tensor
 from ..ops import compose
-from ..ops.elementwise import abs, exp, log, log1p, maximum, where, zeros_like
+from ..ops.broadcast import broadcast_to
+from ..ops.elementwise import abs, astype, exp, log, log1p, maximum, where, zeros_like
+from ..ops.movement import reshape
 from ..ops.require import Demand
 from .base import agree, check_positive, loss, several
 from .targets import ANY
@@ -53,13 +57,31 @@ def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
 
 
 @loss(targets=ANY)
-def quantile(outputs: Any, targets: Any, *, q: float = 0.5) -> Any:
+def quantile(outputs: Any, targets: Any, *, q: float | Sequence[float] = 0.5) -> Any:
     """max(q d, (q - 1) d) with d = targets - outputs, the pinball loss: least at the q-quantile
-    (Koenker and Bassett, 1978)."""
-    if not 0 < q < 1:
-        raise ArgumentError(explain("a quantile lies between 0 and 1", got=f"q={q}"))
-    d = agree(outputs, targets) - outputs
-    return maximum(q * d, (q - 1) * d)
+    (Koenker and Bassett, 1978).
+
+    Args:
+        q: between 0 and 1; or several, for outputs (..., len(q)) of one target each, (...) or (..., 1).
+    """
+    levels = [q] if isinstance(q, int | float) else list(q)
+    if not levels or not all(isinstance(level, int | float) and 0 < level < 1 for level in levels):
+        raise ArgumentError(explain("a quantile lies between 0 and 1", got=f"q={shown(q)}"))
+    if isinstance(q, int | float):
+        d = agree(outputs, targets) - outputs
+        return maximum(q * d, (q - 1) * d)
+    d = _for_each(outputs, targets, len(levels)) - outputs
+    level = as_tensor(levels, outputs.dtype)
+    return maximum(level * d, (level - 1) * d)
+
+
+def _for_each(outputs: Any, targets: Any, count: int) -> Any:
+    """Targets (...) or (..., 1) beside outputs (..., count): each once for each of them."""
+    if outputs.shape[-1:] != (count,) or targets.shape not in (outputs.shape[:-1], (*outputs.shape[:-1], 1)):
+        raise ShapeError(explain("several quantiles of each target are the last axis of the outputs", got=f"outputs {outputs.shape}, targets {targets.shape}",
+                                 expected=f"outputs (..., {count}), targets (...) or (..., 1)", fix=f"end the network with Dense({count})"))
+    target = astype(targets, outputs.dtype)
+    return broadcast_to(reshape(target, (*outputs.shape[:-1], 1)), outputs.shape)
 
 
 @loss(targets=ANY)
