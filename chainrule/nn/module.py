@@ -36,7 +36,7 @@ REGISTRY: dict[str, type[Module]] = {}
 @dataclass
 class Record:
     """What is remembered of a module: how it was made, whether it is built, for what inputs, what was ordered to be frozen before it was
-    built, and which of the modules below it took another's place since (by dotted name).
+    built, which of the modules below it took another's place since (by dotted name), and the programs that were made of it.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class Record:
     orders: list[freezing.Order] = field(default_factory=list)
     inputs: tuple[Type, ...] | None = None
     replaced: dict[str, Module] = field(default_factory=dict)
+    programs: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ import numpy as np
 from .. import losses, metrics
 from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain
-from ..ir import no_grad
+from ..ir import Type, no_grad
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
 from ..names import called_as
+from ..nn.module import Module
 from ..statistics.paired import mean_interval
 from .checks import in_data, say_bad_inputs, several
 from .data import Samples, inputs, samples
+from .programs import remembered
 from .states import fixed_rows
 from .step import loss_step, output_step
 
@@ -69,8 +71,8 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     measured, found = _fresh_metrics(metrics), samples(data, model=model)
     chosen, items = None if loss is None else losses.get(loss), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
-    step = (_without_loss(model, backend, precision) if chosen is None
-            else loss_step(model, chosen, backend, precision, per_sample=True, weighted=found.weighted))
+    step = (_without_loss(model, backend, precision, found.x) if chosen is None
+            else measuring_step(model, loss, chosen, found.x, backend, precision, per_sample=True, weighted=found.weighted))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     value = measure(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
     result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
@@ -127,8 +129,26 @@ def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _without_loss(model: Any, backend: str | None, precision: str) -> Any:
-    step, nothing = output_step(model, backend, precision), leaf(np.zeros((), np.float32))
+def measuring_step(model: Any, name: Any, loss: Any, x: np.ndarray, backend: str | None, precision: str = "float32", **options: bool) -> Any:
+    """The remembered `loss_step`; `name` is what the user gave as a loss."""
+    build(model, x)
+    return remembered("loss", model, (name, precision, options), backend, lambda model: loss_step(model, loss, backend, precision, **options))
+
+
+def predicting_step(model: Any, x: np.ndarray, backend: str | None, precision: str) -> Any:
+    """The remembered `output_step`."""
+    build(model, x)
+    return remembered("outputs", model, (precision,), backend, lambda model: output_step(model, backend, precision))
+
+
+def build(model: Any, x: np.ndarray) -> None:
+    """Make the Variables of a model that does not know yet what comes in."""
+    if isinstance(model, Module) and not model.built and len(x):
+        model.trace(Type((1 if fixed_rows(model) is None else fixed_rows(model), *x.shape[1:]), x.dtype))
+
+
+def _without_loss(model: Any, backend: str | None, precision: str, x: np.ndarray) -> Any:
+    step, nothing = predicting_step(model, x, backend, precision), leaf(np.zeros((), np.float32))
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
@@ -198,7 +218,7 @@ def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = 
     """
     data = inputs(x, model=model)
     size = fixed_rows(model) or max(min(batch_size, len(data)), 1)
-    step = output_step(model, backend, precision)
+    step = predicting_step(model, data, backend, precision)
     parts = [_predicted(step, data, start, size) for start in range(0, max(len(data), 1), size)]
     say_bad_inputs(data)
     return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)

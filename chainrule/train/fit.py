@@ -28,13 +28,14 @@ from .callbacks import Callback, check_kinds, restore_states, saved_states, star
 from .checkpoint import read_state, write_state
 from .data import Samples, augmented, over_all, samples
 from .describe import check_same, describe, fingerprint, settings_of
-from .evaluate import measure
+from .evaluate import measure, measuring_step
 from .history import History
 from .interrupt import Interruption
 from .pool import Pool
+from .programs import remembered
 from .progress import reporter
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
-from .step import explain_nonfinite, flush_step, loss_step, training_step
+from .step import explain_nonfinite, flush_step, training_step
 from .stretch import Stretch
 
 
@@ -110,10 +111,11 @@ class Training:
         for callback in self.callbacks:
             start_afresh(callback)
         self._compiled: set[int] = set()
-        self.step = training_step(model, self.loss, self.optimizer, penalty, backend, precision, weighted=data.weighted)
+        self.step = remembered("training", model, (loss, penalty, precision, data.weighted), backend, lambda model, optimizer: training_step(
+            model, self.loss, optimizer, penalty, backend, precision, weighted=data.weighted), owner=self.optimizer)
         self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
-        self.validation_step = loss_step(model, self.loss, backend, weighted=validation is not None and validation.weighted)
+        self.validation_step = measuring_step(model, loss, self.loss, data.x, backend, weighted=validation is not None and validation.weighted)
 
     def _settings(self, precision: str) -> dict[str, str]:
         return {"optimiser": describe(self.optimizer), "loss": self.loss.name, "list of metrics": describe([m.name for m in self.metrics]),

@@ -15,7 +15,7 @@ from ..nn import BatchNorm
 
 def kept_states(model: Any) -> list[Any]:
     """The Variables in which stateful layers keep where the last batch ended."""
-    return [state for module in model.modules().values() if getattr(module, "stateful", False) for state in getattr(module, "kept", ())]
+    return [state for module in model.modules().values() if vars(module).get("stateful") for state in vars(module).get("kept", ())]
 
 
 def fixed_rows(model: Any) -> int | None:

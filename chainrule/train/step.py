@@ -27,6 +27,7 @@ from ..ops.elementwise import astype, where
 from ..ops.index import SCATTER
 from ..optim.rows import NOWHERE, rows_of
 from ..transform import gradients
+from .programs import strong
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -41,8 +42,9 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
         outputs = model(x, training=True)
         total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
         objective = total / weight
-        grads = gradients(objective if penalty is None else objective + penalty(model), model)
-        optimizer.update(model, grads, **({"weight": weight} if optimizer.accumulates else {}))
+        whole = strong(model)
+        grads = gradients(objective if penalty is None else objective + penalty(whole), whole)
+        optimizer.update(whole, grads, **({"weight": weight} if optimizer.accumulates else {}))
         finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
         _commit_if(finite)
         return total, weight, outputs, finite
