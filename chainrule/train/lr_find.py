@@ -22,7 +22,7 @@ from .keep import unchanged
 from .step import training_step
 
 SMOOTHING, TOO_HIGH = 0.9, 4.0     # of the running mean; times the best loss ends the test
-SAFE = 10.0  # how far below the rate with the least loss a rate is with which one trains
+SAFE = 8.0  # how far below the rate with the least loss a rate is with which one trains
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RateTest:
 
     Attributes:
         rates, losses: one per step, the losses smoothed.
-        suggestion: the rate at which the loss fell fastest, counted per factor of the rate, but at most a tenth of `highest`: the test
+        suggestion: the rate at which the loss fell fastest, counted per factor of the rate, but at most an eighth of `highest`: the test
             lowers the loss for some steps with rates at which a whole run would diverge.
         highest: the largest rate that still lowered the loss.
     """
@@ -42,7 +42,7 @@ class RateTest:
     highest: float
 
     def __str__(self) -> str:
-        return f"learning rate {self.suggestion:.2g} (the loss fell fastest, a tenth of the highest at most; it rises above {self.highest:.2g})"
+        return f"learning rate {self.suggestion:.2g} (the loss fell fastest, an eighth of the highest at most; it rises above {self.highest:.2g})"
 
     __repr__ = __str__
 
