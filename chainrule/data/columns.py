@@ -154,20 +154,21 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
     if len(present) == len(texts) and len(set(present)) == 1:
         return DroppedColumn(name, "constant"), f"{column_label(name)}: always {present[0]} → left out"
-    numbers = sum(parse_number(text, decimal) is not None for text in present)
-    if not categorical and numbers > MOSTLY * len(present):
-        return _fit_numbers(name, texts, decimal, place, words)
+    sizes = Counter(present)
     if not categorical:
-        _refuse_other_numbers(texts, present, decimal, place)
-    return _fit_categories(name, texts, present, categorical, words)
+        numbers = sum(size for text, size in sizes.items() if parse_number(text, decimal) is not None)
+        if numbers > MOSTLY * len(present):
+            return _fit_numbers(name, texts, decimal, place, words)
+        _refuse_other_numbers(texts, sizes, numbers, decimal, place)
+    return _fit_categories(name, texts, sizes, categorical, words)
 
 
-def _refuse_other_numbers(texts: Sequence[str], present: Sequence[str], decimal: str, place: Place) -> None:
+def _refuse_other_numbers(texts: Sequence[str], sizes: Counter[str], numbers: int, decimal: str, place: Place) -> None:
     """DataError if nearly all values would be numbers in some dialect of files, such as 1,5 or 1.234,5 or 1,234."""
-    other = [text for text in present if OTHERWISE.fullmatch(text) and parse_number(text, decimal) is None]
-    plain = sum(parse_number(text, decimal) is not None for text in present)
-    if other and len(other) + plain > MOSTLY * len(present):
-        raise fault(f"{place(texts.index(other[0]))}: {other[0]!r} is a number in some files, and not where the decimal sign is {decimal!r}",
+    other = {text: size for text, size in sizes.items() if OTHERWISE.fullmatch(text) and parse_number(text, decimal) is None}
+    if other and numbers + sum(other.values()) > MOSTLY * sum(sizes.values()):
+        first = next(iter(other))
+        raise fault(f"{place(texts.index(first))}: {first!r} is a number in some files, and not where the decimal sign is {decimal!r}",
                     expected="one decimal sign in the whole file, and nothing between thousands",
                     fix=f"say which decimal sign it is, decimal={'.' if decimal == ',' else ','!r}; correct the file; "
                         "or name the column in categorical=")
@@ -201,15 +202,15 @@ def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place,
     return column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks them{_missing_words(texts, words)}"
 
 
-def _fit_categories(name: str, texts: Sequence[str], present: Sequence[str],
+def _fit_categories(name: str, texts: Sequence[str], sizes: Counter[str],
                     wanted: bool, words: frozenset[str]) -> tuple[Column, str | None]:
-    sizes = Counter(present)
-    if len(sizes) > IDENTIFIER_SHARE * len(present) and len(sizes) > 2 and not wanted:
-        reason = f"{len(sizes):,} different texts in {count(len(present), 'row')}"
+    present = sum(sizes.values())
+    if len(sizes) > IDENTIFIER_SHARE * present and len(sizes) > 2 and not wanted:
+        reason = f"{len(sizes):,} different texts in {count(present, 'row')}"
         return DroppedColumn(name, "identifier"), f"{column_label(name)}: {reason} → left out"
     least = max(2, round(RARE_SHARE * len(texts)))
     kept = tuple(sorted(category for category, size in sizes.items() if size >= least))
-    missing = len(texts) - len(present)
+    missing = len(texts) - present
     note = f"{column_label(name)}: {len(sizes):,} categories"
     if len(kept) < len(sizes):
         note += f", {len(sizes) - len(kept):,} of them in fewer than {least} rows → one category for rare and unknown"

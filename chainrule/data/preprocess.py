@@ -172,8 +172,8 @@ def _text(value: Any, decimal: str) -> str:
 
 @dataclass(frozen=True)
 class Scaling:
-    """(x - mean) / std along the last axis, computed in float64 and rounded once to float32; a single mean and std hold for
-    all features. `dtype` is that of the data it was fitted on, None if it is not known.
+    """(x - mean) / std along the last axis as float32, computed in float64 where the numbers need it; a single mean and std
+    hold for all features. `dtype` is that of the data it was fitted on, None if it is not known.
     """
 
     kind: ClassVar[str] = ""
@@ -190,7 +190,7 @@ class Scaling:
                         expected=f"(N, {', '.join(map(str, self.feature_shape))})")
         if x.dtype.kind not in "buif":
             raise fault("the inputs are not numbers", got=str(x.dtype), expected="integers or floats")
-        if x.dtype == np.uint8:
+        if x.dtype in (np.uint8, np.float32) and self._coarse():
             out = x.astype(np.float32)
             out -= np.float32(self.mean)
             out /= np.float32(self.std)
@@ -200,6 +200,11 @@ class Scaling:
         for start in range(0, len(x), block):
             out[start:start + block] = (x[start:start + block].astype(np.float64) - self.mean) / self.std
         return out
+
+    def _coarse(self) -> bool:
+        """Whether float32 is fine enough for the difference from the mean: its steps there are below 1e-6 of the spread."""
+        mean, std = np.asarray(self.mean), np.asarray(self.std)
+        return bool((np.spacing(np.abs(mean).astype(np.float32)) < 1e-6 * std).all())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(inputs of shape {self.feature_shape}: {self.describe()})"

@@ -33,6 +33,7 @@ SAMPLE = 200   # lines that are looked at before the whole file is
 MOSTLY = 0.9   # above this share of numbers, the other values are taken for mistakes
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32",
                     b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+YEARS = range(1800, 2200)
 POINT, COMMA = re.compile(r"[-+]?\d*\.\d+"), re.compile(r"[-+]?\d+,\d+")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 
@@ -297,23 +298,30 @@ def looks_like_header(rows: list[list[str]], decimal: str = ".", missing: frozen
     words = [i for i in range(len(first)) if i not in set(numbers)]
     named = any(_is_numeric([row[i] for row in below], decimal, missing) for i in words if not is_missing(first[i], missing))
     if numbers:
-        return _named_by_numbers(first, below, numbers, named, decimal)
+        named = named or any(first[i] == "" and _is_numeric([row[i] for row in below], decimal, frozenset()) for i in words)
+        weak = any(first[i] and first[i] not in {row[i] for row in below} for i in words)
+        return _named_by_numbers(first, below, numbers, named, weak, decimal)
     if named or any(_is_numeric([row[i] for row in below], decimal, missing) for i in words):
         return sum(is_missing(cell, missing) for cell in first) <= 1
     seen = [{row[i] for row in below} for i in words]
     return len(set(first)) == len(first) and all(cell not in column for cell, column in zip(first, seen, strict=True))
 
 
-def _named_by_numbers(first: list[str], below: list[list[str]], numbers: list[int], named: bool, decimal: str) -> bool | None:
-    """The rule for a first row that holds numbers (in these columns); `named`: it also has a word above numbers."""
+def _named_by_numbers(first: list[str], below: list[list[str]], numbers: list[int], named: bool, weak: bool, decimal: str) -> bool | None:
+    """The rule for a first row that holds numbers (in these columns); `named`: it also has a word, or nothing, above numbers;
+    `weak`: it has a word that does not come again below.
+    """
     names = [first[i] for i in numbers]
     whole = all(name.isdigit() for name in names) and len(set(names)) == len(names)
     counted = whole and len(names) > 2 and _counts(names) and not _counts([below[0][i] for i in numbers])
+    outside = whole and all(_outside(float(first[i]), [row[i] for row in below], decimal) for i in numbers)
+    if not named and weak and len(names) > 1 and outside and all(name.isdigit() and int(name) in YEARS for name in names):
+        return True
     if not named:
         return counted and names[0] in ("0", "1") and names[-1] == str(int(names[0]) + len(names) - 1)
     if not whole:
         return None
-    return True if counted or all(_outside(float(first[i]), [row[i] for row in below], decimal) for i in numbers) else None
+    return True if counted or outside else None
 
 
 def _counts(cells: list[str]) -> bool:

@@ -134,6 +134,15 @@ def test_years_may_be_names(write):
     assert table_.names == ["id", "2019", "2020", "y"] and "2019, 2020 as names" in table_.notes[0]
 
 
+def test_years_beside_an_index_or_a_word(write):
+    rows = "".join(f"{i},{2 * i},{i * i % 7},{'ab'[i % 2]}\n" for i in range(60))
+    assert read_table(write(",2019,2020,label\n" + rows)).names == ["column_0", "2019", "2020", "label"]
+    rows = "".join(f"{2 * i},{i * i % 7},{'ab'[i % 2]}\n" for i in range(60))
+    assert read_table(write("2019,2021,label\n" + rows)).header is True
+    assert read_table(write("1,25,Anna\n2,30,Bert\n3,28,Cara\n")).header is False
+    assert read_table(write("2001,25,a\n2003,30,b\n2002,28,a\n")).header is False
+
+
 def test_counting_names_of_columns(write):
     rows = "".join(f"{i * 7 % 5}.5,{i},{-i}.25,{'ab'[i % 2]}\n" for i in range(30))
     assert read_table(write("0,1,2,label\n" + rows)).names == ["0", "1", "2", "label"]

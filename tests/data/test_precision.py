@@ -215,3 +215,29 @@ def test_labels_of_every_dtype_become_class_numbers(tmp_path, dtype):
     dataset = load(tmp_path / "t.npz", task="classification")
     assert dataset.y_train.dtype == np.int64 and len(dataset.class_names) == y.max() + 1
     assert set(dataset.y_train.tolist()) | set(dataset.y_test.tolist()) == set(y.astype(int).tolist())
+
+
+def tiff(array: np.ndarray, order: str) -> bytes:
+    """A TIFF of 16 bits per channel (H, W, 3), uncompressed, in either byte order, written by hand."""
+    height, width, channels = array.shape
+    start = 8 + 2 + 12 * 9 + 4
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, start), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, start + 6), (277, 3, 1, channels),
+               (278, 4, 1, height), (279, 4, 1, array.nbytes)]
+    pack = lambda kind, value: struct.pack(order + ("HH" if kind == 3 else "I"), *((value, 0) if kind == 3 else (value,)))
+    body = b"".join(struct.pack(order + "HHI", tag, kind, number) + (pack(kind, value) if number == 1 else struct.pack(order + "I", value))
+                    for tag, kind, number, value in entries)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(entries))
+    return head + body + bytes(4) + struct.pack(order + "HHH", 16, 16, 16) + array.astype(order + "u2").tobytes()
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_colour_tiffs_of_sixteen_bits(tmp_path, order):
+    pixels = R.integers(0, 65536, (5, 6, 3)).astype(np.uint16)
+    (tmp_path / "a.tif").write_bytes(tiff(pixels, order))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pixels)
+
+
+def test_float32_inputs_are_scaled_in_float32_where_that_is_fine_enough():
+    x = R.normal(size=(50, 3)).astype(np.float32) + np.float32([0, 3, 1e4])
+    scaling = preprocess_from_config({"kind": "features", "mean": [0, 3, 1e4], "std": [1, 1, 1], "feature_shape": [3], "dtype": "float32"})
+    np.testing.assert_allclose(scaling.transform(x), x.astype(np.float64) - [0, 3, 1e4], rtol=1e-7)
