@@ -24,7 +24,7 @@ import llvmlite
 
 from chainrule.compile import optimise
 from chainrule.ir import Graph
-from chainrule.native.program import Program
+from chainrule.native.run.program import Program
 from chainrule.native.target import Target
 from chainrule.testing.programs import random_graph
 from chainrule.trace import capture, read_call

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the polynomials and rational functions of chainrule/native/math_tables.py and print them as Python tuples.
+"""Fit the polynomials and rational functions of chainrule/native/llvm/math/coefficients.py and print them as Python tuples.
 
 In: for every function the remainder to approximate, a weight that turns its error into a relative error of the result,
 and an interval. Out: the coefficients of lowest degree whose weighted error is below the target, lowest power first.
@@ -159,7 +159,7 @@ def parts(value, bits: int, count: int, rounding, free: int) -> list[float]:
     return result
 
 
-# Of the sixteen parts into which native/math_split.py cuts [3/4, 3/2): 32 / m is about the number, so that m / 32 times it less 1 is exact and small
+# Of the sixteen parts into which native/llvm/math/significand.py cuts [3/4, 3/2): 32 / m is about the number, so that m / 32 times it less 1 is exact and small
 PARTS = (42, 41, 39, 38, 37, 35, 34, 33, 32, 30, 28, 27, 26, 24, 23, 22)
 
 

@@ -8,7 +8,7 @@ code) → program (runs it). llvmlite is loaded here and nowhere else.
 from __future__ import annotations
 
 from ..ir.graph import Graph
-from .program import Program
+from .run.program import Program
 
 
 def load(graph: Graph, threads: int | None = None) -> Program:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from ..ir.node import Node, Type
-from . import emit_value
-from .inline import RULES, is_partition
+from .llvm import operations
+from .nest.inline import RULES, is_partition
 
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
 PRODUCTS = ("contract",)
@@ -39,4 +39,4 @@ def kind_of(node: Node) -> str:
         return OWN_STEPS[name]
     if not isinstance(node.type, Type) or name == "output":
         return "host"
-    return "inline" if emit_value.supports(name, [x.dtype for x in node.inputs]) else "host"
+    return "inline" if operations.supports(name, [x.dtype for x in node.inputs]) else "host"

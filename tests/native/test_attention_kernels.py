@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import native, nn
 from chainrule.ir import bind
 from chainrule.ir.graph import interpret
-from chainrule.native.attention_step import AttentionStep
+from chainrule.native.plan.attention import AttentionStep
 from chainrule.ops.attention import ATTENTION, GRADIENT, attention
 from chainrule.ops.movement import permute_dims
 

@@ -14,7 +14,7 @@ import pytest
 from native_check import compare, graph_of
 
 from chainrule import config
-from chainrule.native import cache, private
+from chainrule.native.run.code import cache, private
 from chainrule.ops import compose as C
 
 needs_owners = pytest.mark.skipif(not private.HAS_OWNERS, reason="no owners and modes here")

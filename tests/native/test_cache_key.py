@@ -14,10 +14,10 @@ import chainrule as cr
 from chainrule import native
 from chainrule.ir import Graph, Type
 from chainrule.ir.graph import close, constant, input_node, interpret
-from chainrule.native import cache, kept, record
 from chainrule.native.buffers import Buffer
-from chainrule.native.expression import Table
-from chainrule.native.index import Form, Var
+from chainrule.native.nest.affine import Form, Var
+from chainrule.native.nest.expression import Table
+from chainrule.native.run.code import cache, load, record
 from chainrule.testing import random_graph
 from chainrule.testing.backends import assert_same
 
@@ -143,8 +143,8 @@ def test_what_has_no_place_in_a_record_is_refused() -> None:
 def test_code_is_generated_from_the_record_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_CACHE", "off")
     seen = []
-    write = native.program._write
-    monkeypatch.setattr(native.program, "_write", lambda content, pieces: (seen.append(content), write(content, pieces)))
+    write = native.run.program._write
+    monkeypatch.setattr(native.run.program, "_write", lambda content, pieces: (seen.append(content), write(content, pieces)))
     program = native.load(graph_of(lambda x: cr.sum(x @ x) + 1, [np.ones((9, 9), "float32")]), 1)
     (places, segments), = seen
     mine = {id(s) for s in program.plan.steps} | {id(b) for b in program.places}
@@ -218,8 +218,8 @@ def test_the_processor_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> No
 
     keys: list[str] = []
     monkeypatch.setattr(cache, "read", lambda name: keys.append(name) or [])
-    monkeypatch.setattr(kept.engine, "Library", lambda code: code)
+    monkeypatch.setattr(load.engine, "Library", lambda code: code)
     here = Target.host()
     for target in (here, replace(here, second_level=here.second_level * 2), replace(here, registers=8), replace(here, vector_bytes=16 + here.vector_bytes)):
-        kept.library("name", lambda content, pieces: None, target)
+        load.library("name", lambda content, pieces: None, target)
     assert len(set(keys)) == len(keys) == 4

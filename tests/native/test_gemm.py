@@ -13,8 +13,15 @@ from kernel_engine import Compiled, aligned, assembly
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError
-from chainrule.native.gemm import FAR, ProductSpec, canonical, emit_product, make_plan, product_scratch
-from chainrule.native.kernel_build import Writer
+from chainrule.native.kernels.product.product import (
+    FAR,
+    ProductSpec,
+    canonical,
+    emit_product,
+    make_plan,
+    product_scratch,
+)
+from chainrule.native.llvm.writer import Writer
 from chainrule.native.target import Target
 
 HOST = Target.host()

@@ -11,8 +11,8 @@ import pytest
 from kernel_engine import aligned, optimise
 from llvmlite import binding, ir
 
-from chainrule.native.gemm import ProductSpec, emit_product, product_scratch
-from chainrule.native.gemm_panels import emit_panels, panels_of
+from chainrule.native.kernels.product.panels import emit_panels, panels_of
+from chainrule.native.kernels.product.product import ProductSpec, emit_product, product_scratch
 from chainrule.native.target import Target
 from chainrule.ops.precision import nearest_bfloat16
 

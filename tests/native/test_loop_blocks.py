@@ -11,8 +11,8 @@ from native_check import compare, graph_of
 
 from chainrule import native
 from chainrule.ir.graph import interpret
-from chainrule.native.batch import LEAST, row_blocks, with_rows
-from chainrule.native.steps import PackStep, ScanStep
+from chainrule.native.plan.steps import PackStep, ScanStep
+from chainrule.native.rewrites.batch import LEAST, row_blocks, with_rows
 from chainrule.native.target import Target
 from chainrule.ops import compose as C
 from chainrule.ops import movement as M

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emitters of native/math.py against NumPy and SciPy in higher precision: ulp, special values, every vector width.
+"""The emitters of native/llvm/math/table.py against NumPy and SciPy in higher precision: ulp, special values, every vector width.
 
 Float results are compared with the double functions of NumPy and SciPy, double results with those in long double, where
 the platform has one. The limits are the errors that four million points show, rounded up.
@@ -16,9 +16,9 @@ import pytest
 from llvmlite import ir
 from scipy import special
 
-from chainrule.native.math import MATH, emit_floor_divide, emit_remainder
-from chainrule.native.math_core import emitter
-from chainrule.native.math_split import split
+from chainrule.native.llvm.math.lanes import emitter
+from chainrule.native.llvm.math.significand import split
+from chainrule.native.llvm.math.table import MATH, emit_floor_divide, emit_remainder
 from chainrule.native.target import Target
 
 llvm.initialize_native_target()

@@ -14,7 +14,7 @@ from native_check import graph_of
 from chainrule import native
 from chainrule.ir.bind import bind
 from chainrule.ir.node import REGISTRY
-from chainrule.native.steps import KernelStep
+from chainrule.native.plan.steps import KernelStep
 from chainrule.native.target import Target
 from chainrule.ops import compose as C
 from chainrule.ops.precision import round_to_bfloat16

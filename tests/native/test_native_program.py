@@ -17,7 +17,7 @@ from native_check import compare, graph_of
 from chainrule import native
 from chainrule.errors import BoundsError, inside_layer
 from chainrule.ir.graph import interpret
-from chainrule.native import cache
+from chainrule.native.run.code import cache
 from chainrule.ops import compose as C
 from chainrule.ops import index as I
 from chainrule.ops import movement as M
@@ -165,7 +165,7 @@ def test_second_program_comes_from_disk(cached: Path, monkeypatch: pytest.Monkey
     make()
     assert len(list(cached.iterdir())) == 1
     assert cached.stat().st_mode & 0o777 == 0o700
-    monkeypatch.setattr(native.program.engine, "object_code", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(native.run.program.engine, "object_code", lambda *_: pytest.fail("compiled again"))
     make()
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import chainrule as cr
 from chainrule import nn
 from chainrule.native.buffers import Buffer
-from chainrule.native.order import early
-from chainrule.native.steps import ProductStep
+from chainrule.native.plan.order import early
+from chainrule.native.plan.steps import ProductStep
 
 
 def network(depth: int = 4):

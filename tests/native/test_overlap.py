@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from native_check import check
 
-from chainrule.native.overlap import residues_of
+from chainrule.native.nest.overlap import residues_of
 from chainrule.ops import reduce as R
 from chainrule.ops.pool import avg_pool, max_pool
 from chainrule.transform import gradients

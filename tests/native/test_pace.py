@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainrule.native.pace import CALLS, LONGEST, Pace
+from chainrule.native.run.pace import CALLS, LONGEST, Pace
 
 
 class Machine:

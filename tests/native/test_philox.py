@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from chainrule.native.philox import emit_philox4x32_10, emit_random_bits, emit_random_run
+from chainrule.native.llvm.philox import emit_philox4x32_10, emit_random_bits, emit_random_run
 from chainrule.ops.philox import philox4x32, random_bits
 
 llvm.initialize_native_target()

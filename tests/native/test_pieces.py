@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.native import cache, pieces
+from chainrule.native.run.code import cache, pieces
 from chainrule.ops.contract import conv
 
 IMAGE = np.random.default_rng(0).standard_normal((2, 9, 9, 6)).astype("float32")

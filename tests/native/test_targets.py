@@ -17,9 +17,10 @@ from native_check import check, graph_of
 
 import chainrule as cr
 from chainrule.errors import ArgumentError
-from chainrule.native import engine, target
-from chainrule.native.lower import lower
-from chainrule.native.segment import FIRST, SegmentEmitter
+from chainrule.native import target
+from chainrule.native.plan.lower import lower
+from chainrule.native.run.code import engine
+from chainrule.native.run.segment import FIRST, SegmentEmitter
 from chainrule.native.target import FAMILIES, Target
 from chainrule.ops.attention import attention
 from chainrule.ops.contract import conv

@@ -11,7 +11,7 @@ import pytest
 from native_check import graph_of
 
 from chainrule import native
-from chainrule.native import threads
+from chainrule.native.run import threads
 from chainrule.ops import compose as C
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not say where threads run")

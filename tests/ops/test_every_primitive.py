@@ -59,7 +59,7 @@ def test_every_other_primitive_has_machine_code(name: str) -> None:
     """In the first case with elements, no step runs by its NumPy meaning."""
     if not available("native"):
         pytest.skip("needs llvmlite")
-    from chainrule.native.steps import HostStep
+    from chainrule.native.plan.steps import HostStep
     case, _, arrays = next(use for use in uses(name) if all(x.size for x in use[2]))
     entry = cr.compile(lambda *tensors: apply(name, case, tensors), backend="native").lower(*arrays)
     assert [step.node.op.name for step in entry.program.plan.steps if isinstance(step, HostStep)] == []

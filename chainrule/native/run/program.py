@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Program`: a graph ready to run as machine code.
+
+A call fills the addresses of this call's arrays into a table and calls one machine-code function per stretch of native
+steps; nothing else happens per kernel. Arrays that come again (the Variables of a training loop) keep their entry.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from ... import config
+from ...errors import BoundsError, describe_frame
+from ...ir import Node
+from ...ir.graph import Graph, interpret
+from ...ops.index import index_error
+from ...ops.require import REQUIRE
+from ..buffers import Buffer
+from ..llvm.checks import FIRST_CHECK
+from ..plan.describe import describe
+from ..plan.lower import lower
+from ..plan.steps import HostStep, Plan
+from ..target import Target
+from .barrier import CONTROL_WORDS, STATUS
+from .code import engine, load
+from .code.pieces import Pieces
+from .code.record import decode, encode
+from .host import host_function
+from .memory import PROTOTYPE, address_of, aligned
+from .pace import Pace
+from .profile import profile
+from .repeat import Repeat
+from .segment import ARENA, CONTROL, FIRST, Segments, write_segments
+from .threads import pool
+
+FEW = 300_000  # work of a whole program, in units of about 0.1 ns, below which it runs on one thread
+Function = Callable[[int, int, int], None]
+
+
+def _write(content: Any, pieces: Pieces) -> None:
+    write_segments(content, pieces.module, pieces.target, pieces.ready)
+
+
+class Program:
+    """Runs a graph; made by `load`."""
+
+    def __init__(self, graph: Graph, threads: int | None = None):
+        self.target = Target.host()
+        self.threads = threads if threads is not None else config.threads()
+        start = time.perf_counter()
+        self.plan: Plan = lower(graph, self.target, self.threads)
+        lowered = time.perf_counter()
+        self.groups = [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]
+        self._externals()
+        self.library = self._compile()
+        self.seconds = {"lower": lowered - start, "compile": time.perf_counter() - lowered}
+        self.lock = threading.Lock()
+        self._prepare()
+
+    # ---- making it
+
+    def _externals(self) -> None:
+        plan = self.plan
+        self.fresh = [b for i, b in enumerate(plan.outputs) if i not in plan.in_place]
+        order = [*plan.inputs, *plan.constants, *self.fresh]
+        self.places = {b: FIRST + i for i, b in enumerate(order)}
+
+    def write(self, module: ir.Module, segments: Segments, *ready: Callable[[ir.Function], object]) -> None:
+        """Write the functions of segments and of all that they call; for `ready` see `SegmentEmitter`."""
+        write_segments(decode(encode((self.places, segments))), module, self.target, *ready)
+
+    def _segments(self) -> Segments:
+        return [(f"segment{i}", steps) for i, (native, steps) in enumerate(self.groups) if native]
+
+    def _compile(self) -> engine.Library | None:
+        segments = self._segments()
+        if not segments:
+            return None
+        return load.library((self.places, segments), _write, self.target)
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
+        self.control[:] = 0
+        self.arena = aligned(plan.arena)
+        self.table = np.zeros(FIRST + len(self.places), np.int64)
+        self.table[ARENA], self.table[CONTROL] = self.arena.ctypes.data, self.control.ctypes.data
+        for buffer in plan.constants:
+            self.table[self.places[buffer]] = buffer.value.ctypes.data
+        self.address = self.table.ctypes.data
+        self.last: list[Any] = [None] * len(plan.inputs)
+        self.kinds = [(x.shape, x.dtype) for x in plan.graph.inputs]
+        self.makers = [self._maker(i, buffer) for i, buffer in enumerate(plan.outputs)]
+        self.checked = bool(plan.checks)
+        self.work = sum(s.work for s in plan.steps if s.native)  # type: ignore[attr-defined]
+        self.parallel = self.threads > 1 and self.work >= FEW
+        self.runs: list[Callable[[], None]] = []
+        for i, (native, steps) in enumerate(self.groups):
+            if native:
+                self.runs.append(self._native(f"segment{i}"))
+            else:
+                self.runs += [self.host(step) for step in steps if isinstance(step, HostStep)]
+
+    def _maker(self, i: int, buffer: Buffer) -> tuple[int, Any, Any]:
+        """What a call does for an output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)."""
+        if i in self.plan.in_place:
+            return -1, buffer.index, None
+        return self.places[buffer], buffer.shape, np.dtype(buffer.dtype)
+
+    def _native(self, name: str) -> Callable[[], None]:
+        assert self.library is not None
+        function: Any = PROTOTYPE(self.library.address(name))
+        address = self.address
+        alone = functools.partial(function, ctypes.c_void_p(address), ctypes.c_int64(0), ctypes.c_int64(1))  # objects are not converted anew
+        if not self.parallel:
+            return alone
+        threads, entry = self.threads, self.library.address(name)
+        memory = (self.library, self.table, self.control, self.arena)
+        return Pace(lambda: pool(threads).run(function, entry, address, memory), alone)
+
+    def host(self, step: HostStep) -> Callable[[], None]:
+        """A function that runs a host step on the buffers of the present call."""
+        shapes, compute = [x.type for x in step.node.inputs], host_function(step.node, Program)
+
+        def run() -> None:
+            arrays = [self.array(b).reshape(t.shape) for b, t in zip(step.reads, shapes, strict=True)]
+            results = compute(*arrays)
+            results = results if isinstance(results, tuple) else (results,)
+            for buffer, result in zip(step.writes, results, strict=True):
+                self.array(buffer).reshape(result.shape)[...] = result
+        return run
+
+    def array(self, buffer: Buffer) -> np.ndarray:
+        """A buffer as an array, during a call."""
+        if buffer.kind == "temporary":
+            return self.arena[buffer.offset:buffer.offset + buffer.bytes].view(buffer.dtype).reshape(buffer.shape)
+        if buffer.kind == "constant":
+            return buffer.value
+        return self.last[buffer.index] if buffer.kind == "input" else self.results[buffer.index]
+
+    # ---- running it
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for these inputs; in-place outputs are the input arrays themselves, updated."""
+        with self.lock:
+            self.bind(arrays)
+            results = self.fresh_outputs()
+            for run in self.runs:
+                run()
+                if self.checked and self.control[STATUS]:
+                    self.fail()
+            self.results = ()
+            return results
+
+    def bind(self, arrays: Sequence[np.ndarray]) -> None:
+        """The addresses of the inputs of this call into the table."""
+        last, table = self.last, self.table
+        for i, array in enumerate(arrays):
+            if array is not last[i]:
+                shape, dtype = self.kinds[i]
+                if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
+                    array = np.ascontiguousarray(array, dtype)
+                if array.shape != shape:
+                    array = array.reshape(shape)
+                last[i] = array
+                table[FIRST + i] = address_of(array)
+
+    def fresh_outputs(self) -> list[np.ndarray]:
+        """Arrays for the outputs of this call, with their addresses in the table."""
+        last, table, results = self.last, self.table, []
+        for place, shape, dtype in self.makers:
+            if place < 0:
+                results.append(last[shape])
+                continue
+            array = np.empty(shape, dtype)
+            table[place] = address_of(array)
+            results.append(array)
+        self.results: Any = results
+        return results
+
+    def fail(self, step: int = 0) -> None:
+        """Find the failed check by running the graph by its meaning, and say where it is; `step` of several in one call."""
+        error = self._failure()
+        error.step = step
+        raise error
+
+    def _failure(self) -> BoundsError:
+        number, self.control[STATUS] = FIRST_CHECK - int(self.control[STATUS]), 0
+        node = self.plan.checks[number - 1]
+        if node.op is REQUIRE:
+            return self._unmet(node)
+        indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
+        extent = node.inputs[0].shape[node.attrs["axis"]]
+        wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
+        return index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
+
+    def _unmet(self, node: Node) -> BoundsError:
+        values, ok = interpret(Graph(self.plan.graph.inputs, node.inputs), self.last)
+        return node.attrs["demand"].error(values, ok, at=describe_frame(node.where), layer=node.layer)
+
+    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
+        """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""
+        if any(i not in self.plan.in_place for i in range(results, len(self.plan.outputs))) or not Repeat.fits(self, data, rows):
+            return None
+        return Repeat(self, data, rows, flag, keep)
+
+    # ---- looking at it
+
+    def show(self, stage: str) -> str:
+        """The program as text: "kernels", "llvm" or "asm"."""
+        if stage == "kernels":
+            return describe(self.plan)
+        written = self.target.module("program")
+        self.write(written, self._segments())
+        module = engine.optimised(str(written), self.target)
+        return str(module) if stage == "llvm" else engine.assembly(module, self.target)
+
+    def profile(self, arrays: Sequence[np.ndarray], repeat: int = 5) -> list[tuple[str, str, float, float, float]]:
+        """(name, kind, seconds, GFLOP/s, GB/s) of every step, on one thread, the best of some runs."""
+        return profile(self, arrays, repeat)
