@@ -15,7 +15,7 @@ from ..ir.dtype import is_float
 from ..ops import compose, reduce
 from ..ops.broadcast import broadcast_to
 from ..ops.control import custom_gradient
-from ..ops.elementwise import astype, equal, exp, log, maximum, multiply, ones_like, where, zeros_like
+from ..ops.elementwise import astype, equal, exp, less, log, maximum, multiply, ones_like, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import reshape
 from .base import agree, check_share, loss, no_targets, several, tensor
@@ -93,10 +93,19 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
     """
     t = agree(outputs, targets)
     _warn_of_sigmoid(outputs)
-    p = compose.sigmoid(outputs)
+    p = compose.sigmoid(_where_it_moves(outputs))
     wrong = p * (1 - t) + (1 - p) * t
+    tiny = float(np.finfo(wrong.dtype).tiny)  # whose powers are 0 for our purposes, and have derivatives
+    wrong = where(less(wrong, tiny), tiny, wrong)
     value = (compose.softplus(outputs) - t * outputs) * (wrong**gamma if gamma else 1.0)
     return value if alpha is None else (alpha * t + (1 - alpha) * (1 - t)) * value
+
+
+def _where_it_moves(x: Tensor) -> Tensor:
+    """Logits limited to where a sigmoid is neither 0 nor 1; no gradient passes beyond."""
+    most = 104.0 if x.dtype == np.float32 else 746.0
+    return where(less(most, x), most, where(less(x, -most), -most, x))
+
 
 # ---- many classes
 
@@ -258,7 +267,7 @@ def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
 def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any) -> Any:
     classes = x.shape[-1]
     smooth = t * (1 - smoothing) + smoothing / classes if smoothing else t
-    terms = multiply(smooth, compose.log_softmax(x))
+    terms = _times_log(smooth, compose.log_softmax(x))
     if class_weights is None:
         return -reduce.sum(terms, axis=-1)
     weights = _class_weights(class_weights, classes, x.dtype)
@@ -268,11 +277,22 @@ def _of_probabilities(x: Tensor, t: Tensor, smoothing: float, class_weights: Any
     return where(counts, value, zeros_like(value)), factors
 
 
+def _times_log(t: Tensor, log_p: Tensor) -> Tensor:
+    """t log p; 0 where t is 0, also where p is."""
+    lowest = float(np.finfo(log_p.dtype).min)
+    nothing = compose.logical_and(equal(t, 0), less(log_p, lowest))
+    return multiply(t, where(nothing, zeros_like(log_p), log_p))
+
+
 @loss(targets=Labels(shares=True))
 def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
     """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...)."""
     value = cross_entropy.values(outputs, targets)
-    return (-compose.expm1(-value))**gamma * value if gamma else value
+    if not gamma:
+        return value
+    wrong = -compose.expm1(-_where_it_moves(value))
+    tiny = float(np.finfo(wrong.dtype).tiny)
+    return where(less(wrong, tiny), tiny, wrong)**gamma * value
 
 
 @loss(targets=SHARES)
@@ -292,10 +312,11 @@ def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int 
         raise _wrong_targets(outputs, targets)
     if power not in (1, 2):
         raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=repr(power)))
-    chosen = compose.one_hot(class_labels(targets), outputs.shape[-1], outputs.dtype)
-    right = reduce.sum(chosen * outputs, axis=-1, keepdims=True)
-    short = maximum(margin - right + outputs, 0.0) * (1 - chosen)
-    return reduce.sum(short if power == 1 else short * short, axis=-1) * (1 / outputs.shape[-1])
+    labels = class_labels(targets)
+    chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), outputs.shape), iota(outputs.shape, outputs.ndim - 1, labels.dtype))
+    right = reduce.sum(where(chosen, outputs, zeros_like(outputs)), axis=-1, keepdims=True)
+    short = where(chosen, zeros_like(outputs), maximum(margin + (outputs - right), 0.0))
+    return reduce.sum((short if power == 1 else short * short) * (1 / outputs.shape[-1]), axis=-1)
 
 
 # ---- divergences
@@ -311,7 +332,7 @@ def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_target
     t, log_q = agree(outputs, targets), compose.log_softmax(outputs) if logits else outputs
     if log_targets:
         return reduce.sum(exp(t) * (t - log_q), axis=-1)
-    return reduce.sum(_entropy_terms(t) - t * log_q, axis=-1)
+    return reduce.sum(_entropy_terms(t) - _times_log(t, log_q), axis=-1)
 
 
 def _entropy_terms(t: Tensor) -> Tensor:
@@ -328,7 +349,7 @@ def jensen_shannon(outputs: Any, targets: Any) -> Any:
     q = exp(log_q)
     m = 0.5 * (t + q)
     log_m = log(maximum(m, float(np.finfo(m.dtype).tiny)))
-    return 0.5 * reduce.sum(_entropy_terms(t) + q * log_q - (t + q) * log_m, axis=-1)
+    return 0.5 * reduce.sum(_entropy_terms(t) + _times_log(q, log_q) - (t + q) * log_m, axis=-1)
 
 
 @loss(targets=ANY)

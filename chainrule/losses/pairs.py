@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import ShapeError, explain
 from ..ir import Tensor
 from ..ops import compose, reduce
-from ..ops.elementwise import abs, astype, maximum, minimum, sqrt, where
+from ..ops.elementwise import abs, astype, maximum, minimum, where
 from ..ops.index import iota
 from ..ops.movement import reshape
 from .base import agree, loss, no_targets, several
@@ -23,7 +25,7 @@ ALIKE = "the targets are 1 for alike, {} for not"
 
 @loss(targets=ANY)
 def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any:
-    """1 - cos of the angle between outputs and targets along the last axis."""
+    """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as that long."""
     return 1 - _cosine(outputs, agree(outputs, targets), epsilon)
 
 
@@ -45,8 +47,8 @@ def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
     (Hadsell et al., 2006)."""
     a, b = _two(outputs, "contrastive")
     t, d = _labels(targets, a, "contrastive"), _distance(a, b, 2.0)
-    short = maximum(margin - d, 0.0)
-    return t * reduce.sum((a - b) * (a - b), axis=-1) + (1 - t) * short * short
+    short, square = maximum(margin - d, 0.0), reduce.sum((a - b) * (a - b), axis=-1)
+    return where(compose.equal(t, 0), 0.0, t * square) + (1 - t) * short * short
 
 
 @loss(targets=ANY)
@@ -123,4 +125,7 @@ def _distance(a: Tensor, b: Tensor, power: float, epsilon: float = 1e-6) -> Tens
     d = abs(a - b + epsilon)
     if power == 1:
         return reduce.sum(d, axis=-1)
-    return sqrt(reduce.sum(d * d, axis=-1)) if power == 2 else reduce.sum(d**power, axis=-1) ** (1 / power)
+    if power == 2:
+        return reduce.sum(compose.length(d, (d.ndim - 1,)), axis=-1)
+    largest = maximum(compose.stop_gradient(reduce.max(d, axis=-1, keepdims=True)), float(np.finfo(d.dtype).tiny))
+    return reduce.sum(largest, axis=-1) * reduce.sum(maximum(d / largest, 1e-30)**power, axis=-1) ** (1 / power)

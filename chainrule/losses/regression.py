@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain, shown
-from ..ir import as_tensor
+from ..ir import Tensor, as_tensor
 from ..ops import compose
 from ..ops.broadcast import broadcast_to
-from ..ops.elementwise import abs, astype, exp, log, log1p, maximum, where, zeros_like
+from ..ops.control import custom_gradient
+from ..ops.elementwise import abs, astype, exp, log, log1p, maximum, sqrt, tanh, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.require import Demand
 from .base import agree, check_positive, loss, several
@@ -37,23 +38,31 @@ def mean_absolute_error(outputs: Any, targets: Any) -> Any:
 def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
     """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964)."""
     check_positive("delta", delta)
-    d = outputs - agree(outputs, targets)
+    return _huber(outputs - agree(outputs, targets), delta)
+
+
+def _huber(d: Tensor, delta: float) -> Tensor:
+    """Its slope, d limited to [-delta, delta], is finite where the square of d is not."""
     a = abs(d)
-    return where(compose.less_equal(a, delta), 0.5 * d * d, delta * (a - 0.5 * delta))
+    value = where(compose.less_equal(a, delta), 0.5 * d * d, delta * (a - 0.5 * delta))
+    return custom_gradient(value, (d,), lambda g, y, d: (g * compose.clip(d, -delta, delta),))
 
 
 @loss(targets=ANY)
 def log_cosh(outputs: Any, targets: Any) -> Any:
     """log(cosh(outputs - targets)) = |d| + log1p(e^(-2 |d|)) - log 2."""
     d = outputs - agree(outputs, targets)
-    return compose.softplus(2 * d) - d - math.log(2)
+    a, square = abs(d), d * d
+    near = square * (0.5 - square * (1 / 12 - square / 45))  # the other form loses its digits there
+    value = where(compose.less(a, 0.1), near, a + log1p(exp(-2 * a)) - math.log(2))
+    return custom_gradient(value, (d,), lambda g, y, d: (g * tanh(d),))
 
 
 @loss(targets=ANY)
 def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
     """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick, 2015)."""
-    a = abs(outputs - agree(outputs, targets))
-    return where(compose.less(a, beta), (0.5 / beta) * a * a, a - 0.5 * beta) if beta else a
+    d = outputs - agree(outputs, targets)
+    return _huber(d, beta) * (1 / beta) if beta else abs(d)
 
 
 @loss(targets=ANY)
@@ -88,7 +97,7 @@ def _for_each(outputs: Any, targets: Any, count: int) -> Any:
 def mean_absolute_percentage_error(outputs: Any, targets: Any, *, epsilon: float = 1e-7) -> Any:
     """100 |outputs - targets| / max(|targets|, epsilon)."""
     t = agree(outputs, targets)
-    return 100 * abs(outputs - t) / maximum(abs(t), epsilon)
+    return 100 * (abs(outputs - t) / maximum(abs(t), epsilon))
 
 
 @loss(targets=ANY)
@@ -107,12 +116,16 @@ def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = 
         full: add Stirling's t log t - t + log(2 pi t) / 2 for targets t above 1, which stands for log(t!).
     """
     t = agree(outputs, targets)
-    value = exp(outputs) - t * outputs if log_rates else outputs - t * log(outputs + epsilon)
-    if not full:
-        return value
-    large = compose.greater(t, 1)
-    safe = where(large, t, 1.0)
-    return value + where(large, safe * log(safe) - safe + 0.5 * log(2 * math.pi * safe), zeros_like(t))
+    if full:
+        large = compose.greater(t, 1)
+        safe = where(large, t, 1.0)
+        per_count, rest = where(large, log(safe) - 1, 0.0), where(large, 0.5 * log(2 * math.pi * safe), 0.0)
+    else:
+        per_count, rest = zeros_like(t), zeros_like(t)
+    if not log_rates:
+        return outputs - t * (log(outputs + epsilon) - per_count) + rest
+    rates = exp(outputs)
+    return where(compose.less(rates, math.inf), rates - t * (outputs - per_count) + rest, rates)
 
 
 @loss(targets=ANY, outputs=(None, VARIANCE))
@@ -122,4 +135,5 @@ def gaussian_nll(outputs: Any, targets: Any, *, full: bool = False, epsilon: flo
     mean, variance = several(outputs, ("mean", "variance"), "gaussian_nll")
     d = agree(mean, targets) - mean
     v = variance + compose.stop_gradient(maximum(variance, epsilon) - variance)  # a clamp that passes gradients
-    return 0.5 * (log(v) + d * d / v) + (0.5 * math.log(2 * math.pi) if full else 0.0)
+    ratio = d / sqrt(v)
+    return 0.5 * (log(v) + ratio * ratio) + (0.5 * math.log(2 * math.pi) if full else 0.0)

@@ -24,8 +24,8 @@ __all__ = ["AUC", "AveragePrecision", "LogLoss", "ratio_of_sums"]
 class ScoreMetric(ClassMetric):
     """A statement about the order of all items by their scores; a subclass writes `of_one`.
 
-    Two classes: class 1 is positive. More: the mean over the classes of each against all others, by its probability
-    (softmax of the logits); classes for which the value is not defined do not count. NaN if it is for none.
+    Two classes: class 1 is positive. More: the mean over the classes of each against all others, by its probability (the
+    softmax of the logits, in the order of its log-odds, so that no two are rounded to one); classes for which the value is not defined do not count. NaN if it is for none.
     """
 
     @staticmethod
@@ -73,13 +73,26 @@ class ScoreMetric(ClassMetric):
     def _class_scores(self, scores: np.ndarray) -> np.ndarray:
         if self.probabilities:
             return scores
-        return softmax(scores.astype(np.float64))
+        return log_odds(scores.astype(np.float64))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, in the precision of the logits."""
     shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def log_odds(logits: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of the softmax over the last axis: each logit minus the logarithm of the sum of the others' exponentials."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite logits have infinite odds
+        largest = np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None]
+        high = logits.max(axis=-1, keepdims=True)
+        shares = np.exp(logits - high)
+        others = high + np.log(np.where(largest, 1.0, shares.sum(axis=-1, keepdims=True) - shares))
+        rest = np.where(largest, -np.inf, logits)  # in the place of the largest a sum without cancellation
+        second = rest.max(axis=-1, keepdims=True)
+        of_largest = second + np.log(np.exp(rest - second).sum(axis=-1, keepdims=True))
+        return logits - np.where(largest, of_largest, others)
 
 
 def _ordered(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
