@@ -3,46 +3,79 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..errors import ChainruleError
-from .settings import Settings, check, read_settings
+from ..errors import ArgumentError, ChainruleError, explain
+from .ends import Command, silence, told
+from .settings import Settings, check, check_backend, option, read_settings
+from .words import in_own_words
 
 app = typer.Typer(help="Deep learning on the machine you have: train, evaluate and use networks on your own files.",
                   no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 def run() -> None:
-    """Run the command that the arguments name."""
+    """Run the command that the arguments name; `ends` lists the exit statuses."""
     try:
         app()
     except ChainruleError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _tell(f"[bold red]error:[/] {_escaped(str(error))}")
+        _leave(1)
+    except OSError as error:
+        _tell(f"[bold red]error:[/] {_escaped(str(told(error)))}")
+        _leave(1)
+    except Exception as error:
+        if os.environ.get("CHAINRULE_DEBUG", "0") not in ("", "0"):
+            raise
+        _tell(f"[bold red]error:[/] a fault of chainrule's own, please report it: {_escaped(f'{type(error).__name__}: {error}')}\n"
+              "  fix       CHAINRULE_DEBUG=1 shows where it happened")
+        _leave(70)
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+
+
+def _leave(status: int) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        silence(sys.stdout)
+    sys.exit(status)
 
 
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    lines = [line for line in text.splitlines() if not line.startswith("  at  ")]  # the line would be our own
-    return escape("\n".join(lines))
+    return escape(in_own_words(text))
 
 
 Source = Annotated[str, typer.Argument(help="digits (embedded), a .npz with x and y, an idx file or a folder of them, a .csv, or a folder of images with one folder per class", show_default=True)]
 
 
-@app.command()
+@app.command(cls=Command)
 def train(
+    context: typer.Context,
     source: Source = "digits",
-    target: Annotated[str | None, typer.Option(help="CSV: the column to predict (default: the last); idx: the file of labels")] = None,
+    target: Annotated[str | None, typer.Option(help="CSV: the column to predict (default: the last); .npz: the array of targets; idx: the file of labels")] = None,
     test: Annotated[str | None, typer.Option(help="a second file or folder to test on (default: the source's own test part, or a fifth set aside)")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="CSV: a column to leave out; may be given several times")] = None,
+    categorical: Annotated[list[str] | None, typer.Option(help="CSV: a column of numbers that are names; may be given several times")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression (default: by the targets)")] = None,
+    header: Annotated[bool | None, typer.Option("--header/--no-header", help="CSV: whether the first line names the columns (default: found out)")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="CSV: the character between columns (default: found out)")] = None,
+    decimal: Annotated[str | None, typer.Option(help="CSV: . or , (default: found out)")] = None,
+    encoding: Annotated[str | None, typer.Option(help="CSV: such as utf-8 or cp1252 (default: found out)")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="CSV: a word that means that there is no value (default: ?, NA, NaN, null and the like); may be given several times")] = None,
     resize: Annotated[int | None, typer.Option(help="images: scale all to this many pixels square")] = None,
     model: Annotated[str, typer.Option(help="auto, cnn or mlp")] = "auto",
     hidden: Annotated[list[int] | None, typer.Option(help="units of a hidden layer; several times for several layers")] = None,
@@ -53,11 +86,11 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="decoupled weight decay of AdamW")] = 0.01,
     validation_fraction: Annotated[float, typer.Option(help="share of the training data to validate on after each epoch; 0 for none")] = 0.1,
     patience: Annotated[int | None, typer.Option(help="stop early after this many epochs without a better validation loss, and keep the best weights")] = None,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same bits")] = 0,
+    seed: Annotated[int, typer.Option(help="of weights, order and dropout: the same seed gives the same bits; the test part is the same for all seeds")] = 0,
     backend: Annotated[str | None, typer.Option(help="native, reference or xla")] = None,
     output: Annotated[Path | None, typer.Option(help="run folder (default: runs/<name>-<number>)")] = None,
-    config: Annotated[Path | None, typer.Option(help="run again with the settings of this config.toml; source and options above are taken from it")] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with the interrupted run in this folder")] = None,
+    config: Annotated[Path | None, typer.Option(help="run again with the settings of this config.toml or run folder; what is given beside it replaces them")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with the interrupted run in this folder; only --backend, --epochs and --progress may be given beside it")] = None,
     progress: Annotated[str, typer.Option(help="auto, bar, lines or none")] = "auto",
 ) -> None:
     """Train a network on your data and write a run folder.
@@ -74,24 +107,41 @@ def train(
       chainrule train people.csv --target income --test people-test.csv
 
       chainrule train photos/ --resize 64 --model cnn
+
+    Exit status: 0 done, or ended by Ctrl-C and kept; 1 the files or settings cannot be used; 2 the command cannot be understood;
+    130 Ctrl-C before there was anything to keep; 141 nobody reads the output any more.
     """
     from .run import train_run
 
-    settings = Settings(source, target, test, tuple(drop or ()), resize, validation_fraction, model, tuple(hidden or ()), dropout, epochs,
-                        batch_size, learning_rate, weight_decay, patience, seed, backend)
-    if config is not None or resume is not None:
-        settings = read_settings(_config_file(config or resume))
-        settings = replace(settings, **_given(epochs=epochs, backend=backend))
-    train_run(check(settings), output, resume=resume, progress=_progress(progress), say=_say)
+    given = _given(context)
+    show = _progress(progress)
+    if resume is not None:
+        _only(given, {"resume", "backend", "epochs", "progress"}, "--resume goes on with the settings of the run")
+        settings = read_settings(_config_file(resume))
+    else:
+        settings = Settings() if config is None else read_settings(_config_file(config))
+    settings = replace(settings, **{name: value for name, value in given.items() if name in FIELDS})
+    train_run(check(settings), output, resume=resume, progress=show, say=_say)
 
 
-def _config_file(path: Path | None) -> Path:
-    assert path is not None
+FIELDS = {field.name for field in fields(Settings)}
+
+
+def _config_file(path: Path) -> Path:
     return path / "config.toml" if path.is_dir() else path
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+def _given(context: typer.Context) -> dict[str, Any]:
+    """The arguments that stand on the command line, by name; lists as tuples."""
+    found = {name: value for name, value in context.params.items() if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def _only(given: dict[str, Any], allowed: set[str], why: str) -> None:
+    other = [name if name == "source" else option(name) for name in given if name not in allowed]
+    if other:
+        raise ArgumentError(explain(why, got=" ".join(other), expected=", ".join(option(name) for name in sorted(allowed)),
+                                    fix="leave it out, or begin anew: chainrule train --config RUN"))
 
 
 def _progress(word: str) -> bool | str:
@@ -101,34 +151,64 @@ def _progress(word: str) -> bool | str:
 
 
 def _say(text: str) -> None:
-    typer.echo(text)
+    typer.echo(in_own_words(text))
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="a run folder")],
     source: Annotated[str | None, typer.Argument(help="other data to measure on; all of its samples are used (default: the test part of the run's own)")] = None,
-    target: Annotated[str | None, typer.Option(help="CSV: the target column; idx: the file of labels")] = None,
+    target: Annotated[str | None, typer.Option(help="CSV: the target column; .npz: the array of targets; idx: the file of labels")] = None,
     backend: Annotated[str | None, typer.Option(help="native, reference or xla")] = None,
 ) -> None:
-    """Measure a saved model on held-out data, with 95 % intervals."""
+    """Measure a saved model on held-out data, with 95 % intervals.
+
+    The run knows its samples by what they hold: if its file has changed, the samples that were held out are measured as far as
+    they are still there, and what changed is said.
+    """
     from .use import evaluate_run
 
+    check_backend(backend)
+    if target is not None and source is None:
+        raise ArgumentError(explain("--target belongs to other data, and none are named", got=f"--target {target}", fix=f"chainrule evaluate {run} DATA --target {target}"))
     _say(evaluate_run(run, source, target, backend))
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="a run folder")],
-    files: Annotated[list[Path], typer.Argument(help="images (PNG, JPEG), .npy arrays of inputs, or .csv rows")],
+    files: Annotated[list[str], typer.Argument(help="images, folders of images, .npy, .npz or idx arrays of inputs, .csv rows; - for standard input: rows, an array, an image, or names of files, one a line")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write a .csv, .jsonl or .parquet file: id, prediction and the probability of each class")] = None,
     top: Annotated[int, typer.Option(help="how many classes to show")] = 1,
+    batch_size: Annotated[int, typer.Option(help="samples at a time")] = 256,
     backend: Annotated[str | None, typer.Option(help="native, reference or xla")] = None,
 ) -> None:
-    """Use a saved model on files; one line per sample: file, prediction, confidence."""
-    from .use import predict_files
+    """Use a saved model on files; one line per sample: file, prediction, confidence.
 
-    for line in predict_files(run, files, top, backend):
-        _say(line)
+    Examples:
+
+      chainrule predict runs/photos-001 cat.jpg
+
+      chainrule predict runs/photos-001 photos/ -o predictions.csv
+
+      chainrule predict runs/people-001 - < people.csv
+
+    Exit status: 0 done; 1 a file cannot be used (then no output file is written); 2 the command cannot be understood; 141 nobody reads the output any more.
+    """
+    from .predict import predict_run
+
+    check_backend(backend)
+    for name, value in (("top", top), ("batch_size", batch_size)):
+        if value < 1:
+            raise ArgumentError(explain(f"{option(name)} is too small", got=str(value), expected="at least 1"))
+    if output is not None and "top" in _given(context):
+        raise ArgumentError(explain("--top concerns what is shown; a file gets the probabilities of all classes", got=f"--top {top} -o {output}", fix="leave out one of the two"))
+    predict_run(run, files, output=output, top=top if "top" in _given(context) else None, batch_size=batch_size, backend=backend, say=_say, tell=_note)
+
+
+def _note(text: str) -> None:
+    typer.echo(in_own_words(text), err=True)
 
 
 @app.callback(invoke_without_command=True)

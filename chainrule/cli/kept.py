@@ -80,6 +80,7 @@ def to_go_on(folder: Path, settings: Settings) -> data.Dataset:
 
 def _again(folder: Path, settings: Settings) -> tuple[data.Dataset, data.Assignment]:
     kept = read_kept(folder)
-    dataset, found = data.load_again(settings.source, kept.preprocess, kept.target, kept.split, settings.target, test=settings.test)
+    dataset, found = data.load_again(settings.source, kept.preprocess, kept.target, kept.split, settings.target, test=settings.test,
+                                     dialect=data.Dialect(settings.header, settings.delimiter, settings.decimal, settings.encoding))
     dataset.name = kept.name
     return dataset, found

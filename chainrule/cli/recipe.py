@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import models, optim
 from ..data import Dataset, Target
+from ..errors import ArgumentError, explain
 from .settings import Settings
 
 
@@ -21,6 +22,7 @@ def is_image(dataset: Dataset) -> bool:
 
 def choose(settings: Settings, dataset: Dataset) -> Settings:
     """The settings with everything that was left open decided by the form and the size of the data."""
+    _check_model(settings, dataset)
     kind = settings.model if settings.model != "auto" else "cnn" if is_image(dataset) else "mlp"
     samples = len(dataset.x_train)
     small = samples < 5000
@@ -32,6 +34,15 @@ def choose(settings: Settings, dataset: Dataset) -> Settings:
         batch_size=_default(settings.batch_size, 32 if small else 128),
         learning_rate=_default(settings.learning_rate, 2e-3 if kind == "cnn" or small else 1e-3),
     )
+
+
+def _check_model(settings: Settings, dataset: Dataset) -> None:
+    """ArgumentError for a network that does not fit the data, and for options that would change nothing in it."""
+    if settings.model == "cnn" and not is_image(dataset):
+        raise ArgumentError(explain("--model cnn needs images", got=f"{dataset.name}: samples of shape {dataset.feature_shape}", fix="--model mlp, or leave it out"))
+    if len(settings.hidden) > 1 and (settings.model == "cnn" or (settings.model == "auto" and is_image(dataset))):
+        raise ArgumentError(explain("a cnn has one hidden layer", got=" ".join(f"--hidden {width}" for width in settings.hidden),
+                                    fix="give --hidden once, or --model mlp"))
 
 
 def _default(value: Any, otherwise: Any) -> Any:

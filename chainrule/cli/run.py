@@ -12,8 +12,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +26,15 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, data, io, random, train
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, DataError, explain
 from . import kept, recipe, report
+from .ends import told
 from .settings import Settings, check
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -40,19 +51,33 @@ class Finished:
 def train_run(settings: Settings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True, say: Any = print) -> Finished:
     """Train, evaluate and write the run folder; `resume` goes on in a folder that was interrupted."""
     started = time.perf_counter()
+    check_writable(resume or output or Path("runs"))
     dataset = load(settings) if resume is None else kept.to_go_on(resume, settings)
-    say(str(dataset))
+    say("\n".join([*dataset.description, *imbalance(dataset)]))
     settings = check(recipe.choose(settings, dataset))
     folder = resume or new_folder(output, dataset.name)
-    if resume is None:
+    with alone(folder):
+        try:
+            return _train(settings, dataset, folder, resume is not None, progress, say, started)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                print(f"nobody reads the output any more; go on with: chainrule train --resume {folder}", file=sys.stderr)
+                raise
+            raise told(error, str(folder)) from error
+
+
+def _train(settings: Settings, dataset: data.Dataset, folder: Path, resumed: bool, progress: bool | str, say: Any, started: float) -> Finished:
+    if not resumed:
+        if (folder / "config.toml").exists():
+            raise _taken(folder)
         kept.keep(folder, dataset)
     random.seed(settings.seed)
     model = recipe.build(settings, dataset)
     settings.write(folder / "config.toml", version=__version__, python=platform.python_version(), numpy=np.__version__)
     say(f"\n{_sentence(settings, model)}; run folder {folder}\n")
-    if resume is not None and not (folder / CHECKPOINT).exists():
+    if resumed and not (folder / CHECKPOINT).exists():
         say("the run was ended before its first checkpoint: it begins again\n")
-    history = _fit(settings, dataset, model, folder, resume, progress)
+    history = _fit(settings, dataset, model, folder, resumed, progress)
     io.save(model, folder / "model.safetensors", extra=_extra(dataset))
     if history.interrupted:
         say(f"go on with: chainrule train --resume {folder}")
@@ -64,11 +89,27 @@ def train_run(settings: Settings, output: Path | None, *, resume: Path | None = 
 
 def load(settings: Settings) -> data.Dataset:
     """The data of a new run; the split is a function of the data alone, so that runs with other seeds are measured on the same samples."""
-    return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize,
-                     val_fraction=settings.validation_fraction)
+    return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize, task=settings.task,
+                     categorical=settings.categorical, header=settings.header, delimiter=settings.delimiter, decimal=settings.decimal,
+                     encoding=settings.encoding, missing=settings.missing, val_fraction=settings.validation_fraction)
 
 
-def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resume: Path | None, progress: bool | str) -> Any:
+UNEQUAL = 3  # times as many samples in the largest class as in the smallest: worth a word
+
+
+def imbalance(dataset: data.Dataset) -> list[str]:
+    """A line on classes of very different sizes, and what guessing the largest would score; nothing for equal ones."""
+    if dataset.task != "classification":
+        return []
+    sizes = np.bincount(dataset.y_train, minlength=len(dataset.class_names))
+    if sizes.max() < UNEQUAL * max(sizes.min(), 1):
+        return []
+    large, small = (dataset.class_names[int(i)] for i in (sizes.argmax(), sizes.argmin()))
+    return [f"classes of unequal size: {large} has {sizes.max() / sizes.sum() * 100:.1f} % of the training samples, {small} {sizes.min() / sizes.sum() * 100:.1f} %; "
+            f"always saying {large} would have that accuracy: look at f1_macro and at the confusion matrix"]
+
+
+def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resumed: bool, progress: bool | str) -> Any:
     steps = recipe.steps(settings, len(dataset.x_train))
     checkpoint = folder / CHECKPOINT
     callbacks: list[Any] = [train.json_log(folder / "history.jsonl")]
@@ -78,7 +119,7 @@ def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, re
     return train.fit(model, (dataset.inputs("train"), recipe.targets(dataset, "train")), loss=recipe.loss_name(dataset),
                      optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs, batch_size=settings.batch_size,
                      validation=validation, metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
-                     checkpoint=checkpoint, resume=checkpoint if resume and checkpoint.exists() else None, progress=progress, backend=settings.backend)
+                     checkpoint=checkpoint, resume=checkpoint if resumed and checkpoint.exists() else None, progress=progress, backend=settings.backend)
 
 
 def _extra(dataset: data.Dataset) -> dict[str, Any]:
@@ -96,11 +137,10 @@ def new_folder(output: Path | None, name: str) -> Path:
     """`output`, which must not hold a run yet, or the next free `runs/<name>-<number>`; it is made."""
     if output is not None:
         if (output / "config.toml").exists():
-            raise ArgumentError(explain("the output folder holds a run already", got=str(output),
-                                        fix=f"choose another --output, or go on with --resume {output}"))
+            raise _taken(output)
         output.mkdir(parents=True, exist_ok=True)
         return output
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.split(".")[0]) or "run"
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.split(".")[0])[:100] or "run"
     for number in range(1, 100_000):
         folder = Path("runs") / f"{stem}-{number:03d}"
         try:
@@ -109,3 +149,42 @@ def new_folder(output: Path | None, name: str) -> Path:
             continue
         return folder
     raise ArgumentError(explain("there are too many runs", got="runs/", fix="clean up, or give --output"))
+
+
+def _taken(output: Path) -> ArgumentError:
+    return ArgumentError(explain("the output folder holds a run already", got=str(output), fix=f"choose another --output, or go on with --resume {output}"))
+
+
+def check_writable(path: Path) -> None:
+    """DataError if no file could be written into the folder `path`, which may not be there yet: before any work is done."""
+    above = path
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise DataError(explain("a file lies where a folder is expected", got=str(above), fix="choose another --output"))
+    try:
+        with tempfile.TemporaryFile(dir=above) as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise told(error, str(above)) from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one training at a time; ArgumentError if another process holds it. The lock goes with its holder."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArgumentError(explain("another training is writing into this folder", got=str(folder),
+                                        fix="wait until it is done, or choose another --output")) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)

@@ -17,18 +17,18 @@ from .files import count, fault
 from .fingerprints import PARTS, Assignment, Fingerprints, assign, fingerprints
 from .parts import Part
 from .preprocess import Scaling, TablePreprocess
-from .table import Table
+from .table import Dialect, Table
 from .target import Target
 
 
 def load_again(source: Source, preprocess: TablePreprocess | Scaling, fitted: Target, split: Mapping[str, Fingerprints],
-               target: Any = None, *, test: Source | None = None) -> tuple[Dataset, Assignment]:
+               target: Any = None, *, test: Source | None = None, dialect: Dialect | None = None) -> tuple[Dataset, Assignment]:
     """The samples of a source in the parts of a saved `split`, and what has become of each part.
 
-    `preprocess` and `fitted` are those of the run. The description of the Dataset says how the data changed, and is
+    `preprocess` and `fitted` are those of the run, `dialect` what was told of its file. The description of the Dataset says how the data changed, and is
     empty if they did not. Raises DataError where the data cannot be read as those of the run.
     """
-    parts = [part for _, part in read_parts(source, preprocess, target, test=test).items()]
+    parts = [part for _, part in read_parts(source, preprocess, target, test=test, told=dialect).items()]
     x = np.concatenate([_samples(part, preprocess) for part in parts])
     y = np.concatenate([fitted.known(part.y, part.where) for part in parts])
     found = assign(fingerprints(x, y, None if isinstance(preprocess, TablePreprocess) else preprocess.transform), split)

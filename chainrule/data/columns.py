@@ -25,6 +25,10 @@ IDENTIFIER_SHARE = 0.5  # with more different texts per row, a column names its 
 
 OTHERWISE = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d*\.\d+)")  # numbers of some dialect
 
+FEW_ROWS = 20
+IDENTIFIER = re.compile(r"(^|[_\W])(id|index|key|nr|no|number)$|^unnamed|^column_0$", re.IGNORECASE)
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)|\d{4}/\d\d?/\d\d?([T ]|$)|\d\d?[./]\d\d?[./]\d{2,4}([T ]|$)")
+
 Place = Callable[[int], str]
 
 
@@ -148,7 +152,7 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
     """
     plain = None if categorical else plain_numbers(texts, decimal, words)
     if plain is not None and plain.min() < plain.max():
-        return NumericColumn(name, float(plain.mean()), _spread(plain), float(np.median(plain)), False), None
+        return NumericColumn(name, float(plain.mean()), _spread(plain), float(np.median(plain)), False), _row_numbers(name, plain)
     present = [text for text in texts if not is_missing(text, words)]
     if not present:
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
@@ -172,6 +176,24 @@ def _refuse_other_numbers(texts: Sequence[str], sizes: Counter[str], numbers: in
                     expected="one decimal sign in the whole file, and nothing between thousands",
                     fix=f"say which decimal sign it is, decimal={'.' if decimal == ',' else ','!r}; correct the file; "
                         "or name the column in categorical=")
+
+
+def _row_numbers(name: str, values: np.ndarray) -> str | None:
+    """A word on a column of whole numbers that differ in all rows, if it counts them or is called so."""
+    if len(values) < FEW_ROWS or (values % 1).any() or len(np.unique(values)) < len(values):
+        return None
+    steady = np.abs(np.diff(values))
+    if not (IDENTIFIER.search(name) or (steady == steady[0]).all()):
+        return None
+    return (f"{column_label(name)}: another whole number in each row; it is taken for a quantity: "
+            "if it only names the rows, leave it out (drop)")
+
+
+def _dates(sizes: Counter[str]) -> str:
+    """What is said of texts that are dates or times."""
+    if sum(size for text, size in sizes.items() if DATE.match(text)) <= MOSTLY * sum(sizes.values()):
+        return ""
+    return "; these are dates: to use them, write year, month, weekday or days since a day into columns of their own"
 
 
 def _spread(values: np.ndarray) -> float:
@@ -207,11 +229,11 @@ def _fit_categories(name: str, texts: Sequence[str], sizes: Counter[str],
     present = sum(sizes.values())
     if len(sizes) > IDENTIFIER_SHARE * present and len(sizes) > 2 and not wanted:
         reason = f"{len(sizes):,} different texts in {count(present, 'row')}"
-        return DroppedColumn(name, "identifier"), f"{column_label(name)}: {reason} → left out"
+        return DroppedColumn(name, "identifier"), f"{column_label(name)}: {reason} → left out{_dates(sizes)}"
     least = max(2, round(RARE_SHARE * len(texts)))
     kept = tuple(sorted(category for category, size in sizes.items() if size >= least))
     missing = len(texts) - present
-    note = f"{column_label(name)}: {len(sizes):,} categories"
+    note = f"{column_label(name)}: {len(sizes):,} categories{_dates(sizes)}"
     if len(kept) < len(sizes):
         note += f", {len(sizes) - len(kept):,} of them in fewer than {least} rows → one category for rare and unknown"
     if missing:

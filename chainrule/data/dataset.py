@@ -133,6 +133,8 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     `resize` and `colour` ("grey", "rgb") concern images.
     Raises DataError that names the file and the place; MissingExtra if images need Pillow and it is not there.
     """
+    _refuse_without_effect(source, {"target": target, "test": test, "header": header, "delimiter": delimiter, "decimal": decimal,
+                                    "encoding": encoding, "missing": missing, "resize": resize, "colour": colour})
     if isinstance(source, str) and source == DIGITS:
         parts, name = embedded.read_digits(), DIGITS
     else:
@@ -142,6 +144,35 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
             _add_test(parts, test, pictures, dialect)
     return _assemble(name, parts, task, classes, {"categorical": categorical, "drop": drop},
                      (test_fraction, val_fraction), seed)
+
+
+TABLES, IMAGES = frozenset({"table"}), frozenset({"images", "tar"})
+# what an option concerns; all but the embedded digits, if it does not stand here
+CONCERNS = {"target": frozenset({"table", "npz", "idx"}), "resize": IMAGES, "colour": IMAGES, "header": TABLES, "delimiter": TABLES, "decimal": TABLES,
+            "encoding": TABLES, "missing": TABLES}
+KINDS = {"table": "a table", "npz": "an .npz file", "idx": "an idx file", "images": "a folder of images", "tar": "images in a tar file",
+         "idx folder": "a folder of idx files", "pair": "a pair of idx files", "digits": "the embedded digits"}
+
+
+def _refuse_without_effect(source: Source, options: dict[str, Any]) -> None:
+    """ArgumentError for the first option that would change nothing for a source of this kind."""
+    given = {name: value for name, value in options.items() if value is not None}
+    kind = _kind(source) if given else ""
+    for name, value in given.items():
+        if kind in KINDS and kind not in CONCERNS.get(name, KINDS.keys() - {"digits"}):
+            concerned = ", ".join(KINDS[k] for k in KINDS if k in CONCERNS.get(name, KINDS.keys() - {"digits"}))
+            raise ArgumentError(explain(f"{name} has no effect on {KINDS[kind]}", got=f"{name}={value!r}", expected=f"{concerned}", fix="leave it out"))
+
+
+def _kind(source: Source) -> str:
+    if isinstance(source, tuple | list):
+        return "pair"
+    if isinstance(source, str) and source == DIGITS:
+        return "digits"
+    path = existing(source)
+    if path.is_dir():
+        return "idx folder" if idx.is_idx_folder(path) else "images"
+    return sniff(path)
 
 
 def load_digits() -> Dataset:
@@ -159,7 +190,8 @@ def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Tar
     return preprocess.transform(part.x), fitted.encode(part.y, part.where)
 
 
-def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: Any = None, *, test: Source | None = None) -> Parts:
+def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: Any = None, *, test: Source | None = None,
+               told: Dialect | None = None) -> Parts:
     """The parts of a source, read in the form that a fitted preprocessing expects; nothing is fitted or set aside."""
     if isinstance(source, str) and source == DIGITS:
         return embedded.read_digits()
@@ -167,7 +199,7 @@ def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: An
     pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape), _depth(preprocess))
     column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
     words = sorted(preprocess.missing) if isinstance(preprocess, TablePreprocess) and preprocess.missing != MISSING else None
-    dialect = Dialect(missing=words)
+    dialect = replace(told or Dialect(), missing=words)
     parts = _read(source, column, pictures, dialect)
     if test is not None:
         _add_test(parts, test, pictures, dialect)
@@ -191,6 +223,11 @@ def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dt
     """
     colour = _colour(shape) if shape else None
     return images.read_file(existing(path), images.pictures_from(shape and shape[:2], colour, dtype))
+
+
+def read_images(paths: Sequence[Path], shape: tuple[int, ...], dtype: str | None = None) -> np.ndarray:
+    """Image files (N, H, W, C), read by several threads, each as `read_image` reads it for this shape and dtype."""
+    return images.read_files([existing(path) for path in paths], images.pictures_from(shape[:2], _colour(shape), dtype))
 
 
 # ---- which reader

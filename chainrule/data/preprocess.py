@@ -61,13 +61,15 @@ class TablePreprocess:
         that cannot be used.
         """
         if isinstance(rows, Table):
-            table = align(rows, self._used())
+            table = align(rows, self.used)
             columns = {name: table.column(i) for i, name in enumerate(table.names)}
             return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)), table.decimal)
-        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self._used(), self.decimal)
+        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self.used, self.decimal)
         return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}", self.decimal)
 
-    def _used(self) -> list[str]:
+    @property
+    def used(self) -> list[str]:
+        """The columns that a transformation needs."""
         return [column.name for column in self.columns if column.features()]
 
     def unseen(self, table: Table) -> list[str]:
