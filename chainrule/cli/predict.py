@@ -21,10 +21,11 @@ import numpy as np
 from .. import data
 from ..data import images
 from ..data.files import existing, fault, sniff
+from ..data.table import MISSING
 from ..errors import ArgumentError, MissingExtra, explain
 from ..files import write_atomically
+from ..train.saved import SavedRun
 from .run import check_writable
-from .use import Saved
 
 STDIN = "-"
 Samples = tuple[list[str], np.ndarray]  # an id for each network input
@@ -35,7 +36,7 @@ def predict_run(run: Path, files: Sequence[str], *, output: Path | None, top: in
                 say: Callable[[str], None], tell: Callable[[str], None]) -> None:
     """Predict every sample of the files; `say` gets a line for each, unless `output` gets them all; `tell` gets remarks."""
     write = None if output is None else writer(output)
-    saved = Saved(run)
+    saved = SavedRun(run)
     if top is not None and saved.target.task == "regression":
         raise ArgumentError(explain("--top concerns classes, and this model predicts numbers", got=f"--top {top}", fix="leave it out"))
     found = _predicted(saved, files, batch_size, backend, tell)
@@ -55,7 +56,7 @@ def predict_run(run: Path, files: Sequence[str], *, output: Path | None, top: in
     tell(f"{count:,} predictions written to {output}")
 
 
-def _predicted(saved: Saved, files: Sequence[str], batch_size: int, backend: str | None, tell: Callable[[str], None]) -> Iterator[Samples]:
+def _predicted(saved: SavedRun, files: Sequence[str], batch_size: int, backend: str | None, tell: Callable[[str], None]) -> Iterator[Samples]:
     for ids, inputs in _gathered(_inputs(saved, files, batch_size, tell), batch_size):
         yield ids, saved.outputs(inputs, backend, batch_size)
 
@@ -84,19 +85,18 @@ def _describe(row: np.ndarray, target: Any, top: int) -> str:
 # ---- from names to inputs
 
 
-def _inputs(saved: Saved, files: Sequence[str], size: int, tell: Callable[[str], None]) -> Iterator[Samples]:
+def _inputs(saved: SavedRun, files: Sequence[str], size: int, tell: Callable[[str], None]) -> Iterator[Samples]:
     with tempfile.TemporaryDirectory() as room:
         paths = _paths(saved, files, Path(room))
         while block := list(islice(paths, size)):
             if all(images.is_image(path) for _, path in block):
-                pictures = data.read_images([path for _, path in block], saved.preprocess.feature_shape, saved.depth)
-                yield [name for name, _ in block], saved.preprocess.transform(pictures)
+                yield [name for name, _ in block], saved.inputs([path for _, path in block])
                 continue
             for name, path in block:
                 yield from _one_file(saved, name, path, tell)
 
 
-def _paths(saved: Saved, files: Sequence[str], room: Path) -> Iterator[tuple[str, Path]]:
+def _paths(saved: SavedRun, files: Sequence[str], room: Path) -> Iterator[tuple[str, Path]]:
     """(name, file) of everything that the user named; folders give the images below them, in order."""
     for name in files:
         if name == STDIN:
@@ -110,7 +110,7 @@ def _paths(saved: Saved, files: Sequence[str], room: Path) -> Iterator[tuple[str
             yield name, Path(name)
 
 
-def _standard_input(saved: Saved, room: Path) -> Iterator[tuple[str, Path]]:
+def _standard_input(saved: SavedRun, room: Path) -> Iterator[tuple[str, Path]]:
     """What comes in: rows for a model of tables; else an array or an image, or names of files, one a line."""
     content, path = sys.stdin.buffer.read(), room / "standard-input"
     if not content.strip():
@@ -123,48 +123,22 @@ def _standard_input(saved: Saved, room: Path) -> Iterator[tuple[str, Path]]:
     yield from _paths(saved, [name for name in names if name != STDIN], room)
 
 
-def _one_file(saved: Saved, name: str, path: Path, tell: Callable[[str], None]) -> Iterator[Samples]:
+def _one_file(saved: SavedRun, name: str, path: Path, tell: Callable[[str], None]) -> Iterator[Samples]:
     inputs = read_inputs(saved, name, path, tell)
     yield [name] if len(inputs) == 1 and name != STDIN else [f"{name}[{i}]" for i in range(len(inputs))], inputs
 
 
-def read_inputs(saved: Saved, name: str, path: Path, tell: Callable[[str], None]) -> np.ndarray:
-    """The network inputs in one file."""
-    kind = sniff(existing(path))
-    if isinstance(saved.preprocess, data.TablePreprocess):
-        if kind != "table":
-            raise fault(f"{name}: a model of tables predicts rows", got=f"a file of kind {kind}", expected=f".csv with {', '.join(saved.preprocess.used)}")
-        table = data.read_table(path)
-        for note in saved.preprocess.unseen(table):
-            tell(f"{name}: {note}")
-        return saved.preprocess.transform(table)
-    if kind == "image" or images.is_image(path):
-        return saved.preprocess.transform(data.read_images([path], saved.preprocess.feature_shape, saved.depth))
-    if kind == "npy":
-        return saved.preprocess.transform(_batched(_load(name, path), saved.feature_shape, name))
-    if kind == "idx":
-        return saved.preprocess.transform(_batched(data.read_idx(path), saved.feature_shape, name))
-    raise fault(f"{name}: this kind of file cannot be predicted", got=kind, expected="images, .npy or idx arrays of inputs")
-
-
-def _load(name: str, path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise fault(f"{name}: the array cannot be read", got=str(error), expected="numbers, written by numpy.save") from error
-    if array.dtype.kind not in "buif":
-        raise fault(f"{name}: the array does not hold numbers", got=f"dtype {array.dtype}")
-    return array
-
-
-def _batched(array: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """One sample or a batch of them, with or without the channel axis, as (N, *shape)."""
-    for wanted in (shape, shape[:-1] if shape[-1:] == (1,) else shape):
-        if array.shape == wanted:
-            return array.reshape(1, *shape)
-        if array.ndim and array.shape[1:] == wanted:
-            return array.reshape(-1, *shape)
-    raise fault("the array does not fit the model", got=f"{name} of shape {array.shape}", expected=f"{shape} or (N, {', '.join(map(str, shape))})")
+def read_inputs(saved: SavedRun, name: str, path: Path, tell: Callable[[str], None]) -> np.ndarray:
+    """The network inputs in one file; `tell` gets what its table has that the training data had not."""
+    if not isinstance(saved.preprocess, data.TablePreprocess):
+        return saved.inputs(path)
+    if (kind := sniff(existing(path))) != "table":
+        raise fault(f"{name}: a model of tables predicts rows", got=f"a file of kind {kind}", expected=f".csv with {', '.join(saved.preprocess.used)}")
+    words = saved.preprocess.missing
+    table = data.read_table(path, missing=None if words == MISSING else sorted(words))
+    for note in saved.preprocess.unseen(table):
+        tell(f"{name}: {note}")
+    return saved.inputs(table)
 
 
 # ---- one table

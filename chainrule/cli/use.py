@@ -7,43 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import data, io, metrics, train
+from .. import data, metrics
 from ..errors import DataError, explain
-from ..metrics.scores import softmax
+from ..train.saved import SavedRun
 from . import kept, recipe
 from .settings import read_settings
 
 
-class Saved:
-    """The model of a run folder with its preprocessing and its target."""
-
-    def __init__(self, run: Path):
-        path = run / "model.safetensors" if run.is_dir() else run
-        if run.is_dir() and not path.exists():
-            go_on = (run / "config.toml").exists()
-            raise DataError(explain("there is no finished model in this folder", got=str(run), expected=str(path),
-                                    fix=f"go on with the run: chainrule train --resume {run}" if go_on else "name a run folder of `chainrule train`"))
-        self.model, extra = io.read_model(path)
-        if "preprocess" not in extra:
-            raise DataError(explain("this model was saved without its preprocessing", got=str(path), fix="name a run folder of `chainrule train`"))
-        self.preprocess = data.preprocess_from_config(extra["preprocess"])
-        self.target = data.Target.from_config(extra["target"])
-        self.feature_shape = tuple(extra["feature_shape"])
-
-    @property
-    def depth(self) -> str | None:
-        """The dtype that images must have."""
-        return self.preprocess.dtype or "uint8" if isinstance(self.preprocess, data.ImageScaling) else None
-
-    def outputs(self, inputs: np.ndarray, backend: str | None, batch_size: int = 256) -> np.ndarray:
-        """What the network says of preprocessed inputs: probabilities, or numbers in their own unit."""
-        outputs = train.predict(self.model, inputs, backend=backend, batch_size=batch_size).numpy()
-        return softmax(outputs) if self.target.task == "classification" else recipe.unstandardise(self.target, outputs)
-
-
 def evaluate_run(run: Path, source: str | None, target: str | None, backend: str | None) -> str:
     """The measured values of the model, as text."""
-    saved = Saved(run)
+    saved = SavedRun(run)
     x, y, notes = _held_out(run) if source is None else _other(run, saved, source, target)
     outputs = saved.outputs(x, backend)
     lines = notes
@@ -62,7 +35,7 @@ def _held_out(run: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return dataset.inputs("test"), dataset.y_test, dataset.description
 
 
-def _other(run: Path, saved: Saved, source: str, target: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _other(run: Path, saved: SavedRun, source: str, target: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Other data, all of them, and how many of them the model was trained on."""
     x, y = data.load_like(source, saved.preprocess, saved.target, target)
     if not (run / kept.FILE).exists():

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..names import unknown_attribute
 from .again import load_again, split_of
-from .dataset import Dataset, load, load_like, read_image, read_images
+from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits
 from .fingerprints import Assignment, Fingerprints, assign, fingerprints
 from .folds import Duplicates, duplicates, folds, split_groups, split_time, time_folds
@@ -29,7 +29,7 @@ from .toys import two_spirals, xor
 __all__ = [
     "Assignment", "Batches", "CharacterTokenizer", "Dataset", "Dialect", "Duplicates", "FeatureScaling", "Fingerprints", "ImageScaling", "Series",
     "TablePreprocess", "Target", "as_inputs", "as_network_inputs", "assign", "digits", "duplicates", "fingerprints", "folds", "load", "load_again", "load_like", "pack",
-    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_images", "read_series", "read_sound", "read_table",
+    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
     "read_text", "split", "split_groups", "split_of", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]
 

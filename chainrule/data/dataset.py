@@ -225,11 +225,6 @@ def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dt
     return images.read_file(existing(path), images.pictures_from(shape and shape[:2], colour, dtype))
 
 
-def read_images(paths: Sequence[Path], shape: tuple[int, ...], dtype: str | None = None) -> np.ndarray:
-    """Image files (N, H, W, C), read by several threads, each as `read_image` reads it for this shape and dtype."""
-    return images.read_files([existing(path) for path in paths], images.pictures_from(shape[:2], _colour(shape), dtype))
-
-
 # ---- which reader
 
 

@@ -31,7 +31,10 @@ def as_network_inputs(source: Any, preprocess: TablePreprocess | Scaling) -> np.
     if isinstance(source, PATHS):
         return _of_path(existing(source), preprocess)
     if isinstance(source, list | tuple) and source and all(isinstance(item, PATHS) for item in source):
-        return np.concatenate([as_network_inputs(item, preprocess) for item in source])
+        paths = [existing(item) for item in source]
+        if not isinstance(preprocess, TablePreprocess) and all(images.is_image(path) for path in paths):
+            return preprocess.transform(images.read_files(paths, _pictures(preprocess)))
+        return np.concatenate([_of_path(path, preprocess) for path in paths])
     if isinstance(preprocess, TablePreprocess):
         rows = [source] if isinstance(source, Mapping) else source
         if isinstance(rows, np.ndarray) and rows.ndim == 1:
