@@ -182,8 +182,8 @@ def _row_numbers(name: str, values: np.ndarray) -> str | None:
     """A word on a column of whole numbers that differ in all rows, if it counts them or is called so."""
     if len(values) < FEW_ROWS or (values % 1).any() or len(np.unique(values)) < len(values):
         return None
-    steady = np.abs(np.diff(values))
-    if not (IDENTIFIER.search(name) or (steady == steady[0]).all()):
+    counts = (np.diff(values) > 0).all() and values[-1] - values[0] < 2 * len(values)
+    if not (counts or IDENTIFIER.search(name)):
         return None
     return (f"{column_label(name)}: another whole number in each row; it is taken for a quantity: "
             "if it only names the rows, leave it out (drop)")
