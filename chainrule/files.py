@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import ChainruleError, DataError, MissingExtra, explain
+from .errors import ArgumentError, ChainruleError, DataError, MissingExtra, explain, shown
 
 __all__ = ["open_regular", "parse_json", "read_regular", "reading", "write_atomically"]
 
@@ -86,6 +86,8 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
     It is opened without waiting and looked at afterwards, so a pipe that nobody writes to never holds the program up.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(explain("the path of a file is expected", got=shown(path), expected="a str or a Path"))
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         kind = os.stat(path).st_mode  # a device may act when it is opened

@@ -230,6 +230,8 @@ def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dt
 
 def _read(source: Source, target: Any, pictures: images.Pictures, dialect: Dialect) -> Parts:
     if isinstance(source, tuple | list):
+        if not 1 <= len(source) <= 2:
+            raise fault("a pair of idx files is expected", got=f"{len(source)} files", expected="(images, labels)")
         return _read_pair(*source)
     path = existing(source)
     if path.is_dir():
@@ -252,9 +254,7 @@ _ADVICE = {"npy": "put both arrays into one file: np.savez(path, x=..., y=...)",
            "sound": "read each with data.read_sound, and train on arrays: cr.fit(model, (x, y))"}
 
 
-def _read_pair(image_file: Any, label_file: Any = None, *more: Any) -> Parts:
-    if more:
-        raise fault("a pair of idx files is expected", got=f"{2 + len(more)} files", expected="(images, labels)")
+def _read_pair(image_file: Any, label_file: Any = None) -> Parts:
     part = idx.read_pair(image_file, label_file)
     shape = " x ".join(map(str, part.x.shape[1:]))
     return Parts(part, notes=[f"{part.origin}: {count(len(part), 'sample')} of {shape}"])

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import DataError, explain
+from ..errors import ArgumentError, DataError, explain, shown
 from ..files import open_regular
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -32,7 +32,10 @@ def fault(problem: str, *, got: str | None = None, expected: str | None = None, 
 
 
 def existing(path: str | os.PathLike) -> Path:
-    """The path as a Path; a DataError that suggests similar names if nothing is there."""
+    """The path as a Path; a DataError that suggests similar names if nothing is there, an ArgumentError for what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(explain("the path of a file is expected", got=shown(path), expected="a str or a Path",
+                                    fix="arrays and DataFrames go to cr.fit(model, (x, y)) as they are"))
     path = Path(path)
     try:
         path.stat()

@@ -10,6 +10,7 @@ stand only the two rules that both need: what is a number, and what is missing.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import itertools
@@ -148,7 +149,7 @@ def column_label(name: str) -> str:
 
 
 def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
-    """A text file, whatever its encoding (UTF-8, UTF-16, else Latin-1); `CharacterTokenizer(text)` makes numbers of it."""
+    """A text file, whatever its encoding (UTF-8, UTF-16, else Windows-1252 or Latin-1); `CharacterTokenizer(text)` makes numbers of it."""
     path = existing(path)
     return _decode(path, read_bytes(path), Dialect(encoding=encoding).encoding)[0]
 
@@ -228,7 +229,16 @@ def _decode(path: Path, content: bytes, told: str | None) -> tuple[str, str]:
     except (UnicodeError, ValueError) as error:
         if told or marked:
             raise fault(f"{path}: the text cannot be read as {encoding}", got=str(error), fix="name another encoding, or copy the file again") from error
-        return content.decode("latin-1"), "latin-1"
+        return _western(content)
+
+
+def _western(content: bytes) -> tuple[str, str]:
+    """A text that is not UTF-8: Windows' own encoding if it has what would be control characters in Latin-1, such as €."""
+    text = content.decode("latin-1")
+    if re.search("[\x80-\x9f]", text):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode("cp1252"), "cp1252"
+    return text, "latin-1"
 
 
 def rank_delimiters(text: str) -> list[str]:

@@ -7,6 +7,7 @@ outputs back into class names or numbers. A class or a value that cannot be used
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class Target:
 
     def _codes(self, texts: Sequence[str]) -> np.ndarray:
         known = {value: code for code, value in enumerate(self.values)}
+        texts = [text if text in known else _whole(text) for text in texts]
         if not any(text in known for text in texts):
             texts = [text.removesuffix(".") for text in texts]
         return np.array([known.get(text, -1) for text in texts], np.int64)
@@ -128,7 +130,7 @@ def fit_target(y: np.ndarray, where: Callable[[int], str], task: str | None = No
 
 def _fit_classes(found: list[str], where: Callable[[int], str], classes: int | Sequence[str] | None) -> Target:
     if all(parse_number(text) is not None for text in found):
-        found = sorted(found, key=lambda text: float(text))
+        found = sorted({_whole(text) for text in found}, key=lambda text: (float(text), text))
     names = _digits(classes) if isinstance(classes, int) else tuple(classes or found)
     named = classes is not None and not isinstance(classes, int)
     values = _digits(len(names)) if named and not set(found) <= set(names) else names
@@ -177,6 +179,11 @@ def _text(value: Any) -> str:
     if isinstance(value, np.floating | float) and float(value).is_integer():
         return str(int(value))
     return str(int(value)) if isinstance(value, np.integer | np.bool_) else str(value)
+
+
+def _whole(text: str) -> str:
+    """``1.0`` as ``1``: the same label in files that have also fractions or gaps and in those that have none."""
+    return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
 def _digits(number: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ such as its preprocessing and class names) as JSON in the header. Loading execut
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> P
 
     Raises ArgumentError for the suffix of another framework's files, whose readers would take it for one of theirs.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(explain("the second argument is the path of a file", got=shown(path), fix='cr.save(model, "model.safetensors")'))
     if (suffix := Path(path).suffix.lower()) in OTHERS:
         raise ArgumentError(explain(f"{suffix} is the suffix of files of {OTHERS[suffix]}, and this will be a safetensors file", got=str(path),
                                     fix=f'cr.save(model, "{Path(path).with_suffix(".safetensors")}")'))
@@ -43,7 +46,10 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> P
     if not variables and not model.built:
         raise DataError(explain("this model has no weights yet", got=repr(model), fix="call it on a first batch, or give input_shape"))
     header = {"format": FORMAT, "model": nn.to_config(model), "extra": extra or {}}
-    return write_tensors(path, variable_arrays(variables), header)
+    try:
+        return write_tensors(path, variable_arrays(variables), header)
+    except (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DataError(explain(f"{path}: no file can be written here: {error.strerror}", fix="name a file in a folder of your own")) from None
 
 
 def load(path: str | Path) -> Any:
@@ -52,6 +58,8 @@ def load(path: str | Path) -> Any:
     Classes of chainrule's are known whatever was imported; a class of your own must be defined before. Raises DataError
     for a damaged or foreign file.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(explain("the path of a file or a run folder is expected", got=shown(path), expected="a str or a Path"))
     if Path(path).is_dir():
         return importlib.import_module("...train.saved", __name__).SavedRun(path)  # it lies above this package
     return read_model(path)[0]

@@ -217,3 +217,22 @@ def test_names_are_not_looked_for_in_lists(what):
             times.append(time.process_time() - start)
         return min(times)
     assert seconds(12_000) < 30 * seconds(1500)  # 8 times if it grows with the names, 64 times if with their square
+
+
+def test_whole_labels_with_and_without_a_point_are_one(write):
+    train = write("a,y\n" + "".join(f"{i},{['1.0', '0.0', ''][i % 3]}\n" for i in range(60)))
+    test = write("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(20)), "test.csv")
+    dataset = load(train, test=test)
+    assert dataset.class_names == ("0", "1") and dataset.y_test.tolist() == [0, 1] * 10
+    assert load(write("a,y\n" + "".join(f"{i},{['01', '1', '2'][i % 3]}\n" for i in range(60)))).class_names == ("01", "1", "2")
+
+
+def test_windows_own_encoding(write):
+    dataset = load(write("a,y\n" + "".join(f"{i},{'€x'[i % 2]}\n" for i in range(40)), encoding="cp1252"))
+    assert set(dataset.class_names) == {"€", "x"} and "read as cp1252" in str(dataset)
+
+
+@pytest.mark.parametrize("source", [None, b"t.csv", np.zeros((3, 2)), 3, (), ("a", "b", "c")])
+def test_what_is_no_path_is_refused(source):
+    with pytest.raises((ArgumentError, DataError)):
+        load(source)

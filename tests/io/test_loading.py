@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -73,6 +74,13 @@ def test_suffixes_of_other_frameworks_are_refused(tmp_path, suffix):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_no_path_and_no_place_is_refused(tmp_path):
+    model = nn.Dense(2, input_shape=3)
+    for wrong in (lambda: cr.load(None), lambda: cr.save(model, None), lambda: cr.save("m.safetensors", model), lambda: cr.save(model, tmp_path)):
+        with pytest.raises((errors.ArgumentError, errors.DataError)):
+            wrong()
+
+
 # ---- run folders
 
 @pytest.fixture(scope="module")
@@ -105,6 +113,12 @@ def test_a_run_folder_of_a_table_opens_with_its_preprocessing(runs):
     np.testing.assert_allclose(run.predict_proba(rows[0]), probabilities[:1], rtol=1e-5)
     with pytest.raises(errors.DataError, match="no column 'colour'"):
         run.predict(frame[["a", "b"]])
+
+
+def test_a_run_goes_through_pickle(runs):
+    run = cr.load(runs / "t-csv")
+    again = pickle.loads(pickle.dumps(run))
+    np.testing.assert_array_equal(again.predict_proba(runs / "t.csv"), run.predict_proba(runs / "t.csv"))
 
 
 def test_a_run_folder_of_a_regression_answers_in_its_unit(runs):

@@ -230,7 +230,7 @@ EXAMPLES = {
     looking.Importance: lambda: looking.Importance(("a",), np.ones(1)), looking.LayerRecord: lambda: looking.LayerRecord(X, X),
     looking.Shifts: lambda: looking.Shifts({1: 0.0}, {1: 0.0}, {1: 0.0}), looking.Explanation: lambda: looking.Explanation([]),
     metrics.Estimate: lambda: metrics.Estimate(0.5, 0.4, 0.6), metrics.Mean: lambda: metrics.Mean(absolute),
-    models.LanguageModel: lambda: models.LanguageModel(11, 8, width=8, heads=2, depth=1), models.Decoder: None,
+    models.LanguageModel: lambda: models.LanguageModel(11, 8, width=8, heads=2, depth=1), models.Decoder: None, train.SavedRun: None,
     models.EncoderDecoder: lambda: models.EncoderDecoder(5, 6), models.MaskedLanguageModel: None,
     models.TranslationTransformer: lambda: models.TranslationTransformer(9, width=8, depth=1, heads=2),
     nn.AttentionRecord: None, nn.KeyValueCache: lambda: nn.KeyValueCache(1, 2, 3, 4), nn.ReceptiveField: lambda: nn.ReceptiveField("a", (1,), (1,), (0,)),
