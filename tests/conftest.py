@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random as python_random
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,37 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)  
 hypothesis.settings.load_profile("fixed")
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--shuffle SEED`: files in another order, and the tests within each."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in a random order")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The seed, with which the order comes again."""
+    return f"order: --shuffle {config.option.shuffle}" if config.option.shuffle is not None else ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The seed once more, for quiet runs show no header."""
+    if config.option.shuffle is not None:
+        terminalreporter.write_line(f"order: --shuffle {config.option.shuffle}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one file stay together, for they share what is dear to make."""
+    if config.option.shuffle is None:
+        return
+    rng, files = python_random.Random(config.option.shuffle), dict[Path, list[pytest.Item]]()
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    order = list(files.values())
+    rng.shuffle(order)
+    for tests in order:
+        rng.shuffle(tests)
+    items[:] = [item for tests in order for item in tests]
 
 
 @pytest.fixture(autouse=True)
