@@ -7,19 +7,24 @@ steps; nothing else happens per kernel. Arrays that come again (the Variables of
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from threading import get_ident
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from llvmlite import ir
 
 from ... import config
 from ...errors import BoundsError, describe_frame
+from ...fork import renew_locks
 from ...ir import Node
 from ...ir.graph import Graph, interpret
 from ...ops.index import index_error
@@ -50,6 +55,9 @@ def _write(content: Any, pieces: Pieces) -> None:
     write_segments(content, pieces.module, pieces.target, pieces.ready)
 
 
+_programs: WeakSet[Program] = WeakSet()
+
+
 class Program:
     """Runs a graph; made by `load`."""
 
@@ -63,7 +71,6 @@ class Program:
         self._externals()
         self.library = self._compile()
         self.seconds = {"lower": lowered - start, "compile": time.perf_counter() - lowered}
-        self.lock = threading.Lock()
         self._prepare()
 
     # ---- making it
@@ -88,7 +95,10 @@ class Program:
         return load.library((self.places, segments), _write, self.target)
 
     def _prepare(self) -> None:
+        """What belongs to one call at a time."""
         plan = self.plan
+        self.lock, self.owner = threading.RLock(), 0
+        _programs.add(self)
         self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
         self.control[:] = 0
         self.arena = aligned(plan.arena)
@@ -152,14 +162,32 @@ class Program:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for these inputs; in-place outputs are the input arrays themselves, updated."""
         with self.lock:
-            self.bind(arrays)
-            results = self.fresh_outputs()
-            for run in self.runs:
-                run()
-                if self.checked and self.control[STATUS]:
-                    self.fail()
-            self.results = ()
-            return results
+            if self.owner:
+                return self.twin()(arrays)
+            self.owner = get_ident()
+            try:
+                self.bind(arrays)
+                results = self.fresh_outputs()
+                for run in self.runs:
+                    run()
+                    if self.checked and self.control[STATUS]:
+                        self.fail()
+                return results
+            finally:
+                self.results, self.owner = (), 0
+
+    def twin(self) -> Program:
+        """The same machine code with memory of its own, for a call within a call: of a signal handler, for example."""
+        other = copy.copy(self)
+        other._prepare()
+        return other
+
+    def forget_other_threads(self) -> None:
+        """In a forked process: the call that another thread was in has no end."""
+        if self.owner != get_ident():
+            self.lock, self.owner, self.results = threading.RLock(), 0, ()
+            self.control[:] = 0
+            self.last = [None] * len(self.last)
 
     def bind(self, arrays: Sequence[np.ndarray]) -> None:
         """The addresses of the inputs of this call into the table."""
@@ -171,8 +199,9 @@ class Program:
                     array = np.ascontiguousarray(array, dtype)
                 if array.shape != shape:
                     array = array.reshape(shape)
-                last[i] = array
+                last[i] = None  # an interrupt may come before the address is known
                 table[FIRST + i] = address_of(array)
+                last[i] = array
 
     def fresh_outputs(self) -> list[np.ndarray]:
         """Arrays for the outputs of this call, with their addresses in the table."""
@@ -227,3 +256,13 @@ class Program:
     def profile(self, arrays: Sequence[np.ndarray], repeat: int = 5) -> list[tuple[str, str, float, float, float]]:
         """(name, kind, seconds, GFLOP/s, GB/s) of every step, on one thread, the best of some runs."""
         return profile(self, arrays, repeat)
+
+
+def _after_fork() -> None:
+    renew_locks()
+    for program in list(_programs):
+        program.forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

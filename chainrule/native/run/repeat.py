@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -65,17 +66,29 @@ class Repeat:
         """
         program, chosen = self.program, np.ascontiguousarray(chosen, np.int64)
         with program.lock:
-            program.bind([*self.batches, *state])
-            results = self._results(len(chosen))
-            self._fill(chosen, results)
-            if isinstance(self.run, Pace):
-                self.run(len(chosen))
-            else:
-                self.run()
-            if program.checked and program.control[STATUS]:
-                program.fail(int(self.job[RAN]) - 1)
+            if program.owner:
+                return Repeat(program.twin(), self.data, self.rows, self.flag, self.keep)(chosen, state)
+            program.owner = get_ident()
+            try:
+                results = self._steps(chosen, state)
+            finally:
+                program.owner = 0
         outputs = [results.get(i) if i in self.keep or i in program.plan.in_place else None for i in range(len(program.plan.outputs))]
         return int(self.job[RAN]), outputs
+
+    def _steps(self, chosen: np.ndarray, state: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Run them; the arrays of the results."""
+        program = self.program
+        program.bind([*self.batches, *state])
+        results = self._results(len(chosen))
+        self._fill(chosen, results)
+        if isinstance(self.run, Pace):
+            self.run(len(chosen))
+        else:
+            self.run()
+        if program.checked and program.control[STATUS]:
+            program.fail(int(self.job[RAN]) - 1)
+        return results
 
     def _results(self, steps: int) -> dict[int, np.ndarray]:
         """An array for each output; those that are not kept have room for one step."""

@@ -27,12 +27,13 @@ from ..llvm.writer import INDEX, POINTER, Writer, intrinsic
 from ..target import Target
 from .barrier import spin
 from .code import engine, load
+from .code.pieces import Pieces
 
-JOB, FUNCTION, ARGUMENT, STOP, CORES = 0, 8, 16, 24, 32  # words, each in a cache line of its own; from CORES on one for each thread
+JOB, FUNCTION, ARGUMENT, STOP, ENDED, CORES = 0, 8, 16, 24, 32, 40  # words, each in a cache line of its own; from CORES on one for each thread
 LINE = 8  # words
 JOBS_APART = 16  # between two looks at the cores after a worker has moved
 SPINS = 20_000  # rounds of waiting before a worker falls asleep, about 0.3 ms
-ENTRY = "wait_for_jobs"
+ENTRY, FIRST = "wait_for_jobs", "run_first"
 
 
 def emit_wait(module: ir.Module, target: Target) -> ir.Function:
@@ -74,6 +75,19 @@ def emit_wait(module: ir.Module, target: Target) -> ir.Function:
     return function
 
 
+def emit_first(module: ir.Module) -> ir.Function:
+    """``void run_first(words, i64 threads)``: the part of thread 0, and then the job's number as that of the last one that ended."""
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), FIRST)
+    words, threads = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    word = lambda i: b.gep(words, [INDEX(i)], source_etype=INDEX)
+    job = b.load(word(FUNCTION), typ=ir.PointerType(ir.FunctionType(ir.VoidType(), [POINTER, INDEX, INDEX])))
+    b.call(job, [b.load(word(ARGUMENT), typ=POINTER), INDEX(0), threads])
+    b.store(b.load(word(JOB), typ=INDEX), word(ENDED))
+    b.ret_void()
+    return function
+
+
 def _return_if_crowded(b: ir.IRBuilder, writer: Writer, words: ir.Value, thread: ir.Value, last: ir.Value, blind: ir.Value) -> None:
     """Note the core; return the last job if a thread of lower number is on it too."""
     core = b.sext(b.call(intrinsic(b.module, "sched_getcpu", ir.IntType(32), []), []), INDEX)
@@ -93,17 +107,25 @@ class Pool:
     def __init__(self, threads: int):
         self.threads, self.process = threads, os.getpid()
         self.words = (ctypes.c_int64 * (CORES + LINE * threads))()
-        self.lock = threading.Lock()
+        self.address = ctypes.addressof(self.words)
+        self.lock, self.is_running = threading.RLock(), False
         self.memory: Any = None
         self.asleep = [False] * threads
         self.signals = [threading.Semaphore(0) for _ in range(threads)]
-        self.wait = _wait_function()
-        self.workers = [threading.Thread(target=self._work, args=(i,), daemon=True, name=f"chainrule-{i}") for i in range(1, threads)]
-        for worker in self.workers:
-            worker.start()
+        self.wait, self.first = _functions()
+        self.workers: list[threading.Thread] = []
+        try:
+            for i in range(1, 1 if _is_closing else threads):
+                worker = threading.Thread(target=self._work, args=(i,), daemon=True, name=f"chainrule-{i}")
+                worker.start()
+                self.workers.append(worker)
+        except RuntimeError:  # the system has no more threads for us
+            self.close()
+        if len(self.workers) < threads - 1:
+            self.words[STOP] = 1
 
     def _work(self, thread: int) -> None:
-        words, address, seen, blind = self.words, ctypes.addressof(self.words), 0, 0
+        words, address, seen, blind = self.words, self.address, 0, 0
         while not words[STOP]:
             seen = self.wait(address, seen, thread, self.threads, SPINS, blind)
             self.asleep[thread] = True  # set before the last look, so that a job is never missed
@@ -119,15 +141,31 @@ class Pool:
         """Run function(argument, thread, threads) on all threads; `entry` is its address.
 
         `memory` (the code and what the barrier reads) is kept until another job has ended: a worker may still be on its
-        way out of the last barrier when the caller returns and drops the program.
+        way out of the last barrier when the caller returns and drops the program. A job within a job, of a signal handler,
+        runs on one thread.
         """
         with self.lock:
-            words = self.words
-            words[FUNCTION], words[ARGUMENT], words[CORES] = entry, argument, core()
-            words[JOB] += 1
-            self._wake()
-            function(argument, 0, self.threads)
-            self.memory = memory
+            if self.is_running or self.words[STOP]:
+                function(argument, 0, 1)
+                return
+            self.is_running = True
+            try:
+                self._start(entry, argument)
+                self.first(self.address, self.threads)
+            except BaseException:  # an interrupt between the two; the workers wait for thread 0
+                if self.words[ENDED] != self.words[JOB]:
+                    self._wake()
+                    self.first(self.address, self.threads)
+                raise
+            finally:
+                self.memory = memory
+                self.is_running = False
+
+    def _start(self, entry: int, argument: int) -> None:
+        words = self.words
+        words[FUNCTION], words[ARGUMENT], words[CORES] = entry, argument, core()
+        words[JOB] += 1
+        self._wake()
 
     def _wake(self) -> None:
         for i in range(1, self.threads):
@@ -158,8 +196,9 @@ def _move_away(cores: set[int]) -> None:
 
 
 _pools: dict[int, Pool] = {}
-_pools_lock = threading.Lock()
+_pools_lock = threading.RLock()
 _library: engine.Library | None = None
+_is_closing = False
 
 
 def pool(threads: int) -> Pool:
@@ -171,26 +210,35 @@ def pool(threads: int) -> Pool:
     return found
 
 
-def _wait_function() -> Callable[..., int]:
+def _functions() -> tuple[Callable[..., int], Callable[..., None]]:
+    """What workers run, and what thread 0 runs."""
     global _library
     if _library is None:
-        _library = load.library(ENTRY, lambda _, pieces: emit_wait(pieces.module, pieces.target), Target.host())
-    types = [ctypes.c_void_p, *[ctypes.c_int64] * 5]
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(_library.address(ENTRY))
+        _library = load.library((ENTRY, FIRST), _write, Target.host())
+    words, number = ctypes.c_void_p, ctypes.c_int64
+    wait = ctypes.CFUNCTYPE(number, words, *[number] * 5)(_library.address(ENTRY))
+    return wait, ctypes.CFUNCTYPE(None, words, number)(_library.address(FIRST))
+
+
+def _write(_: Any, pieces: Pieces) -> None:
+    emit_wait(pieces.module, pieces.target)
+    emit_first(pieces.module)
 
 
 def _close_all() -> None:
-    for found in _pools.values():
+    """End all workers; threads that still run programs while the interpreter ends do so alone."""
+    global _is_closing
+    _is_closing = True
+    for found in list(_pools.values()):
         if found.process == os.getpid():
             found.close()
-    _pools.clear()
 
 
 def _forget() -> None:
     """In a forked child the workers do not exist."""
     global _pools_lock
     _pools.clear()
-    _pools_lock = threading.Lock()
+    _pools_lock = threading.RLock()
 
 
 atexit.register(_close_all)

@@ -8,17 +8,17 @@ Each text is compiled in a context of its own, so several threads compile at the
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
-from llvmlite.binding import ffi
 
 from ...target import Target
+from . import llvm_calls
+from .llvm_calls import lock, run_passes
 
 
 @functools.cache
@@ -37,14 +37,6 @@ def target_machine(target: Target) -> llvm.TargetMachine:
 
 
 PASSES = ("sroa", "instruction_combine", "simplify_cfg")
-
-
-@functools.cache
-def _unlocked(name: str) -> Callable[..., Any]:
-    """A function of LLVM without the lock that llvmlite holds during each call: the two long ones touch nothing but their arguments."""
-    locked, function = getattr(ffi.lib, name), getattr(ctypes.CDLL(ffi.lib._name), name)
-    function.argtypes, function.restype = locked.argtypes, locked.restype
-    return function
 
 
 class _Tools(threading.local):
@@ -71,20 +63,13 @@ def optimised(text: str, target: Target) -> llvm.ModuleRef:
     module = llvm.parse_assembly(text, llvm.create_context())
     module.verify()
     _, passes, builder = _tools.of(target)
-    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+    run_passes(passes, module, builder)
     return module
 
 
 def object_code(module: llvm.ModuleRef, target: Target) -> bytes:
     """The module as an object file."""
-    with ffi.OutputString() as error:
-        memory = _unlocked("LLVMPY_TargetMachineEmitToMemory")(_tools.of(target)[0], module, 1, error)
-        if not memory:
-            raise RuntimeError(str(error))
-    try:
-        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
-    finally:
-        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+    return llvm_calls.object_code(_tools.of(target)[0], module)
 
 
 def assembly(module: llvm.ModuleRef, target: Target) -> str:
@@ -92,32 +77,47 @@ def assembly(module: llvm.ModuleRef, target: Target) -> str:
     return target_machine(target).emit_assembly(module)
 
 
-@functools.cache
-def _linker() -> llvm.LLJIT:
+class _Linker:
     """What links object code into this process. It gives the sections of a library one stretch of memory: code reaches its
     constants over 2 GiB at most, and in a process with large arrays free pages may lie farther apart than that.
+
+    LLVM keeps some kilobytes for each library that has gone, until the linker goes; so one makes `LIBRARIES` of them and lives as long as these.
     """
-    return llvm.create_lljit_compiler(target_machine(Target.host()), use_jit_link=True)
+
+    def __init__(self) -> None:
+        self.compiler = llvm.create_lljit_compiler(target_machine(Target.host()), use_jit_link=True)
+        self.left = LIBRARIES
 
 
+LIBRARIES = 64
 _number = itertools.count()
-_lock = threading.Lock()  # of the linker
+_linker: _Linker | None = None
+
+
+def _next_linker() -> _Linker:
+    global _linker
+    if _linker is None or not _linker.left:
+        _linker = _Linker()
+    _linker.left -= 1
+    return _linker
 
 
 class Library:
-    """Object code that is loaded into this process: files whose functions may call each other."""
+    """Object code that is loaded into this process, files whose functions may call each other, until nobody refers to it any more."""
 
     def __init__(self, code: Sequence[bytes]):
         self.name = f"library{next(_number)}"
         builder = llvm.JITLibraryBuilder().add_current_process()
         for part in code:
             builder.add_object_img(part)
-        with _lock:
-            self._code = builder.link(_linker(), self.name)
-        self._found: list[llvm.ResourceTracker] = []  # what an address is taken from keeps the code
+        with lock:
+            self._linker = _next_linker()
+            self._code = builder.link(self._linker.compiler, self.name)
+        self._found: dict[str, llvm.ResourceTracker] = {}  # what an address is taken from keeps the code
 
     def address(self, name: str) -> int:
         """Where a function begins."""
-        with _lock:
-            self._found.append(_linker().lookup(self.name, name))
-        return self._found[-1][name]
+        with lock:
+            if name not in self._found:
+                self._found[name] = self._linker.compiler.lookup(self.name, name)
+            return self._found[name][name]
