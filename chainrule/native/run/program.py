@@ -168,6 +168,8 @@ class Program:
             try:
                 self.bind(arrays)
                 results = self.fresh_outputs()
+                if self.checked:
+                    self.control[STATUS] = 0  # an interrupted call may have left it
                 for run in self.runs:
                     run()
                     if self.checked and self.control[STATUS]:
