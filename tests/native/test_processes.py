@@ -16,7 +16,8 @@ import pytest
 from native_check import graph_of
 
 from chainrule import native
-from chainrule.native import engine, llvm_calls, threads
+from chainrule.native.run import threads
+from chainrule.native.run.code import engine, llvm_calls
 from chainrule.native.target import Target
 from chainrule.ops import compose as C
 
@@ -46,6 +47,8 @@ def run(program: str, is_quiet: bool = True) -> str:
     return done.stdout
 
 
+WORK = [pytest.param("forever(lambda i: f(X))", marks=pytest.mark.slow), pytest.param("forever(new)", marks=pytest.mark.slow),
+        "forever(lambda i: f(X)); forever(lambda i: g(X)); forever(new)"]
 CHILDREN = """
 wanted = new(0)
 WORK
@@ -62,12 +65,12 @@ for i in range(4):
 
 
 @forks
-@pytest.mark.parametrize("work", ["forever(lambda i: f(X))", "forever(new)", "forever(lambda i: f(X)); forever(lambda i: g(X)); forever(new)"])
+@pytest.mark.parametrize("work", WORK)
 def test_children_compute(work: str) -> None:
     assert run(CHILDREN.replace("WORK", work)).split() == ["0"] * 4
 
 
-@pytest.mark.parametrize("work", ["forever(lambda i: f(X))", "forever(new)", "forever(lambda i: f(X)); forever(lambda i: g(X)); forever(new)"])
+@pytest.mark.parametrize("work", WORK)
 def test_the_interpreter_ends_while_threads_run(work: str) -> None:
     for seconds in (0.01, 0.2):
         assert run(f"{work}\ntime.sleep({seconds})\nprint(1)") == "1\n"

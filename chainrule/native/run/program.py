@@ -98,7 +98,6 @@ class Program:
         """What belongs to one call at a time."""
         plan = self.plan
         self.lock, self.owner = threading.RLock(), 0
-        _programs.add(self)
         self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
         self.control[:] = 0
         self.arena = aligned(plan.arena)
@@ -119,6 +118,7 @@ class Program:
                 self.runs.append(self._native(f"segment{i}"))
             else:
                 self.runs += [self.host(step) for step in steps if isinstance(step, HostStep)]
+        _programs.add(self)  # whole: a fork may come at any time
 
     def _maker(self, i: int, buffer: Buffer) -> tuple[int, Any, Any]:
         """What a call does for an output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)."""
