@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, CallError, ChainruleError, explain
+from .errors import PACKAGE, ArgumentError, CallError, ChainruleError, explain
 from .names import closest
 
 Check = Callable[[Any], str | None]  # what was expected instead, or None
 FOREIGN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, BufferError)
+BELOW = (PACKAGE, os.path.dirname(np.__file__) + os.sep, "<frozen", "<__array_function__")
 
 
 def unmasked(x: Any) -> Any:
@@ -102,7 +104,7 @@ def guarded(function: Callable[..., Any], **own: Check) -> Callable[..., Any]:
     checks = {name: check for name, check in {**CHECKS, **own}.items() if name in parameters}
     positional = [(i, name, checks[name]) for i, (name, p) in enumerate(parameters.items())
                   if name in checks and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    title = function.__name__
+    title = function.__qualname__.removesuffix(".__init__") if "self" in parameters else function.__name__
 
     @functools.wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
@@ -119,7 +121,27 @@ def guarded(function: Callable[..., Any], **own: Check) -> Callable[..., Any]:
             if isinstance(error, ChainruleError | np.linalg.LinAlgError):
                 raise
             raise _told(function, args, options, error) from error
+    checked.guarded = True  # type: ignore[attr-defined]
     return checked
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error of Python or NumPy was raised below code of this library that nobody else's code was called from."""
+    if isinstance(error, ChainruleError | np.linalg.LinAlgError) or not isinstance(error, FOREIGN):
+        return False
+    trace = error.__traceback__
+    files = []
+    while trace is not None:
+        files.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    return all(file.startswith(BELOW) for file in files)
+
+
+def told(title: str, args: Iterable[Any], options: Mapping[str, Any], error: Exception, fix: str | None = None) -> ArgumentError:
+    """Our error for one of Python or NumPy from below a call of `title`."""
+    given = ", ".join([*map(brief, args), *(f"{name}={brief(value)}" for name, value in options.items())])
+    kind = CallError if isinstance(error, TypeError) else ArgumentError
+    return kind(explain(f"{title} does not take these arguments: {error}", got=f"{title}({given})", fix=fix))
 
 
 def _unfit(title: str, name: str, value: Any, expected: str) -> ArgumentError:
@@ -129,12 +151,14 @@ def _unfit(title: str, name: str, value: Any, expected: str) -> ArgumentError:
 
 def _told(function: Callable[..., Any], args: Any, options: Mapping[str, Any], error: Exception) -> ArgumentError:
     signature = inspect.signature(function)
+    title = function.__qualname__.removesuffix(".__init__") if "self" in signature.parameters else function.__name__
+    args = args[1:] if "self" in signature.parameters else args
     given = ", ".join([*map(brief, args), *(f"{name}={brief(value)}" for name, value in options.items())])
     unknown = next((name for name in options if name not in signature.parameters), None)
     bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()], return_annotation=signature.empty)
     kind = CallError if isinstance(error, TypeError) else ArgumentError
-    return kind(explain(f"{function.__name__} does not take these arguments: {error}", got=f"{function.__name__}({given})",
-                        expected=f"{function.__name__}{bare}", fix=closest(unknown, signature.parameters) if unknown else None))
+    return kind(explain(f"{title} does not take these arguments: {error}", got=f"{title}({given})",
+                        expected=f"{title}{bare}", fix=closest(unknown, signature.parameters) if unknown else None))
 
 
 def brief(value: Any) -> str:
@@ -155,5 +179,5 @@ def guard(module: dict[str, Any], names: Iterable[str], own: Mapping[str, Mappin
     """Put the door before the functions `names` of a module that are its own; `own` holds further checks by function and argument."""
     for name in names:
         function = module.get(name)
-        if inspect.isfunction(function) and function.__module__ == module["__name__"] and not hasattr(function, "__wrapped__"):
+        if inspect.isfunction(function) and function.__module__ == module["__name__"] and not hasattr(function, "guarded"):
             module[name] = guarded(function, **(own or {}).get(name, {}))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..arguments import guard_methods
 from ..errors import ArgumentError, MissingExtra, ShapeError, TraceError, explain
 from ..ir.bind import as_tensor
 from ..ir.dtype import DEFAULT_FLOAT, canonical, float64, is_float, promote
@@ -44,6 +46,12 @@ class Distribution:
     event_shape: Shape = ()
     reparameterized = False
     discrete = False
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith(f"{__package__}."):
+            guard_methods(cls, [name for name, value in vars(cls).items()
+                                if inspect.isfunction(value) and (name == "__init__" or not name.startswith("_"))])
 
     # ---- samples
 
@@ -171,6 +179,9 @@ class Distribution:
     def _spread(self, x: Tensor) -> Tensor:
         """A moment repeated to the shape (*batch, *event)."""
         return broadcast_to(x, (*self.batch_shape, *self.event_shape))
+
+
+guard_methods(Distribution, ("kl", "prob", "rsample", "sample"))
 
 
 def _source(generator: random.Generator | int | None) -> random.Generator:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import is_ours, told
 from ..errors import ArgumentError, DTypeError, explain, inside_layer
 from ..ir import Tensor, Type, Variable, as_tensor, tracing
 from ..ir.bind import contains
@@ -70,7 +71,12 @@ class _Recorder(type):
         count_module()
         module = cls.__new__(cls)
         module._record = Record(dict(list(bound.arguments.items())[1:]), _shape(input_shape))
-        module.__init__(*args, **options)
+        try:
+            module.__init__(*args, **options)
+        except Exception as error:
+            if not is_ours(error):
+                raise
+            raise told(cls.__name__, args, options, error) from error
         return module
 
 
@@ -143,23 +149,31 @@ class Module(metaclass=_Recorder):
         if next(symbols_in((inputs, options)), None) is not None:
             return connect(self, inputs, options)
         with _running(self, training) as mode:
-            arrays = tuple(_input(x) for x in inputs)
-            options = {name: _input(x) for name, x in options.items()}
-            if not arrays or arrays[0] is None or isinstance(arrays[0], str):
-                _refuse_what_is_no_array(self, arrays)
-            if not self._record.built:
-                self._build_as_declared(arrays)
-            if not self._record.built:
-                self._build(arrays, options)
-            inherited = {"training": mode} if self.takes_training else {}
             try:
-                result = self.forward(*arrays, **options, **inherited)
-            except TypeError:
-                _explain_call(self, arrays, options)
-                raise
-            for watch in _watches.get():
-                watch(self, result)
-            return result
+                return self._called(inputs, options, mode)
+            except Exception as error:
+                if not is_ours(error):
+                    raise
+                raise told(type(self).__name__, inputs, options, error) from error
+
+    def _called(self, inputs: tuple[Any, ...], options: dict[str, Any], mode: bool) -> Any:
+        arrays = tuple(_input(x) for x in inputs)
+        options = {name: _input(x) for name, x in options.items()}
+        if not arrays or arrays[0] is None or isinstance(arrays[0], str):
+            _refuse_what_is_no_array(self, arrays)
+        if not self._record.built:
+            self._build_as_declared(arrays)
+        if not self._record.built:
+            self._build(arrays, options)
+        inherited = {"training": mode} if self.takes_training else {}
+        try:
+            result = self.forward(*arrays, **options, **inherited)
+        except TypeError:
+            _explain_call(self, arrays, options)
+            raise
+        for watch in _watches.get():
+            watch(self, result)
+        return result
 
     # ---- what it holds
 

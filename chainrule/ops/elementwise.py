@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import guard
-from ..errors import ArgumentError, DTypeError, explain
+from ..errors import DTypeError, explain
 from ..ir.bind import as_tensor, bind, leaf
 from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
 from ..ir.node import Op, Shape, Type, op
@@ -21,6 +21,7 @@ from ..ir.tensor import Number, Tensor
 from ..ir.trace import current_trace
 from . import types
 from .broadcast import broadcast_to
+from .require import Demand, require
 
 Unary = Callable[[Any], Tensor]
 
@@ -275,14 +276,15 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     return bind(WHERE, *(broadcast_to(x, shape) for x in (condition, a, b)))
 
 
+WHOLE_POWER = Demand("the exponent of an integer", 0, math.inf, "make the base a float: cr.astype(x, cr.float32) ** y")
+
+
 def power(x1: Any, x2: Any, /) -> Tensor:
-    """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; ArgumentError for integers to negative powers."""
+    """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; BoundsError for integers to negative powers."""
+    if isinstance(x2, int) and x2 >= 0:
+        return bind(POW, *operands(x1, x2))
     a, b = operands(x1, x2)
-    known = np.asarray(x2) if _is_scalar(x2) else b.node.data
-    if b.dtype.kind == "i" and known is not None and (known < 0).any():
-        raise ArgumentError(explain("an integer to a negative power is no integer", got=f"exponent {known.min()}",
-                                    expected="exponents of 0 or more", fix="make the base a float: cr.astype(x, cr.float32) ** y"))
-    return bind(POW, a, b)
+    return bind(POW, a, require(b, less_equal(0, b), WHOLE_POWER) if b.dtype.kind == "i" else b)
 
 
 def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
