@@ -181,6 +181,9 @@ class DepthwiseConvolution(Convolution):
 
     def build(self, x: Any) -> None:
         self._check(x)
+        if not x.shape[-1]:
+            raise ShapeError(explain("the input has no channels, which are filtered one by one here", got=describe(x.shape) + origin(x),
+                                     expected="one channel at least"))
         self.groups, self.filters = x.shape[-1], x.shape[-1] * self.multiplier
         super().build(x)
 

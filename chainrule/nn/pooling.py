@@ -11,7 +11,7 @@ from ..ops import reduce as reductions
 from ..ops.elementwise import astype, maximum, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.pool import adaptive_pool, avg_pool, max_pool, max_pool_indices, max_unpool, power_pool
-from .checks import extents, need_rank
+from .checks import axis_names, describe, extents, need_rank, origin
 from .convolution import check_window, pads, parse_padding
 from .module import Module
 
@@ -195,6 +195,9 @@ class GlobalPooling(Module):
 
     def forward(self, x: Any, mask: Any = None) -> Any:
         need_rank(x, self.rank)
+        if 0 in x.shape[1:-1]:
+            raise ShapeError(explain("an image without pixels has no mean and no maximum", got=describe(x.shape, axis_names(self.rank)) + origin(x),
+                                     expected="one pixel at least", fix="leave such samples out"))
         if mask is None or self.rank > 1:
             return type(self).reduce(x, axis=tuple(range(1, x.ndim - 1)))
         there = reshape(mask, (*x.shape[:2], 1))

@@ -75,9 +75,9 @@ class QuantizedDense(Module):
 
 def group_count(rows: int, group: int | None, bits: int) -> int:
     """How many groups the rows make; raises ArgumentError if they do not divide."""
-    if rows % (group or rows) or (bits == 4 and rows % 2):
+    if not rows or rows % (group or rows) or (bits == 4 and rows % 2):
         raise ArgumentError(explain(f"{rows} rows do not divide into groups of {group or rows}", got=f"bits={bits}, group={group}",
-                                    expected=f"a divisor of {rows}" + (", which must be even" if bits == 4 else "")))
+                                    expected="one row at least" if not rows else f"a divisor of {rows}" + (", which must be even" if bits == 4 else "")))
     return rows // (group or rows)
 
 

@@ -115,7 +115,7 @@ class Recurrent(Module):
         start = self._states(states, x.shape[0])
         masks = [] if mask is None else [permute_dims(self._mask(mask, x), (1, 0, 2))]
         turned = permute_dims(x, (1, 0, 2))  # the inputs, which are narrower than the gates
-        if self.piece is not None:
+        if self.piece is not None and x.shape[1]:
             last, outputs = self._pieces(start, [turned, *masks], self.piece)
         else:
             last, outputs = self._loop(start, [self._driven(turned), *masks])

@@ -33,9 +33,11 @@ def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
     Pixels are areas: sample i lies at (i + 1/2) n / size - 1/2; beyond the outermost centres their value holds.
     """
     n = x.shape[axis]
+    if not n and size:
+        raise ShapeError(explain("an image without pixels cannot be enlarged", got=f"extent 0 along axis {axis}", expected="one pixel at least"))
     if mode == "nearest":
         return take(x, ((2 * np.arange(size) + 1) * n) // (2 * size), axis=axis)
-    x, place = as_float(x), (np.arange(size) + 0.5) * (n / size) - 0.5
+    x, place = as_float(x), (np.arange(size) + 0.5) * (n / max(size, 1)) - 0.5
     if mode == "cubic":
         return _cubic(x, axis, place)
     place = np.clip(place, 0, n - 1)
