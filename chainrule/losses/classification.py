@@ -182,7 +182,7 @@ _warned: set[str] = set()
 
 def _warn_of_softmax(outputs: Tensor) -> None:
     """Once: the outputs went through softmax already, or look as if they had."""
-    if "softmax" in _warned or not (_is_softmax(outputs) or _look_like_probabilities(outputs.node.data)):
+    if "softmax" in _warned or not (_comes_from(outputs, "softmax") or _look_like_probabilities(outputs.node.data)):
         return
     _warned.add("softmax")
     warnings.warn(explain("the outputs are probabilities already, cross_entropy applies softmax itself",
@@ -191,28 +191,24 @@ def _warn_of_softmax(outputs: Tensor) -> None:
                   stacklevel=2)
 
 
-def _is_softmax(outputs: Tensor) -> bool:
-    node = outputs.node
-    if node.op.name != "custom_gradient" or node.inputs[0].op.name != "div":
-        return False
-    return node.inputs[0].inputs[0].op.name == "exp"
-
-
 def _warn_of_sigmoid(outputs: Tensor) -> None:
     """Once: the outputs went through a sigmoid already."""
-    node = outputs.node
-    while node.op.name in ("reshape", "slice", "cast", "transpose"):
-        node = node.inputs[0]
-    if "sigmoid" in _warned or node.op.name != "custom_gradient" or not _is_ratio_of_exponentials(node.inputs[0]):
+    if "sigmoid" in _warned or not _comes_from(outputs, "sigmoid"):
         return
     _warned.add("sigmoid")
     warnings.warn(explain("the outputs are probabilities already, this loss applies a sigmoid itself", got="the result of a sigmoid",
                           expected="logits", fix="remove the sigmoid at the end of the model"), SoftmaxWarning, stacklevel=2)
 
 
-def _is_ratio_of_exponentials(node: Any) -> bool:
-    """(1 or e) / (1 + e), as `sigmoid` is computed."""
-    return node.op.name == "div" and node.inputs[0].op.name == "where" and node.inputs[0].inputs[1].op.name == "exp"
+def _comes_from(outputs: Tensor, function: str) -> bool:
+    """Whether the outputs are, but for their shape, dtype and mask, the result of a function that says so."""
+    node = outputs.node
+    while True:
+        if node.op.name == "custom_gradient" and (rule := node.attrs["rule"]) is not None:
+            return getattr(rule, "gives", None) == function
+        if node.op.name not in ("reshape", "slice", "cast", "transpose", "where", "require", "custom_gradient"):
+            return False
+        node = node.inputs[1 if node.op.name == "where" else 0]
 
 
 def _look_like_probabilities(rows: np.ndarray | None) -> bool:

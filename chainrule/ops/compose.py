@@ -285,11 +285,17 @@ def selu(x: Any, /) -> Tensor:
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
+def _gives(name: str, rule: Any) -> Any:
+    """A rule that says of which function it is, for losses that warn of probabilities."""
+    rule.gives = name
+    return rule
+
+
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x."""
     x = as_float(x)
     e = exp(-abs(x))
-    return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), lambda g, y, x: (g * y * (1 - y),))
+    return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), _gives("sigmoid", lambda g, y, x: (g * y * (1 - y),)))
 
 
 def gate(x: Any, /) -> Tensor:
@@ -375,7 +381,7 @@ def softmax(x: Any, /, axis: int = -1) -> Tensor:
         return exp(x)
     z = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
     value = z / sum(z, axis=axis, keepdims=True)
-    return custom_gradient(value, (x,), lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),))
+    return custom_gradient(value, (x,), _gives("softmax", lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),)))
 
 
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:

@@ -205,3 +205,17 @@ def test_functions_and_names():
             losses.get(wrong)
     with pytest.raises(ArgumentError, match="label_smoothing"):
         losses.cross_entropy.using(label_smooth=0.1)
+
+
+@pytest.mark.parametrize("given", [{}, {"mask": np.arange(10) > 2}, {"weights": W}])
+@pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="reference")], ids=["eager", "compiled"])
+def test_probabilities_are_told_with_masks_and_from_layers(given, run):
+    binary = lambda x, **o: losses.binary_cross_entropy(cr.nn.Sigmoid()(x), np.zeros((10, 4), "float32"), **o)
+    for loss in (binary, lambda x, **o: losses.cross_entropy(cr.nn.Softmax()(x), Y, **o)):
+        losses._warned.clear()
+        with pytest.warns(losses.SoftmaxWarning):
+            run(lambda x, loss=loss: loss(x, **given))(cr.asarray(X))
+    losses._warned.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(lambda x: losses.cross_entropy(cr.log_softmax(x), Y, **given))(cr.asarray(X))
