@@ -39,9 +39,10 @@ from .regression import (
     smooth_l1,
 )
 from .sequences import ctc
+from .words import SHORT, answer
 
 __all__ = [
-    "REDUCTIONS", "TABLE", "Loss", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
+    "REDUCTIONS", "SHORT", "TABLE", "Loss", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
     "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
     "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "linear_cross_entropy", "log_cosh",
     "loss",
@@ -52,4 +53,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise unknown_attribute("losses", name, __all__)
+    raise unknown_attribute("losses", name, __all__, answer(name))

@@ -28,6 +28,7 @@ from ..ops.elementwise import astype, full_like, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.require import Demand, require
 from .targets import ANY, Targets
+from .words import SHORT, answer
 
 TABLE: dict[str, Loss] = {}
 REDUCTIONS = ("mean", "sum", "none")
@@ -234,10 +235,13 @@ def _of_table(name: str, options: dict[str, Any]) -> Loss:
 
 
 def get(name: Any) -> Loss:
-    """A loss from its name, from a Loss, or from a function (outputs, targets) -> values per sample (or their mean)."""
+    """A loss from its name (or "mse", "mae", "mape", "msle"), from a Loss, or from a function (outputs, targets) -> values per sample (or their mean)."""
     if isinstance(name, Loss):
         return name
     if isinstance(name, str):
+        name = SHORT.get(name.lower(), name)
+        if name not in TABLE and (fix := answer(name)):
+            raise ArgumentError(explain("there is no loss of this name", got=repr(name), expected=", ".join(sorted(TABLE)), fix=fix))
         return look_up("loss", name, TABLE)
     if not callable(name):
         raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=repr(name),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..errors import ArgumentError, explain
 from .base import Metric
@@ -27,6 +28,14 @@ __all__ = [
     "MeanSquaredError", "Metric", "Precision", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
     "confusion_matrix", "direction", "get", "larger_is_better", "wilson",
 ]
+
+# words of other libraries for the same thing, without underscores and the kind of classes
+ANSWERS = {
+    "acc": "accuracy", "accuracy": "accuracy", "topkaccuracy": "top_5", "balancedaccuracy": "recall_macro", "rocauc": "auc", "auroc": "auc", "auc": "auc",
+    "f1": "f1", "fbeta": "f1", "precision": "precision", "recall": "recall", "averageprecision": "average_precision", "prauc": "average_precision",
+    "crossentropy": "log_loss", "logloss": "log_loss", "neglogloss": "log_loss", "r2": "r2", "coefficientofdetermination": "r2", "mse": "mse", "mae": "mae",
+    "meansquarederror": "mse", "negmeansquarederror": "mse", "negmeanabsoluteerror": "mae", "meanabsoluteerror": "mae", "rootmeansquarederror": "rmse",
+}
 
 # fmt: off
 NAMES: dict[str, type[Metric]] = {
@@ -73,6 +82,23 @@ def _resolve(name: str) -> tuple[type[Metric], dict]:
         return TopKAccuracy, {"k": int(match[1])}
     if match := re.fullmatch(r"(precision|recall|f1)_(binary|macro|micro|weighted)", lowered):
         return NAMES[match[1]], {"average": match[2]}
-    close = difflib.get_close_matches(lowered, NAMES, 1)
-    raise ArgumentError(explain(f"unknown metric {name!r}", got=repr(name), expected=", ".join(NAMES),
-                                fix=f"did you mean {close[0]!r}?" if close else None))
+    raise ArgumentError(explain(f"unknown metric {name!r}", got=repr(name), expected=", ".join(NAMES), fix=_answer(str(name), NAMES)))
+
+
+def _answer(name: str, known: Iterable[str]) -> str | None:
+    """What one writes here for another library's name, or the nearest of the known names."""
+    plain = name.lower().replace("_", "")
+    for word in ("score", "sparse", "categorical", "binary", "multiclass", "multilabel"):
+        plain = plain.replace(word, "")
+    if plain in ANSWERS:
+        return f"use metrics=[{ANSWERS[plain]!r}]"
+    lower = {key.lower(): key for key in known}
+    close = difflib.get_close_matches(name.lower(), lower, 1)
+    return f"did you mean {lower[close[0]]!r}?" if close else None
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(explain(f"metrics has no {name}", got=f"metrics.{name}", expected="a name in metrics.__all__",
+                                 fix=_answer(name, __all__) or "see dir(chainrule.metrics)"))

@@ -45,14 +45,25 @@ def samples(data: Any, name: str = "the data", model: Any = None) -> Samples:
                                  expected="one target and one weight for each sample"))
     if not len(x):
         raise ShapeError(explain(f"{name} has no samples", got=f"x of shape {x.shape}"))
-    if (weights < 0).any():
-        raise ArgumentError(explain(f"a sample weight of {name} is negative", got=f"{weights.min()} at sample {weights.argmin()}", expected="0 or more"))
+    _check_weights(weights, name)
     return Samples(x, y, weights, bool((weights != 1).any()))
 
 
 def over_all(pipeline: Any, x: np.ndarray) -> Any:
     """An augmentation that knows the range of values of all samples, so that it treats those of each batch alike."""
     return pipeline.over(x) if hasattr(pipeline, "over") else pipeline
+
+
+def _check_weights(weights: np.ndarray, name: str) -> None:
+    if (weights < 0).any():
+        raise ArgumentError(explain(f"a sample weight of {name} is negative", got=f"{np.nanmin(weights)} at sample {np.nanargmin(weights)}", expected="0 or more"))
+    bad = np.argwhere(~np.isfinite(weights))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        raise ArgumentError(explain(f"a sample weight of {name} is not a finite number", got=f"{weights[place]} at sample {place[0]}", expected="0 or more",
+                                    fix="give 0 to samples that shall not count"))
+    if not weights.any():
+        raise ArgumentError(explain(f"no sample of {name} counts", got=f"{len(weights):,} weights, all 0", expected="some above 0"))
 
 
 def augmented(pipeline: Any, x: np.ndarray, y: np.ndarray, seed: int, epoch: int,

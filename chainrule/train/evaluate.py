@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, metrics
+from .. import losses
 from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain
 from ..ir import Type, no_grad
@@ -19,6 +19,7 @@ from ..nn.module import Module
 from ..statistics.paired import mean_interval
 from .checks import in_data, say_bad_inputs, several
 from .data import Samples, inputs, samples
+from .measured import named
 from .programs import remembered
 from .states import fixed_rows
 from .step import loss_step, output_step
@@ -63,7 +64,7 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     Args:
         data: (x, y) or (x, y, sample weights).
         loss: name or function of chainrule.losses, or None.
-        metrics: names or objects of chainrule.metrics.
+        metrics: names or objects of chainrule.metrics, or names of losses.
         level: of the intervals (Student's t for the loss, Wilson for proportions, bootstrap for the others).
         precision: of products, "float32" or "bfloat16"; see `compile`.
     """
@@ -123,7 +124,7 @@ class _Items:
 
 
 def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
-    found = [metrics.get(m) for m in several(names)]
+    found = [named(m) for m in several(names)]
     for metric in found:
         metric.reset()
     return found

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, metrics, optim, random
+from .. import losses, optim, random
 from ..data import Batches
 from ..errors import ArgumentError, BoundsError, explain
 from ..files import reading
@@ -31,6 +31,7 @@ from .describe import check_same, describe, fingerprint, settings_of
 from .evaluate import measure, measuring_step
 from .history import History
 from .interrupt import Interruption
+from .measured import named
 from .pool import Pool
 from .programs import remembered
 from .progress import reporter
@@ -57,7 +58,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
             of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
             batch to batch and begin anew with each epoch and for the validation data; they want shuffle=False.
         validation: (x, y) measured after each epoch, in columns `validation_…`.
-        metrics: names or objects of chainrule.metrics, exact over the epoch for any batch size.
+        metrics: names or objects of chainrule.metrics, or names of losses, exact over the epoch for any batch size.
         seed: of the order of the data, the weights that are not built yet, and dropout, whatever was drawn before.
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
         augment: a chainrule.augment pipeline for the training samples; what it does to a sample is a function of
@@ -92,7 +93,7 @@ class Training:
         checks.check_run(model, epochs, penalty)
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
-        self.metrics = [metrics.get(m) for m in checks.several(metric_names)]
+        self.metrics = [named(m) for m in checks.several(metric_names)]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
         self.pool = Pool(self.metrics)
