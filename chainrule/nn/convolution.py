@@ -267,15 +267,14 @@ class TransposedConvolution(Convolution):
     def convolve(self, x: Any) -> Any:
         full = [(n - 1) * s + (k - 1) * d + 1
                 for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
-        out = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
-        padding = pads(self.padding, out, self.kernel, self.stride, self.dilation)
-        if self.padding != "same":
-            out = tuple(n - low - high + more
-                        for n, (low, high), more in zip(full, padding, self.more, strict=True))
-            if min(out) < 1:
-                raise ShapeError(explain("the padding cuts off all that comes out", got=f"padding {self.padding}",
-                                         expected=f"less than the extents {tuple(full)}", fix="use a smaller padding"))
-            padding = tuple((low, high - more) for (low, high), more in zip(padding, self.more, strict=True))
+        same = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
+        padding = pads(self.padding, same, self.kernel, self.stride, self.dilation)
+        plain = same if self.padding == "same" else tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True))
+        out = tuple(n + more for n, more in zip(plain, self.more, strict=True))
+        if min(out) < 1:
+            raise ShapeError(explain("the padding cuts off all that comes out", got=f"padding {self.padding}",
+                                     expected=f"less than the extents {tuple(full)}", fix="use a smaller padding"))
+        padding = tuple((low, high - more) for (low, high), more in zip(padding, self.more, strict=True))
         return conv_transpose(x, as_tensor(self.weight), extents=out, stride=self.stride, padding=padding,
                               dilation=self.dilation, groups=self.groups)
 

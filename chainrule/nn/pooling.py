@@ -98,7 +98,7 @@ class AvgPooling(Pooling):
 
 
 class PowerPooling(Pooling):
-    __doc__ = f"""(sum of |x|^power)^(1 / power) of each window: 1 gives sums, large powers maxima.
+    __doc__ = f"""(sum of |x|^power)^(1 / power) of each window: 1 gives sums, an infinite power maxima.
     {(Pooling.__doc__ or "").rstrip()}
         power: at least 1; comes first.
     """
@@ -106,6 +106,8 @@ class PowerPooling(Pooling):
     def __init__(self, power: float = 2.0, pool_size: Any = 2, stride: Any = None, padding: Any = "valid",
                  ceil: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
+        if isinstance(power, bool) or not isinstance(power, int | float) or not power >= 1:
+            raise ArgumentError(explain("the power of a norm is a number that is at least 1", got=f"power={power!r}", expected="1 <= power <= inf"))
         self.power = power
 
     def reduce(self, x: Any, padding: Any, given: Any) -> Any:

@@ -15,7 +15,7 @@ from ..ir.dtype import int32, int64, is_float
 from ..ir.node import Shape
 from ..ir.tensor import Tensor
 from .broadcast import broadcast_to, restore
-from .control import custom_gradient
+from .control import custom_gradient, stop_gradient
 from .elementwise import abs, as_float, astype, equal, floor_divide, maximum, minimum, sqrt, where, zeros_like
 from .index import iota, scatter, take
 from .movement import UNWINDOW, pad, reshape, window
@@ -113,11 +113,18 @@ def _counts(extent: int, kernel: int, stride: int, padding: tuple[int, int], cou
 
 
 def power_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, power: float) -> Tensor:
-    """(sum of |x|^power)^(1 / power) of each window."""
+    """(sum of |x|^power)^(1 / power) of each window, computed relative to its maximum, which is the value for an infinite power."""
     x = abs(as_float(x))
-    total = sum(_windows(x * x if power == 2 else x**power, kernel, stride, padding, 0.0),
-                axis=tuple(range(x.ndim, x.ndim + len(kernel))))
-    return _root(total, power)
+    axes = tuple(range(x.ndim, x.ndim + len(kernel)))
+    windows = _windows(x, kernel, stride, padding, 0.0)
+    if power == 1:
+        return sum(windows, axis=axes)
+    highest = max(windows, axis=axes, keepdims=True)
+    if power == math.inf:
+        return reshape(highest, highest.shape[:x.ndim])
+    scale = stop_gradient(where(equal(highest, 0), 1.0, highest))
+    total = sum((windows / scale)**power, axis=axes)
+    return _root(total, power) * reshape(scale, total.shape)
 
 
 def _root(total: Tensor, power: float) -> Tensor:

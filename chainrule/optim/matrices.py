@@ -109,6 +109,8 @@ class Muon(Decoupled, Optimizer):
             raise ArgumentError(explain("this is no way to scale the steps of Muon", got=f"match={match!r}",
                                         expected="size | adam"))
         self.momentum, self.nesterov, self.iterations = fraction("momentum", momentum), nesterov, iterations
+        if len(coefficients) != 3:
+            raise ArgumentError(explain("the polynomial of Muon has three coefficients", got=repr(coefficients), expected="(a, b, c)"))
         self.match, self.coefficients = match, coefficients
 
     def start(self, slot: str, parameter: Variable) -> np.ndarray:

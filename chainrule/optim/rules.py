@@ -40,9 +40,9 @@ class SGD(Optimizer):
         self.dampening = fraction("dampening", dampening)
         self.slots = ("velocity",) if momentum else ()
         self.keeps_untouched = not momentum
-        if nesterov and not momentum:
-            raise ArgumentError(explain("Nesterov's method needs momentum", got="momentum=0",
-                                        fix="SGD(..., momentum=0.9, nesterov=True)"))
+        for name, given in (("nesterov", nesterov), ("dampening", dampening)):
+            if given and not momentum:
+                raise ArgumentError(explain(f"{name} needs momentum", got=f"momentum=0, {name}={given}", fix=f"SGD(..., momentum=0.9, {name}={given})"))
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
         if not self.dampening:
