@@ -30,7 +30,7 @@ for style, make in (("list", lambda: nn.Sequential([nn.Dense(8, activation="relu
     model = make()
     outputs[style] = model(x).numpy()
     print(f"{style:6}", {name: v.shape for name, v in model.parameters().items()})
-print(nn.Sequential([nn.Dense(8, activation="relu", input_shape=(6,)), nn.Dense(3)]).summary())
+nn.Sequential([nn.Dense(8, activation="relu", input_shape=(6,)), nn.Dense(3)]).summary()
 
 assert np.array_equal(outputs["list"], outputs["graph"]) and np.array_equal(outputs["list"], outputs["class"])
 assert nn.count_parameters(model) == {"float32": 6 * 8 + 8 + 8 * 3 + 3}

@@ -9,7 +9,6 @@ machine learning: a survey", 2018), computed here with NumPy and not by `autodif
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,9 +67,9 @@ class Explanation:
     def __repr__(self) -> str:
         return f"Explanation({len(self.steps)} steps, {len(self.gradients)} Variables)"
 
-    def draw(self, path: pictures.PathLike) -> Path:
+    def draw(self, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
         """Write the graph as a picture (PNG): values in black, gradients in orange, local derivatives beside the arrows."""
-        return _draw(self, path)
+        return _draw(self, path, ax)
 
 
 def explain(loss: Any, *, digits: int = 6, show: bool = True) -> Explanation:
@@ -243,10 +242,10 @@ def _backward(e: Explanation) -> list[str]:
 
 # ---- picture
 
-def _draw(e: Explanation, path: pictures.PathLike) -> Path:
+def _draw(e: Explanation, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
     places = _places(e)
     columns, rows = (max(p[i] for p in places.values()) - min(p[i] for p in places.values()) + 1 for i in (0, 1))
-    return pictures._picture(max(6.0, 3.1 * columns), max(3.0, 1.15 * rows), path, lambda figure: _paint(figure, e, places))
+    return pictures._picture(max(6.0, 3.1 * columns), max(3.0, 1.15 * rows), path, lambda figure: _paint(figure, e, places), ax)
 
 
 def _places(e: Explanation) -> dict[str, tuple[float, float]]:

@@ -8,7 +8,6 @@ In come names, functions or points, out comes a PNG file; see `chainrule.inspect
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
     return x, y.numpy(), transform.grad(lambda t: total(function(t)))(x).numpy()
 
 
-def draw_activations(names: Any, path: pictures.PathLike, low: float = -5.0, high: float = 5.0) -> Path:
+def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0, ax: Any = None) -> Any:
     """Each activation with its derivative; one name (function, layer) or several."""
     several = list(names) if isinstance(names, list | tuple) else [names]
     curves = [(getattr(name, "__name__", str(name)), *activation_curve(name, low, high)) for name in several]
@@ -48,7 +47,7 @@ def draw_activations(names: Any, path: pictures.PathLike, low: float = -5.0, hig
             axes.set_title(pictures._plain(name))
             if number == 1:
                 axes.legend()
-    return pictures._picture(3.2 * columns + 0.5, 2.6 * rows + 0.3, path, paint)
+    return pictures._picture(3.2 * columns + 0.5, 2.6 * rows + 0.3, path, paint, ax)
 
 
 def schedule_values(schedule: Any, steps: int) -> np.ndarray:
@@ -56,7 +55,7 @@ def schedule_values(schedule: Any, steps: int) -> np.ndarray:
     return np.array([float(as_tensor(schedule(np.int64(step))).item()) for step in range(steps)])
 
 
-def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike) -> Path:
+def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
     """Learning rates over the steps, before anything is trained; one schedule, or a dict from names to schedules."""
     named: Mapping[str, Any] = schedules if isinstance(schedules, Mapping) else {"learning rate": schedules}
     values = {name: schedule_values(schedule, steps) for name, schedule in named.items()}
@@ -68,7 +67,7 @@ def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike) -> Path:
         axes.set(xlabel="step", ylabel="learning rate")
         if len(values) > 1:
             axes.legend()
-    return pictures._picture(7, 4, path, paint)
+    return pictures._picture(7, 4, path, paint, ax)
 
 
 def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, steps: int) -> np.ndarray:
@@ -83,7 +82,7 @@ def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, 
     return np.stack(points)
 
 
-def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike, resolution: int = 80) -> Path:
+def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80, ax: Any = None) -> Any:
     """Ways (steps + 1, 2) over the levels of a function of two numbers; one array, or a dict from names to arrays."""
     named = dict(paths) if isinstance(paths, Mapping) else {"": np.asarray(paths)}
     for points in named.values():
@@ -110,4 +109,4 @@ def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike
         axes.set(xlabel="first weight", ylabel="second weight")
         if len(named) > 1:
             axes.legend()
-    return pictures._picture(7, 6, path, paint)
+    return pictures._picture(7, 6, path, paint, ax)

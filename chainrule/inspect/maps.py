@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from ..nn import AttentionRecord, Module
 from . import layers, pictures
 
 
-def draw_tiles(images: Any, path: pictures.PathLike, titles: Sequence[str] | None = None, title: str = "",
-               most: int = 64) -> Path:
+def draw_tiles(images: Any, path: pictures.PathLike | None = None, titles: Sequence[str] | None = None, title: str = "",
+               most: int = 64, ax: Any = None) -> Any:
     """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) side by side; those of one channel each on their own scale.
 
     Negative values are drawn orange, positive ones blue, zero white.
@@ -33,7 +32,7 @@ def draw_tiles(images: Any, path: pictures.PathLike, titles: Sequence[str] | Non
     columns = min(len(shown), 8)
     rows = math.ceil(len(shown) / columns)
     return pictures._picture(max(1.3 * columns, 3), 1.35 * rows + 0.6, path,
-                             lambda figure: _paint_tiles(figure, shown, rows, columns, titles, title))
+                             lambda figure: _paint_tiles(figure, shown, rows, columns, titles, title), ax)
 
 
 def _colours() -> Any:
@@ -57,7 +56,7 @@ def _paint_tiles(figure: Any, images: np.ndarray, rows: int, columns: int, title
         figure.suptitle(pictures._plain(title), fontsize=11)
 
 
-def draw_filters(layer: Module, path: pictures.PathLike, most: int = 64) -> Path:
+def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int = 64, ax: Any = None) -> Any:
     """The filters of a two-dimensional convolution: in colour if it sees three channels, else one tile per pair."""
     weight = getattr(layer, "weight", None)
     if weight is None or weight.ndim != 4:
@@ -69,20 +68,20 @@ def draw_filters(layer: Module, path: pictures.PathLike, most: int = 64) -> Path
     else:
         tiles = filters.transpose(3, 2, 0, 1).reshape(-1, *filters.shape[:2])
         names = [f"{i % filters.shape[2]} → {i // filters.shape[2]}" for i in range(len(tiles))]
-    return draw_tiles(tiles, path, names, "filters: channel in → channel out", most)
+    return draw_tiles(tiles, path, names, "filters: channel in → channel out", most, ax=ax)
 
 
-def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.PathLike, most: int = 63) -> Path:
+def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.PathLike | None = None, most: int = 63, ax: Any = None) -> Any:
     """One image (H, W, channels) and what each channel of a layer makes of it."""
     image = np.asarray(image)
     maps = layers.feature_maps(model, image[None], layer)
     if maps.ndim != 4:
         raise ShapeError(explain("this layer has no maps", got=f"shape {maps.shape}", expected="(1, H, W, channels)"))
-    return draw_tiles(maps[0].transpose(2, 0, 1), path, title=f"what {layer} makes of the image", most=most)
+    return draw_tiles(maps[0].transpose(2, 0, 1), path, title=f"what {layer} makes of the image", most=most, ax=ax)
 
 
-def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLike, classes: Any = None,
-                  most: int = 16) -> Path:
+def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLike | None = None, classes: Any = None,
+                  most: int = 16, ax: Any = None) -> Any:
     """Images with the part that speaks for the class (by default the predicted one) laid over them in orange."""
     images = np.asarray(images)[:most]
     heat = layers.grad_cam(model, images, layer, None if classes is None else np.broadcast_to(classes, len(images)))
@@ -90,11 +89,11 @@ def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLik
     low, high = grey.min(axis=(1, 2), keepdims=True), grey.max(axis=(1, 2), keepdims=True)
     grey = 1 - 0.8 * (grey - low) / np.maximum(high - low, 1e-12)
     orange, share = np.array([0xD5, 0x5E, 0x00]) / 255, 0.75 * heat[..., None]
-    return draw_tiles((1 - share) * grey + share * orange, path, title="what speaks for the class")
+    return draw_tiles((1 - share) * grey + share * orange, path, title="what speaks for the class", ax=ax)
 
 
-def draw_attention(weights: Any, path: pictures.PathLike, tokens: Sequence[Any] | None = None,
-                   sources: Sequence[Any] | None = None, sample: int = 0) -> Path:
+def draw_attention(weights: Any, path: pictures.PathLike | None = None, tokens: Sequence[Any] | None = None,
+                   sources: Sequence[Any] | None = None, sample: int = 0, ax: Any = None) -> Any:
     """One map per head: row t shows what step t attends to.
 
     Args:
@@ -114,7 +113,7 @@ def draw_attention(weights: Any, path: pictures.PathLike, tokens: Sequence[Any] 
         if given is not None and len(given) != extent:
             raise ShapeError(explain(f"the {word} do not fit the map", got=f"{len(given)} names", expected=f"{extent}, one for each step"))
     return pictures._picture(size * columns + 0.8, size * rows + 0.6, path,
-                             lambda figure: _paint_attention(figure, found, rows, columns, names))
+                             lambda figure: _paint_attention(figure, found, rows, columns, names), ax)
 
 
 def _paint_attention(figure: Any, weights: np.ndarray, rows: int, columns: int, names: Any) -> None:
@@ -134,7 +133,7 @@ def _paint_attention(figure: Any, weights: np.ndarray, rows: int, columns: int, 
     figure.colorbar(image, ax=list(grid), label="weight")
 
 
-def draw_gates(layer: Any, x: Any, path: pictures.PathLike, sample: int = 0) -> Path:
+def draw_gates(layer: Any, x: Any, path: pictures.PathLike | None = None, sample: int = 0, ax: Any = None) -> Any:
     """Gates, memory cell and output of a recurrent layer over the steps of one sequence: one row per unit.
 
     Args:
@@ -142,7 +141,7 @@ def draw_gates(layer: Any, x: Any, path: pictures.PathLike, sample: int = 0) -> 
         x: sequences (batch, steps, features).
     """
     found = {name: np.asarray(value)[sample].T for name, value in layer.inspect(x).items()}
-    return pictures._picture(8, 1.2 * len(found) + 0.8, path, lambda figure: _paint_gates(figure, found))
+    return pictures._picture(8, 1.2 * len(found) + 0.8, path, lambda figure: _paint_gates(figure, found), ax)
 
 
 def _paint_gates(figure: Any, found: dict[str, np.ndarray]) -> None:

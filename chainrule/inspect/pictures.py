@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a training run and of what a model gets wrong, as PNG files at 150 dpi.
+"""Pictures of a training run and of what a model gets wrong, as figures that notebooks show and PNG files at 150 dpi.
 
-In come plain histories, matrices and arrays, out comes a file that is there whole or not at all. matplotlib is imported
-when the first picture is drawn, and no window is ever opened. The colours are those of Okabe and Ito ("Color universal
-design", 2008) and a map from white to dark blue, which colour-blind readers can tell apart.
+In come plain histories, matrices and arrays, out comes a figure of matplotlib; with `path` also a file, which is there whole or not at
+all; with `ax` the picture goes into the place of these axes. matplotlib is imported when the first picture is drawn, and no window is
+ever opened. The colours are those of Okabe and Ito ("Color universal design", 2008) and a map from white to dark blue, which
+colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtra, ShapeError, explain
-from ..files import write_atomically
 
 __all__ = ["draw_confusion_matrix", "draw_history", "draw_mistakes", "draw_regression"]
 
@@ -33,27 +34,21 @@ PathLike = str | os.PathLike[str]
 # ---- the frame of every picture
 
 
-def _new_figure(width: float, height: float):
-    """An empty figure (inches) that belongs to no window and to no global list."""
+def _picture(width: float, height: float, path: PathLike | None, paint: Callable[[Any], None], ax: Any = None) -> Any:
+    """Let `paint(figure)` fill a figure (inches), or the place of `ax` in its own, write it to `path` if there is one, and return it."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from . import figure as figures
     except ImportError as error:
         raise MissingExtra("drawing a picture", "matplotlib", "all") from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _picture(width: float, height: float, path: PathLike, paint) -> Path:
-    """Let `paint(figure)` fill a figure and write it to `path`."""
-    figure = _new_figure(width, height)
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        figure.set_dpi(150)
-        paint(figure)
-        return write_atomically(path, lambda stream: figure.savefig(stream, format="png", dpi=150))
+        made = figures.Figure(width, height) if ax is None else ax.get_figure()
+        paint(made if ax is None else figures.Place(ax))
+        written = None if path is None else figures.write(made, path)
+        if ax is None:
+            made.path = written
+    return made
 
 
 def _say(axes, text: str) -> None:
@@ -75,20 +70,21 @@ def _short(text: object, length: int) -> str:
 # ---- the course of a training
 
 
-def draw_history(history: list[dict], path: PathLike) -> Path:
+def draw_history(history: Any, path: PathLike | None = None, ax: Any = None) -> Any:
     """Loss on the left, the other measures on the right, over the epochs, training against validation.
 
-    `history` holds one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each; NaN and None leave a
+    `history` is what `fit` returned, or one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each; NaN and None leave a
     gap. The best epoch (lowest validation loss, without one lowest loss) is marked. Raises ArgumentError for an empty
     history.
     """
+    history = getattr(history, "rows", history)
     if not history:
         raise ArgumentError(explain("there is nothing to draw", got="an empty history",
                                     expected="one record per epoch"))
     names = _measures(history)
     rows = max(1, math.ceil((len(names) - 1) / 2)) if len(names) > 3 else max(1, len(names) - 1)
     return _picture(10 if len(names) > 1 else 6, max(4.0, 2.6 * rows), path,
-                    lambda figure: _paint_history(figure, history, names, rows))
+                    lambda figure: _paint_history(figure, history, names, rows), ax)
 
 
 def _measures(history: list[dict]) -> list[str]:
@@ -152,7 +148,7 @@ def _spans_decades(history: list[dict], name: str) -> bool:
 # ---- the confusion matrix
 
 
-def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None, path: PathLike) -> Path:
+def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = None, path: PathLike | None = None, ax: Any = None) -> Any:
     """Counts and row percentages of a confusion matrix (true class, predicted class), legible for 2 to 100 classes.
 
     The colour is the share of the row, so that rare classes can be read as well, and its scale brings out small shares.
@@ -166,7 +162,7 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None, pat
                                  expected="(classes, classes) and a name for each class"))
     classes = len(matrix)
     height, margin = (max(4.2, 0.75 * classes + 1.5), 1.2) if classes <= 12 else (14.0, 4.5)
-    return _picture(height + margin, height, path, lambda figure: _paint_matrix(figure, matrix, names))
+    return _picture(height + margin, height, path, lambda figure: _paint_matrix(figure, matrix, names), ax)
 
 
 def _paint_matrix(figure, matrix: np.ndarray, names: list[str]) -> None:
@@ -231,7 +227,7 @@ def _name_classes(axes, names: list[str]) -> None:
 
 
 def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
-                  class_names: list[str] | None, path: PathLike, *, most: int = 25) -> Path:
+                  class_names: list[str] | None = None, path: PathLike | None = None, *, most: int = 25, ax: Any = None) -> Any:
     """The mistakes of which the model was most certain, at most `most` of them.
 
     Images (N, H, W, C) with C of 1, 3 or 4 (or (N, H, W)), bytes or floats, are shown as such; any other data, such as
@@ -251,17 +247,17 @@ def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, c
     name = lambda label: _short(class_names[int(label)] if class_names is not None else int(label), 16)
     captions = [(name(true[i]), name(predicted[i]), f"{100 * confidence[i]:.1f} %") for i in worst]
     if not len(worst):
-        return _picture(6, 2.4, path, lambda figure: _say(figure.add_subplot(), f"No mistakes in {len(true)} examples"))
+        return _picture(6, 2.4, path, lambda figure: _say(figure.add_subplot(), f"No mistakes in {len(true)} examples"), ax)
     if _are_images(images):
-        return _draw_image_mistakes(images[worst], captions, title, path)
-    return _draw_feature_mistakes(images[worst].reshape(len(worst), -1), worst, captions, title, path)
+        return _draw_image_mistakes(images[worst], captions, title, path, ax)
+    return _draw_feature_mistakes(images[worst].reshape(len(worst), -1), worst, captions, title, path, ax)
 
 
 def _are_images(images: np.ndarray) -> bool:
     return images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))
 
 
-def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, path: PathLike) -> Path:
+def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, path: PathLike | None = None, ax: Any = None) -> Any:
     columns = min(5, len(images))
     rows = math.ceil(len(images) / columns)
 
@@ -273,7 +269,7 @@ def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, 
             axes.set_axis_off()
             axes.set_title(f"true: {caption[0]}\nsaid: {caption[1]}, {caption[2]}", fontsize=9)
 
-    return _picture(max(2.1 * columns, 4.0), 2.5 * rows + 0.4, path, paint)
+    return _picture(max(2.1 * columns, 4.0), 2.5 * rows + 0.4, path, paint, ax)
 
 
 def _displayable(images: np.ndarray) -> list[np.ndarray]:
@@ -291,7 +287,7 @@ def _stretched(image: np.ndarray) -> np.ndarray:
 
 
 def _draw_feature_mistakes(features: np.ndarray, rows: np.ndarray, captions: list[tuple], title: str,
-                           path: PathLike) -> Path:
+                           path: PathLike | None = None, ax: Any = None) -> Any:
     shown = min(features.shape[1], 8)
     header = ["row", "true", "said", "certain"] + [f"feature {i}" for i in range(shown)]
     cells = [[str(row), *caption, *(f"{value:.3g}" for value in values[:shown])]
@@ -304,7 +300,7 @@ def _draw_feature_mistakes(features: np.ndarray, rows: np.ndarray, captions: lis
         axes.set_title(title + more)
         _paint_table(axes, header, cells)
 
-    return _picture(max(0.95 * len(header), 5.0), 0.27 * (len(cells) + 1) + 0.6, path, paint)
+    return _picture(max(0.95 * len(header), 5.0), 0.27 * (len(cells) + 1) + 0.6, path, paint, ax)
 
 
 def _paint_table(axes, header: list[str], cells: list[list[str]]) -> None:
@@ -321,7 +317,7 @@ def _paint_table(axes, header: list[str], cells: list[list[str]]) -> None:
 # ---- regression
 
 
-def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike) -> Path:
+def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | None = None, ax: Any = None) -> Any:
     """Predicted over true values with the line where both are equal, and the residuals (predicted - true) below it all.
 
     Arrays of one shape, all numbers of which are drawn; beyond 20,000 a fixed random choice. Raises ShapeError for
@@ -336,7 +332,7 @@ def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike) -> 
     if not len(true):
         raise ArgumentError(explain("there is nothing to draw", got="no finite pair of values",
                                     expected="at least one"))
-    return _picture(10, 4.6, path, lambda figure: _paint_regression(figure, true, predicted))
+    return _picture(10, 4.6, path, lambda figure: _paint_regression(figure, true, predicted), ax)
 
 
 def _paint_regression(figure, true: np.ndarray, predicted: np.ndarray) -> None:

@@ -6,7 +6,6 @@ In come arrays, out comes a PNG file; see `chainrule.inspect.pictures` for colou
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from . import pictures
 MARKS = "osD^vP*X<>"
 
 
-def draw_scatter(points: Any, path: pictures.PathLike, labels: Any = None, names: Any = None, title: str = "") -> Path:
+def draw_scatter(points: Any, path: pictures.PathLike | None = None, labels: Any = None, names: Any = None, title: str = "", ax: Any = None) -> Any:
     """Points (n, 2) in the plane, such as `PCA(2).fit_transform(x)`, coloured and marked by their integer labels (n,).
 
     `names` gives the names of the labels, in their order. At most ten labels have marks of their own.
@@ -28,7 +27,7 @@ def draw_scatter(points: Any, path: pictures.PathLike, labels: Any = None, names
         raise ShapeError(explain("a scatter plot needs points of the plane and a label for each",
                                  got=f"points {points.shape}, labels {labels.shape}",
                                  expected="(n, 2) and (n,)", fix="PCA(2).fit_transform(x)"))
-    return pictures._picture(7, 6, path, lambda figure: _paint_scatter(figure, points, labels, names, title))
+    return pictures._picture(7, 6, path, lambda figure: _paint_scatter(figure, points, labels, names, title), ax)
 
 
 def _paint_scatter(figure: Any, points: np.ndarray, labels: np.ndarray, names: Any, title: str) -> None:
@@ -51,12 +50,12 @@ def _paint_scatter(figure: Any, points: np.ndarray, labels: np.ndarray, names: A
             handle.set_alpha(1)
 
 
-def draw_explained_variance(ratio: Any, path: pictures.PathLike) -> Path:
+def draw_explained_variance(ratio: Any, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
     """The share of the variance of each component (`pca.explained_variance_ratio`), and of all up to it."""
     ratio = np.asarray(ratio)
     if ratio.ndim != 1 or not ratio.size:
         raise ShapeError(explain("this needs one share per component", got=f"shape {ratio.shape}", expected="(k,)"))
-    return pictures._picture(7, 4, path, lambda figure: _paint_variance(figure, ratio))
+    return pictures._picture(7, 4, path, lambda figure: _paint_variance(figure, ratio), ax)
 
 
 def _paint_variance(figure: Any, ratio: np.ndarray) -> None:

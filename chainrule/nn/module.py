@@ -306,12 +306,16 @@ class Module(metaclass=_Recorder):
         """The arguments from which the constructor makes this module again."""
         return dict(self._record.arguments)
 
-    def summary(self, input_shape: Any = None) -> str:
-        """Print and return a table: layers, output shapes, parameters, FLOPs, memory and receptive fields."""
+    def summary(self, input_shape: Any = None, show: bool = True) -> Any:
+        """Print a table, unless `show` is False, and return it: layers, output shapes, parameters, FLOPs, memory and receptive fields.
+
+        What is returned is text; at a prompt or in a notebook it shows itself as one line, so that the table is there once.
+        """
         from .summary import summary
 
         text = summary(self, _shape(input_shape))
-        print(text)
+        if show:
+            print(text)
         return text
 
     def __repr__(self) -> str:

@@ -30,10 +30,20 @@ def flops(node: Node) -> int:
     return 0
 
 
-def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> str:
+class Summary(str):
+    """The table as text; what a prompt or a notebook shows of it is one line, because it has been printed."""
+
+    heading: str
+
+    def __repr__(self) -> str:
+        return f"<{self.heading}>"
+
+
+def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Summary:
     """The table as text."""
-    rows = _rows(model, input_shape)
-    return _render(model, rows)
+    text = Summary(_render(model, _rows(model, input_shape)))
+    text.heading = f"Summary of {type(model).__name__}: {sum(v.size for v in model.variables().values() if v.dtype.kind == 'f'):,} parameters"
+    return text
 
 
 def _rows(model: Module, input_shape: tuple[int, ...] | None) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ sum n_b / n |right_b - sure_b|. Sources: Naeini et al., AAAI 2015; Guo et al., I
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,9 +52,9 @@ class Reliability:
         return "\n".join([*lines, f"expected calibration error {self.expected_calibration_error:.4f}"])
 
 
-    def draw(self, path: PathLike) -> Path:
+    def draw(self, path: PathLike | None = None, ax: Any = None) -> Any:
         """Write the reliability diagram as PNG: the share right over the confidence, with intervals, and the diagonal."""
-        return _picture(5, 5, path, self._paint)
+        return _picture(5, 5, path, self._paint, ax)
 
     def _paint(self, figure: Any) -> None:
         axes, filled = figure.subplots(), self.counts > 0

@@ -12,11 +12,11 @@ from chainrule.errors import ShapeError
 from chainrule.inspect import draw_explained_variance, draw_scatter
 
 
-def is_png(path) -> bool:
+def is_png(figure) -> bool:
     from matplotlib.image import imread
 
-    image = imread(path)
-    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and image.shape[0] > 300 and image.std() > 0.02
+    image = imread(figure)
+    return figure.path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and image.shape[0] > 300 and image.std() > 0.02
 
 
 def test_digits_in_the_plane(tmp_path) -> None:

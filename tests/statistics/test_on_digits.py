@@ -28,7 +28,7 @@ def test_naive_bayes_on_digits(tmp_path):
     table = statistics.reliability(gaussian.predict_proba(x_test), y_test)
     assert table.counts.sum() == len(y_test)
     picture = table.draw(tmp_path / "reliability.png")
-    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture.path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.slow
@@ -47,4 +47,4 @@ def test_calibration_report_of_mnist(shared_data, tmp_path):
     assert table.expected_calibration_error < 0.05
     weighted = np.nansum(table.counts * table.accuracy) / len(y_test)
     assert abs(weighted - right) < 1e-12
-    assert table.draw(tmp_path / "mnist.png").stat().st_size > 5000
+    assert table.draw(tmp_path / "mnist.png").path.stat().st_size > 5000

@@ -20,7 +20,7 @@ def texts(monkeypatch):
     found = {}
     original = pictures._picture
 
-    def spy(width, height, path, paint):
+    def spy(width, height, path, paint, ax=None):
         def paint_and_read(figure):
             from matplotlib.text import Text
 
@@ -29,17 +29,17 @@ def texts(monkeypatch):
             found["lines"] = [line for axes in figure.axes for line in axes.lines]
             found["axes"] = figure.axes
 
-        return original(width, height, path, paint_and_read)
+        return original(width, height, path, paint_and_read, ax)
 
     monkeypatch.setattr(pictures, "_picture", spy)
     return found
 
 
-def is_png(path):
+def is_png(figure):
     from matplotlib.image import imread
 
-    image = imread(path)
-    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and image.shape[0] > 300 and image.std() > 0
+    image = imread(figure)
+    return figure.path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and image.shape[0] > 300 and image.std() > 0
 
 
 def course(epochs):

@@ -31,15 +31,15 @@ def test_a_curve_is_the_activation_and_its_derivative():
 
 def test_every_elementwise_activation_can_be_drawn(tmp_path):
     names = [name for name in nn.activations.FUNCTIONS if name not in ("glu", "reglu", "geglu", "swiglu", "crelu", "softmax", "softmin", "log_softmax", "sparsemax")]
-    assert inspect.draw_activations(names, tmp_path / "all.png").read_bytes()[:8] == PNG
-    assert inspect.draw_activations("gelu", tmp_path / "one.png").read_bytes()[:8] == PNG
+    assert inspect.draw_activations(names, tmp_path / "all.png").path.read_bytes()[:8] == PNG
+    assert inspect.draw_activations("gelu", tmp_path / "one.png").path.read_bytes()[:8] == PNG
 
 
 def test_schedules_are_drawn_before_training(tmp_path):
     cosine = optim.schedules.cosine(0.1, 50)
     np.testing.assert_allclose(inspect.schedule_values(cosine, 50), [0.05 * (1 + math.cos(math.pi * t / 50)) for t in range(50)], rtol=1e-12)
-    path = inspect.draw_schedules({"cosine": cosine, "step": optim.schedules.step(0.1, 20)}, 50, tmp_path / "s.png")
-    assert path.read_bytes()[:8] == PNG
+    figure = inspect.draw_schedules({"cosine": cosine, "step": optim.schedules.step(0.1, 20)}, 50, tmp_path / "s.png")
+    assert figure.path.read_bytes()[:8] == PNG
 
 
 def test_gradient_descent_in_a_bowl_is_its_closed_form():
@@ -65,7 +65,7 @@ def test_nesterov_needs_fewer_steps_than_momentum_and_momentum_than_none():
 
 def test_ways_are_drawn(tmp_path):
     ways = {name: inspect.descend(bowl, [3.0, -2.0], make, 20) for name, make in (("sgd", optim.SGD(0.05)), ("adam", optim.Adam(0.3)))}
-    assert inspect.draw_descent(bowl, ways, tmp_path / "w.png", resolution=20).read_bytes()[:8] == PNG
+    assert inspect.draw_descent(bowl, ways, tmp_path / "w.png", resolution=20).path.read_bytes()[:8] == PNG
     with pytest.raises(ShapeError, match="points"):
         inspect.draw_descent(bowl, np.zeros((4, 3)), tmp_path / "x.png")
     with pytest.raises(ArgumentError, match="infinity"):
