@@ -85,7 +85,7 @@ while time.time() < end:
     signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.001 * np.random.random())
     for _ in range(5): assert (f(X).numpy() == F).all()
 signal.setitimer(signal.ITIMER_REAL, 0)
-print(len(found) > 2, all(found))
+print(len(found) > 0, all(found))
 """
 
 

@@ -42,7 +42,7 @@ def key(record: bytes) -> str:
 
 
 HERE = Path(__file__).parents[2]  # native/
-READ = ("config.py", "errors.py", "ir", "ops/index.py", "ops/philox.py", "ops/require.py")  # outside this folder, by the files that write code
+READ = ("config.py", "errors.py", "fork.py", "ir", "ops/index.py", "ops/philox.py", "ops/require.py")  # outside this folder, by the files that write code
 
 
 @functools.cache
