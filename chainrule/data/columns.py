@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..errors import shown
 from .files import count, fault
 from .table import MISSING, MOSTLY, column_label, is_missing, parse_number
 
@@ -118,10 +119,10 @@ def read_numbers(texts: Sequence[str], decimal: str, place: Place,
             continue
         number = parse_number(text, decimal)
         if number is None:
-            raise fault(f"{place(row)}: {text!r} is not a number, and the other values are",
+            raise fault(f"{place(row)}: {shown(text)} is not a number, and the other values are",
                         fix="correct the value, leave it empty, or name the column in categorical=")
         if not abs(number) <= LARGEST:
-            raise fault(f"{place(row)}: {text!r} is not a finite number", fix="correct the value or leave it empty")
+            raise fault(f"{place(row)}: {shown(text)} is not a finite number", fix="correct the value or leave it empty")
         values[row] = number
     return values, missing
 
@@ -157,7 +158,7 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
     if not present:
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
     if len(present) == len(texts) and len(set(present)) == 1:
-        return DroppedColumn(name, "constant"), f"{column_label(name)}: always {present[0]} → left out"
+        return DroppedColumn(name, "constant"), f"{column_label(name)}: always {_short(present[0])} → left out"
     sizes = Counter(present)
     if not categorical:
         numbers = sum(size for text, size in sizes.items() if parse_number(text, decimal) is not None)
@@ -172,7 +173,7 @@ def _refuse_other_numbers(texts: Sequence[str], sizes: Counter[str], numbers: in
     other = {text: size for text, size in sizes.items() if OTHERWISE.fullmatch(text) and parse_number(text, decimal) is None}
     if other and numbers + sum(other.values()) > MOSTLY * sum(sizes.values()):
         first = next(iter(other))
-        raise fault(f"{place(texts.index(first))}: {first!r} is a number in some files, and not where the decimal sign is {decimal!r}",
+        raise fault(f"{place(texts.index(first))}: {shown(first)} is a number in some files, and not where the decimal sign is {decimal!r}",
                     expected="one decimal sign in the whole file, and nothing between thousands",
                     fix=f"say which decimal sign it is, decimal={'.' if decimal == ',' else ','!r}; correct the file; "
                         "or name the column in categorical=")
@@ -196,6 +197,10 @@ def _dates(sizes: Counter[str]) -> str:
     return "; these are dates: to use them, write year, month, weekday or days since a day into columns of their own"
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
 def _spread(values: np.ndarray) -> float:
     """The standard deviation, also where the squares would be too small for float64; 1 for equal values."""
     away = values - values.mean()
@@ -206,8 +211,8 @@ def _spread(values: np.ndarray) -> float:
 def _missing_words(texts: Sequence[str], words: frozenset[str]) -> str:
     """`` (words: 'NA' 4, '?' 2)``; nothing where only empty cells are missing."""
     found = Counter(text for text in texts if is_missing(text, words))
-    shown = ", ".join(f"{text!r} {number:,}" for text, number in found.most_common(5))
-    return "" if set(found) == {""} else f" (words: {shown})"
+    words_found = ", ".join(f"{shown(text, 20)} {number:,}" for text, number in found.most_common(5))
+    return "" if set(found) == {""} else f" (words: {words_found})"
 
 
 def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from .arrays import FINEST
 from .files import fault, listed
 from .table import parse_number
@@ -86,10 +86,10 @@ class Target:
 
     def _unknown(self, text: str, place: str) -> Exception:
         whole = all(value.isdigit() for value in self.values)
-        shown = f"0..{len(self.values) - 1}" if whole and self.values == _digits(len(self.values)) else None
-        fix = "are the labels 1-based?" if shown and text == str(len(self.values)) else None
-        return fault(f"{place}: the class {text!r} is none of the {len(self.values)} classes of the training data",
-                     expected=shown or _shortened(self.values), fix=fix)
+        counted = f"0..{len(self.values) - 1}" if whole and self.values == _digits(len(self.values)) else None
+        fix = "are the labels 1-based?" if counted and text == str(len(self.values)) else None
+        return fault(f"{place}: the class {shown(text)} is none of the {len(self.values)} classes of the training data",
+                     expected=counted or _shortened(self.values), fix=fix)
 
     def decode(self, outputs: np.ndarray) -> list[str] | np.ndarray:
         """Class names of class numbers (N,), or the numbers themselves."""
@@ -191,4 +191,4 @@ def _digits(number: int) -> tuple[str, ...]:
 
 
 def _shortened(values: Sequence[str]) -> str:
-    return ", ".join(values[:10]) + (", …" if len(values) > 10 else "")
+    return ", ".join(value[:40] for value in values[:10]) + (", …" if len(values) > 10 else "")

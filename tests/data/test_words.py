@@ -51,6 +51,20 @@ def test_messages_of_wide_tables_are_short(tmp_path):
     assert len(str(told.value)) < 1000 and "3,000 in all" in str(told.value)
 
 
+def test_long_cells_are_not_printed_whole(tmp_path):
+    long = "word " * 3000
+    forms = {"number": "a,y\n" + "".join(f"{i if i else long},{i % 2}\n" for i in range(40)),
+             "decimal": "a;y\n" + "".join(f"{i},5;{i % 2}\n" for i in range(40)) + f"{long};1\n",
+             "row": "a,y\n1,2\n" + f"1,{long},3\n"}
+    for name, text in forms.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+        with pytest.raises(cr.errors.DataError) as told:
+            data.load(tmp_path / f"{name}.csv")
+        assert len(str(told.value)) < 1000
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{i},{long},{i % 2}\n" for i in range(40)))
+    assert len(str(data.load(tmp_path / "t.csv"))) < 1500
+
+
 @pytest.mark.parametrize("value, text", [
     (np.arange(1000, dtype=np.float32).reshape(10, 100), "float32 of shape (10, 100): [0, 1, 2, 3, 4, 5, …]"), (np.zeros(2, np.int64), "int64 of shape (2,): [0, 0]"),
     ("x" * 1000, "'xxx"), (list(range(1000)), "list of 1,000 items, [0, 1,"), (3, "3")])
