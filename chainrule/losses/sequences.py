@@ -122,13 +122,18 @@ class _Lattice:
         if not self.steps:
             empty = where(equal(iota(self.first.shape, 1), 0), as_tensor(0.0, x.dtype), NEVER)
             return reshape(self._total(empty), (x.shape[0],))
-        return reshape(self._total(self._forward(self._emissions(x))[0]), (x.shape[0],))
+        return reshape(self._total(self._after(self._forward(self._emissions(x))[0])), (x.shape[0],))
+
+    def _after(self, last: Tensor) -> Tensor:
+        """The state after the last step; where a sample has no steps, the only path is that of no labels."""
+        nothing = where(equal(iota(self.first.shape, 1), 0), as_tensor(0.0, last.dtype), NEVER)
+        return where(equal(reshape(self.lengths, (-1, 1)), 0), nothing, last)
 
     def occupation(self, x: Tensor) -> Tensor:
         """The probability of being in each class at each step, given the target, (batch, steps, classes)."""
         emissions = self._emissions(x)
         last, alphas = self._forward(emissions)
-        total = self._total(last)
+        total = self._total(self._after(last))
         start = where(self.ends, as_tensor(0.0, x.dtype), NEVER)
 
         def step(carry: Any, now: Any, constants: Any) -> Any:

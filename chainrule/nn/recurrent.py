@@ -49,7 +49,9 @@ class Recurrent(Module):
             which takes memory for steps / piece + piece instead of all steps; None keeps everything.
 
     Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
-    exists.
+    exists. At a step that does not, the state stays, so the output there repeats that of the step before it (with `reverse`,
+    behind it), and is the first state where there is none: after the last step of a sequence its last output is repeated.
+    What lies there in x has no influence; outputs there are left out of a loss by the same mask.
     """
 
     gates, state_count = 1, 1
