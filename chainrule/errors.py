@@ -128,6 +128,26 @@ def inside_layer(path: str) -> Iterator[None]:
         _layers.reset(token)
 
 
+class BackwardFrame(tuple[str, int]):
+    """The line of an operation whose derivative is computed."""
+
+
+_derived: contextvars.ContextVar[BackwardFrame | None] = contextvars.ContextVar("chainrule_derived", default=None)
+
+
+@contextlib.contextmanager
+def deriving(layer: str | None, frame: tuple[str, int] | None) -> Iterator[None]:
+    """Everything that happens within is told to happen for the derivative of what stands on that line of that layer."""
+    layers = _layers.set((*_layers.get(), layer or ""))
+    derived = _derived.set(BackwardFrame(frame)) if frame is not None else None
+    try:
+        yield
+    finally:
+        _layers.reset(layers)
+        if derived is not None:
+            _derived.reset(derived)
+
+
 def layer_path() -> str | None:
     """The path of the innermost layer that is running, or None outside any layer."""
     layers = _layers.get()
@@ -135,7 +155,9 @@ def layer_path() -> str | None:
 
 
 def user_frame() -> tuple[str, int] | None:
-    """(file, line) of the innermost frame that is not chainrule's own."""
+    """(file, line) of the innermost frame that is not chainrule's own; for a derivative, of the operation that is derived."""
+    if (derived := _derived.get()) is not None:
+        return derived
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename

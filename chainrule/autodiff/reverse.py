@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..errors import GraphError, inside_layer
+from ..errors import GraphError, deriving
 from ..ir.bind import pick, unrecorded
 from ..ir.graph import topological
 from ..ir.node import OUTPUT, Node, Type
@@ -76,7 +76,7 @@ def _propagate(node: Node, g: Any, active: set[Node], grads: dict[Node, Any]) ->
         return
     if not node.inputs or node.op.vjp is None or not any(x in active for x in node.inputs):
         return
-    with inside_layer(node.layer or ""):
+    with deriving(node.layer, node.where):
         for x, gx in zip(node.inputs, _input_gradients(node, g, active), strict=True):
             if gx is not None and x in active:
                 _accumulate(grads, x, gx)

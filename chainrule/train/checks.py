@@ -16,6 +16,7 @@ from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
 from ..ops.require import at
 from .data import Samples
+from .programs import strong
 
 ROWS = 8192  # that are looked at together
 METHODS = ("begin", "after_step", "after_epoch", "end", "state", "restore")
@@ -82,6 +83,29 @@ def _rows(x: Tensor, count: int) -> Tensor:
 
 def _nothing(*_: Any) -> None:
     """A metric that somebody made without the base class checks nothing before a run."""
+
+
+def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
+    """The outputs, if the model gives something and a loss of the library gets one tensor."""
+    name = type(strong(model)).__name__
+    if outputs is None:
+        raise ArgumentError(explain(f"forward of {name} returns nothing", got="None", expected="a tensor",
+                                    fix="end it with `return ...`"))
+    if isinstance(outputs, tuple | list | dict) and loss is not None and not loss.own:
+        kinds = f"a {type(outputs).__name__} of {len(outputs)}"
+        raise ArgumentError(explain(f"forward of {name} returns {kinds}, and the loss {loss.name} compares one tensor with the targets",
+                                    got=kinds, expected="a tensor", fix="return the one that is compared, or give a loss of your own: a function (outputs, targets) -> values"))
+    return outputs
+
+
+def check_parameters(model: Any) -> None:
+    """There is something to learn."""
+    if model.parameters():
+        return
+    frozen = any(v.dtype.kind == "f" for v in model.variables().values())
+    raise ArgumentError(explain(f"{type(model).__name__} has nothing to learn", got="all parameters are frozen" if frozen else "a model without parameters",
+                                expected="at least one trainable Variable",
+                                fix="model.unfreeze(...)" if frozen else "layers with weights, such as nn.Dense, kept as attributes of the model or in a list of it"))
 
 
 def several(found: Any) -> list[Any]:

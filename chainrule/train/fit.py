@@ -145,6 +145,8 @@ class Training:
         drawn = generators(self.model)
         rows = max(1, min(batch_size, len(self.data)))
         _, outputs = self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
+        checks.check_outputs(self.model, outputs, self.loss)
+        checks.check_parameters(self.model)
         for generator in drawn:
             generator.seed(int(random.randint(2**62).item()))
         for data in (self.data if self.augment is None else None, self.validation):

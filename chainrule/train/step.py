@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..compile import Compiled, Entry, compile
-from ..errors import NonFiniteError, describe_frame, explain
+from ..errors import BackwardFrame, NonFiniteError, describe_frame, explain
 from ..ir import Node, Tensor, as_tensor, bind, current_trace
 from ..ir.graph import interpret
 from ..ir.node import CONSTANT
@@ -27,6 +27,7 @@ from ..ops.elementwise import astype, where
 from ..ops.index import SCATTER
 from ..optim.rows import NOWHERE, rows_of
 from ..transform import gradients
+from .checks import check_outputs
 from .programs import strong
 
 Arrays = tuple[np.ndarray, ...]
@@ -41,9 +42,9 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
         total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
-        objective = total / weight
         whole = strong(model)
-        grads = gradients(objective if penalty is None else objective + penalty(whole), whole)
+        objective = total / weight if penalty is None else total / weight + penalty(whole)
+        grads = gradients(objective, whole)
         optimizer.update(whole, grads, **({"weight": weight} if optimizer.accumulates else {}))
         finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
         _commit_if(finite)
@@ -76,7 +77,7 @@ def _kept_unless(finite: Tensor, new: Node, old: Node) -> Tensor:
 
 def output_step(model: Any, backend: str | None = None, precision: str = "float32") -> Compiled:
     """outputs(x): the model in inference mode."""
-    return compile(lambda x: model(x, training=False), backend=backend, precision=precision)
+    return compile(lambda x: check_outputs(model, model(x, training=False)), backend=backend, precision=precision)
 
 
 def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32", per_sample: bool = False,
@@ -87,7 +88,7 @@ def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str 
     for a batch, as batches are filled up and a mean of such numbers is not the number of all samples; it refuses to be `weighted`.
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
-        outputs = model(x, training=False)
+        outputs = check_outputs(model, model(x, training=False), loss)
         try:
             return (*(loss.per_sample if per_sample else loss.sum_and_weight)(outputs, y, weights), outputs)
         except OneNumber:
@@ -113,16 +114,26 @@ def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str) -> Non
         if variable.dtype.kind == "f" and not np.isfinite(variable.numpy()).all():
             return NonFiniteError(explain(f"{variable.name or 'a variable'} is not finite before {place}", expected="finite weights",
                                           fix="start again from an earlier checkpoint, with a smaller learning rate"))
-    found: list[tuple[Node, Any]] = []
+    made = _makers(entry, inputs)
+    if not made:
+        return NonFiniteError(explain(f"the loss or a gradient is not finite at {place}", fix="lower the learning rate or clip the gradients"))
+    return _made_by(*next((pair for pair in made if not isinstance(pair[0].where, BackwardFrame)), made[0]), place)
+
+
+def _makers(entry: Entry, inputs: list[np.ndarray]) -> list[tuple[Node, Any]]:
+    """The operations that make something that is not finite of what is finite, with what they make, in the order of the program."""
+    made: list[tuple[Node, Any]] = []
+    spoilt: set[Node] = set()
 
     def watch(node: Node, value: Any) -> None:
-        if not found and node.op is not CONSTANT and isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
-            found.append((node, value))
+        parts = value if isinstance(value, tuple) else (value,)
+        if node.op is not CONSTANT and any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts if isinstance(part, np.ndarray)):
+            spoilt.add(node)
+            if isinstance(value, np.ndarray) and not any(x in spoilt for x in node.inputs):
+                made.append((node, value))
 
     interpret(entry.captured.graph, inputs, watch)
-    if not found:
-        return NonFiniteError(explain(f"the loss or a gradient is not finite at {place}", fix="lower the learning rate or clip the gradients"))
-    return _made_by(*found[0], place)
+    return made
 
 
 def _bad_data(name: str, array: np.ndarray, place: str) -> NonFiniteError:
@@ -131,11 +142,15 @@ def _bad_data(name: str, array: np.ndarray, place: str) -> NonFiniteError:
                                   expected="finite numbers", fix="clean the data: remove or fill the samples with missing values"))
 
 
+def _backward(node: Node) -> str:
+    return ", on the way backward" if isinstance(node.where, BackwardFrame) else ""
+
+
 def _made_by(node: Node, value: np.ndarray, place: str) -> NonFiniteError:
     bad = np.argwhere(~np.isfinite(value))
     first = tuple(int(i) for i in bad[0])
     return NonFiniteError(explain(
-        f"`{node.op.name}` made the first value that is not finite, at {place}",
+        f"`{node.op.name}` made the first value that is not finite{_backward(node)}, at {place}",
         got=f"{value[first]} at position {first} of {node.type} ({len(bad):,} of {value.size:,} are not finite)",
         expected="finite numbers", fix="lower the learning rate, clip the gradients (clip_norm=1.0), or look at the operands of this operation",
         layer=node.layer or None, at=describe_frame(node.where)))
