@@ -39,9 +39,9 @@ def _pairs(items: Mapping[Any, Any], depth: int) -> str:
 
 
 def _function(function: Any, depth: int) -> str:
-    """Its name and what it holds: a schedule is a function in which its rates and lengths are enclosed."""
+    """Its name and what it holds: a schedule is a function in which its rates are enclosed. Lengths may differ: a run may get longer."""
     cells = zip(getattr(getattr(function, "__code__", None), "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=True)
-    held = {name: cell.cell_contents for name, cell in cells if cell.cell_contents is not function}
+    held = {name: cell.cell_contents for name, cell in cells if cell.cell_contents is not function and not isinstance(cell.cell_contents, int)}
     return f"{function.__qualname__}({_pairs(held, depth)})" if held else function.__qualname__
 
 

@@ -35,7 +35,7 @@ def test_forward_without_return_is_told(use):
 
 def test_a_tuple_is_for_a_loss_of_ones_own():
     for use in (cr.fit, cr.evaluate):
-        with pytest.raises(errors.ArgumentError, match="returns a tuple of 2, and the loss cross_entropy"):
+        with pytest.raises(errors.ArgumentError, match=r"returns a tuple of 2, and the loss cross_entropy"):
             use(Two(), (X, Y), loss="cross_entropy")
     loss = lambda outputs, targets: cr.losses.cross_entropy(outputs[0] + outputs[1], targets, reduction="none")
     cr.fit(Two(), (X, Y), loss=loss, progress=False)
@@ -43,12 +43,12 @@ def test_a_tuple_is_for_a_loss_of_ones_own():
 
 
 def test_a_model_without_parameters_is_told():
-    with pytest.raises(errors.ArgumentError, match="(?s)nothing to learn.*without parameters"):
+    with pytest.raises(errors.ArgumentError, match=r"(?s)nothing to learn.*without parameters"):
         cr.fit(nn.Sequential([nn.Flatten()]), (X, Y), loss="cross_entropy", progress=False)
     frozen = nn.Sequential([nn.Dense(2)])
     frozen(X)
     frozen.freeze()
-    with pytest.raises(errors.ArgumentError, match="(?s)nothing to learn.*frozen"):
+    with pytest.raises(errors.ArgumentError, match=r"(?s)nothing to learn.*frozen"):
         cr.fit(frozen, (X, Y), loss="cross_entropy", progress=False)
 
 
