@@ -26,7 +26,7 @@ SYNONYMS = {
     "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden", "elementwise_affine": "scale", "affine": "scale",
     "center": "shift", "attention_mask": "mask", "axis": "axes", "dim": "axis", "dims": "axis", "keepdim": "keepdims", "unbiased": "ddof",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
-    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label", "validation_data": "validation", "verbose": "progress",
+    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label", "validation_data": "validation", "restore_best_weights": "keep_best", "class_weights": "class_weight", "verbose": "progress",
     "criterion": "loss", "xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",
     "kaiming_normal": "he_normal", "random_normal": "normal", "randomnormal": "normal", "random_uniform": "uniform", "randomuniform": "uniform",
     "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter", "horizontalflip": "Flip",

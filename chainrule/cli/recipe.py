@@ -29,8 +29,8 @@ def choose(settings: Settings, dataset: Dataset) -> Settings:
     return replace(
         settings, model=kind,
         hidden=settings.hidden or ((128,) if kind == "cnn" else (256, 128) if not small else (64, 32)),
-        dropout=_default(settings.dropout, 0.25 if kind == "cnn" else 0.2 if not small else 0.0),
-        epochs=_default(settings.epochs, 30 if kind == "cnn" and small else 8 if kind == "cnn" else 15 if not small else 100),
+        dropout=_default(settings.dropout, 0.25 if kind == "cnn" else 0.2 if not small and dataset.task == "classification" else 0.0),
+        epochs=_default(settings.epochs, 30 if kind == "cnn" and small else 8 if kind == "cnn" else 100 if small else _epochs(dataset)),
         batch_size=_default(settings.batch_size, 32 if small else 128),
         learning_rate=_default(settings.learning_rate, 2e-3 if kind == "cnn" or small else 1e-3),
     )
@@ -43,6 +43,11 @@ def _check_model(settings: Settings, dataset: Dataset) -> None:
     if len(settings.hidden) > 1 and (settings.model == "cnn" or (settings.model == "auto" and is_image(dataset))):
         raise ArgumentError(explain("a cnn has one hidden layer", got=" ".join(f"--hidden {width}" for width in settings.hidden),
                                     fix="give --hidden once, or --model mlp"))
+
+
+def _epochs(dataset: Dataset) -> int:
+    """Of a network for a large table. Numbers take longer to fit than classes: 15 epochs leave R2 of the California housing at 0.77, 40 reach 0.80."""
+    return 15 if dataset.task == "classification" else max(15, min(40, 800_000 // len(dataset.x_train)))
 
 
 def _default(value: Any, otherwise: Any) -> Any:

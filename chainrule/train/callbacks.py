@@ -122,8 +122,12 @@ class EarlyStopping(Callback):
         return math.isnan(self.best) or gain > self.min_delta
 
     def end(self, run: Any) -> None:
-        if self.weights and not run.history.interrupted:
-            assign_arrays(run.model.variables(), self.weights, "model")
+        if not self.weights or run.history.interrupted:
+            return
+        assign_arrays(run.model.variables(), self.weights, "model")
+        run.history.kept = {"epoch": self.best_epoch, self.monitor: self.best}
+        if self.best_epoch < len(run.history):
+            run.reporter.say(f"kept the weights of epoch {self.best_epoch}, the best by {self.monitor}: {self.best:.4g}")
 
     def state(self) -> dict[str, Any]:
         return {"best": None if math.isnan(self.best) else self.best, "best_epoch": self.best_epoch, "waited": self.waited, "weights": self.weights}
@@ -131,6 +135,13 @@ class EarlyStopping(Callback):
     def restore(self, state: dict[str, Any]) -> None:
         self.best = math.nan if state["best"] is None else state["best"]
         self.best_epoch, self.waited, self.weights = state["best_epoch"], state["waited"], state["weights"]
+
+
+class KeepBest(EarlyStopping):
+    """Keep the best weights by `monitor`, and stop never: what `fit` does with validation data."""
+
+    def __init__(self, monitor: str = "validation_loss"):
+        super().__init__(monitor, patience=2**62)
 
 
 class Checkpoint(Callback):

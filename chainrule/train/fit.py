@@ -24,8 +24,19 @@ from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..ir import Type
 from ..names import called_as
 from . import checks
-from .callbacks import Callback, check_kinds, restore_states, saved_states, start_afresh, steps_apart
+from .averaging import WeightAverage
+from .callbacks import (
+    Callback,
+    EarlyStopping,
+    KeepBest,
+    check_kinds,
+    restore_states,
+    saved_states,
+    start_afresh,
+    steps_apart,
+)
 from .checkpoint import read_state, write_state
+from .class_weights import by_class, imbalance
 from .data import Samples, augmented, over_all, samples
 from .describe import check_same, describe, fingerprint, settings_of
 from .evaluate import measure, measuring_step
@@ -34,7 +45,7 @@ from .interrupt import Interruption
 from .measured import named
 from .pool import Pool
 from .programs import remembered
-from .progress import reporter
+from .progress import Quiet, reporter
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
 from .step import explain_nonfinite, flush_step, training_step
 from .stretch import Stretch
@@ -45,7 +56,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
-        backend: str | None = None, precision: str = "float32") -> History:
+        backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True) -> History:
     """Train a model on data in memory.
 
     Args:
@@ -58,6 +69,11 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
             of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
             batch to batch and begin anew with each epoch and for the validation data; they want shuffle=False.
         validation: (x, y) measured after each epoch, in columns `validation_…`.
+        keep_best: with validation data, whether the model ends with the weights of the epoch with the least `validation_loss`
+            (`history.kept` says which), also after its last epoch; callbacks that choose the weights themselves, such as
+            EarlyStopping, EMA and SWA, go before. False: the weights of the last step.
+        class_weight: {label: weight}, others count 1, or "balanced": samples / (classes * samples of the class). What a sample
+            contributes to a step is its loss times the weight of its class, divided by the number of samples, for any batch size.
         metrics: names or objects of chainrule.metrics, or names of losses, exact over the epoch for any batch size.
         seed: of the order of the data, the weights that are not built yet, and dropout, whatever was drawn before.
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
@@ -77,7 +93,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     run = Training(model, samples(data, "the training data", model), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
                    validation=None if validation is None else samples(validation, "the validation data", model), metric_names=metrics, seed=seed,
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
-                   precision=precision)
+                   precision=precision, class_weight=class_weight, keep_best=keep_best)
     if resume is not None:
         with reading(resume, "checkpoint", "use an earlier checkpoint"):
             run.restore(resume)
@@ -89,13 +105,17 @@ class Training:
 
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
-                 checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32"):
+                 checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32",
+                 class_weight: Any = None, keep_best: bool = False):
         checks.check_run(model, epochs, penalty)
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
         self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
         self.metrics = [named(m) for m in checks.several(metric_names)]
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
+        if keep_best and validation is not None and epochs > 1 and not any(isinstance(c, EarlyStopping | WeightAverage) for c in self.callbacks):
+            self.callbacks = [*self.callbacks, KeepBest()]
+        self.learnt = by_class(data, class_weight)
         self.pool = Pool(self.metrics)
         self._build(batch_size)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x.shape[1:], data.x.dtype))
@@ -108,13 +128,13 @@ class Training:
         self._stopped: dict[str, Any] | None = None  # by whom
         self._middle: dict[str, Any] | None = None  # the state before the end of an epoch that was stopped in the middle
         self._unfinished = False  # whether the run was saved between being stopped and the end of its last epoch
-        self._made_with = self._settings(precision)
+        self._made_with = self._settings(precision) | {"class_weight": describe(class_weight)}
         for callback in self.callbacks:
             start_afresh(callback)
         self._compiled: set[int] = set()
-        self.step = remembered("training", model, (loss, penalty, precision, data.weighted), backend, lambda model, optimizer: training_step(
-            model, self.loss, optimizer, penalty, backend, precision, weighted=data.weighted), owner=self.optimizer)
-        self.stretch = Stretch(self.step, data, bool(self.metrics), augment is None)
+        self.step = remembered("training", model, (loss, penalty, precision, self.learnt.weighted, class_weight is None), backend, lambda model, optimizer: training_step(
+            model, self.loss, optimizer, penalty, backend, precision, weighted=self.learnt.weighted, classes=class_weight is not None), owner=self.optimizer)
+        self.stretch = Stretch(self.step, self.learnt, bool(self.metrics), augment is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
         self.validation_step = measuring_step(model, loss, self.loss, data.x, backend, weighted=validation is not None and validation.weighted)
 
@@ -174,6 +194,8 @@ class Training:
     def _epochs(self) -> None:
         if self.checkpoint is not None and not self.stop:
             self.save(self.checkpoint)  # so that there is always one to go on from, and a full disk is heard of before the work
+        if type(self.reporter) is not Quiet and (text := imbalance(self.learnt, self.loss)):
+            self.reporter.say(text)
         while self.epoch < self.epochs and (self._unfinished or not self.stop):
             self.interruption.act()
             self._epoch()
@@ -243,7 +265,7 @@ class Training:
     def _learnt(self, block: np.ndarray, totals: np.ndarray, weights: np.ndarray, outputs: Any, finite: np.ndarray) -> None:
         """Note the results of several steps; only the last may not be finite."""
         if weights[len(block) - 1] and not finite[len(block) - 1]:
-            self._nonfinite(self.batches.step + len(block), *self.data.batch(block[-1]))
+            self._nonfinite(self.batches.step + len(block), *self.learnt.batch(block[-1]))
         sums = list(zip(totals[:len(block)].tolist(), weights[:len(block)].tolist(), strict=True))
         for total, weight in sums:
             self.total += total
@@ -253,7 +275,7 @@ class Training:
             self.pool.extend(outputs[:len(block)], self.data.y[block], self.data.weights[block])
 
     def _step(self, indices: np.ndarray) -> None:
-        x, y, weights = self.data.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
+        x, y, weights = self.learnt.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
         measured = y
         if self.augment is not None:
             x, y, measured = augmented(self.augment, x, y, self.seed, self.batches.epoch, indices)
@@ -271,7 +293,7 @@ class Training:
         self.total += total
         self.weight += weight
         if self.metrics:
-            self.pool.add(outputs, measured, weights)
+            self.pool.add(outputs, measured, self.data.weights[indices])
         self.reporter.advance(len(indices), [total / weight if weight else 0.0])
 
     def _nonfinite(self, step: int, *arrays: np.ndarray) -> None:

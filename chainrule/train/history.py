@@ -16,13 +16,15 @@ from ..names import closest
 class History:
     """The rows of a run: `history["validation_loss"]` is a column, `history.rows` are dicts with `epoch` from 1.
 
-    `interrupted` says whether the run was stopped by Ctrl-C before its last epoch. `directions` are those of the metrics
+    `interrupted` says whether the run was stopped by Ctrl-C before its last epoch. `kept` is the epoch whose weights the model
+    has, with the number by which it was the best, such as {"epoch": 7, "validation_loss": 0.2}; None: those of the last step. `directions` are those of the metrics
     of the run: name -> whether larger is better.
     """
 
     def __init__(self, rows: list[dict[str, Any]] | None = None):
         self.rows: list[dict[str, Any]] = list(rows or [])
         self.interrupted = False
+        self.kept: dict[str, Any] | None = None
         self.directions: dict[str, bool] = {}
 
     def __getitem__(self, name: str) -> list[Any]:
@@ -54,4 +56,5 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in self.rows[-1].items()) if self.rows else "empty"
-        return f"History({len(self)} epochs; {last})"
+        kept = f"; kept epoch {self.kept['epoch']}" if self.kept else ""
+        return f"History({len(self)} epochs; {last}{kept})"

@@ -34,18 +34,27 @@ Arrays = tuple[np.ndarray, ...]
 
 
 def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
-                  backend: str | None = None, precision: str = "float32", weighted: bool = True) -> Compiled:
+                  backend: str | None = None, precision: str = "float32", weighted: bool = True, classes: bool = False) -> Compiled:
     """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite.
+
+    `classes`: whether the weights have two columns, those of the samples and of their classes. The objective is then the sum of all weighted
+    losses divided by the weights of the samples alone, so that a rare class counts the same in any batch: also in a batch of its own.
 
     `weighted`: whether any weight will be another number than 1, which a loss that gives one number for a batch refuses.
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = model(x, training=True)
+        scale: Any = 1.0
+        if classes:
+            own = weights[:, 0]
+            weights = own * weights[:, 1]
+            scale = sum_over(weights, (0,)) / sum_over(own, (0,))
         total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
         whole = strong(model)
-        objective = total / weight if penalty is None else total / weight + penalty(whole)
+        objective = total / weight * scale if classes else total / weight
+        objective = objective if penalty is None else objective + penalty(whole)
         grads = gradients(objective, whole)
-        optimizer.update(whole, grads, **({"weight": weight} if optimizer.accumulates else {}))
+        optimizer.update(whole, grads, **({"weight": weight / scale if classes else weight} if optimizer.accumulates else {}))
         finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
         _commit_if(finite)
         return total, weight, outputs, finite
