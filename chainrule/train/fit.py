@@ -160,15 +160,14 @@ class Training:
         return self.batches.epoch * len(self.batches) + self.batches.step
 
     def _build(self, batch_size: int) -> None:
-        """Make what is not there yet; what draws in the model begins anew, so that a run depends on nothing that was drawn before."""
+        """Make what is not there yet, and seeds for what draws in the model already: a run depends on nothing that was drawn before."""
         random.seed(self.seed)
         drawn = generators(self.model)
         rows = max(1, min(batch_size, len(self.data)))
         _, outputs = self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
         checks.check_outputs(self.model, outputs, self.loss)
         checks.check_parameters(self.model)
-        for generator in drawn:
-            generator.seed(int(random.randint(2**62).item()))
+        self._seeds = [(generator, int(random.randint(2**62).item())) for generator in drawn]
         for data in (self.data if self.augment is None else None, self.validation):
             if data is not None:
                 checks.check_targets(self.loss, self.metrics, outputs, data)
@@ -180,6 +179,8 @@ class Training:
     def run(self) -> History:
         """All epochs that are left."""
         self.history.interrupted = False
+        for generator, seed in self._seeds:
+            generator.seed(seed)
         for callback in self.callbacks:
             callback.begin(self)
         with self.reporter, self.interruption:
@@ -381,6 +382,7 @@ class Training:
         for name, part in parts.items():
             check_arrays(part.variables(), state[name], name)
         self.batches.restore(state["batches"])
+        self._seeds.clear()
         for name, part in parts.items():
             assign_arrays(part.variables(), state[name], name)
         self.total, self.weight, self.seconds = state["total"], state["weight"], state["seconds"]
