@@ -93,6 +93,10 @@ class AvgPooling(Pooling):
         super().__init__(pool_size, stride, padding, ceil)
         self.count_padding = count_padding
 
+    def _check(self, padding: Any) -> None:
+        if not self.count_padding:
+            super()._check(padding)
+
     def reduce(self, x: Any, padding: Any, given: Any) -> Any:
         return avg_pool(x, self.kernel, self.stride, padding, given if self.count_padding else None)
 

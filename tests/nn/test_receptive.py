@@ -21,7 +21,7 @@ def random_layer(rng):
     stride = tuple(int(n) for n in rng.choice([1, 1, 2], 2))
     padding = chosen(rng, "valid", "same", 1, ((0, 2), (1, 0)))
     if rng.random() < 0.25:
-        return nn.AvgPool2D(kernel, stride=stride, padding=padding)
+        return nn.AvgPool2D(kernel, stride=stride, padding=padding, count_padding=True)
     if rng.random() < 0.25:
         return nn.SeparableConv2D(2, kernel, padding="same", dtype="float64")
     if rng.random() < 0.2:
