@@ -181,8 +181,6 @@ def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, 
             kept.append(_kept(outputs, loss, len(data) / count))
     if kept:
         return _number_of_all(loss, kept, data.y)
-    if weight and not np.isfinite(total / weight):
-        say_bad_inputs(data.x)
     return total / weight if weight else float("nan")
 
 
@@ -215,7 +213,7 @@ def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> 
 def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
-    `precision` of products is "float32" or "bfloat16"; see `compile`.
+    A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is "float32" or "bfloat16"; see `compile`.
     """
     data = inputs(x, model=model)
     size = fixed_rows(model) or max(min(batch_size, len(data)), 1)

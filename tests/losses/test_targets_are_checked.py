@@ -135,6 +135,4 @@ def test_predict_says_that_inputs_are_not_finite():
     model = nn.Sequential([nn.Dense(2)])
     with pytest.warns(cr.train.NonFiniteWarning, match=r"(?s)1 of 40 samples.*nan in sample 33 at index 1"):
         cr.predict(model, x, batch_size=16)
-    with pytest.warns(cr.train.NonFiniteWarning, match="sample 33"):
-        cr.evaluate(model, (x, np.zeros((40, 2), "float32")), loss="mean_squared_error", batch_size=16)
     cr.predict(model, np.full((4, 3), 3e38, "float32"), batch_size=2)  # large is finite
