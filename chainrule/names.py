@@ -76,6 +76,16 @@ def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str], 
                                         fix=(fixes or {}).get(name) or closest(name, known)))
 
 
+class Checked(type):
+    """The type of classes whose constructors say which argument they do not have, with the line of the class's `FIXES` for it."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            check_options(cls.__name__, options, [p.name for p in parameters], getattr(cls, "FIXES", None))
+        return super().__call__(*args, **options)
+
+
 def called_as(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: a call whose arguments do not fit says which, and shows the `example` of one that does."""
     def enter(function: Callable[P, R]) -> Callable[P, R]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from .. import metrics
 from ..errors import ArgumentError, explain
-from ..names import closest
+from ..names import Checked, closest
 from .base import Optimizer, not_negative, positive
 
 
-class Plateau:
+class Plateau(metaclass=Checked):
     """Multiply the learning rate by `factor` when `monitor` has not improved for more than `patience` epochs.
 
     Args:
@@ -27,6 +27,11 @@ class Plateau:
         least: the learning rate does not fall below this.
         larger_is_better: by default as the metric of `monitor` says; needed only for numbers that are no metric.
     """
+
+    FIXES = {
+        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
+        "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out", "optimizer": "leave it out: `fit` gives its own",
+    }
 
     def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
                  min_delta: float = 1e-4, cooldown: int = 0, least: float = 0.0, larger_is_better: bool | None = None,

@@ -18,11 +18,20 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
+from ..names import Checked
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 
 
-class Callback:
+class Callback(metaclass=Checked):
     """Base of all callbacks: every method may be left out."""
+
+    FIXES = {
+        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
+        "restore_best_weights": "restore_best=True, which is the default", "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out",
+        "save_best_only": "leave it out: with validation data `fit` keeps the best weights", "filepath": "path", "save_freq": "every=epochs or every_steps=steps",
+        "save_weights_only": "leave it out; cr.save(model, path) writes a model", "baseline": "train.Until(target={name: value})",
+        "start_from_epoch": "leave it out", "stopping_threshold": "train.Until(target={name: value})", "save_top_k": "leave it out",
+    }
 
     def begin(self, run: Any) -> None:
         """Before the first step (of a new or a resumed run)."""

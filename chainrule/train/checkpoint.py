@@ -29,7 +29,12 @@ def write_state(path: str | Path, state: Any) -> Path:
     """Write nested plain data (dicts with string keys, lists, numbers, strings, None, arrays) to a safetensors file."""
     arrays: dict[str, np.ndarray] = {}
     plain = _take_arrays(state, arrays, "")
-    return write_tensors(path, arrays, {"format": FORMAT, "state": plain, "checksum": _checksum(plain, arrays)})
+    try:
+        return write_tensors(path, arrays, {"format": FORMAT, "state": plain, "checksum": _checksum(plain, arrays)})
+    except OSError as error:
+        raise DataError(explain("the checkpoint cannot be written; the file that was there before is as it was", got=f"{path}: {error.strerror or error}",
+                                expected=f"a folder that can be written to, with room for {sum(a.nbytes for a in arrays.values()) / 2**20:,.1f} MiB",
+                                fix="make room, or name another file: fit(..., checkpoint=path)")) from error
 
 
 def read_state(path: str | Path) -> Any:

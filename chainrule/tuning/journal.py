@@ -97,16 +97,38 @@ class Journal:
                     if entry["kind"] == "repeat" and entry["number"] == number}
 
 
+FIELDS: dict[str, dict[str, Any]] = {
+    "search": {}, "start": {"number": int, "settings": dict}, "report": {"number": int, "step": int, "value": (int, float, type(None))},
+    "end": {"number": int, "state": str, "value": (int, float, type(None)), "seconds": (int, float)},
+    "repeat": {"number": int, "index": int, "value": (int, float, type(None))},
+}
+
+
+def _checked(entry: Any) -> dict[str, Any]:
+    """The entry, if it has what its kind has; else ValueError."""
+    fields = FIELDS.get(entry.get("kind")) if isinstance(entry, dict) and isinstance(entry.get("kind"), str) else None
+    if fields is None or not all(name in entry and isinstance(entry[name], kind) for name, kind in fields.items()):
+        raise ValueError("not an entry of a search")
+    return entry
+
+
 def _apply(found: dict[int, Record], entry: dict[str, Any], sign: float) -> None:
     number = entry.get("number")
     if entry["kind"] == "start":
         found[int(number)] = Record(int(number), dict(entry["settings"]))  # type: ignore[arg-type]
     elif entry["kind"] == "report":
-        found[number].reports[entry["step"]] = sign * _number(entry["value"])
+        _started(found, number).reports[entry["step"]] = sign * _number(entry["value"])
     elif entry["kind"] == "end":
-        record = found[number]
+        record = _started(found, number)
         record.state, record.value, record.seconds = str(entry["state"]), _number(entry["value"]), float(entry["seconds"])
         record.score = sign * record.value
+
+
+def _started(found: dict[int, Record], number: Any) -> Record:
+    if number not in found:
+        raise DataError(explain("the journal of the search is damaged", got=f"a line of trial {number}, which was not started",
+                                fix="name a new file, or the journal of an earlier tune(...)"))
+    return found[number]
 
 
 def _number(value: float | None) -> float:
