@@ -14,8 +14,9 @@ import importlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,14 +27,16 @@ from .debug import say
 from .errors import ArgumentError, explain
 from .ir import Graph, Node, Op, Tensor, Type, Variable, current_trace, graph_text, recording, verify
 from .ir.node import CONSTANT
-from .ir.variable import note, switches
+from .ir.variable import note
+from .ir.watched import changes
 from .passes import PASSES, PRECISIONS
 from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
-from .trace import Call, Captured, Result, Tensors, capture, read_call, read_flat
+from .trace import Call, Captured, Place, Result, Static, Surroundings, Tensors, capture, path_of, read_call, read_flat
 
 BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
 MANY_PROGRAMS = 32
+MANY_VALUES = 8  # of one argument
 
 
 @contextlib.contextmanager
@@ -74,6 +77,7 @@ class Entry:
     precision: str = "float32"
     backend: str = "native"
     name: str = "function"
+    environment: dict[Place, Any] = field(default_factory=dict)
 
     @cached_property
     def _reads(self) -> list[tuple[Any, bool]]:
@@ -209,6 +213,25 @@ def _tensor(kind: Type, array: np.ndarray) -> Tensor:
     return Tensor(Node(CONSTANT, (), {}, kind, array))
 
 
+class _Method:
+    """A method of an object that it does not keep alive."""
+
+    def __init__(self, function: Callable[..., Any], instance: Any, gone: Callable[[Any], Any]):
+        functools.update_wrapper(self, function)
+        self.__func__ = function
+        try:
+            self._instance: Callable[[], Any] = weakref.ref(instance, gone)
+        except TypeError:  # an object with slots alone
+            self._instance = lambda: instance
+
+    @property
+    def __self__(self) -> Any:
+        return self._instance()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__func__(self._instance(), *args, **kwargs)
+
+
 class Compiled:
     """A function that is traced once per signature and then runs as a compiled program."""
 
@@ -222,8 +245,28 @@ class Compiled:
         self.function, self._backend, self.precision = function, backend, precision
         self.entries: dict[Any, Entry] = {}
         self._flat: dict[Any, Entry] = {}  # the same entries, for calls with arrays alone
-        self._outdated: list[tuple[Any, Entry]] = []  # for other sets of trainable Variables
-        self._switches = switches()
+        self._outdated: list[tuple[Any, Entry]] = []  # for other values of what the function reads beside its arguments
+        self._around: Surroundings | None = None
+        self._methods: dict[int, Compiled] = {}
+        self._changes = changes()
+        self._own: dict[Place, int] = {}  # how often tracing itself changed a value: what it always changes is no reason to trace again
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method, a compiled function of each object's own."""
+        if instance is None:
+            return self
+        known = self._methods.get(id(instance))
+        if known is None or known.function.__self__ is not instance:  # type: ignore[attr-defined]
+            place = id(instance)
+            method = _Method(self.function, instance, lambda _: self._methods.pop(place, None))
+            known = self._methods[place] = Compiled(method, self._backend, self.precision)
+        return known
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     @property
     def backend(self) -> str:
@@ -278,7 +321,8 @@ class Compiled:
         return list(self.entries.values())[-1]
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray], Tensors]:
-        if self._switches != switches():
+        around = self._around
+        if self._changes != changes() or (around is not None and around.moved()):
             self._look_again()
         flat = None if kwargs else read_flat(args)
         if flat is None:
@@ -292,12 +336,22 @@ class Compiled:
         return entry, arrays, nodes
 
     def _look_again(self) -> None:
-        """Variables became trainable or ceased to be: take the programs that were made for the present state."""
+        """Something that the function may have read has changed: take the programs that were made for the present state."""
+        self._changes = changes()
+        around = self._surroundings()
+        state = around.state()
+        self._around = around if around.any and (self.entries or self._outdated) else None
         everything = [*self.entries.items(), *self._outdated]
-        self.entries = {key: entry for key, entry in everything if entry.captured.current}
-        self._outdated = [(key, entry) for key, entry in everything if not entry.captured.current]
+        fits = {id(entry): entry.captured.current and self._fits(entry.environment, state) for _, entry in everything}
+        self.entries = {key: entry for key, entry in everything if fits[id(entry)]}
+        self._outdated = [(key, entry) for key, entry in everything if not fits[id(entry)]]
         self._flat.clear()
-        self._switches = switches()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self.function, {place for place, count in self._own.items() if count > 1})
+
+    def _fits(self, made_for: Mapping[Place, Any], state: Mapping[Place, Any]) -> bool:
+        return all(state.get(place, key) == key for place, key in made_for.items())
 
     def _entry(self, call: Call) -> Entry:
         key = (self.backend, call.key)
@@ -307,13 +361,30 @@ class Compiled:
 
     @without_collection()
     def _compile(self, call: Call) -> Entry:
+        before = self._surroundings().state()
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
         entry = build(captured, self.backend, self.precision, self.__name__)
-        if len(self.entries) + 1 == MANY_PROGRAMS:
-            warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; pass numbers that change as arrays "
-                          "(cr.asarray(i)) and keep shapes fixed, for example by padding the last batch", stacklevel=5)
+        for place, key in self._surroundings().state().items():
+            if place in before and before[place] != key:
+                self._own[place] = self._own.get(place, 0) + 1
+        around = self._surroundings()
+        entry.environment, self._around = around.state(), around if around.any else None
+        self._warn_of_many(call)
         return entry
+
+    def _warn_of_many(self, call: Call) -> None:
+        programs = [key[1][0] for key in self.entries if key[1][1] == call.tree] + [call.leaves]
+        for place, leaf in enumerate(call.leaves):
+            if not isinstance(leaf, Static) or type(leaf.value) is not int:
+                continue
+            values = {leaves[place].value for leaves in programs if isinstance(leaves[place], Static)}
+            if len(values) == MANY_VALUES:
+                warnings.warn(f"{self.__name__} was compiled {MANY_VALUES} times, once for each value of {path_of(call.tree, place, self.function)} "
+                              f"(now {leaf.value!r:.40}); pass a number that changes as an array, cr.asarray(i)", stacklevel=6)
+        if len(self.entries) + len(self._outdated) + 1 == MANY_PROGRAMS:
+            warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; keep shapes fixed, for example by padding the last batch, "
+                          "and what the function reads beside its arguments", stacklevel=6)
 
 
 def _named(module: str, name: str) -> Any:
@@ -367,7 +438,19 @@ def compile(function: Callable[..., Any] | None = None, /, *, backend: str | Non
         precision: of matrix products and convolutions of float32 tensors, gradients included: "float32", or "bfloat16": operands
             are rounded to bfloat16 and summed in float32; Variables and results stay float32. An unknown one raises ArgumentError.
 
-    Arrays and Python floats are dynamic; ints, strings and other objects are part of the signature.
+    Arrays (of NumPy or any library that shares memory: torch, pandas, jax) and Python floats are dynamic, also within lists, tuples,
+    dicts and other mappings, dataclasses and namespaces; ints, words and other values are part of the signature, so another value is
+    another program (a warning names an integer that had eight). An object that holds arrays and is none of these is refused.
+
+    Called eagerly, a compiled function is an operation: gradients, `vmap` and other transforms pass through it; within another compiled
+    function it becomes part of that, with its backend and precision. Where it has overwritten the Variables that its results were
+    computed from, a gradient by these raises TraceError. As a method it belongs to each object separately.
+
+    What the function finds beside its arguments is noticed when it changes: names of enclosing functions and of the module, attributes that
+    it reads of plain objects, items of small lists and dicts, attributes of layers, losses and optimisers. Not noticed, because
+    looking would cost more than the call: elements written into a NumPy array that the function closes over (pass it as an argument, or hold
+    it in a Variable), items of containers deeper than four levels or longer than 64, what `__init__` or a library computed from a
+    value before, and environment variables.
     """
     if function is None:
         return functools.partial(compile, backend=backend, precision=precision)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
+import functools
 import linecache
 import math
 import os
@@ -22,6 +24,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+NOT_THE_USERS = (PACKAGE, "<frozen", "<string>")  # the last: what dataclasses and named tuples write
+WRAPPERS = frozenset({contextlib.__file__, functools.__file__, dataclasses.__file__})
 
 
 class ChainruleError(Exception):
@@ -155,13 +159,14 @@ def layer_path() -> str | None:
 
 
 def user_frame() -> tuple[str, int] | None:
-    """(file, line) of the innermost frame that is not chainrule's own; for a derivative, of the operation that is derived."""
+    """(file, line) of the innermost frame that is neither chainrule's own nor a wrapper of Python's own; for a derivative, of the
+    operation that is derived."""
     if (derived := _derived.get()) is not None:
         return derived
     frame = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith(PACKAGE) and not filename.startswith("<frozen") and filename != contextlib.__file__:
+        if not filename.startswith(NOT_THE_USERS) and filename not in WRAPPERS:
             return filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None

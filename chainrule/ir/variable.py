@@ -23,6 +23,7 @@ from .graph import input_node
 from .node import CONSTANT, REGISTRY, Node, Type
 from .tensor import Tensor
 from .trace import current_trace
+from .watched import changed
 
 LINE = 64  # bytes of a cache line
 
@@ -87,14 +88,6 @@ def note(variables: Iterable[Variable]) -> None:
                 notes[variable] = variable.numpy()
 
 
-_switches = 0
-
-
-def switches() -> int:
-    """How often a Variable became trainable or frozen, or ceased to be: who compiled for the state before looks when this has moved."""
-    return _switches
-
-
 class Variable:
     """An array with a name that keeps its shape and dtype for life.
 
@@ -146,10 +139,10 @@ class Variable:
         return self._trainable, self._frozen
 
     def _switch(self, trainable: bool, frozen: bool) -> None:
-        global _switches
         before = self.mode
         if (trainable, frozen) != before:
-            self._trainable, self._frozen, _switches = trainable, frozen, _switches + 1
+            self._trainable, self._frozen = trainable, frozen
+            changed()
             trace = current_trace()
             if trace is not None:
                 trace.switched.setdefault(self, before)

@@ -21,6 +21,7 @@ from .. import tree as trees
 from ..errors import ArgumentError, DTypeError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.dtype import bool_, is_float
+from ..ir.watched import Watched
 from ..names import closest, look_up
 from ..ops import reduce
 from ..ops.broadcast import broadcast_to
@@ -38,7 +39,7 @@ class OneNumber(ArgumentError):
     """A function of one's own gave one number for a batch where the number of each sample is needed."""
 
 
-class Loss:
+class Loss(Watched):
     """A loss function with its options.
 
     `loss(outputs, targets, weights=None, mask=None, reduction="mean", **options)` gives the weighted mean (or "sum", or

@@ -24,6 +24,7 @@ from ..ir.bind import contains
 from ..ir.dtype import canonical
 from ..ir.graph import input_node
 from ..ir.trace import eager
+from ..ir.watched import Watched
 from ..names import check_options, closest, unknown_member
 from ..random import Generator
 from . import freezing
@@ -109,7 +110,7 @@ def _shape(shape: Any) -> tuple[int, ...] | None:
     return tuple(int(n) for n in shape)
 
 
-class Module(metaclass=_Recorder):
+class Module(Watched, metaclass=_Recorder):
     """Base of every layer and model.
 
     Write `__init__` and `forward(x, ...)`; no call of `super().__init__()` is needed. A layer whose Variables depend on
@@ -187,7 +188,7 @@ class Module(metaclass=_Recorder):
             raise ArgumentError(explain(f"{name} of {type(self).__name__} is a Variable, an array in its place would not be a parameter",
                                         got=type(value).__name__, expected="a Variable, or None",
                                         fix=f"change what it holds: layer.{name}.assign(array)"))
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
         raise unknown_member(type(self).__name__, name, MEMBERS)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Variable, as_tensor
+from ..ir.watched import Watched
 from ..names import check_options
 from ..ops.compose import clip, concat, wide_length
 from ..ops.elementwise import astype, minimum
@@ -38,7 +39,7 @@ class _Remembering(type):
         return made
 
 
-class Optimizer(metaclass=_Remembering):
+class Optimizer(Watched, metaclass=_Remembering):
     """Base of the optimisers; a subclass names its slots and writes `scalars` and `rule`.
 
     Args:

@@ -137,13 +137,17 @@ def test_a_compiled_function_inside_another_is_part_of_it() -> None:
 
 
 def test_many_programs_are_warned_of() -> None:
-    function = cr.compile(lambda x, n: x * n, backend="reference")
+    function = cr.compile(lambda x, n: x * n["k"][1], backend="reference")
+    with pytest.warns(UserWarning, match=r"compiled 8 times, once for each value of n\['k'\]\[1\]"):
+        for n in range(10):
+            function(1.0, {"k": (0, n)})
+    shapes = cr.compile(lambda x: x * 2, backend="reference")
     with pytest.warns(UserWarning, match="compiled 32 times"):
         for n in range(40):
-            function(1.0, n)
+            shapes(np.ones(n, "float32"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        function(1.0, 3)
+        function(1.0, {"k": (0, 3)})
 
 
 # ---- Variables
