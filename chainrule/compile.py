@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import sys
+import threading
 import time
 import warnings
 import weakref
@@ -27,7 +28,7 @@ from .debug import say
 from .errors import ArgumentError, explain
 from .ir import Graph, Node, Op, Tensor, Type, Variable, current_trace, graph_text, recording, verify
 from .ir.node import CONSTANT
-from .ir.variable import note
+from .ir.variable import lock_of, note
 from .ir.watched import changes
 from .passes import PASSES, PRECISIONS
 from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
@@ -172,8 +173,9 @@ class Entry:
         if not self._links.kept:
             return self._remember(LOST_CALL, (*tensors, *self._lost) if tensors else self._lost, {"entry": self}, self._run(arrays))
         if self._update or self.captured.writes:
-            leaves = [variable.lend() if not write else self._idle.get(i) or _kept(variable) for i, (variable, write) in enumerate(self._reads)]
-            outputs = self._run(arrays)
+            with self._lock:
+                leaves = [variable.lend() if not write else self._idle.get(i) or _kept(variable) for i, (variable, write) in enumerate(self._reads)]
+                outputs = self._run(arrays)
         else:
             leaves = [variable.lent or variable.lend() for variable in self.captured.reads]
             outputs = self.program(arrays + [leaf.data for leaf in leaves])
@@ -184,23 +186,45 @@ class Entry:
         return self.captured.result.build(results_of(op, inputs, attrs, self.types, outputs))
 
     def _repeat(self, run: Any, chosen: np.ndarray) -> tuple[int, Any]:
-        steps, outputs = run(chosen, [variable.take_array(write) for variable, write in self._reads])
-        results = len(self.types)
-        for variable, array in zip(self.captured.writes, outputs[results:], strict=True):
-            variable.put_array(array)
-        return steps, self.captured.result.build(outputs[:results])
+        done = [0]
+
+        def steps(held: list[np.ndarray]) -> list[np.ndarray]:
+            done[0], outputs = run(chosen, held)
+            return outputs
+        with self._lock:
+            note(self.captured.writes)
+            outputs = self._updated(steps, len(self.types))
+        return done[0], self.captured.result.build(outputs)
+
+    @cached_property
+    def _lock(self) -> Any:
+        return lock_of((*self.captured.reads, *self.captured.writes))
 
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Read the Variables, run the program, put the assigned Variables back."""
+        """Read the Variables, run the program, put the assigned Variables back: for one program of these Variables at a time."""
         reads, writes = self.captured.reads, self.captured.writes
-        if writes:
+        if not writes and self._update is None:
+            leaves = [variable.lent or variable.lend() for variable in reads]  # held meanwhile, so that nobody writes into the arrays
+            return self.program(arrays + [leaf.data for leaf in leaves])
+        with self._lock:
             note(writes)
-        if self._update is not None:
-            return self._update(arrays, reads, writes)
-        outputs = self.program([*arrays, *[variable.take_array(write) for variable, write in self._reads]])
-        results = len(outputs) - len(writes)
-        for variable, array in zip(writes, outputs[results:], strict=True):
-            variable.put_array(array)
+            if self._update is not None:
+                return self._update(arrays, reads, writes)
+            return self._updated(lambda held: self.program(arrays + held), len(self.types))
+
+    def _updated(self, run: Callable[[list[np.ndarray]], list[np.ndarray]], results: int) -> list[np.ndarray]:
+        held: list[np.ndarray] = []
+        try:
+            for variable, write in self._reads:
+                held.append(variable.take_out() if write else variable.take_array(False))
+            outputs = run(held)
+            for variable, array in zip(self.captured.writes, outputs[results:], strict=True):
+                variable.put_array(array)
+        except BaseException:
+            for (variable, write), array in zip(self._reads, held, strict=False):
+                if write:
+                    variable.put_array(array)
+            raise
         return outputs[:results]
 
 
@@ -241,6 +265,7 @@ class Compiled:
         if precision not in PRECISIONS:
             raise ArgumentError(explain("there is no such precision of products", got=repr(precision),
                                         expected=" | ".join(map(repr, PRECISIONS))))
+        self.__name__ = type(function).__name__  # of a layer or another object that can be called
         functools.update_wrapper(self, function)
         self.function, self._backend, self.precision = function, backend, precision
         self.entries: dict[Any, Entry] = {}
@@ -248,6 +273,7 @@ class Compiled:
         self._outdated: list[tuple[Any, Entry]] = []  # for other values of what the function reads beside its arguments
         self._around: Surroundings | None = None
         self._methods: dict[int, Compiled] = {}
+        self._making = threading.RLock()  # one thread compiles, others wait for it
         self._changes = changes()
         self._own: dict[Place, int] = {}  # how often tracing itself changed a value: what it always changes is no reason to trace again
 
@@ -323,7 +349,8 @@ class Compiled:
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray], Tensors]:
         around = self._around
         if self._changes != changes() or (around is not None and around.moved()):
-            self._look_again()
+            with self._making:
+                self._look_again()
         flat = None if kwargs else read_flat(args)
         if flat is None:
             call = read_call(args, kwargs)
@@ -355,9 +382,11 @@ class Compiled:
 
     def _entry(self, call: Call) -> Entry:
         key = (self.backend, call.key)
-        if key not in self.entries:
-            self.entries[key] = self._compile(call)
-        return self.entries[key]
+        with self._making:
+            entry = self.entries.get(key)
+            if entry is None:
+                entry = self.entries[key] = self._compile(call)
+            return entry
 
     @without_collection()
     def _compile(self, call: Call) -> Entry:

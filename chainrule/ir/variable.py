@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
+import os
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -88,6 +92,69 @@ def note(variables: Iterable[Variable]) -> None:
                 notes[variable] = variable.numpy()
 
 
+# ---- one program at a time overwrites a Variable
+
+_NOBODY = contextlib.nullcontext()
+_numbers = itertools.count()
+_making = threading.Lock()
+
+
+class Lock:
+    """A lock of Variables that programs update together; all are taken in the order of their numbers."""
+
+    __slots__ = ("__weakref__", "held", "number")
+
+    def __init__(self) -> None:
+        self.held, self.number = threading.RLock(), next(_numbers)
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self.held.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.held.release()
+
+
+class _Several:
+    """Several locks, in order."""
+
+    def __init__(self, locks: list[Lock]):
+        self._locks = locks
+
+    def __enter__(self) -> None:
+        for lock in self._locks:
+            lock.held.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        for lock in reversed(self._locks):
+            lock.held.release()
+
+
+_locks: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def lock_of(variables: Iterable[Variable]) -> Any:
+    """What a program holds from reading these Variables until it has put back what it assigned."""
+    with _making:
+        variables = list(variables)
+        locks = sorted({variable.lock for variable in variables if variable.lock is not None}, key=lambda lock: lock.number) or [Lock()]
+        for variable in variables:
+            if variable.lock is None:
+                variable.lock = locks[0]
+    return locks[0].held if len(locks) == 1 else _Several(locks)
+
+
+def _after_fork() -> None:
+    """The threads that held locks are not in the child."""
+    _making._at_fork_reinit()  # type: ignore[attr-defined]
+    for lock in list(_locks):
+        lock.held._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Variable:
     """An array with a name that keeps its shape and dtype for life.
 
@@ -99,17 +166,19 @@ class Variable:
     Attributes:
         type: shape and dtype.
         lent: the leaf that `lend` gave of the present content, or None.
+        lock: held while a program overwrites the content (see `lock_of`), or None.
     """
 
-    __slots__ = ("__weakref__", "_frozen", "_host", "_leaf", "_remote", "_trainable", "lent", "name", "type")
+    __slots__ = ("__weakref__", "_frozen", "_host", "_leaf", "_remote", "_trainable", "lent", "lock", "name", "type")
     __array_priority__ = 1000
 
     def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
         source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(unmasked(value))
         if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
             dtype = "float32"
+        self.lock: Any = None
         self._host: np.ndarray | None = _copy(source, canonical(dtype or source.dtype))
-        self._remote: Any = None  # the same content on another device; one of both may be None
+        self._remote: Any = None  # the same content on another device; one of both may be None, both while a program has taken it out
         self._leaf: Node | None = None
         self.lent: Node | None = None
         self.type = Type(self._host.shape, self._host.dtype)
@@ -175,7 +244,10 @@ class Variable:
 
     def numpy(self) -> np.ndarray:
         """A copy of the content as a NumPy array."""
-        return self._array.copy()
+        if self._host is None:
+            return self._array.copy()
+        leaf = self.lend()  # a program that overwrites the content meanwhile takes another array
+        return leaf.data.copy()
 
     def assign(self, value: Any) -> None:
         """Replace the content; `value` needs the same shape and dtype (Python numbers and lists are converted)."""
@@ -186,34 +258,57 @@ class Variable:
             trace.writes[self] = self._assigned(tensor.node)
         else:
             note((self,))
-            self.put_array(_copy(tensor.numpy(), self.dtype))
+            array = _copy(tensor.numpy(), self.dtype)
+            with self.lock or _NOBODY:
+                self.put_array(array)
 
     @property
     def _array(self) -> np.ndarray:
         if self._host is None:
-            self._host = _copy(np.asarray(self._remote), self.dtype)
+            with self.lock or _NOBODY:  # where a program has taken it out, wait until it comes back
+                if self._host is None:
+                    self._host = _copy(np.asarray(self._there()), self.dtype)
+                return self._host
         return self._host
+
+    def _there(self) -> Any:
+        if self._remote is None:
+            raise ArgumentError(explain(f"the content of variable {self.name or '(unnamed)'} is lost",
+                                        got="a fork, or an error of a device, while a program was updating it",
+                                        fix="start processes before the first step, or with the method 'spawn'"))
+        return self._remote
 
     def take_array(self, write: bool) -> np.ndarray:
         """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
-        array = self._array if self._host is None else self._host
-        if write:
-            if self._leaf is not None or (self.lent is not None and _held(self)):
-                array = _copy(array, self.dtype)
-            self.put_array(array)
+        if not write:
+            return self._array if self._host is None else self._host
+        array = self.take_out()
+        self.put_array(array)
         return array
+
+    def take_out(self) -> np.ndarray:
+        """The array, for a program that overwrites it: nobody else sees it until `put_array` brings one back. The caller holds `lock`."""
+        array = self._array
+        leaf, lent = self._leaf, self.lent
+        self._host = self._remote = self._leaf = self.lent = None
+        return _copy(array, self.dtype) if leaf is not None or (lent is not None and (_ALONE is None or _holders(lent) > _ALONE)) else array
 
     def put_array(self, array: np.ndarray) -> None:
         """Take over `array` as the content (after a program has run)."""
         self._host, self._remote, self._leaf, self.lent = array, None, None, None
 
     def take_remote(self, send: Callable[[np.ndarray], Any], write: bool = False) -> Any:
-        """The content on another device, where `send` brings it if it is not there yet; with `write`, to be overwritten there."""
+        """The content on another device, where `send` brings it if it is not there yet; with `write`, to be overwritten there,
+        and taken out until `put_remote` brings it back."""
         if self._remote is None:
             self._remote = send(self._array)
-        if write and type(self.lent) is _RemoteLeaf and _held(self):
-            self.lent.bring()
-        return self._remote
+        there = self._remote
+        if write:
+            lent = self.lent
+            self._host = self._remote = self._leaf = self.lent = None
+            if type(lent) is _RemoteLeaf and (_ALONE is None or _holders(lent) > _ALONE):
+                lent.bring()
+        return there
 
     def put_remote(self, array: Any) -> None:
         """Take over what a program has left on its device (of this shape and dtype, readable by `numpy.asarray`)."""
@@ -221,14 +316,21 @@ class Variable:
 
     def lend(self) -> Node:
         """The present content as a leaf for a recorded call: as long as that lives, a program that overwrites it copies it first."""
-        if self.lent is None:
-            self.lent = _RemoteLeaf(self, self._remote) if self._host is None else Node(CONSTANT, (), {}, self.type, self._host, source=self)
-        return self.lent
+        lent = self.lent
+        if lent is None:
+            with self.lock or _NOBODY:
+                if self._host is None and self._remote is not None:
+                    lent = self.lent = _RemoteLeaf(self, self._remote)
+                else:
+                    lent = self.lent = Node(CONSTANT, (), {}, self.type, self._array, source=self)
+        return lent
 
     def _eager_leaf(self) -> Node:
-        if self._leaf is None:
-            self._leaf = Node(CONSTANT, (), {}, self.type, self._array, source=self)
-        return self._leaf
+        leaf = self._leaf
+        if leaf is None:
+            with self.lock or _NOBODY:
+                leaf = self._leaf = Node(CONSTANT, (), {}, self.type, self._array, source=self)
+        return leaf
 
     def _assigned(self, node: Node) -> Node:
         """What a later read in the same trace gives: a leaf for gradients, as it is outside a trace."""
@@ -255,7 +357,7 @@ class Variable:
                                         expected=str(self.dtype), fix=f"cast the value with cr.astype(value, '{self.dtype}')"))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._array, dtype=dtype)
+        return np.array(self.numpy(), dtype=dtype, copy=None)
 
     def __hash__(self) -> int:
         return id(self)
@@ -276,21 +378,19 @@ def _restored(array: np.ndarray, name: str, trainable: bool, frozen: bool) -> Va
 
 # ---- whether a recorded call still holds what a Variable lent
 
-def _references(variable: Variable) -> int:
-    return sys.getrefcount(variable.lent)
+def _holders(leaf: Any) -> int:
+    return sys.getrefcount(leaf)
 
 
 def _count() -> int | None:
-    """What `_references` says where nobody but the Variable holds the leaf; None where counts do not tell (threads without a lock)."""
+    """What `_holders` says of a leaf that only its caller holds; None where counts do not tell (threads without a lock)."""
     if not hasattr(sys, "getrefcount") or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
     variable = Variable(0.0)
     variable.lend()
-    return _references(variable)
+    lent = variable.lent
+    variable.lent = None
+    return _holders(lent)
 
 
 _ALONE = _count()
-
-
-def _held(variable: Variable) -> bool:
-    return _ALONE is None or _references(variable) > _ALONE

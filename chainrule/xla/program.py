@@ -62,7 +62,14 @@ class XlaProgram:
         """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as before."""
         with _wide():
             assigned = set(map(id, writes))
-            outputs, fault = self._call([*arrays, *(variable.take_remote(_sent, id(variable) in assigned) for variable in reads)])
+            taken = [variable.take_remote(_sent, id(variable) in assigned) for variable in reads]
+            try:
+                outputs, fault = self._call([*arrays, *taken])
+            except BaseException:
+                for variable, array in zip(reads, taken, strict=True):
+                    if id(variable) in assigned:
+                        variable.put_remote(array)
+                raise
             results = len(outputs) - len(writes)
             donated = {output for output, _ in self.graph.aliases}
             for place, variable in enumerate(writes, results):
