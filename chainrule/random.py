@@ -8,7 +8,9 @@ The functions of this module draw from one default generator, whose seed is 0 un
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +22,7 @@ from .ir.bind import as_tensor
 from .ir.dtype import canonical, float32, float64, int32, int64, is_float, is_integer, uint32, uint64
 from .ir.node import Shape
 from .ir.tensor import Tensor
-from .ir.variable import Variable
+from .ir.variable import ThreadVariable, Variable
 from .ops.broadcast import broadcast_to
 from .ops.compose import concat
 from .ops.control import stop_gradient
@@ -230,11 +232,41 @@ def _open_unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
 
 # ---- the default generator
 
-default = Generator(0)
+class _Default(Generator):
+    """The default generator: each thread has a state of its own, so that runs in several threads do not take numbers from each other.
+
+    A thread that has not been seeded draws from a stream of the main thread's seed that no other has.
+    """
+
+    def __init__(self) -> None:
+        self._seed, self._threads = 0, itertools.count(1)
+        self.state = ThreadVariable(self._start, name="random")
+        self.seed(0)
+
+    def _start(self) -> np.ndarray:
+        state = _initial(self._seed)
+        if threading.current_thread() is not threading.main_thread():
+            state[3] = next(self._threads) % 2**32
+        return state
+
+    def seed(self, seed: int) -> None:
+        """Start again from `seed` in this thread; in the main thread, also those that were not seeded."""
+        state = self.state
+        state.assign(_initial(seed))
+        if threading.current_thread() is threading.main_thread():
+            self._seed = seed
+            state.restart()
+        state.own()
+
+
+default = _Default()
 
 
 def seed(seed: int) -> None:
-    """Start the default generator again from `seed`: the same draws follow in the same order."""
+    """Start the default generator again from `seed`: the same draws follow in the same order.
+
+    Each thread has a state of its own; what the main thread says holds for all threads that say nothing themselves.
+    """
     default.seed(seed)
 
 

@@ -376,6 +376,43 @@ def _restored(array: np.ndarray, name: str, trainable: bool, frozen: bool) -> Va
     return variable
 
 
+
+class ThreadVariable(Variable):
+    """A Variable whose content is each thread's own, so that a program draws from the state of the thread that calls it.
+
+    Args:
+        start: what it holds where a thread has assigned nothing; asked again when `restart` was called since.
+    """
+
+    __slots__ = ("_local", "_restarts", "_start")
+
+    def __init__(self, start: Callable[[], np.ndarray], name: str = ""):
+        self._local, self._start, self._restarts = threading.local(), start, 0
+        super().__init__(start(), name=name, trainable=False)
+
+    def restart(self) -> None:
+        """Threads that have drawn from what they started with start again."""
+        self._restarts += 1
+
+    def own(self) -> None:
+        """What this thread holds is its own from now on, whatever is started again elsewhere."""
+        self._here().restarts = None
+
+    def _here(self) -> Any:
+        local = self._local
+        restarts = getattr(local, "restarts", -1)
+        if restarts is not None and restarts != self._restarts:
+            local.restarts = self._restarts
+            local.host, local.remote, local.leaf, local.lent = _copy(array := self._start(), array.dtype), None, None, None
+        return local
+
+    def _part(name: str) -> Any:  # type: ignore[misc]
+        return property(lambda self: getattr(self._here(), name), lambda self, value: setattr(self._here(), name, value))
+
+    _host, _remote, _leaf, lent = _part("host"), _part("remote"), _part("leaf"), _part("lent")  # type: ignore[assignment]
+    del _part
+
+
 # ---- whether a recorded call still holds what a Variable lent
 
 def _holders(leaf: Any) -> int:

@@ -94,3 +94,77 @@ def test_a_failed_update_gives_back_what_it_took(backend) -> None:
     np.testing.assert_array_equal(v.numpy(), np.arange(4))
     f(np.array([0, 0, 0, 0]))
     np.testing.assert_array_equal(v.numpy(), np.arange(4))
+
+
+# ---- random numbers
+
+def test_threads_draw_from_states_of_their_own() -> None:
+    cr.random.seed(7)
+    wanted = [cr.random.uniform(3).tolist() for _ in range(5)]
+    found: dict[int, list] = {}
+
+    def draw(i: int) -> None:
+        cr.random.seed(7)
+        found[i] = [cr.random.uniform(3).tolist() for _ in range(5)]
+    together(*[lambda i=i: draw(i) for i in range(4)])
+    assert all(found[i] == wanted for i in range(4))
+
+
+@BACKENDS
+def test_a_compiled_function_draws_from_the_state_of_the_thread_that_calls_it(backend) -> None:
+    f = cr.compile(lambda: cr.random.uniform(3), backend=backend)
+    cr.random.seed(7)
+    wanted = [f().tolist() for _ in range(3)]
+    found: dict[int, list] = {}
+
+    def draw(i: int) -> None:
+        cr.random.seed(7)
+        found[i] = [f().tolist() for _ in range(3)]
+    together(*[lambda i=i: draw(i) for i in range(3)])
+    assert all(found[i] == wanted for i in range(3))
+    cr.random.seed(7)
+    assert cr.random.uniform(3).tolist() == wanted[0]
+
+
+def test_threads_that_were_not_seeded_draw_other_numbers_and_hear_of_a_new_seed() -> None:
+    found: list = []
+    draw = lambda: found.append(cr.random.uniform(3).tolist())
+    cr.random.seed(7)
+    draw()
+    together(draw)
+    together(draw)
+    assert len(set(map(tuple, found))) == 3
+
+    first, second, go, done = [], [], threading.Event(), threading.Event()
+
+    def worker() -> None:
+        first.append(cr.random.uniform(3).tolist())
+        done.set()
+        go.wait()
+        second.append(cr.random.uniform(3).tolist())
+
+    def main() -> None:
+        thread = threading.Thread(target=worker)
+        thread.start()
+        done.wait()
+        cr.random.seed(8)
+        go.set()
+        thread.join()
+    main()
+    assert first[0] not in found and second[0] not in (first[0], *found)
+
+
+def test_runs_of_fit_in_threads_are_those_of_their_seeds() -> None:
+    from chainrule import nn
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((32, 5)).astype("float32")
+    y = (x[:, 0] > 0).astype("int64")
+    found: dict[int, float] = {}
+
+    def run(i: int) -> None:
+        model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dropout(0.2), nn.Dense(2)])
+        cr.fit(model, (x, y), loss="cross_entropy", epochs=2, progress=False, seed=5, backend="reference")
+        found[i] = float(np.abs(model[0].weight.numpy()).sum())
+    run(0)
+    together(*[lambda i=i: run(i) for i in range(1, 4)])
+    assert len(set(found.values())) == 1
