@@ -105,4 +105,4 @@ def _may_hold(pattern: str, path: str) -> bool:
 
 def has_to_be_built(module: Module) -> bool:
     """Whether the module makes Variables at its first call, which has not come yet."""
-    return not module.built and "build" in {name for kind in type(module).__mro__[:-2] for name in vars(kind)}
+    return not module.built and "build" in {name for kind in type(module).__mro__[:-3] for name in vars(kind)}
