@@ -44,6 +44,9 @@ def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array
 
 
+_bringing = threading.Lock()
+
+
 class _RemoteLeaf(Node):
     """A leaf whose array is on another device until somebody looks at it."""
 
@@ -56,9 +59,10 @@ class _RemoteLeaf(Node):
 
     def bring(self) -> np.ndarray:
         """The array, here."""
-        if self._here is None:
-            self._here, self._there = _copy(np.asarray(self._there), self.type.dtype), None
-        return self._here
+        with _bringing:  # who overwrites the other device's array waits until it is here
+            if self._here is None:
+                self._here, self._there = _copy(np.asarray(self._there), self.type.dtype), None
+            return self._here
 
     @property
     def data(self) -> np.ndarray:  # type: ignore[override]
@@ -146,7 +150,8 @@ def lock_of(variables: Iterable[Variable]) -> Any:
 
 def _after_fork() -> None:
     """The threads that held locks are not in the child."""
-    _making._at_fork_reinit()  # type: ignore[attr-defined]
+    for plain in (_making, _bringing):
+        plain._at_fork_reinit()  # type: ignore[attr-defined]
     for lock in list(_locks):
         lock.held._at_fork_reinit()  # type: ignore[attr-defined]
 
@@ -264,12 +269,13 @@ class Variable:
 
     @property
     def _array(self) -> np.ndarray:
-        if self._host is None:
+        array = self._host
+        if array is None:
             with self.lock or _NOBODY:  # where a program has taken it out, wait until it comes back
-                if self._host is None:
-                    self._host = _copy(np.asarray(self._there()), self.dtype)
-                return self._host
-        return self._host
+                array = self._host
+                if array is None:
+                    array = self._host = _copy(np.asarray(self._there()), self.dtype)
+        return array
 
     def _there(self) -> Any:
         if self._remote is None:
@@ -281,7 +287,7 @@ class Variable:
     def take_array(self, write: bool) -> np.ndarray:
         """The array itself, for a program that runs now; with `write`, one that nobody else looks at."""
         if not write:
-            return self._array if self._host is None else self._host
+            return self._array
         array = self.take_out()
         self.put_array(array)
         return array
