@@ -78,7 +78,7 @@ def integrate(f: Callable[[Tensor], Any], a: Any, b: Any, *, rtol: float = 1e-10
 
 
 def _limit(x: Any) -> Tensor:
-    x = as_tensor(x)
+    x = as_tensor(x, like=float64)
     if x.shape != ():
         raise ShapeError(explain("a limit of an integral is one number", got=f"shape {x.shape}", expected="shape ()"))
     return astype(x, float64)

@@ -104,7 +104,7 @@ class Generator:
         draw = _wide if dtype == float64 else random_bits
         first, second = _halves(draw(self.next(), (2, *_shape(shape))))
         z = sqrt(-2 * log(_positive(first, dtype))) * cos((2 * math.pi) * _fraction(second, dtype))
-        return astype(as_tensor(mean), dtype) + astype(as_tensor(std), dtype) * z
+        return astype(as_tensor(mean, like=dtype), dtype) + astype(as_tensor(std, like=dtype), dtype) * z
 
     def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: Any = int64) -> Tensor:
         """Integers, equally likely in low, ..., high - 1; with one bound, in 0, ..., low - 1.
@@ -133,7 +133,7 @@ class Generator:
         """Exponentially distributed with mean `scale`: -scale log(u) for uniform u in (0, 1]."""
         dtype = _float_dtype(dtype)
         draw = _wide if dtype == float64 else random_bits
-        return astype(as_tensor(scale), dtype) * -log(_positive(draw(self.next(), _shape(shape)), dtype))
+        return astype(as_tensor(scale, like=dtype), dtype) * -log(_positive(draw(self.next(), _shape(shape)), dtype))
 
     def categorical(self, logits: Any, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
         """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the largest.
