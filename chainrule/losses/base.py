@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, ChainruleError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.dtype import bool_, is_float
 from ..ir.watched import Watched
@@ -113,9 +113,7 @@ class Loss(Watched):
     def _weighted(self, outputs: Any, targets: Any, weights: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
         outputs, targets = tensors(outputs), tensors(targets)
         keeps = [] if self.own else [astype(tensor(factor), bool_) for factor in (weights, mask) if factor is not None]
-        outputs, targets = self._counting(outputs, targets, keeps)
-        further = {"keep": functools.reduce(and_, keeps)} if self.together and keeps else {}
-        found = self.values(outputs, targets, **self.options, **further)
+        found = self._values(outputs, targets, keeps)
         values, own = found if isinstance(found, tuple) else (tensor(found), None)
         if (weights is not None or mask is not None) and self._is_single(outputs, values):
             raise self._one_number("weights" if weights is not None else "a mask")
@@ -126,6 +124,20 @@ class Loss(Watched):
                 factors = factor if factors is None else factors * factor
                 values = where(astype(factor, bool_), values, zeros_like(values))  # what is left out does not count, even if it is not finite
         return values, factors
+
+    def _values(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> Any:
+        further = {"keep": functools.reduce(and_, keeps)} if self.together and keeps else {}
+        try:
+            return self.values(*self._counting(outputs, targets, keeps), **self.options, **further)
+        except ChainruleError:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:  # of something that is no tensor, or an option that is no number
+            if self.own:
+                raise
+            options = ", ".join(f"{name}={shown(value)}" for name, value in self.options.items())
+            raise ArgumentError(explain(f"losses.{self.name} cannot use these arguments", got=f"outputs {_kind(outputs)}, targets {_kind(targets)}"
+                                        + (f", {options}" if options else ""), expected=(self.__doc__ or "").split("\n")[0],
+                                        fix=f"see help(losses.{self.name})")) from error
 
     def _counting(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> tuple[Any, Any]:
         """Outputs and targets, checked, with harmless numbers in the place of what weights of 0 and masks leave out."""
@@ -186,6 +198,10 @@ def _samples(outputs: Any) -> int | None:
     """How many samples the outputs belong to; None for those of a single one."""
     leaves = [leaf for leaf in trees.flatten(outputs)[0] if np.ndim(leaf)]
     return leaves[0].shape[0] if leaves else None
+
+
+def _kind(x: Any) -> str:
+    return f"({', '.join(map(_kind, x))})" if isinstance(x, tuple) else f"{x.dtype}{list(x.shape)}" if isinstance(x, Tensor) else repr(x)
 
 
 def _over(keep: Tensor, shape: tuple[int, ...]) -> Tensor | None:
