@@ -102,6 +102,8 @@ def imbalance(dataset: data.Dataset) -> list[str]:
     if dataset.task != "classification":
         return []
     sizes = np.bincount(dataset.y_train, minlength=len(dataset.class_names))
+    if 2 * len(sizes) > sizes.sum():
+        return [f"{len(sizes):,} classes for {sizes.sum():,} training samples: there is hardly anything to learn of each; is it another column, --target NAME?"]
     if sizes.max() < UNEQUAL * max(sizes.min(), 1):
         return []
     large, small = (dataset.class_names[int(i)] for i in (sizes.argmax(), sizes.argmin()))

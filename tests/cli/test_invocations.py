@@ -146,6 +146,11 @@ def test_what_is_worth_knowing_is_said_in_options(place, tmp_path):
     assert "--resize" in said and "load(" not in said
 
 
+def test_names_as_the_target_are_doubted(tmp_path):
+    (tmp_path / "names.csv").write_text("\n".join(["a,b,name", *(f"{i},{i * i % 7},name {i // 2}" for i in range(60))]))
+    assert "30 classes for" in (said := call("train", tmp_path / "names.csv", *INTERPRETED, "--output", tmp_path / "r")[1]) and "--target" in said
+
+
 def test_advice_in_own_words():
     assert in_own_words("x\n  fix       load(..., resize=(32, 48))\n  at        run.py:3  x") == "x\n  fix       --resize 32"
     assert in_own_words("load(..., missing=['NA', 'n a'])") == '--missing NA --missing "n a"'
