@@ -79,8 +79,12 @@ def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str], 
 class Checked(type):
     """The type of classes whose constructors say which argument they do not have, with the line of the class's `FIXES` for it."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        return inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(cls.__signature__.parameters.values())
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             check_options(cls.__name__, options, [p.name for p in parameters], getattr(cls, "FIXES", None))
         return super().__call__(*args, **options)
