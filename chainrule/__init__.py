@@ -16,7 +16,9 @@ from .arrays.named import Named, named
 from .batching import vmap
 from .compile import compile
 from .einsum import einsum
+from .foreign import TOP
 from .ir import Tensor, Variable, no_grad
+from .names import unknown_attribute
 from .ops.types import strict_broadcasting
 from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .version import __version__
@@ -35,7 +37,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f".{name}", __name__)
     if name in _LAZY:
         return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+    raise unknown_attribute("chainrule", name, __dir__(), f"use {TOP[name]}" if name in TOP else None)
 
 
 def __dir__() -> list[str]:

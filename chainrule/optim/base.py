@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..foreign import OPTIMIZER
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.watched import Watched
-from ..names import check_options
+from ..names import check_options, unknown_member
 from ..ops.compose import clip, concat, wide_length
 from ..ops.elementwise import astype, minimum
 from ..ops.index import scatter, take
@@ -65,6 +66,9 @@ class Optimizer(Watched, metaclass=_Remembering):
                                            for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
         self.step = Variable(np.int64(0), name="step", trainable=False)
         self.state: dict[str, tuple[Variable, dict[str, Variable]]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        raise unknown_member(type(self).__name__, name, OPTIMIZER)
 
     # ---- what a subclass writes
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words of PyTorch, Keras and TensorFlow at the top level, of models, of optimisers and of callbacks -> what one writes here.
+
+Those of layers are in `nn.foreign`.
+"""
+
+from __future__ import annotations
+
+_ARRAY, _BATCHES = "cr.asarray(values)", "cr.data.Batches((x, y), 32), or give fit the arrays: cr.fit(model, (x, y), batch_size=32)"
+_DEVICE = "cr.compile(function, backend='xla') and fit(..., backend='xla') compute on JAX's device"
+
+TOP = {
+    "tensor": _ARRAY, "array": _ARRAY, "from_numpy": _ARRAY, "as_tensor": _ARRAY, "constant": _ARRAY, "convert_to_tensor": _ARRAY, "Parameter": "cr.Variable(array)",
+    "manual_seed": "cr.random.seed(0)", "set_seed": "cr.random.seed(0)", "seed": "cr.random.seed(0)", "rand": "cr.random.uniform(shape)",
+    "randn": "cr.random.normal(shape)", "randint": "cr.random.randint(...)", "DataLoader": _BATCHES, "Dataset": _BATCHES, "TensorDataset": _BATCHES,
+    "device": _DEVICE, "cuda": _DEVICE, "jit": "cr.compile(function)", "function": "cr.compile(function)", "GradientTape": "cr.gradients(loss, model)",
+    "autograd": "cr.gradients(loss, model), cr.grad(function)", "backward": "cr.gradients(loss, model)", "inference_mode": "cr.no_grad()",
+    "Module": "cr.nn.Module", "Model": "cr.nn.Module", "Sequential": "cr.nn.Sequential([...])", "layers": "cr.nn", "keras": "cr.nn and cr.fit",
+    "callbacks": "cr.train", "optimizers": "cr.optim", "cat": "cr.concat(arrays, axis=0)", "concatenate": "cr.concat(arrays, axis=0)", "unsqueeze": "cr.expand_dims(x, axis=0)",
+    "transpose": "x.mT, or cr.permute_dims(x, axes)", "permute": "cr.permute_dims(x, axes)", "reduce_mean": "cr.mean(x)", "reduce_sum": "cr.sum(x)",
+    "cumsum": "cr.cumulative_sum(x)", "mm": "x @ y", "dot": "x @ y", "clamp": "cr.clip(x, low, high)", "norm": "cr.linalg.vector_norm(x)", "float": "cr.float32",
+    "save_model": "cr.save(model, path)", "load_model": "cr.load(path)", "train_test_split": "cr.data", "arcsin": "cr.asin", "arccos": "cr.acos", "arctan": "cr.atan",
+}
+OPTIMIZER = {
+    "zero_grad": "gradients are results and do not add up: cr.gradients(loss, model)", "apply_gradients": "optimizer.update(model, grads)",
+    "minimize": "optimizer.update(model, cr.gradients(loss, model))", "param_groups": "optim.groups(optimizer, {pattern: options})",
+    "state_dict": "optimizer.variables(), a dict by name", "load_state_dict": "optimizer.variables(), whose Variables take assign(array)",
+    "lr": "optimizer.learning_rate",
+}
+CALLBACK = {
+    "on_epoch_end": "after_epoch(self, run, row)", "on_batch_end": "after_step(self, run)", "on_train_batch_end": "after_step(self, run)",
+    "on_train_begin": "begin(self, run)", "on_train_end": "end(self, run)", "on_train_start": "begin(self, run)", "on_train_epoch_end": "after_epoch(self, run, row)",
+    "on_validation_epoch_end": "after_epoch(self, run, row)",
+}
