@@ -50,6 +50,8 @@ def recorded_attention() -> Iterator[list[AttentionRecord]]:
         with nn.recorded_attention() as records:
             model(ids)
         records[0].weights.numpy()
+
+    Blocks may be nested; the innermost one gets the records.
     """
     records: list[AttentionRecord] = []
     token = _records.set(records)
