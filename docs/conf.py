@@ -15,9 +15,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent))
 
-from sphinx.application import Sphinx
-
 from public_names import write_reference  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 from chainrule.version import __version__  # noqa: E402
 
