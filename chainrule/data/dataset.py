@@ -44,18 +44,20 @@ Source = str | os.PathLike | tuple | list
 class Dataset:
     """Arrays for training and testing, and all that is known of them.
 
-    x_*            images (N, H, W, C) of the files' depth: uint8, or uint16, int32, uint32, float32; vectors (N, features)
-                   as float32 or uint8, float64 where float32 is too coarse; tables already encoded float32
-    y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression (float64 where
-                   float32 is too coarse)
-    task           "classification" or "regression"
-    class_names    names by class number; empty for regression
-    feature_names  of tables, else empty
-    feature_shape  the shape of one input of the network
-    preprocess     fitted: `transform` makes network inputs of raw rows or arrays
-    target         fitted: `decode` makes class names of class numbers; `mean` and `std` of regression targets
-    description    lines that say what was found and done
-    encoded        whether x_* are network inputs already (tables); otherwise `inputs` scales them
+    What it holds, with names by part (x_train, x_test, …):
+
+        x_*            images (N, H, W, C) of the files' depth: uint8, or uint16, int32, uint32, float32; vectors (N, features)
+                       as float32 or uint8, float64 where float32 is too coarse; tables already encoded float32
+        y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression (float64 where
+                       float32 is too coarse)
+        task           "classification" or "regression"
+        class_names    names by class number; empty for regression
+        feature_names  of tables, else empty
+        feature_shape  the shape of one input of the network
+        preprocess     fitted: `transform` makes network inputs of raw rows or arrays
+        target         fitted: `decode` makes class names of class numbers; `mean` and `std` of regression targets
+        description    lines that say what was found and done
+        encoded        whether x_* are network inputs already (tables); otherwise `inputs` scales them
     """
 
     name: str
