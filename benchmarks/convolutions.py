@@ -21,7 +21,8 @@ import torch
 from llvmlite import ir
 
 from chainrule.ir import Variable
-from chainrule.native.kernels.convolution.convolution import KINDS, ConvSpec, convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.convolution import convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.spec import KINDS, ConvSpec
 
 from .kernels import HOST, Compiled, Team, aligned, repeated
 

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "native")
 
 from kernel_engine import Compiled, aligned
 
-from chainrule.native.kernels.convolution.convolution import KINDS, ConvSpec, convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.convolution import convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.spec import KINDS, ConvSpec
 from chainrule.native.kernels.product.product import ProductSpec, emit_product, product_scratch
 from chainrule.native.target import Target
 

@@ -14,13 +14,8 @@ from kernel_engine import Compiled, aligned, assembly
 from llvmlite import ir
 from test_conv_kernels import ROWS, oracle
 
-from chainrule.native.kernels.convolution.convolution import (
-    KINDS,
-    ConvSpec,
-    convolution_scratch,
-    emit_convolution,
-    has_pairs,
-)
+from chainrule.native.kernels.convolution.convolution import convolution_scratch, emit_convolution, has_pairs
+from chainrule.native.kernels.convolution.spec import KINDS, ConvSpec
 from chainrule.native.kernels.product.product import ProductSpec, emit_product, product_scratch
 from chainrule.native.target import Target
 from chainrule.ops.precision import nearest_bfloat16

@@ -14,7 +14,8 @@ from kernel_engine import Compiled, aligned, assembly
 from llvmlite import ir
 
 from chainrule.errors import ArgumentError
-from chainrule.native.kernels.convolution.convolution import KINDS, ConvSpec, convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.convolution import convolution_scratch, emit_convolution
+from chainrule.native.kernels.convolution.spec import KINDS, ConvSpec
 from chainrule.native.target import Target
 
 HOST = Target.host()

@@ -16,7 +16,8 @@ import numpy as np
 from ...ir.graph import Graph
 from ...ir.node import Node, Type
 from ..buffers import BRAIN, Buffer, plan_arena
-from ..kernels.convolution.convolution import ConvSpec, has_pairs
+from ..kernels.convolution.convolution import has_pairs
+from ..kernels.convolution.spec import ConvSpec
 from ..kernels.cumulative import RunningSpec
 from ..kernels.product.product import ProductSpec
 from ..kernels.scatter import ScatterSpec

@@ -16,7 +16,8 @@ from llvmlite import ir
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ..buffers import Buffer
-from ..kernels.convolution.convolution import ConvSpec, convolution_scratch, emit_convolution
+from ..kernels.convolution.convolution import convolution_scratch, emit_convolution
+from ..kernels.convolution.spec import ConvSpec
 from ..kernels.cumulative import RunningSpec, emit_running
 from ..kernels.product.panels import Panels, emit_panels
 from ..kernels.product.product import ProductSpec, emit_product, product_scratch
