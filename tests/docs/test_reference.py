@@ -35,4 +35,4 @@ def test_every_name_is_on_its_page_and_says_what_it_is(module: str) -> None:
         assert f"   {name}\n" in page or f"- ``{name}``" in page
         if public_names.is_ours(module, name):
             text = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
-            assert len(text.split("\n")[0]) > 3, f"{module}.{name} does not say what it is"
+            assert text.strip(), f"{module}.{name} does not say what it is"
