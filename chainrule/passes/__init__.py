@@ -2,6 +2,7 @@
 """Graph to graph, each file one law; `PASSES` is the order in which `compile` applies them.
 
     erase     custom derivatives have done their work: only the value is left
+    empty     what runs zero times is no part of the program
     trim      a loop hands out and takes in only what somebody uses
     algebra   what changes nothing is dropped, movements in a row become one
     fold      small values that depend on no input are computed now
@@ -16,6 +17,7 @@ Each works on the bodies of loops first (`nested`).
 """
 
 from .algebra import algebra
+from .empty import empty
 from .erase import erase, loosen
 from .fold import fold
 from .nested import nested
@@ -23,7 +25,7 @@ from .precision import precision
 from .share import share
 from .trim import trim
 
-PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, trim, algebra, fold, share, loosen))
+PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, empty, trim, algebra, fold, share, loosen))
 PRECISIONS = {"float32": (), "bfloat16": (("precision", nested(precision)),)}
 
-__all__ = ["PASSES", "PRECISIONS", "algebra", "erase", "fold", "loosen", "nested", "precision", "share", "trim"]
+__all__ = ["PASSES", "PRECISIONS", "algebra", "empty", "erase", "fold", "loosen", "nested", "precision", "share", "trim"]
