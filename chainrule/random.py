@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .arguments import guard, guard_methods, is_whole
-from .errors import ArgumentError, DTypeError, ShapeError, explain
+from .arguments import brief, guard, guard_methods, is_whole
+from .errors import ArgumentError, CallError, DTypeError, ShapeError, explain
 from .ir.bind import as_tensor
 from .ir.dtype import canonical, float32, float64, int32, int64, is_float, is_integer, uint32, uint64
 from .ir.node import Shape
@@ -57,7 +58,7 @@ class Generator:
     """A source of random numbers with a state of its own.
 
     Args:
-        seed: any integer; generators with different seeds (modulo 2^64) give unrelated numbers.
+        seed: an integer from 0 to 2^64 - 1; generators with different seeds give unrelated numbers.
         name: of the Variable that holds the state, shown in files and messages.
 
     Attributes:
@@ -68,7 +69,7 @@ class Generator:
         self.state = Variable(_initial(seed), name=name, trainable=False)
 
     def seed(self, seed: int) -> None:
-        """Start again from `seed`."""
+        """Start again from `seed`, an integer from 0 to 2^64 - 1 (ArgumentError otherwise)."""
         self.state.assign(_initial(seed))
 
     def next(self) -> Tensor:
@@ -169,7 +170,19 @@ guard_methods(Generator, ("bernoulli", "bits", "categorical", "exponential", "no
 # ---- from bits to numbers
 
 def _initial(seed: int) -> np.ndarray:
+    seed = _whole_seed(seed)
     return np.array([seed & _LAST, (seed >> 32) & _LAST, 0, 0], np.uint32)
+
+
+def _whole_seed(seed: Any) -> int:
+    if not is_whole(seed) or getattr(seed, "shape", ()) != ():
+        raise CallError(explain("a seed is one integer", got=f"seed={brief(seed)}", expected="an integer from 0 to 2**64 - 1",
+                                fix="turn it into a number first, for example zlib.crc32(text.encode())" if isinstance(seed, str) else None))
+    number = operator.index(seed)
+    if not 0 <= number < 2**64:
+        raise ArgumentError(explain("a seed has 64 bits and no sign", got=f"seed={brief(number)}", expected="an integer from 0 to 2**64 - 1",
+                                    fix="seed % 2**64"))
+    return number
 
 
 def _shape(shape: int | Sequence[int]) -> Shape:
@@ -265,7 +278,8 @@ default = _Default()
 def seed(seed: int) -> None:
     """Start the default generator again from `seed`: the same draws follow in the same order.
 
-    Each thread has a state of its own; what the main thread says holds for all threads that say nothing themselves.
+    A seed is an integer from 0 to 2^64 - 1, ArgumentError otherwise. Each thread has a state of its own; what the main thread
+    says holds for all threads that say nothing themselves.
     """
     default.seed(seed)
 

@@ -116,6 +116,20 @@ def test_a_seed_repeats_and_another_differs(name) -> None:
     assert not np.array_equal(several(random.Generator(9)), first)
 
 
+@pytest.mark.parametrize("start", [cr.random.seed, random.Generator, random.Generator(3).seed])
+@pytest.mark.parametrize("seed", ["x", 1.5, -1, None, True, 2**64, np.array([3]), (1, 2)], ids=repr)
+def test_a_seed_is_one_integer(start, seed) -> None:
+    before = cr.random.default.state.numpy()
+    with pytest.raises(ArgumentError, match=r"a seed (is one integer|has 64 bits)[\s\S]*2\*\*64 - 1"):
+        start(seed)
+    np.testing.assert_array_equal(cr.random.default.state.numpy(), before)
+
+
+@pytest.mark.parametrize("seed", [2**64 - 1, np.uint8(200), np.array(7), cr.asarray(7)], ids=repr)
+def test_integers_of_every_kind_are_seeds(seed) -> None:
+    np.testing.assert_array_equal(random.Generator(seed).uniform(3), random.Generator(int(seed)).uniform(3))
+
+
 def test_the_state_can_be_saved_and_resumed() -> None:
     g = random.Generator(10)
     g.normal(3)
