@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words of PyTorch, Keras and TensorFlow at the top level, of models, of optimisers and of callbacks -> what one writes here.
+"""Words of PyTorch, Keras and TensorFlow at the top level, of ready-made models, of optimisers and of callbacks -> what one writes here.
 
-Those of layers are in `nn.foreign`.
+Those of layers are in `nn.foreign`, those of data and files beside them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ TOP = {
     "cumsum": "cr.cumulative_sum(x)", "mm": "x @ y", "dot": "x @ y", "clamp": "cr.clip(x, low, high)", "norm": "cr.linalg.vector_norm(x)", "float": "cr.float32",
     "save_model": "cr.save(model, path)", "load_model": "cr.load(path)", "train_test_split": "cr.data", "arcsin": "cr.asin", "arccos": "cr.acos", "arctan": "cr.atan",
 }
+STEP = "optimizer.update(model, cr.gradients(loss, model))"
 OPTIMIZER = {
     "zero_grad": "gradients are results and do not add up: cr.gradients(loss, model)", "apply_gradients": "optimizer.update(model, grads)",
-    "minimize": "optimizer.update(model, cr.gradients(loss, model))", "param_groups": "optim.groups(optimizer, {pattern: options})",
+    "minimize": STEP, "param_groups": "optim.groups(optimizer, {pattern: options})",
     "state_dict": "optimizer.variables(), a dict by name", "load_state_dict": "optimizer.variables(), whose Variables take assign(array)",
     "lr": "optimizer.learning_rate",
+}
+_PRETRAINED = "cr.models.load_pretrained(folder), with config.json and safetensors"
+MODELS = {
+    **{f"resnet{depth}": f"cr.models.resnet({depth}, outputs=10)" for depth in (18, 34, 50, 101, 152)}, **{f"vgg{depth}": "cr.models.vgg(outputs=10)" for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn": "cr.models.vgg(outputs=10)" for depth in (11, 13, 16, 19)},
+    "alexnet": "cr.models.cnn(10, image_shape=(224, 224, 3))", "gpt2": 'cr.models.gpt(50257)', "transformer": "cr.models.TranslationTransformer",
+    "from_pretrained": _PRETRAINED, "automodel": _PRETRAINED, "autotokenizer": "cr.models.load_tokenizer(folder)", "list_models": "dir(cr.models)",
+    "sequential": "cr.nn.Sequential([...])", "model": "cr.nn.Module", "load_model": "cr.load(path)", "save_model": "cr.save(model, path)",
 }
 CALLBACK = {
     "on_epoch_end": "after_epoch(self, run, row)", "on_batch_end": "after_step(self, run)", "on_train_batch_end": "after_step(self, run)",

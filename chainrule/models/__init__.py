@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ready-made networks, one file each, built from the public layers, and what one does with language models."""
 
+from typing import Any
+
+from ..foreign import MODELS
+from ..names import unknown_attribute
 from .bert import BERT, MaskedLanguageModel
 from .clips import clip_network
 from .cnn import cnn
@@ -20,3 +24,8 @@ __all__ = [
     "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "TranslationTransformer", "clip_network", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
     "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    word = MODELS.get(name.lower())
+    raise unknown_attribute("models", name, __all__, f"use {word}" if word else None)

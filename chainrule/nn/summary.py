@@ -31,12 +31,19 @@ def flops(node: Node) -> int:
 
 
 class Summary(str):
-    """The table as text; what a prompt or a notebook shows of it is one line, because it has been printed."""
+    """The table as text; what a prompt or a notebook shows of it, and `print` of one that has been printed, is one line: its heading."""
 
     heading: str
+    printed = False
 
     def __repr__(self) -> str:
         return f"<{self.heading}>"
+
+    def __str__(self) -> str:
+        return repr(self) if self.printed else self[:]
+
+    def __format__(self, spec: str) -> str:
+        return format(self[:], spec)
 
 
 def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Summary:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
-from ..foreign import OPTIMIZER
+from ..errors import ArgumentError, CallError, ShapeError, explain
+from ..foreign import OPTIMIZER, STEP
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.watched import Watched
 from ..names import check_options, unknown_member
@@ -38,6 +38,21 @@ class _Remembering(type):
         made = super().__call__(*args, **options)
         made.arguments = dict(list(inspect.signature(cls.__init__).bind(made, *args, **options).arguments.items())[1:])
         return made
+
+
+class Steps(Variable):
+    """The number of steps that were made; calling it, as one makes a step elsewhere, is answered with how that is done here."""
+
+    __slots__ = ()
+
+    def __init__(self, count: Any = 0):
+        super().__init__(np.int64(count), name="step", trainable=False)
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        raise CallError(explain("step is the number of steps that were made, not a method", got=".step(...)", expected="update(model, grads)", fix=STEP))
+
+    def __reduce__(self) -> Any:
+        return Steps, (self.numpy(),)
 
 
 class Optimizer(Watched, metaclass=_Remembering):
@@ -64,7 +79,7 @@ class Optimizer(Watched, metaclass=_Remembering):
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.clip_norm, self.clip_value = (None if c is None else positive(n, c)
                                            for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
-        self.step = Variable(np.int64(0), name="step", trainable=False)
+        self.step: Variable = Steps()
         self.state: dict[str, tuple[Variable, dict[str, Variable]]] = {}
 
     def __getattr__(self, name: str) -> Any:

@@ -90,7 +90,7 @@ def _look(value: Any, seen: dict[int, int]) -> Any:
     kind = type(value)
     if kind in PLAIN:
         return kind, value
-    if kind is Variable:
+    if isinstance(value, Variable):
         return id(value), value.type
     if id(value) in seen:
         return seen[id(value)]

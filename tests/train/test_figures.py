@@ -90,6 +90,16 @@ def test_a_summary_is_printed_once(capsys):
     assert repr(text).startswith("<Summary of Sequential: ") and str(model.summary(show=False)) == text and not capsys.readouterr().out
 
 
+def test_a_printed_summary_is_told_in_one_line(capsys):
+    print(network().summary())
+    table, heading = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert table.count("model[0] Conv2D") == 1 and heading.startswith("<Summary of Sequential: ")
+    text = network().summary(show=False)
+    print(text)
+    assert capsys.readouterr().out == f"{text}\n" == text + "\n" and "model[0] Conv2D" in text
+    assert f"{network().summary()}" == text
+
+
 CELLS = ["import numpy as np, chainrule as cr\nfrom chainrule import inspect, nn\nmodel = nn.Sequential([nn.Dense(3, input_shape=(4,))])\nmodel.summary()",
          "inspect.draw_confusion_matrix(np.eye(3))", "cr.asarray([1.0, 2.0])", "cr.Variable(np.zeros((100, 100)), name='w')"]
 
