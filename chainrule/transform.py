@@ -69,6 +69,9 @@ def _result(value: Any) -> Tensor:
     """What a derivative is taken of, as a tensor; ArgumentError for numbers and arrays that no gradient can pass."""
     if isinstance(value, Tensor | Variable):
         return as_tensor(value)
+    if callable(value):
+        raise ArgumentError(explain("no gradient is taken of a function here", got=f"the function {getattr(value, '__name__', 'given')}", expected="the loss, a tensor",
+                                    fix="give what it returns: cr.gradients(loss, model); of a function there is cr.grad(function)(x)"))
     raise ArgumentError(explain("no gradient passes what is no tensor", got=f"a result of type {type(value).__name__}", expected="a tensor",
                                 fix="compute it with chainrule's operations, without np., float() and item()"))
 

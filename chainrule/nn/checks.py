@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor
 from ..ir.dtype import canonical, is_float
 
@@ -81,8 +83,17 @@ def need_rank(x: Tensor, rank: int) -> None:
 def positive(name: str, value: Any) -> int:
     """A positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(explain(f"{name} must be a positive integer", got=repr(value)))
+        raise ArgumentError(explain(f"{name} must be a positive integer", got=shown(value), expected="for example 64", fix=_as_integer(value)))
     return value
+
+
+def _as_integer(value: Any) -> str | None:
+    """How a number that came in another form is written."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return f"write {int(value)}, without quotes"
+    if isinstance(value, float | np.integer | np.floating) and value == value // 1 >= 1:
+        return f"write {int(value)}, or int(...) of what was computed"
+    return "layers are told what comes out, and called with what comes in: nn.Dense(10)(x)" if isinstance(value, Tensor | np.ndarray) else None
 
 
 def probability(name: str, value: Any) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ops.movement import reshape
 from . import activations
 from .activations import Activation
@@ -38,7 +38,7 @@ class Sequential(Module):
                                         expected=f"an instance of {layer.__name__}",
                                         fix=f"call it: {layer.__name__}(...)"))
         if isinstance(layer, str) or not callable(layer):
-            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=repr(layer),
+            raise ArgumentError(explain("a layer is a module or a function of one tensor", got=shown(layer),
                                         expected="an instance of nn.Module, or a function",
                                         fix=f"use nn.Activation({layer!r})" if isinstance(layer, str)
                                         else "nn.Dense(10), for example"))
@@ -69,8 +69,12 @@ class Sequential(Module):
         return {"layers": list(self.layers)}
 
     def forward(self, x: Any, mask: Any = None) -> Any:
-        for layer in self.layers:
+        _check_mask(mask)
+        for i, layer in enumerate(self.layers):
             x, mask = run_masked(layer, (x,), {}, mask)
+            if x is None:
+                raise ArgumentError(explain(f"layer {i}, {type(layer).__name__}, returns nothing", got="None", expected="a tensor",
+                                            fix="end its forward with `return ...`"))
         return x
 
     def __len__(self) -> int:
@@ -81,6 +85,14 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
+
+
+def _check_mask(mask: Any) -> None:
+    """What comes second is a mask: numbers there are a second input, which no layer would look at."""
+    if mask is not None and getattr(getattr(mask, "dtype", None), "kind", "b") == "f":
+        raise ArgumentError(explain("Sequential takes one input; what comes second is a mask", got=f"a second input, {shown(mask)}",
+                                    expected="booleans (batch, steps), True where a step exists",
+                                    fix="nn.Functional([a, b], output) takes several inputs, as does a forward(self, a, b) of your own"))
 
 
 def _listed(layers: Any) -> Sequence[Any]:

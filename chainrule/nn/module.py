@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import is_ours, told
-from ..errors import ArgumentError, DTypeError, explain, inside_layer
+from ..arguments import brief, is_ours, told
+from ..errors import ArgumentError, DTypeError, explain, inside_layer, shown
 from ..ir import Tensor, Type, Variable, as_tensor, tracing
 from ..ir.bind import contains
 from ..ir.dtype import canonical
@@ -85,13 +85,21 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
     try:
         return signature.bind(None, *args, **options)
     except TypeError as error:
-        given = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())])
+        given = ", ".join([*map(_named, args), *(f"{name}={_named(value)}" for name, value in options.items())])
         wanted = ", ".join(str(p.replace(annotation=p.empty)) for p in list(signature.parameters.values())[1:])
         raise ArgumentError(explain(f"{cls.__name__} cannot be made of these arguments: {error}",
                                     got=f"{cls.__name__}({given})",
                                     expected=f"{cls.__name__}({wanted})",
-                                    fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) for a in args)
+                                    fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) or _is_layer(a) for a in args)
                                     else "give the arguments that have no default" if "missing" in str(error) else "leave out what is not expected")) from None
+
+
+def _named(value: Any) -> str:
+    return value.__name__ if _is_layer(value) else shown(value)
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, _Recorder)
 
 
 def _check_names(cls: type, signature: inspect.Signature, options: dict[str, Any]) -> None:
@@ -155,13 +163,15 @@ class Module(Watched, metaclass=_Recorder):
             except Exception as error:
                 if not is_ours(error):
                     raise
+                if inputs and isinstance(inputs[0], tuple | list | dict | set | type):
+                    raise _no_array(inputs[0]) from error
                 raise told(type(self).__name__, inputs, options, error) from error
 
     def _called(self, inputs: tuple[Any, ...], options: dict[str, Any], mode: bool) -> Any:
         arrays = tuple(_input(x) for x in inputs)
         options = {name: _input(x) for name, x in options.items()}
         if not arrays or arrays[0] is None or isinstance(arrays[0], str):
-            _refuse_what_is_no_array(self, arrays)
+            _refuse_what_is_no_array(self, arrays, options)
         if not self._record.built:
             self._build_as_declared(arrays)
         if not self._record.built:
@@ -310,13 +320,15 @@ class Module(Watched, metaclass=_Recorder):
     def summary(self, input_shape: Any = None, show: bool = True) -> Any:
         """Print a table, unless `show` is False, and return it: layers, output shapes, parameters, FLOPs, memory and receptive fields.
 
-        What is returned is text; at a prompt or in a notebook it shows itself as one line, so that the table is there once.
+        What is returned is text; at a prompt, in a notebook and in `print(model.summary())` it shows itself as one line, so that the table is
+        there once.
         """
         from .summary import summary
 
         text = summary(self, _shape(input_shape))
         if show:
             print(text)
+            text.printed = True
         return text
 
     def __repr__(self) -> str:
@@ -324,15 +336,28 @@ class Module(Watched, metaclass=_Recorder):
         return f"{type(self).__name__}({arguments})"
 
 
-def _refuse_what_is_no_array(module: Module, inputs: tuple[Any, ...]) -> None:
+def _refuse_what_is_no_array(module: Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
     """Say so if one of our layers gets nothing or text; modules of users may take anything."""
     if not module.takes_arrays or not module.registered_name.startswith("chainrule."):
         return
-    text = bool(inputs) and isinstance(inputs[0], str)
-    raise DTypeError(explain("a layer computes on arrays", got=repr(inputs[0])[:60] if inputs else "nothing",
-                             expected="a Tensor, a NumPy array or nested lists of numbers",
-                             fix="turn text into ids first, for example with data.CharacterTokenizer" if text else
-                             "does the function that gave it end with `return`?"))
+    if inputs:
+        raise _no_array(inputs[0])
+    _explain_call(module, inputs, options)
+    raise DTypeError(explain("a layer computes on arrays, given by position", got=", ".join(f"{name}=..." for name in options) or "nothing",
+                             expected="layer(x)", fix="write layer(x), without a name" if options else "give it what it computes on: layer(x)"))
+
+
+def _no_array(value: Any) -> DTypeError:
+    """What came into a layer in the place of an array."""
+    got, fix = shown(value), "does the function that gave it end with `return`?"
+    if isinstance(value, str):
+        fix = "turn text into ids first, for example with data.CharacterTokenizer"
+    elif isinstance(value, type):
+        got, fix = f"the class {value.__name__}", f"call it: {value.__name__}(...)"
+    elif isinstance(value, tuple | list | dict | set):
+        got = f"a {type(value).__name__} of {len(value)}: " + ", ".join(map(brief, list(value)[:4])) + (", …" if len(value) > 4 else "")
+        fix = "give the one that is meant, such as outputs[0]; in a Sequential, the function `lambda outputs: outputs[0]` does so"
+    return DTypeError(explain("a layer computes on arrays", got=got, expected="a Tensor, a NumPy array or nested lists of numbers", fix=fix))
 
 
 def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -343,7 +368,9 @@ def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, An
     except TypeError as error:
         names = list(signature.parameters)
         wrong = next((name for name in options if name not in names), None)
-        fix = ARGUMENTS.get(wrong) or closest(wrong, names) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if len(names) == 1 else None
+        many = len(arrays) > 1 and len(names) == 1
+        fix = (ARGUMENTS.get(wrong) or closest(wrong, names)) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if many else None
+        fix = fix or (None if arrays else "give it what it computes on, by position: layer(x)")
         raise ArgumentError(explain(f"this layer is called otherwise: {error}", got=f"({_counted(arrays, options)})", fix=fix,
                                     expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})")) from None
 

@@ -25,7 +25,7 @@ METHODS = ("begin", "after_step", "after_epoch", "end", "state", "restore")
 def check_run(model: Any, epochs: Any, penalty: Any) -> None:
     """The model is one that can be called, the epochs are a number of times, the penalty is a function."""
     if isinstance(model, type):
-        raise ArgumentError(explain("the model is a class, not a model", got=model.__name__, fix=f"make one: {model.__name__}(...)"))
+        raise ArgumentError(explain("the model is a class, not a model", got=model.__name__, expected=f"an instance of {model.__name__}", fix=f"make one: {model.__name__}(...)"))
     if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
         raise ArgumentError(explain("epochs is a whole number, 0 or more", got=repr(epochs)))
     if penalty is not None and not callable(penalty):

@@ -37,6 +37,19 @@ def small_cnn() -> nn.Sequential:
     return model
 
 
+class Forgetful(nn.Module):
+    def __init__(self):
+        self.dense = nn.Dense(3)
+
+    def forward(self, x):
+        self.dense(x)
+
+
+class Several(Forgetful):
+    def forward(self, x):
+        return self.dense(x), self.dense(x)
+
+
 def compiled(model: nn.Module) -> Any:
     return cr.compile(lambda x: model(x), backend="reference")
 
@@ -336,12 +349,6 @@ def features_given_to_a_recurrent_layer():
 
 @mistake
 def nothing_into_a_layer():
-    class Forgetful(nn.Module):
-        def __init__(self):
-            self.dense = nn.Dense(3)
-
-        def forward(self, x):
-            self.dense(x)
     nn.Sequential([Forgetful(), nn.Dense(2)])(images(2, 4))
 
 
@@ -613,6 +620,82 @@ def branch_on_a_traced_value():
 @mistake
 def index_outside_a_tensor():
     cr.asarray([1.0, 2.0, 3.0, 4.0, 5.0])[10]
+
+
+@mistake
+def nothing_given_to_a_layer():
+    nn.Dense(3)()
+
+
+@mistake
+def input_given_by_name():
+    nn.Dense(3)(input=images(2, 4))
+
+
+@mistake
+def forward_without_return_at_the_end():
+    nn.Sequential([nn.Dense(2), Forgetful()])(images(2, 4))
+
+
+@mistake
+def tuple_into_a_layer():
+    nn.Sequential([Several(), nn.Dense(2)])(images(2, 4))
+
+
+@mistake
+def tuple_into_a_layer_compiled():
+    compiled(nn.Sequential([Several(), nn.Dense(2)]))(images(2, 4))
+
+
+@mistake
+def tuple_returned_in_fit():
+    cr.fit(Several(), (images(2, 4), np.zeros(2, "int64")), loss="cross_entropy", progress=False)
+
+
+@mistake
+def nothing_returned_in_fit():
+    cr.fit(Forgetful(), (images(2, 4), np.zeros(2, "int64")), loss="cross_entropy", progress=False)
+
+
+@mistake
+def second_input_of_a_model():
+    nn.Sequential([nn.Dense(3)])(images(2, 4), images(2, 4))
+
+
+@mistake
+def no_input_of_a_model():
+    nn.Sequential([nn.Dense(3)])()
+
+
+@mistake
+def number_of_units_as_text():
+    nn.Dense("10")
+
+
+@mistake
+def number_of_units_as_a_float():
+    nn.Dense(10.0)
+
+
+@mistake
+def inputs_where_units_are_told():
+    nn.Dense(images(200, 300))
+
+
+@mistake
+def class_among_layers_without_list():
+    nn.Sequential(nn.Dense(3), nn.ReLU)
+
+
+@mistake
+def class_given_to_fit():
+    cr.fit(Forgetful, (images(2, 4), np.zeros(2, "int64")), loss="cross_entropy", progress=False)
+
+
+@mistake
+def function_in_place_of_a_loss():
+    model = nn.Sequential([nn.Dense(2, input_shape=(4,))])
+    cr.gradients(lambda: cr.sum(model(images(2, 4))), model)
 
 
 # ---- the test
