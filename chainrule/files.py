@@ -28,7 +28,12 @@ from typing import Any, BinaryIO
 
 from .errors import ArgumentError, ChainruleError, DataError, MissingExtra, explain, shown
 
-__all__ = ["open_regular", "parse_json", "read_regular", "reading", "write_atomically"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["alone", "open_regular", "parse_json", "read_regular", "reading", "write_atomically"]
 
 # what content that is damaged, cut off or of another kind can raise in the readers of Python, NumPy, Pillow and others
 DAMAGES = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, AssertionError, RecursionError,
@@ -76,6 +81,50 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def alone(path: str | os.PathLike[str], fix: str) -> Iterator[None]:
+    """Hold a folder, or a file that may not be there yet, for one training at a time; ArgumentError with `fix` if another one holds it.
+
+    An empty hidden file in the folder, or beside the file, is locked, as what is written by renaming is another file each time. The
+    lock is the system's, so it goes with its holder, however that ends. Where there are no locks, nothing is held.
+    """
+    folder, place, held = os.path.isdir(path), Path(os.path.realpath(path)), None
+    place = place / ".lock" if folder else place.with_name(f".{place.name[:200]}.lock")
+    try:
+        try:
+            held = _lock(place)
+        except BlockingIOError:
+            what = f"another training is writing into this {'folder' if folder else 'file'}"
+            raise ArgumentError(explain(what, got=str(path), fix=fix)) from None
+        except OSError:  # no locks here; what else is wrong with the place is said by whoever writes
+            pass
+        yield
+    finally:
+        if held is not None:
+            place.unlink(missing_ok=True)
+            held.close()
+
+
+def _opened(name: str, flags: int) -> int:
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _lock(place: Path) -> BinaryIO | None:
+    """The file at `place`, locked; BlockingIOError if another one holds it, None where the system has no locks."""
+    while fcntl is not None:
+        file = open(place, "ab", opener=_opened)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):  # its holder has removed it meanwhile
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(place)):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+    return None
 
 
 # ---- reading

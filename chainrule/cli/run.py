@@ -12,13 +12,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +24,10 @@ import numpy as np
 
 from .. import __version__, data, io, random, train
 from ..errors import ArgumentError, DataError, explain
+from ..files import alone
 from . import kept, recipe, report
 from .ends import told
 from .settings import Settings, check
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -56,7 +49,7 @@ def train_run(settings: Settings, output: Path | None, *, resume: Path | None = 
     say("\n".join([*dataset.description, *imbalance(dataset)]))
     settings = check(recipe.choose(settings, dataset))
     folder = resume or new_folder(output, dataset.name)
-    with alone(folder):
+    with alone(folder, "wait until it is done, or choose another --output"):
         try:
             return _train(settings, dataset, folder, resume is not None, progress, say, started)
         except OSError as error:
@@ -170,23 +163,3 @@ def check_writable(path: Path) -> None:
             probe.flush()
     except OSError as error:
         raise told(error, str(above)) from error
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a run folder for one training at a time; ArgumentError if another process holds it. The lock goes with its holder."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArgumentError(explain("another training is writing into this folder", got=str(folder),
-                                        fix="wait until it is done, or choose another --output")) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        os.close(handle)

@@ -8,7 +8,9 @@ written whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +19,34 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, explain, shown
-from ..files import reading
+from ..files import alone, reading
 from ..io.tensors import read_tensors, write_tensors
 
 KIND = "chainrule checkpoint"
 FORMAT = f"{KIND} 2"
 ARRAY = "array:"  # a JSON string that begins like this stands for the array of that name
+
+
+class Claims(contextlib.ExitStack):
+    """The checkpoint files of one run: from the first time it writes to one until it ends, no other run may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: set[str] = set()
+
+    def claim(self, path: str | Path) -> None:
+        """ArgumentError if another run, here or in another process, writes to this file."""
+        place = os.path.realpath(path)
+        if place in self.paths:
+            return
+        with contextlib.suppress(OSError):  # said when it is written
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+        self.enter_context(alone(place, "wait until it has ended, or name another file: fit(..., checkpoint=path)"))
+        self.paths.add(place)
+
+    def __exit__(self, *details: Any) -> bool:
+        self.paths.clear()
+        return bool(super().__exit__(*details))
 
 
 def write_state(path: str | Path, state: Any) -> Path:

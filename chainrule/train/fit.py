@@ -35,7 +35,7 @@ from .callbacks import (
     start_afresh,
     steps_apart,
 )
-from .checkpoint import read_state, write_state
+from .checkpoint import Claims, read_state, write_state
 from .class_weights import by_class, imbalance
 from .data import Samples, augmented, over_all, samples
 from .describe import check_same, describe, fingerprint, settings_of
@@ -79,7 +79,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
         augment: a chainrule.augment pipeline for the training samples; what it does to a sample is a function of
             (seed, epoch, index of the sample), and it keeps the shape of x.
-        checkpoint: file that holds the whole run after each epoch and when it is interrupted.
+        checkpoint: file that holds the whole run before the first step, after each epoch and when it is interrupted. While a run
+            writes to it, another one that would too is refused with ArgumentError.
         resume: a checkpoint to go on from; ends with the same bits as a run that was not interrupted.
         progress: True (bar or lines, by the terminal), "bar", "lines" or False.
         backend: "native", "reference" or "xla".
@@ -122,7 +123,7 @@ class Training:
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
-        self.interruption, self.between_steps = Interruption(), True
+        self.interruption, self.between_steps, self.claims = Interruption(), True, Claims()
         self.history.directions = {metric.name: metric.higher_is_better for metric in self.metrics}
         self._wanted: list[str | Path] = []
         self._stopped: dict[str, Any] | None = None  # by whom
@@ -181,15 +182,16 @@ class Training:
         self.history.interrupted = False
         for generator, seed in self._seeds:
             generator.seed(seed)
-        for callback in self.callbacks:
-            callback.begin(self)
-        with self.reporter, self.interruption:
-            try:
-                self._epochs()
-            except KeyboardInterrupt:
-                self._interrupted()
-        for callback in self.callbacks:
-            callback.end(self)
+        with self.claims:
+            for callback in self.callbacks:
+                callback.begin(self)
+            with self.reporter, self.interruption:
+                try:
+                    self._epochs()
+                except KeyboardInterrupt:
+                    self._interrupted()
+            for callback in self.callbacks:
+                callback.end(self)
         return self.history
 
     def _epochs(self) -> None:
@@ -350,6 +352,7 @@ class Training:
         if not self.between_steps:
             self._later(path)
             return
+        self.claims.claim(path)
         write_state(path, self._state())
 
     def _state(self) -> dict[str, Any]:

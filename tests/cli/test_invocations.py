@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import chainrule as cr
 from chainrule.cli.app import FIELDS, app
-from chainrule.cli.run import alone
 from chainrule.cli.settings import Settings
 from chainrule.cli.words import in_own_words
 from chainrule.errors import ChainruleError
+from chainrule.files import alone
 
 STUMP = ("--epochs", "1", "--hidden", "4", "--progress", "none")
 INTERPRETED = ("--epochs", "1", "--backend", "reference", "--progress", "none")
@@ -181,7 +181,7 @@ def test_a_full_disk_and_a_closed_pipe_are_told_without_a_traceback(place):
 
 def test_one_training_at_a_time_in_a_folder(place, tmp_path):
     pytest.importorskip("fcntl")
-    with alone(place / "begun"):
+    with alone(place / "begun", "wait"):
         done = run(f"{CHAINRULE} train --resume {place / 'begun'}")
         assert done.returncode == 1 and "another training is writing into this folder" in done.stderr
     assert run(f"{CHAINRULE} train --resume {place / 'begun'} --progress none").returncode == 0
