@@ -67,7 +67,7 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
         optimizer: an optimiser of chainrule.optim, or its name.
         epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch. A last batch
             of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
-            batch to batch and begin anew with each epoch and for the validation data; they want shuffle=False.
+            batch to batch and begin anew with each epoch and for the validation data, and are refused with shuffle=True.
         validation: (x, y) measured after each epoch, in columns `validation_…`.
         keep_best: with validation data, whether the model ends with the weights of the epoch with the least `validation_loss`
             (`history.kept` says which), also after its last epoch; callbacks that choose the weights themselves, such as
@@ -118,7 +118,7 @@ class Training:
             self.callbacks = [*self.callbacks, KeepBest()]
         self.learnt = by_class(data, class_weight)
         self.pool = Pool(self.metrics)
-        self._build(batch_size)
+        self._build(batch_size, shuffle)
         self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x.shape[1:], data.x.dtype))
         self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
@@ -160,7 +160,7 @@ class Training:
         """Steps that are done, over all epochs."""
         return self.batches.epoch * len(self.batches) + self.batches.step
 
-    def _build(self, batch_size: int) -> None:
+    def _build(self, batch_size: int, shuffle: bool) -> None:
         """Make what is not there yet, and seeds for what draws in the model already: a run depends on nothing that was drawn before."""
         random.seed(self.seed)
         drawn = generators(self.model)
@@ -173,7 +173,7 @@ class Training:
             if data is not None:
                 checks.check_targets(self.loss, self.metrics, outputs, data)
         self.optimizer.build(self.model.parameters())
-        check_batches(self.model, len(self.data), rows)
+        check_batches(self.model, len(self.data), rows, shuffle)
 
     # ---- the loop
 

@@ -36,9 +36,15 @@ def states_aside(model: Any) -> Iterator[None]:
             state.assign(array)
 
 
-def check_batches(model: Any, samples: int, batch_size: int) -> None:
-    """ArgumentError where a stateful layer would meet batches of two sizes."""
-    if kept_states(model) and (left := samples % batch_size):
+def check_batches(model: Any, samples: int, batch_size: int, shuffle: bool) -> None:
+    """ArgumentError where a stateful layer would go on from samples that do not come before, or meet batches of two sizes."""
+    if not kept_states(model):
+        return
+    if shuffle and samples > batch_size:
+        raise ArgumentError(explain("a stateful layer goes on where the batch before ended, and the samples are shuffled",
+                                    got=f"shuffle=True with {samples:,} samples in batches of {batch_size}", expected="batches in the order of the data",
+                                    fix="shuffle=False, or layers with stateful=False if each sample stands for itself"))
+    if left := samples % batch_size:
         fitting = max(n for n in range(1, batch_size + 1) if samples % n == 0)
         raise ArgumentError(explain("a stateful layer keeps to one batch size", got=f"{samples:,} samples in batches of {batch_size}, the last one of {left}",
                                     expected="a number of samples that is a multiple of the batch size", fix=f"batch_size={fitting}, or leave out {left} samples"))

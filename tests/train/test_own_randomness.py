@@ -85,6 +85,15 @@ def test_a_last_batch_of_another_size_is_refused_before_training():
         cr.fit(nn.Sequential([nn.GRU(4, stateful=True), nn.Dense(2)]), (x, y), loss="cross_entropy", batch_size=8, shuffle=False, progress=False)
 
 
+@pytest.mark.parametrize("layer", [nn.SimpleRNN, nn.LSTM, nn.GRU])
+def test_stateful_layers_are_refused_with_shuffled_samples(layer):
+    x, y = sequences()
+    make = lambda: nn.Sequential([nn.Residual([layer(3, stateful=True, return_sequences=True)]), layer(4, stateful=True), nn.Dense(2)])
+    with pytest.raises(ArgumentError, match=r"(?s)shuffled.*shuffle=False"):
+        cr.fit(make(), (x, y), loss="cross_entropy", batch_size=8, progress=False)
+    cr.fit(make(), (x, y), loss="cross_entropy", batch_size=32, progress=False, backend="reference")  # a single batch comes after no other
+
+
 def test_a_stateful_run_resumes_in_the_middle(tmp_path):
     x, y = sequences()
     make = lambda: nn.Sequential([nn.LSTM(4, stateful=True), nn.Dense(2)])
