@@ -96,13 +96,13 @@ class Surroundings:
     def _function(self, function: Any) -> None:
         """A Python function: those of users with their global names, those of libraries with what they enclose alone."""
         if not isinstance(function, types.FunctionType):
-            self._value(function, ())
+            self._value(function, None)
             return
         if not self._new(function):
             return
         code = function.__code__
         foreign = _foreign(code.co_filename)
-        names = () if foreign else tuple(dict.fromkeys(_names(code)))
+        names = None if foreign else tuple(dict.fromkeys(_names(code)))
         for cell in function.__closure__ or ():
             value = _content(cell)
             if (id(cell), "") in self._own:
@@ -113,17 +113,20 @@ class Surroundings:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._value(value, names)
         space = function.__globals__
-        for name in names:
+        for name in names or ():
             if name in space and not isinstance(space[name], types.ModuleType) and not _of_a_library(space[name]):
                 self._name(space, name, names)
 
-    def _name(self, space: Any, name: str, names: tuple[str, ...]) -> None:
+    def _name(self, space: Any, name: str, names: tuple[str, ...] | None) -> None:
         if (id(space), name) not in self._own:
             self._names.append((space, name, space[name]))
             self._value(space[name], names)
 
-    def _value(self, value: Any, names: tuple[str, ...]) -> None:
-        """What a name stands for: functions and objects lead further; of objects that nobody watches, the attributes in `names` count."""
+    def _value(self, value: Any, names: tuple[str, ...] | None) -> None:
+        """What a name stands for: functions and objects lead further; of objects that nobody watches, the attributes in `names`.
+
+        `names` are those that the user's function says beside its own; None: it is not the user's function that has the value.
+        """
         if type(value) in PLAIN or isinstance(value, Tensor | Variable | np.ndarray | type | types.ModuleType):
             return
         if isinstance(value, types.FunctionType):
@@ -131,23 +134,23 @@ class Surroundings:
         elif self._new(value):
             self._object(value, names)
 
-    def _object(self, value: Any, names: tuple[str, ...]) -> None:
+    def _object(self, value: Any, names: tuple[str, ...] | None) -> None:
         if isinstance(value, list | tuple | dict | set):
-            if names and not isinstance(value, tuple) and len(value) <= FEW:
+            if names is not None and not isinstance(value, tuple) and len(value) <= FEW:
                 self._containers.append((value, _items(value)))
             for item in list(value.values() if isinstance(value, dict) else value)[:FEW]:
-                self._value(item, ())
+                self._value(item, None)
             return
         for part in _parts(value):
             self._value(part, names)
         function = getattr(value, "__func__", None)
         if isinstance(function, types.FunctionType):
             self._function(function)
-            self._value(value.__self__, () if _foreign(function.__code__.co_filename) else tuple(_names(function.__code__)))
+            self._value(value.__self__, None if _foreign(function.__code__.co_filename) else tuple(_names(function.__code__)))
         else:
             self._attributes(value, names)
 
-    def _attributes(self, value: Any, names: tuple[str, ...]) -> None:
+    def _attributes(self, value: Any, names: tuple[str, ...] | None) -> None:
         held = getattr(value, "__dict__", None)
         if not isinstance(held, dict):
             return
@@ -157,9 +160,9 @@ class Surroundings:
             if isinstance(forward, types.FunctionType):
                 self._function(forward)
             for item in list(held.values()):
-                self._value(item, ())
+                self._value(item, None)
             return
-        for name in names:
+        for name in names or ():
             if name in held:
                 self._name(held, name, names)
 

@@ -338,3 +338,18 @@ def test_a_compiled_forward_is_a_layers_method() -> None:
     net.scale = 3.0
     np.testing.assert_allclose(net(x), 3 * y.numpy(), rtol=1e-6)
     assert np.abs(cr.gradients(cr.sum(net(x)), net)["dense.weight"].numpy()).min() > 0
+
+
+@pytest.mark.parametrize("held, change", [
+    ({"scale": 1.0}, lambda held: held.update(scale=2.0)), ([1.0], lambda held: held.__setitem__(0, 2.0)),
+    ({"deep": [1.0]}, lambda held: held.update(deep=[2.0])),
+], ids=["dict", "list", "replaced"])
+def test_a_container_that_an_enclosing_function_holds_may_change(held, change) -> None:
+    last = next(iter(held)) if isinstance(held, dict) else 0
+    plain = not isinstance(held[last], list)
+    function = (lambda x: x * held[last]) if plain else (lambda x: x * held[last][0])  # which name nothing but what they enclose
+    assert not function.__code__.co_names
+    compiled = cr.compile(function, backend="reference")
+    assert float(compiled(3.0)) == 3
+    change(held)
+    assert float(compiled(3.0)) == 6
