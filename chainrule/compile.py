@@ -32,12 +32,29 @@ from .ir.variable import lock_of, note
 from .ir.watched import changes
 from .passes import PASSES, PRECISIONS
 from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
-from .trace import Call, Captured, Place, Result, Static, Surroundings, Tensors, capture, path_of, read_call, read_flat
+from .trace import (
+    Call,
+    Captured,
+    Place,
+    Result,
+    Static,
+    Surroundings,
+    Tensors,
+    capture,
+    numbers_apart,
+    path_of,
+    read_call,
+    read_flat,
+    take_numbers,
+    with_inputs,
+)
 
 BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
 MANY_PROGRAMS = 32
 MANY_VALUES = 8  # of one argument
+KEPT_GROUPS = 16  # of such calls whose programs differ in more than numbers
+KEPT_VALUES = 512  # for which a program that takes numbers as inputs need not be traced again
 
 
 @contextlib.contextmanager
@@ -228,6 +245,34 @@ class Entry:
         return outputs[:results]
 
 
+@dataclass(eq=False)
+class Filled(Entry):
+    """An entry for values of integers that another entry, which all these values share, takes as further inputs."""
+
+    shared: Entry | None = None
+    numbers: tuple[np.ndarray, ...] = ()
+
+    def __call__(self, arrays: list[np.ndarray], nodes: Tensors = ()) -> Any:
+        """Run once."""
+        return self.shared([*arrays, *self.numbers], nodes)  # type: ignore[misc]
+
+    def arrays(self, arrays: list[np.ndarray]) -> Any:
+        """Run once: the result of the function with NumPy arrays in the place of Tensors."""
+        return self.shared.arrays([*arrays, *self.numbers])  # type: ignore[union-attr]
+
+    def repeated(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]) -> None:
+        """Steps are run one by one."""
+
+
+@dataclass
+class Alike:
+    """Calls that differ in integers alone: the first trace, the numbers in it that depend on them, and the entry that takes these."""
+
+    first: Captured
+    places: frozenset[int] = frozenset()
+    shared: Entry | None = None
+
+
 def _kept(variable: Variable) -> Node:
     """What a Variable holds before it is overwritten, as a leaf."""
     return Node(CONSTANT, (), {}, variable.type, variable.numpy(), source=variable)
@@ -270,6 +315,7 @@ class Compiled:
         self.function, self._backend, self.precision = function, backend, precision
         self.entries: dict[Any, Entry] = {}
         self._flat: dict[Any, Entry] = {}  # the same entries, for calls with arrays alone
+        self._alike: dict[Any, list[Alike]] = {}  # by the calls without the values of their integers
         self._outdated: list[tuple[Any, Entry]] = []  # for other values of what the function reads beside its arguments
         self._around: Surroundings | None = None
         self._methods: dict[int, Compiled] = {}
@@ -373,6 +419,7 @@ class Compiled:
         self.entries = {key: entry for key, entry in everything if fits[id(entry)]}
         self._outdated = [(key, entry) for key, entry in everything if not fits[id(entry)]]
         self._flat.clear()
+        self._alike.clear()
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(self.function, {place for place, count in self._own.items() if count > 1})
@@ -393,17 +440,49 @@ class Compiled:
         before = self._surroundings().state()
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
-        entry = build(captured, self.backend, self.precision, self.__name__)
+        entry = self._filled(call, captured) or build(captured, self.backend, self.precision, self.__name__)
         for place, key in self._surroundings().state().items():
             if place in before and before[place] != key:
                 self._own[place] = self._own.get(place, 0) + 1
         around = self._surroundings()
         entry.environment, self._around = around.state(), around if around.any else None
-        self._warn_of_many(call)
+        if isinstance(entry, Filled):
+            self._forget_values()
+        else:
+            self._warn_of_many(call)
         return entry
 
+    def _filled(self, call: Call, captured: Captured) -> Filled | None:
+        """The entry of a program that takes as inputs the numbers that integers in the call have become, where they became nothing else."""
+        whole = [isinstance(leaf, Static) and type(leaf.value) is int for leaf in call.leaves]
+        if not any(whole):
+            return None
+        key = self.backend, tuple(int if one else leaf for one, leaf in zip(whole, call.leaves, strict=True)), call.tree
+        groups = self._alike.setdefault(key, [])
+        for alike in groups:
+            apart = numbers_apart(alike.first, captured)
+            if apart is not None:
+                return self._fill(alike, captured, apart)
+        groups.append(Alike(captured))
+        del groups[:-KEPT_GROUPS]
+        return None
+
+    def _fill(self, alike: Alike, captured: Captured, apart: set[int]) -> Filled:
+        if alike.shared is None or not apart <= alike.places:
+            alike.places |= apart
+            alike.shared = build(with_inputs(alike.first, alike.places), self.backend, self.precision, self.__name__)
+        shared = alike.shared
+        return Filled(shared.captured, shared.graph, shared.program, shared.precision, shared.backend, shared.name, shared=shared,
+                      numbers=tuple(take_numbers(captured, alike.places)))
+
+    def _forget_values(self) -> None:
+        filled = [key for key, entry in self.entries.items() if isinstance(entry, Filled)]
+        if len(filled) >= KEPT_VALUES:
+            del self.entries[filled[0]]
+
     def _warn_of_many(self, call: Call) -> None:
-        programs = [key[1][0] for key in self.entries if key[1][1] == call.tree] + [call.leaves]
+        programs = [key[1][0] for key, entry in self.entries.items() if key[1][1] == call.tree and not isinstance(entry, Filled)]
+        programs.append(call.leaves)
         for place, leaf in enumerate(call.leaves):
             if not isinstance(leaf, Static) or type(leaf.value) is not int:
                 continue
@@ -411,7 +490,8 @@ class Compiled:
             if len(values) == MANY_VALUES:
                 warnings.warn(f"{self.__name__} was compiled {MANY_VALUES} times, once for each value of {path_of(call.tree, place, self.function)} "
                               f"(now {leaf.value!r:.40}); pass a number that changes as an array, cr.asarray(i)", stacklevel=6)
-        if len(self.entries) + len(self._outdated) + 1 == MANY_PROGRAMS:
+        made = sum(not isinstance(entry, Filled) for entry in (*self.entries.values(), *(entry for _, entry in self._outdated)))
+        if made + 1 == MANY_PROGRAMS:
             warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; keep shapes fixed, for example by padding the last batch, "
                           "and what the function reads beside its arguments", stacklevel=6)
 
@@ -469,7 +549,8 @@ def compile(function: Callable[..., Any] | None = None, /, *, backend: str | Non
 
     Arrays (of NumPy or any library that shares memory: torch, pandas, jax) and Python floats are dynamic, also within lists, tuples,
     dicts and other mappings, dataclasses and namespaces; ints, words and other values are part of the signature, so another value is
-    another program (a warning names an integer that had eight). An object that holds arrays and is none of these is refused.
+    traced again. Where an integer was only calculated with, its values share a program; else each has its own, and a warning names the
+    integer that had eight. An array, cr.asarray(i), is not traced again. An object that holds arrays and is none of these is refused.
 
     Called eagerly, a compiled function is an operation: gradients, `vmap` and other transforms pass through it; within another compiled
     function it becomes part of that, with its backend and precision. Where it has overwritten the Variables that its results were

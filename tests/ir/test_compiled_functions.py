@@ -137,7 +137,7 @@ def test_a_compiled_function_inside_another_is_part_of_it() -> None:
 
 
 def test_many_programs_are_warned_of() -> None:
-    function = cr.compile(lambda x, n: x * n["k"][1], backend="reference")
+    function = cr.compile(lambda x, n: x + cr.ones(n["k"][1]), backend="reference")
     with pytest.warns(UserWarning, match=r"compiled 8 times, once for each value of n\['k'\]\[1\]"):
         for n in range(10):
             function(1.0, {"k": (0, n)})
