@@ -25,7 +25,7 @@ import numpy as np
 
 from . import config, tree
 from .debug import say
-from .errors import ArgumentError, explain
+from .errors import ArgumentError, explain, shown
 from .ir import Graph, Node, Op, Tensor, Type, Variable, current_trace, graph_text, recording, verify
 from .ir.node import CONSTANT
 from .ir.variable import lock_of, note
@@ -306,9 +306,9 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], backend: str | None = None, precision: str = "float32"):
         if backend is not None and backend not in BACKEND_MODULES:
-            raise ArgumentError(explain("there is no such backend", got=repr(backend), expected=" | ".join(BACKEND_MODULES)))
+            raise ArgumentError(explain("there is no such backend", got=shown(backend), expected=" | ".join(BACKEND_MODULES)))
         if precision not in PRECISIONS:
-            raise ArgumentError(explain("there is no such precision of products", got=repr(precision),
+            raise ArgumentError(explain("there is no such precision of products", got=shown(precision),
                                         expected=" | ".join(map(repr, PRECISIONS))))
         self.__name__ = type(function).__name__  # of a layer or another object that can be called
         functools.update_wrapper(self, function)
@@ -379,7 +379,7 @@ class Compiled:
         Stages: "graph" (as traced), "passes" (after each pass), "kernels", "llvm", "asm".
         """
         if stage not in STAGES:
-            raise ArgumentError(explain("there is no such stage", got=repr(stage), expected=" | ".join(STAGES)))
+            raise ArgumentError(explain("there is no such stage", got=shown(stage), expected=" | ".join(STAGES)))
         entry = self._shown(args, kwargs)
         text = _stage_text(entry, stage)
         print(text)

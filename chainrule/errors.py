@@ -22,6 +22,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 NOT_THE_USERS = (PACKAGE, "<frozen", "<string>")  # the last: what dataclasses and named tuples write
@@ -96,16 +97,47 @@ class MissingExtra(ChainruleError, ImportError):
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value in a message: dtype, shape and first numbers of an array, the beginning of anything else that is long."""
+    """A value in a message: dtype, shape and first numbers of an array, the beginning of anything else that is long; one line."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if isinstance(shape, tuple) and dtype is not None and hasattr(value, "__array__"):
-        return f"{dtype} of shape {shape}{_first_numbers(value, shape)}"
+    if isinstance(shape, tuple) and shape and dtype is not None and hasattr(value, "__array__"):
+        return shortened(f"{dtype} of shape {tuple(shape)}{_first_numbers(value, shape)}", 2 * most)
+    if isinstance(shape, tuple) and hasattr(value, "columns"):
+        return f"{type(value).__name__} of shape {shape}, columns {shown(list(value.columns), most)}"
     if isinstance(value, str | bytes):
-        value = value[:most + 1]
-    elif isinstance(value, list | tuple) and len(value) > most:
-        return f"{type(value).__name__} of {len(value):,} items, {shown(value[:8], most)[:-1]}, …"
-    text = repr(value)
+        return shortened(repr(value[:most + 1]), most)
+    if type(value) in (list, tuple, dict):
+        return _items(value, most)  # type: ignore[arg-type]
+    return shortened(repr(value), most)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text in one line, and not longer than `most`: its beginning."""
+    if "\n" in text:
+        text = " ".join(line.strip() for line in text.splitlines())
     return text if len(text) <= most else text[:most - 1] + "…"
+
+
+def _items(value: list[Any] | tuple[Any, ...] | dict[Any, Any], most: int) -> str:
+    """Those of a container as they stand in it, as many as there is room for; how many there are if they are not all there."""
+    parts, room = [], most
+    for item in value.items() if isinstance(value, dict) else value:
+        parts.append(f"{_item(item[0], most)}: {_item(item[1], most)}" if isinstance(value, dict) else _item(item, most))
+        room -= len(parts[-1]) + 2
+        if room < 0:
+            break
+    begin, end = {list: "[]", tuple: "()", dict: "{}"}[type(value)]
+    text = begin + ", ".join(parts) + ("," if isinstance(value, tuple) and len(value) == 1 else "")
+    if len(parts) == len(value) and len(text) < most:
+        return text + end
+    text = text if len(text) <= most else text[:most - 1]
+    return (f"{type(value).__name__} of {len(value):,} items, " if len(value) > 8 else "") + text + "…"
+
+
+def _item(value: object, most: int) -> str:
+    """One of a container; containers in containers get less room each time, so that one that holds itself comes to an end."""
+    if type(value) not in (list, tuple, dict):
+        return shown(value, most)
+    return shown(value, most // 2) if most >= 10 else "…"
 
 
 def _first_numbers(value: object, shape: tuple[int, ...], most: int = 6) -> str:
@@ -181,11 +213,19 @@ def describe_frame(frame: tuple[str, int] | None) -> str | None:
     return f"{os.path.basename(filename)}:{line}" + (f"  {text}" if text else "")
 
 
+# characters of each part of a message: what came may be anything, what is expected may list all names that there are
+MOST = {"problem": 600, "got": 400, "expected": 1200, "fix": 600, "at": 300}
+
+
 def explain(problem: str, *, got: str | None = None, expected: str | None = None, fix: str | None = None,
             at: str | None = None, layer: str | None = None) -> str:
-    """The text of a message; `layer` and `at` default to the running layer and to the user's line."""
+    """The text of a message; `layer` and `at` default to the running layer and to the user's line.
+
+    Each part is one line that has an end; values in it are best given by `shown`.
+    """
     layer = layer or layer_path()
+    problem = problem if len(problem) <= MOST["problem"] else problem[:MOST["problem"] - 1] + "…"
     lines = [f"{layer}: {problem}" if layer else problem]
     rows = {"got": got, "expected": expected, "fix": fix, "at": at or describe_frame(user_frame())}
-    lines += [f"  {name:9} {text}" for name, text in rows.items() if text]
+    lines += [f"  {name:9} {shortened(text, MOST[name])}" for name, text in rows.items() if text]
     return "\n".join(lines)

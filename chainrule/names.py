@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from .errors import ArgumentError, explain
+from .errors import ArgumentError, explain, shown
 
 P, R = ParamSpec("P"), TypeVar("R")
 
@@ -53,7 +53,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 def look_up(kind: str, name: str, table: Mapping[str, Any], fix: str | None = None) -> Any:
     """The entry of a table; ArgumentError with the nearest names if there is none."""
     if name not in table:
-        raise ArgumentError(explain(f"there is no {kind} of this name", got=repr(name),
+        raise ArgumentError(explain(f"there is no {kind} of this name", got=shown(name),
                                     expected=", ".join(sorted(table)),
                                     fix=closest(name, table) or fix
                                     or f"pass a function instead of the name of the {kind}"))
@@ -72,7 +72,7 @@ def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str], 
     """ArgumentError for the first option that `owner` does not have, with the line of `fixes` for it or the nearest it has."""
     for name, value in options.items():
         if name not in known:
-            raise ArgumentError(explain(f"{owner} has no argument {name!r}", got=f"{name}={value!r}", expected=", ".join(known),
+            raise ArgumentError(explain(f"{owner} has no argument {name!r}", got=f"{name}={shown(value)}", expected=", ".join(known),
                                         fix=(fixes or {}).get(name) or closest(name, known)))
 
 

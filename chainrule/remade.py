@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+from .errors import shown
+
 P = ParamSpec("P")
 
 
@@ -24,7 +26,7 @@ class Made:
         return functools.partial(self.maker, **self.options), self.args
 
     def __repr__(self) -> str:
-        given = ", ".join([*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.options.items())])
+        given = ", ".join([*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.options.items())])
         return f"{self.maker.__name__}({given})"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from .checks import check_beside, check_value_range, range_of
 from .draws import Draws
 
@@ -114,7 +114,7 @@ class Augmentation:
         return Compose([self])(sample, seed=seed, epoch=epoch, index=index)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+        return f"{type(self).__name__}({', '.join(f'{k}={shown(v, 1000)}' for k, v in vars(self).items())})"
 
 
 class Compose(Augmentation):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..errors import ArgumentError, ShapeError, TraceError, describe_frame, explain, inside_layer
+from ..errors import ArgumentError, ShapeError, TraceError, describe_frame, explain, inside_layer, shown
 from ..ir import Tensor, Trace, Variable, as_tensor, tracing
 from ..ir.bind import bind, leaf, pick, unrecorded
 from ..ir.graph import Graph, close, input_node, topological
@@ -58,7 +58,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *,
     ShapeError for arguments that do not fit. vmap(f)(x) equals cr.stack([f(x_i) for x_i in x]).
     """
     if randomness not in MODES:
-        raise ArgumentError(explain("vmap does not know this randomness", got=repr(randomness),
+        raise ArgumentError(explain("vmap does not know this randomness", got=shown(randomness),
                                     expected=" | ".join(MODES)))
 
     @functools.wraps(function)
@@ -90,7 +90,7 @@ def _prefix(axes: Any, structure: Any, name: str) -> list[int | None]:
     both = isinstance(axes, tuple | list) and isinstance(structure, tuple | list)
     same = same or (both and len(axes) == len(structure))
     if not same:
-        raise ArgumentError(explain(f"{name} does not fit what it is for", got=repr(axes),
+        raise ArgumentError(explain(f"{name} does not fit what it is for", got=shown(axes),
                                     expected=f"an axis, None, or a structure like {_outline(structure)}",
                                     fix=f"give {name} one entry per item, for example {name}=(0, None)"))
     keys = structure if isinstance(structure, dict) else range(len(structure))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, as_tensor, no_grad
 from ..names import closest
 from ..nn.module import Module, watching
@@ -45,7 +45,7 @@ def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None,
     names = {id(module): name for name, module in model.modules().items()}
     wanted = set(names.values() if layers is None else layers)
     for name in wanted - set(names.values()):
-        raise ArgumentError(explain("the model has no such layer", got=repr(name),
+        raise ArgumentError(explain("the model has no such layer", got=shown(name),
                                     expected=", ".join(map(repr, names.values())),
                                     fix=closest(name, names.values())))
     sums: dict[int, Any] = {}

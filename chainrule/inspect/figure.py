@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plain
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..files import write_atomically
 
 
@@ -33,7 +33,7 @@ class Figure(Plain):
 
     def __fspath__(self) -> str:
         if self.path is None:
-            raise ArgumentError(explain("this picture was not written", got=repr(self), fix="give it a path: path='picture.png', or figure.savefig(path)"))
+            raise ArgumentError(explain("this picture was not written", got=shown(self), fix="give it a path: path='picture.png', or figure.savefig(path)"))
         return os.fspath(self.path)
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import optim, transform
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Variable, as_tensor
 from ..nn import activations
 from ..ops.reduce import sum as total
@@ -27,7 +27,7 @@ def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
     x = np.linspace(low, high, points)
     y = function(as_tensor(x))
     if y.shape != x.shape:
-        raise ShapeError(explain("this activation looks at whole rows, it has no curve", got=repr(activation),
+        raise ShapeError(explain("this activation looks at whole rows, it has no curve", got=shown(activation),
                                  expected="an elementwise one, such as 'relu'"))
     return x, y.numpy(), transform.grad(lambda t: total(function(t)))(x).numpy()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, BoundsError, ShapeError, explain
+from ..errors import ArgumentError, BoundsError, ShapeError, explain, shown
 from ..ir import Tensor, Variable, as_tensor, no_grad
 from ..names import closest
 from ..nn import Module
@@ -34,7 +34,7 @@ def find_layer(model: Module, layer: Any) -> Module:
         return modules[str(layer)]
     if isinstance(layer, int) and layer < 0 and hasattr(model, "layers"):
         return model.layers[layer]
-    raise ArgumentError(explain("the model has no layer of this name", got=repr(layer),
+    raise ArgumentError(explain("the model has no layer of this name", got=shown(layer),
                                 expected=", ".join(list(modules)[1:13]), fix=closest(str(layer), modules)))
 
 
@@ -44,7 +44,7 @@ def _run(model: Module, layer: Any, x: Any) -> tuple[Any, Tensor]:
     with watching(lambda module, result: found.append(result) if module is wanted else None):
         result = model(x)
     if not found:
-        raise ArgumentError(explain("this layer did not run", got=repr(layer), expected="a layer of the model",
+        raise ArgumentError(explain("this layer did not run", got=shown(layer), expected="a layer of the model",
                                     fix="give a layer that the model calls"))
     return result, found[-1]
 

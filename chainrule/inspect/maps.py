@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..nn import AttentionRecord, Module
 from . import layers, pictures
 
@@ -60,7 +60,7 @@ def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int
     """The filters of a two-dimensional convolution: in colour if it sees three channels, else one tile per pair."""
     weight = getattr(layer, "weight", None)
     if weight is None or weight.ndim != 4:
-        raise ArgumentError(explain("only filters of images can be drawn", got=repr(layer),
+        raise ArgumentError(explain("only filters of images can be drawn", got=shown(layer),
                                     expected="a Conv2D that was built", fix="call the model once before"))
     filters = weight.numpy()
     if filters.shape[2] == 3:

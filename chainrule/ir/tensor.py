@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ShapeError, TraceError, describe_frame, explain
+from ..errors import ShapeError, TraceError, describe_frame, explain, shown
 from .node import CONSTANT, Node, Shape, Type
 from .trace import current_trace
 
@@ -141,7 +141,9 @@ class Tensor:
     def __repr__(self) -> str:
         if self.node.data is None:
             return f"Tensor({self.node.type}, traced)"
-        text = np.array2string(self.node.data, separator=", ", prefix="Tensor(", threshold=100)
+        if self.ndim > 6 and self.size > 100:  # two numbers along each of so many axes are too many
+            return f"Tensor({shown(self)})"
+        text = np.array2string(self.node.data, separator=", ", prefix="Tensor(", threshold=100, edgeitems=3 if self.ndim <= 3 else 1)
         return f"Tensor({text}, dtype={self.dtype})"
 
     def _data(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:

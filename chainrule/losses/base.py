@@ -71,7 +71,7 @@ class Loss(Watched):
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
                  **options: Any) -> Tensor:
         if reduction not in REDUCTIONS:
-            raise ArgumentError(explain("there is no such reduction", got=repr(reduction),
+            raise ArgumentError(explain("there is no such reduction", got=shown(reduction),
                                         expected=" | ".join(REDUCTIONS),
                                         fix=closest(reduction, REDUCTIONS) or "leave it out for the mean"))
         chosen = self.using(**options) if options else self
@@ -179,7 +179,7 @@ class Loss(Watched):
         return (_of_table, (self.name, self.options)) if known else (Loss, (self.values, self.options, self.own))
 
     def __repr__(self) -> str:
-        return f"losses.{self.name}" + (f".using({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+        return f"losses.{self.name}" + (f".using({', '.join(f'{k}={shown(v)}' for k, v in self.options.items())})"
                                         if self.options else "")
 
 
@@ -258,10 +258,10 @@ def get(name: Any) -> Loss:
     if isinstance(name, str):
         name = SHORT.get(name.lower(), name)
         if name not in TABLE and (fix := answer(name)):
-            raise ArgumentError(explain("there is no loss of this name", got=repr(name), expected=", ".join(sorted(TABLE)), fix=fix))
+            raise ArgumentError(explain("there is no loss of this name", got=shown(name), expected=", ".join(sorted(TABLE)), fix=fix))
         return look_up("loss", name, TABLE)
     if not callable(name):
-        raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=repr(name),
+        raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=shown(name),
                                     expected=", ".join(sorted(TABLE))))
     return Loss(name, own=True)
 
@@ -293,13 +293,13 @@ def _shape_fix(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str | None
 def check_share(name: str, value: float) -> None:
     """The option lies between 0 and 1."""
     if not 0 <= value <= 1:
-        raise ArgumentError(explain(f"{name} is a share", got=f"{name}={value!r}", expected="a number from 0 to 1"))
+        raise ArgumentError(explain(f"{name} is a share", got=f"{name}={shown(value)}", expected="a number from 0 to 1"))
 
 
 def check_positive(name: str, value: float) -> None:
     """The option is above 0."""
     if not value > 0:
-        raise ArgumentError(explain(f"{name} is a distance", got=f"{name}={value!r}", expected="a number above 0"))
+        raise ArgumentError(explain(f"{name} is a distance", got=f"{name}={shown(value)}", expected="a number above 0"))
 
 
 def several(outputs: Any, names: tuple[str, ...], loss: str) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import is_float
 from ..ops import compose, reduce
@@ -307,7 +307,7 @@ def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int 
     if targets.dtype.kind not in "iub" or targets.shape != outputs.shape[:-1]:
         raise _wrong_targets(outputs, targets)
     if power not in (1, 2):
-        raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=repr(power)))
+        raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=shown(power)))
     labels = class_labels(targets)
     chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), outputs.shape), iota(outputs.shape, outputs.ndim - 1, labels.dtype))
     right = reduce.sum(where(chosen, outputs, zeros_like(outputs)), axis=-1, keepdims=True)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from .base import Metric
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy, confusion_matrix
 from .direction import direction, larger_is_better
@@ -84,7 +84,7 @@ def _resolve(name: str) -> tuple[type[Metric], dict]:
         return TopKAccuracy, {"k": int(match[1])}
     if match := re.fullmatch(r"(precision|recall|f1)_(binary|macro|micro|weighted)", lowered):
         return NAMES[match[1]], {"average": match[2]}
-    raise ArgumentError(explain(f"unknown metric {name!r}", got=repr(name), expected=", ".join(NAMES), fix=_answer(str(name), NAMES)))
+    raise ArgumentError(explain(f"unknown metric {name!r}", got=shown(name), expected=", ".join(NAMES), fix=_answer(str(name), NAMES)))
 
 
 def _answer(name: str, known: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ import difflib
 
 import numpy as np
 
-from ..errors import ArgumentError, BoundsError, ShapeError, explain
+from ..errors import ArgumentError, BoundsError, ShapeError, explain, shown
 from .base import Metric
 from .intervals import Interval, bootstrap, wilson
 from .items import ClassItems, checked_labels, class_items, item_weights
@@ -184,7 +184,7 @@ class _Averaged(ConfusionMatrix):
     def __init__(self, average: str | None = None, *, positive: int = 1, probabilities: bool = False):
         if average is not None and average not in AVERAGES:
             close = difflib.get_close_matches(average, AVERAGES, 1)
-            raise ArgumentError(explain(f"{self.name}: unknown average", got=repr(average),
+            raise ArgumentError(explain(f"{self.name}: unknown average", got=shown(average),
                                         expected=" | ".join(AVERAGES), fix=f"use {close[0]!r}" if close else None))
         self.average, self.positive = average, positive
         super().__init__(probabilities=probabilities)

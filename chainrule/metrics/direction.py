@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 
 __all__ = ["direction", "larger_is_better"]
 
@@ -39,6 +39,6 @@ def larger_is_better(column: str, own: Mapping[str, bool] | None = None) -> bool
     """The same; ArgumentError where nobody knows."""
     found = direction(column, own)
     if found is None:
-        raise ArgumentError(explain(f"it is not known whether a larger {column} is a better one", got=repr(column),
+        raise ArgumentError(explain(f"it is not known whether a larger {column} is a better one", got=shown(column),
                                     expected="a loss, or a metric that was given to `fit`", fix="say it: larger_is_better=True or False"))
     return found

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from .base import Metric, Records, record_interval
 from .intervals import Interval
 
@@ -78,7 +78,7 @@ class BLEU(Metric):
         """Fitting n-grams of each order, all of them, length, length of the nearest reference."""
         references = [self._words(one) for one in ([given] if isinstance(given, str) else given)]
         if not references:
-            raise ArgumentError(explain("a text has no reference", got=repr(text)))
+            raise ArgumentError(explain("a text has no reference", got=shown(text)))
         words = self._words(text)
         fitting, all_of_them = [], []
         for order in range(1, ORDERS + 1):

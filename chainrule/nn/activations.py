@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import guard
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import as_tensor
 from ..ir.dtype import canonical
 from ..names import look_up
@@ -84,7 +84,7 @@ def soft_shrink(x: Any, /, threshold: float = 0.5) -> Any:
     """sign(x) max(|x| - threshold, 0), for a threshold of 0 or more."""
     x = as_float(x)
     if isinstance(threshold, int | float) and threshold < 0:
-        raise ArgumentError(explain("the threshold of a shrinkage is 0 or more", got=repr(threshold)))
+        raise ArgumentError(explain("the threshold of a shrinkage is 0 or more", got=shown(threshold)))
     return where(less(threshold, x), x - threshold, where(less(x, -threshold), x + threshold, 0 * x))
 
 
@@ -188,9 +188,9 @@ def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A decorator: the function can be named from now on, as in Dense(8, activation="name"), and saved with a model."""
     name = getattr(function, "__name__", None)
     if not callable(function) or name is None:
-        raise ArgumentError(explain("an activation is registered under the name of its function", got=repr(function), expected="a function"))
+        raise ArgumentError(explain("an activation is registered under the name of its function", got=shown(function), expected="a function"))
     if FUNCTIONS.get(name, function) is not function:
-        raise ArgumentError(explain(f"there is an activation {name!r} already", got=repr(function),
+        raise ArgumentError(explain(f"there is an activation {name!r} already", got=shown(function),
                                     fix="give the function another name"))
     FUNCTIONS[name] = function
     return function
@@ -200,7 +200,7 @@ def masked_softmax(x: Any, mask: Any, /, axis: int = -1, temperature: float = 1.
     """softmax(x / temperature) along `axis` over the elements where the mask is True; 0 elsewhere, and in all of a row
     without any."""
     if isinstance(temperature, int | float) and not temperature > 0:
-        raise ArgumentError(explain("a temperature is above 0", got=repr(temperature), fix="for 0, take the argmax"))
+        raise ArgumentError(explain("a temperature is above 0", got=shown(temperature), fix="for 0, take the argmax"))
     x, mask = as_float(x), as_tensor(mask)
     allowed = compose.logical_and(mask, full_like(x, True, dtype=bool))
     weights = compose.softmax(where(allowed, x * (1 / temperature), -1e30), axis)
@@ -216,7 +216,7 @@ def get(activation: Any) -> Callable[[Any], Any]:
     if isinstance(activation, type) and issubclass(activation, Module):
         return activation()
     if not callable(activation):
-        raise ArgumentError(explain("an activation is a name, a function or a layer", got=repr(activation),
+        raise ArgumentError(explain("an activation is a name, a function or a layer", got=shown(activation),
                                     expected=", ".join(sorted(FUNCTIONS)),
                                     fix="layers are told only what comes out: Dense(10), not Dense(128, 10)"))
     return activation

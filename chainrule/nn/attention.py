@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, canonical
 from ..ops import types
@@ -124,7 +124,7 @@ class MultiHeadAttention(Module):
         if heads % self.key_heads:
             raise ArgumentError(explain("key_heads must divide the heads", got=f"heads {heads}, key_heads {key_heads}"))
         if positions not in (None, "rotary", "alibi") and not isinstance(positions, Module):
-            raise ArgumentError(explain("attention knows no such positions", got=repr(positions),
+            raise ArgumentError(explain("attention knows no such positions", got=shown(positions),
                                         expected='None | "rotary" | "alibi", or a module such as nn.RelativeBias()'))
 
     def _input_type(self) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Tensor, Type, as_tensor, tracing
 from ..ir.graph import input_node
 from ..ops.broadcast import broadcast_to
@@ -79,7 +79,7 @@ class RNN(Module):
 
     def __init__(self, cell: Module, return_sequences: bool = False, return_state: bool = False, reverse: bool = False):
         if not isinstance(cell, Module) or not hasattr(cell, "initial_states"):
-            raise ArgumentError(explain("RNN runs a cell", got=repr(cell), expected="a module with initial_states(n)",
+            raise ArgumentError(explain("RNN runs a cell", got=shown(cell), expected="a module with initial_states(n)",
                                         fix="nn.RNN(nn.LSTMCell(64)), or the layer nn.LSTM(64)"))
         self.step_of, self.return_sequences, self.return_state = cell, return_sequences, return_state
         self.reverse = reverse
@@ -139,10 +139,10 @@ class StackedRNN(Module):
             inner = layer.onward if isinstance(layer, Bidirectional) else layer
             if i + 1 < len(layers) and not getattr(inner, "return_sequences", False):
                 raise ArgumentError(explain(f"layer {i} gives one output, the layer above it needs one for each step",
-                                            got=repr(layer), expected="return_sequences=True"))
+                                            got=shown(layer), expected="return_sequences=True"))
             if return_state != getattr(inner, "return_state", False):
                 raise ArgumentError(explain(f"layer {i} and the whole must agree on return_state",
-                                            got=repr(layer), expected=f"return_state={return_state}"))
+                                            got=shown(layer), expected=f"return_state={return_state}"))
         self.layers, self.return_state = list(layers), return_state
         self.between = [Dropout(probability("dropout", dropout)) for _ in self.layers[1:]]
 
@@ -170,7 +170,7 @@ def chunks(steps: int, *sequences: Any) -> Iterator[tuple[Any, ...]]:
             train_step(x, y)
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ArgumentError(explain("a piece has a positive number of steps", got=repr(steps)))
+        raise ArgumentError(explain("a piece has a positive number of steps", got=shown(steps)))
     extents = {s.shape[1] for s in sequences}
     if len(extents) != 1:
         raise ShapeError(explain("the sequences have different numbers of steps",

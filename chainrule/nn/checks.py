@@ -100,7 +100,7 @@ def probability(name: str, value: Any) -> float:
     """A number in [0, 1)."""
     if not isinstance(value, int | float) or not 0 <= value < 1:
         fix = f"a share in percent is {value / 100:g}" if isinstance(value, int | float) and 1 < value <= 100 else None
-        raise ArgumentError(explain(f"{name} is the share that is dropped", got=repr(value), expected="0 <= rate < 1",
+        raise ArgumentError(explain(f"{name} is the share that is dropped", got=shown(value), expected="0 <= rate < 1",
                                     fix=fix))
     return float(value)
 
@@ -111,7 +111,7 @@ ONLY_WHAT_COMES_OUT = "layers are told only what comes out, what comes in is inf
 def small(name: str, value: Any) -> float:
     """What is added so that nothing is divided by zero: a number in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ArgumentError(explain(f"{name} is a small number against a division by zero", got=repr(value), expected=f"0 <= {name} < 1",
+        raise ArgumentError(explain(f"{name} is a small number against a division by zero", got=shown(value), expected=f"0 <= {name} < 1",
                                     fix=ONLY_WHAT_COMES_OUT + "LayerNorm(), not LayerNorm(64)"))
     return value
 
@@ -119,7 +119,7 @@ def small(name: str, value: Any) -> float:
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        raise ArgumentError(explain(f"{name} is a switch", got=repr(value), expected="True or False", fix=ONLY_WHAT_COMES_OUT + "LSTM(64), not LSTM(32, 64)"))
+        raise ArgumentError(explain(f"{name} is a switch", got=shown(value), expected="True or False", fix=ONLY_WHAT_COMES_OUT + "LSTM(64), not LSTM(32, 64)"))
     return value
 
 
@@ -128,7 +128,7 @@ def extents(name: str, value: Any, rank: int) -> tuple[int, ...]:
     items = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
     if len(items) != rank or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in items):
         raise ArgumentError(explain(f"{name} does not fit {rank} spatial {'axis' if rank == 1 else 'axes'}",
-                                    got=repr(value),
+                                    got=shown(value),
                                     expected="a positive integer" + (f", or {rank} of them" if rank > 1 else ""),
                                     fix=f"for example {name}=3" + (f" or {name}={(3,) * rank}" if rank > 1 else "")))
     return items

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Type
 from . import activations
 from .containers import Sequential
@@ -30,7 +30,7 @@ def collapse(model: Module) -> Dense:
                                         got=display(names.get(id(layer), ""), layer), expected="Dense(units)",
                                         fix="a network with activations does not collapse, which is what they are for"))
     if not layers:
-        raise ArgumentError(explain("there is no layer to collapse", got=repr(model)))
+        raise ArgumentError(explain("there is no layer to collapse", got=shown(model)))
     weight = np.eye(layers[0].weight.shape[0])
     bias = np.zeros(weight.shape[1])
     for layer in layers:

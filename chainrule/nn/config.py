@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Type
 from ..ir.dtype import canonical
 from ..names import closest
@@ -39,7 +39,7 @@ def from_config(config: dict[str, Any]) -> Module:
     """The module that `to_config` described, built if it was built, with new weights."""
     model = _value(config, [])
     if not isinstance(model, Module):
-        raise ArgumentError(explain("this is not the configuration of a module", got=repr(config)[:80],
+        raise ArgumentError(explain("this is not the configuration of a module", got=shown(config),
                                     expected='{"class": ..., "arguments": ...}'))
     if config.get("inputs"):
         model.trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in config["inputs"]))
@@ -86,7 +86,7 @@ def _plain(value: Any, seen: dict[int, int], owner: Module, name: str) -> Any:
         for known, function in table.items():
             if function is value:
                 return {"function": known, "of": kind}
-    raise ArgumentError(explain(f"the argument {name} of {type(owner).__name__} cannot be saved", got=repr(value),
+    raise ArgumentError(explain(f"the argument {name} of {type(owner).__name__} cannot be saved", got=shown(value),
                                 expected="numbers, strings, lists, dicts, modules, or functions known by name",
                                 fix="make it a small Module of your own, or save the weights alone"))
 
@@ -110,7 +110,7 @@ def _value(data: Any, made: list[Any]) -> Any:
 def _make(data: dict[str, Any], made: list[Any]) -> Module:
     name = data.get("class", "")
     if name not in REGISTRY:
-        raise ArgumentError(explain("the file names a class of layers that is not defined here", got=repr(name),
+        raise ArgumentError(explain("the file names a class of layers that is not defined here", got=shown(name),
                                     expected="a layer of chainrule.nn, or a class of your own, defined before loading",
                                     fix=closest(name, REGISTRY) or f"import the module that defines {name}"))
     place = len(made)

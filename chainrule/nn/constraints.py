@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..ops.compose import clip, length
 from ..ops.elementwise import maximum, minimum
@@ -25,7 +25,7 @@ def _norms(w: Tensor) -> Tensor:
 def max_norm(limit: float = 3.0) -> Constraint:
     """Units longer than `limit` are scaled down to it (Srebro et al., 2005; Srivastava et al., 2014)."""
     if not limit > 0:
-        raise ArgumentError(explain("the largest norm is positive", got=repr(limit)))
+        raise ArgumentError(explain("the largest norm is positive", got=shown(limit)))
     return lambda w: w * minimum(limit / maximum(_norms(w), 1e-30), 1.0)
 
 

@@ -49,7 +49,7 @@ class Sequential(Module):
 
     def _begin(self, symbol: Symbol) -> Sequential:
         if self.layers or symbol.layer is not None:
-            raise ArgumentError(explain("a symbol stands for what comes in: only an Input can be in a Sequential, before all layers", got=repr(symbol),
+            raise ArgumentError(explain("a symbol stands for what comes in: only an Input can be in a Sequential, before all layers", got=shown(symbol),
                                         expected="nn.Sequential([nn.Input(shape), layer, ...])", fix="for other graphs use nn.Functional(inputs, outputs)"))
         self._record.input_shape = symbol.type.shape[1:]
         return self

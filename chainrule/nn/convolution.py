@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import as_tensor
 from ..ir.dtype import canonical
 from ..names import closest
@@ -34,7 +34,7 @@ def parse_padding(padding: Any, rank: int) -> Any:
                                             int) else tuple(padding) if isinstance(padding, tuple | list) else ()
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
-        raise ArgumentError(explain("this padding is not understood", got=repr(padding),
+        raise ArgumentError(explain("this padding is not understood", got=shown(padding),
                                     expected=", ".join(f'"{word}"' for word in words) + f", an integer, or {rank} integers or pairs",
                                     fix=closest(padding, words)
                                     or 'use padding="same" to keep the extents'))

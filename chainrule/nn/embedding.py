@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain, shown
 from ..ir.dtype import canonical, is_integer
 from ..names import closest
 from ..ops import reduce as reductions
@@ -77,7 +77,7 @@ class EmbeddingBag(Embedding):
                  dtype: Any = "float32", mask_id: int | None = None):
         super().__init__(vocabulary, width, weight_initializer, dtype, mask_id)
         if reduce not in ("mean", "sum", "max"):
-            raise ArgumentError(explain("a bag is reduced otherwise", got=repr(reduce), expected="mean | sum | max",
+            raise ArgumentError(explain("a bag is reduced otherwise", got=shown(reduce), expected="mean | sum | max",
                                         fix=closest(reduce, ("mean", "sum", "max"))))
         self.reduce = reduce
 
@@ -111,7 +111,7 @@ class PositionalEncoding(Module):
     def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: Any = "float32"):
         kinds = ("sinusoidal", "learned")
         if kind not in kinds:
-            raise ArgumentError(explain("there is no such encoding of positions", got=repr(kind),
+            raise ArgumentError(explain("there is no such encoding of positions", got=shown(kind),
                                         expected=" | ".join(kinds), fix=closest(kind, kinds) or "the width is that of what comes in: PositionalEncoding()"))
         self.kind, self.length, self.dtype = kind, positive("length", length), canonical(dtype)
 

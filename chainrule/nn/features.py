@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..compile import compile
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..names import closest
 from .module import Module, float_type, watching
@@ -46,7 +46,7 @@ def _found(model: Module, layer: Any) -> Module:
     count = len(model) if hasattr(model, "__len__") else 0
     name = str(range(count)[layer]) if isinstance(layer, int) and -count <= layer < count else str(layer)
     if name not in modules:
-        raise ArgumentError(explain("the model has no such layer", got=repr(layer),
+        raise ArgumentError(explain("the model has no such layer", got=shown(layer),
                                     expected=", ".join(list(modules)[1:8]), fix=closest(name, modules)))
     return modules[name]
 
@@ -59,13 +59,13 @@ def _hidden(model: Module, x: Any) -> Module:
     leaves = [m for m in ran if not any(isinstance(held, Module) for _, held in m.attributes())]
     last = max((i for i, m in enumerate(leaves) if next(m.attributes(), None) is not None), default=0)
     if last == 0:
-        raise ArgumentError(explain("the model has no hidden layer", got=repr(model),
+        raise ArgumentError(explain("the model has no hidden layer", got=shown(model),
                                     fix="name a layer: model.features(x, layer=0)"))
     return leaves[last - 1]
 
 
 def _tensor(seen: list[Any], layer: Any) -> Tensor:
     if not seen or not isinstance(seen[-1], Tensor):
-        raise ArgumentError(explain("this layer gives no tensor in a forward pass", got=repr(layer),
+        raise ArgumentError(explain("this layer gives no tensor in a forward pass", got=shown(layer),
                                     fix="name a layer that runs"))
     return seen[-1]

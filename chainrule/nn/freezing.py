@@ -11,7 +11,7 @@ import fnmatch
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Variable
 from ..names import closest
 
@@ -75,7 +75,7 @@ def _chosen(choice: Choice, name: str, variable: Variable) -> bool:
 def _check(model: Module, choice: Any, word: str) -> None:
     """Raise ArgumentError for what is no choice, and for a choice that fits nothing."""
     if not isinstance(choice, str) and not callable(choice):
-        raise ArgumentError(explain(f"{word} takes patterns of names, or functions (name, variable) -> bool", got=repr(choice)[:60],
+        raise ArgumentError(explain(f"{word} takes patterns of names, or functions (name, variable) -> bool", got=shown(choice),
                                     expected='for example model.freeze("encoder.*")',
                                     fix="model.unfreeze() makes trainable again" if choice in (True, False) else 'names are those of model.variables()'))
     variables = model.variables()

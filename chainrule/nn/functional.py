@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Type
 from ..ir.dtype import canonical
 from .masks import run_masked
@@ -89,7 +89,7 @@ def _drawn(sources: list[Symbol], outputs: Any, plan: list[tuple[Module, Any, An
         if symbol in places:
             return places[symbol]
         if symbol.layer is None:
-            raise ArgumentError(explain("an output depends on an input that is not among the inputs", got=repr(symbol),
+            raise ArgumentError(explain("an output depends on an input that is not among the inputs", got=shown(symbol),
                                         expected=", ".join(map(repr, sources)), fix="list every nn.Input"))
         if symbol.call not in places:
             step = (symbol.layer, replaced(list(symbol.inputs), place), replaced(symbol.options, place))

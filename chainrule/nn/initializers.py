@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import no_grad
 from ..ir.trace import eager
 from ..ir.variable import Variable
@@ -174,7 +174,7 @@ def get(initializer: Any) -> Initializer:
         return constant(float(initializer))
     if not callable(initializer):
         raise ArgumentError(explain("an initialiser is a name, a number or a function (shape, dtype) -> array",
-                                    got=repr(initializer)))
+                                    got=shown(initializer)))
     return initializer
 
 

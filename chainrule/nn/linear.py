@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from ..einsum import einsum
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir.dtype import canonical
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import matmul
@@ -197,7 +197,7 @@ class EinsumDense(Module):
         left, _, self.output = equation.replace(" ", "").partition("->")
         self.inputs, _, self.letters = left.partition(",")
         if not (self.inputs and self.letters and self.output) or "." in equation:
-            raise ArgumentError(explain("this equation is not understood", got=repr(equation),
+            raise ArgumentError(explain("this equation is not understood", got=shown(equation),
                                         expected='"input,weight->output" with a letter for each axis: "abc,cd->abd"'))
         shape = (output_shape,) if isinstance(output_shape, int) or output_shape is None else tuple(output_shape)
         if len(shape) != len(self.output) - 1 or set(bias_axes or "") - set(self.output):

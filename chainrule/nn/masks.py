@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, is_float
 from ..ops.compose import logical_and, logical_not, not_equal
@@ -75,7 +75,7 @@ def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "M
     Returns None without masks, else booleans (batch or 1, heads or 1, T or 1, S).
     """
     if of not in TORCH:
-        raise ArgumentError(explain("this is not one of PyTorch's attentions", got=repr(of),
+        raise ArgumentError(explain("this is not one of PyTorch's attentions", got=shown(of),
                                     expected=" | ".join(TORCH)))
     read = {True: additive, False: ignore if of == TORCH[0] else keep}
     parts = []

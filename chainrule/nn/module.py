@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import brief, is_ours, told
-from ..errors import ArgumentError, DTypeError, explain, inside_layer, shown
+from ..errors import ArgumentError, DTypeError, explain, inside_layer, shortened, shown
 from ..ir import Tensor, Type, Variable, as_tensor, tracing
 from ..ir.bind import contains
 from ..ir.dtype import canonical
@@ -332,8 +332,8 @@ class Module(Watched, metaclass=_Recorder):
         return text
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in type(self).config(self).items())
-        return f"{type(self).__name__}({arguments})"
+        arguments = ", ".join(f"{name}={shown(value, 1000)}" for name, value in type(self).config(self).items())
+        return shortened(f"{type(self).__name__}({arguments})", 2000)
 
 
 def _refuse_what_is_no_array(module: Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:

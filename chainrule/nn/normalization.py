@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import canonical
 from ..ops.compose import unit
@@ -217,7 +217,7 @@ class BatchNorm(Normalization):
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, shift: bool = True,
                  dtype: Any = "float32"):
         if not 0 <= momentum < 1:
-            raise ArgumentError(explain("momentum is the share of the past that is kept", got=repr(momentum),
+            raise ArgumentError(explain("momentum is the share of the past that is kept", got=shown(momentum),
                                         expected="0 <= momentum < 1", fix=ONLY_WHAT_COMES_OUT + "BatchNorm(), not BatchNorm(64)"))
         self.momentum, self.epsilon = momentum, small("epsilon", epsilon)
         self.scale, self.shift, self.dtype = scale, shift, canonical(dtype)

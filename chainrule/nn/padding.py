@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..names import closest
 from ..ops.index import take
 from ..ops.movement import pad, slice_axis
@@ -25,7 +25,7 @@ MODES = ("zero", "reflect", "symmetric", "edge", "circular")
 def known_mode(mode: str) -> str:
     """The mode, if there is one of this name."""
     if mode not in MODES:
-        raise ArgumentError(explain("there is no such padding mode", got=repr(mode), expected=" | ".join(MODES),
+        raise ArgumentError(explain("there is no such padding mode", got=shown(mode), expected=" | ".join(MODES),
                                     fix={"replicate": "use 'edge'", "mirror": "use 'reflect'", "wrap": "use 'circular'", "constant": "use 'zero'",
                                          "zeros": "use 'zero'"}.get(mode) or closest(mode, MODES)))
     return mode
@@ -59,7 +59,7 @@ def parse_pairs(padding: Any, rank: int) -> tuple[tuple[int, int], ...]:
         else ()
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
-        raise ArgumentError(explain("this is not understood as so many positions before and after", got=repr(padding),
+        raise ArgumentError(explain("this is not understood as so many positions before and after", got=shown(padding),
                                     expected=f"an integer, or {rank} integers or pairs"))
     return pairs
 

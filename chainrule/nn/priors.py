@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from .module import Module
 
 
@@ -49,5 +49,5 @@ def set_class_prior(model: Module, labels: Any) -> None:
                                          expected=f"{bias.shape[0]}"))
             bias.assign(value.astype(bias.dtype))
             return
-    raise ArgumentError(explain("no layer of the model has a bias", got=repr(model),
+    raise ArgumentError(explain("no layer of the model has a bias", got=shown(model),
                                 fix="Dense(units, bias=True), and build the model first"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DTypeError, ShapeError, explain
+from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import bool_, canonical
 from ..names import closest
@@ -351,11 +351,11 @@ class Bidirectional(Module):
 
     def __init__(self, layer: Any, merge: str = "concat"):
         if not isinstance(layer, Recurrent) or layer.stateful:
-            raise ArgumentError(explain("this layer cannot run both ways", got=repr(layer),
+            raise ArgumentError(explain("this layer cannot run both ways", got=shown(layer),
                                         expected="a SimpleRNN, LSTM or GRU that is not stateful: the way back begins at the end of the whole sequence",
                                         fix="nn.Bidirectional(nn.LSTM(64, return_sequences=True))"))
         if merge not in ("concat", "sum", "mean"):
-            raise ArgumentError(explain("there is no such merge", got=repr(merge), expected="concat | sum | mean",
+            raise ArgumentError(explain("there is no such merge", got=shown(merge), expected="concat | sum | mean",
                                         fix=closest(merge, ("concat", "sum", "mean")) or 'use "concat"'))
         self.onward, self.merge = layer, merge
         self.back = type(layer)(**{**layer.config(), "reverse": not layer.reverse})

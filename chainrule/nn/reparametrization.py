@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable, as_tensor
 from ..ops.compose import length, matmul, matrix_transpose, unit
 from ..ops.control import stop_gradient
@@ -24,7 +24,7 @@ class Reparametrized(Module):
 
     def __init__(self, layer: Module):
         if not isinstance(layer, Module):
-            raise ArgumentError(explain(f"{type(self).__name__} goes round a layer", got=repr(layer),
+            raise ArgumentError(explain(f"{type(self).__name__} goes round a layer", got=shown(layer),
                                         fix=f"nn.{type(self).__name__}(nn.Dense(10))"))
         self.layer = layer
 
@@ -37,7 +37,7 @@ class Reparametrized(Module):
         weight = getattr(self.layer, "weight", None)
         if not isinstance(weight, Variable) or weight.ndim < 2:
             raise ArgumentError(explain(f"{type(self.layer).__name__} has no weight with two axes or more",
-                                        got=repr(self.layer), expected="Dense, a convolution, ..."))
+                                        got=shown(self.layer), expected="Dense, a convolution, ..."))
         self.start(weight)
 
     def start(self, weight: Variable) -> None:

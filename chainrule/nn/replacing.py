@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from .config import from_config, to_config
 from .module import Module
 
@@ -15,7 +15,7 @@ def copy_model(model: Module) -> Module:
     made = from_config(to_config(model))
     source, target = model.variables(), made.variables()
     if not source or source.keys() != target.keys():
-        raise ArgumentError(explain("only a built model can be copied", got=repr(model)[:80],
+        raise ArgumentError(explain("only a built model can be copied", got=shown(model),
                                     fix="call it on a batch, or give input_shape"))
     for name, variable in target.items():
         variable.assign(source[name].numpy())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, explain
+from ..errors import ArgumentError, ShapeError, explain, shown
 from ..names import closest
 from ..ops.elementwise import as_float
 from ..ops.index import take
@@ -22,7 +22,7 @@ def known_mode(mode: str) -> str:
     """The mode under its own name."""
     if mode not in MODES:
         expected = ("nearest", "linear", "cubic")
-        raise ArgumentError(explain("there is no such interpolation", got=repr(mode), expected=" | ".join(expected), fix=closest(mode, expected)))
+        raise ArgumentError(explain("there is no such interpolation", got=shown(mode), expected=" | ".join(expected), fix=closest(mode, expected)))
     return MODES[mode]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Type, no_grad
 from ..ir.dtype import canonical
 from ..ir.graph import input_node
@@ -56,7 +56,7 @@ def _merged(name: str, *symbols: Any) -> Any:
     from . import merging
 
     if not all(isinstance(s, Symbol) for s in symbols):
-        raise ArgumentError(explain("a symbol is combined with another symbol", got=repr(symbols[-1]),
+        raise ArgumentError(explain("a symbol is combined with another symbol", got=shown(symbols[-1]),
                                     fix="put the arithmetic into a Module of your own"))
     return getattr(merging, name)()(*symbols)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir.dtype import canonical
 from .attention import MultiHeadAttention
 from .cache import KeyValueCache
@@ -71,7 +71,7 @@ class TransformerLayer(Module):
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
         self.epsilon, self.rotary_base = epsilon, rotary_base
         if norm not in ("layer", "rms"):
-            raise ArgumentError(explain("there is no such normalisation here", got=repr(norm), expected="layer | rms"))
+            raise ArgumentError(explain("there is no such normalisation here", got=shown(norm), expected="layer | rms"))
         self.norm = norm
         self.heads, self.hidden = positive("heads", heads), positive("hidden", hidden)
         if hidden < heads:

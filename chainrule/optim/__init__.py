@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..names import look_up, unknown_attribute
 from . import averaged, matrices, penalties, proximal, rules, schedules, transforms, variants
 from .averaged import ASGD, FTRL
@@ -30,7 +30,7 @@ def get(optimizer: Any) -> Optimizer:
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()
     fix = "L-BFGS sees all data at once: optim.LBFGS().minimize(loss, model, 100)" if isinstance(optimizer, LBFGS) or optimizer is LBFGS else None
-    raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer),
+    raise ArgumentError(explain("this is not an optimiser", got=shown(optimizer),
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES)), fix=fix))
 
 

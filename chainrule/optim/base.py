@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, CallError, ShapeError, explain
+from ..errors import ArgumentError, CallError, ShapeError, explain, shown
 from ..foreign import OPTIMIZER, STEP
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.watched import Watched
@@ -230,27 +230,27 @@ def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Any]]
 def positive(name: str, value: Any) -> float:
     """A number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
-        raise ArgumentError(explain(f"{name} must be a positive number", got=repr(value)))
+        raise ArgumentError(explain(f"{name} must be a positive number", got=shown(value)))
     return float(value)
 
 
 def not_negative(name: str, value: Any) -> float:
     """A number that is at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= 0:
-        raise ArgumentError(explain(f"{name} must not be negative", got=repr(value)))
+        raise ArgumentError(explain(f"{name} must not be negative", got=shown(value)))
     return float(value)
 
 
 def fraction(name: str, value: Any) -> float:
     """A number in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < 1:
-        raise ArgumentError(explain(f"{name} must lie in [0, 1)", got=repr(value)))
+        raise ArgumentError(explain(f"{name} must lie in [0, 1)", got=shown(value)))
     return float(value)
 
 
 def _rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
-        raise ArgumentError(explain("this is not a learning rate", got=repr(value),
+        raise ArgumentError(explain("this is not a learning rate", got=shown(value),
                                     expected="a number that is not negative, or a schedule",
                                     fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))
     return float(value)

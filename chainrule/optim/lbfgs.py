@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..compile import compile
-from ..errors import ArgumentError, NonFiniteError, explain
+from ..errors import ArgumentError, NonFiniteError, explain, shown
 from ..ir import Variable
 from ..transform import gradients
 from .base import _named, positive
@@ -66,7 +66,7 @@ class LBFGS:
     def __init__(self, learning_rate: float = 1.0, history: int = 10, line_search: str | None = "strong_wolfe",
                  tolerance: float = 1e-7, least_change: float = 1e-9):
         if line_search not in ("strong_wolfe", None):
-            raise ArgumentError(explain("there is no such line search", got=repr(line_search),
+            raise ArgumentError(explain("there is no such line search", got=shown(line_search),
                                         expected='"strong_wolfe" or None'))
         self.learning_rate, self.history = positive("learning_rate", learning_rate), int(positive("history", history))
         self.line_search, self.tolerance, self.least_change = line_search, tolerance, least_change

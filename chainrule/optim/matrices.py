@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable
 from ..ops.compose import matmul, matrix_transpose
 from ..ops.elementwise import exp, log, maximum, minimum, sqrt
@@ -110,7 +110,7 @@ class Muon(Decoupled, Optimizer):
                                         expected="size | adam"))
         self.momentum, self.nesterov, self.iterations = fraction("momentum", momentum), nesterov, iterations
         if len(coefficients) != 3:
-            raise ArgumentError(explain("the polynomial of Muon has three coefficients", got=repr(coefficients), expected="(a, b, c)"))
+            raise ArgumentError(explain("the polynomial of Muon has three coefficients", got=shown(coefficients), expected="(a, b, c)"))
         self.match, self.coefficients = match, coefficients
 
     def start(self, slot: str, parameter: Variable) -> np.ndarray:

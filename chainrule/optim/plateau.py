@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import metrics
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..names import Checked, closest
 from .base import Optimizer, not_negative, positive
 
@@ -37,7 +37,7 @@ class Plateau(metaclass=Checked):
                  min_delta: float = 1e-4, cooldown: int = 0, least: float = 0.0, larger_is_better: bool | None = None,
                  relative: bool = False):
         if not 0 < factor < 1:
-            raise ArgumentError(explain("the factor of a plateau makes the learning rate smaller", got=repr(factor),
+            raise ArgumentError(explain("the factor of a plateau makes the learning rate smaller", got=shown(factor),
                                         expected="a number between 0 and 1"))
         self.monitor, self.factor, self.patience = monitor, positive("factor", factor), int(patience)
         self.min_delta, self.least, self.cooldown = not_negative("min_delta", min_delta), least, int(cooldown)
@@ -63,7 +63,7 @@ class Plateau(metaclass=Checked):
             return False
         if optimizer.schedule is not None:
             raise ArgumentError(explain("a schedule decides the learning rate, so a plateau cannot",
-                                        got=repr(optimizer), fix="give the optimiser a number"))
+                                        got=shown(optimizer), fix="give the optimiser a number"))
         self.waited, self.resting = 0, self.cooldown + 1 if self.cooldown else 0
         before = optimizer.learning_rate
         optimizer.learning_rate = max(before * self.factor, self.least)

@@ -15,7 +15,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import float64
 from ..names import unknown_attribute
@@ -43,7 +43,7 @@ def _real(step: Any) -> Tensor:
 
 def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(explain(f"{name} is a positive number of steps", got=repr(value),
+        raise ArgumentError(explain(f"{name} is a positive number of steps", got=shown(value),
                                     fix="steps are batches: epochs * batches per epoch"))
     return value
 

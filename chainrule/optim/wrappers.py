@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
 from ..ops.elementwise import astype, where, zeros_like
@@ -25,7 +25,7 @@ class Wrapper(Optimizer):
     def __init__(self, members: Mapping[str, Optimizer]):
         for member in members.values():
             if not isinstance(member, Optimizer):
-                raise ArgumentError(explain("this is not an optimiser", got=repr(member),
+                raise ArgumentError(explain("this is not an optimiser", got=shown(member),
                                             expected="for example optim.Adam(1e-3)"))
         self.members = dict(members)
         self.step = next(iter(self.members.values())).step
@@ -96,9 +96,9 @@ class Groups(Wrapper):
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     """A new optimiser of the same class with some arguments changed."""
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(explain("this is not an optimiser", got=repr(optimizer), expected="for example optim.Adam(1e-3)"))
+        raise ArgumentError(explain("this is not an optimiser", got=shown(optimizer), expected="for example optim.Adam(1e-3)"))
     if isinstance(optimizer, Wrapper):
-        raise ArgumentError(explain("groups are made of a plain optimiser", got=repr(optimizer),
+        raise ArgumentError(explain("groups are made of a plain optimiser", got=shown(optimizer),
                                     fix="put the groups inside: optim.chain(transform, optim.groups(...))"))
     return type(optimizer)(**{**optimizer.arguments, **options})
 
@@ -139,7 +139,7 @@ class Accumulate(Wrapper):
     def __init__(self, optimizer: Optimizer, steps: int):
         super().__init__({"": optimizer})
         if isinstance(steps, bool) or not isinstance(steps, int):
-            raise ArgumentError(explain("gradients are added up over a whole number of batches", got=repr(steps)))
+            raise ArgumentError(explain("gradients are added up over a whole number of batches", got=shown(steps)))
         self.optimizer, self.steps = optimizer, int(positive("steps", steps))
         self.count = Variable(np.int64(0), name="count", trainable=False)
         self.weight = Variable(np.float64(0), name="weight", trainable=False)
@@ -210,7 +210,7 @@ def chain(*parts: Any) -> Chain:
         raise ArgumentError(explain("a chain ends with an optimiser", got=", ".join(map(repr, parts)) or "nothing"))
     for part in parts[:-1]:
         if not callable(part):
-            raise ArgumentError(explain("this does not transform gradients", got=repr(part), expected="for example optim.transforms.clip_norm(1.0)"))
+            raise ArgumentError(explain("this does not transform gradients", got=shown(part), expected="for example optim.transforms.clip_norm(1.0)"))
     return Chain(parts[:-1], parts[-1])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree as trees
-from ..errors import ArgumentError, BoundsError, explain
+from ..errors import ArgumentError, BoundsError, explain, shown
 from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
 from ..ops.require import at
@@ -27,9 +27,9 @@ def check_run(model: Any, epochs: Any, penalty: Any) -> None:
     if isinstance(model, type):
         raise ArgumentError(explain("the model is a class, not a model", got=model.__name__, expected=f"an instance of {model.__name__}", fix=f"make one: {model.__name__}(...)"))
     if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
-        raise ArgumentError(explain("epochs is a whole number, 0 or more", got=repr(epochs)))
+        raise ArgumentError(explain("epochs is a whole number, 0 or more", got=shown(epochs)))
     if penalty is not None and not callable(penalty):
-        raise ArgumentError(explain("a penalty is a function of the model", got=repr(penalty), fix=f"for example optim.penalties.ridge({penalty if isinstance(penalty, float | int) else 1e-4!r})"))
+        raise ArgumentError(explain("a penalty is a function of the model", got=shown(penalty), fix=f"for example optim.penalties.ridge({penalty if isinstance(penalty, float | int) else 1e-4!r})"))
 
 
 def in_data(error: BoundsError, rows: np.ndarray) -> BoundsError:
@@ -134,6 +134,6 @@ def callbacks(found: Any) -> list[Any]:
                                         expected="begin, after_step, after_epoch, end", fix=f"class Mine(train.Callback): def {THEIRS[theirs]}: ..."))
         if isinstance(callback, type) or not all(hasattr(callback, method) for method in METHODS):
             name = callback.__name__ if isinstance(callback, type) else None
-            raise ArgumentError(explain("this is not a callback", got=repr(callback), expected="objects such as train.EarlyStopping(patience=5)",
+            raise ArgumentError(explain("this is not a callback", got=shown(callback), expected="objects such as train.EarlyStopping(patience=5)",
                                         fix=f"make one: {name}(...)" if name else "a class of your own: class Mine(train.Callback)"))
     return listed
