@@ -186,6 +186,8 @@ class WriteLog(Callback):
         self._log: Log | None = None
 
     def begin(self, run: Any) -> None:
+        if self.kind is not TensorBoardLog:  # TensorBoard has a file of its own for each run
+            run.claims.claim(self.path)
         self._log = self.kind(self.path, len(run.history) or None)  # type: ignore[call-arg]
 
     def after_epoch(self, run: Any, row: dict[str, Any]) -> None:

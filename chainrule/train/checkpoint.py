@@ -28,7 +28,7 @@ ARRAY = "array:"  # a JSON string that begins like this stands for the array of 
 
 
 class Claims(contextlib.ExitStack):
-    """The checkpoint files of one run: from the first time it writes to one until it ends, no other run may."""
+    """The checkpoints and logs of one run: from the first time it writes to one until it ends, no other run may."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Claims(contextlib.ExitStack):
             return
         with contextlib.suppress(OSError):  # said when it is written
             os.makedirs(os.path.dirname(place), exist_ok=True)
-        self.enter_context(alone(place, "wait until it has ended, or name another file: fit(..., checkpoint=path)"))
+        self.enter_context(alone(place, "wait until it has ended, or name another file"))
         self.paths.add(place)
 
     def __exit__(self, *details: Any) -> bool:

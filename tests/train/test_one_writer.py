@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two trainings never write to one checkpoint file."""
+"""Two trainings never write to one checkpoint, or to one log."""
 
 from __future__ import annotations
 
@@ -66,6 +66,15 @@ def test_a_killed_process_holds_nothing(other, tmp_path):
     other.wait()
     train(checkpoint=tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("log", [cr.train.json_log, cr.train.csv_log])
+def test_a_log_belongs_to_one_run_as_well(log, tmp_path):
+    path = tmp_path / "log"
+    with pytest.raises(ArgumentError, match=REFUSED):
+        train(callbacks=[log(path), Act(lambda: train(callbacks=[log(path)]))])
+    train(callbacks=[log(path)])
+    assert [p.name for p in tmp_path.iterdir()] == ["log"] and path.read_text().count("loss") == 1
 
 
 class Act(cr.train.Callback):
