@@ -37,7 +37,11 @@ MODELS = {
     "sequential": "cr.nn.Sequential([...])", "model": "cr.nn.Module", "load_model": "cr.load(path)", "save_model": "cr.save(model, path)",
 }
 CALLBACK = {
-    "on_epoch_end": "after_epoch(self, run, row)", "on_batch_end": "after_step(self, run)", "on_train_batch_end": "after_step(self, run)",
-    "on_train_begin": "begin(self, run)", "on_train_end": "end(self, run)", "on_train_start": "begin(self, run)", "on_train_epoch_end": "after_epoch(self, run, row)",
-    "on_validation_epoch_end": "after_epoch(self, run, row)",
+    "on_epoch_end": "after_epoch(self, run, row)", "on_train_epoch_end": "after_epoch(self, run, row)", "on_validation_end": "after_epoch(self, run, row)",
+    "on_validation_epoch_end": "after_epoch(self, run, row)", "on_train_batch_end": "after_step(self, run)", "on_batch_end": "after_step(self, run)",
+    "on_step_end": "after_step(self, run)", "on_train_begin": "begin(self, run)", "on_train_start": "begin(self, run)", "on_fit_start": "begin(self, run)",
+    "on_train_end": "end(self, run)", "on_fit_end": "end(self, run)", "on_epoch_begin": "begin(self, run), or after_epoch of the epoch before",
+    "on_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_begin": "after_step(self, run) of the step before",
+    "on_evaluate": "after_epoch(self, run, row)", "on_log": "after_epoch(self, run, row)", "on_step_begin": "after_step(self, run) of the step before",
+    "on_train_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_start": "after_step(self, run) of the step before",
 }

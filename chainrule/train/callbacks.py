@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from ..foreign import CALLBACK
 from ..io.tensors import assign_arrays, variable_arrays
 from ..names import Checked
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
@@ -33,12 +32,6 @@ class Callback(metaclass=Checked):
         "save_weights_only": "leave it out; cr.save(model, path) writes a model", "baseline": "train.Until(target={name: value})",
         "start_from_epoch": "leave it out", "stopping_threshold": "train.Until(target={name: value})", "save_top_k": "leave it out",
     }
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name in CALLBACK.keys() & vars(cls).keys():
-            raise ArgumentError(explain(f"nobody calls {name} of a callback", got=f"{cls.__name__}.{name}", expected="begin, after_step, after_epoch, end",
-                                        fix=f"name it {CALLBACK[name]}"))
 
     def begin(self, run: Any) -> None:
         """Before the first step (of a new or a resumed run)."""

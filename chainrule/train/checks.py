@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain, shown
+from ..foreign import CALLBACK
 from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
 from ..ops.require import at
@@ -113,25 +114,14 @@ def several(found: Any) -> list[Any]:
     return [found] if isinstance(found, str | type) or hasattr(found, "update") or callable(found) else list(found)
 
 
-THEIRS = {  # methods of other libraries' callbacks, which nobody would call here
-    "on_epoch_end": "after_epoch(self, run, row)", "on_train_epoch_end": "after_epoch(self, run, row)", "on_validation_end": "after_epoch(self, run, row)",
-    "on_validation_epoch_end": "after_epoch(self, run, row)", "on_train_batch_end": "after_step(self, run)", "on_batch_end": "after_step(self, run)",
-    "on_step_end": "after_step(self, run)", "on_train_begin": "begin(self, run)", "on_train_start": "begin(self, run)", "on_fit_start": "begin(self, run)",
-    "on_train_end": "end(self, run)", "on_fit_end": "end(self, run)", "on_epoch_begin": "begin(self, run), or after_epoch of the epoch before",
-    "on_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_begin": "after_step(self, run) of the step before",
-    "on_evaluate": "after_epoch(self, run, row)", "on_log": "after_epoch(self, run, row)", "on_step_begin": "after_step(self, run) of the step before",
-    "on_train_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_start": "after_step(self, run) of the step before",
-}
-
-
 def callbacks(found: Any) -> list[Any]:
     """A list of callbacks; a single one is a list of one."""
     listed = list(found) if isinstance(found, tuple | list) else [found]
     for callback in listed:
-        theirs = next((name for name in THEIRS if hasattr(callback, name)), None)
+        theirs = next((name for name in CALLBACK if hasattr(callback, name)), None)
         if theirs is not None:
             raise ArgumentError(explain("nothing here calls this method of a callback", got=f"{theirs} of {getattr(callback, '__name__', type(callback).__name__)}",
-                                        expected="begin, after_step, after_epoch, end", fix=f"class Mine(train.Callback): def {THEIRS[theirs]}: ..."))
+                                        expected="begin, after_step, after_epoch, end", fix=f"class Mine(train.Callback): def {CALLBACK[theirs]}: ..."))
         if isinstance(callback, type) or not all(hasattr(callback, method) for method in METHODS):
             name = callback.__name__ if isinstance(callback, type) else None
             raise ArgumentError(explain("this is not a callback", got=shown(callback), expected="objects such as train.EarlyStopping(patience=5)",
