@@ -170,6 +170,13 @@ def logarithms_of_parts(bits: int, first_bits: int) -> tuple[list[float], list[f
     return list(map(float, first)), [parts(x - y, bits, 1, mp.nint, 0)[0] for x, y in zip(exact, first, strict=True)]
 
 
+def words_of_two_over_pi(count: int = 19, point: int = 6) -> list[int]:
+    """2/π in words of 64 bits, the first bit worth 2**point: as many as the largest double's reduction reads."""
+    with mp.workprec(64 * count + 64):
+        whole = int(mp.floor(2 / mp.pi * mp.mpf(2) ** (64 * count - 1 - point)))
+    return [whole >> 64 * i & 2**64 - 1 for i in reversed(range(count))]
+
+
 def show(name: str, coefficients) -> None:
     print(f"{name} = (")
     for c in coefficients:
@@ -182,6 +189,7 @@ def main(names: list[str]) -> None:
         for width, bits in ((32, 24), (64, 53)):
             print(f"{name}_{width} = ({', '.join(map(repr, parts(value, bits, count, rounding, free)))})")
     if not names:
+        print(f"TWO_OVER_PI = ({', '.join(f'0x{word:016X}' for word in words_of_two_over_pi())})")
         print(f"INVERSES = {tuple(p / 32 for p in PARTS)}")
         for width, bits, first_bits in ((32, 24, 15), (64, 53, 41)):
             for name, table in zip(("PARTS", "PARTS_BELOW"), logarithms_of_parts(bits, first_bits), strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from native_check import check, graph_of
 
+import chainrule as cr
 from chainrule import native
 from chainrule.ir.bind import as_tensor, bind
 from chainrule.ir.node import REGISTRY
@@ -42,6 +43,17 @@ def test_unary(name: str) -> None:
     for shape in SHAPES:
         run(name, numbers(shape, "float32", positive=name in ("log", "log1p", "sqrt")))
     run(name, numbers((21,), "float64", positive=name in ("log", "log1p", "sqrt")))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_large_angles_at_every_level_of_a_kernel(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b, w = ((rng.standard_normal(s) * 10.0 ** rng.integers(0, 30, s)).astype(dtype) for s in ((7,), (7, 37), (37, 9)))
+    check(lambda a, b: cr.sin(a)[:, None] * cr.cos(b) + cr.tan(a[0]), a, b, rtol=1e-4)
+    check(lambda a, b: cr.sum(cr.sin(b) * cr.cos(b), axis=1) + cr.sum(cr.sin(a)), a, b, rtol=1e-4)
+    check(lambda a, b: cr.sum(cr.sin(b) * cr.cos(a)[:, None], axis=0), a, b, rtol=1e-4)
+    check(lambda a, b: cr.max(cr.cos(b)) + cr.sin(a), a, b, rtol=1e-4)
+    check(lambda w: cr.cos(np.eye(37, dtype=dtype) @ w), w, rtol=1e-4)  # in the product's own pass over its results
 
 
 @pytest.mark.parametrize("name", BINARY)

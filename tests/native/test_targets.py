@@ -101,6 +101,7 @@ KERNELS: dict[str, Case] = {
     "attention, mask": (lambda q, k, v, m: attend(q, k, v, m), (*(numbers(1, 33, 1, 16),) * 3, RNG.random((1, 1, 33, 33)) < 0.7)),
     "mathematics": (mathematics, (numbers(100), numbers(100))),
     "mathematics, float64": (mathematics, (numbers(100, dtype="float64"), numbers(100, dtype="float64"))),
+    "large angles": (lambda x, y: (cr.sin(x), cr.cos(x), cr.tan(y), cr.sin(y)), (numbers(100) * 1e20, numbers(100, dtype="float64") * 1e200)),
     "integers": (integers, (RNG.integers(-100, 100, 70, dtype="int32"), RNG.integers(1, 9, 70, dtype="int32"))),
     "integers, small": (integers, (RNG.integers(0, 200, 70, dtype="uint8"), RNG.integers(1, 9, 70, dtype="uint8"))),
     "integers, large": (integers, (RNG.integers(-2**60, 2**60, 70), RNG.integers(1, 9, 70))),

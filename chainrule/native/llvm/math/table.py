@@ -4,7 +4,7 @@
 In: an `ir.IRBuilder` and one or two values of type float, double, or a vector of them, of any width (`abs` and `sign`
 take signed integers too). Out: a value of the same type. Float lanes never call the C library, so loops stay vectors;
 double lanes do for `erf`. NaN, infinities, signed zeros and subnormals behave as in NumPy; no emitter adds a
-basic block. The speed rests on the processor's fused multiply-add; without one LLVM calls the C library's `fma`, which
+basic block but those of `sin`, `cos` and `tan`, which branch where an angle is very large. The speed rests on the processor's fused multiply-add; without one LLVM calls the C library's `fma`, which
 is slow but right. Errors in units in the last place (ulp) are the largest found by tests/native/test_math.py.
 """
 

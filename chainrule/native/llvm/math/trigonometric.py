@@ -2,8 +2,8 @@
 """Sine, cosine, tangent and their inverses, as functions of `Lanes`.
 
 In and out: float or double lanes of any width, angles in radians. The argument is reduced to x = k π/2 + r with
-|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which holds up to |x| = 2**47. From there
-to 2**51 r outgrows its polynomials a little (25 ulp in double); beyond, x counts as 0; infinities give NaN.
+|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which holds up to |x| = 2**47. Larger angles
+are seldom, so `large_angles` mends them in a branch; infinities give NaN.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from . import coefficients as tables
 from .lanes import DOUBLE, FLOAT, Lanes
+from .large_angles import Finish, mend_large
 
 SIN = {32: tables.SIN_32, 64: tables.SIN_64}
 COS = {32: tables.COS_32, 64: tables.COS_64}
@@ -21,7 +22,6 @@ ATAN = {32: tables.ATAN_32, 64: tables.ATAN_64}
 ASIN = {32: tables.ASIN_32, 64: tables.ASIN_64}
 HALF_PI = {32: tables.HALF_PI_32, 64: tables.HALF_PI_64}
 STEEP = {32: 0.5, 64: math.sqrt(2) - 1}  # in float from where small - big is exact
-LARGEST_ANGLE = 2.0**51
 NARROW = ir.IntType(32)
 
 
@@ -30,7 +30,6 @@ NARROW = ir.IntType(32)
 def reduce_angle(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """(n, r, rest) with x = k π/2 + r + rest, n an integer with the low bits of k; all in double precision."""
     first, second, third = tables.HALF_PI_64
-    x = (x.call("fabs") < LARGEST_ANGLE).choose(x, x * 0.0)
     shift = x.format.round_shift
     shifted = x.fma(2 / math.pi, shift)
     k = shifted - shift
@@ -43,7 +42,7 @@ def reduce_angle(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 def reduce_float(x: Lanes) -> tuple[Lanes, Lanes]:
     """(n, r) for float lanes: r is rounded from double precision."""
     first, second, _ = tables.HALF_PI_64
-    wide = (x.call("fabs") < LARGEST_ANGLE).choose(x, x * 0.0).convert("fpext", DOUBLE)
+    wide = x.convert("fpext", DOUBLE)
     shift = wide.format.round_shift
     shifted = wide.fma(2 / math.pi, shift)
     k = shifted - shift
@@ -60,14 +59,17 @@ def low_words(x: Lanes) -> Lanes:
     return Lanes(b, b.shuffle_vector(words, words, ir.Constant(ir.VectorType(NARROW, type_.count), list(range(0, 2 * type_.count, 2)))))
 
 
-def sine_and_cosine(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """(n, sin r, cos r) with x = k π/2 + r; n has the low bits of k."""
-    if x.element == DOUBLE:
-        n, r, rest = reduce_angle(x)
-        return n, sine_double(r, rest), cosine_double(r, rest)
-    n, r = reduce_float(x)
+def reduce(x: Lanes) -> tuple[Lanes, ...]:
+    """(n, r) for float lanes, (n, r, rest) for double ones."""
+    return reduce_angle(x) if x.element == DOUBLE else reduce_float(x)
+
+
+def sine_and_cosine(r: Lanes, rest: Lanes | None = None) -> tuple[Lanes, Lanes]:
+    """sin and cos of the reduced argument."""
+    if rest is not None:
+        return sine_double(r, rest), cosine_double(r, rest)
     z = r * r
-    return n, (r * z).fma(z.polynomial(SIN[32]), r), z.polynomial((1.0, -0.5, *COS[32]))
+    return (r * z).fma(z.polynomial(SIN[32]), r), z.polynomial((1.0, -0.5, *COS[32]))
 
 
 def sine_double(r: Lanes, rest: Lanes) -> Lanes:
@@ -90,33 +92,45 @@ def quarter_turns(n: Lanes, even: Lanes, odd: Lanes) -> Lanes:
 
 # ---- trigonometric functions
 
+def of_angle(x: Lanes, finish: Finish) -> Lanes:
+    """`finish(x, n, r …)` of the reduced argument, however large x is."""
+    return mend_large(x, finish(x, *reduce(x)), finish)
+
+
 def sin(x: Lanes) -> Lanes:
-    """sin(x); at most 1.6 ulp in float, 1.0 in double, up to |x| = 2**47."""
-    n, sine, cosine = sine_and_cosine(x)
-    return x.equals(0.0).choose(x, quarter_turns(n, sine, cosine))      # keeps -0
+    """sin(x); at most 1.6 ulp in float, 1.0 in double."""
+    return of_angle(x, sin_reduced)
+
+
+def sin_reduced(x: Lanes, n: Lanes, *r: Lanes) -> Lanes:
+    """±sin r or ±cos r."""
+    return x.equals(0.0).choose(x, quarter_turns(n, *sine_and_cosine(*r)))      # keeps -0
 
 
 def cos(x: Lanes) -> Lanes:
-    """cos(x); at most 1.6 ulp in float, 1.0 in double, up to |x| = 2**47."""
-    n, sine, cosine = sine_and_cosine(x)
-    return quarter_turns(n + 1, sine, cosine)
+    """cos(x); at most 1.6 ulp in float, 1.0 in double."""
+    return of_angle(x, cos_reduced)
+
+
+def cos_reduced(x: Lanes, n: Lanes, *r: Lanes) -> Lanes:
+    """±cos r or ±sin r."""
+    return quarter_turns(n + 1, *sine_and_cosine(*r))
 
 
 def tan(x: Lanes) -> Lanes:
-    """tan(x); at most 2.6 ulp in float, 2.5 in double, up to |x| = 2**47."""
-    return tan_double(x) if x.element == DOUBLE else tan_float(x)
+    """tan(x); at most 2.6 ulp in float, 2.5 in double."""
+    return of_angle(x, tan_double if x.element == DOUBLE else tan_float)
 
 
-def tan_double(x: Lanes) -> Lanes:
+def tan_double(x: Lanes, n: Lanes, r: Lanes, rest: Lanes) -> Lanes:
     """sin(x) / cos(x)."""
-    n, sine, cosine = sine_and_cosine(x)
+    sine, cosine = sine_and_cosine(r, rest)
     even = (n & 1).equals(0)
     return x.equals(0.0).choose(x, even.choose(sine, -cosine) / even.choose(cosine, sine))     # keeps -0
 
 
-def tan_float(x: Lanes) -> Lanes:
+def tan_float(x: Lanes, n: Lanes, r: Lanes) -> Lanes:
     """t = r + r³ P(r²), or -1 / t after an odd number of quarter turns."""
-    n, r = reduce_float(x)
     z = r * r
     t = (r * z).fma(z.even_and_odd(tables.TAN_32), r)
     return (n & 1).equals(0).choose(t, -1.0 / t)
