@@ -441,11 +441,14 @@ class Compiled:
         captured = capture(self.function, call)
         say(4, lambda: graph_text(captured.graph))
         entry = self._filled(call, captured) or build(captured, self.backend, self.precision, self.__name__)
-        for place, key in self._surroundings().state().items():
-            if place in before and before[place] != key:
-                self._own[place] = self._own.get(place, 0) + 1
         around = self._surroundings()
-        entry.environment, self._around = around.state(), around if around.any else None
+        state = around.state()
+        changed = [place for place, key in state.items() if place in before and before[place] != key]
+        if changed:
+            self._own.update((place, self._own.get(place, 0) + 1) for place in changed)
+            around = self._surroundings()
+            state = around.state()
+        entry.environment, self._around = state, around if around.any else None
         if isinstance(entry, Filled):
             self._forget_values()
         else:

@@ -51,19 +51,17 @@ def _identical(some: Sequence[Any], others: Sequence[Any]) -> bool:
 def _apart(one: Graph, other: Graph) -> set[int] | None:
     if len(one.nodes) != len(other.nodes) or one.aliases != other.aliases or len(one.inputs) != len(other.inputs):
         return None
-    place = {node: i for i, node in enumerate(one.nodes)}
-    same_place = {node: i for i, node in enumerate(other.nodes)}
-    if [place[x] for x in one.outputs] != [same_place[x] for x in other.outputs]:
-        return None
+    counterpart: dict[Node, Node] = {}
     found = set()
     for i, (a, b) in enumerate(zip(one.nodes, other.nodes, strict=True)):
-        if a.op is not b.op or a.type != b.type or [place[x] for x in a.inputs] != [same_place[x] for x in b.inputs]:
+        if a.op is not b.op or a.type != b.type or not _identical([counterpart[x] for x in a.inputs], b.inputs):
             return None
+        counterpart[a] = b
         if a.op is not INPUT and not _equal(a.attrs, b.attrs):
             if not _is_number(a):
                 return None
             found.add(i)
-    return found
+    return found if _identical([counterpart[x] for x in one.outputs], other.outputs) else None
 
 
 def _is_number(node: Node) -> bool:
