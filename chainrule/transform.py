@@ -73,7 +73,15 @@ def _result(value: Any) -> Tensor:
         raise ArgumentError(explain("no gradient is taken of a function here", got=f"the function {getattr(value, '__name__', 'given')}", expected="the loss, a tensor",
                                     fix="give what it returns: cr.gradients(loss, model); of a function there is cr.grad(function)(x)"))
     raise ArgumentError(explain("no gradient passes what is no tensor", got=f"a result of type {type(value).__name__}", expected="a tensor",
-                                fix="compute it with chainrule's operations, without np., float() and item()"))
+                                fix=_instead(value)))
+
+
+def _instead(value: Any) -> str:
+    if value is None:
+        return "end the function, or the model's forward, with `return ...`"
+    if isinstance(value, tuple | list | dict):
+        return "add up what is meant to one loss, or take one, such as outputs[0]"
+    return "compute it with chainrule's operations, without np., float() and item()"
 
 
 def _applied(function: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> Any:

@@ -137,7 +137,7 @@ class Loss(Watched):
             options = ", ".join(f"{name}={shown(value)}" for name, value in self.options.items())
             raise ArgumentError(explain(f"losses.{self.name} cannot use these arguments", got=f"outputs {_kind(outputs)}, targets {_kind(targets)}"
                                         + (f", {options}" if options else ""), expected=(self.__doc__ or "").split("\n")[0],
-                                        fix=f"see help(losses.{self.name})")) from error
+                                        fix=_of_model(outputs) or f"see help(losses.{self.name})")) from error
 
     def _counting(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> tuple[Any, Any]:
         """Outputs and targets, checked, with harmless numbers in the place of what weights of 0 and masks leave out."""
@@ -198,6 +198,13 @@ def _samples(outputs: Any) -> int | None:
     """How many samples the outputs belong to; None for those of a single one."""
     leaves = [leaf for leaf in trees.flatten(outputs)[0] if np.ndim(leaf)]
     return leaves[0].shape[0] if leaves else None
+
+
+def _of_model(outputs: Any) -> str | None:
+    """What to do about outputs that are no tensor, as they come from a model."""
+    if outputs is None:
+        return "end the model's forward with `return ...`"
+    return "give the one that is compared, such as outputs[0]" if isinstance(outputs, tuple | list | dict) else None
 
 
 def _kind(x: Any) -> str:

@@ -11,7 +11,7 @@ from ..ops.movement import reshape
 from . import activations
 from .activations import Activation
 from .masks import run_masked
-from .module import Module, _held
+from .module import Module, _held, class_for_layer
 from .symbols import Symbol
 
 
@@ -34,9 +34,7 @@ class Sequential(Module):
         if isinstance(layer, Symbol):
             return self._begin(layer)
         if isinstance(layer, type) and issubclass(layer, Module):
-            raise ArgumentError(explain("this is the class of a layer, not a layer", got=layer.__name__,
-                                        expected=f"an instance of {layer.__name__}",
-                                        fix=f"call it: {layer.__name__}(...)"))
+            raise class_for_layer(layer)
         if isinstance(layer, str) or not callable(layer):
             raise ArgumentError(explain("a layer is a module or a function of one tensor", got=shown(layer),
                                         expected="an instance of nn.Module, or a function",

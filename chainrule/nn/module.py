@@ -69,6 +69,8 @@ class _Recorder(type):
         signature = inspect.signature(cls.__init__)
         _check_names(cls, signature, options)
         bound = _bound(cls, signature, args, options)
+        if cls.registered_name.startswith("chainrule."):
+            _refuse_classes(bound.arguments)
         count_module()
         module = cls.__new__(cls)
         module._record = Record(dict(list(bound.arguments.items())[1:]), _shape(input_shape))
@@ -92,6 +94,19 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
                                     expected=f"{cls.__name__}({wanted})",
                                     fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) or _is_layer(a) for a in args)
                                     else "give the arguments that have no default" if "missing" in str(error) else "leave out what is not expected")) from None
+
+
+def _refuse_classes(arguments: dict[str, Any]) -> None:
+    """A class of layers among the arguments is a pair of parentheses that were forgotten; an activation may be one."""
+    for name, value in arguments.items():
+        if _is_layer(value) and not name.endswith("activation"):
+            raise class_for_layer(value)
+
+
+def class_for_layer(kind: type) -> ArgumentError:
+    """The error for the class of a layer in the place of a layer."""
+    return ArgumentError(explain("this is the class of a layer, not a layer", got=kind.__name__, expected=f"an instance of {kind.__name__}",
+                                 fix=f"call it: {kind.__name__}(...)"))
 
 
 def _named(value: Any) -> str:

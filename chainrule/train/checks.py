@@ -99,6 +99,14 @@ def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
     return outputs
 
 
+def check_measured(model: Any, outputs: Any, metrics: Any) -> None:
+    """Metrics get what the model gives, which is one tensor."""
+    if metrics and isinstance(outputs, tuple):
+        kinds = f"a tuple of {len(outputs)}"
+        raise ArgumentError(explain(f"forward of {type(strong(model)).__name__} returns {kinds}, and metrics measure one tensor", got=kinds, expected="a tensor",
+                                    fix="return the one that is measured, or leave metrics=[...] out and measure after training"))
+
+
 def check_parameters(model: Any) -> None:
     """There is something to learn."""
     if model.parameters():

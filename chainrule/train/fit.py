@@ -167,6 +167,7 @@ class Training:
         rows = max(1, min(batch_size, len(self.data)))
         _, outputs = self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
         checks.check_outputs(self.model, outputs, self.loss)
+        checks.check_measured(self.model, outputs, self.metrics)
         checks.check_parameters(self.model)
         self._seeds = [(generator, int(random.randint(2**62).item())) for generator in drawn]
         for data in (self.data if self.augment is None else None, self.validation):

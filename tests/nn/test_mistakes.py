@@ -698,6 +698,43 @@ def function_in_place_of_a_loss():
     cr.gradients(lambda: cr.sum(model(images(2, 4))), model)
 
 
+@mistake
+def class_in_place_of_an_inner_layer():
+    nn.TimeDistributed(nn.Dense)
+
+
+@mistake
+def class_in_place_of_a_recurrent_layer():
+    nn.Bidirectional(nn.LSTM)
+
+
+@mistake
+def loss_of_nothing():
+    losses.cross_entropy(Forgetful()(images(2, 4)), np.zeros(2, "int64"))
+
+
+@mistake
+def loss_of_a_tuple():
+    losses.cross_entropy(Several()(images(2, 4)), np.zeros(2, "int64"))
+
+
+@mistake
+def gradient_of_nothing():
+    model = Forgetful()
+    cr.gradients(model(images(2, 4)), model)
+
+
+@mistake
+def gradient_of_a_tuple():
+    model = Several()
+    cr.gradients(model(images(2, 4)), model)
+
+
+@mistake
+def tuple_measured_in_fit():
+    cr.fit(Several(), (images(2, 4), np.zeros(2, "int64")), loss=lambda y, t: losses.cross_entropy(y[0], t), metrics=["accuracy"], progress=False)
+
+
 # ---- the test
 
 def message_of(function: Callable[[], Any]) -> str:
