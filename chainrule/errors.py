@@ -85,6 +85,10 @@ class NonFiniteError(ChainruleError, ArithmeticError):
     """A NaN or an infinity turned up in training."""
 
 
+class OutOfMemoryError(ChainruleError, MemoryError):
+    """There is not enough memory for an array."""
+
+
 class DataError(ChainruleError, ValueError):
     """A file or a data set cannot be used as it is."""
 

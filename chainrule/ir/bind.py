@@ -17,6 +17,7 @@ import numpy as np
 from .. import errors
 from ..arguments import brief, unmasked
 from . import dtype as dtypes
+from .memory import no_room
 from .node import CONSTANT, OUTPUT, REGISTRY, Node, Op, Type
 from .tensor import Tensor
 from .trace import current_trace
@@ -83,8 +84,11 @@ def forget(x: Tensor) -> Tensor:
 
 
 def _run(op: Op, nodes: tuple[Node, ...], attrs: dict[str, Any], kind: Any) -> Node:
-    with np.errstate(all="ignore"):
-        data = op.meaning(*(node.data for node in nodes), **attrs)
+    try:
+        with np.errstate(all="ignore"):
+            data = op.meaning(*(node.data for node in nodes), **attrs)
+    except MemoryError as error:
+        raise no_room(error, op.name, kind) from None
     if isinstance(kind, tuple):
         return Node(op, nodes if _recording.on else (), attrs, kind, data, layer=errors.layer_path())
     data = np.asarray(data)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import inside_layer
+from .memory import no_room
 from .node import CONSTANT, INPUT, Node, Type
 
 
@@ -136,6 +137,9 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], watch: Callable[[Node,
 
 def evaluate(node: Node, arrays: Sequence[Any]) -> Any:
     """The value of one node from the values of its inputs."""
-    with inside_layer(node.layer or ""):
-        result = node.op.meaning(*arrays, **node.attrs)
+    try:
+        with inside_layer(node.layer or ""):
+            result = node.op.meaning(*arrays, **node.attrs)
+    except MemoryError as error:
+        raise no_room(error, node.op.name, node.type, node) from None
     return result if isinstance(result, tuple) else np.asarray(result)

@@ -27,6 +27,7 @@ from ...errors import BoundsError, describe_frame
 from ...fork import renew_locks
 from ...ir import Node
 from ...ir.graph import Graph, interpret
+from ...ir.memory import no_room, no_room_between
 from ...ops.index import index_error
 from ...ops.require import REQUIRE
 from ..buffers import Buffer
@@ -100,7 +101,10 @@ class Program:
         self.lock, self.owner = threading.RLock(), 0
         self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
         self.control[:] = 0
-        self.arena = aligned(plan.arena)
+        try:
+            self.arena = aligned(plan.arena)
+        except MemoryError:
+            raise no_room_between(plan.arena, plan.graph.nodes) from None
         self.table = np.zeros(FIRST + len(self.places), np.int64)
         self.table[ARENA], self.table[CONTROL] = self.arena.ctypes.data, self.control.ctypes.data
         for buffer in plan.constants:
@@ -143,7 +147,10 @@ class Program:
 
         def run() -> None:
             arrays = [self.array(b).reshape(t.shape) for b, t in zip(step.reads, shapes, strict=True)]
-            results = compute(*arrays)
+            try:
+                results = compute(*arrays)
+            except MemoryError as error:
+                raise no_room(error, step.node.op.name, step.node.type, step.node) from None
             results = results if isinstance(results, tuple) else (results,)
             for buffer, result in zip(step.writes, results, strict=True):
                 self.array(buffer).reshape(result.shape)[...] = result
@@ -212,7 +219,11 @@ class Program:
             if place < 0:
                 results.append(last[shape])
                 continue
-            array = np.empty(shape, dtype)
+            try:
+                array = np.empty(shape, dtype)
+            except MemoryError as error:
+                node = self.plan.graph.outputs[len(results)]
+                raise no_room(error, node.op.name, node.type, node) from None
             table[place] = address_of(array)
             results.append(array)
         self.results: Any = results
