@@ -16,6 +16,7 @@ from ..arguments import guard, unmasked
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor, contains, leaf
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, canonical, is_float
+from ..ir.memory import room_for
 from ..ir.tensor import Tensor
 from ..ir.trace import current_trace
 from ..ir.variable import Variable
@@ -109,7 +110,8 @@ def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, devi
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     value = as_tensor(fill_value, dtype)
     if current_trace() is None and not isinstance(fill_value, Tensor | Variable):
-        return leaf(np.full(shape, value.node.data))
+        with room_for("full", shape, value.dtype):
+            return leaf(np.full(shape, value.node.data))
     return broadcast_to(value if dtype is None else astype(value, dtype), shape)
 
 
@@ -162,13 +164,19 @@ def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype
     target = canonical(dtype) if dtype is not None else DEFAULT_INT if whole else DEFAULT_FLOAT
     if step == 0:
         raise ArgumentError(explain("the step of arange must not be 0", got=f"arange({start}, {stop}, {step})"))
-    return as_tensor(_arange(start, stop, step, target).astype(target))
+    with room_for("arange", (_count(start, stop, step),), target):
+        return as_tensor(_arange(start, stop, step, target).astype(target))
+
+
+def _count(start: float, stop: float, step: float) -> int:
+    if all(isinstance(v, int) for v in (start, stop, step)):
+        return len(range(start, stop, step))  # type: ignore[arg-type]
+    return max(int(np.ceil((stop - start) / step)), 0)
 
 
 def _arange(start: float, stop: float, step: float, target: np.dtype) -> np.ndarray:
-    values = range(start, stop, step) if all(isinstance(v, int) for v in (start, stop, step)) else None  # type: ignore[arg-type]
-    count = len(values) if values is not None else max(int(np.ceil((stop - start) / step)), 0)
-    if values is not None and not is_float(target):
+    count = _count(start, stop, step)
+    if all(isinstance(v, int) for v in (start, stop, step)) and not is_float(target):
         first = np.array(start, dtype=target) if count else np.array(0, dtype=target)
         return first + np.arange(count).astype(target) * np.asarray(step).astype(target)
     return start + np.arange(count) * step
@@ -180,7 +188,8 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, devic
     target = DEFAULT_FLOAT if dtype is None else canonical(dtype)
     if np.ndim(start) or np.ndim(stop):
         raise ShapeError(explain("the ends of a row of numbers are two numbers", got=f"shapes {np.shape(start)} and {np.shape(stop)}"))
-    return as_tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64).astype(target))
+    with room_for("linspace", (num,), np.float64):
+        return as_tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64).astype(target))
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:

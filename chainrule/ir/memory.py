@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..errors import OutOfMemoryError, describe_frame, explain
-from .node import Node
+from .node import Node, Type
 
 FIX = "use smaller batches or smaller arrays, or give the process more memory"
 
@@ -29,6 +32,15 @@ def no_room(error: MemoryError, operation: str, kind: Any, node: Node | None = N
         return error
     at, layer = (None, None) if node is None else (describe_frame(node.where), node.layer)
     return OutOfMemoryError(explain(f"there is not enough memory for {operation!r}", got=_described(kind), fix=FIX, at=at, layer=layer))
+
+
+@contextlib.contextmanager
+def room_for(operation: str, shape: tuple[int, ...], dtype: Any) -> Iterator[None]:
+    """Within, an array of this kind is made by NumPy alone; where there is no room, OutOfMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise no_room(error, operation, Type(shape, np.dtype(dtype))) from None
 
 
 def no_room_between(size: int, nodes: Iterable[Node]) -> MemoryError:
