@@ -19,11 +19,10 @@ def fit(**options):
 
 @pytest.mark.parametrize(("name", "ours"), [("on_epoch_end", "after_epoch"), ("on_train_begin", "begin"), ("on_batch_end", "after_step")])
 def test_a_method_that_nobody_would_call_is_told(name, ours):
-    methods = {name: lambda self, *arguments: None}
-    with pytest.raises(ArgumentError, match=rf"(?s){name}.*name it {ours}\("):
-        type("Mine", (train.Callback,), methods)
-    with pytest.raises(ArgumentError, match=rf"(?s){name}.*def {ours}\("):
-        fit(callbacks=[type("Mine", (), methods)()])
+    kinds = [type("Mine", (base,), {name: lambda self, *arguments: None}) for base in (train.Callback, object)]
+    for kind in kinds:
+        with pytest.raises(ArgumentError, match=rf"(?s){name}.*def {ours}\("):
+            fit(callbacks=[kind()])
 
 
 @pytest.mark.parametrize(("make", "text"), [
