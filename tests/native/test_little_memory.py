@@ -59,3 +59,32 @@ def test_too_little_memory_is_said(tmp_path: Path, function: str, backend: str) 
     program.write_text(PROGRAM)
     done = subprocess.run([sys.executable, program, function, backend], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+COMPILED = """
+import resource
+import numpy as np
+import chainrule as cr
+from chainrule.errors import OutOfMemoryError
+
+x = np.ones((8, 4), "float32")
+first = cr.compile(lambda x: cr.sum(x * 2))
+first(x)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (16 << 20),) * 2)
+try:
+    cr.compile(lambda x: cr.grad(lambda x: cr.sum(cr.sin(x @ x.mT)))(x))(x)
+except OutOfMemoryError as error:
+    assert "not enough memory to compile" in str(error), error
+else:
+    raise AssertionError("it had room")
+assert float(first(x)) == 64
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_a_compiler_without_room_does_not_end_the_process(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(COMPILED)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

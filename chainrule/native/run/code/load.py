@@ -6,10 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ....errors import OutOfMemoryError, explain
+from ....ir.memory import FIX
 from ...target import Target
 from . import cache, engine
 from .pieces import Pieces
 from .record import decode, encode
+
+ROOM = 160 << 20  # bytes of addresses that LLVM and the threads which compile may want; LLVM ends the process where it gets none
 
 
 def library(content: Any, write: Callable[[Any, Pieces], object], target: Target) -> engine.Library:
@@ -17,6 +23,7 @@ def library(content: Any, write: Callable[[Any, Pieces], object], target: Target
 
     `write` gets what the record says, so that code depends on nothing else; it must not know the content from elsewhere.
     """
+    _need_room()
     record = encode((target, content))
     key = cache.key(record)
     code = cache.read(key)
@@ -24,6 +31,13 @@ def library(content: Any, write: Callable[[Any, Pieces], object], target: Target
         code = _generated(record, write)
         cache.write(key, code)
     return engine.Library(code)
+
+
+def _need_room() -> None:
+    try:
+        np.empty(ROOM, np.uint8)
+    except MemoryError:
+        raise OutOfMemoryError(explain("there is not enough memory to compile", expected=f"{ROOM:,} bytes for the compiler", fix=FIX)) from None
 
 
 def _generated(record: bytes, write: Callable[[Any, Pieces], object]) -> list[bytes]:
