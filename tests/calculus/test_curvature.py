@@ -84,7 +84,7 @@ def test_degenerate_matrices() -> None:
 
 
 def test_what_does_not_fit_is_told() -> None:
-    with pytest.raises(ArgumentError, match="build the model"):
+    with pytest.raises(ArgumentError, match="not built yet"):
         curvature.sharpness(lambda: cr.asarray(0.0), nn.Dense(3))
     with pytest.raises(ArgumentError, match="Variables"):
         curvature.sharpness(lambda: cr.asarray(0.0), [cr.ones(3)])

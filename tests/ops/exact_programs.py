@@ -501,7 +501,7 @@ def slope(g: Maker, v: Value) -> Value | None:
     if y is None or x is None or x.x.node is y.x.node:
         return None
     y = g.tame(y, 4, 99)
-    gradient, = cr.gradients(r.sum(e.tanh(y.x * 0.125)), [x.x])
+    gradient, = cr.gradients(r.sum(e.tanh(y.x * 0.125)), [x.x], unrelated="zero")
     return rounded(e.tanh(gradient * 0.25), 1, OFF["float32"])
 
 
