@@ -194,7 +194,7 @@ def test_every_schedule_is_tried():
     optim.proximal.l1(0.1), optim.proximal.ridge(0.1), optim.proximal.group_lasso(0.1), *(getattr(optim.transforms, n)(0.1) for n in (
         "clip_norm", "clip_value", "clip_adaptive", "decay_weights")), optim.transforms.negate(), optim.transforms.centralize(),
     nn.constraints.max_norm(2.0), nn.constraints.unit_norm(), nn.constraints.non_negative(), nn.constraints.bounded(0.0, 1.0),
-    nn.initializers.variance_scaling(2.0, "out"), nn.initializers.constant(3.0), *nn.initializers.TABLE.values()], ids=repr)
+    nn.initializers.variance_scaling(2.0, "out"), nn.initializers.constant(3.0), *nn.initializers.TABLE.values()], ids=lambda made: getattr(made, "__name__", repr(made)))
 def test_functions_that_are_made(made):
     for through in HOW.values():
         assert (callable(through(made)) and repr(through(made)) == repr(made)) or inspect.isfunction(made)
