@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from ..errors import ArgumentError, explain, shown
+from .table import NAMES, resolve
 
 __all__ = ["direction", "larger_is_better"]
 
@@ -19,8 +20,6 @@ PREFIX = re.compile(r"(?:\w*?_)??(?:validation|val|test|training|train)_|(?:ema|
 
 def direction(column: str, own: Mapping[str, bool] | None = None) -> bool | None:
     """Whether larger is better in this column, None if nobody knows; `own` are metrics of the user by name."""
-    from . import NAMES, _resolve
-
     names = [column, PREFIX.sub("", column, count=1)]
     for name in names:
         if own and name in own:
@@ -29,7 +28,7 @@ def direction(column: str, own: Mapping[str, bool] | None = None) -> bool | None
         if name in ("loss", "seconds") or (name.endswith("_loss") and name not in NAMES):
             return False
         try:
-            return _resolve(name)[0].higher_is_better
+            return resolve(name)[0].higher_is_better
         except ArgumentError:
             continue
     return None
