@@ -61,7 +61,7 @@ def test_a_new_process_knows_every_class(tmp_path):
 
 def test_every_module_of_the_library_is_found_by_its_name():
     for module in pkgutil.walk_packages(cr.__path__, "chainrule."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and not module.name.startswith("chainrule.xla"):  # which needs jax, and has nothing to load
             importlib.import_module(module.name)
     homes = {kind.__module__.split(".")[1] for name, kind in REGISTRY.items() if name.startswith("chainrule.")}
     assert homes <= {"nn", *LIBRARY}
