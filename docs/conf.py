@@ -38,7 +38,7 @@ copybutton_prompt_is_regexp = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "ref.python"]  # names of arguments that are attributes elsewhere, too
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
