@@ -117,7 +117,22 @@ class Augmentation:
         return f"{type(self).__name__}({', '.join(f'{k}={shown(v, 1000)}' for k, v in vars(self).items())})"
 
 
-class Compose(Augmentation):
+class Several(Augmentation):
+    """What is made of `operations`: it needs to know what one of them needs to know."""
+
+    operations: list[Augmentation]
+
+    @property
+    def needs_range(self) -> bool:  # type: ignore[override]
+        """Whether one of the operations must know what black and white are."""
+        return any(operation.needs_range for operation in self.operations)
+
+    def check(self, batch: Batch) -> None:
+        for operation in self.operations:
+            operation.check(batch)
+
+
+class Compose(Several):
     """Operations one after the other.
 
     Args:
@@ -141,15 +156,6 @@ class Compose(Augmentation):
         if targets not in TARGETS:
             raise ArgumentError(explain("targets of this kind are not known", got=repr(targets),
                                         expected="None, 'masks', 'boxes' or 'keypoints'"))
-
-    @property
-    def needs_range(self) -> bool:  # type: ignore[override]
-        """Whether one of the operations must know what black and white are."""
-        return any(operation.needs_range for operation in self.operations)
-
-    def check(self, batch: Batch) -> None:
-        for operation in self.operations:
-            operation.check(batch)
 
     def over(self, x: np.ndarray) -> Compose:
         if self.value_range is not None or not self.needs_range:

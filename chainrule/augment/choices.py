@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from .base import Augmentation, Batch
+from .base import Augmentation, Batch, Several
 from .checks import share
 from .draws import DRAWS, Draws
 
 
-class OneOf(Augmentation):
+class OneOf(Several):
     """For each sample one of the operations, all equally likely.
 
     Args:
@@ -27,15 +27,6 @@ class OneOf(Augmentation):
         if not self.operations or wrong:
             raise ArgumentError(explain("these are not operations to choose from", got=repr(wrong or self.operations),
                                         expected="operations on single samples, such as augment.Blur()"))
-
-    @property
-    def needs_range(self) -> bool:  # type: ignore[override]
-        """Whether one of the operations must know what black and white are."""
-        return any(operation.needs_range for operation in self.operations)
-
-    def check(self, batch: Batch) -> None:
-        for operation in self.operations:
-            operation.check(batch)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         chosen = draws.integers(0, len(self.operations) - 1)
