@@ -10,18 +10,18 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from sklearn import datasets  # noqa: E402
-from sklearn.base import clone  # noqa: E402
-from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
-from sklearn.inspection import permutation_importance  # noqa: E402
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import StandardScaler  # noqa: E402
-from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from sklearn import datasets
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import chainrule as cr  # noqa: E402
-from chainrule.errors import ArgumentError  # noqa: E402
-from chainrule.estimators import PCA, Classifier, Regressor  # noqa: E402
+import chainrule as cr
+from chainrule.errors import ArgumentError
+from chainrule.estimators import PCA, Classifier, Regressor
 
 
 @parametrize_with_checks([Classifier(), Regressor(), PCA()])
