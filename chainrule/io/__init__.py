@@ -6,8 +6,9 @@ from typing import Any
 from ..names import unknown_attribute
 from .foreign import advice
 from .model import load, read_model, save
+from .weights import Weights, read_weights
 
-__all__ = ["load", "read_model", "save"]
+__all__ = ["Weights", "load", "read_model", "read_weights", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import nn
-from ..errors import ChainruleError, DataError, MissingExtra, explain, shown
+from ..errors import ChainruleError, DataError, MissingExtra, explain
 from ..files import parse_json, read_regular, reading
 from ..io.model import SPARE_BYTES, SPARE_MODULES
+from ..io.weights import read_weights
 from ..ir import Type
 from ..nn.budget import building_at_most
 from .bert import BERT, MaskedLanguageModel
@@ -98,52 +99,6 @@ def _config(folder: Path) -> Config:
     if not os.path.lexists(path):
         raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors"))
     return Config(parse_json(read_regular(path), path, "description of the model"))
-
-
-def read_weights(folder: str | Path) -> dict[str, Array]:
-    """Name → array of model.safetensors, or of all parts that model.safetensors.index.json names; bfloat16 becomes float32."""
-    folder = Path(folder)
-    index = folder / "model.safetensors.index.json"
-    names = _part_names(index) if os.path.lexists(index) else ["model.safetensors"]
-    if any(Path(name).name != name for name in names):
-        raise DataError(explain("a part of the weights lies outside the folder", got=str(names), expected="names of files"))
-    return {name: array for part in names for name, array in _tensors(folder / part)}
-
-
-def _part_names(index: Path) -> list[str]:
-    found = parse_json(read_regular(index), index, "list of parts").get("weight_map")
-    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
-        raise DataError(explain(f"{index}: the list of parts is damaged", got=shown(found), expected='"weight_map": {array: file}'))
-    return sorted(set(found.values()))
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, Array]]:
-    from safetensors import SafetensorError, deserialize
-
-    if not os.path.lexists(path):
-        raise DataError(explain("there are no weights", got=str(path), expected="a safetensors file",
-                                fix="files of pickled weights are not read: convert them to safetensors"))
-    content = read_regular(path)
-    try:
-        with reading(path, "file of weights"):
-            found = deserialize(content)
-    except SafetensorError as error:
-        raise DataError(explain("the file of weights is damaged", got=f"{path}: {error}", expected="a safetensors file")) from None
-    for name, entry in found:
-        with reading(path, f"array {name}"):
-            array = _array(entry["dtype"], bytes(entry["data"])).reshape(entry["shape"])
-        yield name, array
-
-
-DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
-
-
-def _array(dtype: str, data: bytes) -> Array:
-    if dtype == "BF16":  # the upper half of a float32
-        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-    if dtype not in DTYPES:
-        raise DataError(explain("an array of the file has a dtype that is not known", got=dtype, expected=", ".join([*DTYPES, "BF16"])))
-    return np.frombuffer(data, "<" + DTYPES[dtype])
 
 
 # ---- names
