@@ -19,14 +19,15 @@ from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, To
 from .direction import direction, larger_is_better
 from .intervals import Estimate, bootstrap, wilson
 from .regression import R2, Mean, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from .samples import Coverage, PrecisionRecall, coverage, energy_distance, frechet_distance, precision_recall
 from .scores import AUC, AveragePrecision, LogLoss
 from .table import NAMES, answer, get
 from .text import BLEU
 
 __all__ = [
-    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
-    "MeanSquaredError", "Metric", "Precision", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
-    "confusion_matrix", "direction", "get", "larger_is_better", "wilson",
+    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Coverage", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
+    "MeanSquaredError", "Metric", "Precision", "PrecisionRecall", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
+    "confusion_matrix", "coverage", "direction", "energy_distance", "frechet_distance", "get", "larger_is_better", "precision_recall", "wilson",
 ]
 
 def __getattr__(name: str) -> Any:

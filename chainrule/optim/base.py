@@ -7,8 +7,10 @@ are computed once per step, so that the update of a parameter is one elementwise
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,24 @@ class Steps(Variable):
 
     def __reduce__(self) -> Any:
         return Steps, (self.numpy(),)
+
+
+_seen: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("chainrule_gradients", default=None)
+
+
+@contextlib.contextmanager
+def seen_gradients() -> Iterator[list[Any]]:
+    """Within, the gradients of every update are added to the list: who trains looks whether they are finite."""
+    token = _seen.set(found := [])
+    try:
+        yield found
+    finally:
+        _seen.reset(token)
+
+
+def _note(grads: Mapping[str, Any]) -> None:
+    if (seen := _seen.get()) is not None:
+        seen.extend(grads.values())
 
 
 class Optimizer(Watched, metaclass=_Remembering):
@@ -130,6 +150,7 @@ class Optimizer(Watched, metaclass=_Remembering):
             grads: what `cr.gradients(loss, model)` gave: the same keys, the shapes and dtypes of the parameters.
         """
         parameters, grads = paired(model, grads)
+        _note(grads)
         self.build(parameters)
         grads = self._clipped({name: self.sparse(g) for name, g in grads.items()})
         shared: dict[np.dtype, Scalars] = {}

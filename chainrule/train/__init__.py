@@ -18,12 +18,13 @@ from .lr_find import RateTest, lr_find
 from .repeats import Ranking, Scores, compare_optimizers, cross_validate, rank
 from .saved import SavedRun
 from .top_losses import TopLosses, sample_losses, top_losses
+from .trainer import Trainer
 from .uncertainty import predict_samples
 from .until import Until, gradient
 
 __all__ = [
     "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "GradientNorms", "GradientReport",
-    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "SavedRun", "Scores", "TopLosses", "Training",
+    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "SavedRun", "Scores", "TopLosses", "Trainer", "Training",
     "Until", "Validation", "activation_report", "compare_optimizers", "cross_validate", "csv_log", "deltas", "diagnose",
     "evaluate", "fit", "gradient", "gradient_report", "json_log", "largest_batch", "lr_find", "overfit_one_batch",
     "predict", "predict_samples", "rank", "recompute_statistics", "sample_losses", "tensorboard", "top_losses",

@@ -27,10 +27,15 @@ def check_run(model: Any, epochs: Any, penalty: Any) -> None:
     """The model is one that can be called, the epochs are a number of times, the penalty is a function."""
     if isinstance(model, type):
         raise ArgumentError(explain("the model is a class, not a model", got=model.__name__, expected=f"an instance of {model.__name__}", fix=f"make one: {model.__name__}(...)"))
-    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
-        raise ArgumentError(explain("epochs is a whole number, 0 or more", got=shown(epochs)))
+    check_epochs(epochs)
     if penalty is not None and not callable(penalty):
         raise ArgumentError(explain("a penalty is a function of the model", got=shown(penalty), fix=f"for example optim.penalties.ridge({penalty if isinstance(penalty, float | int) else 1e-4!r})"))
+
+
+def check_epochs(epochs: Any) -> None:
+    """A number of passes over the data."""
+    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
+        raise ArgumentError(explain("epochs is a whole number, 0 or more", got=shown(epochs)))
 
 
 def in_data(error: BoundsError, rows: np.ndarray) -> BoundsError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..compile import Compiled, Entry, compile
 from ..errors import BackwardFrame, NonFiniteError, describe_frame, explain
-from ..ir import Node, Tensor, as_tensor, bind, current_trace
+from ..ir import Node, Tensor, Variable, as_tensor, bind, current_trace
 from ..ir.graph import interpret
 from ..ir.node import CONSTANT
 from ..losses.base import OneNumber
@@ -55,23 +55,24 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
         objective = objective if penalty is None else objective + penalty(whole)
         grads = gradients(objective, whole)
         optimizer.update(whole, grads, **({"weight": weight / scale if classes else weight} if optimizer.accumulates else {}))
-        finite = isfinite(reduce(lambda a, g: a + _summed(g), grads.values(), objective))
-        _commit_if(finite)
+        finite = isfinite(reduce(lambda a, g: a + summed(g), grads.values(), objective))
+        commit_if(finite)
         return total, weight, outputs, finite
     return compile(step, backend=backend, precision=precision)
 
 
-def _summed(g: Tensor) -> Tensor:
+def summed(g: Any) -> Tensor:
+    """The sum of a gradient, finite only if all of it is."""
     rows = rows_of(g)  # the sum of a table's gradient is that of its rows
     g = g if rows is None else rows.values
     return sum_over(g, tuple(range(g.ndim)))
 
 
-def _commit_if(finite: Tensor) -> None:
-    """Every Variable assigned so far in this trace keeps its old value unless `finite` holds."""
+def commit_if(finite: Tensor, kept: Callable[[Variable], bool] = lambda variable: True) -> None:
+    """Every Variable assigned so far in this trace keeps its old value unless `finite` holds; `kept` says which of them this is worth its copy."""
     trace = current_trace()
     for variable, new in list(trace.writes.items()) if trace is not None else ():
-        if variable in trace.reads:
+        if variable in trace.reads and kept(variable):
             variable.assign(_kept_unless(finite, new, trace.reads[variable]))
 
 
