@@ -244,7 +244,7 @@ def test_mistakes_are_told() -> None:
         train.Trainer(setting.step, {"model": 3})
     with pytest.raises(DataError, match="no numbers"):
         run(setting.step, {"x": np.array(["a"]), "y": X[:1]})
-    with pytest.raises(BoundsError, match="sample|position|row"):
+    with pytest.raises(BoundsError, match=r"sample|position|row"):
         table = nn.Embedding(3, 2)
         train.Trainer(lambda ids: cr.mean(table(ids)), {"table": table}).run(np.array([0, 1, 2, 5]), batch_size=2, progress=False)
 
