@@ -230,7 +230,7 @@ def test_mistakes_are_told() -> None:
         run(lambda batch: {"loss": batch["x"]})
     with pytest.raises(ArgumentError, match="'loss' is no number"):
         run(lambda batch: {"loss": "small"})
-    with pytest.raises(ShapeError, match="different numbers of samples(?s:.)*x.a"):
+    with pytest.raises(ShapeError, match=r"different numbers of samples(?s:.)*x\.a"):
         run(setting.step, {"x": {"a": X}, "y": X[:3]})
     with pytest.raises(ArgumentError, match="without data an epoch has no end"):
         run(setting.step, None)
