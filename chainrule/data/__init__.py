@@ -17,9 +17,20 @@ from .folds import Duplicates, duplicates, folds, split_groups, split_time, time
 from .foreign import advice
 from .idx import read_idx
 from .inputs import as_network_inputs
+from .loader.loader import Loader
 from .preprocess import FeatureScaling, ImageScaling, TablePreprocess, as_inputs, preprocess_from_config
 from .series import Series, read_series, windows
 from .sound import read_sound, write_sound
+from .sources.arrays import as_source
+from .sources.base import Source
+from .sources.cached import cache
+from .sources.collate import Ragged, collate
+from .sources.compose import concat, filter, map, shuffle, subset
+from .sources.folders import AudioFolder, ImageFolder
+from .sources.lines import TextLines
+from .sources.memmap import Memmap
+from .sources.rows import Rows
+from .sources.shards import TarShards
 from .splits import Batches, permutation, split
 from .table import Dialect, read_table, read_text
 from .target import Target
@@ -27,10 +38,13 @@ from .tokens import CharacterTokenizer, pack
 from .toys import two_spirals, xor
 
 __all__ = [
-    "Assignment", "Batches", "CharacterTokenizer", "Dataset", "Dialect", "Duplicates", "FeatureScaling", "Fingerprints", "ImageScaling", "Series",
-    "TablePreprocess", "Target", "as_inputs", "as_network_inputs", "assign", "digits", "duplicates", "fingerprints", "folds", "load", "load_again", "load_like", "pack",
-    "permutation", "preprocess_from_config", "read_idx", "read_image", "read_series", "read_sound", "read_table",
-    "read_text", "split", "split_groups", "split_of", "split_time", "time_folds", "two_spirals", "windows", "write_sound", "xor",
+    "Assignment", "AudioFolder", "Batches", "CharacterTokenizer", "Dataset", "Dialect", "Duplicates",
+    "FeatureScaling", "Fingerprints", "ImageFolder", "ImageScaling", "Loader", "Memmap", "Ragged", "Rows", "Series",
+    "Source", "TablePreprocess", "TarShards", "Target", "TextLines", "as_inputs", "as_network_inputs", "as_source",
+    "assign", "cache", "collate", "concat", "digits", "duplicates", "filter", "fingerprints", "folds", "load",
+    "load_again", "load_like", "map", "pack", "permutation", "preprocess_from_config", "read_idx", "read_image",
+    "read_series", "read_sound", "read_table", "read_text", "shuffle", "split", "split_groups", "split_of",
+    "split_time", "subset", "time_folds", "two_spirals", "windows", "write_sound", "xor",
 ]
 
 

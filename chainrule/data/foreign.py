@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-BATCHES = "cr.fit(model, (x, y), batch_size=64) makes the batches; data.Batches((x, y), 64) gives their indices"
+BATCHES = "data.Loader(source, batch_size=64) makes batches of any source; cr.fit(model, (x, y), batch_size=64) those of arrays itself"
+SAMPLER = 'data.Loader(source, weights="balanced"), or weights=one chance for each sample, or sampler=function of the epoch'
+STREAM = "data.Loader(stream, steps_per_epoch=100) for any iterable, or a function that makes one"
+ROWS = 'data.Rows("people.parquet", target="income") for samples; data.load("people.csv", target="income") for encoded arrays'
+SHARDS = 'data.TarShards("train-{000..009}.tar", fields=("jpg", "cls"))'
 ARRAYS = "a pair of arrays is a data set: cr.fit(model, (x, y))"
 FOLDER = 'data.load("photos/"), one folder per class, with train/ and test/ above them or not'
 TABLE = 'data.load("people.csv", target="income"); data.read_table("people.csv") for the texts alone'
@@ -15,15 +19,16 @@ KNOWN_SETS = 'data.digits() is built in; data.load(path) reads the files of othe
 TOKENS = "data.CharacterTokenizer(text); cr.models.load_tokenizer(folder) for a tokenizer.json"
 
 FOREIGN = {
-    "dataloader": BATCHES, "loader": BATCHES, "batchsampler": BATCHES, "sampler": BATCHES, "randomsampler": BATCHES, "collate": BATCHES,
-    "defaultcollate": BATCHES, "weightedrandomsampler": "cr.fit(model, (x, y, weights)): a weight for each sample",
-    "tensordataset": ARRAYS, "iterabledataset": ARRAYS, "fromtensorslices": ARRAYS, "fromnumpy": ARRAYS, "arraydataset": ARRAYS,
-    "subset": "x[indices], y[indices]", "concatdataset": "np.concatenate([a, b])",
-    "imagefolder": FOLDER, "datasetfolder": FOLDER, "imagedatasetfromdirectory": FOLDER, "flowfromdirectory": FOLDER,
+    "dataloader": BATCHES, "batchsampler": SAMPLER, "sampler": SAMPLER, "randomsampler": SAMPLER,
+    "defaultcollate": "data.collate(samples); Loader(..., collate=function) for your own", "collatefn": "Loader(..., collate=function)",
+    "weightedrandomsampler": SAMPLER, "distributedsampler": "Loader(..., shard=(k, n))", "iterabledataset": STREAM, "fromgenerator": STREAM, "webdataset": SHARDS, "webloader": SHARDS,
+    "tfrecorddataset": SHARDS, "tensordataset": ARRAYS, "fromtensorslices": ARRAYS, "fromnumpy": ARRAYS, "arraydataset": ARRAYS,
+    "concatdataset": "data.concat(a, b)", "chaindataset": "data.concat(a, b)", "take": "data.subset(source, slice(0, n))",
+    "datasetfolder": FOLDER, "imagedatasetfromdirectory": FOLDER, "flowfromdirectory": FOLDER,
     "imagedatagenerator": f"{FOLDER}; cr.augment changes the images in cr.fit(..., augment=...)",
-    "audiofolder": "data.read_sound(path) for each file", "textlines": 'data.read_text("text.txt").splitlines()',
-    "readcsv": TABLE, "readexcel": f"save it as CSV: {TABLE}", "readparquet": f"save it as CSV: {TABLE}", "dataframe": TABLE, "frompandas": TABLE,
-    "genfromtxt": TABLE, "loadtxt": TABLE, "csvdataset": TABLE,
+    "textlinedataset": "data.TextLines(path)", "memmapdataset": 'data.Memmap("tokens.bin", "uint16", window=128, targets=True)',
+    "readcsv": TABLE, "readexcel": f"save it as CSV: {TABLE}", "readparquet": ROWS, "readfeather": ROWS, "fromparquet": ROWS, "dataframe": TABLE, "frompandas": TABLE,
+    "genfromtxt": TABLE, "loadtxt": TABLE, "csvdataset": ROWS,
     "traintestsplit": SPLIT, "randomsplit": SPLIT, "shufflesplit": SPLIT, "stratifiedshufflesplit": SPLIT, "splitdataset": SPLIT,
     "kfold": FOLDS, "stratifiedkfold": FOLDS, "repeatedkfold": FOLDS, "groupkfold": FOLDS, "leaveoneout": FOLDS, "crossvalscore": FOLDS,
     "groupshufflesplit": "data.split_groups(groups, (0.8, 0.2))", "timeseriessplit": "data.time_folds(len(x), k=5)",

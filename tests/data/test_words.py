@@ -15,7 +15,7 @@ R = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("module, name, word", [
-    (data, "DataLoader", "batch_size"), (data, "ImageFolder", "data.load"), (data, "read_csv", "data.load"), (data, "train_test_split", "data.split"),
+    (data, "DataLoader", "batch_size"), (data, "DatasetFolder", "data.load"), (data, "read_csv", "data.load"), (data, "train_test_split", "data.split"),
     (data, "random_split", "data.split"), (data, "KFold", "data.folds"), (data, "StandardScaler", "FeatureScaling"), (data, "TensorDataset", "pair of arrays"),
     (data, "MNIST", "data.digits"), (data, "image_dataset_from_directory", "data.load"), (data, "lod", "did you mean"),
     (io, "save_model", "cr.save"), (io, "load_weights", "model.variables"), (io, "from_pretrained", "load_pretrained")])
@@ -28,8 +28,8 @@ def test_answers_name_what_is_there():
     for name in FOREIGN:
         assert name == name.lower() and name not in {known.lower() for known in data.__all__}
     said = " ".join(FOREIGN.values())
-    for name in ("Batches", "CharacterTokenizer", "FeatureScaling", "Target", "folds", "split", "split_groups", "time_folds", "windows", "read_table",
-                 "read_image", "read_sound", "read_text", "digits", "load", "two_spirals"):
+    for name in ("Loader", "TarShards", "Memmap", "Rows", "concat", "CharacterTokenizer", "FeatureScaling", "Target", "folds", "split", "split_groups", "time_folds", "windows", "read_table",
+                 "read_image", "read_sound", "TextLines", "digits", "load", "two_spirals"):
         assert f"data.{name}" in said and hasattr(data, name)
 
 

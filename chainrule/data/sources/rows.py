@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables as sources: rows of CSV, Parquet and Arrow files, and of the tables of pandas, polars and pyarrow, as dicts of values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ArgumentError, MissingExtra, explain
+from ...files import reading
+from ..files import close_names, existing, fault
+from ..table import is_missing, parse_number, read_table
+from .arrays import Arrays
+
+ARROW = {".arrow", ".feather", ".ipc"}
+
+
+class Rows(Arrays):
+    """The rows of a table: samples are dicts of values by column name, or (such a dict, target).
+
+    Args:
+        path: a .csv (.tsv, .txt) file, a .parquet, .arrow or .feather file.
+        columns: names of those that are wanted; None: all.
+        target: name of the column that is the second half of each sample.
+
+    Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are texts. Parquet and
+    Arrow files need pyarrow; columns without missing values of an uncompressed Arrow file stay in the file, those of others are read into memory.
+    Raises DataError that names the file or the column.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):
+        self.path = str(existing(path))
+        found = _read(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
+        if target is None:
+            super().__init__(found)
+        else:
+            super().__init__(({name: column for name, column in found.items() if name != target}, _chosen(found, target, self.path)))
+
+    def where(self, index: int) -> str:
+        return f"{self.path}, row {index + 1:,}"
+
+
+def _chosen(columns: dict[str, Any], name: str, path: str) -> Any:
+    if name not in columns:
+        close = close_names(name, list(columns))
+        raise fault(f"{path}: there is no such column", got=repr(name), expected=", ".join(columns), fix=f"did you mean {close[0]!r}?" if close else None)
+    return columns[name]
+
+
+def _read(path: str, wanted: list[str] | None) -> dict[str, np.ndarray]:
+    suffix = os.path.splitext(path)[1].lower()
+    columns = _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path)
+    if wanted is not None:
+        columns = {name: _chosen(columns, name, path) for name in wanted}
+    if not columns or not len(next(iter(columns.values()))):
+        raise fault(f"{path}: the table has no rows")
+    return columns
+
+
+def _csv(path: str) -> dict[str, np.ndarray]:
+    table = read_table(path)
+    return {name: _numbers(table.column(i), table.decimal) for i, name in enumerate(table.names)}
+
+
+def _numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
+    values = [np.nan if is_missing(cell) else parse_number(cell, decimal) for cell in cells]
+    return np.array(cells) if None in values else np.array(values, np.float64)
+
+
+def _pyarrow(path: str) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra(f"reading {path}", "pyarrow", "data") from error
+    return pyarrow
+
+
+def _parquet(path: str) -> dict[str, np.ndarray]:
+    _pyarrow(path)
+    import pyarrow.parquet
+    with reading(path, "table"):
+        return _of_arrow(pyarrow.parquet.read_table(path, memory_map=True))
+
+
+def _arrow(path: str) -> dict[str, np.ndarray]:
+    arrow = _pyarrow(path)
+    with reading(path, "table"):
+        source = arrow.memory_map(path)
+        try:
+            table = arrow.ipc.open_file(source).read_all()
+        except arrow.ArrowInvalid:
+            source.seek(0)
+            table = arrow.ipc.open_stream(source).read_all()
+        return _of_arrow(table)
+
+
+def _of_arrow(table: Any) -> dict[str, np.ndarray]:
+    return {name: _plain(table.column(name).to_numpy()) for name in table.column_names}
+
+
+def columns_of(table: Any) -> dict[str, np.ndarray] | None:
+    """The columns of a DataFrame of pandas or polars or of a table of pyarrow, by name; None for anything else."""
+    owner, kind = type(table).__module__.partition(".")[0], type(table).__name__
+    if owner == "pyarrow" and kind in ("Table", "RecordBatch"):
+        return {name: _plain(table.column(name).to_numpy(zero_copy_only=False) if kind == "RecordBatch" else table.column(name).to_numpy())
+                for name in table.schema.names}
+    if owner in ("pandas", "polars") and kind == "DataFrame":
+        names = list(table.columns)
+        if len({str(name) for name in names}) != len(names):
+            raise ArgumentError(explain("two columns of the table have one name", got=", ".join(map(str, names))))
+        return {str(name): _plain(table[name].to_numpy()) for name in names}
+    return None
+
+
+def _plain(column: np.ndarray) -> np.ndarray:
+    """Objects as what they are: texts as an array of texts, rows of numbers as one array; what has both stays as it is."""
+    if column.dtype != object or not len(column):
+        return column
+    if all(isinstance(value, str) for value in column):
+        return column.astype(str)
+    if all(isinstance(value, np.ndarray | list) for value in column) and len({np.shape(value) for value in column}) == 1:
+        return np.stack([np.asarray(value) for value in column])
+    return column
