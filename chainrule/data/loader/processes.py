@@ -227,7 +227,8 @@ def _start(context: Any, work: Work, others: list[Connection]) -> _Child:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, os.getpid(), [ours, *others] if METHOD == "fork" else []), daemon=True, name="loader")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: ours are at rest then
+        for kind in (DeprecationWarning, RuntimeWarning):  # of Python and JAX, of forks beside threads: ours are at rest then, and a worker runs none of JAX's
+            warnings.simplefilter("ignore", kind)
         process.start()
     theirs.close()
     return _Child(process, ours)
