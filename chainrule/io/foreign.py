@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 SAVE, LOAD = 'cr.save(model, "model.safetensors")', 'cr.load("model.safetensors"), or cr.load(RUN_FOLDER)'
-WEIGHTS = "variable.assign(array) for the variables of model.variables(), a dict by name"
+WEIGHTS = "model.load_weights(path_or_dict); cr.io.read_weights(path) gives the arrays"
 CHECKPOINT = 'cr.fit(..., checkpoint="run.ckpt"); cr.fit(..., resume="run.ckpt") goes on'
 PRETRAINED = "cr.models.load_pretrained(folder), with config.json and safetensors"
 

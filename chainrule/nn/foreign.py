@@ -42,14 +42,14 @@ ARGUMENTS = {
 }
 
 FIT, PARAMETERS = "cr.fit(model, (x, y), loss=..., optimizer=..., metrics=[...])", "model.parameters(), a dict by name"
-READ = "variable.assign(array) for the variables of model.variables(), a dict by name; cr.load(path) reads a whole model"
+READ = "model.load_weights(path_or_dict) takes files and dicts of other libraries; cr.load(path) reads a whole model"
 DEVICE = "fit(..., backend='xla') runs on JAX's device; a precision is chosen by dtype=... of the layers, or fit(..., precision='bfloat16')"
 MEMBERS = {  # of a module or model
     "fit": FIT, "compile": f"nothing is set beforehand: {FIT}", "evaluate": "cr.evaluate(model, (x, y), loss=..., metrics=[...])",
     "predict": "cr.predict(model, x)", "train": "model(x, training=True)", "eval": "model(x) is inference; model(x, training=True) is training",
     "training": "a call says it: model(x, training=True)", "zero_grad": "gradients are results and do not add up: cr.gradients(loss, model)",
     "state_dict": "model.variables(), a dict by name; cr.save(model, path) writes it", "get_weights": "model.variables(), a dict by name",
-    "load_state_dict": READ, "load_weights": READ, "set_weights": READ, "save": "cr.save(model, path)", "save_weights": "cr.save(model, path)",
+    "load_state_dict": READ, "set_weights": READ, "save": "cr.save(model, path)", "save_weights": "cr.save(model, path)",
     "named_parameters": PARAMETERS, "weights": "model.variables(), a dict by name", "trainable_weights": PARAMETERS, "trainable_variables": PARAMETERS,
     "trainable": "layer.freeze(), layer.unfreeze()", "requires_grad_": "layer.freeze(), layer.unfreeze()", "count_params": "nn.count_parameters(model)",
     "children": "model.modules(), a dict by name", "named_modules": "model.modules(), a dict by name", "named_children": "model.modules(), a dict by name",

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import importlib
 import inspect
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -327,6 +329,28 @@ class Module(Watched, metaclass=_Recorder):
         return features(self, x, layer, **options)
 
     # ---- files and tables
+
+    def load_weights(self, source: str | os.PathLike[str] | Mapping[str, Any], rename: Any = None, strict: bool = True, layout: str | None = None) -> Any:
+        """Take the weights and running statistics of another model of this architecture, whichever library it was made with.
+
+            model.load_weights("resnet20.th")
+            report = model.load_weights("other.safetensors", rename={"backbone.*": "*"}, strict=False)
+
+        Layers are found by their names; what is left, by shapes and order. Axes are turned: PyTorch's (out, in, height, width) and (out, in), also for
+        a Dense behind a Flatten, whose rows PyTorch has channel by channel. Queries, keys and values that lie side by side are taken apart, and so are the gates and
+        biases of recurrent layers.
+
+        Args:
+            source: a file that `cr.io.read_weights` reads, or a dict name -> array (also a `state_dict()`).
+            rename: a function old name -> new name (None: leave it out), or a dict of such pairs in which "*" stands for anything.
+            strict: every Variable must get its array, and every array its Variable. If not, what fits is taken and the rest stays new, such as a head
+                for other classes; a first convolution of another number of input channels takes their sum (for one), or repeats them.
+            layout: how the axes lie: "torch", "keras" or "chainrule"; by default what the file or its shapes tell.
+
+        Returns a report: `taken`, `missing`, `left_over`, `other_shape`, `changed`. Raises DataError, and changes nothing, if the weights do not
+        fit; ArgumentError if nothing tells how square matrices lie, or if the model is not built yet.
+        """
+        return importlib.import_module("...io.transfer", __name__).load_weights(self, source, rename, strict, layout)  # it lies above this package
 
     def config(self) -> dict[str, Any]:
         """The arguments from which the constructor makes this module again."""
