@@ -24,7 +24,7 @@ from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp,
 from .version import __version__
 
 _MODULES = (
-    "augment", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "inspect", "integration", "io", "linalg", "losses",
+    "augment", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
     "metrics", "models", "nn", "optim", "random", "settings", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",

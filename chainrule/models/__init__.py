@@ -8,6 +8,7 @@ from ..names import unknown_attribute
 from .bert import BERT, MaskedLanguageModel
 from .clips import clip_network
 from .cnn import cnn
+from .dcgan import dcgan_critic, dcgan_generator
 from .generation import Decoder, generate, generate_text
 from .language import LanguageModel, gpt, llama
 from .lenet import lenet5
@@ -17,11 +18,12 @@ from .perceptron import Perceptron
 from .pretrained import load_pretrained, load_tokenizer
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
+from .timed import TimeEmbedding, TimeMLP, TimeUNet
 from .translation import TranslationTransformer
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "TranslationTransformer", "clip_network", "cnn", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
+    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "TimeEmbedding", "TimeMLP", "TimeUNet", "TranslationTransformer", "clip_network", "cnn", "dcgan_critic", "dcgan_generator", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
     "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
 ]
 
