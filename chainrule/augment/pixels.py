@@ -95,6 +95,8 @@ def inverted(matrices: np.ndarray) -> np.ndarray:
 
 def _gather(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str, value: float) -> np.ndarray:
     height, width = x.shape[1:3]
+    if mode == "constant" and rows.shape[2] == 1 == columns.shape[1] and _are_runs(rows[:, :, 0]) and _are_runs(columns[:, 0]):
+        return _cut(x, rows[:, :, 0], columns[:, 0], value)
     inside_rows, inside_columns = _inside(rows, height, mode), _inside(columns, width, mode)
     first = (np.arange(len(x)) * (height * width))[:, np.newaxis, np.newaxis]
     place = first + inside_rows * width + inside_columns
@@ -103,6 +105,39 @@ def _gather(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str, val
         return found
     outside = (rows != inside_rows) | (columns != inside_columns)
     return np.where(_wide(outside, x.ndim), constant(value, x.dtype), found) if outside.any() else found
+
+
+def _are_runs(index: np.ndarray) -> bool:
+    """Whether each row of (N, n) counts up or down by one."""
+    if index.shape[1] < 2:
+        return False
+    steps = index[:, 1:] - index[:, :-1]
+    return bool((steps == steps[:, :1]).all() and (np.abs(steps[:, 0]) == 1).all())
+
+
+def _cut(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, value: float) -> np.ndarray:
+    """As `_gather` for rows (N, h) and columns (N, w) that are runs: crops, shifts and mirror images are copies of slices."""
+    out = np.empty((len(x), rows.shape[1], columns.shape[1], *x.shape[3:]), x.dtype)
+    fill, whole = constant(value, x.dtype), out.shape[1:3]
+    for image, new, (into_rows, from_rows), (into_columns, from_columns) in zip(x, out, _slices(rows, x.shape[1]), _slices(columns, x.shape[2]), strict=True):
+        if (into_rows.stop - into_rows.start, into_columns.stop - into_columns.start) != whole:
+            new[...] = fill
+        new[into_rows, into_columns] = image[from_rows, from_columns]
+    return out
+
+
+def _slices(index: np.ndarray, extent: int) -> list[tuple[slice, slice]]:
+    """For each run, which of its places lie within 0..extent - 1, and where these are."""
+    found, size = [], index.shape[1]
+    for first, second in index[:, :2].tolist():
+        if second > first:
+            begin, end = max(0, -first), max(0, -first, min(size, extent - first))
+            found.append((slice(begin, end), slice(first + begin, first + end)))
+        else:
+            begin = max(0, first - extent + 1)
+            end = max(begin, min(size, first + 1))
+            found.append((slice(begin, end), slice(first - begin, first - end if end <= first else None, -1) if end > begin else slice(0, 0)))
+    return found
 
 
 def _inside(index: np.ndarray, extent: int, mode: str) -> np.ndarray:
