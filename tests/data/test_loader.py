@@ -240,6 +240,51 @@ def test_a_source_that_changes_its_length():
             list(changing)
 
 
+class Shrinks(Broken):
+    def __getitem__(self, i):
+        self.size = 20
+        return [*range(20)][i]
+
+
+def test_a_source_that_shrinks_within_an_epoch():
+    with cr.data.Loader(Shrinks(), 4, shuffle=False) as shrinking, pytest.raises(DataError, match="changed its length"):
+        list(shrinking)
+
+
+def test_what_is_made_ahead_has_an_end():
+    source = Counts()
+    with cr.data.Loader(source, 4, shuffle=False, workers=2, prefetch=3) as ahead:
+        batches = iter(ahead)
+        for i in range(5):
+            next(batches)
+            time.sleep(0.05)
+            assert source.read <= 4 * (i + 1 + 3)
+
+
+class Counts(Broken):
+    read = 0
+
+    def __init__(self):
+        super().__init__(bad=())
+        self.size = 400
+
+    def __getitem__(self, i):
+        self.read += 1
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize("options", WORKERS)
+def test_a_sample_that_ends_the_program_is_an_error(options):
+    with cr.data.Loader(cr.data.map([1, 2, 3], lambda _: sys.exit("enough")), 2, **options) as ending, pytest.raises(DataError, match="enough"):
+        list(ending)
+
+
+def test_errors_name_the_file_of_a_list_of_files(tmp_path):
+    files = [str(tmp_path / f"{i}.txt") for i in range(3)]
+    with cr.data.Loader(cr.data.map(files, lambda path: len(open(path).read())), 2, shuffle=False) as lines, pytest.raises(DataError, match=r"sample 0 .*0\.txt"):
+        list(lines)
+
+
 def test_empty_sources():
     for given in ([], np.zeros((0, 3)), (np.zeros((0, 3)), np.zeros(0))):
         with pytest.raises(DataError, match="the source is empty"):
@@ -379,6 +424,19 @@ def test_a_stream_that_cannot_go_back_says_so():
         once.restore(state)
     with pytest.raises(DataError, match="used up"):
         values(once)
+    with cr.data.Loader(numbers()(), 8, workers=2) as left:
+        next(iter(left))
+        left.close()
+        with pytest.raises(DataError, match="cannot go back"):
+            next(iter(left))
+    with cr.data.Loader(numbers()(), 8, workers=0) as kept:
+        next(iter(kept))
+        kept.close()
+        assert values(kept) == list(range(8, 50))
+    with cr.data.Loader(numbers(), 8, workers=2) as anew:
+        next(iter(anew))
+        anew.close()
+        assert values(anew) == list(range(8, 50))
     with cr.data.Loader(numbers()(), 8) as fresh:
         fresh.restore(state)
         assert values(fresh) == list(range(16, 50))

@@ -140,6 +140,8 @@ def test_data_frames_are_sources():
     assert source[1] == {"a": 2, "b": "y"}
     batch = next(iter(cr.data.Loader(source, 2, shuffle=False)))
     assert batch["a"].tolist() == [1, 2] and batch["b"].tolist() == ["x", "y"]
+    column = cr.data.as_source(pandas.DataFrame({"a": pandas.array([1, None, 3], dtype="Int64")}))[[0, 1, 2]]["a"]
+    assert column[[0, 2]].tolist() == [1, 3] and np.isnan(column[1])
 
 
 def test_data_sets_of_pytorch_are_sources():

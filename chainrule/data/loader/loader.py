@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, CallError, DataError, explain, shown
+from ...errors import ArgumentError, CallError, ChainruleError, DataError, explain, shown
 from ...names import Checked
 from ..files import count
 from ..sources.arrays import as_source
@@ -130,7 +130,7 @@ class Loader(metaclass=Checked):
         if epoch < 0 or step < 0:
             raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected="numbers from 0 on"))
         self._running = None
-        self._stop(wait=True)
+        self._stop()
         self._feed.restore(state, epoch, step)
         self._position = (epoch, step)
 
@@ -175,8 +175,10 @@ class Loader(metaclass=Checked):
                 self._peeked = self._feed.take(self._pipeline(), self._position)
                 if self._peeked is not None and self._peeked.batch is not None:
                     self._kind.check(self._peeked.batch, self._feed.first_index(self._position), self.source)
-            except BaseException:  # an error of a sample, or Ctrl-C, ends all that was begun; iterating again begins with this batch
+            except BaseException as error:  # an error of a sample, or Ctrl-C, ends all that was begun; iterating again begins with this batch
                 self.close()
+                if isinstance(error, ChainruleError):
+                    self._feed.begin()  # a source that has lost samples says that
                 raise
         return self._peeked
 
@@ -198,6 +200,7 @@ class Loader(metaclass=Checked):
 
     def _pipeline(self) -> Ahead:
         if self._ahead is None:
+            self._feed.ready()
             engine = self._engine()
             self._ahead = Ahead(engine, self.prefetch if self.workers else 0, self._feed.job_of)
             self._end = weakref.finalize(self, engine.close)
@@ -209,20 +212,17 @@ class Loader(metaclass=Checked):
         allocate = Buffers(self.prefetch + self.workers + 2)
         return Threads(self.work, allocate, self.workers, self._feed.reader) if self.workers else Inline(self.work, allocate, self._feed.reader)
 
-    def _stop(self, wait: bool = False) -> None:
+    def _stop(self) -> None:
         self._peeked = None
         if self._ahead is not None:
             self._ahead.forget()
             self._end()
-            if wait:
-                self._ahead.engine.join()
+            self._feed.leave(self._ahead.engine)
             self._ahead = None
 
     def close(self) -> None:
         """End the workers; iterating again starts new ones where the loader is."""
-        if self._ahead is not None:
-            self._stop()
-            self._feed.unread()
+        self._stop()
 
     def __enter__(self) -> Loader:
         return self
@@ -333,8 +333,11 @@ class _Planned:
         if step > self.order.count(epoch):
             raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected=f"step 0 to {self.order.count(epoch)}"))
 
-    def unread(self) -> None:
-        """What was made ahead can be made again."""
+    def leave(self, engine: Any) -> None:
+        """What an engine has made ahead can be made again."""
+
+    def ready(self) -> None:
+        """There is nothing to go back to."""
 
 
 def _sum_of(array: np.ndarray | None) -> int | None:
@@ -353,7 +356,7 @@ class _Streamed:
     def __init__(self, loader: Loader, stream: Any, buffer: int, shard: Any):
         self.stream, self.buffer, self.shard = stream, buffer, None if shard is None else tuple(shard)
         self.batch_size, self.seed, self.drop_last, self.steps, self.repeat = loader.batch_size, loader.seed, loader.drop_last, loader.steps_per_epoch, loader.repeat
-        self.reader, self._place, self._next, self._lost = self._reader(), Place(0, 0, None), 0, False
+        self.reader, self._place, self._next, self._left = self._reader(), Place(0, 0, None), 0, None
 
     def _reader(self) -> Reader:
         return Reader(self.stream, self.batch_size, self.buffer, self.seed, self.drop_last, self.shard)
@@ -367,9 +370,7 @@ class _Streamed:
         return self.steps
 
     def begin(self) -> None:
-        if self._lost:
-            raise DataError(explain("the stream cannot go back to where the loader is", got=f"{type(self.stream).__name__}, of which {self.reader.read:,} samples have been read ahead",
-                                    expected="a stream that begins anew, or has state() and restore(state)", fix="give a function that makes it: Loader(lambda: samples())"))
+        """Whether there are samples shows when they are read."""
 
     def job_of(self, place: Any) -> tuple[None, Any]:
         return None, place + 1
@@ -409,15 +410,20 @@ class _Streamed:
     def restore(self, state: Mapping[str, Any], epoch: int, step: int) -> None:
         self._seek(Place(int(state["pass"]), int(state["batches"]), state["last"], state.get("stream")))
 
-    def unread(self) -> None:
-        """What was read ahead is read again, where the stream can do so."""
-        try:
+    def leave(self, engine: Any) -> None:
+        """What an engine has read ahead must be read again."""
+        self._left = engine
+
+    def ready(self) -> None:
+        """Be where the loader is: what was read ahead is read again; DataError where the stream cannot do so."""
+        if self._left is not None:
             self._seek(self._place)
-        except DataError:
-            self._lost = True
 
     def _seek(self, place: Place) -> None:
-        if not self.reader.once:
-            self.reader = self._reader()
-        self.reader.seek(place)
-        self._place, self._lost = place, False
+        if self._left is not None:
+            self._left.join()  # a thread may still be reading
+        if (self.reader.number, self.reader.batches) != (place.number, place.batches):
+            if not self.reader.once:
+                self.reader = self._reader()
+            self.reader.seek(place)
+        self._place, self._left = place, None

@@ -7,6 +7,7 @@ restore it, the pass is begun again and read up to there, unless the stream itse
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -106,7 +107,7 @@ class Reader:
     def _own(self) -> Any:
         """What the stream says of its place, if it does and nothing waits in a shuffle buffer."""
         name = next((name for name in ("state", "state_dict") if self._restorable(name)), None)
-        return None if name is None or self.buffer else getattr(self.stream, name)()
+        return None if name is None or self.buffer else copy.deepcopy(getattr(self.stream, name)())
 
     def _restorable(self, name: str) -> bool:
         other = {"state": "restore", "state_dict": "load_state_dict"}[name]

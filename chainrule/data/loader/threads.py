@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from ...errors import DataError, explain
 from ..sources.collate import Allocate
 from .work import Job, Made, Work
 
@@ -108,5 +109,9 @@ def _make(work: Work, allocate: Allocate, job: Any, future: Future) -> None:
         made = work(job, allocate)
         made.place = place
         future.set_result(made)
-    except BaseException as error:
+    except Exception as error:
         future.set_exception(error)
+    except BaseException as error:  # sys.exit() in a sample ends neither the worker nor, unsaid, the program
+        failure = DataError(explain("a sample or its function tried to end the program", got=f"{type(error).__name__}: {error}", expected="a sample, or an exception"))
+        failure.__cause__ = error
+        future.set_exception(failure)

@@ -123,6 +123,11 @@ class Objects(Source):
             raise DataError(explain(f"{type(self.items).__name__}.__getitems__ gives another number of samples than was asked for", got=str(len(found)), expected=str(len(indices))))
         return found
 
+    def where(self, index: int) -> str | None:
+        """A sample of a list of paths is one."""
+        item = self.items[index] if isinstance(self.items, list | tuple) else None
+        return os.fspath(item)[:300] if isinstance(item, str | os.PathLike) else None
+
     def __repr__(self) -> str:
         return f"{type(self.items).__name__}({len(self):,} samples)"
 
@@ -146,6 +151,8 @@ def as_source(given: Any) -> Source | None:
         return Objects(given)
     if hasattr(given, "__iter__") or callable(given):
         return None
+    if hasattr(given, "x_train"):
+        raise ArgumentError(explain("a data set has several parts", got=shown(given), fix="Loader((data.x_train, data.y_train), ...)"))
     raise ArgumentError(explain("this is no source of samples", got=shown(given), expected="an object with __len__ and __getitem__, arrays, or an iterable of samples"))
 
 
@@ -158,7 +165,7 @@ def sized(given: Any, what: str) -> Source:
     source = as_source(given)
     if source is None:
         raise ArgumentError(explain(f"{what} needs samples by number", got=f"{type(given).__name__}, which can only be gone through",
-                                    expected="an object with __len__ and __getitem__", fix="list(stream), if it fits into memory"))
+                                    expected="an object with __len__ and __getitem__", fix=f"Python's own {what}, in a generator, does it for a stream" if what in ("map", "filter") else "list(stream), if it fits into memory"))
     return source
 
 

@@ -111,8 +111,16 @@ def columns_of(table: Any) -> dict[str, np.ndarray] | None:
         names = list(table.columns)
         if len({str(name) for name in names}) != len(names):
             raise ArgumentError(explain("two columns of the table have one name", got=", ".join(map(str, names))))
-        return {str(name): _plain(table[name].to_numpy()) for name in names}
+        return {str(name): _plain(_of_frame(table[name])) for name in names}
     return None
+
+
+def _of_frame(column: Any) -> np.ndarray:
+    """One column; a number that is missing is NaN."""
+    kind = getattr(column.dtype, "kind", None)
+    if type(column).__module__.startswith("pandas") and kind in ("i", "u", "f", "b") and column.hasnans:
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column.to_numpy()
 
 
 def _plain(column: np.ndarray) -> np.ndarray:
