@@ -18,7 +18,7 @@ R = np.random.default_rng(0)
     (data, "DataLoader", "batch_size"), (data, "DatasetFolder", "data.load"), (data, "read_csv", "data.load"), (data, "train_test_split", "data.split"),
     (data, "random_split", "data.split"), (data, "KFold", "data.folds"), (data, "StandardScaler", "FeatureScaling"), (data, "TensorDataset", "pair of arrays"),
     (data, "MNIST", "data.digits"), (data, "image_dataset_from_directory", "data.load"), (data, "lod", "did you mean"),
-    (io, "save_model", "cr.save"), (io, "load_weights", "model.variables"), (io, "from_pretrained", "load_pretrained")])
+    (io, "save_model", "cr.save"), (io, "load_weights", "model.load_weights"), (io, "from_pretrained", "load_pretrained")])
 def test_words_of_other_libraries_are_answered(module, name, word):
     with pytest.raises(AttributeError, match=word.replace(".", r"\.")):
         getattr(module, name)
