@@ -4,11 +4,12 @@
 from typing import Any
 
 from ..names import unknown_attribute
+from .adapters import load_adapter, save_adapter
 from .foreign import advice
 from .model import load, read_model, save
 from .weights import Weights, read_weights
 
-__all__ = ["Weights", "load", "read_model", "read_weights", "save"]
+__all__ = ["Weights", "load", "load_adapter", "read_model", "read_weights", "save", "save_adapter"]
 
 
 def __getattr__(name: str) -> Any:

@@ -236,3 +236,8 @@ def _activation(name: str) -> str:
 READERS: dict[str, Callable[[Config, dict[str, Array]], tuple[nn.Module, list[Rule]]]] = {
     "gpt2": _gpt2, "llama": _llama, "mistral": _llama, "bert": _bert,
 }
+
+
+def layer_names(model: nn.Module) -> dict[str, str]:
+    """Our path of a layer -> its path in the library's model; empty for models of other kinds."""
+    return {}

@@ -20,6 +20,7 @@ from .activations import (
     Softplus,
     Tanh,
 )
+from .adapters import Adapter, LowRank, Scaled, ia3, lora, merge_lora
 from .additive_attention import AdditiveAttention
 from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
 from .attention_maps import AttentionRecord, recorded_attention
@@ -132,6 +133,7 @@ __all__ = [
     "RNN",
     "SELU",
     "Activation",
+    "Adapter",
     "AdaptiveAvgPool1D",
     "AdaptiveAvgPool2D",
     "AdaptiveAvgPool3D",
@@ -203,6 +205,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "LocalResponseNorm",
+    "LowRank",
     "LpPool1D",
     "LpPool2D",
     "LpPool3D",
@@ -240,6 +243,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Resizing",
+    "Scaled",
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",
@@ -292,9 +296,12 @@ __all__ = [
     "effective_receptive_field",
     "fold_batch_norms",
     "from_config",
+    "ia3",
     "initializers",
     "length_mask",
+    "lora",
     "masks",
+    "merge_lora",
     "prune_zeros",
     "quantize",
     "receptive_field",

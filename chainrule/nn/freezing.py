@@ -37,7 +37,7 @@ def follow(module: Module, order: Order) -> None:
     """Do what an order says to the Variables that the module holds itself."""
     path, choice, frozen = order
     for name, variable in module.attributes():
-        if not isinstance(variable, Variable) or not _chosen(choice, _join(path, name), variable):
+        if not isinstance(variable, Variable) or name in getattr(module, "constants", ()) or not _chosen(choice, _join(path, name), variable):
             continue
         if name in getattr(module, "statistics", ()):
             variable.frozen = frozen

@@ -476,9 +476,9 @@ def float_type(model: Any) -> np.dtype:
 
 
 def own_parameters(module: Module) -> list[Variable]:
-    """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics`."""
+    """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics` or `constants`."""
     return [value for owner in module.modules().values() for name, value in owner.attributes()
-            if isinstance(value, Variable) and name not in getattr(owner, "statistics", ()) and value.dtype.kind == "f"]
+            if isinstance(value, Variable) and name not in (*getattr(owner, "statistics", ()), *getattr(owner, "constants", ())) and value.dtype.kind == "f"]
 
 
 # ---- running

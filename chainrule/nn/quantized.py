@@ -40,6 +40,8 @@ class QuantizedDense(Module):
         activation, bias: as in Dense.
     """
 
+    constants = ("integers", "scale", "bias")  # rounded once, never trained
+
     def __init__(self, units: int, bits: int = 8, group: int | None = None, activation: Any = None, bias: bool = True, dtype: Any = "float32"):
         if bits not in LARGEST:
             raise ArgumentError(explain("weights cannot be kept in so many bits", got=str(bits), expected="8 or 4"))

@@ -16,7 +16,7 @@ from .plateau import Plateau
 from .proximal import GradientNoise, Proximal, constrained
 from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 from .variants import LAMB, Adadelta, Lion, NAdam, RAdam, Rprop
-from .wrappers import accumulate, chain, groups
+from .wrappers import accumulate, chain, groups, layerwise
 
 NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices, averaged) for name in family.__all__}
 
@@ -37,7 +37,7 @@ def get(optimizer: Any) -> Optimizer:
 __all__ = ["ASGD", "FTRL", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
            "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop",
            "accumulate",
-           "chain", "clip_by_norm", "constrained", "get", "groups", "penalties", "proximal", "schedules", "transforms"]
+           "chain", "clip_by_norm", "constrained", "get", "groups", "layerwise", "penalties", "proximal", "schedules", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
 from ..ops.elementwise import astype, where, zeros_like
 from .base import Optimizer, paired, positive
+from .schedules import constant, product
 from .transforms import Transform
 
 
@@ -59,12 +60,13 @@ class Wrapper(Optimizer):
 class Groups(Wrapper):
     """See `groups`."""
 
-    def __init__(self, optimizer: Optimizer, patterns: Mapping[str, Any]):
-        base = _with(optimizer, {"clip_norm": None, "clip_value": None})
-        rules = {pattern: _with(base, dict(rule)) if isinstance(rule, Mapping) else rule
-                 for pattern, rule in patterns.items()}
-        super().__init__({"": base, **rules})
-        self.clip_norm, self.clip_value = optimizer.clip_norm, optimizer.clip_value
+    def __init__(self, optimizer: Optimizer | None, patterns: Mapping[str, Any]):
+        base = None if optimizer is None else _with(optimizer, {"clip_norm": None, "clip_value": None})
+        rules = {pattern: _with(base, dict(rule)) if isinstance(rule, Mapping) and base is not None else rule for pattern, rule in patterns.items()}
+        if len({id(rule) for rule in rules.values()}) < len(rules):
+            raise ArgumentError(explain("each group needs an optimiser of its own, which counts its steps", got="one optimiser for several patterns", expected="one for each"))
+        super().__init__({"": base, **rules} if base is not None else rules)
+        self.clip_norm, self.clip_value = (None, None) if optimizer is None else (optimizer.clip_norm, optimizer.clip_value)
 
     def group_of(self, name: str) -> str:
         """The first pattern that fits the name, "" for none."""
@@ -73,11 +75,13 @@ class Groups(Wrapper):
     def update(self, model: Any, grads: Any) -> None:
         """One step of each group; clipping sees the gradients of all groups together."""
         parameters, grads = paired(model, grads)
-        self._check_used(parameters)
+        every = {**parameters, **(model.variables() if hasattr(model, "variables") else {})}
+        self._check_used(parameters, every)
         grads = self._clipped({name: self.members[self.group_of(name)].sparse(g) for name, g in grads.items()})
-        for pattern, member in self.members.items():
+        for i, (pattern, member) in enumerate(self.members.items()):
             chosen = [name for name in parameters if self.group_of(name) == pattern]
-            member.update({name: parameters[name] for name in chosen}, {name: grads[name] for name in chosen})
+            if chosen or not i:  # the first counts the steps of all; another one's begin when something of it is trained
+                member.update({name: parameters[name] for name in chosen}, {name: grads[name] for name in chosen})
 
     def build(self, parameters: Any) -> None:
         """Make the slots of parameters that have none yet, each in its group."""
@@ -85,12 +89,16 @@ class Groups(Wrapper):
         for pattern, member in self.members.items():
             member.build({name: p for name, p in found.items() if self.group_of(name) == pattern})
 
-    def _check_used(self, parameters: Mapping[str, Variable]) -> None:
+    def _check_used(self, parameters: Mapping[str, Variable], every: Mapping[str, Variable]) -> None:
+        """ArgumentError for a pattern that fits nothing, frozen or not, and for a parameter that no pattern fits."""
         for pattern in self.members:
-            if pattern and not any(fnmatch.fnmatchcase(name, pattern) for name in parameters):
-                raise ArgumentError(explain(f"no trainable parameter fits the pattern {pattern!r}",
-                                            got=", ".join(list(parameters)[:5]),
+            if pattern and not any(fnmatch.fnmatchcase(name, pattern) for name in every):
+                raise ArgumentError(explain(f"no parameter fits the pattern {pattern!r}", got=", ".join(list(parameters)[:5]),
                                             fix='patterns are those of file names: "*.bias", "encoder.*"'))
+        without = [name for name in parameters if self.group_of(name) not in self.members]
+        if without:
+            raise ArgumentError(explain("no group updates these parameters", got=", ".join(without[:5]), expected="a pattern for each: " + ", ".join(self.members),
+                                        fix='"*" as the last pattern takes the rest; model.freeze(...) leaves them as they are'))
 
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
@@ -187,18 +195,64 @@ class Accumulate(Wrapper):
         return {**super().variables(), "count": self.count, "weight": self.weight, **{f"{name}.sum": v for name, v in self.sums.items()}}
 
 
-def groups(optimizer: Optimizer, patterns: Mapping[str, Any]) -> Groups:
+def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> Groups:
     """An optimiser that treats some parameters otherwise.
 
     Args:
-        optimizer: for all parameters that no pattern fits.
+        optimizer: for all parameters that no pattern fits; or the patterns themselves, which then fit all parameters.
         patterns: pattern of names, as for files ("*.bias", "encoder.*") → options to change, or another optimiser; the
             first that fits counts.
 
+        optim.groups({"head.*": optim.Adam(1e-3), "*": optim.Adam(1e-5)})
         optim.groups(optim.AdamW(1e-3), {"*.bias": {"weight_decay": 0.0}, "0.*": {"learning_rate": 1e-4}})
         optim.groups(optim.Muon(0.02), {"*bias": optim.AdamW(1e-3)})
     """
+    if isinstance(optimizer, Mapping):
+        if patterns is not None or not optimizer or not all(isinstance(rule, Optimizer) for rule in optimizer.values()):
+            raise ArgumentError(explain("groups without a first optimiser have one for each pattern", got=shown(optimizer), expected='{"head.*": optim.Adam(1e-3), "*": optim.Adam(1e-5)}'))
+        return Groups(None, optimizer)
+    if not isinstance(patterns, Mapping):
+        raise ArgumentError(explain("groups need patterns", got=shown(patterns), expected='{"*.bias": {"weight_decay": 0.0}}'))
     return Groups(optimizer, patterns)
+
+
+def layerwise(optimizer: Optimizer, model: Any, decay: float = 0.8) -> Groups:
+    """Learning rates that fall from the last layer to the first: times decay^k in the k-th layer from the end (Howard and Ruder, 2018).
+
+    A layer is what stands at one place of a list: "blocks.3.*" of a transformer, "2.*" of a Sequential; what comes before the first is one layer together, such as
+    the embeddings, and so is what comes after the last.
+
+    Args:
+        optimizer: for the last layer.
+        model: a built model.
+        decay: in (0, 1].
+    """
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 < decay <= 1:
+        raise ArgumentError(explain("decay is the share of the rate that a layer leaves to the one before", got=shown(decay), expected="0 < decay <= 1"))
+    rate, patterns = optimizer.schedule or optimizer.learning_rate, dict[str, Any]()
+    for k, starts in enumerate(reversed(_layers(model.parameters()))):
+        scaled = product(rate, constant(decay ** k)) if callable(rate) else rate * decay ** k
+        patterns |= {start: {"learning_rate": scaled} for start in starts if k}
+    return Groups(optimizer, patterns)
+
+
+def _layers(names: Iterable[str]) -> list[list[str]]:
+    """The layers from the first to the last, each as the patterns of its parameters."""
+    layers: list[list[str]] = []
+    counted = False  # whether the last one stands at a place of a list
+    for name in names:
+        parts = name.split(".")
+        place = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
+        start = ".".join(parts[:1 if place is None else place + 1])
+        pattern = f"{start}.*" if len(parts) > 1 else start
+        if layers and pattern in layers[-1]:
+            continue
+        if layers and place is None and not counted:
+            layers[-1].append(pattern)
+        else:
+            layers.append([pattern])
+        counted = place is not None
+    return layers
 
 
 def chain(*parts: Any) -> Chain:
@@ -224,4 +278,4 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     return Accumulate(optimizer, steps)
 
 
-__all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups"]
+__all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups", "layerwise"]

@@ -9,6 +9,7 @@ import pytest
 import chainrule as cr
 from chainrule import losses, nn, optim
 from chainrule.errors import ArgumentError, NonFiniteError
+from chainrule.ir.graph import topological
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((12, 4)), rng.standard_normal((12, 2))
@@ -60,7 +61,7 @@ def test_groups_share_clipping_and_learning_rate():
     optimizer.learning_rate = 0.1
     assert [m.learning_rate for m in optimizer.members.values()] == [0.1, 0.05]
     assert optimizer.step.numpy() == 1
-    with pytest.raises(ArgumentError, match="no trainable parameter fits"):
+    with pytest.raises(ArgumentError, match="no parameter fits"):
         optim.groups(optim.SGD(1.0), {"*.bias": {}}).update({"a": a}, {"a": np.ones(1)})
     with pytest.raises(ArgumentError, match="is for matrices"):
         optim.Muon().build({"a": a})
@@ -282,3 +283,81 @@ def test_lbfgs_on_a_model_equals_least_squares():
         optim.LBFGS().minimize(lambda: cr.sum(bad.value), [bad], backend="reference")
     with pytest.raises(ArgumentError):
         optim.LBFGS(line_search="wolfe")
+
+
+# ---- fine-tuning
+
+def tower():
+    model = nn.Sequential([nn.Dense(4, activation="tanh", input_shape=(3,)), nn.Dense(4, activation="tanh"), nn.Dense(4, activation="tanh"), nn.Dense(2)])
+    model.variables()
+    return model
+
+
+def test_groups_without_a_first_optimiser():
+    model, x = tower(), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    optimizer = optim.groups({"3.*": optim.SGD(0.1), "*": optim.SGD(0.01)})
+    grads = cr.gradients(losses.mean_squared_error(model(x), np.zeros((5, 2), np.float32)), model)
+    before = {name: v.numpy() for name, v in model.parameters().items()}
+    optimizer.update(model, grads)
+    for name, v in model.parameters().items():
+        np.testing.assert_allclose(v.numpy(), before[name] - (0.1 if name.startswith("3") else 0.01) * grads[name].numpy(), rtol=1e-5, atol=1e-7)
+    for wrong in (lambda: optim.groups({}), lambda: optim.groups({"*": {}}), lambda: optim.groups({"*": optim.SGD(0.1)}, {"*": {}}), lambda: optim.groups(optim.SGD(0.1)),
+                  lambda: (one := optim.SGD(0.1)) and optim.groups({"0.*": one, "*": one}), lambda: optim.groups({"3.*": optim.SGD(0.1)}).update(model, grads)):
+        with pytest.raises(ArgumentError):
+            wrong()
+
+
+def test_a_group_that_is_frozen_waits():
+    """A pattern of frozen parameters is no mistake, and the group's steps begin when it is trained."""
+    model, x = tower(), np.ones((5, 3), np.float32)
+    optimizer = optim.groups({"3.*": optim.Adam(0.1), "*": optim.Adam(0.01)})
+    model.freeze("0.*", "1.*", "2.*")
+    step = lambda: optimizer.update(model, cr.gradients(losses.mean_squared_error(model(x), np.zeros((5, 2), np.float32)), model))
+    for _ in range(3):
+        step()
+    before = model[0].weight.numpy()
+    model.unfreeze()
+    step()
+    np.testing.assert_allclose(np.abs(model[0].weight.numpy() - before), 0.01, rtol=1e-2)  # Adam's first step, whose bias is corrected
+
+
+@pytest.mark.parametrize("schedule", [False, True])
+def test_rates_that_fall_layer_by_layer(schedule):
+    model, x = tower(), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    rate = optim.schedules.linear(0.1, 10, 0.0) if schedule else 0.1
+    optimizer = optim.layerwise(optim.SGD(rate), model, decay=0.5)
+    grads = cr.gradients(losses.mean_squared_error(model(x), np.zeros((5, 2), np.float32)), model)
+    before = {name: v.numpy() for name, v in model.parameters().items()}
+    optimizer.update(model, grads)
+    for name, v in model.parameters().items():
+        np.testing.assert_allclose(v.numpy(), before[name] - 0.1 * 0.5 ** (3 - int(name[0])) * grads[name].numpy(), rtol=1e-4, atol=1e-7)
+    with pytest.raises(ArgumentError, match="decay"):
+        optim.layerwise(optim.SGD(0.1), model, 0)
+
+
+def test_layers_of_a_transformer():
+    from chainrule import models
+
+    model = models.BERT(11, 8, 8, 3, 2, 16)
+    model(np.zeros((1, 4), np.int64))
+    optimizer = optim.layerwise(optim.AdamW(1.0), model, decay=0.5)
+    rates = {name: optimizer.members[optimizer.group_of(name)].learning_rate for name in model.parameters()}
+    assert {rates[name] for name in rates if name.startswith(("tokens", "positions", "types", "norm"))} == {0.5 ** 4}
+    assert [rates[f"blocks.{i}.attention.query.weight"] for i in range(3)] == [0.5 ** 3, 0.5 ** 2, 0.5] and rates["pooler.weight"] == 1
+
+
+def test_no_gradient_is_computed_below_the_lowest_trainable_layer():
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+
+    def products(*frozen):
+        model = tower()
+        if frozen:
+            model.freeze(*frozen)
+        loss = losses.mean_squared_error(model(cr.asarray(x), training=True), np.zeros((5, 2), np.float32))
+        grads = cr.gradients(loss, model)
+        return sum(node.op.name == "contract" for node in topological([g.node for g in grads.values()]))
+    # forward 4; backward: two for each trained layer (by its weight, and by what comes in unless it is the lowest one)
+    assert products() == 4 + 4 + 3
+    assert products("0.*", "1.*") == 4 + 2 + 1
+    assert products("0.*", "1.*", "2.*") == 4 + 1
+    assert products("1.*", "2.*") == 4 + 2 + 3
