@@ -148,7 +148,7 @@ def torch_twin(torch, model):
     return twin
 
 
-class Net(nn.Module):
+class AdaptedNetwork(nn.Module):
     def __init__(self):
         self.first, self.second = nn.Dense(5), nn.Dense(3)
 
@@ -157,7 +157,7 @@ class Net(nn.Module):
 
 
 def built():
-    model = Net()
+    model = AdaptedNetwork()
     model(X)
     return model
 
