@@ -17,6 +17,7 @@ import os
 import tarfile
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,23 +53,30 @@ def make_pictures(folder: Path, archive: Path, wanted: int) -> None:
 
 
 def spent() -> float:
-    """CPU seconds of this process and of those that it has ended."""
-    now = os.times()
-    return now.user + now.system + now.children_user + now.children_system
+    """CPU seconds of this process and its workers, where the system shows them."""
+    now, ticks = os.times(), 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        ticks += int(fields[11]) + int(fields[12]) if int(fields[1]) == os.getpid() else 0
+    return now.user + now.system + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def rate(batches: Iterable[Any], step: Callable[[Any], Any], seconds: float, size: Callable[[Any], int], warm: int = 5) -> float:
-    """Samples per second of wall time, after some batches that do not count."""
+def rate(batches: Iterable[Any], step: Callable[[Any], Any], seconds: float, size: Callable[[Any], int], warm: int = 20) -> tuple[float, float]:
+    """(samples, CPU seconds) per second of wall time, after some batches that do not count."""
     steps = iter(batches)
     for batch in itertools.islice(steps, warm):
         step(batch)
-    done, began = 0, time.perf_counter()
+    done, before, began = 0, spent(), time.perf_counter()
     for batch in steps:
         step(batch)
         done += size(batch)
         if time.perf_counter() - began > seconds:
             break
-    return done / (time.perf_counter() - began)
+    elapsed = time.perf_counter() - began
+    return done / elapsed, (spent() - before) / elapsed
 
 
 def for_ever(loader: Any) -> Iterator[Any]:
@@ -96,25 +104,23 @@ def our_step() -> Callable[[Any], Any]:
     return lambda batch: step(*batch)
 
 
-def decoder(folder: Path, seconds: float) -> float:
-    """Images per second that one core reads and decodes, doing nothing else."""
+def decoder(folder: Path, seconds: float) -> tuple[float, float]:
+    """(images per second, CPU seconds per second) of one thread that reads and decodes, and does nothing else."""
     source = cr.data.ImageFolder(folder)
-    order, done, began = cr.data.permutation(len(source), 0), 0, time.perf_counter()
+    order, done, before, began = cr.data.permutation(len(source), 0), 0, spent(), time.perf_counter()
     while time.perf_counter() - began < seconds:
         for i in order[done % len(order):][:BATCH]:
             source.sample(int(i))
         done += BATCH
-    return done / (time.perf_counter() - began)
+    elapsed = time.perf_counter() - began
+    return done / elapsed, (spent() - before) / elapsed
 
 
 def ours(folder: Path, seconds: float, workers: int, processes: bool) -> tuple[float, float]:
     """(images per second, CPU seconds per second) of our side."""
     pipeline = augment.Compose([augment.Crop(SIZE, padding=BORDER), augment.Flip()])
     with cr.data.Loader(cr.data.ImageFolder(folder), BATCH, seed=0, workers=workers, processes=processes, drop_last=True, augment=pipeline) as loader:
-        step = our_step()
-        before, began = spent(), time.perf_counter()
-        found = rate(for_ever(loader), step, seconds, lambda batch: len(batch[0]))
-    return found, (spent() - before) / (time.perf_counter() - began)
+        return rate(for_ever(loader), our_step(), seconds, lambda batch: len(batch[0]))
 
 
 def theirs(folder: Path, seconds: float, workers: int) -> tuple[float, float]:
@@ -151,29 +157,29 @@ def theirs(folder: Path, seconds: float, workers: int) -> tuple[float, float]:
         loss.backward()
         optimizer.step()
 
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     options = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
     loader: Any = DataLoader(Pictures(), BATCH, shuffle=True, num_workers=workers, drop_last=True, **options)  # type: ignore[arg-type]
-    before, began = spent(), time.perf_counter()
-    found = rate(for_ever(loader), step, seconds, lambda batch: len(batch[0]))
-    del loader
-    return found, (spent() - before) / (time.perf_counter() - began)
+    return rate(for_ever(loader), step, seconds, lambda batch: len(batch[0]))
 
 
 def images(folder: Path, seconds: float) -> None:
     """The table of images per second."""
     os.environ["CHAINRULE_THREADS"] = "1"
-    alone = decoder(folder, seconds)
-    print(f"decoder alone, one core        {alone:8,.0f} images/s", flush=True)
     results: dict[str, float] = {}
+
+    def row(name: str, found: float, cores: float) -> None:
+        side = name.split(",")[0]
+        results[side] = max(results.get(side, 0.0), found)
+        print(f"{name:30} {found:8,.0f} images/s   {cores:.2f} cores busy   {cores / found * 1e6:5.0f} µs of CPU per image", flush=True)
+
+    row("decoder, alone", *decoder(folder, seconds))
     rows = [("chainrule, {} threads", workers, lambda n: ours(folder, seconds, n, False)) for workers in (1, 2)]
     rows += [("chainrule, {} processes", workers, lambda n: ours(folder, seconds, n, True)) for workers in (1, 2)]
     rows += [("PyTorch, {} processes", workers, lambda n: theirs(folder, seconds, n)) for workers in (0, 1, 2, 3)]
     for name, workers, measure in rows:
-        found, cores = measure(workers)
-        side = name.split(",")[0]
-        results[side] = max(results.get(side, 0.0), found)
-        print(f"{name.format(workers):30} {found:8,.0f} images/s   {cores:.2f} cores busy   {cores / found * 1e6:5.0f} µs of CPU per image", flush=True)
-    print(f"chainrule : PyTorch {results['chainrule'] / results['PyTorch']:.2f}    chainrule : decoder {results['chainrule'] / alone:.2f}")
+        row(name.format(workers), *measure(workers))
+    print(f"chainrule : PyTorch {results['chainrule'] / results['PyTorch']:.2f}    chainrule : decoder {results['chainrule'] / results['decoder']:.2f}")
 
 
 # ---- tokens
@@ -189,9 +195,7 @@ def tokens(seconds: float, length: int = 256, count: int = 50_000_000) -> None:
         in_memory = (windows[:, :-1], windows[:, 1:])
         for name, source in (("in memory", in_memory), ("mapped", cr.data.Memmap(path, "uint16", window=length, targets=True)), ("in memory", in_memory)):
             with cr.data.Loader(source, BATCH, seed=0, workers=1) as loader:
-                before, began = spent(), time.perf_counter()
-                found = rate(for_ever(loader), lambda batch: None, seconds, lambda batch: batch[0].size)
-                cores = (spent() - before) / (time.perf_counter() - began)
+                found, cores = rate(for_ever(loader), lambda batch: None, seconds, lambda batch: batch[0].size)
             print(f"tokens {name:12} {found / 1e6:8.1f} million/s   {cores:.2f} cores busy", flush=True)
 
 

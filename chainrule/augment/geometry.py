@@ -137,6 +137,16 @@ class Flip(Geometric):
         matrices[:, place, place], matrices[:, place, 2] = -1, extent
         return matrices
 
+    def run(self, batch: Batch, draws: Draws) -> Batch:
+        """Images alone are copied once, turned round or as they are."""
+        if batch.masks is not None or batch.boxes is not None or batch.keypoints is not None or self.probability >= 1:
+            return super().run(batch, draws)
+        check_images(batch.x)
+        turned = draws.one() < self.probability
+        matrices = self.matrices(draws, *batch.x.shape[1:3])
+        matrices[~turned] = np.eye(3)
+        return changed(batch, x=warp(batch.x, matrices, fill=self.fill))
+
 
 class Affine(Geometric):
     """Zoom, shear, turn (all about the centre) and shift, in this order, in one interpolation.

@@ -119,11 +119,19 @@ def _cut(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, value: float) -> 
     """As `_gather` for rows (N, h) and columns (N, w) that are runs: crops, shifts and mirror images are copies of slices."""
     out = np.empty((len(x), rows.shape[1], columns.shape[1], *x.shape[3:]), x.dtype)
     fill, whole = constant(value, x.dtype), out.shape[1:3]
-    for image, new, (into_rows, from_rows), (into_columns, from_columns) in zip(x, out, _slices(rows, x.shape[1]), _slices(columns, x.shape[2]), strict=True):
+    old, new = _whole_pixels(x), _whole_pixels(out)
+    for n, ((into_rows, from_rows), (into_columns, from_columns)) in enumerate(zip(_slices(rows, x.shape[1]), _slices(columns, x.shape[2]), strict=True)):
         if (into_rows.stop - into_rows.start, into_columns.stop - into_columns.start) != whole:
-            new[...] = fill
-        new[into_rows, into_columns] = image[from_rows, from_columns]
+            out[n] = fill
+        new[n, into_rows, into_columns] = old[n, from_rows, from_columns]
     return out
+
+
+def _whole_pixels(x: np.ndarray) -> np.ndarray:
+    """(N, H, W) of pixels with all their channels, where these lie together: fewer and larger items to copy."""
+    if x.ndim != 4 or not x.flags.c_contiguous or not x.shape[3]:
+        return x
+    return x.view(np.dtype((np.void, x.shape[3] * x.itemsize)))[..., 0]
 
 
 def _slices(index: np.ndarray, extent: int) -> list[tuple[slice, slice]]:

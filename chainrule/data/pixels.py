@@ -77,8 +77,7 @@ def _plain_jpeg(content: bytes, pictures: Pictures) -> Picture | None:
         image = library().frombytes(mode, (head[1], head[0]), content, "jpeg", (mode, ""))
     except (ValueError, OSError, SyntaxError):
         return None
-    array = np.asarray(image)
-    return Picture(array[..., np.newaxis] if mode == "L" else array)
+    return Picture(np.frombuffer(image.tobytes(), np.uint8).reshape(head))
 
 
 def _jpeg_head(content: bytes) -> tuple[int, int, int] | None:

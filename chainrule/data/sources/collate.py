@@ -61,7 +61,7 @@ def spread(sample: Any) -> tuple[list[np.ndarray], Tree]:
             leaves += below
             children.append(tree)
         return leaves, Tree(kind, tuple(sample) if kind is dict else (), tuple(children))
-    if kind is list:
+    if kind is list or isinstance(sample, np.generic):
         return [_array(sample)], LEAF
     below, tree = flatten(sample)
     return [_array(leaf) for leaf in below], tree
@@ -75,6 +75,8 @@ def _is_numbers(items: list[Any]) -> bool:
 
 
 def _array(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, np.generic):
+        return np.asarray(leaf)
     if isinstance(leaf, bytes):
         return np.array(leaf, object)
     try:

@@ -42,7 +42,7 @@ class Memmap(Source):
         needed = 1 if window is None else window + targets
         if len(self.array) < needed:
             raise fault(f"{self.path}: the array is too short", got=f"{len(self.array):,} rows", expected=f"{needed:,} or more")
-        self._windows = None if window is None else np.lib.stride_tricks.sliding_window_view(self.array, needed, axis=0)
+        self._windows = None if window is None else np.lib.stride_tricks.sliding_window_view(np.asarray(self.array), window, axis=0)
 
     def __len__(self) -> int:
         if self.window is None:
@@ -53,19 +53,18 @@ class Memmap(Source):
         if self.window is None:
             return np.array(self.array[index])
         begin = index * self.stride  # type: ignore[operator]
-        return self._pair(np.array(self.array[begin:begin + self.window + self.targets]), 0)
+        x, y = (np.array(self.array[start:start + self.window]) for start in (begin, begin + self.targets))
+        return (x, y) if self.targets else x
 
     def batch(self, indices: np.ndarray) -> Any:
         if self._windows is None:
             return np.asarray(self.array[indices])
-        rows = np.asarray(self._windows[indices * self.stride])
-        return self._pair(rows if rows.ndim == 2 else np.moveaxis(rows, -1, 1), 1)
+        starts = indices * self.stride
+        return (self._rows(starts), self._rows(starts + 1)) if self.targets else self._rows(starts)
 
-    def _pair(self, rows: np.ndarray, axis: int) -> Any:
-        if not self.targets:
-            return rows
-        x, y = (rows[:-1], rows[1:]) if axis == 0 else (rows[:, :-1], rows[:, 1:])
-        return np.ascontiguousarray(x), np.ascontiguousarray(y)
+    def _rows(self, starts: np.ndarray) -> np.ndarray:
+        rows = self._windows[starts]  # type: ignore[index]
+        return rows if rows.ndim == 2 else np.ascontiguousarray(np.moveaxis(rows, -1, 1))
 
     def where(self, index: int) -> str:
         return f"{self.path}, row {index if self.window is None else index * self.stride:,}"  # type: ignore[operator]
