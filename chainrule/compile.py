@@ -564,6 +564,12 @@ def compile(function: Callable[..., Any] | None = None, /, *, backend: str | Non
     looking would cost more than the call: elements written into a NumPy array that the function closes over (pass it as an argument, or hold
     it in a Variable), items of containers deeper than four levels or longer than 64, what `__init__` or a library computed from a
     value before, and environment variables.
+
+    >>> @cr.compile
+    ... def f(x):
+    ...     return cr.sum(x * x)
+    >>> f(np.array([1.0, 2.0, 3.0]))
+    Tensor(14., dtype=float64)
     """
     if function is None:
         return functools.partial(compile, backend=backend, precision=precision)

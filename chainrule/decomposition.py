@@ -34,6 +34,11 @@ class PCA:
 
     After `fit`: `mean` (features,), `components` (k, features), `explained_variance`, `explained_variance_ratio` and
     `singular_values` (k,). The largest entry of each component is positive.
+
+    >>> x = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.1]])
+    >>> pca = cr.PCA(k=1).fit(x)
+    >>> pca.transform(x).shape
+    (4, 1)
     """
 
     def __init__(self, k: int | float | None = None, whiten: bool = False):
@@ -240,6 +245,11 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
 
     Exactly one of rank, energy and budget is given. Layers are found in Sequential, Residual and attributes of your own
     modules.
+
+    >>> model = nn.Sequential([nn.Dense(64), nn.Dense(10)], input_shape=(64,))
+    >>> small = cr.compress(model, rank=4, verbose=False)
+    >>> nn.count_parameters(model)["float32"], nn.count_parameters(small)["float32"]
+    (4810, 882)
     """
     if sum(x is not None for x in (rank, energy, budget)) != 1:
         raise ArgumentError(explain("give one way to choose the rank",

@@ -35,6 +35,9 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
 
     Raises:
         ArgumentError: the string is malformed. ShapeError: it does not fit the operands.
+
+    >>> cr.einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
+    Tensor([21., 43.], dtype=float32)
     """
     tensors = [as_tensor(x) for x in operands]
     inputs, output = _parse(subscripts, tensors)

@@ -48,6 +48,11 @@ class LatentFactors:
     After `fit`: `mean`, `user_bias` (users,), `item_bias` (items,), `user_factors` (users, k), `item_factors` (items,
     k), `users` and `items` (the ids in their order), `history` (root mean squared error on the ratings after each
     epoch).
+
+    >>> users, items, ratings = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([5.0, 1.0, 1.0, 5.0])
+    >>> model = cr.LatentFactors(k=1, regularization=0.01).fit(users, items, ratings)
+    >>> np.asarray(model.predict(users, items)).round()
+    array([5., 1., 1., 5.])
     """
 
     def __init__(self, k: int = 10, method: str = "als", regularization: float | None = None, epochs: int = 15,

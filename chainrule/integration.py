@@ -29,7 +29,13 @@ from .ops.types import normalize_axis
 
 
 class IntegrationWarning(UserWarning):
-    """The requested accuracy was not reached."""
+    """The requested accuracy was not reached.
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", cr.integration.IntegrationWarning)
+    >>> issubclass(cr.integration.IntegrationWarning, UserWarning)
+    True
+    """
 
 
 # Kronrod's 15 nodes on [-1, 1] (the non-negative ones), their weights, and those of the 7 Gauss nodes among them
@@ -62,6 +68,9 @@ def integrate(f: Callable[[Tensor], Any], a: Any, b: Any, *, rtol: float = 1e-10
     The subintervals suit f; a derivative that is much rougher than f is less accurate.
 
     Raises TraceError inside a compiled function, where the limits have no values yet.
+
+    >>> cr.integrate(lambda x: cr.exp(-x * x), -np.inf, np.inf)
+    Tensor(1.77245385, dtype=float64)
     """
     if not callable(f):
         raise ArgumentError(explain("the integrand is a function", got=type(f).__name__, fix="integrate(lambda x: cr.exp(-x), 0, 1); for samples, cr.trapezoid(y, x)"))
@@ -204,6 +213,9 @@ def trapezoid(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor
     Args:
         y: samples along `axis`.
         x: their places, one axis or the shape of y; None for places `dx` apart.
+
+    >>> cr.trapezoid([0.0, 1.0, 4.0], dx=1.0)
+    Tensor(3., dtype=float32)
     """
     y, steps = _samples(y, x, dx, axis)
     n = y.shape[-1]
@@ -221,6 +233,10 @@ def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor:
     Args:
         y: at least three samples along `axis` (two give the trapezoidal rule).
         x: their places, one axis or the shape of y; None for places `dx` apart.
+
+    >>> x = np.linspace(0, 3, 7)
+    >>> cr.simpson(x**2, x)
+    Tensor(9., dtype=float64)
     """
     y, steps = _samples(y, x, dx, axis)
     n = y.shape[-1]

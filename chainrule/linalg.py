@@ -84,7 +84,12 @@ def _matrix(x: Any) -> Tensor:
 # ---- factorisations
 
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
-    """Lower triangular L with L L^T = x for symmetric positive definite x (or, if `upper`, L^T)."""
+    """Lower triangular L with L L^T = x for symmetric positive definite x (or, if `upper`, L^T).
+
+    >>> cr.linalg.cholesky([[4.0, 2.0], [2.0, 5.0]])
+    Tensor([[2., 0.],
+            [1., 2.]], dtype=float32)
+    """
     x = _matrix(x)
     lower = tril(words.cholesky(matrix_transpose(x) if upper else x))
     return matrix_transpose(lower) if upper else lower
@@ -95,6 +100,11 @@ def qr(x: Any, /, *, mode: str = "reduced") -> QR:
 
     Args:
         mode: "reduced" (q of shape (..., m, min(m, n))) or "complete" (q square; no gradient through the columns added).
+
+    >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> q, r = cr.linalg.qr(x)
+    >>> np.allclose(q @ r, x)
+    True
     """
     if mode not in ("reduced", "complete"):
         raise ArgumentError(explain("there is no such mode of qr", got=repr(mode), expected='"reduced" | "complete"'))
@@ -115,13 +125,21 @@ def _completed(q: Tensor) -> Tensor:
 
 
 def eigh(x: Any, /) -> Eigh:
-    """Ascending eigenvalues and orthonormal eigenvectors (columns) of symmetric matrices."""
+    """Ascending eigenvalues and orthonormal eigenvectors (columns) of symmetric matrices.
+
+    >>> cr.linalg.eigh([[2.0, 0.0], [0.0, 1.0]]).eigenvalues
+    Tensor([1., 2.], dtype=float32)
+    """
     w, v = words.eigh(_matrix(x))
     return Eigh(words.without_zeros(w), v)
 
 
 def eigvalsh(x: Any, /) -> Tensor:
-    """Ascending eigenvalues of symmetric matrices."""
+    """Ascending eigenvalues of symmetric matrices.
+
+    >>> cr.linalg.eigvalsh([[2.0, 1.0], [1.0, 2.0]])
+    Tensor([1., 3.], dtype=float32)
+    """
     return words.eigh(_matrix(x))[0]
 
 
@@ -130,6 +148,9 @@ def eig(x: Any, /) -> Eig:
 
     There are no complex numbers here, so DTypeError is raised for complex eigenvalues; and the values of x must exist,
     so TraceError is raised inside a compiled function. Gradients hold where the eigenvalues differ.
+
+    >>> cr.linalg.eig([[2.0, 1.0], [0.0, 3.0]]).eigenvalues
+    Tensor([2., 3.], dtype=float32)
     """
     x = _matrix(x)
     if x.shape[-1] != x.shape[-2]:
@@ -140,7 +161,11 @@ def eig(x: Any, /) -> Eig:
 
 
 def eigvals(x: Any, /) -> Tensor:
-    """The eigenvalues that `eig` gives."""
+    """The eigenvalues that `eig` gives.
+
+    >>> cr.linalg.eigvals([[2.0, 1.0], [0.0, 3.0]])
+    Tensor([2., 3.], dtype=float32)
+    """
     return eig(x)[0]
 
 
@@ -186,6 +211,10 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
 
     Args:
         full_matrices: whether u and vh are square; no gradient flows through the vectors added for that.
+
+    >>> u, s, vh = cr.linalg.svd([[3.0, 0.0], [0.0, 4.0]])
+    >>> s
+    Tensor([4., 3.], dtype=float32)
     """
     u, s, vh = words.svd(_matrix(x))
     s = words.without_zeros(s)
@@ -196,7 +225,11 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
 
 
 def svdvals(x: Any, /) -> Tensor:
-    """Singular values in descending order; an exact zero comes as eps^2 of the largest, as from `svd`."""
+    """Singular values in descending order; an exact zero comes as eps^2 of the largest, as from `svd`.
+
+    >>> cr.linalg.svdvals([[3.0, 0.0], [0.0, 4.0]])
+    Tensor([4., 3.], dtype=float32)
+    """
     return words.without_zeros(_values(_matrix(x)))
 
 
@@ -207,7 +240,11 @@ def _values(x: Tensor) -> Tensor:
 # ---- solving and determinants
 
 def solve(x1: Any, x2: Any, /) -> Tensor:
-    """y with x1 y = x2; x2 of one axis is a vector, else a stack of matrices (..., n, k)."""
+    """y with x1 y = x2; x2 of one axis is a vector, else a stack of matrices (..., n, k).
+
+    >>> cr.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 2.0])
+    Tensor([1. , 0.5], dtype=float32)
+    """
     a, b = _floating(x1, x2)
     if a.ndim < 2 or not b.ndim or a.shape[-1] != a.shape[-2] or b.shape[0 if b.ndim == 1 else -2] != a.shape[-1]:
         square = a.ndim > 1 and a.shape[-1] == a.shape[-2]
@@ -225,19 +262,32 @@ def _solve(a: Tensor, b: Tensor) -> Tensor:
 
 
 def inv(x: Any, /) -> Tensor:
-    """Inverse matrices; LinAlgError for singular ones. `solve(x, b)` is faster and more accurate than `inv(x) @ b`."""
+    """Inverse matrices; LinAlgError for singular ones. `solve(x, b)` is faster and more accurate than `inv(x) @ b`.
+
+    >>> cr.linalg.inv([[2.0, 0.0], [0.0, 4.0]])
+    Tensor([[0.5 , 0.  ],
+            [0.  , 0.25]], dtype=float32)
+    """
     x = _matrix(x)
     m = x.shape[-2]
     return words.solve(x, broadcast_to(eye(m, dtype=x.dtype), (*x.shape[:-2], m, m)))
 
 
 def slogdet(x: Any, /) -> SlogDet:
-    """Sign and natural logarithm of the absolute value of the determinant."""
+    """Sign and natural logarithm of the absolute value of the determinant.
+
+    >>> cr.linalg.slogdet([[0.0, 1.0], [1.0, 0.0]]).sign
+    Tensor(-1., dtype=float32)
+    """
     return SlogDet(*words.slogdet(_matrix(x)))
 
 
 def det(x: Any, /) -> Tensor:
-    """Determinant, with the gradient of all square matrices, singular or not: the matrix of cofactors, det(x) x^-T."""
+    """Determinant, with the gradient of all square matrices, singular or not: the matrix of cofactors, det(x) x^-T.
+
+    >>> cr.linalg.det([[1.0, 2.0], [3.0, 4.0]])
+    Tensor(-2., dtype=float32)
+    """
     x = _matrix(x)
     sign, logarithm = words.slogdet(x)
     return custom_gradient(sign * exp(logarithm), (x,), lambda g, y, x: (reshape(g, (*g.shape, 1, 1)) * _cofactors(x),))
@@ -270,6 +320,10 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     """Moore-Penrose inverse; singular values up to `rtol` (default max(m, n) eps) times the largest count as zero.
 
     The gradient is that among matrices of the same rank (Golub and Pereyra, 1973).
+
+    >>> cr.linalg.pinv([[2.0, 0.0], [0.0, 0.0]])
+    Tensor([[0.5, 0. ],
+            [0. , 0. ]], dtype=float32)
     """
     x = _matrix(x)
     u, s, vh = words.svd(x)
@@ -290,6 +344,10 @@ def lstsq(a: Any, b: Any, /, *, rtol: Any = None) -> Tensor:
     """The shortest y among those that minimise |a y - b|; b of one axis is a vector, else a stack of matrices (..., m, k).
 
     Any rank and shape of a: y = pinv(a) b, with the singular values that `pinv` counts as zero.
+
+    >>> a = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> cr.linalg.lstsq(a, a @ np.array([1.0, 2.0]))
+    Tensor([1., 2.], dtype=float64)
     """
     a, b = _floating(a, b)
     if a.ndim < 2 or not b.ndim or b.shape[-1 if b.ndim == 1 else -2] != a.shape[-2]:
@@ -300,7 +358,11 @@ def lstsq(a: Any, b: Any, /, *, rtol: Any = None) -> Tensor:
 
 
 def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
-    """Condition number norm(x) norm(x^-1) in a norm of `matrix_norm`; for 2 (the default) s_max / s_min, of any shape."""
+    """Condition number norm(x) norm(x^-1) in a norm of `matrix_norm`; for 2 (the default) s_max / s_min, of any shape.
+
+    >>> cr.linalg.cond([[2.0, 0.0], [0.0, 0.5]])
+    Tensor(4., dtype=float32)
+    """
     if ord != 2:
         return matrix_norm(x, ord=ord) * matrix_norm(inv(x), ord=ord)
     s = _values(_matrix(x))
@@ -308,7 +370,11 @@ def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
 
 
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
-    """Number of singular values above `rtol` (default max(m, n) eps) times the largest; int64."""
+    """Number of singular values above `rtol` (default max(m, n) eps) times the largest; int64.
+
+    >>> cr.linalg.matrix_rank([[1.0, 2.0], [2.0, 4.0]])
+    Tensor(1, dtype=int64)
+    """
     x = _matrix(x)
     s = _values(x)
     return sum(astype(less(_cutoff(s, x, rtol), s), int64), axis=-1)
@@ -323,7 +389,12 @@ def _cutoff(s: Tensor, x: Tensor, rtol: Any) -> Tensor:
 
 
 def matrix_power(x: Any, n: int, /) -> Tensor:
-    """The product of `n` times x, by repeated squaring; the identity for 0, powers of the inverse for negative n."""
+    """The product of `n` times x, by repeated squaring; the identity for 0, powers of the inverse for negative n.
+
+    >>> cr.linalg.matrix_power([[1.0, 1.0], [0.0, 1.0]], 5)
+    Tensor([[1., 5.],
+            [0., 1.]], dtype=float32)
+    """
     x = _matrix(x)
     if not isinstance(n, int | np.integer):
         raise ArgumentError(explain("a power of matrices is a whole number", got=repr(n), fix="for symmetric matrices, (v * w ** n) @ v.mT of eigh"))
@@ -343,7 +414,11 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
 # ---- diagonals and products
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
-    """The diagonals of the matrices (..., m, n); `offset` counts from the main one to the upper right."""
+    """The diagonals of the matrices (..., m, n); `offset` counts from the main one to the upper right.
+
+    >>> cr.linalg.diagonal([[1, 2], [3, 4]])
+    Tensor([1, 4], dtype=int64)
+    """
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(explain("a diagonal needs matrices", got=f"shape {x.shape}", expected="(..., m, n)"))
@@ -356,12 +431,21 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
 
 
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
-    """The sum along the diagonal `offset`; integers are added up in 64 bits."""
+    """The sum along the diagonal `offset`; integers are added up in 64 bits.
+
+    >>> cr.linalg.trace([[1, 2], [3, 4]])
+    Tensor(5, dtype=int64)
+    """
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
 def outer(x1: Any, x2: Any, /) -> Tensor:
-    """All products of the elements of two vectors."""
+    """All products of the elements of two vectors.
+
+    >>> cr.linalg.outer([1, 2], [10, 20])
+    Tensor([[10, 20],
+            [20, 40]], dtype=int64)
+    """
     a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim != 1 or b.ndim != 1:
         raise ShapeError(explain("an outer product needs two vectors", got=f"shapes {a.shape} and {b.shape}"))
@@ -369,7 +453,11 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The vector product of vectors of three elements along `axis`; the other axes broadcast."""
+    """The vector product of vectors of three elements along `axis`; the other axes broadcast.
+
+    >>> cr.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    Tensor([0., 0., 1.], dtype=float32)
+    """
     a, b = as_tensor(x1), as_tensor(x2)
     shape = broadcast_shapes(a.shape, b.shape)
     if not a.ndim or not b.ndim or {a.shape[axis], b.shape[axis]} != {3}:
@@ -387,7 +475,11 @@ def _turned(x: Tensor, axis: int, by: int) -> Tensor:
 # ---- norms
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero."""
+    """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero.
+
+    >>> cr.linalg.vector_norm([3.0, 4.0])
+    Tensor(5., dtype=float32)
+    """
     x = _floating(x)[0]
     if not isinstance(ord, int | float | np.number):
         raise ArgumentError(explain("there is no such vector norm", got=repr(ord), expected="a number, inf or -inf",
@@ -432,6 +524,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     Args:
         ord: "fro" (root of the sum of squares), "nuc" (sum of singular values), 2 and -2 (largest and smallest singular
             value), 1 and -1 (largest and smallest column sum of |x|), inf and -inf (row sum).
+
+    >>> cr.linalg.matrix_norm([[3.0, 0.0], [0.0, 4.0]])
+    Tensor(5., dtype=float32)
     """
     x = _matrix(x)
     value = _matrix_norm(x, ord)

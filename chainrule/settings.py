@@ -34,7 +34,16 @@ T = TypeVar("T")
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """A record from plain data; what is not given keeps its default. ArgumentError for what does not belong or fit."""
+    """A record from plain data; what is not given keeps its default. ArgumentError for what does not belong or fit.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     learning_rate: float = 1e-3
+    ...     epochs: int = 10
+    >>> cr.settings.from_dict(Settings, {"epochs": 5})
+    Settings(learning_rate=0.001, epochs=5)
+    """
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for name in values:
@@ -46,7 +55,16 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 
 def to_dict(record: Any) -> dict[str, Any]:
-    """Plain data that `from_dict` reads: None left out, tuples as lists, records as dicts."""
+    """Plain data that `from_dict` reads: None left out, tuples as lists, records as dicts.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     widths: tuple[int, ...] = (64, 32)
+    ...     note: str | None = None
+    >>> cr.settings.to_dict(Settings())
+    {'widths': [64, 32]}
+    """
     values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
@@ -62,6 +80,13 @@ def _plain(value: Any) -> Any:
 def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
     """The record in a .toml or .json file (in its table of this name); DataError for files that are not there or
     damaged.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     epochs: int = 10
+    >>> cr.settings.read(Settings, cr.settings.write(Settings(5), "run.toml"))
+    Settings(epochs=5)
     """
     path = Path(path)
     try:
@@ -82,14 +107,29 @@ def read(kind: type[T], path: str | Path, table: str | None = None) -> T:
 
 
 def write(record: Any, path: str | Path) -> Path:
-    """Write a record as .toml or .json, by the name of the file."""
+    """Write a record as .toml or .json, by the name of the file.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     epochs: int = 10
+    >>> print(cr.settings.write(Settings(), "run.toml").read_text())
+    epochs = 10
+    """
     path, values = Path(path), to_dict(record)
     return write_atomically(path, json.dumps(values, indent=2,
                                              ensure_ascii=False) + "\n" if path.suffix == ".json" else toml(values))
 
 
 def toml(values: Mapping[str, Any], table: str = "") -> str:
-    """Plain data as TOML: values first, then a table for each dict."""
+    """Plain data as TOML: values first, then a table for each dict.
+
+    >>> print(cr.settings.toml({"epochs": 5, "model": {"width": 64}}))
+    epochs = 5
+    <BLANKLINE>
+    [model]
+    width = 64
+    """
     return "\n".join(_lines(values, table)) + "\n"
 
 
@@ -126,6 +166,14 @@ def toml_value(value: Any) -> str:
 def override(record: T, changes: Iterable[str]) -> T:
     """The record with `name=value` changes, as on a command line: `learning_rate=0.1`, `model.hidden=[64, 32]`,
     `name=text`.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Settings:
+    ...     learning_rate: float = 1e-3
+    ...     epochs: int = 10
+    >>> cr.settings.override(Settings(), ["learning_rate=0.1"])
+    Settings(learning_rate=0.1, epochs=10)
     """
     values: dict[str, Any] = to_dict(record)
     for change in changes:

@@ -38,6 +38,9 @@ def convolve(a: Any, b: Any, mode: str = "full", method: str = "auto") -> Tensor
         method: "direct", "im2col", "fft", or "auto" for direct while there are few products.
 
     Raises ShapeError for other axes, empty signals, and for "valid" if neither lies within the other.
+
+    >>> cr.convolve([1.0, 2.0, 3.0], [1.0, -1.0])
+    Tensor([ 1.,  1.,  1., -3.], dtype=float32)
     """
     a, b = _signal(a, b), _signal(b, a)
     _check(a, b, mode, method)
@@ -52,6 +55,9 @@ def correlate(a: Any, b: Any, mode: str = "full", method: str = "auto") -> Tenso
     """Cross-correlation: sum over k of a[k] b[k - n + m - 1], the convolution of a with b reversed along all axes.
 
     Arguments and errors as for `convolve`. What is called convolution in networks is this, in mode "valid".
+
+    >>> cr.correlate([1.0, 2.0, 3.0], [0.0, 1.0], mode="valid")
+    Tensor([2., 3.], dtype=float32)
     """
     a, b = _signal(a, b), _signal(b, a)
     _check(a, b, mode, method)
@@ -147,7 +153,13 @@ def _twiddles(half: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def forwards(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
-    """sum over n of x[n] exp(-2 pi i k n / N) along the last axis, a power of two, k in bit-reversed order."""
+    """sum over n of x[n] exp(-2 pi i k n / N) along the last axis, a power of two, k in bit-reversed order.
+
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> real, imaginary = cr.signal.forwards(cr.asarray(x), cr.zeros_like(x))
+    >>> real[0], np.fft.fft(x)[0].real
+    (Tensor(10., dtype=float64), np.float64(10.0))
+    """
     shape, half = real.shape, real.shape[-1] // 2
     while half:
         (ar, br), (ai, bi) = (_halves(part, (*shape[:-1], -1, 2, half)) for part in (real, imaginary))
@@ -160,7 +172,13 @@ def forwards(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def backwards(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
-    """N times the inverse of `forwards`, from bit-reversed to natural order."""
+    """N times the inverse of `forwards`, from bit-reversed to natural order.
+
+    >>> x = cr.asarray([1.0, 2.0, 3.0, 4.0])
+    >>> back, _ = cr.signal.backwards(*cr.signal.forwards(x, cr.zeros_like(x)))
+    >>> back / 4
+    Tensor([1., 2., 3., 4.], dtype=float32)
+    """
     shape, half = real.shape, 1
     while half < shape[-1]:
         (ar, br), (ai, bi) = (_halves(part, (*shape[:-1], -1, 2, half)) for part in (real, imaginary))

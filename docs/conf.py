@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -59,6 +60,8 @@ sphinx_gallery_conf = {
 }
 
 write_reference(HERE / "reference")
+NAMES = "reference/generated"
+sidebars: dict[str, str] = {}
 
 
 MARKUP = re.compile(r"``[^`]*``|`[^`]*`|(?P<sign>[*|]|(?<=\w)_(?!\w))")  # of reStructuredText, but not of our formulas
@@ -85,6 +88,22 @@ def _is_prose(lines: list[str]) -> bool:
     return not last.startswith(" ") and not re.fullmatch(r"[A-Z][a-z]+:", last.strip())
 
 
+def shallow(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """A sidebar of two levels, made once for all pages of names: each of eight hundred would otherwise list all eight hundred."""
+    tree, folder = context["toctree"], page.rpartition("/")[0]
+
+    def toctree(**options: Any) -> str:
+        options["maxdepth"] = 2
+        if folder != NAMES:
+            return tree(**options)
+        if folder not in sidebars:
+            sidebars[folder] = tree(**options)
+        return sidebars[folder]
+
+    context["toctree"] = toctree
+
+
 def setup(app: Sphinx) -> None:
-    """Before napoleon, whose priority is 500."""
+    """Before napoleon and the theme, whose priority is 500."""
     app.connect("autodoc-process-docstring", plain, priority=400)
+    app.connect("html-page-context", shallow, priority=400)

@@ -49,6 +49,10 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
             array that is not copied shares its memory, and should not be written to afterwards.
 
     Sequences that hold Tensors are stacked, and gradients flow through.
+
+    >>> cr.asarray([[1, 2], [3, 4]], dtype="float32")
+    Tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
     """
     check_device(device)
     if isinstance(obj, Tensor | Variable):
@@ -96,7 +100,11 @@ def _refuse_copy(copy: bool | None, what: str) -> None:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """The array of another library, through DLPack; memory is shared where it can be, unless `copy`."""
+    """The array of another library, through DLPack; memory is shared where it can be, unless `copy`.
+
+    >>> cr.from_dlpack(np.array([1.0, 2.0]))
+    Tensor([1., 2.], dtype=float64)
+    """
     check_device(device)
     array = np.from_dlpack(unmasked(x))
     return as_tensor(np.array(array, copy=True) if copy else array)
@@ -105,7 +113,12 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 # ---- from a shape
 
 def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of the shape, each element `fill_value`."""
+    """An array of the shape, each element `fill_value`.
+
+    >>> cr.full((2, 2), 7)
+    Tensor([[7, 7],
+            [7, 7]], dtype=int64)
+    """
     check_device(device)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     value = as_tensor(fill_value, dtype)
@@ -116,38 +129,68 @@ def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, devi
 
 
 def zeros(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of zeros, float32 unless `dtype` says otherwise."""
+    """An array of zeros, float32 unless `dtype` says otherwise.
+
+    >>> cr.zeros((2, 2))
+    Tensor([[0., 0.],
+            [0., 0.]], dtype=float32)
+    """
     return full(shape, 0, dtype=DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
 def ones(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of ones, float32 unless `dtype` says otherwise."""
+    """An array of ones, float32 unless `dtype` says otherwise.
+
+    >>> cr.ones((2, 2))
+    Tensor([[1., 1.],
+            [1., 1.]], dtype=float32)
+    """
     return full(shape, 1, dtype=DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
 def empty(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array whose content does not matter; here zeros, so that every run gives the same."""
+    """An array whose content does not matter; here zeros, so that every run gives the same.
+
+    >>> cr.empty((2, 3)).shape
+    (2, 3)
+    """
     return zeros(shape, dtype=dtype, device=device)
 
 
 def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of the shape (and dtype, unless given) of `x`, each element `fill_value`."""
+    """An array of the shape (and dtype, unless given) of `x`, each element `fill_value`.
+
+    >>> cr.full_like([1.0, 2.0], 5)
+    Tensor([5., 5.], dtype=float32)
+    """
     check_device(device)
     return _full_like(x, fill_value, dtype=dtype)
 
 
 def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array like `x` whose content does not matter; here zeros."""
+    """An array like `x` whose content does not matter; here zeros.
+
+    >>> cr.empty_like([1, 2, 3]).dtype
+    dtype('int64')
+    """
     return full_like(x, 0, dtype=dtype, device=device)
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of zeros of the shape (and dtype, unless given) of `x`."""
+    """An array of zeros of the shape (and dtype, unless given) of `x`.
+
+    >>> cr.zeros_like([1, 2, 3])
+    Tensor([0, 0, 0], dtype=int64)
+    """
     return full_like(x, 0, dtype=dtype, device=device)
 
 
 def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An array of ones of the shape (and dtype, unless given) of `x`."""
+    """An array of ones of the shape (and dtype, unless given) of `x`.
+
+    >>> cr.ones_like([1, 2, 3])
+    Tensor([1, 1, 1], dtype=int64)
+    """
     return full_like(x, 1, dtype=dtype, device=device)
 
 
@@ -157,6 +200,9 @@ def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype
     """start, start + step, ... up to and without `stop`; `arange(n)` counts 0, 1, ..., n - 1.
 
     ints give int64, floats float32; the values are computed in float64 and rounded once.
+
+    >>> cr.arange(2, 8, 2)
+    Tensor([2, 4, 6], dtype=int64)
     """
     check_device(device)
     start, stop = (0, start) if stop is None else (start, stop)
@@ -183,7 +229,11 @@ def _arange(start: float, stop: float, step: float, target: np.dtype) -> np.ndar
 
 
 def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True) -> Tensor:
-    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is given."""
+    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is given.
+
+    >>> cr.linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
+    """
     check_device(device)
     target = DEFAULT_FLOAT if dtype is None else canonical(dtype)
     if np.ndim(start) or np.ndim(stop):
@@ -193,20 +243,35 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, devic
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
-    """Ones on diagonal `k` (0 the main one, 1 the one above it), zeros elsewhere."""
+    """Ones on diagonal `k` (0 the main one, 1 the one above it), zeros elsewhere.
+
+    >>> cr.eye(2, 3, k=1)
+    Tensor([[0., 1., 0.],
+            [0., 0., 1.]], dtype=float32)
+    """
     check_device(device)
     shape = (n_rows, n_rows if n_cols is None else n_cols)
     return astype(equal(iota(shape, 1), iota(shape, 0) + _within(k, shape)), DEFAULT_FLOAT if dtype is None else dtype)
 
 
 def tril(x: Any, /, *, k: int = 0) -> Tensor:
-    """The lower triangles of the matrices (..., m, n): zero above diagonal `k`."""
+    """The lower triangles of the matrices (..., m, n): zero above diagonal `k`.
+
+    >>> cr.tril([[1, 2], [3, 4]])
+    Tensor([[1, 0],
+            [3, 4]], dtype=int64)
+    """
     x = as_tensor(x)
     return where(_above(x, k), zeros_like(x), x)
 
 
 def triu(x: Any, /, *, k: int = 0) -> Tensor:
-    """The upper triangles of the matrices (..., m, n): zero below diagonal `k`."""
+    """The upper triangles of the matrices (..., m, n): zero below diagonal `k`.
+
+    >>> cr.triu([[1, 2], [3, 4]])
+    Tensor([[1, 2],
+            [0, 4]], dtype=int64)
+    """
     x = as_tensor(x)
     return where(_above(x, k - 1), x, zeros_like(x))
 
@@ -223,7 +288,13 @@ def _within(k: int, shape: Sequence[int]) -> int:
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
-    """Coordinate arrays of the grid spanned by 1-d `arrays`; "xy" exchanges the first two axes, "ij" does not."""
+    """Coordinate arrays of the grid spanned by 1-d `arrays`; "xy" exchanges the first two axes, "ij" does not.
+
+    >>> x, y = cr.meshgrid([0, 1, 2], [10, 20])
+    >>> y
+    Tensor([[10, 10, 10],
+            [20, 20, 20]], dtype=int64)
+    """
     if indexing not in ("xy", "ij"):
         raise ArgumentError(explain("there is no such indexing", got=repr(indexing), expected='"xy" | "ij"'))
     parts = [as_tensor(x) for x in arrays]

@@ -48,7 +48,11 @@ def _dtype_of(x: Any) -> np.dtype:
 
 
 def finfo(type: Any, /) -> FloatInfo:
-    """Limits of the floating-point dtype (or of the dtype of an array)."""
+    """Limits of the floating-point dtype (or of the dtype of an array).
+
+    >>> cr.finfo("float32").bits, cr.finfo("float32").eps
+    (32, 1.1920928955078125e-07)
+    """
     dtype = _dtype_of(type)
     if not is_float(dtype):
         raise DTypeError(explain("finfo describes floating-point types", got=str(dtype), fix="use cr.iinfo for integers"))
@@ -57,7 +61,11 @@ def finfo(type: Any, /) -> FloatInfo:
 
 
 def iinfo(type: Any, /) -> IntInfo:
-    """Limits of the integer dtype (or of the dtype of an array)."""
+    """Limits of the integer dtype (or of the dtype of an array).
+
+    >>> cr.iinfo("int8").min, cr.iinfo("int8").max
+    (-128, 127)
+    """
     dtype = _dtype_of(type)
     if not is_integer(dtype):
         raise DTypeError(explain("iinfo describes integer types", got=str(dtype), fix="use cr.finfo for floats"))
@@ -66,7 +74,11 @@ def iinfo(type: Any, /) -> IntInfo:
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
-    """Whether `dtype` is `kind`: a dtype, the name of a kind ("bool", "integral", "real floating" ...), or a tuple of such."""
+    """Whether `dtype` is `kind`: a dtype, the name of a kind ("bool", "integral", "real floating" ...), or a tuple of such.
+
+    >>> cr.isdtype("float32", "real floating"), cr.isdtype("int8", "unsigned integer")
+    (True, False)
+    """
     if isinstance(kind, tuple):
         return any(isdtype(dtype, one) for one in kind)
     if isinstance(kind, str) and kind in _KINDS:
@@ -77,7 +89,11 @@ def isdtype(dtype: Any, kind: Any) -> bool:
 
 
 def can_cast(from_: Any, to: Any, /) -> bool:
-    """Whether promotion leads from `from_` (a dtype or an array) to `to`."""
+    """Whether promotion leads from `from_` (a dtype or an array) to `to`.
+
+    >>> cr.can_cast("int32", "float64"), cr.can_cast("float64", "float32")
+    (True, False)
+    """
     given, wanted = _dtype_of(from_), canonical(to)
     try:
         return promote(given, wanted) == wanted
@@ -86,7 +102,11 @@ def can_cast(from_: Any, to: Any, /) -> bool:
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype:
-    """The dtype in which the arrays, dtypes and Python scalars meet."""
+    """The dtype in which the arrays, dtypes and Python scalars meet.
+
+    >>> cr.result_type("int64", "float32"), cr.result_type("float32", "float64")
+    (dtype('float32'), dtype('float64'))
+    """
     scalars = [x for x in arrays_and_dtypes if isinstance(x, bool | int | float) and not isinstance(x, np.generic)]
     typed = [_dtype_of(x) for x in arrays_and_dtypes if not any(x is s for s in scalars)]
     if not typed:

@@ -53,12 +53,20 @@ def _bits(x: Tensor) -> Tensor:
 
 
 def signbit(x: Any, /) -> Tensor:
-    """Whether the sign bit is set: for negative numbers, -0.0 and negative NaNs."""
+    """Whether the sign bit is set: for negative numbers, -0.0 and negative NaNs.
+
+    >>> cr.signbit([-0.0, 0.0])
+    Tensor([ True, False], dtype=bool)
+    """
     return less(_bits(*_floats("signbit", x)), 0)
 
 
 def copysign(x1: Any, x2: Any, /) -> Tensor:
-    """|x1| with the sign of x2."""
+    """|x1| with the sign of x2.
+
+    >>> cr.copysign([1.0, 2.0], [-1.0, 1.0])
+    Tensor([-1.,  2.], dtype=float32)
+    """
     a, b = _floats("copysign", x1, x2)
     return where(equal(signbit(a), signbit(b)), a, negative(a))
 
@@ -67,6 +75,9 @@ def nextafter(x1: Any, x2: Any, /) -> Tensor:
     """The next representable number from x1 towards x2.
 
     The bits of a float, read as an integer, count the floats by magnitude: the neighbour is one count away.
+
+    >>> float(cr.nextafter(cr.asarray(1.0, dtype="float64"), 2.0)) - 1
+    2.220446049250313e-16
     """
     a, b = _floats("nextafter", x1, x2)
     bits = _bits(a)
@@ -81,7 +92,11 @@ def _smallest(sign: Tensor) -> Tensor:
 
 
 def hypot(x1: Any, x2: Any, /) -> Tensor:
-    """sqrt(x1^2 + x2^2) without overflow; infinite if either is; gradient (x1, x2) / result, 0 at the origin."""
+    """sqrt(x1^2 + x2^2) without overflow; infinite if either is; gradient (x1, x2) / result, 0 at the origin.
+
+    >>> cr.hypot(3.0, 4.0)
+    Tensor(5., dtype=float32)
+    """
     a, b = _floats("hypot", x1, x2)
     high, low = maximum(abs(a), abs(b)), minimum(abs(a), abs(b))
     flat = equal(high, 0)
@@ -97,28 +112,48 @@ def _hypot_gradient(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor,
 
 
 def trunc(x: Any, /) -> Tensor:
-    """The integer part: rounded towards zero; gradient 0."""
+    """The integer part: rounded towards zero; gradient 0.
+
+    >>> cr.trunc([1.7, -1.7])
+    Tensor([ 1., -1.], dtype=float32)
+    """
     x = as_tensor(x)
     return where(less(x, 0), ceil(x), floor(x)) if is_float(x.dtype) else x
 
 
 def positive(x: Any, /) -> Tensor:
-    """+x."""
+    """+x.
+
+    >>> cr.positive([1, -2])
+    Tensor([ 1, -2], dtype=int64)
+    """
     return Tensor(as_tensor(x).node)
 
 
 def real(x: Any, /) -> Tensor:
-    """The real part: x itself, as all numbers here are real."""
+    """The real part: x itself, as all numbers here are real.
+
+    >>> cr.real([1.0, 2.0])
+    Tensor([1., 2.], dtype=float32)
+    """
     return positive(x)
 
 
 def conj(x: Any, /) -> Tensor:
-    """The complex conjugate: x itself, as all numbers here are real."""
+    """The complex conjugate: x itself, as all numbers here are real.
+
+    >>> cr.conj([1.0, -2.0])
+    Tensor([ 1., -2.], dtype=float32)
+    """
     return positive(x)
 
 
 def imag(x: Any, /) -> Tensor:
-    """The imaginary part: zeros, as all numbers here are real."""
+    """The imaginary part: zeros, as all numbers here are real.
+
+    >>> cr.imag([1.0, 2.0])
+    Tensor([0., 0.], dtype=float32)
+    """
     return zeros_like(x)
 
 

@@ -21,14 +21,24 @@ from ..ops.types import broadcast_shapes, normalize_axes, normalize_axis, withou
 
 
 def broadcast_arrays(*arrays: Any) -> list[Tensor]:
-    """The arrays repeated to the one shape in which they meet."""
+    """The arrays repeated to the one shape in which they meet.
+
+    >>> a, b = cr.broadcast_arrays([[1], [2]], [10, 20])
+    >>> a.shape, b
+    ((2, 2), Tensor([[10, 20],
+            [10, 20]], dtype=int64))
+    """
     parts = [as_tensor(x) for x in arrays]
     shape = broadcast_shapes(*(x.shape for x in parts))
     return [broadcast_to(x, shape) for x in parts]
 
 
 def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
-    """`x` with a new axis of extent 1 at each of the positions `axis` of the result."""
+    """`x` with a new axis of extent 1 at each of the positions `axis` of the result.
+
+    >>> cr.expand_dims([1, 2], axis=1).shape
+    (2, 1)
+    """
     x = as_tensor(x)
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     places = normalize_axes(axes, x.ndim + len(axes))
@@ -37,7 +47,11 @@ def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
 
 
 def squeeze(x: Any, /, axis: int | Sequence[int]) -> Tensor:
-    """`x` without the axes `axis`, each of extent 1."""
+    """`x` without the axes `axis`, each of extent 1.
+
+    >>> cr.squeeze([[1], [2]], axis=1)
+    Tensor([1, 2], dtype=int64)
+    """
     x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
     if any(x.shape[a] != 1 for a in axes):
@@ -46,7 +60,11 @@ def squeeze(x: Any, /, axis: int | Sequence[int]) -> Tensor:
 
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
-    """The axes `source` moved to the positions `destination`; the others keep their order."""
+    """The axes `source` moved to the positions `destination`; the others keep their order.
+
+    >>> cr.moveaxis(np.zeros((8, 3, 32, 32)), 1, -1).shape
+    (8, 32, 32, 3)
+    """
     x = as_tensor(x)
     origins, places = (_each_axis(axes, x.ndim) for axes in (source, destination))
     if len(origins) != len(places):
@@ -65,7 +83,11 @@ def _each_axis(axes: int | Sequence[int], ndim: int) -> list[int]:
 
 
 def roll(x: Any, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
-    """The elements moved by `shift` along `axis` (default: of the flattened array); what leaves at the end returns in front."""
+    """The elements moved by `shift` along `axis` (default: of the flattened array); what leaves at the end returns in front.
+
+    >>> cr.roll([1, 2, 3, 4], 1)
+    Tensor([4, 1, 2, 3], dtype=int64)
+    """
     x = as_tensor(x)
     if axis is None:
         return reshape(roll(reshape(x, (x.size,)), shift, axis=0), x.shape)
@@ -88,6 +110,9 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     """Each element (or slice along `axis`) `repeats` times in a row; `repeats` may be an array, one count per slice.
 
     An array of counts decides the shape of the result, so it must be known: outside compiled functions, or constant.
+
+    >>> cr.repeat([1, 2], 3)
+    Tensor([1, 1, 1, 2, 2, 2], dtype=int64)
     """
     x = as_tensor(x)
     if axis is None:
@@ -103,7 +128,12 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
 
 
 def tile(x: Any, repetitions: Sequence[int], /) -> Tensor:
-    """`x` side by side with itself, `repetitions[i]` times along axis i, counted from the last axis."""
+    """`x` side by side with itself, `repetitions[i]` times along axis i, counted from the last axis.
+
+    >>> cr.tile([1, 2], (2, 2))
+    Tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]], dtype=int64)
+    """
     x, counts = as_tensor(x), tuple(repetitions)
     ndim = max(x.ndim, len(counts))
     shape = (*(1,) * (ndim - x.ndim), *x.shape)
@@ -114,7 +144,11 @@ def tile(x: Any, repetitions: Sequence[int], /) -> Tensor:
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along `axis`, which goes away."""
+    """The slices along `axis`, which goes away.
+
+    >>> cr.unstack([[1, 2], [3, 4]])
+    (Tensor([1, 2], dtype=int64), Tensor([3, 4], dtype=int64))
+    """
     x = as_tensor(x)
     axis = normalize_axis(axis, x.ndim)
     rest = without(x.shape, (axis,))

@@ -29,6 +29,10 @@ class Named:
     """A tensor with a name for each axis; made by `cr.named`.
 
     Attributes: axes (the names), shape, dtype.
+
+    >>> x = cr.named(np.ones((2, 3)), "batch feature")
+    >>> isinstance(x, cr.Named), x.axes
+    (True, ('batch', 'feature'))
     """
 
     __slots__ = ("_tensor", "axes")
@@ -136,7 +140,12 @@ class Named:
 
 
 def named(x: Any, axes: str | Sequence[str]) -> Named:
-    """`x` with a name for each axis, as one text ("batch feature") or a list."""
+    """`x` with a name for each axis, as one text ("batch feature") or a list.
+
+    >>> x = cr.named(np.ones((2, 3)), "batch feature")
+    >>> x.sum("feature").axes
+    ('batch',)
+    """
     tensor, names = as_tensor(x), _words(axes)
     if len(names) != tensor.ndim or len(set(names)) != len(names):
         raise ShapeError(explain("each axis needs one name of its own",

@@ -25,7 +25,11 @@ def _one_dtype(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
 
 
 def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
-    """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in pairs."""
+    """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in pairs.
+
+    >>> cr.tensordot([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], axes=2)
+    Tensor(5., dtype=float32)
+    """
     a, b = _one_dtype(x1, x2)
     if isinstance(axes, int):
         if not 0 <= axes <= (a.ndim if a.ndim < b.ndim else b.ndim):
@@ -40,7 +44,11 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The scalar product of vectors along `axis`, counted from the end; the other axes broadcast."""
+    """The scalar product of vectors along `axis`, counted from the end; the other axes broadcast.
+
+    >>> cr.vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    Tensor([3., 7.], dtype=float32)
+    """
     a, b = _one_dtype(x1, x2)
     if not -min(a.ndim, b.ndim) <= axis < 0 or a.shape[axis] != b.shape[axis]:
         raise ShapeError(explain("vectors of a scalar product need one length along a negative axis",

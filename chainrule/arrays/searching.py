@@ -56,7 +56,11 @@ def _known(x: Tensor, name: str, fix: str) -> np.ndarray:
 
 
 def nonzero(x: Any, /) -> tuple[Tensor, ...]:
-    """The indices of the elements that are not zero, one array per axis; not inside compiled functions."""
+    """The indices of the elements that are not zero, one array per axis; not inside compiled functions.
+
+    >>> cr.nonzero([[0, 5], [7, 0]])
+    (Tensor([0, 1], dtype=int64), Tensor([1, 0], dtype=int64))
+    """
     x = as_tensor(x)
     if not x.ndim:
         raise ArgumentError(explain("nonzero needs at least one axis", got="a 0-d array", fix="reshape it to (1,)"))
@@ -68,6 +72,9 @@ def unique_all(x: Any, /) -> UniqueAll:
     """The different values in ascending order, where each comes first, where each element went, and how often each occurs.
 
     NaNs count as different from each other. Not inside compiled functions.
+
+    >>> cr.unique_all([3, 1, 3]).counts
+    Tensor([1, 2], dtype=int64)
     """
     data = _known(as_tensor(x), "a unique function", "compute it outside, and pass what it gives as an argument")
     values, first, inverse, counts = np.unique(data, return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
@@ -76,26 +83,42 @@ def unique_all(x: Any, /) -> UniqueAll:
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The different values in ascending order and how often each occurs; see `unique_all`."""
+    """The different values in ascending order and how often each occurs; see `unique_all`.
+
+    >>> cr.unique_counts([3, 1, 3]).counts
+    Tensor([1, 2], dtype=int64)
+    """
     found = unique_all(x)
     return UniqueCounts(found.values, found.counts)
 
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The different values in ascending order and where each element went; see `unique_all`."""
+    """The different values in ascending order and where each element went; see `unique_all`.
+
+    >>> cr.unique_inverse([3, 1, 3]).inverse_indices
+    Tensor([1, 0, 1], dtype=int64)
+    """
     found = unique_all(x)
     return UniqueInverse(found.values, found.inverse_indices)
 
 
 def unique_values(x: Any, /) -> Tensor:
-    """The different values in ascending order; see `unique_all`."""
+    """The different values in ascending order; see `unique_all`.
+
+    >>> cr.unique_values([3, 1, 3])
+    Tensor([1, 3], dtype=int64)
+    """
     return unique_all(x).values
 
 
 # ---- results whose shape does not
 
 def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """How many elements over `axis` (default: all) are not zero."""
+    """How many elements over `axis` (default: all) are not zero.
+
+    >>> cr.count_nonzero([[0, 1], [2, 3]], axis=1)
+    Tensor([1, 2], dtype=int64)
+    """
     return sum(astype(astype(x, bool_), int64), axis=axis, keepdims=keepdims)
 
 
@@ -106,6 +129,9 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
 
     Args:
         sorter: indices that sort `x1`, where it is not in order itself.
+
+    >>> cr.searchsorted([1.0, 2.0, 3.0], [0.5, 2.0, 9.0])
+    Tensor([0, 1, 3], dtype=int64)
     """
     if side not in ("left", "right"):
         raise ArgumentError(explain("there is no such side", got=repr(side), expected='"left" | "right"'))
@@ -136,6 +162,9 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
 
     Args:
         prepend, append: arrays put before and after `x` along `axis` first.
+
+    >>> cr.diff([1, 4, 9, 16])
+    Tensor([3, 5, 7], dtype=int64)
     """
     if n < 0:
         raise ArgumentError(explain("the order of a difference must not be negative", got=str(n)))

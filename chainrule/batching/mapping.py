@@ -56,6 +56,9 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, *,
 
     A function may read Variables, but not assign them anything that depends on the example. Raises ArgumentError and
     ShapeError for arguments that do not fit. vmap(f)(x) equals cr.stack([f(x_i) for x_i in x]).
+
+    >>> cr.vmap(lambda row: cr.sum(row * row))(cr.asarray([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor([ 5., 25.], dtype=float32)
     """
     if randomness not in MODES:
         raise ArgumentError(explain("vmap does not know this randomness", got=shown(randomness),

@@ -81,7 +81,12 @@ class _Chance(Distribution):
 
 
 class Bernoulli(_Chance):
-    """1 with probability p, else 0. `Bernoulli(0.3)` or `Bernoulli(logits=x)`; its log_prob is minus the binary cross-entropy."""
+    """1 with probability p, else 0. `Bernoulli(0.3)` or `Bernoulli(logits=x)`; its log_prob is minus the binary cross-entropy.
+
+    >>> d = cr.distributions.Bernoulli(0.3)
+    >>> d.mean, d.prob(1)
+    (Tensor(0.3, dtype=float32), Tensor(0.29999998, dtype=float32))
+    """
 
     def __init__(self, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
         by_logits = _one_of("Bernoulli", probabilities, logits)
@@ -121,6 +126,10 @@ class Binomial(_Chance):
 
     Args:
         trials: a whole number, or an array of them (known when a function is compiled).
+
+    >>> d = cr.distributions.Binomial(10, 0.5)
+    >>> d.mean, d.prob(5)
+    (Tensor(5., dtype=float32), Tensor(0.24609375, dtype=float32))
     """
 
     def __init__(self, trials: Any, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
@@ -198,7 +207,12 @@ def _entropy_of(log_p: Tensor) -> Tensor:
 
 
 class Poisson(Distribution):
-    """Poisson distribution of counts: P(k) = rate^k e^(-rate) / k!."""
+    """Poisson distribution of counts: P(k) = rate^k e^(-rate) / k!.
+
+    >>> d = cr.distributions.Poisson(3.0)
+    >>> d.prob([0, 3])
+    Tensor([0.04978707, 0.22404182], dtype=float32)
+    """
 
     discrete = True
     LARGE = 100.0
@@ -298,6 +312,10 @@ class Categorical(_Classes):
     """Class i = 0, ..., k - 1 with probability p_i. `Categorical(p)` or `Categorical(logits=x)`; log_prob is minus the cross-entropy.
 
     Sampling: from logits by Gumbel noise and the largest, from probabilities by the inverse of the cumulated sum.
+
+    >>> d = cr.distributions.Categorical([0.2, 0.3, 0.5])
+    >>> d.prob(2), d.sample((4,), generator=0).shape
+    (Tensor(0.5, dtype=float32), (4,))
     """
 
     def __init__(self, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
@@ -354,6 +372,10 @@ class Multinomial(_Classes):
     """How often each of k classes came up in `trials` independent draws: P(x) = n! / (x_1! ... x_k!) prod p_i^x_i.
 
     Sampling draws every trial: memory for `trials` labels per sample.
+
+    >>> d = cr.distributions.Multinomial(4, [0.5, 0.25, 0.25])
+    >>> d.mean, d.prob([2, 1, 1])
+    (Tensor([2., 1., 1.], dtype=float32), Tensor(0.1875, dtype=float32))
     """
 
     def __init__(self, trials: int, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):

@@ -29,6 +29,9 @@ def expectation(function: Callable[[Tensor], Any], distribution: Distribution, s
     Args:
         function: maps values (n, *batch, *event) to numbers (n, *batch, ...).
         samples: how many draws; default: the exact sum, for which the support must be finite.
+
+    >>> cr.distributions.expectation(lambda x: x * x, cr.distributions.Binomial(10, 0.5))
+    Tensor(27.5, dtype=float32)
     """
     if not isinstance(distribution, Distribution):
         raise ArgumentError(explain("an expectation is taken over a distribution", got=type(distribution).__name__,

@@ -29,7 +29,14 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Normal(Distribution):
-    """Normal (Gaussian) distribution: p(x) = exp(-(x - mean)^2 / 2 std^2) / (std sqrt(2 pi))."""
+    """Normal (Gaussian) distribution: p(x) = exp(-(x - mean)^2 / 2 std^2) / (std sqrt(2 pi)).
+
+    >>> d = cr.distributions.Normal(0.0, 1.0)
+    >>> d.log_prob(0.0), d.cdf(1.96)
+    (Tensor(-0.9189385, dtype=float32), Tensor(0.9750021, dtype=float32))
+    >>> d.sample((3,), generator=0).shape
+    (3,)
+    """
 
     reparameterized = True
 
@@ -74,6 +81,10 @@ class MultivariateNormal(Distribution):
         mean: (..., d).
         covariance: (..., d, d), symmetric positive definite; LinAlgError if it is not.
         scale_tril: L (..., d, d), lower triangular, instead of the covariance.
+
+    >>> d = cr.distributions.MultivariateNormal([0.0, 0.0], [[2.0, 0.5], [0.5, 1.0]])
+    >>> d.log_prob([0.0, 0.0]), d.sample((5,), generator=0).shape
+    (Tensor(-2.1176848, dtype=float32), (5, 2))
     """
 
     reparameterized = True
@@ -141,7 +152,12 @@ class MultivariateNormal(Distribution):
 
 
 class Laplace(Distribution):
-    """Laplace distribution: p(x) = exp(-|x - location| / scale) / (2 scale)."""
+    """Laplace distribution: p(x) = exp(-|x - location| / scale) / (2 scale).
+
+    >>> d = cr.distributions.Laplace(0.0, 1.0)
+    >>> d.prob(0.0), d.std
+    (Tensor(0.5, dtype=float32), Tensor(1.4142135, dtype=float32))
+    """
 
     reparameterized = True
 
@@ -194,6 +210,10 @@ class StudentT(Distribution):
 
     p(x) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)). The mean is NaN for df <= 1, the variance
     infinite for df <= 2 (NaN for df <= 1).
+
+    >>> d = cr.distributions.StudentT(df=4.0)
+    >>> d.variance, d.cdf(0.0)
+    (Tensor(2., dtype=float32), Tensor(0.5, dtype=float32))
     """
 
     reparameterized = True
@@ -239,7 +259,12 @@ class StudentT(Distribution):
 
 
 class Uniform(Distribution):
-    """Uniform distribution on [low, high]."""
+    """Uniform distribution on [low, high].
+
+    >>> d = cr.distributions.Uniform(0.0, 4.0)
+    >>> d.mean, d.prob(1.0)
+    (Tensor(2., dtype=float32), Tensor(0.25, dtype=float32))
+    """
 
     reparameterized = True
 

@@ -23,7 +23,12 @@ from .special import digamma, lbeta, lgamma, xlog1py, xlogy
 
 
 class Exponential(Distribution):
-    """Exponential distribution: p(x) = rate e^(-rate x) for x >= 0; its mean is 1 / rate."""
+    """Exponential distribution: p(x) = rate e^(-rate x) for x >= 0; its mean is 1 / rate.
+
+    >>> d = cr.distributions.Exponential(rate=2.0)
+    >>> d.mean, d.cdf(1.0)
+    (Tensor(0.5, dtype=float32), Tensor(0.86466473, dtype=float32))
+    """
 
     reparameterized = True
 
@@ -64,6 +69,10 @@ class Gamma(Distribution):
     """Gamma distribution: p(x) = rate^alpha x^(alpha - 1) e^(-rate x) / Gamma(alpha) for x > 0, with alpha = `concentration`.
 
     Samples by Marsaglia and Tsang; `rsample` is differentiable to first order (implicit reparameterisation).
+
+    >>> d = cr.distributions.Gamma(3.0, rate=2.0)
+    >>> d.mean, d.variance
+    (Tensor(1.5, dtype=float32), Tensor(0.75, dtype=float32))
     """
 
     reparameterized = True
@@ -112,7 +121,12 @@ class Gamma(Distribution):
 
 
 class Beta(Distribution):
-    """Beta distribution on [0, 1]: p(x) = x^(alpha - 1) (1 - x)^(beta - 1) / B(alpha, beta)."""
+    """Beta distribution on [0, 1]: p(x) = x^(alpha - 1) (1 - x)^(beta - 1) / B(alpha, beta).
+
+    >>> d = cr.distributions.Beta(2.0, 3.0)
+    >>> d.mean, d.prob(0.5)
+    (Tensor(0.4, dtype=float32), Tensor(1.5, dtype=float32))
+    """
 
     reparameterized = True
 
@@ -164,6 +178,10 @@ class Dirichlet(Distribution):
 
     Args:
         concentration: alpha (..., k).
+
+    >>> d = cr.distributions.Dirichlet([1.0, 2.0, 3.0])
+    >>> d.mean
+    Tensor([0.16666667, 0.33333334, 0.5       ], dtype=float32)
     """
 
     reparameterized = True

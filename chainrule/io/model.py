@@ -34,6 +34,10 @@ def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> P
         extra: plain JSON data kept beside the model, such as preprocessing and class names.
 
     Raises ArgumentError for the suffix of another framework's files, whose readers would take it for one of theirs.
+
+    >>> model = nn.Dense(2, input_shape=(3,))
+    >>> cr.save(model, "model.safetensors").name
+    'model.safetensors'
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(explain("the second argument is the path of a file", got=shown(path), fix='cr.save(model, "model.safetensors")'))
@@ -57,6 +61,11 @@ def load(path: str | Path) -> Any:
 
     Classes of chainrule's are known whatever was imported; a class of your own must be defined before. Raises DataError
     for a damaged or foreign file.
+
+    >>> model = nn.Dense(2, input_shape=(3,))
+    >>> path = cr.save(model, "model.safetensors")
+    >>> cr.load(path)
+    Dense(units=2)
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(explain("the path of a file or a run folder is expected", got=shown(path), expected="a str or a Path"))

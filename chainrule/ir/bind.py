@@ -48,7 +48,14 @@ def recorded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
-    """Within, eager operations keep no history: less memory, and no gradients of what is computed here."""
+    """Within, eager operations keep no history: less memory, and no gradients of what is computed here.
+
+    >>> w = cr.Variable([1.0, 2.0])
+    >>> with cr.no_grad():
+    ...     y = cr.sum(w * w)
+    >>> y
+    Tensor(5., dtype=float32)
+    """
     before, _recording.on = _recording.on, False
     try:
         yield

@@ -34,6 +34,12 @@ class Tensor:
 
     `np.asarray(x)`, `x.numpy()`, `x.item()` give the data; they raise TraceError inside a compiled function, where
     there is none yet.
+
+    >>> x = cr.asarray([1.0, 2.0])
+    >>> isinstance(x, cr.Tensor), x.shape, x.dtype
+    (True, (2,), dtype('float32'))
+    >>> (x + 1).sum()
+    Tensor(5., dtype=float32)
     """
 
     __slots__ = ("__weakref__", "node")

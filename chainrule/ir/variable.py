@@ -172,6 +172,11 @@ class Variable:
         type: shape and dtype.
         lent: the leaf that `lend` gave of the present content, or None.
         lock: held while a program overwrites the content (see `lock_of`), or None.
+
+    >>> w = cr.Variable([1.0, 2.0], name="w")
+    >>> w.assign([3.0, 4.0])
+    >>> w.numpy()
+    array([3., 4.], dtype=float32)
     """
 
     __slots__ = ("__weakref__", "_frozen", "_host", "_leaf", "_remote", "_trainable", "lent", "lock", "name", "type")

@@ -47,6 +47,12 @@ class Loss(Watched):
 
     `weights` has the shape of the values or of their leading axes (one number per sample); `mask` likewise, True where
     a value counts. `own`: a function that a user wrote, (outputs, targets) -> one value per sample, or their mean.
+
+    >>> loss = cr.losses.Loss(lambda outputs, targets: cr.abs(outputs - targets), own=True)
+    >>> loss([[1.0], [3.0]], [[0.0], [0.0]])
+    Tensor(2., dtype=float32)
+    >>> cr.losses.cross_entropy.using(label_smoothing=0.1)([[2.0, 0.0]], [0])
+    Tensor(0.22692806, dtype=float32)
     """
 
     def __init__(self, values: Callable[..., Any], options: dict[str, Any] | None = None, own: bool = False, *,
@@ -247,6 +253,13 @@ def loss(*, targets: Targets, outputs: tuple[Demand | None, ...] = (), samples: 
         targets: what they must be; `ANY` where nothing is wrong.
         outputs: what each of them must be, None for anything.
         samples: how many of several outputs have one row for each sample; None for all.
+
+    >>> from chainrule.losses.targets import ANY
+    >>> @cr.losses.loss(targets=ANY)
+    ... def cubed_error(outputs, targets):
+    ...     return cr.abs(outputs - targets) ** 3
+    >>> cubed_error([[2.0]], [[0.0]])
+    Tensor(8., dtype=float32)
     """
     def enter(function: Callable[..., Any]) -> Loss:
         TABLE[function.__name__] = made = Loss(function, targets=targets, outputs=outputs, samples=samples)
@@ -259,7 +272,11 @@ def _of_table(name: str, options: dict[str, Any]) -> Loss:
 
 
 def get(name: Any) -> Loss:
-    """A loss from its name (or "mse", "mae", "mape", "msle"), from a Loss, or from a function (outputs, targets) -> values per sample (or their mean)."""
+    """A loss from its name (or "mse", "mae", "mape", "msle"), from a Loss, or from a function (outputs, targets) -> values per sample (or their mean).
+
+    >>> cr.losses.get("mse")
+    losses.mean_squared_error
+    """
     if isinstance(name, Loss):
         return name
     if isinstance(name, str):

@@ -23,7 +23,13 @@ from .targets import ANY, SHARES, Labels, LogShares, Targets, class_labels
 
 
 class SoftmaxWarning(UserWarning):
-    """Probabilities were given to a loss that takes logits."""
+    """Probabilities were given to a loss that takes logits.
+
+    >>> import warnings
+    >>> warnings.simplefilter("ignore", cr.losses.SoftmaxWarning)
+    >>> issubclass(cr.losses.SoftmaxWarning, UserWarning)
+    True
+    """
 
 
 BINARY = "are the labels 1 and 2, or -1 and 1? map them to 0 and 1"
@@ -41,6 +47,9 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
         positive_weight: w, for rare positives; one number, or one for each output (the last axis).
 
     Outputs that come from a sigmoid are told by a SoftmaxWarning.
+
+    >>> cr.losses.binary_cross_entropy([[0.0], [3.0]], [[1.0], [1.0]])
+    Tensor(0.37086725, dtype=float32)
     """
     t = agree(outputs, targets)
     _warn_of_sigmoid(outputs)
@@ -57,28 +66,44 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
 
 @loss(targets=SIGNS)
 def hinge(outputs: Any, targets: Any) -> Any:
-    """max(0, 1 - t * outputs) with targets t of -1 and 1."""
+    """max(0, 1 - t * outputs) with targets t of -1 and 1.
+
+    >>> cr.losses.hinge([[0.5], [-2.0]], [[1.0], [-1.0]])
+    Tensor(0.25, dtype=float32)
+    """
     t = agree(outputs, targets)
     return maximum(1 - t * outputs, 0.0)
 
 
 @loss(targets=SIGNS)
 def squared_hinge(outputs: Any, targets: Any) -> Any:
-    """max(0, 1 - t * outputs)^2 with targets t of -1 and 1."""
+    """max(0, 1 - t * outputs)^2 with targets t of -1 and 1.
+
+    >>> cr.losses.squared_hinge([[0.5], [-2.0]], [[1.0], [-1.0]])
+    Tensor(0.125, dtype=float32)
+    """
     value = hinge.values(outputs, targets)
     return value * value
 
 
 @loss(targets=SIGNS)
 def soft_margin(outputs: Any, targets: Any) -> Any:
-    """log(1 + e^(-t * outputs)) with targets t of -1 and 1."""
+    """log(1 + e^(-t * outputs)) with targets t of -1 and 1.
+
+    >>> cr.losses.soft_margin([[0.0]], [[1.0]])
+    Tensor(0.6931472, dtype=float32)
+    """
     t = agree(outputs, targets)
     return compose.softplus(-t * outputs)
 
 
 @loss(targets=Targets(0.0, 1.0, BINARY))
 def multi_label_soft_margin(outputs: Any, targets: Any) -> Any:
-    """The binary cross-entropy of each label, averaged over the labels (the last axis)."""
+    """The binary cross-entropy of each label, averaged over the labels (the last axis).
+
+    >>> cr.losses.multi_label_soft_margin([[0.0, 0.0]], [[1.0, 0.0]])
+    Tensor(0.6931472, dtype=float32)
+    """
     return reduce.mean(binary_cross_entropy.values(outputs, targets), axis=-1)
 
 
@@ -90,6 +115,9 @@ def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: floa
         targets: in [0, 1], of the shape of the outputs.
         alpha: a of the positives; 1 - alpha of the negatives; None for 1.
         gamma: 0 is the cross-entropy.
+
+    >>> cr.losses.focal([[-2.0], [2.0]], [[0.0], [1.0]], gamma=2.0)
+    Tensor(0.00090178, dtype=float32)
     """
     t = agree(outputs, targets)
     _warn_of_sigmoid(outputs)
@@ -122,6 +150,12 @@ def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, c
         ignore_label: samples with this label do not count (-100 in PyTorch): as a mask, but told by the labels.
 
     Labels are of any integer type, or bool. Raises BoundsError for one outside 0 .. classes - 1, compiled or not.
+
+    >>> logits, labels = [[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [0, 2]
+    >>> cr.losses.cross_entropy(logits, labels)
+    Tensor(0.89549476, dtype=float32)
+    >>> cr.losses.cross_entropy(logits, labels, reduction="none")
+    Tensor([0.23954484, 1.5514446 ], dtype=float32)
     """
     _check_logits(outputs)
     check_share("label_smoothing", label_smoothing)
@@ -282,7 +316,11 @@ def _times_log(t: Tensor, log_p: Tensor) -> Tensor:
 
 @loss(targets=Labels(shares=True))
 def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
-    """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...)."""
+    """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...).
+
+    >>> cr.losses.categorical_focal([[2.0, 0.0], [0.0, 2.0]], [0, 1])
+    Tensor(0.00180356, dtype=float32)
+    """
     value = cross_entropy.values(outputs, targets)
     if not gamma:
         return value
@@ -293,7 +331,11 @@ def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
 
 @loss(targets=SHARES)
 def categorical_hinge(outputs: Any, targets: Any) -> Any:
-    """max(0, 1 + max over the wrong classes - the right one), from scores (..., classes) and one-hot targets."""
+    """max(0, 1 + max over the wrong classes - the right one), from scores (..., classes) and one-hot targets.
+
+    >>> cr.losses.categorical_hinge([[2.0, 0.5]], [[0.0, 1.0]])
+    Tensor(2.5, dtype=float32)
+    """
     t = agree(outputs, targets)
     right, wrong = reduce.sum(t * outputs, axis=-1), reduce.max((1 - t) * outputs, axis=-1)
     return maximum(wrong - right + 1, 0.0)
@@ -302,7 +344,11 @@ def categorical_hinge(outputs: Any, targets: Any) -> Any:
 @loss(targets=Labels())
 def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int = 1) -> Any:
     """The sum over the wrong classes c of max(0, margin - x[label] + x[c])^power, over the number of classes, from
-    scores x (..., classes) and integer labels (...) (Crammer and Singer, 2001)."""
+    scores x (..., classes) and integer labels (...) (Crammer and Singer, 2001).
+
+    >>> cr.losses.multi_margin([[2.0, 1.5, 0.0]], [0])
+    Tensor(0.16666667, dtype=float32)
+    """
     _check_logits(outputs)
     if targets.dtype.kind not in "iub" or targets.shape != outputs.shape[:-1]:
         raise _wrong_targets(outputs, targets)
@@ -324,6 +370,9 @@ def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_target
     Args:
         logits: the outputs are logits; with False they are log q.
         log_targets: the targets are log t.
+
+    >>> cr.losses.kl_divergence([[0.0, 0.0]], [[1.0, 0.0]])
+    Tensor(0.6931472, dtype=float32)
     """
     t, log_q = agree(outputs, targets), compose.log_softmax(outputs) if logits else outputs
     if log_targets:
@@ -339,7 +388,11 @@ def _entropy_terms(t: Tensor) -> Tensor:
 
 @loss(targets=SHARES)
 def jensen_shannon(outputs: Any, targets: Any) -> Any:
-    """(KL(t | m) + KL(q | m)) / 2 with m = (t + q) / 2 and q = softmax(outputs): symmetric, at most log 2."""
+    """(KL(t | m) + KL(q | m)) / 2 with m = (t + q) / 2 and q = softmax(outputs): symmetric, at most log 2.
+
+    >>> cr.losses.jensen_shannon([[0.0, 0.0]], [[1.0, 0.0]])
+    Tensor(0.21576157, dtype=float32)
+    """
     t = agree(outputs, targets)
     log_q = compose.log_softmax(outputs)
     q = exp(log_q)
@@ -351,7 +404,12 @@ def jensen_shannon(outputs: Any, targets: Any) -> Any:
 @loss(targets=ANY)
 def gaussian_kl(outputs: Any, targets: Any) -> Any:
     """KL(N(mean, e^log_variance) | N(0, 1)) summed over all axes but the first, from outputs (mean, log_variance); no
-    targets (Kingma and Welling, 2014)."""
+    targets (Kingma and Welling, 2014).
+
+    >>> mean, log_variance = np.zeros((1, 2), "float32"), np.zeros((1, 2), "float32")
+    >>> cr.losses.gaussian_kl((mean + 1, log_variance), None)
+    Tensor(1., dtype=float32)
+    """
     mean, log_variance = several(outputs, ("mean", "log_variance"), "gaussian_kl")
     no_targets(targets, "gaussian_kl")
     value = 0.5 * (exp(log_variance) + mean * mean - 1 - log_variance)

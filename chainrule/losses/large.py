@@ -31,6 +31,10 @@ def linear_cross_entropy(outputs: Any, targets: Any, *, chunk: int = 1024, ignor
         outputs: (x (..., features), weight (features, classes)) or with a bias (classes,) as a third.
         targets: integer labels (...).
         ignore_label: samples with this label do not count.
+
+    >>> x, weight = np.ones((8, 4), "float32"), np.zeros((4, 100), "float32")
+    >>> cr.losses.linear_cross_entropy((x, weight), np.arange(8), chunk=4), np.log(100)
+    (Tensor(4.6051702, dtype=float32), np.float64(4.605170185988092))
     """
     names = ("x", "weight") if isinstance(outputs, tuple) and len(outputs) == 2 else ("x", "weight", "bias")
     x, weight, *bias = several(outputs, names, "linear_cross_entropy")

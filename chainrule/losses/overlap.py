@@ -29,6 +29,9 @@ def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = F
         targets: masks of the shape of the outputs, in [0, 1].
         smooth: makes an empty mask that is found empty a perfect one.
         exclusive: p = softmax(outputs) over the channels, not sigmoid(outputs).
+
+    >>> cr.losses.dice([[-9.0, 9.0, 9.0]], [[0.0, 1.0, 1.0]]) < 0.01
+    Tensor(True, dtype=bool)
     """
     both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (2 * both + smooth) / (found + there + smooth)
@@ -36,7 +39,11 @@ def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = F
 
 @loss(targets=MASKS)
 def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
-    """1 - (sum(p t) + smooth) / (sum(p) + sum(t) - sum(p t) + smooth), 1 - intersection over union. As `dice`."""
+    """1 - (sum(p t) + smooth) / (sum(p) + sum(t) - sum(p t) + smooth), 1 - intersection over union. As `dice`.
+
+    >>> cr.losses.jaccard([[-9.0, 9.0, 9.0]], [[0.0, 1.0, 1.0]]) < 0.01
+    Tensor(True, dtype=bool)
+    """
     both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (both + smooth) / (found + there - both + smooth)
 
@@ -45,6 +52,10 @@ def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool 
 def tversky(outputs: Any, targets: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
             exclusive: bool = False) -> Any:
     """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al.,
-    2017)."""
+    2017).
+
+    >>> cr.losses.tversky([[-9.0, 9.0, 9.0]], [[0.0, 1.0, 1.0]], alpha=0.3, beta=0.7) < 0.01
+    Tensor(True, dtype=bool)
+    """
     both, found, there = _counts(outputs, targets, exclusive)
     return 1 - (both + smooth) / (both + alpha * (found - both) + beta * (there - both) + smooth)

@@ -25,7 +25,11 @@ ALIKE = "the targets are 1 for alike, {} for not"
 
 @loss(targets=ANY)
 def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any:
-    """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as that long."""
+    """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as that long.
+
+    >>> cr.losses.cosine_distance([[1.0, 0.0]], [[1.0, 1.0]])
+    Tensor(0.29289323, dtype=float32)
+    """
     return 1 - _cosine(outputs, agree(outputs, targets), epsilon)
 
 
@@ -35,7 +39,12 @@ def _cosine(a: Tensor, b: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 @loss(targets=Targets(-1.0, 1.0, ALIKE.format(-1)))
 def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
-    """From outputs (a, b) and targets 1 (alike) or -1: 1 - cos(a, b), or max(0, cos(a, b) - margin)."""
+    """From outputs (a, b) and targets 1 (alike) or -1: 1 - cos(a, b), or max(0, cos(a, b) - margin).
+
+    >>> a, b = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
+    >>> cr.losses.cosine_embedding((a, b), np.array([1, -1]))
+    Tensor(0., dtype=float64)
+    """
     a, b = _two(outputs, "cosine_embedding")
     t, cos = _labels(targets, a, "cosine_embedding"), _cosine(a, b)
     return where(compose.greater(t, 0), 1 - cos, maximum(cos - margin, 0.0))
@@ -44,7 +53,12 @@ def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
 @loss(targets=Targets(0.0, 1.0, ALIKE.format(0)))
 def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
     """From outputs (a, b) and targets t, 1 (alike) or 0: t d^2 + (1 - t) max(0, margin - d)^2 with d = |a - b|
-    (Hadsell et al., 2006)."""
+    (Hadsell et al., 2006).
+
+    >>> a, b = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.3, 0.4], [1.0, 1.5]])
+    >>> cr.losses.contrastive((a, b), np.array([1, 0]))
+    Tensor(0.2500005, dtype=float64)
+    """
     a, b = _two(outputs, "contrastive")
     t, d = _labels(targets, a, "contrastive"), _distance(a, b, 2.0)
     short, square = maximum(margin - d, 0.0), reduce.sum((a - b) * (a - b), axis=-1)
@@ -59,6 +73,10 @@ def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2
     Args:
         power: of the norm.
         swap: take |p - n| in the place of |a - n| where it is smaller.
+
+    >>> anchor, positive, negative = np.array([[0.0]]), np.array([[1.0]]), np.array([[1.5]])
+    >>> cr.losses.triplet((anchor, positive, negative), None)
+    Tensor(0.5, dtype=float64)
     """
     a, p, n = several(outputs, ("anchor", "positive", "negative"), "triplet")
     no_targets(targets, "triplet")
@@ -70,7 +88,11 @@ def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2
 @loss(targets=Targets(-1.0, 1.0, "the targets are -1 and 1"))
 def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
     """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else
-    -1."""
+    -1.
+
+    >>> cr.losses.margin_ranking((np.array([2.0, 0.0]), np.array([1.0, 1.0])), np.array([1.0, 1.0]))
+    Tensor(0.5, dtype=float64)
+    """
     a, b = _two(outputs, "margin_ranking")
     t = agree(a, targets)
     return maximum(margin - t * (a - b), 0.0)
@@ -82,6 +104,10 @@ def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric:
     outputs (queries, keys), each (batch, width); no targets (van den Oord et al., 2018).
 
     With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021). Samples that a mask leaves out are nobody's negatives.
+
+    >>> queries = np.eye(3, 4, dtype="float32")
+    >>> round(float(cr.losses.info_nce((queries, queries), None)), 4)
+    0.0001
     """
     queries, keys = _two(outputs, "info_nce")
     no_targets(targets, "info_nce")

@@ -23,20 +23,35 @@ VARIANCE = Demand("a variance", 0.0, math.inf, "make them positive, for example 
 
 @loss(targets=ANY)
 def mean_squared_error(outputs: Any, targets: Any) -> Any:
-    """(outputs - targets)^2, averaged over all elements."""
+    """(outputs - targets)^2, averaged over all elements.
+
+    >>> cr.losses.mean_squared_error([[1.0], [3.0]], [[0.0], [0.0]])
+    Tensor(5., dtype=float32)
+    >>> cr.losses.mean_squared_error([[1.0], [3.0]], [[0.0], [0.0]], weights=[1.0, 0.0])
+    Tensor(1., dtype=float32)
+    """
     difference = outputs - agree(outputs, targets)
     return difference * difference
 
 
 @loss(targets=ANY)
 def mean_absolute_error(outputs: Any, targets: Any) -> Any:
-    """|outputs - targets|, averaged over all elements."""
+    """|outputs - targets|, averaged over all elements.
+
+    >>> cr.losses.mean_absolute_error([[1.0], [3.0]], [[0.0], [0.0]])
+    Tensor(2., dtype=float32)
+    """
     return abs(outputs - agree(outputs, targets))
 
 
 @loss(targets=ANY)
 def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
-    """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964)."""
+    """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964).
+
+    >>> cr.losses.huber([[0.0], [0.0]], [[0.5], [10.0]], reduction="none")
+    Tensor([[0.125],
+            [9.5  ]], dtype=float32)
+    """
     check_positive("delta", delta)
     return _huber(outputs - agree(outputs, targets), delta)
 
@@ -50,7 +65,12 @@ def _huber(d: Tensor, delta: float) -> Tensor:
 
 @loss(targets=ANY)
 def log_cosh(outputs: Any, targets: Any) -> Any:
-    """log(cosh(outputs - targets)) = |d| + log1p(e^(-2 |d|)) - log 2."""
+    """log(cosh(outputs - targets)) = |d| + log1p(e^(-2 |d|)) - log 2.
+
+    >>> cr.losses.log_cosh([[0.0], [0.0]], [[0.1], [100.0]], reduction="none")
+    Tensor([[4.9917102e-03],
+            [9.9306854e+01]], dtype=float32)
+    """
     d = outputs - agree(outputs, targets)
     a, square = abs(d), d * d
     near = square * (0.5 - square * (1 / 12 - square / 45))  # the other form loses its digits there
@@ -60,7 +80,12 @@ def log_cosh(outputs: Any, targets: Any) -> Any:
 
 @loss(targets=ANY)
 def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
-    """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick, 2015)."""
+    """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick, 2015).
+
+    >>> cr.losses.smooth_l1([[0.0], [0.0]], [[0.5], [10.0]], reduction="none")
+    Tensor([[0.125],
+            [9.5  ]], dtype=float32)
+    """
     d = outputs - agree(outputs, targets)
     return _huber(d, beta) * (1 / beta) if beta else abs(d)
 
@@ -72,6 +97,10 @@ def quantile(outputs: Any, targets: Any, *, q: float | Sequence[float] = 0.5) ->
 
     Args:
         q: between 0 and 1; or several, for outputs (..., len(q)) of one target each, (...) or (..., 1).
+
+    >>> cr.losses.quantile([[0.0], [0.0]], [[1.0], [-1.0]], q=0.9, reduction="none")
+    Tensor([[0.9],
+            [0.1]], dtype=float32)
     """
     levels = [q] if isinstance(q, int | float) else list(q)
     if not levels or not all(isinstance(level, int | float) and 0 < level < 1 for level in levels):
@@ -95,14 +124,22 @@ def _for_each(outputs: Any, targets: Any, count: int) -> Any:
 
 @loss(targets=ANY)
 def mean_absolute_percentage_error(outputs: Any, targets: Any, *, epsilon: float = 1e-7) -> Any:
-    """100 |outputs - targets| / max(|targets|, epsilon)."""
+    """100 |outputs - targets| / max(|targets|, epsilon).
+
+    >>> cr.losses.mean_absolute_percentage_error([[90.0], [110.0]], [[100.0], [100.0]])
+    Tensor(10., dtype=float32)
+    """
     t = agree(outputs, targets)
     return 100 * (abs(outputs - t) / maximum(abs(t), epsilon))
 
 
 @loss(targets=ANY)
 def mean_squared_logarithmic_error(outputs: Any, targets: Any) -> Any:
-    """(log(1 + outputs) - log(1 + targets))^2, with negative numbers taken as 0."""
+    """(log(1 + outputs) - log(1 + targets))^2, with negative numbers taken as 0.
+
+    >>> cr.losses.mean_squared_logarithmic_error([[0.0]], [[np.e - 1]])
+    Tensor(1., dtype=float32)
+    """
     d = log1p(maximum(outputs, 0.0)) - log1p(maximum(agree(outputs, targets), 0.0))
     return d * d
 
@@ -114,6 +151,9 @@ def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = 
 
     Args:
         full: add Stirling's t log t - t + log(2 pi t) / 2 for targets t above 1, which stands for log(t!).
+
+    >>> cr.losses.poisson([[0.0]], [[2.0]])
+    Tensor(1., dtype=float32)
     """
     t = agree(outputs, targets)
     if full:
@@ -131,7 +171,12 @@ def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = 
 @loss(targets=ANY, outputs=(None, VARIANCE))
 def gaussian_nll(outputs: Any, targets: Any, *, full: bool = False, epsilon: float = 1e-6) -> Any:
     """(log v + (targets - mean)^2 / v) / 2 with v = max(variance, epsilon), from outputs (mean, variance)
-    (Nix and Weigend, 1994). `full` adds log(2 pi) / 2."""
+    (Nix and Weigend, 1994). `full` adds log(2 pi) / 2.
+
+    >>> mean, variance = np.array([[0.0], [1.0]]), np.array([[1.0], [4.0]])
+    >>> cr.losses.gaussian_nll((mean, variance), np.array([[1.0], [1.0]]))
+    Tensor(0.59657359, dtype=float64)
+    """
     mean, variance = several(outputs, ("mean", "variance"), "gaussian_nll")
     d = agree(mean, targets) - mean
     v = variance + compose.stop_gradient(maximum(variance, epsilon) - variance)  # a clamp that passes gradients

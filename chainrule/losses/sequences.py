@@ -42,6 +42,10 @@ def ctc(outputs: Any, targets: Any, *, output_lengths: Any = None, target_length
         target_lengths: labels that exist (batch).
         blank: the class that stands between labels.
         zero_infinity: a target too long for its steps costs 0; without this, infinity. Its gradient is 0 either way.
+
+    >>> logits = np.zeros((1, 4, 3), "float32")
+    >>> cr.losses.ctc(logits, np.array([[1, 2]]))
+    Tensor(1.686399, dtype=float32)
     """
     _check(outputs, targets, blank)
     n, steps, _ = outputs.shape

@@ -44,7 +44,12 @@ SUM = op("sum", infer=lambda x, *, axes: types.numeric(Type(types.without(x.shap
 
 
 def broadcast_to(x: Any, /, shape: Any) -> Tensor:
-    """`x` repeated along new and unit axes until it has the shape."""
+    """`x` repeated along new and unit axes until it has the shape.
+
+    >>> cr.broadcast_to([1, 2], (2, 2))
+    Tensor([[1, 2],
+            [1, 2]], dtype=int64)
+    """
     x, shape = as_tensor(x), tuple(int(n) for n in shape)
     return x if x.shape == shape else bind(BROADCAST, x, shape=shape)
 

@@ -63,54 +63,94 @@ from .reduce import max, sum
 
 
 def not_equal(x1: Any, x2: Any, /) -> Tensor:
-    """x1 != x2."""
+    """x1 != x2.
+
+    >>> cr.not_equal([1, 2, 3], 2)
+    Tensor([ True, False,  True], dtype=bool)
+    """
     return bitwise_invert(equal(x1, x2))
 
 
 def greater(x1: Any, x2: Any, /) -> Tensor:
-    """x1 > x2."""
+    """x1 > x2.
+
+    >>> cr.greater([1, 2, 3], 2)
+    Tensor([False, False,  True], dtype=bool)
+    """
     return less(x2, x1)
 
 
 def greater_equal(x1: Any, x2: Any, /) -> Tensor:
-    """x1 >= x2."""
+    """x1 >= x2.
+
+    >>> cr.greater_equal([1, 2, 3], 2)
+    Tensor([False,  True,  True], dtype=bool)
+    """
     return less_equal(x2, x1)
 
 
 def logical_and(x1: Any, x2: Any, /) -> Tensor:
-    """Both true (non-zero)."""
+    """Both true (non-zero).
+
+    >>> cr.logical_and([True, True], [True, False])
+    Tensor([ True, False], dtype=bool)
+    """
     return bitwise_and(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
 def logical_or(x1: Any, x2: Any, /) -> Tensor:
-    """Either true (non-zero)."""
+    """Either true (non-zero).
+
+    >>> cr.logical_or([False, True], [False, False])
+    Tensor([False,  True], dtype=bool)
+    """
     return bitwise_or(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
 def logical_xor(x1: Any, x2: Any, /) -> Tensor:
-    """Exactly one true (non-zero)."""
+    """Exactly one true (non-zero).
+
+    >>> cr.logical_xor([True, True], [True, False])
+    Tensor([False,  True], dtype=bool)
+    """
     return bitwise_xor(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
 def logical_not(x: Any, /) -> Tensor:
-    """Not true: zero."""
+    """Not true: zero.
+
+    >>> cr.logical_not([True, False])
+    Tensor([False,  True], dtype=bool)
+    """
     return bitwise_invert(astype(as_tensor(x), bool_))
 
 
 def isnan(x: Any, /) -> Tensor:
-    """Whether each element is NaN."""
+    """Whether each element is NaN.
+
+    >>> cr.isnan([1.0, np.inf, np.nan])
+    Tensor([False, False,  True], dtype=bool)
+    """
     x = as_tensor(x)
     return not_equal(x, x)
 
 
 def isinf(x: Any, /) -> Tensor:
-    """Whether each element is an infinity."""
+    """Whether each element is an infinity.
+
+    >>> cr.isinf([1.0, -np.inf, np.nan])
+    Tensor([False,  True, False], dtype=bool)
+    """
     x = as_tensor(x)
     return equal(abs(x), math.inf) if is_float(x.dtype) else zeros_like(x, dtype=bool_)
 
 
 def isfinite(x: Any, /) -> Tensor:
-    """Whether each element is neither NaN nor an infinity."""
+    """Whether each element is neither NaN nor an infinity.
+
+    >>> cr.isfinite([1.0, np.inf, np.nan])
+    Tensor([ True, False, False], dtype=bool)
+    """
     x = as_tensor(x)
     return less(abs(x), math.inf) if is_float(x.dtype) else bitwise_invert(zeros_like(x, dtype=bool_))
 
@@ -118,7 +158,11 @@ def isfinite(x: Any, /) -> Tensor:
 # ---- products
 
 def matmul(x1: Any, x2: Any, /) -> Tensor:
-    """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their axis."""
+    """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their axis.
+
+    >>> cr.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    Tensor([3., 7.], dtype=float32)
+    """
     a, b = _one_dtype(as_tensor(x1), as_tensor(x2))
     if not a.ndim or not b.ndim:
         raise ShapeError(explain("a matrix product needs at least one axis on each side", got=f"{a.shape} and {b.shape}",
@@ -148,7 +192,12 @@ def _one_dtype(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def matrix_transpose(x: Any, /) -> Tensor:
-    """The last two axes exchanged."""
+    """The last two axes exchanged.
+
+    >>> cr.matrix_transpose([[1, 2], [3, 4]])
+    Tensor([[1, 3],
+            [2, 4]], dtype=int64)
+    """
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(explain("a transpose needs at least two axes", got=f"shape {x.shape}"))
@@ -158,7 +207,12 @@ def matrix_transpose(x: Any, /) -> Tensor:
 # ---- joining
 
 def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
-    """The arrays one after another along an existing axis (None: flattened)."""
+    """The arrays one after another along an existing axis (None: flattened).
+
+    >>> cr.concat([[[1, 2]], [[3, 4]]], axis=0)
+    Tensor([[1, 2],
+            [3, 4]], dtype=int64)
+    """
     parts = _parts(arrays)
     if axis is None:
         parts, axis = [reshape(x, (x.size,)) for x in parts], 0
@@ -175,7 +229,12 @@ def _parts(arrays: Sequence[Any]) -> list[Tensor]:
 
 
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
-    """The arrays side by side along a new axis."""
+    """The arrays side by side along a new axis.
+
+    >>> cr.stack([[1, 2], [3, 4]], axis=1)
+    Tensor([[1, 3],
+            [2, 4]], dtype=int64)
+    """
     parts = _parts(arrays)
     place = types.normalize_axis(axis, parts[0].ndim + 1)
     return concat([reshape(x, (*x.shape[:place], 1, *x.shape[place:])) for x in parts], axis=place)
@@ -215,18 +274,30 @@ def unit(x: Any, least: float) -> Tensor:
 # ---- elementary functions without a primitive
 
 def square(x: Any, /) -> Tensor:
-    """x * x."""
+    """x * x.
+
+    >>> cr.square([1, -3])
+    Tensor([1, 9], dtype=int64)
+    """
     x = as_tensor(x)
     return multiply(x, x)
 
 
 def reciprocal(x: Any, /) -> Tensor:
-    """1 / x."""
+    """1 / x.
+
+    >>> cr.reciprocal([1.0, 4.0])
+    Tensor([1.  , 0.25], dtype=float32)
+    """
     return divide(1, x)
 
 
 def logaddexp(x1: Any, x2: Any, /) -> Tensor:
-    """log(exp(x1) + exp(x2)) without overflow."""
+    """log(exp(x1) + exp(x2)) without overflow.
+
+    >>> cr.logaddexp(1000.0, 1000.0)
+    Tensor(1000.6932, dtype=float32)
+    """
     a, b = float_operands(x1, x2)
     high, low = maximum(a, b), minimum(a, b)
     gap = where(equal(a, b), zeros_like(a), low - high)  # also for two infinities
@@ -234,12 +305,20 @@ def logaddexp(x1: Any, x2: Any, /) -> Tensor:
 
 
 def atan(x: Any, /) -> Tensor:
-    """Inverse tangent, in [-pi/2, pi/2]."""
+    """Inverse tangent, in [-pi/2, pi/2].
+
+    >>> cr.atan([0.0, 1.0])
+    Tensor([0.       , 0.7853981], dtype=float32)
+    """
     return atan2(x, 1)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """x limited to [min, max]; a bound of None does not limit."""
+    """x limited to [min, max]; a bound of None does not limit.
+
+    >>> cr.clip([-2.0, 0.5, 3.0], 0.0, 1.0)
+    Tensor([0. , 0.5, 1. ], dtype=float32)
+    """
     x = as_tensor(x)
     if min is not None:
         x = maximum(x, min)
@@ -261,6 +340,9 @@ def relu(x: Any, /) -> Tensor:
     """max(x, 0); gradient 0 at 0; NaN stays NaN.
 
     The rule asks the result where it is 0, so that x need not be kept.
+
+    >>> cr.relu([-1.0, 0.0, 2.0])
+    Tensor([0., 0., 2.], dtype=float32)
     """
     x = as_tensor(x)
     value = where(less_equal(x, 0), zeros_like(x), x)
@@ -268,20 +350,32 @@ def relu(x: Any, /) -> Tensor:
 
 
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
-    """x for x > 0, else negative_slope * x."""
+    """x for x > 0, else negative_slope * x.
+
+    >>> cr.leaky_relu([-1.0, 2.0], negative_slope=0.1)
+    Tensor([-0.1,  2. ], dtype=float32)
+    """
     x = as_float(x)
     return where(less(0, x), x, x * negative_slope)
 
 
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
-    """x for x > 0, else alpha (e^x - 1); gradient alpha at 0."""
+    """x for x > 0, else alpha (e^x - 1); gradient alpha at 0.
+
+    >>> cr.elu([-1.0, 2.0])
+    Tensor([-0.63212055,  2.        ], dtype=float32)
+    """
     x = as_float(x)
     above = less(0, x)
     return where(above, x, alpha * expm1(where(above, zeros_like(x), x)))
 
 
 def selu(x: Any, /) -> Tensor:
-    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
+    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017).
+
+    >>> cr.selu([-1.0, 0.0, 1.0])
+    Tensor([-1.1113307,  0.       ,  1.050701 ], dtype=float32)
+    """
     return 1.0507009873554805 * elu(x, 1.6732632423543772)
 
 
@@ -292,7 +386,11 @@ def _gives(name: str, rule: Any) -> Any:
 
 
 def sigmoid(x: Any, /) -> Tensor:
-    """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x."""
+    """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x.
+
+    >>> cr.sigmoid([-1000.0, 0.0, 1000.0])
+    Tensor([0. , 0.5, 1. ], dtype=float32)
+    """
     x = as_float(x)
     e = exp(-abs(x))
     return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), _gives("sigmoid", lambda g, y, x: (g * y * (1 - y),)))
@@ -305,37 +403,61 @@ def gate(x: Any, /) -> Tensor:
 
 
 def log_sigmoid(x: Any, /) -> Tensor:
-    """log(sigmoid(x)) = min(x, 0) - log1p(e^-|x|)."""
+    """log(sigmoid(x)) = min(x, 0) - log1p(e^-|x|).
+
+    >>> cr.log_sigmoid([0.0, 100.0, -100.0])
+    Tensor([-6.931472e-01, -3.783506e-44, -1.000000e+02], dtype=float32)
+    """
     return negative(softplus(negative(as_float(x))))
 
 
 def softplus(x: Any, /) -> Tensor:
-    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), with gradient sigmoid(x)."""
+    """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), with gradient sigmoid(x).
+
+    >>> cr.softplus([-1000.0, 0.0, 1000.0])
+    Tensor([0.000000e+00, 6.931472e-01, 1.000000e+03], dtype=float32)
+    """
     x = as_float(x)
     value = maximum(x, 0) + log1p(exp(-abs(x)))
     return custom_gradient(value, (x,), lambda g, y, x: (g * sigmoid(x),))
 
 
 def softsign(x: Any, /) -> Tensor:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> cr.softsign([-1.0, 0.0, 3.0])
+    Tensor([-0.5 ,  0.  ,  0.75], dtype=float32)
+    """
     x = as_float(x)
     return x / (1 + abs(x))
 
 
 def silu(x: Any, /) -> Tensor:
-    """x sigmoid(x), also called swish."""
+    """x sigmoid(x), also called swish.
+
+    >>> cr.silu([-1.0, 0.0, 1.0])
+    Tensor([-0.2689414,  0.       ,  0.7310586], dtype=float32)
+    """
     x = as_float(x)
     return x * sigmoid(x)
 
 
 def mish(x: Any, /) -> Tensor:
-    """x tanh(softplus(x))."""
+    """x tanh(softplus(x)).
+
+    >>> cr.mish([-1.0, 0.0, 1.0])
+    Tensor([-0.3034014,  0.       ,  0.8650984], dtype=float32)
+    """
     x = as_float(x)
     return x * tanh(softplus(x))
 
 
 def gelu(x: Any, /, approximate: str = "none") -> Tensor:
-    """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+    """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    >>> cr.gelu([-1.0, 0.0, 1.0])
+    Tensor([-0.15865526,  0.        ,  0.8413447 ], dtype=float32)
+    """
     x = as_float(x)
     if approximate not in ("none", "tanh"):
         raise ArgumentError(explain("there is no such form of GELU", got=f"approximate={approximate!r}", expected='"none" | "tanh"',
@@ -365,17 +487,30 @@ def _logistic(x: Tensor) -> Tensor:
 
 
 def hard_sigmoid(x: Any, /) -> Tensor:
-    """min(max(x / 6 + 1/2, 0), 1)."""
+    """min(max(x / 6 + 1/2, 0), 1).
+
+    >>> cr.hard_sigmoid([-4.0, 0.0, 4.0])
+    Tensor([0. , 0.5, 1. ], dtype=float32)
+    """
     return ramp(as_float(x) / 6 + 0.5, 0.0, 1.0)
 
 
 def hard_tanh(x: Any, /) -> Tensor:
-    """min(max(x, -1), 1)."""
+    """min(max(x, -1), 1).
+
+    >>> cr.hard_tanh([-2.0, 0.5, 2.0])
+    Tensor([-1. ,  0.5,  1. ], dtype=float32)
+    """
     return ramp(x, -1.0, 1.0)
 
 
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
-    """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow."""
+    """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow.
+
+    >>> cr.softmax([[0.0, 0.0], [1000.0, 0.0]])
+    Tensor([[0.5, 0.5],
+            [1. , 0. ]], dtype=float32)
+    """
     x = as_float(x)
     if not x.shape[types.normalize_axis(axis, x.ndim)]:
         return exp(x)
@@ -385,7 +520,11 @@ def softmax(x: Any, /, axis: int = -1) -> Tensor:
 
 
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
-    """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g)."""
+    """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g).
+
+    >>> cr.log_softmax([0.0, 0.0])
+    Tensor([-0.6931472, -0.6931472], dtype=float32)
+    """
     x = as_float(x)
     if not x.shape[types.normalize_axis(axis, x.ndim)]:
         return exp(x)
@@ -395,7 +534,11 @@ def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
 
 
 def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """log(sum(e^x)) over `axis` (default: all), shifted by the maximum; -inf for all -inf."""
+    """log(sum(e^x)) over `axis` (default: all), shifted by the maximum; -inf for all -inf.
+
+    >>> cr.logsumexp([1000.0, 1000.0])
+    Tensor(1000.6932, dtype=float32)
+    """
     x = as_float(x)
     axes = types.normalize_axes(axis, x.ndim)
     high = stop_gradient(max(x, axis=axes, keepdims=True))
@@ -408,6 +551,10 @@ def one_hot(labels: Any, classes: int, dtype: Any = "float32") -> Tensor:
     """1 at the label's position along a new last axis, 0 elsewhere; labels are integers from 0 to classes - 1.
 
     Others raise BoundsError, fractions DTypeError.
+
+    >>> cr.one_hot([0, 2], 3)
+    Tensor([[1., 0., 0.],
+            [0., 0., 1.]], dtype=float32)
     """
     labels = as_tensor(labels)
     if is_float(labels.dtype):

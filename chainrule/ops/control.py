@@ -29,7 +29,11 @@ def custom_gradient(value: Any, inputs: tuple[Any, ...], rule: Callable[..., tup
 
 
 def stop_gradient(x: Any, /) -> Tensor:
-    """The value of `x`, through which no gradient passes."""
+    """The value of `x`, through which no gradient passes.
+
+    >>> cr.grad(lambda x: x * cr.stop_gradient(x))(cr.asarray(3.0))
+    Tensor(3., dtype=float32)
+    """
     return bind(CUSTOM, as_tensor(x), rule=None)
 
 

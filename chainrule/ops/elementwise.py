@@ -21,6 +21,7 @@ from ..ir.tensor import Number, Tensor
 from ..ir.trace import current_trace
 from . import types
 from .broadcast import broadcast_to
+from .examples import with_example
 from .require import Demand, require
 
 Unary = Callable[[Any], Tensor]
@@ -180,7 +181,7 @@ def _binary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor
 
 def _named(function: Any, name: str, text: str) -> Any:
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
+    function.__doc__ = with_example(text, name)
     return function
 
 
@@ -228,7 +229,11 @@ less_equal = _binary(LESS_EQUAL, "less_equal", "x1 <= x2.")
 
 
 def abs(x: Any, /) -> Tensor:
-    """|x|; its gradient at 0 is 0."""
+    """|x|; its gradient at 0 is 0.
+
+    >>> cr.abs([-1.5, 2.0])
+    Tensor([1.5, 2. ], dtype=float32)
+    """
     x = as_tensor(x)
     return x if x.dtype.kind in "ub" else bind(ABS, x)
 
@@ -246,7 +251,11 @@ round = _rounding(ROUND, "round", "The nearest integer, half to even; gradient 0
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
-    """`x` converted to `dtype`; a float gradient is converted back."""
+    """`x` converted to `dtype`; a float gradient is converted back.
+
+    >>> cr.astype([1.7, -1.7], "int32")
+    Tensor([ 1, -1], dtype=int32)
+    """
     x, dtype = as_tensor(x), canonical(dtype)
     if x.dtype == dtype:
         return x
@@ -259,7 +268,11 @@ def bitcast(x: Any, dtype: Any, /) -> Tensor:
 
 
 def floor_divide(x1: Any, x2: Any, /) -> Tensor:
-    """x1 / x2 rounded down; with an infinite operand floor(x1 / x2), as the array API standard asks."""
+    """x1 / x2 rounded down; with an infinite operand floor(x1 / x2), as the array API standard asks.
+
+    >>> cr.floor_divide([7, -7], 2)
+    Tensor([ 3, -4], dtype=int64)
+    """
     a, b = operands(x1, x2)
     quotient = bind(FLOOR_DIVIDE, a, b)
     if not is_float(a.dtype):
@@ -269,7 +282,11 @@ def floor_divide(x1: Any, x2: Any, /) -> Tensor:
 
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
-    """x1 where the condition holds, else x2."""
+    """x1 where the condition holds, else x2.
+
+    >>> cr.where([True, False], [1, 2], [10, 20])
+    Tensor([ 1, 20], dtype=int64)
+    """
     condition = as_tensor(condition)
     a, b = operands(x1, x2)
     shape = types.meeting_shape(condition.shape, a.shape)
@@ -280,7 +297,11 @@ WHOLE_POWER = Demand("the exponent of an integer", 0, math.inf, "make the base a
 
 
 def power(x1: Any, x2: Any, /) -> Tensor:
-    """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; BoundsError for integers to negative powers."""
+    """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; BoundsError for integers to negative powers.
+
+    >>> cr.pow([1.0, 2.0, 3.0], 2)
+    Tensor([1., 4., 9.], dtype=float32)
+    """
     if isinstance(x2, int) and x2 >= 0:
         return bind(POW, *operands(x1, x2))
     a, b = operands(x1, x2)

@@ -106,7 +106,12 @@ def iota(shape: Shape, axis: int, dtype: Any = int64) -> Tensor:
 
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
-    """x[..., indices, ...] along `axis`: the axis is replaced by the axes of `indices`."""
+    """x[..., indices, ...] along `axis`: the axis is replaced by the axes of `indices`.
+
+    >>> cr.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0)
+    Tensor([[5, 6],
+            [1, 2]], dtype=int64)
+    """
     x, indices = as_tensor(x), as_tensor(indices)
     if axis is None:
         if x.ndim != 1:
@@ -127,7 +132,11 @@ def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str =
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
-    """For each position of `indices`, the element of `x` at that index along `axis`; other axes broadcast."""
+    """For each position of `indices`, the element of `x` at that index along `axis`; other axes broadcast.
+
+    >>> cr.take_along_axis([[10, 30, 20]], [[1, 0, 2]], axis=1)
+    Tensor([[30, 10, 20]], dtype=int64)
+    """
     x, indices = as_tensor(x), as_tensor(indices)
     if x.ndim != indices.ndim:
         raise ShapeError(explain("the array and the indices need the same number of axes", got=f"shapes {x.shape} and {indices.shape}",
@@ -157,7 +166,11 @@ def wrap(indices: Tensor, extent: int) -> Tensor:
 
 
 def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when descending)."""
+    """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when descending).
+
+    >>> cr.argsort([3.0, 1.0, 2.0])
+    Tensor([1, 2, 0], dtype=int64)
+    """
     x = as_tensor(x)
     axis = types.normalize_axis(axis, x.ndim)
     if not descending:
@@ -166,7 +179,11 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
 
 
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs are equal."""
+    """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs are equal.
+
+    >>> cr.sort([3.0, 1.0, 2.0], descending=True)
+    Tensor([3., 2., 1.], dtype=float32)
+    """
     x = as_tensor(x)
     axis = types.normalize_axis(axis, x.ndim)
     ascending = bind(SORT, x, axis=axis)

@@ -155,7 +155,12 @@ UNWINDOW: Op = op("unwindow", infer=_infer_unwindow, meaning=_mean_unwindow,
 # ---- public functions
 
 def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
-    """The same elements in row-major order in another shape; one extent may be -1."""
+    """The same elements in row-major order in another shape; one extent may be -1.
+
+    >>> cr.reshape([1, 2, 3, 4, 5, 6], (2, -1))
+    Tensor([[1, 2, 3],
+            [4, 5, 6]], dtype=int64)
+    """
     x = as_tensor(x)
     wanted = tuple(int(n) for n in ((shape,) if isinstance(shape, int) else shape))
     if wanted.count(-1) == 1:
@@ -168,7 +173,11 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
 
 
 def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
-    """The axes in another order."""
+    """The axes in another order.
+
+    >>> cr.permute_dims(np.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
     x = as_tensor(x)
     order = tuple(types.normalize_axis(int(a), x.ndim) for a in axes)
     if sorted(order) != list(range(x.ndim)):
@@ -177,7 +186,11 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
 
 
 def flip(x: Any, /, *, axis: Any = None) -> Tensor:
-    """The order of the elements along `axis` (default: all) reversed."""
+    """The order of the elements along `axis` (default: all) reversed.
+
+    >>> cr.flip([1, 2, 3])
+    Tensor([3, 2, 1], dtype=int64)
+    """
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
     start = tuple(max(n - 1, 0) if i in axes else 0 for i, n in enumerate(x.shape))

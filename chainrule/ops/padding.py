@@ -27,6 +27,9 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str
         value: what is added in mode "constant".
         mode: "constant", or along one axis of "a b c": "reflect" (c b) a b c (b a), "symmetric" (b a) a b c (c b), "edge"
             (a a) a b c (c c), "circular" (b c) a b c (a b); the axis again and again where that is not enough.
+
+    >>> cr.pad([1.0, 2.0], [(1, 2)])
+    Tensor([0., 1., 2., 0., 0.], dtype=float32)
     """
     if mode not in MODES:
         raise ArgumentError(explain("there is no such way to pad", got=repr(mode), expected=" | ".join(MODES),

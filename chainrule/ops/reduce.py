@@ -20,6 +20,7 @@ from . import types
 from .broadcast import broadcast_to, restore, sum_over
 from .control import stop_gradient
 from .elementwise import astype, divide, equal, minimum, multiply, sqrt, where, zeros_like
+from .examples import with_example
 from .movement import flip, pad, permute_dims, reshape, slice_axis
 
 SHORT = 32  # elements of a window that are taken one after the other
@@ -76,14 +77,22 @@ def _accumulator(x: Tensor, dtype: Any) -> Tensor:
 
 
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
-    """Sum over `axis` (default: all); integers and booleans are added up in 64 bits."""
+    """Sum over `axis` (default: all); integers and booleans are added up in 64 bits.
+
+    >>> cr.sum([[1, 2], [3, 4]], axis=0)
+    Tensor([4, 6], dtype=int64)
+    """
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
     return _kept(sum_over(_accumulator(x, dtype), axes), axes, x.shape, keepdims)
 
 
 def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
-    """Product over `axis` (default: all), multiplied pairwise so that its gradient is right at zeros too."""
+    """Product over `axis` (default: all), multiplied pairwise so that its gradient is right at zeros too.
+
+    >>> cr.prod([[1, 2], [3, 4]], axis=1)
+    Tensor([ 2, 12], dtype=int64)
+    """
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
     rest = tuple(i for i in range(x.ndim) if i not in axes)
@@ -108,7 +117,8 @@ def _extreme(record: Op, name: str) -> Callable[..., Tensor]:
         axes = types.normalize_axes(axis, x.ndim)
         return _kept(bind(record, x, axes=axes) if axes else x, axes, x.shape, keepdims)
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The {'largest' if name == 'max' else 'smallest'} element over `axis` (default: all); NaN if one is; ties share the gradient."
+    text = f"The {'largest' if name == 'max' else 'smallest'} element over `axis` (default: all); NaN if one is; ties share the gradient."
+    function.__doc__ = with_example(text, name)
     return function
 
 
@@ -124,7 +134,8 @@ def _index_of(record: Op, name: str) -> Callable[..., Tensor]:
         found = bind(record, flat, axis=place)
         return _kept(found, tuple(range(x.ndim)) if axis is None else (place,), x.shape, keepdims)
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Index of the first {'largest' if name == 'argmax' else 'smallest'} element along `axis` (default: of the flattened array)."
+    text = f"Index of the first {'largest' if name == 'argmax' else 'smallest'} element along `axis` (default: of the flattened array)."
+    function.__doc__ = with_example(text, name)
     return function
 
 
@@ -133,12 +144,20 @@ argmin = _index_of(ARGMIN, "argmin")
 
 
 def any(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether some element is true (non-zero); False for no elements."""
+    """Whether some element is true (non-zero); False for no elements.
+
+    >>> cr.any([[0, 0], [1, 0]], axis=1)
+    Tensor([False,  True], dtype=bool)
+    """
     return _truth(x, axis, keepdims, MAX, False)
 
 
 def all(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether every element is true (non-zero); True for no elements."""
+    """Whether every element is true (non-zero); True for no elements.
+
+    >>> cr.all([[1, 1], [1, 0]], axis=1)
+    Tensor([ True, False], dtype=bool)
+    """
     return _truth(x, axis, keepdims, MIN, True)
 
 
@@ -157,7 +176,11 @@ def _empty_over(shape: Shape, axes: Shape) -> bool:
 
 
 def mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean over `axis` (default: all); integers as float32; NaN for no elements."""
+    """Arithmetic mean over `axis` (default: all); integers as float32; NaN for no elements.
+
+    >>> cr.mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    Tensor([2., 3.], dtype=float32)
+    """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else astype(x, float)
     axes = types.normalize_axes(axis, x.ndim)
@@ -187,6 +210,9 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     """Variance over `axis`: (sum (x - mean)^2 - n r^2) / (n - correction), r what the rounding of the mean left out.
 
     In two passes, so what the elements of x hold is kept however large their mean is (Chan, Golub and LeVeque, 1983).
+
+    >>> cr.var([1.0, 2.0, 3.0, 4.0], correction=1)
+    Tensor(1.6666666, dtype=float32)
     """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else astype(x, float)
@@ -201,14 +227,22 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Standard deviation over `axis`, the square root of `var`; its gradient at zero variance is 0."""
+    """Standard deviation over `axis`, the square root of `var`; its gradient at zero variance is 0.
+
+    >>> cr.std([1.0, 2.0, 3.0, 4.0])
+    Tensor(1.118034, dtype=float32)
+    """
     v = var(x, axis=axis, correction=correction, keepdims=keepdims)
     flat = equal(v, 0)
     return where(flat, zeros_like(v), sqrt(where(flat, v + 1, v)))
 
 
 def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
-    """Running sum along `axis`, which vectors need not name; `include_initial` puts a 0 in front."""
+    """Running sum along `axis`, which vectors need not name; `include_initial` puts a 0 in front.
+
+    >>> cr.cumulative_sum([1, 2, 3], include_initial=True)
+    Tensor([0, 1, 3, 6], dtype=int64)
+    """
     x = as_tensor(x)
     place = _running_axis(x, axis)
     y = bind(CUMSUM, _accumulator(x, dtype), axis=place)
@@ -216,7 +250,11 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
 
 
 def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
-    """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do no harm."""
+    """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do no harm.
+
+    >>> cr.cumulative_prod([1, 2, 3, 4])
+    Tensor([ 1,  2,  6, 24], dtype=int64)
+    """
     y = _accumulator(as_tensor(x), dtype)
     place = _running_axis(y, axis)
     reach, extent = 1, y.shape[place]

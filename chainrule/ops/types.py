@@ -67,6 +67,13 @@ def strict_broadcasting() -> Iterator[None]:
     """Within, arrays of different numbers of axes do not meet: (n, 1) with (n,), which gives (n, n), is a ShapeError.
 
     Numbers, equal shapes and extents of 1 between arrays of as many axes are fine; layers keep to their own rules.
+
+    >>> with cr.strict_broadcasting():
+    ...     try:
+    ...         cr.zeros((3, 1)) - cr.zeros(3)
+    ...     except cr.errors.ShapeError:
+    ...         print("an axis is missing")
+    an axis is missing
     """
     token = _strict.set(True)
     try:

@@ -22,7 +22,11 @@ NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, mat
 
 
 def get(optimizer: Any) -> Optimizer:
-    """An optimiser from its name (any case), its class, or itself."""
+    """An optimiser from its name (any case), its class, or itself.
+
+    >>> cr.optim.get("adam")
+    Adam(learning_rate=0.001)
+    """
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str):

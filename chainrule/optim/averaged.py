@@ -28,6 +28,11 @@ class ASGD(Optimizer):
         power: alpha.
         start_averaging: t0.
         weight_decay, clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.ASGD(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.79999, -1.59998], dtype=float32)
     """
 
     slots = ("average",)
@@ -62,6 +67,11 @@ class FTRL(Optimizer):
         l1, l2: strengths of the two penalties; l1 makes weights exactly 0.
         initial: what n starts with.
         weight_decay, clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, 0.01])
+    >>> cr.optim.FTRL(0.1, l1=0.5).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([0.48221233, 0.        ], dtype=float32)
     """
 
     slots = ("shifted", "square")

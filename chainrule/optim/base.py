@@ -83,6 +83,14 @@ class Optimizer(Watched, metaclass=_Remembering):
         weight_decay: added to the gradient as weight_decay * parameter (AdamW decays by itself).
         clip_norm: the gradients, taken together as one vector, are scaled down to this length if they are longer.
         clip_value: each element of a gradient is limited to [-clip_value, clip_value].
+
+    >>> class Signs(cr.optim.Optimizer):
+    ...     def rule(self, p, g, slots, scalars):
+    ...         return p - scalars["rate"] * cr.sign(g), {}
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> Signs(0.5).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.5, -1.5], dtype=float32)
     """
 
     slots: tuple[str, ...] = ()
@@ -231,7 +239,11 @@ class Decoupled:
 
 
 def clip_by_norm(grads: Mapping[str, Any], norm: float) -> dict[str, Any]:
-    """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together."""
+    """All gradients times min(1, norm / |g|), with |g| the length of all of them taken together.
+
+    >>> cr.optim.clip_by_norm({"w": cr.asarray([30.0, 40.0])}, norm=5.0)
+    {'w': Tensor([3., 4.], dtype=float32)}
+    """
     parts = [g.totals if isinstance(g, Rows) else g for g in grads.values()]
     lengths = [reshape(wide_length(g, tuple(range(g.ndim))), (1,)) for g in parts]
     factor = minimum(norm / (reshape(wide_length(concat(lengths), (0,)), ()) + 1e-6), 1.0)

@@ -26,7 +26,13 @@ SUFFICIENT, CURVATURE = 1e-4, 0.9  # c1 and c2 of the Wolfe conditions, the book
 
 @dataclass(frozen=True)
 class Minimum:
-    """What a minimisation came to; the parameters hold where it ended."""
+    """What a minimisation came to; the parameters hold where it ended.
+
+    >>> w = cr.Variable(np.array([5.0]))
+    >>> found = cr.optim.LBFGS().minimize(lambda: cr.sum((w - 2.0) ** 2), [w])
+    >>> isinstance(found, cr.optim.Minimum), round(found.loss, 6), found.converged
+    (True, 0.0, True)
+    """
 
     loss: float
     gradient: float
@@ -61,6 +67,12 @@ class LBFGS:
         line_search: "strong_wolfe", or None for fixed steps.
         tolerance: stop when the largest element of the gradient is below this.
         least_change: stop when loss or parameters change less than this.
+
+    >>> w = cr.Variable(np.array([-1.2, 1.0]))
+    >>> rosenbrock = lambda: (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+    >>> found = cr.optim.LBFGS().minimize(rosenbrock, [w])
+    >>> found.converged, w.numpy().round(4)
+    (True, array([1., 1.]))
     """
 
     def __init__(self, learning_rate: float = 1.0, history: int = 10, line_search: str | None = "strong_wolfe",

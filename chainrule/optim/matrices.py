@@ -39,6 +39,12 @@ class Adafactor(Decoupled, Optimizer):
         threshold: root mean square above which a step is scaled down.
         weight_decay: apart from the gradient.
         clip_norm, clip_value: see Optimizer.
+
+    >>> layer = nn.Dense(3, input_shape=(4,))
+    >>> optimizer = cr.optim.Adafactor()
+    >>> optimizer.build(layer)
+    >>> {name: v.shape for name, v in optimizer.variables().items() if name.startswith("weight")}
+    {'weight.rows': (4, 1), 'weight.columns': (1, 3)}
     """
 
     def __init__(self, learning_rate: Any = 1e-2, decay: float = 0.8, least: float = 1e-3, threshold: float = 1.0,
@@ -96,6 +102,12 @@ class Muon(Decoupled, Optimizer):
         weight_decay: apart from the gradient.
         coefficients: (a, b, c).
         clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable(np.diag([3.0, 1.0]))
+    >>> cr.optim.Muon(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> np.abs(w.numpy() - np.diag([3.0, 1.0])).round(1)
+    array([[0.1, 0. ],
+           [0. , 0.1]])
     """
 
     slots = ("first",)

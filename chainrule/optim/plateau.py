@@ -26,6 +26,10 @@ class Plateau(metaclass=Checked):
         cooldown: epochs after a reduction in which nothing is counted.
         least: the learning rate does not fall below this.
         larger_is_better: by default as the metric of `monitor` says; needed only for numbers that are no metric.
+
+    >>> plateau = cr.optim.Plateau("validation_loss", factor=0.5, patience=3)
+    >>> plateau.monitor, plateau.factor
+    ('validation_loss', 0.5)
     """
 
     FIXES = {

@@ -64,6 +64,13 @@ class Proximal(Wrapper):
         optimizer: any other one.
         operator: such as proximal.l1(1e-3), or your own function of (weights, learning rate).
         only: pattern of names, as for files; by default all trainable parameters with two axes or more.
+
+    >>> from chainrule.optim import proximal
+    >>> w = cr.Variable([1.0, 0.01])
+    >>> optimizer = cr.optim.Proximal(cr.optim.SGD(0.1), proximal.l1(0.5))
+    >>> optimizer.update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([0.8  , 0.008], dtype=float32)
     """
 
     def __init__(self, optimizer: Optimizer, operator: Operator, only: str | None = None):
@@ -99,6 +106,12 @@ def constrained(optimizer: Optimizer, constraint: Callable[[Tensor], Tensor], on
     """The optimiser with weights put back into an allowed set after each step (projected gradient descent).
 
         optim.constrained(optim.SGD(0.1), nn.constraints.max_norm(3.0))
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> optimizer = cr.optim.constrained(cr.optim.SGD(0.1), cr.relu)
+    >>> optimizer.update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.8, -1.6], dtype=float32)
     """
     return Proximal(optimizer, partial(_constrain, constraint), only)
 
@@ -111,6 +124,12 @@ class GradientNoise(Wrapper):
         strength: variance in the first step.
         decay: how fast it falls; 0.55 in the paper.
         seed: of the noise; its state is saved with the optimiser.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> optimizer = cr.optim.GradientNoise(cr.optim.SGD(0.1), strength=0.01)
+    >>> optimizer.update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> np.round(w.numpy(), 1)
+    array([ 0.8, -1.6], dtype=float32)
     """
 
     def __init__(self, optimizer: Optimizer, strength: float = 0.01, decay: float = 0.55, seed: int = 0):

@@ -30,6 +30,13 @@ class SGD(Optimizer):
         nesterov: look ahead.
         weight_decay, clip_norm, clip_value: see Optimizer.
         dampening: v = momentum v + (1 - dampening) g from the second step on.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> optimizer = cr.optim.SGD(0.1, momentum=0.9)
+    >>> for _ in range(2):
+    ...     optimizer.update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.46, -0.92], dtype=float32)
     """
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
@@ -68,6 +75,11 @@ class Adagrad(Optimizer):
         initial: what s starts with.
         epsilon: keeps the quotient finite.
         weight_decay, clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.Adagrad(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.9, -1.9], dtype=float32)
     """
 
     slots, keeps_untouched = ("square",), True
@@ -95,6 +107,11 @@ class RMSprop(Optimizer):
         momentum: of the scaled gradient; 0 keeps no velocity.
         centered: divide by the standard deviation: s - (mean g)^2 in the place of s (Graves, 2013).
         weight_decay, clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.RMSprop(0.01).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.90000004, -1.9       ], dtype=float32)
     """
 
     def __init__(self, learning_rate: Any = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8,
@@ -131,6 +148,12 @@ class Adam(Optimizer):
         amsgrad: divide by the largest v so far, which never shrinks (Reddi et al., 2018).
         lazy: rows of an embedding that a batch did not take keep p, m and v (PyTorch's SparseAdam), so that a step costs the same for a
             table of any size; without it m moves them on.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> optimizer = cr.optim.Adam(0.1)
+    >>> optimizer.update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.90000004, -1.9       ], dtype=float32)
     """
 
     slots: tuple[str, ...] = ("first", "second")
@@ -163,7 +186,13 @@ def correction(beta: float, t: Tensor) -> Tensor:
 
 class AdamW(Decoupled, Adam):
     """Adam with weight decay apart from the gradient: p = p - eta weight_decay p, then the step of Adam
-    (Loshchilov and Hutter, 2019)."""
+    (Loshchilov and Hutter, 2019).
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.AdamW(0.1, weight_decay=0.5).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.85, -1.8 ], dtype=float32)
+    """
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
@@ -178,6 +207,11 @@ class Adamax(Optimizer):
     """m = b1 m + (1 - b1) g; u = max(b2 u, |g| + epsilon); p = p - eta m / ((1 - b1^t) u).
 
     Kingma and Ba (2015), section 7. The arguments are those of Adam.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.Adamax(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.9, -1.9], dtype=float32)
     """
 
     slots = ("first", "norm")

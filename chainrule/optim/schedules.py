@@ -50,20 +50,34 @@ def _count(name: str, value: Any) -> int:
 
 @remade
 def constant(learning_rate: float) -> Schedule:
-    """Always the same."""
+    """Always the same.
+
+    >>> float(cr.optim.schedules.constant(0.1)(100))
+    0.1
+    """
     return lambda step: full_like(_real(step), learning_rate)
 
 
 @remade
 def step(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """learning_rate * factor^floor(step / every)."""
+    """learning_rate * factor^floor(step / every).
+
+    >>> rate = cr.optim.schedules.step(0.1, every=30)
+    >>> [round(float(rate(step)), 4) for step in (0, 30, 60)]
+    [0.1, 0.01, 0.001]
+    """
     every = _count("every", every)
     return lambda step: learning_rate * _power(factor, floor(_real(step) / every))
 
 
 @remade
 def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 0.1) -> Schedule:
-    """learning_rate * factor^(how many of `boundaries` are not above the step)."""
+    """learning_rate * factor^(how many of `boundaries` are not above the step).
+
+    >>> rate = cr.optim.schedules.multi_step(0.1, boundaries=[30, 60])
+    >>> [round(float(rate(step)), 4) for step in (0, 30, 60)]
+    [0.1, 0.01, 0.001]
+    """
     def rate(step: Any) -> Tensor:
         t = _real(step)
         value = full_like(t, learning_rate)
@@ -75,7 +89,12 @@ def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 
 
 @remade
 def exponential(learning_rate: float, decay_steps: int, factor: float) -> Schedule:
-    """learning_rate * factor^(step / decay_steps)."""
+    """learning_rate * factor^(step / decay_steps).
+
+    >>> rate = cr.optim.schedules.exponential(0.1, decay_steps=100, factor=0.5)
+    >>> [round(float(rate(step)), 4) for step in (0, 100, 200)]
+    [0.1, 0.05, 0.025]
+    """
     decay_steps = _count("decay_steps", decay_steps)
     return lambda step: learning_rate * _power(factor, _real(step) / decay_steps)
 
@@ -86,7 +105,12 @@ def _power(base: float, exponent: Tensor) -> Tensor:
 
 @remade
 def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
-    """From learning_rate to `final` along half a cosine, then `final` (Loshchilov and Hutter, 2017)."""
+    """From learning_rate to `final` along half a cosine, then `final` (Loshchilov and Hutter, 2017).
+
+    >>> rate = cr.optim.schedules.cosine(0.1, decay_steps=100)
+    >>> [round(float(rate(step)), 4) for step in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
+    """
     decay_steps = _count("decay_steps", decay_steps)
     return lambda step: final + (0.5 * (learning_rate
                                         - final)) * (1 + cos(minimum(_real(step) / decay_steps, 1.0) * math.pi))
@@ -94,14 +118,24 @@ def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedu
 
 @remade
 def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
-    """From learning_rate to `final` along a line, then `final`."""
+    """From learning_rate to `final` along a line, then `final`.
+
+    >>> rate = cr.optim.schedules.linear(0.1, decay_steps=100)
+    >>> [round(float(rate(step)), 4) for step in (0, 50, 200)]
+    [0.1, 0.05, 0.0]
+    """
     decay_steps = _count("decay_steps", decay_steps)
     return lambda step: learning_rate + (final - learning_rate) * minimum(_real(step) / decay_steps, 1.0)
 
 
 @remade
 def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
-    """(learning_rate - final) (1 - step / decay_steps)^power + final, then `final`."""
+    """(learning_rate - final) (1 - step / decay_steps)^power + final, then `final`.
+
+    >>> rate = cr.optim.schedules.polynomial(0.1, decay_steps=100, power=2.0)
+    >>> [round(float(rate(step)), 4) for step in (0, 50, 100)]
+    [0.1, 0.025, 0.0]
+    """
     decay_steps = _count("decay_steps", decay_steps)
 
     def rate(step: Any) -> Tensor:
@@ -112,7 +146,12 @@ def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final
 
 @remade
 def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
-    """learning_rate * min((step + 1) / warmup, sqrt(warmup / (step + 1))) (Vaswani et al., 2017)."""
+    """learning_rate * min((step + 1) / warmup, sqrt(warmup / (step + 1))) (Vaswani et al., 2017).
+
+    >>> rate = cr.optim.schedules.inverse_sqrt(0.1, warmup_steps=100)
+    >>> [round(float(rate(step)), 4) for step in (49, 99, 399)]
+    [0.05, 0.1, 0.05]
+    """
     warmup_steps = _count("warmup_steps", warmup_steps)
 
     def rate(step: Any) -> Tensor:
@@ -124,7 +163,12 @@ def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
 @remade
 def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
     """Half a cosine from learning_rate to `final` over `period` steps, then again, each period `factor` times as long
-    as the one before (Loshchilov and Hutter, 2017)."""
+    as the one before (Loshchilov and Hutter, 2017).
+
+    >>> rate = cr.optim.schedules.cosine_restarts(0.1, period=10)
+    >>> [round(float(rate(step)), 4) for step in (0, 5, 10)]
+    [0.1, 0.05, 0.1]
+    """
     period = _count("period", period)
     if factor < 1:
         raise ArgumentError(explain("the periods must not become shorter", got=f"factor={factor}",
@@ -149,6 +193,10 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
     Args:
         shape: "cosine" for half cosines, "linear" for lines.
         phases: 2, or 3: down to where it began in as many steps as up, and then to the end.
+
+    >>> rate = cr.optim.schedules.one_cycle(0.1, steps=100)
+    >>> [round(float(rate(step)), 4) for step in (0, 30, 99)]
+    [0.004, 0.0999, 0.0]
     """
     top, end = rise * _count("steps", steps) - 1, float(steps - 1)
     if shape not in ("cosine", "linear") or phases not in (2, 3):
@@ -178,7 +226,12 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
 @remade
 def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0, decay: float = 1.0) -> Schedule:
     """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it, and
-    each step's `decay` times (Smith, 2017)."""
+    each step's `decay` times (Smith, 2017).
+
+    >>> rate = cr.optim.schedules.cyclic(0.01, 0.1, rise_steps=10)
+    >>> [round(float(rate(step)), 4) for step in (0, 10, 20)]
+    [0.01, 0.1, 0.01]
+    """
     rise_steps = _count("rise_steps", rise_steps)
     fall_steps = rise_steps if fall_steps is None else _count("fall_steps", fall_steps)
     whole = rise_steps + fall_steps
@@ -196,7 +249,12 @@ def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = No
 
 @remade
 def warmup(schedule: Any, warmup_steps: int) -> Schedule:
-    """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1."""
+    """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1.
+
+    >>> rate = cr.optim.schedules.warmup(0.1, warmup_steps=10)
+    >>> [round(float(rate(step)), 4) for step in (0, 4, 100)]
+    [0.01, 0.05, 0.1]
+    """
     warmup_steps = _count("warmup_steps", warmup_steps)
     inner = schedule if callable(schedule) else constant(schedule)
     return lambda step: as_tensor(inner(step)) * minimum((_real(step) + 1) / warmup_steps, 1.0)
@@ -204,7 +262,12 @@ def warmup(schedule: Any, warmup_steps: int) -> Schedule:
 
 @remade
 def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, final: float = 0.0) -> Schedule:
-    """A line up to learning_rate over `warmup_steps`, then half a cosine down to `final` at step `decay_steps`."""
+    """A line up to learning_rate over `warmup_steps`, then half a cosine down to `final` at step `decay_steps`.
+
+    >>> rate = cr.optim.schedules.warmup_cosine(0.1, warmup_steps=10, decay_steps=100)
+    >>> [round(float(rate(step)), 4) for step in (0, 9, 100)]
+    [0.01, 0.1, 0.0]
+    """
     if not warmup_steps:
         return cosine(learning_rate, decay_steps, final)
     if _count("decay_steps", decay_steps) <= _count("warmup_steps", warmup_steps):
@@ -217,7 +280,13 @@ def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, fin
 
 @remade
 def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
-    """The first schedule until boundaries[0], the next, which counts its steps from there, until boundaries[1], ..."""
+    """The first schedule until boundaries[0], the next, which counts its steps from there, until boundaries[1], ...
+
+    >>> from chainrule.optim import schedules
+    >>> rate = schedules.sequence([0.1, schedules.linear(0.1, 10)], boundaries=[5])
+    >>> [round(float(rate(step)), 4) for step in (0, 5, 10)]
+    [0.1, 0.1, 0.05]
+    """
     if len(schedules) != len(boundaries) + 1:
         raise ArgumentError(explain("there is one boundary between two schedules",
                                     got=f"{len(schedules)} schedules, {len(boundaries)} boundaries"))
@@ -235,7 +304,13 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
 @remade
 def product(schedule: Any, *factors: Any) -> Schedule:
     """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
-    with a warm-up."""
+    with a warm-up.
+
+    >>> from chainrule.optim import schedules
+    >>> rate = schedules.product(schedules.constant(0.1), schedules.linear(1.0, 10))
+    >>> [round(float(rate(step)), 4) for step in (0, 5, 10)]
+    [0.1, 0.05, 0.0]
+    """
     parts = [s if callable(s) else constant(s) for s in (schedule, *factors)]
     return lambda step: functools.reduce(operator.mul, (as_tensor(part(step)) for part in parts))
 

@@ -28,6 +28,11 @@ class Adadelta(Optimizer):
         rho: memory of both mean squares.
         epsilon: starts the steps and keeps the quotient finite.
         weight_decay, clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.Adadelta(1.0).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> bool(w.numpy()[0] < 1.0)
+    True
     """
 
     slots = ("square", "moved")
@@ -52,6 +57,11 @@ class NAdam(Adam):
     Args:
         learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value: as in Adam.
         decay: how fast mu grows to b1.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.NAdam(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.8943548, -1.8943548], dtype=float32)
     """
 
     def __init__(self, learning_rate: Any = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
@@ -84,6 +94,11 @@ class RAdam(Adam):
 
     With r_inf = 2 / (1 - b2) - 1 and r = r_inf - 2 t b2^t / (1 - b2^t): for r > 5 the step of Adam times
     sqrt((r - 4)(r - 2) r_inf / ((r_inf - 4)(r_inf - 2) r)), else p = p - eta m'. The arguments are those of Adam.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.RAdam(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.8, -1.6], dtype=float32)
     """
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
@@ -115,6 +130,11 @@ class Lion(Decoupled, Optimizer):
         beta1, beta2: share of the past in the step, and in what is remembered.
         weight_decay: apart from the gradient.
         clip_norm, clip_value: see Optimizer.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.Lion(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.9, -1.9], dtype=float32)
     """
 
     slots = ("first",)
@@ -136,6 +156,11 @@ class LAMB(Decoupled, Adam):
 
     For large batches: each layer moves in proportion to its weights. Where |p| or |r| is 0 their ratio is taken as 1.
     The arguments are those of Adam.
+
+    >>> w = cr.Variable([3.0, 4.0])
+    >>> cr.optim.LAMB(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([2.6481586, 3.6447427], dtype=float32)
     """
 
     def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6,
@@ -164,6 +189,11 @@ class Rprop(Optimizer):
         learning_rate: the first d, a number.
         shrink, grow: factors of d.
         least, most: limits of d.
+
+    >>> w = cr.Variable([1.0, -2.0])
+    >>> cr.optim.Rprop(0.1).update([w], cr.gradients(cr.sum(w * w), [w]))
+    >>> w.numpy()
+    array([ 0.9, -1.9], dtype=float32)
     """
 
     slots = ("previous", "size")

@@ -206,6 +206,11 @@ def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any]
         optim.groups({"head.*": optim.Adam(1e-3), "*": optim.Adam(1e-5)})
         optim.groups(optim.AdamW(1e-3), {"*.bias": {"weight_decay": 0.0}, "0.*": {"learning_rate": 1e-4}})
         optim.groups(optim.Muon(0.02), {"*bias": optim.AdamW(1e-3)})
+
+    >>> model = nn.Sequential([nn.Dense(4), nn.Dense(2)], input_shape=(3,))
+    >>> optimizer = cr.optim.groups(cr.optim.Adam(1e-3), {"0.*": {"learning_rate": 1e-5}})
+    >>> optimizer.group_of("0.weight"), optimizer.group_of("1.weight")
+    ('0.*', '')
     """
     if isinstance(optimizer, Mapping):
         if patterns is not None or not optimizer or not all(isinstance(rule, Optimizer) for rule in optimizer.values()):
@@ -259,6 +264,13 @@ def chain(*parts: Any) -> Chain:
     """Transforms of the gradients in order (see `optim.transforms`), then an optimiser.
 
         optim.chain(optim.transforms.clip_adaptive(0.01), optim.SGD(0.1, momentum=0.9))
+
+    >>> w = cr.Variable([0.0, 0.0])
+    >>> clip = lambda parameters, grads: cr.optim.clip_by_norm(grads, 1.0)
+    >>> optimizer = cr.optim.chain(clip, cr.optim.SGD(1.0))
+    >>> optimizer.update([w], [np.array([30.0, 40.0], "float32")])
+    >>> w.numpy()
+    array([-0.6, -0.8], dtype=float32)
     """
     if not parts or not isinstance(parts[-1], Optimizer):
         raise ArgumentError(explain("a chain ends with an optimiser", got=", ".join(map(repr, parts)) or "nothing"))
@@ -274,6 +286,13 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     In `fit` each batch counts by the sum of its sample weights, and what is left at the end of an epoch is one more update: an epoch of
     ragged batches does what the large batches would. In a loop of one's own, `update(model, grads, weight=n)` says how many samples the
     gradient is the mean of, and `flush(model)` uses what is left. The optimiser's schedule counts its own updates.
+
+    >>> w = cr.Variable([0.0])
+    >>> optimizer = cr.optim.accumulate(cr.optim.SGD(0.1), steps=2)
+    >>> optimizer.update([w], [np.array([1.0], "float32")])
+    >>> optimizer.update([w], [np.array([3.0], "float32")])
+    >>> w.numpy()
+    array([-0.2], dtype=float32)
     """
     return Accumulate(optimizer, steps)
 

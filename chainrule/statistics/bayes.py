@@ -28,25 +28,42 @@ from ..ops.reduce import sum
 
 
 def posterior(prior: Any, likelihood: Any) -> np.ndarray:
-    """P(cause | evidence) from P(cause) (..., causes) and P(evidence | cause) (..., causes), along the last axis."""
+    """P(cause | evidence) from P(cause) (..., causes) and P(evidence | cause) (..., causes), along the last axis.
+
+    >>> cr.statistics.posterior([0.01, 0.99], [0.9, 0.05])
+    array([0.15384615, 0.84615385])
+    """
     joint = np.asarray(prior, np.float64) * np.asarray(likelihood, np.float64)
     return _normalized(joint, -1)
 
 
 def condition(joint: Any, axis: int, index: int) -> np.ndarray:
-    """P(the other variables | variable `axis` = index) from a joint table: the slice, made to sum to 1."""
+    """P(the other variables | variable `axis` = index) from a joint table: the slice, made to sum to 1.
+
+    >>> cr.statistics.condition([[0.1, 0.3], [0.2, 0.4]], axis=0, index=0)
+    array([0.25, 0.75])
+    """
     piece = np.take(np.asarray(joint, np.float64), index, axis=axis)
     return _normalized(piece, None)
 
 
 def conditional(joint: Any, given: int | Sequence[int]) -> np.ndarray:
-    """P(the other variables | the variables `given`) for all their values: joint / marginal, in the shape of the table."""
+    """P(the other variables | the variables `given`) for all their values: joint / marginal, in the shape of the table.
+
+    >>> cr.statistics.conditional([[0.1, 0.3], [0.2, 0.4]], given=0)
+    array([[0.25      , 0.75      ],
+           [0.33333333, 0.66666667]])
+    """
     joint = np.asarray(joint, np.float64)
     return _normalized(joint, tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(given) % joint.ndim))
 
 
 def marginal(joint: Any, keep: int | Sequence[int]) -> np.ndarray:
-    """P(the variables `keep`): the sum over all others."""
+    """P(the variables `keep`): the sum over all others.
+
+    >>> cr.statistics.marginal([[0.1, 0.3], [0.2, 0.4]], keep=0)
+    array([0.4, 0.6])
+    """
     joint = np.asarray(joint, np.float64)
     return joint.sum(axis=tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(keep) % joint.ndim))
 
@@ -84,6 +101,10 @@ class BetaBinomial:
     """A chance of success that is not known: Beta(alpha, beta), learning from successes and failures.
 
     `Beta(1, 1)`, the default, takes all chances as equally likely.
+
+    >>> belief = cr.statistics.BetaBinomial(1.0, 1.0).update(successes=7, failures=3)
+    >>> belief.distribution.mean
+    Tensor(0.66666667, dtype=float64)
     """
 
     def __init__(self, alpha: Any = 1.0, beta: Any = 1.0):
@@ -109,7 +130,12 @@ class BetaBinomial:
 
 
 class DirichletMultinomial:
-    """Chances of k classes that are not known: Dirichlet(alpha), learning from how often each was seen."""
+    """Chances of k classes that are not known: Dirichlet(alpha), learning from how often each was seen.
+
+    >>> belief = cr.statistics.DirichletMultinomial([1.0, 1.0, 1.0]).update([3, 0, 1])
+    >>> belief.distribution.mean
+    Tensor([0.57142857, 0.14285714, 0.28571429], dtype=float64)
+    """
 
     def __init__(self, concentration: Any):
         (self.concentration,) = _positive("DirichletMultinomial", concentration)
@@ -138,6 +164,10 @@ class NormalNormal:
     """A mean that is not known: Normal(mean, std), learning from measurements with known noise of standard deviation `noise`.
 
     Precisions 1 / std^2 add up, and the mean is weighted by them.
+
+    >>> belief = cr.statistics.NormalNormal(0.0, 10.0, noise=1.0).update([2.1, 1.9, 2.0])
+    >>> belief.distribution.mean, belief.distribution.std
+    (Tensor(1.99335548, dtype=float64), Tensor(0.57639042, dtype=float64))
     """
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0, *, noise: Any):
@@ -177,6 +207,10 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
         joint: one distribution (no batch).
         observed: positions of the components; the others keep their order.
         values: what was observed, (..., number observed).
+
+    >>> joint = cr.distributions.MultivariateNormal([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]])
+    >>> cr.statistics.condition_normal(joint, observed=[0], values=[1.0]).mean
+    Tensor([0.8], dtype=float32)
     """
     d = joint.event_shape[0]
     known = [int(i) % d for i in observed]

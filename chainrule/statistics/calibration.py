@@ -25,6 +25,12 @@ class Reliability:
     Attributes:
         edges: (bins + 1,). counts: items in each bin. confidence: their mean probability. accuracy: their share right.
         low, high: 95 % Wilson interval of the accuracy.
+
+    >>> table = cr.statistics.reliability([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], [0, 0, 1], bins=2)
+    >>> print(table)
+    confidence       items   mean   right   95 % interval
+    0.50 to 1.00        3  0.800  1.000   0.439 to 1.000
+    expected calibration error 0.2000
     """
 
     edges: np.ndarray
@@ -76,6 +82,9 @@ def reliability(probabilities: Any, labels: Any, *, bins: int = 15) -> Reliabili
         probabilities: (n, classes), where the confidence is that of the predicted class; or (n,), the chance of class 1.
         labels: (n,) integers.
         bins: how many, of equal width in (0, 1].
+
+    >>> cr.statistics.reliability([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], [0, 0, 1], bins=2).counts
+    array([0, 3])
     """
     sure, right = _answers(np.asarray(probabilities, np.float64), np.asarray(labels))
     edges = np.linspace(0, 1, bins + 1)
@@ -104,7 +113,11 @@ def _answers(p: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def expected_calibration_error(probabilities: Any, labels: Any, *, bins: int = 15) -> float:
-    """Mean |accuracy - confidence|, over bins of equal width weighted by their items."""
+    """Mean |accuracy - confidence|, over bins of equal width weighted by their items.
+
+    >>> cr.statistics.expected_calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1])
+    0.4
+    """
     return reliability(probabilities, labels, bins=bins).expected_calibration_error
 
 

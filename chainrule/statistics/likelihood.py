@@ -33,6 +33,9 @@ def maximize(function: Likelihood, start: Any, *, tolerance: float = 1e-10, step
         tolerance: ends when the expected gain falls below it (times 1 + |value|).
 
     Raises ArgumentError if it does not converge: the function may have no maximum.
+
+    >>> cr.statistics.maximize(lambda w: -cr.sum((w - 3.0) ** 2), [0.0])
+    array([3.])
     """
     x = np.array(start, np.float64)
     slope, curvature = grad(function), hessian(function)
@@ -86,6 +89,10 @@ def mle(distribution: type[d.Distribution], data: Any, **fixed: Any) -> d.Distri
         fixed: `trials` of Binomial; `classes` of Categorical (default: the largest label + 1).
 
     Closed form for all but Gamma, Beta, Dirichlet and StudentT. Raises DataError for data outside the support.
+
+    >>> x = np.array([1.0, 2.0, 3.0, 6.0])
+    >>> cr.statistics.mle(cr.distributions.Normal, x).mean
+    Tensor(3., dtype=float64)
     """
     if distribution not in FITS:
         raise ArgumentError(explain("there is no estimate for this distribution",

@@ -68,6 +68,10 @@ class GaussianNB(_NaiveBayes):
 
     Args:
         smoothing: this share of the largest variance of a feature is added to all variances.
+
+    >>> x, y = np.array([[-1.0], [-2.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+    >>> cr.statistics.GaussianNB().fit(x, y).predict([[-1.5], [1.5]])
+    array([0, 1])
     """
 
     def __init__(self, smoothing: float = 1e-9):
@@ -89,6 +93,10 @@ class MultinomialNB(_NaiveBayes):
 
     Args:
         alpha: added to each count (Laplace's smoothing: 1).
+
+    >>> words, spam = np.array([[3, 0], [2, 1], [0, 3], [1, 4]]), np.array([0, 0, 1, 1])
+    >>> cr.statistics.MultinomialNB().fit(words, spam).predict([[5, 0], [0, 5]])
+    array([0, 1])
     """
 
     def __init__(self, alpha: float = 1.0):

@@ -42,6 +42,9 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
 
     Args:
         method: "mid-p" (default, level close to nominal), "exact" (binomial; conservative), "chi2" ((|b - c| - 1)^2 / (b + c)).
+
+    >>> cr.statistics.mcnemar(only_a=2, only_b=12)
+    0.007385253906250002
     """
     low, total = int(min(only_a, only_b)), int(only_a) + int(only_b)
     if method not in ("mid-p", "exact", "chi2"):
@@ -58,7 +61,12 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
 
 
 def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> Interval:
-    """Interval of the difference (share right of B) - (share right of A) on the same items, from Wilson intervals."""
+    """Interval of the difference (share right of B) - (share right of A) on the same items, from Wilson intervals.
+
+    >>> low, high = cr.statistics.paired_proportions(both=70, only_a=5, only_b=15, neither=10)
+    >>> round(low, 3), round(high, 3)
+    (0.014, 0.187)
+    """
     n = both + only_a + only_b + neither
     (la, ua), (lb, ub) = (wilson(both + only, n, level) or (0.0, 1.0) for only in (only_a, only_b))
     pa, pb = (both + only_a) / n, (both + only_b) / n
@@ -71,7 +79,11 @@ def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level:
 # ---- numbers
 
 def paired_t(d: np.ndarray) -> float:
-    """P-value of mean 0 for normally distributed differences: t = mean / (s / sqrt n), n - 1 degrees of freedom."""
+    """P-value of mean 0 for normally distributed differences: t = mean / (s / sqrt n), n - 1 degrees of freedom.
+
+    >>> cr.statistics.paired_t(np.array([1.0, 2.0, 1.5, 0.5]))
+    0.030466291662170974
+    """
     d = _enough(d)
     spread = _spread(d)
     if spread == 0:
@@ -80,7 +92,12 @@ def paired_t(d: np.ndarray) -> float:
 
 
 def t_interval(d: np.ndarray, level: float = 0.95) -> Interval:
-    """mean ± q s / sqrt(n) with the quantile q of Student's t."""
+    """mean ± q s / sqrt(n) with the quantile q of Student's t.
+
+    >>> low, high = cr.statistics.t_interval(np.array([1.0, 2.0, 1.5, 0.5]))
+    >>> round(low, 3), round(high, 3)
+    (0.223, 2.277)
+    """
     d, check = _enough(d), check_level(level)
     half = t_quantile(check, len(d) - 1) * _spread(d) / math.sqrt(len(d))
     return float(d.mean()) - half, float(d.mean()) + half
@@ -92,6 +109,10 @@ def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) 
     s² = n / (n - 1) sum (a_i - r w_i)² / (sum w)², the linearised variance of a ratio (Cochran, Sampling Techniques, 1977), q the
     quantile of Student's t with n - 1 degrees of freedom; for equal weights it is `t_interval`. Samples of weight 0 do not
     count; None for fewer than two others.
+
+    >>> low, high = cr.statistics.mean_interval(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4))
+    >>> round(low, 3), round(high, 3)
+    (0.446, 4.554)
     """
     check_level(level)
     a, w = (np.asarray(x, np.float64) for x in (totals, weights))
@@ -124,6 +145,9 @@ def wilcoxon(d: np.ndarray) -> float:
 
     Up to 50 differences the distribution is counted out, ties included; above, the normal approximation with the
     correction for ties.
+
+    >>> cr.statistics.wilcoxon(np.array([1.0, 2.0, 1.5, 0.5, 2.5]))
+    0.0625
     """
     d = np.asarray(d, np.float64)
     d = d[d != 0]
@@ -159,6 +183,9 @@ def permutation(d: np.ndarray, *, resamples: int = 9999, seed: int = 0) -> float
     """Share of sign flips whose |mean| is at least as large as that of the differences.
 
     Up to 14 differences all flips are tried; above, `resamples` random ones: (1 + hits) / (1 + resamples).
+
+    >>> cr.statistics.permutation(np.array([1.0, 2.0, 1.5, 0.5]))
+    0.125
     """
     d = _enough(d)
     bound = abs(float(d.sum())) * (1 - 1e-12)
@@ -181,6 +208,9 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
     Args:
         method: "holm" (chance of any false rejection), "benjamini-hochberg" (share of false ones among the rejections),
             "none".
+
+    >>> cr.statistics.adjust([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p, np.float64)
     if not ((p >= 0) & (p <= 1)).all():

@@ -25,7 +25,12 @@ TESTS = ("auto", "mcnemar", "paired_t", "wilcoxon", "permutation")
 
 
 def fingerprint(*arrays: Any) -> str:
-    """Sixteen hexadecimal digits that tell data sets apart: SHA-256 of the arrays' shapes, dtypes and contents."""
+    """Sixteen hexadecimal digits that tell data sets apart: SHA-256 of the arrays' shapes, dtypes and contents.
+
+    >>> x = np.arange(6.0)
+    >>> cr.statistics.fingerprint(x) == cr.statistics.fingerprint(x.copy()), len(cr.statistics.fingerprint(x))
+    (True, 16)
+    """
     digest = hashlib.sha256()
     for array in map(np.asarray, arrays):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -44,6 +49,10 @@ class Run:
         test_set: fingerprint of the test set, or None if it is not known.
         percent: whether the values are shares, told in percentage points (pt).
         higher_is_better: False for losses and errors.
+
+    >>> a = cr.statistics.Run.of_predictions("A", np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
+    >>> a.values, a.per
+    (array([1., 1., 0., 1.]), 'item')
     """
 
     name: str
@@ -93,6 +102,12 @@ class Comparison:
         difference, low, high: how much better B is; negative where A is better.
         p: two-sided p-value of no difference (adjusted, if `corrected_for` > 1 comparisons).
         test: the test's name; `pairs`: from how many pairs.
+
+    >>> a = cr.statistics.Run.of_scores("A", [0.80, 0.81, 0.79, 0.80])
+    >>> b = cr.statistics.Run.of_scores("B", [0.90, 0.92, 0.89, 0.91])
+    >>> found = cr.compare(a, b)
+    >>> isinstance(found, cr.statistics.Comparison), found.significant, round(found.difference, 3)
+    (True, True, 0.105)
     """
 
     names: tuple[str, str]
@@ -153,6 +168,12 @@ def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: f
 
     Intervals: Newcombe's from Wilson's for McNemar, Student's for the t-test, else the BCa bootstrap.
     Raises ArgumentError for runs on different test sets, ShapeError for different numbers of values.
+
+    >>> right_a = np.array([1, 0, 0, 1, 0, 1, 0, 0] * 10)
+    >>> right_b = np.array([1, 1, 0, 1, 1, 1, 0, 1] * 10)
+    >>> found = cr.compare(cr.statistics.Run("A", right_a), cr.statistics.Run("B", right_b))
+    >>> round(found.difference, 3)
+    0.375
     """
     check_level(level)
     if test not in TESTS:
@@ -230,6 +251,11 @@ def compare_all(runs: Sequence[Run], *, baseline: Run | None = None, correction:
     Args:
         correction: "holm" | "benjamini-hochberg" | "none".
         options: of `compare`.
+
+    >>> scores = {"A": [0.80, 0.81, 0.79, 0.80], "B": [0.90, 0.92, 0.89, 0.91]}
+    >>> runs = [cr.statistics.Run.of_scores(name, values) for name, values in scores.items()]
+    >>> [found.significant for found in cr.statistics.compare_all(runs)]
+    [True]
     """
     pairs = [(baseline, run) for run in runs if run is not baseline] if baseline is not None else list(itertools.combinations(runs, 2))
     found = [compare(a, b, **options) for a, b in pairs]

@@ -15,7 +15,14 @@ from ..errors import ShapeError, explain
 
 
 class Moments:
-    """Count, mean and variance along the first axis of all batches seen, each of the batches' remaining shape."""
+    """Count, mean and variance along the first axis of all batches seen, each of the batches' remaining shape.
+
+    >>> moments = cr.statistics.Moments()
+    >>> for batch in ([[1.0], [2.0]], [[3.0], [4.0]]):
+    ...     found = moments.update(batch)
+    >>> moments.mean, moments.variance()
+    (array([2.5]), array([1.25]))
+    """
 
     def __init__(self) -> None:
         self.count = 0

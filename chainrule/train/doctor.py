@@ -76,6 +76,11 @@ def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: 
         samples: how many, evenly spread over the data, go through the model.
 
     Returns a Report: a list of Findings (kind, layer, problem, remedy), empty for a healthy case; print it.
+
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
+    >>> cr.diagnose(model, (1000 * x, (x[:, 0] > 0).astype(int)), loss="cross_entropy")[0].kind
+    'inputs not normalised'
     """
     whole, loss = as_samples(data, model=model), losses.get(loss)
     chosen = np.unique(np.linspace(0, len(whole) - 1, min(samples, len(whole))).astype(int))

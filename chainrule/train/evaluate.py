@@ -67,6 +67,13 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
         metrics: names or objects of chainrule.metrics, or names of losses.
         level: of the intervals (Student's t for the loss, Wilson for proportions, bootstrap for the others).
         precision: of products, "float32" or "bfloat16"; see `compile`.
+
+    >>> x = np.array([[-1.0], [1.0]] * 20, "float32")
+    >>> y = (x[:, 0] > 0).astype(int)
+    >>> model = nn.Dense(2)
+    >>> history = cr.fit(model, (x, y), loss="cross_entropy", epochs=3, optimizer=cr.optim.Adam(0.1), progress=False)
+    >>> float(cr.evaluate(model, (x, y), metrics=["accuracy"])["accuracy"])
+    1.0
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
@@ -214,6 +221,10 @@ def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = 
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
     A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is "float32" or "bfloat16"; see `compile`.
+
+    >>> model = nn.Dense(2, weight_initializer="ones", input_shape=(3,))
+    >>> cr.predict(model, np.ones((1, 3), "float32"))
+    Tensor([[3., 3.]], dtype=float32)
     """
     data = inputs(x, model=model)
     size = fixed_rows(model) or max(min(batch_size, len(data)), 1)

@@ -90,6 +90,12 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     Returns the History. Ctrl-C ends the run early, keeps what was learnt and marks `history.interrupted`.
     Raises NonFiniteError, naming layer, operation and line, when a NaN or infinity turns up; the model then still has
     the weights from before that step.
+
+    >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+    >>> model = nn.Dense(1)
+    >>> history = cr.fit(model, (x, 3 * x + 1), loss="mse", optimizer=cr.optim.SGD(0.3), epochs=30, progress=False)
+    >>> round(float(model(np.array([[2.0]], "float32"))[0, 0]), 3)
+    7.0
     """
     run = Training(model, samples(data, "the training data", model), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
                    validation=None if validation is None else samples(validation, "the validation data", model), metric_names=metrics, seed=seed,

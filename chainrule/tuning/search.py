@@ -108,6 +108,11 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
         seed: of the proposals and of the trials.
 
     Returns a Search. A trial in which a NaN or an infinity turns up counts as diverged; other errors end the search.
+
+    >>> space = {"rate": cr.tuning.uniform(0.0, 1.0)}
+    >>> found = cr.tune(lambda trial: (trial["rate"] - 0.3) ** 2, space, trials=20)
+    >>> abs(found.best.settings["rate"] - 0.3) < 0.1
+    True
     """
     if not callable(train) or not space:
         raise ArgumentError(explain("a search needs a function and a space", got=f"tune({train!r:.40}, {space!r:.40})",
