@@ -154,6 +154,11 @@ class Whitening:
         epsilon: added to the variances, so that directions without variance are not blown up.
 
     Kessy, Lewin and Strimmer (2018), "Optimal whitening and decorrelation".
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2)) @ np.array([[2.0, 1.0], [0.0, 1.0]])
+    >>> z = cr.decomposition.Whitening().fit(x).transform(x)
+    >>> np.asarray(z).std(axis=0).round(2)
+    array([0.99, 0.99])
     """
 
     def __init__(self, method: str = "zca", epsilon: float = 0.0):

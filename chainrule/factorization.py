@@ -24,6 +24,10 @@ def truncated_svd(x: Any, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k largest singular values of a matrix (m, n) with their vectors: u (m, k), s (k,) descending, vh (k, n).
 
     (u * s) @ vh is the matrix of rank k that is nearest to x. Raises ArgumentError for k outside 1 .. min(m, n).
+
+    >>> u, s, v = cr.factorization.truncated_svd(np.diag([5.0, 3.0, 1.0]), k=2)
+    >>> s.round(6)
+    array([5., 3.])
     """
     x = np.asarray(x, np.float64)
     if x.ndim != 2 or not 1 <= k <= min(x.shape):

@@ -39,6 +39,10 @@ class Task:
         name: "binary", "multiclass", "multilabel" or "regression".
         outputs: units of the last layer.
         loss, metrics: names, as `fit` and `evaluate` take them.
+
+    >>> task = cr.tasks.multiclass(3)
+    >>> isinstance(task, cr.tasks.Task), task.name
+    (True, 'multiclass')
     """
 
     name: str
@@ -99,27 +103,47 @@ class Task:
 
 
 def binary() -> Task:
-    """Yes or no: one logit; targets 0 and 1."""
+    """Yes or no: one logit; targets 0 and 1.
+
+    >>> cr.tasks.binary().outputs, cr.tasks.binary().loss
+    (1, 'binary_cross_entropy')
+    """
     return Task("binary", 1, "binary_cross_entropy", ("accuracy", "auc"))
 
 
 def multiclass(k: int) -> Task:
-    """One of k classes: k logits; targets 0 .. k - 1."""
+    """One of k classes: k logits; targets 0 .. k - 1.
+
+    >>> cr.tasks.multiclass(10).outputs, cr.tasks.multiclass(10).loss
+    (10, 'cross_entropy')
+    """
     return Task("multiclass", _count(k, 2), "cross_entropy", ("accuracy", "f1_macro"))
 
 
 def multilabel(k: int) -> Task:
-    """Any of k labels: k logits; targets (n, k) of 0 and 1."""
+    """Any of k labels: k logits; targets (n, k) of 0 and 1.
+
+    >>> cr.tasks.multilabel(5).outputs, cr.tasks.multilabel(5).loss
+    (5, 'binary_cross_entropy')
+    """
     return Task("multilabel", _count(k, 1), "binary_cross_entropy", (right_labels,))
 
 
 def regression(k: int = 1) -> Task:
-    """k numbers, without activation."""
+    """k numbers, without activation.
+
+    >>> cr.tasks.regression(2).outputs, cr.tasks.regression(2).loss
+    (2, 'mean_squared_error')
+    """
     return Task("regression", _count(k, 1), "mean_squared_error", ("rmse", "r2"))
 
 
 def right_labels(outputs: Any, targets: Any) -> np.ndarray:
-    """For each sample, the share of labels on whose side of 0 the logit is."""
+    """For each sample, the share of labels on whose side of 0 the logit is.
+
+    >>> cr.tasks.right_labels(np.array([[2.0, -1.0]]), np.array([[1, 1]]))
+    array([0.5])
+    """
     return ((np.asarray(outputs) > 0) == (np.asarray(targets) > 0.5)).mean(axis=-1)
 
 

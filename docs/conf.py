@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -28,7 +27,6 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
               "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "tutorial/*.rst", "tutorial/*.md"]
-templates_path = ["_templates"]
 default_role = "code"
 nitpicky = False
 
@@ -43,7 +41,7 @@ suppress_warnings = ["config.cache", "ref.python"]  # names of arguments that ar
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autosummary_generate = True
+autosummary_generate = False  # `public_names` writes the pages
 autosummary_ignore_module_all = False
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
@@ -60,8 +58,6 @@ sphinx_gallery_conf = {
 }
 
 write_reference(HERE / "reference")
-NAMES = "reference/generated"
-sidebars: dict[str, str] = {}
 
 
 MARKUP = re.compile(r"``[^`]*``|`[^`]*`|(?P<sign>[*|]|(?<=\w)_(?!\w))")  # of reStructuredText, but not of our formulas
@@ -88,22 +84,6 @@ def _is_prose(lines: list[str]) -> bool:
     return not last.startswith(" ") and not re.fullmatch(r"[A-Z][a-z]+:", last.strip())
 
 
-def shallow(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """A sidebar of two levels, made once for all pages of names: each of eight hundred would otherwise list all eight hundred."""
-    tree, folder = context["toctree"], page.rpartition("/")[0]
-
-    def toctree(**options: Any) -> str:
-        options["maxdepth"] = 2
-        if folder != NAMES:
-            return tree(**options)
-        if folder not in sidebars:
-            sidebars[folder] = tree(**options)
-        return sidebars[folder]
-
-    context["toctree"] = toctree
-
-
 def setup(app: Sphinx) -> None:
-    """Before napoleon and the theme, whose priority is 500."""
+    """Before napoleon, whose priority is 500."""
     app.connect("autodoc-process-docstring", plain, priority=400)
-    app.connect("html-page-context", shallow, priority=400)

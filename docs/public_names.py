@@ -14,6 +14,7 @@ from pathlib import Path
 import chainrule
 
 TOP = "chainrule"
+NOT_SHOWN = ("forward", "build", "config", *(f"set_{x}_request" for x in ("fit", "score", "predict", "predict_proba", "transform", "partial_fit")))
 BELOW = ("optim.schedules",)  # public modules inside public modules
 
 
@@ -31,12 +32,17 @@ def names(module: str) -> list[str]:
 
 
 def write_reference(folder: Path) -> None:
-    """One page for each public module, with a table of its names; each name gets a page of its own from autosummary."""
-    folder.mkdir(exist_ok=True)
+    """One page for each public module, with a table of its names, and one for each name.
+
+    The pages of names stand in no toctree: the sidebar, which is on every page, would list all of them each time.
+    """
+    (folder / "names").mkdir(parents=True, exist_ok=True)
     for module in modules():
         _write(folder / f"{module}.rst", page(module))
-    pages = {f"{module}.{name}" for module in modules() for name in names(module)}
-    for path in (folder / "generated").glob("*.rst"):
+    pages = {f"{module}.{name}": name_page(module, name) for module in modules() for name in names(module) if is_ours(module, name)}
+    for title, text in pages.items():
+        _write(folder / "names" / f"{title}.rst", text)
+    for path in (folder / "names").glob("*.rst"):
         if path.stem not in pages:
             path.unlink()
     entries = "\n".join(f"   {module}" for module in modules())
@@ -52,13 +58,23 @@ def is_ours(module: str, name: str) -> bool:
 def page(module: str) -> str:
     """The page of a module: its docstring and the table of its names."""
     lines = [module, "=" * len(module), "", f".. automodule:: {module}", "   :no-members:", "", f".. currentmodule:: {module}", "",
-             ".. autosummary::", "   :toctree: generated", "   :nosignatures:", ""]
+             ".. autosummary::", "   :nosignatures:", ""]
     ours = [name for name in names(module) if is_ours(module, name)]
     others = [name for name in names(module) if name not in ours]
     lines += [f"   {name}" for name in ours]
     if others:
         lines += ["", "Data types, constants and tables", "--------------------------------", ""]
         lines += [f"- ``{name}``" for name in others]
+    return "\n".join([*lines, ""])
+
+
+def name_page(module: str, name: str) -> str:
+    """The page of a name: its docstring and, of a class, its methods."""
+    value = getattr(importlib.import_module(module), name)
+    kind = "class" if isinstance(value, type) else "function" if isinstance(value, types.FunctionType) else "data"
+    lines = [":orphan:", "", name, "=" * len(name), "", f"In :doc:`/reference/{module}`.", "", f".. currentmodule:: {module}", "", f".. auto{kind}:: {name}"]
+    if kind == "class":
+        lines += ["   :members:", f"   :exclude-members: {', '.join(NOT_SHOWN)}"]
     return "\n".join([*lines, ""])
 
 

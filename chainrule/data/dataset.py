@@ -58,6 +58,12 @@ class Dataset:
         target         fitted: `decode` makes class names of class numbers; `mean` and `std` of regression targets
         description    lines that say what was found and done
         encoded        whether x_* are network inputs already (tables); otherwise `inputs` scales them
+
+    >>> digits = cr.data.digits()
+    >>> digits
+    Dataset('digits': train 1,437, test 360 samples of shape (8, 8, 1), 10 classes)
+    >>> digits.inputs("test").shape
+    (360, 8, 8, 1)
     """
 
     name: str
@@ -134,6 +140,13 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     unless told, where in a target of names every word is a class); what is not told is found out on the whole file.
     `resize` and `colour` ("grey", "rgb") concern images.
     Raises DataError that names the file and the place; MissingExtra if images need Pillow and it is not there.
+
+    >>> from pathlib import Path
+    >>> rows = [f"{i},{'red' if i % 2 else 'blue'},{'big' if i > 9 else 'small'}\\n" for i in range(20)]
+    >>> size = Path("table.csv").write_text("size,colour,label\\n" + "".join(rows))
+    >>> data = cr.data.load("table.csv", target="label")
+    >>> data.task, data.class_names, data.x_train.shape
+    ('classification', ('big', 'small'), (16, 4))
     """
     _refuse_without_effect(source, {"target": target, "test": test, "header": header, "delimiter": delimiter, "decimal": decimal,
                                     "encoding": encoding, "missing": missing, "resize": resize, "colour": colour})
@@ -178,7 +191,12 @@ def _kind(source: Source) -> str:
 
 
 def load_digits() -> Dataset:
-    """The embedded digits: 1,437 training and 360 test images (N, 8, 8, 1) uint8 of 0..255, always the same split."""
+    """The embedded digits: 1,437 training and 360 test images (N, 8, 8, 1) uint8 of 0..255, always the same split.
+
+    >>> digits = cr.data.digits()
+    >>> digits.x_train.shape, digits.class_names
+    ((1437, 8, 8, 1), ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9'))
+    """
     return load(DIGITS)
 
 
@@ -187,6 +205,11 @@ def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Tar
     """(network inputs, encoded targets) of another source, as a fitted preprocessing and target expect them.
 
     The test part of the source if it has one, else all of it. Raises DataError where the data do not fit.
+
+    >>> digits = cr.data.digits()
+    >>> x, y = cr.data.load_like("digits", digits.preprocess, digits.target)
+    >>> x.shape, y.shape
+    ((360, 8, 8, 1), (360,))
     """
     part = (parts := read_parts(source, preprocess, target)).test or parts.train
     return preprocess.transform(part.x), fitted.encode(part.y, part.where)
@@ -222,6 +245,11 @@ def read_image(path: str | os.PathLike, shape: tuple[int, ...] | None = None, dt
 
     The dtype is that of the file (uint8, or uint16, int32, uint32, float32 for deeper ones) unless `dtype` asks for
     another: between 8 and 16 bits, v to 257 v; DataError for what has no common scale.
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (4, 3), (255, 0, 0)).save("red.png")
+    >>> cr.data.read_image("red.png").shape
+    (3, 4, 3)
     """
     colour = _colour(shape) if shape else None
     return images.read_file(existing(path), images.pictures_from(shape and shape[:2], colour, dtype))

@@ -20,7 +20,13 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Two hashes per sample, uint64 (N,): of the inputs with the target, and of the inputs alone."""
+    """Two hashes per sample, uint64 (N,): of the inputs with the target, and of the inputs alone.
+
+    >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    >>> found = cr.data.fingerprints(x, y)
+    >>> isinstance(found, cr.data.Fingerprints), found.whole.shape
+    (True, (4,))
+    """
 
     whole: np.ndarray
     inputs: np.ndarray
@@ -37,6 +43,11 @@ class Assignment:
     saved       part → how many samples the part had
     relabelled  part → how many of those found have another target than they had
     new         indices of the samples that are in no saved part
+
+    >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    >>> found = cr.data.assign(cr.data.fingerprints(x, y), {"train": cr.data.fingerprints(x[:3], y[:3])})
+    >>> isinstance(found, cr.data.Assignment), found.new
+    (True, array([3]))
     """
 
     rows: dict[str, np.ndarray]
@@ -50,7 +61,13 @@ class Assignment:
 
 
 def fingerprints(x: np.ndarray, y: np.ndarray, transform: Callable[[np.ndarray], np.ndarray] | None = None) -> Fingerprints:
-    """The hashes (BLAKE2b, 64 bits) of samples with encoded targets, by what the network gets of them: x, or what `transform` makes of x."""
+    """The hashes (BLAKE2b, 64 bits) of samples with encoded targets, by what the network gets of them: x, or what `transform` makes of x.
+
+    >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    >>> a, b = cr.data.fingerprints(x, y), cr.data.fingerprints(x[:1], y[:1] + 1)
+    >>> bool(a.inputs[0] == b.inputs[0]), bool(a.whole[0] == b.whole[0])
+    (True, False)
+    """
     inputs, whole = [], []
     for start in range(0, len(x), CHUNK):
         samples = x[start:start + CHUNK] if transform is None else transform(x[start:start + CHUNK])
@@ -67,6 +84,12 @@ def assign(found: Fingerprints, split: Mapping[str, Fingerprints]) -> Assignment
 
     A sample that is there more often than before counts as new; so no sample is in two parts, and one that was trained
     on is never tested on.
+
+    >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    >>> before = {"train": cr.data.fingerprints(x[:3], y[:3]), "test": cr.data.fingerprints(x[3:], y[3:])}
+    >>> found = cr.data.assign(cr.data.fingerprints(x[::-1], y[::-1]), before)
+    >>> found.rows["test"], found.new
+    (array([0]), array([], dtype=int64))
     """
     places = {part: np.full(len(hashes), -1) for part, hashes in split.items()}
     free = np.ones(len(found), bool)

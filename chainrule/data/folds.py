@@ -28,6 +28,9 @@ def folds(n: Any, k: int = 5, seed: int = 0, stratify: Any = None, groups: Any =
         n: number of samples, or an array of them.
         stratify: n labels; every fold has each class in its share, to within about one sample.
         groups: n labels, such as patients or speakers; samples of a group are never on both sides.
+
+    >>> [test.tolist() for train, test in cr.data.folds(6, k=3)]
+    [[0, 5], [2, 4], [1, 3]]
     """
     n = size_of(n)
     if not 2 <= k <= n or (stratify is not None and groups is not None):
@@ -44,7 +47,13 @@ def folds(n: Any, k: int = 5, seed: int = 0, stratify: Any = None, groups: Any =
 
 
 def split_groups(groups: Any, fractions: Sequence[float], seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Disjoint sorted index arrays in about these shares, no group (n labels) in two of them."""
+    """Disjoint sorted index arrays in about these shares, no group (n labels) in two of them.
+
+    >>> patients = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    >>> train, test = cr.data.split_groups(patients, [0.75, 0.25])
+    >>> set(patients[train]) & set(patients[test])
+    set()
+    """
     labels = np.asarray(groups)
     if not fractions or min(fractions) <= 0 or sum(fractions) > 1 + 1e-9:
         raise ArgumentError(explain("the fractions of the split do not fit", got=str(tuple(fractions)),
@@ -69,7 +78,12 @@ def _group_parts(labels: np.ndarray, fractions: list[float], seed: int) -> list[
 
 
 def split_time(n: int, fractions: Sequence[float], gap: int = 0) -> tuple[np.ndarray, ...]:
-    """Consecutive parts of n samples in order of time, each but the first without its first `gap` samples."""
+    """Consecutive parts of n samples in order of time, each but the first without its first `gap` samples.
+
+    >>> train, test = cr.data.split_time(10, [0.8, 0.2])
+    >>> test
+    array([8, 9])
+    """
     ends = np.rint(np.cumsum([0.0, *fractions]) * n).astype(int)
     starts = ends[:-1] + np.where(np.arange(len(fractions)) > 0, gap, 0)
     if gap < 0 or ends[-1] > n or (starts >= ends[1:]).any():
@@ -80,7 +94,11 @@ def split_time(n: int, fractions: Sequence[float], gap: int = 0) -> tuple[np.nda
 
 
 def time_folds(n: int, k: int = 5, gap: int = 0) -> list[Fold]:
-    """k pairs (past, next stretch): the past grows, the n // (k + 1) samples after it (less `gap`) are the test."""
+    """k pairs (past, next stretch): the past grows, the n // (k + 1) samples after it (less `gap`) are the test.
+
+    >>> [(len(past), test.tolist()) for past, test in cr.data.time_folds(8, k=3)]
+    [(2, [2, 3]), (4, [4, 5]), (6, [6, 7])]
+    """
     size = n // (k + 1)
     if k < 1 or gap < 0 or size <= gap:
         raise ArgumentError(explain("no folds can be made", got=f"{n:,} samples, k={k}, gap={gap}",
@@ -100,7 +118,13 @@ def _labels(labels: Any, n: int, name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Samples that are there twice or more: `groups` holds lists of (part, index); `across` is what has leaked."""
+    """Samples that are there twice or more: `groups` holds lists of (part, index); `across` is what has leaked.
+
+    >>> x = np.array([[1.0], [2.0], [1.0]])
+    >>> found = cr.data.duplicates(train=x)
+    >>> isinstance(found, cr.data.Duplicates), found.groups
+    (True, ((('train', 0), ('train', 2)),))
+    """
 
     groups: tuple[tuple[tuple[str, int], ...], ...]
 
@@ -125,6 +149,10 @@ def duplicates(decimals: int | None = None, **parts: Any) -> Duplicates:
     """Equal samples within and between parts: `data.duplicates(train=x_train, test=x_test)`.
 
     `decimals` rounds numbers first, to find those that differ by less. Samples are compared by SHA-256 of their bytes.
+
+    >>> found = cr.data.duplicates(train=np.array([[1.0], [2.0]]), test=np.array([[2.0]]))
+    >>> found.groups
+    ((('train', 1), ('test', 0)),)
     """
     found: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for name, samples in parts.items():

@@ -21,7 +21,14 @@ PART_WORDS = {"train": "train", "t10k": "test", "test": "test", "val": "val"}
 
 
 def read_idx(path: str | os.PathLike) -> np.ndarray:
-    """The array in an idx file; raises DataError for a wrong magic, an unknown type code, missing or extra bytes."""
+    """The array in an idx file; raises DataError for a wrong magic, an unknown type code, missing or extra bytes.
+
+    >>> header = bytes([0, 0, 8, 1, 0, 0, 0, 3])
+    >>> from pathlib import Path
+    >>> size = Path("labels.idx").write_bytes(header + bytes([7, 2, 1]))
+    >>> cr.data.read_idx("labels.idx")
+    array([7, 2, 1], dtype=uint8)
+    """
     path = existing(path)
     shape, dtype = _header(path, read_bytes(path, limit=4 + 4 * 255))
     start = 4 + 4 * len(shape)

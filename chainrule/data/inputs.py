@@ -27,6 +27,10 @@ def as_network_inputs(source: Any, preprocess: TablePreprocess | Scaling) -> np.
             DataFrame, a dict or list of dicts (name to value), lists of values, or an array of one sample or of many.
 
     Raises DataError that names the file and the place of what cannot be used.
+
+    >>> digits = cr.data.digits()
+    >>> cr.data.as_network_inputs(digits.x_test[0], digits.preprocess).shape
+    (1, 8, 8, 1)
     """
     if isinstance(source, PATHS):
         return _of_path(existing(source), preprocess)

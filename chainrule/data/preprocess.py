@@ -31,7 +31,14 @@ CHUNK_VALUES = 1 << 20
 
 @dataclass(frozen=True)
 class TablePreprocess:
-    """The fitted columns of a table, without its target; `names` are all columns of the file, target included."""
+    """The fitted columns of a table, without its target; `names` are all columns of the file, target included.
+
+    >>> from pathlib import Path
+    >>> size = Path("table.csv").write_text("size,label\\n" + "\\n".join(f"{i},{'ab'[i % 2]}" for i in range(20)))
+    >>> data = cr.data.load("table.csv", target="label")
+    >>> isinstance(data.preprocess, cr.data.TablePreprocess), data.preprocess.names
+    (True, ('size', 'label'))
+    """
 
     kind: ClassVar[str] = "table"
     names: tuple[str, ...]
@@ -231,7 +238,12 @@ class Scaling:
 
 
 class ImageScaling(Scaling):
-    """Scaling of images (N, H, W, C) by the mean and standard deviation of each channel."""
+    """Scaling of images (N, H, W, C) by the mean and standard deviation of each channel.
+
+    >>> scaling = cr.data.ImageScaling(mean=(128.0,), std=(64.0,), feature_shape=(2, 2, 1))
+    >>> scaling.transform(np.full((1, 2, 2, 1), 192, "uint8")).ravel()
+    array([1., 1., 1., 1.], dtype=float32)
+    """
 
     kind: ClassVar[str] = "image"
 
@@ -242,7 +254,12 @@ class ImageScaling(Scaling):
 
 
 class FeatureScaling(Scaling):
-    """Scaling of vectors (N, features) or sequences (N, time, features) by each feature; uint8 by one mean and std."""
+    """Scaling of vectors (N, features) or sequences (N, time, features) by each feature; uint8 by one mean and std.
+
+    >>> scaling = cr.data.FeatureScaling(mean=(1.0, 10.0), std=(2.0, 5.0), feature_shape=(2,))
+    >>> scaling.transform(np.array([[3.0, 20.0]], "float32"))
+    array([[1., 2.]], dtype=float32)
+    """
 
     kind: ClassVar[str] = "features"
 
@@ -314,12 +331,21 @@ def constant_features(x: np.ndarray) -> list[str]:
 
 
 def as_inputs(x: np.ndarray, name: str = "x") -> np.ndarray:
-    """A user's array in the common form (uint8 or float32, channels last), checked for values that are not finite."""
+    """A user's array in the common form (uint8 or float32, channels last), checked for values that are not finite.
+
+    >>> cr.data.as_inputs(np.zeros((5, 28, 28), "uint8")).shape
+    (5, 28, 28, 1)
+    """
     return prepare(np.asarray(x), name, [])
 
 
 def preprocess_from_config(config: Mapping[str, Any]) -> TablePreprocess | Scaling:
-    """The preprocessing that a `to_config()` described, of any kind."""
+    """The preprocessing that a `to_config()` described, of any kind.
+
+    >>> scaling = cr.data.FeatureScaling(mean=(1.0,), std=(2.0,), feature_shape=(1,))
+    >>> cr.data.preprocess_from_config(scaling.to_config()) == scaling
+    True
+    """
     kinds = {kind.kind: kind for kind in (TablePreprocess, ImageScaling, FeatureScaling)}
     if config.get("kind") not in kinds:
         raise fault("unknown kind of preprocessing", got=repr(config.get("kind")), expected=", ".join(kinds))

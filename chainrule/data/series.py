@@ -21,6 +21,12 @@ from .table import is_missing, parse_number, read_table
 class Series:
     """Numbers (steps, columns) float64 in the order of the file, the columns' names, and the texts of the time column,
     if there is one.
+
+    >>> from pathlib import Path
+    >>> size = Path("sales.csv").write_text("day,sales\\n1,10\\n2,12\\n3,15\\n")
+    >>> series = cr.data.read_series("sales.csv", columns=["sales"])
+    >>> isinstance(series, cr.data.Series), series.names, len(series)
+    (True, ('sales',), 3)
     """
 
     values: np.ndarray
@@ -42,6 +48,11 @@ class Series:
 def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Series:
     """The numeric columns of a table in a text file (or those named), one row per step; the first column that holds no
     numbers is the time.
+
+    >>> from pathlib import Path
+    >>> size = Path("sales.csv").write_text("day,sales\\n1,10\\n2,12\\n3,15\\n")
+    >>> cr.data.read_series("sales.csv", columns=["sales"]).values.ravel()
+    array([10., 12., 15.])
     """
     table = read_table(path)
     numbers, times = {}, ()
@@ -69,6 +80,12 @@ def windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tupl
         length: steps that the forecaster sees.
         horizon: steps that it is to foretell.
         stride: steps from the start of one window to that of the next.
+
+    >>> x, y = cr.data.windows(np.arange(5.0), length=3)
+    >>> x[..., 0], y[..., 0]
+    (array([[0., 1., 2.],
+           [1., 2., 3.]]), array([[3.],
+           [4.]]))
     """
     values = np.asarray(series)
     if values.dtype.kind not in "buifc":

@@ -20,7 +20,11 @@ SPLIT_STREAM = 2**64 - 1
 
 
 def permutation(n: int, seed: int, stream: int = 0) -> np.ndarray:
-    """A permutation of 0..n-1, int64 (n,), that depends only on (n, seed, stream)."""
+    """A permutation of 0..n-1, int64 (n,), that depends only on (n, seed, stream).
+
+    >>> sorted(cr.data.permutation(5, seed=0).tolist())
+    [0, 1, 2, 3, 4]
+    """
     seed = operator.index(seed)
     if not 0 <= seed < 2**64:
         raise ArgumentError(explain("the seed cannot be used", got=str(seed), expected="a whole number from 0 to 2**64-1"))
@@ -44,6 +48,10 @@ def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: A
     sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one
     sample; a first part of more than half gets every class of two samples or more. Raises ArgumentError for shares that
     do not fit or a wrong number of labels.
+
+    >>> train, test = cr.data.split(10, 0.8, seed=0)
+    >>> len(train), len(test)
+    (8, 2)
     """
     n, fractions = size_of(n), (fractions, 1 - fractions) if isinstance(fractions, float) else fractions
     if hasattr(fractions, "shape") and np.shape(fractions) and len(fractions) == n > 1:
@@ -97,6 +105,10 @@ class Batches:
     `arrays` is the number of samples, an array, or arrays of equal length. The order of epoch e depends only on
     (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full; a last
     batch of fewer than `least` samples joins the one before it.
+
+    >>> batches = cr.data.Batches(5, batch_size=2, shuffle=False)
+    >>> [batch.tolist() for batch in batches]
+    [[0, 1], [2, 3], [4]]
     """
 
     def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False, least: int = 1):

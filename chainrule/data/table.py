@@ -49,6 +49,9 @@ class Dialect:
         decimal: "." or ",".
         encoding: such as "utf-8" or "cp1252".
         missing: the words that mean that there is no value, besides the empty cell; case does not count.
+
+    >>> cr.data.Dialect(delimiter=";", decimal=",")
+    Dialect(header=None, delimiter=';', decimal=',', encoding=None, missing=None)
     """
 
     header: bool | None = None
@@ -149,7 +152,13 @@ def column_label(name: str) -> str:
 
 
 def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
-    """A text file, whatever its encoding (UTF-8, UTF-16, else Windows-1252 or Latin-1); `CharacterTokenizer(text)` makes numbers of it."""
+    """A text file, whatever its encoding (UTF-8, UTF-16, else Windows-1252 or Latin-1); `CharacterTokenizer(text)` makes numbers of it.
+
+    >>> from pathlib import Path
+    >>> size = Path("poem.txt").write_text("Grüße", encoding="utf-16")
+    >>> cr.data.read_text("poem.txt")
+    'Grüße'
+    """
     path = existing(path)
     return _decode(path, read_bytes(path), Dialect(encoding=encoding).encoding)[0]
 
@@ -162,6 +171,12 @@ def read_table(path: str | os.PathLike, header: bool | None = None, delimiter: s
     column is numeric, if no cell of it comes again below in its column; and if it holds whole numbers, such as years,
     beside a name above a column of numbers, where they lie outside their columns or count up. Raises DataError with
     file and line, and for a first line that may be names or a row.
+
+    >>> from pathlib import Path
+    >>> size = Path("table.csv").write_text("size,colour\\n1,red\\n2,blue\\n")
+    >>> table = cr.data.read_table("table.csv")
+    >>> type(table).__name__
+    'Table'
     """
     return read_dialect(path, Dialect(header, delimiter, decimal, encoding, missing))
 

@@ -17,6 +17,10 @@ class CharacterTokenizer:
     Args:
         text: whose characters are the vocabulary, or the characters themselves in order.
         unknown: a character that stands for all that are not in the vocabulary; None raises DataError for them.
+
+    >>> tokenizer = cr.data.CharacterTokenizer("banana")
+    >>> tokenizer.encode("nab"), tokenizer.decode([2, 0, 1])
+    ([2, 0, 1], 'nab')
     """
 
     def __init__(self, text: Iterable[str], unknown: str | None = None):
@@ -56,6 +60,12 @@ def pack(tokens: Any, length: int, stride: int | None = None) -> tuple[np.ndarra
     Args:
         tokens: one long text (n,), or several texts to be put one after another.
         stride: from the start of a sample to the next; None: `length`, so that each token is predicted once.
+
+    >>> x, y = cr.data.pack([0, 1, 2, 3, 4], length=2)
+    >>> x, y
+    (array([[0, 1],
+           [2, 3]]), array([[1, 2],
+           [3, 4]]))
     """
     parts = [np.asarray(t, np.int64).ravel() for t in (tokens if isinstance(tokens, list | tuple) and len(tokens) and np.ndim(tokens[0]) else [tokens])]
     flat, stride = np.concatenate(parts), stride or length

@@ -11,7 +11,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def xor() -> Pair:
-    """The four points of exclusive or: x (4, 2) float32, y (4,) 0 or 1; no line separates them."""
+    """The four points of exclusive or: x (4, 2) float32, y (4,) 0 or 1; no line separates them.
+
+    >>> x, y = cr.data.xor()
+    >>> y
+    array([0, 1, 1, 0])
+    """
     return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
 
 
@@ -21,6 +26,10 @@ def two_spirals(n: int = 400, turns: float = 1.75, noise: float = 0.02, seed: in
     Args:
         turns: of each spiral; more are harder.
         noise: standard deviation added to both coordinates.
+
+    >>> x, y = cr.data.two_spirals(100)
+    >>> x.shape, y[:3]
+    ((100, 2), array([0, 1, 0]))
     """
     if n < 2 or turns <= 0:
         raise ArgumentError(explain("a spiral needs points and turns", got=f"n={n}, turns={turns}",

@@ -25,6 +25,11 @@ class LayerRecord:
     Attributes:
         weighted_sum: what went into the layer's activation (z = x W + b of a Dense); None for layers without one.
         output: what came out.
+
+    >>> model = nn.Sequential([nn.Dense(4, activation="relu")])
+    >>> record = cr.inspect.capture(model, np.ones((1, 3), "float32"))["0"]
+    >>> isinstance(record, cr.inspect.LayerRecord), record.weighted_sum.shape
+    (True, (1, 4))
     """
 
     weighted_sum: np.ndarray | None
@@ -40,6 +45,11 @@ def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None,
         training: as in a call of the model.
 
     The model stays as it is; nothing is kept for gradients.
+
+    >>> model = nn.Sequential([nn.Dense(4, activation="relu"), nn.Dense(2)])
+    >>> records = cr.inspect.capture(model, np.ones((1, 3), "float32"))
+    >>> {name: record.output.shape for name, record in records.items()}
+    {'': (1, 2), '0': (1, 4), '1': (1, 2)}
     """
     model(x)  # a model that was not built yet is now
     names = {id(module): name for name, module in model.modules().items()}

@@ -51,7 +51,12 @@ class Step:
 
 @dataclass
 class Explanation:
-    """The steps of a loss in the order in which they were computed; `str()` gives the text, `draw` the picture."""
+    """The steps of a loss in the order in which they were computed; `str()` gives the text, `draw` the picture.
+
+    >>> w = cr.Variable([1.0, 2.0], name="w")
+    >>> isinstance(cr.inspect.explain(cr.sum(w * w), show=False), cr.inspect.Explanation)
+    True
+    """
 
     steps: list[Step]
     digits: int = 6
@@ -81,6 +86,11 @@ def explain(loss: Any, *, digits: int = 6, show: bool = True) -> Explanation:
         show: whether to print.
 
     Raises TraceError in a compiled function, ArgumentError for what is too large to read or depends on no Variable.
+
+    >>> w = cr.Variable([1.0, 2.0], name="w")
+    >>> found = cr.inspect.explain(cr.sum(w * w), show=False)
+    >>> found.gradients["w"]
+    array([2., 4.])
     """
     loss = as_tensor(loss)
     _check(loss)

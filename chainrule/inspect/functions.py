@@ -22,7 +22,12 @@ from . import pictures
 
 def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
                      points: int = 401) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, f(x), f'(x)) of an elementwise activation, by name, function or layer, in float64."""
+    """(x, f(x), f'(x)) of an elementwise activation, by name, function or layer, in float64.
+
+    >>> x, y, slope = cr.inspect.activation_curve("relu", low=-1.0, high=1.0, points=3)
+    >>> y, slope
+    (array([0., 0., 1.]), array([0., 0., 1.]))
+    """
     function = activations.get(activation)
     x = np.linspace(low, high, points)
     y = function(as_tensor(x))
@@ -33,7 +38,11 @@ def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
 
 
 def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0, ax: Any = None) -> Any:
-    """Each activation with its derivative; one name (function, layer) or several."""
+    """Each activation with its derivative; one name (function, layer) or several.
+
+    >>> cr.inspect.draw_activations(["relu", "gelu"], "activations.png").path.name
+    'activations.png'
+    """
     several = list(names) if isinstance(names, list | tuple) else [names]
     curves = [(getattr(name, "__name__", str(name)), *activation_curve(name, low, high)) for name in several]
     columns = min(len(curves), 4)
@@ -51,12 +60,20 @@ def draw_activations(names: Any, path: pictures.PathLike | None = None, low: flo
 
 
 def schedule_values(schedule: Any, steps: int) -> np.ndarray:
-    """The learning rates of steps 0, ..., steps - 1 of a schedule, float64 (steps,)."""
+    """The learning rates of steps 0, ..., steps - 1 of a schedule, float64 (steps,).
+
+    >>> cr.inspect.schedule_values(cr.optim.schedules.linear(0.1, 4), 5)
+    array([0.1  , 0.075, 0.05 , 0.025, 0.   ])
+    """
     return np.array([float(as_tensor(schedule(np.int64(step))).item()) for step in range(steps)])
 
 
 def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
-    """Learning rates over the steps, before anything is trained; one schedule, or a dict from names to schedules."""
+    """Learning rates over the steps, before anything is trained; one schedule, or a dict from names to schedules.
+
+    >>> cr.inspect.draw_schedules({"cosine": cr.optim.schedules.cosine(0.1, 100)}, 100, "rates.png").path.name
+    'rates.png'
+    """
     named: Mapping[str, Any] = schedules if isinstance(schedules, Mapping) else {"learning rate": schedules}
     values = {name: schedule_values(schedule, steps) for name, schedule in named.items()}
 
@@ -73,6 +90,12 @@ def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = 
 def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, steps: int) -> np.ndarray:
     """The points (steps + 1, n) at which an optimiser is, from `start`, on its way down a function of a vector (n,), in
     float64.
+
+    >>> path = cr.inspect.descend(lambda p: cr.sum(p * p), [1.0, 2.0], cr.optim.SGD(0.25), steps=2)
+    >>> path
+    array([[1.  , 2.  ],
+           [0.5 , 1.  ],
+           [0.25, 0.5 ]])
     """
     w, optimizer = Variable(np.asarray(start, np.float64), name="w"), optim.get(optimizer)
     points = [w.numpy()]
@@ -83,7 +106,13 @@ def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, 
 
 
 def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80, ax: Any = None) -> Any:
-    """Ways (steps + 1, 2) over the levels of a function of two numbers; one array, or a dict from names to arrays."""
+    """Ways (steps + 1, 2) over the levels of a function of two numbers; one array, or a dict from names to arrays.
+
+    >>> bowl = lambda p: cr.sum(p * p)
+    >>> path = cr.inspect.descend(bowl, [1.0, 2.0], cr.optim.SGD(0.1), steps=10)
+    >>> cr.inspect.draw_descent(bowl, path, "descent.png", resolution=20).path.name
+    'descent.png'
+    """
     named = dict(paths) if isinstance(paths, Mapping) else {"": np.asarray(paths)}
     for points in named.values():
         if np.ndim(points) != 2 or np.shape(points)[1] != 2:

@@ -25,7 +25,12 @@ from ..transform import grad
 
 @dataclass(frozen=True)
 class Importance:
-    """One score per feature, with its standard deviation over repeats where there are any."""
+    """One score per feature, with its standard deviation over repeats where there are any.
+
+    >>> found = cr.inspect.weight_importance(nn.Dense(1), np.eye(3, dtype="float32"), names=["a", "b", "c"])
+    >>> isinstance(found, cr.inspect.Importance), found.names
+    (True, ('a', 'b', 'c'))
+    """
 
     names: tuple[str, ...]
     scores: np.ndarray
@@ -55,6 +60,11 @@ def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) ->
     Args:
         x: rows (n, features) to take the mean and the spread over.
         names: of the features; default "x0", "x1", ...
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2)).astype("float32")
+    >>> found = cr.inspect.weight_importance(lambda x: 3 * x[:, :1], x)
+    >>> found.scores.round(2)
+    array([2.91, 0.  ])
     """
     x = _rows(x)
     point, outputs = as_tensor(x), model(x).shape[-1]
@@ -73,6 +83,12 @@ def permutation_importance(model: Any, data: Any, score: str | Metric | Callable
         data: (x, y) with rows x (n, features), best of a set that the model was not trained on.
         score: name or object of chainrule.metrics, or a function (outputs, y) -> a number, larger for a better model, such as
             `lambda p, y: (p.argmax(1) == y).mean()`.
+
+    >>> x = np.random.default_rng(0).normal(size=(100, 2)).astype("float32")
+    >>> model = lambda x: cr.concat([-x[:, :1], x[:, :1]], axis=1)
+    >>> found = cr.inspect.permutation_importance(model, (x, (x[:, 0] > 0).astype(int)), "accuracy")
+    >>> bool(found.scores[0] > 0.3), float(found.scores[1])
+    (True, 0.0)
     """
     x, y = _rows(data[0]), np.asarray(data[1])
     rng, score = np.random.default_rng(seed), score if callable(score) else _of_metric(metrics.get(score))

@@ -54,6 +54,10 @@ def feature_maps(model: Module, x: Any, layer: Any) -> np.ndarray:
 
     Args:
         layer: the module, its dotted name, or its place in a Sequential.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.Flatten(), nn.Dense(2)], input_shape=(8, 8, 1))
+    >>> cr.inspect.feature_maps(model, np.ones((1, 8, 8, 1), "float32"), "0").shape
+    (1, 6, 6, 4)
     """
     with no_grad():
         return _run(model, layer, np.asarray(x))[1].numpy()
@@ -69,6 +73,10 @@ def grad_cam(model: Module, x: Any, layer: Any, classes: Any = None) -> np.ndarr
 
     Returns (N, *S), enlarged to the size of the images by lines, the largest of each image 1 (or 0 if nothing speaks
     for the class).
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.GlobalAvgPool2D(), nn.Dense(2)], input_shape=(8, 8, 1))
+    >>> cr.inspect.grad_cam(model, np.ones((1, 8, 8, 1), "float32"), "0").shape
+    (1, 8, 8)
     """
     source = Variable(np.asarray(x))
     logits, maps = _run(model, layer, source)
@@ -97,6 +105,10 @@ def maximize_activation(model: Module, layer: Any, channel: int, *, steps: int =
 
     Args:
         image_shape: of one image, known to a model that was called or given its input shape.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.Flatten(), nn.Dense(2)], input_shape=(8, 8, 1))
+    >>> cr.inspect.maximize_activation(model, "0", channel=1, steps=3).shape
+    (8, 8, 1)
     """
     shape = image_shape or model.input_shape
     if shape is None:
@@ -125,6 +137,11 @@ class Shifts:
             outputs with positions, and shifts that are a whole number of them.
         invariance: shift -> largest |f(shifted x) - f(x)| over the largest |f(x)|; only for outputs without positions.
         stability: shift -> share of samples whose largest output stays the same; only for outputs without positions.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3, padding="same"), nn.GlobalAvgPool2D(), nn.Dense(2)])
+    >>> found = cr.inspect.shifts(model, np.eye(8, dtype="float32").reshape(1, 8, 8, 1), pixels=(1,))
+    >>> isinstance(found, cr.inspect.Shifts)
+    True
     """
 
     equivariance: dict[int, float]
@@ -145,6 +162,11 @@ def shifts(model: Any, x: Any, pixels: Any = (1, 2, 3)) -> Shifts:
         model: a function of images (N, *S, channels); outputs with as many axes are asked for equivariance, others
             (N, ...) for invariance.
         pixels: the shifts, in both directions.
+
+    >>> model = nn.Sequential([nn.GlobalAvgPool2D(), nn.Dense(2)])
+    >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+    >>> cr.inspect.shifts(model, x, pixels=(1,)).stability
+    {1: 1.0}
     """
     x = np.asarray(x)
     with no_grad():

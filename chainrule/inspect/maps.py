@@ -22,6 +22,9 @@ def draw_tiles(images: Any, path: pictures.PathLike | None = None, titles: Seque
     """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) side by side; those of one channel each on their own scale.
 
     Negative values are drawn orange, positive ones blue, zero white.
+
+    >>> cr.inspect.draw_tiles(np.zeros((4, 8, 8)), "tiles.png").path.name
+    'tiles.png'
     """
     images = np.asarray(images, float)
     images = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
@@ -57,7 +60,13 @@ def _paint_tiles(figure: Any, images: np.ndarray, rows: int, columns: int, title
 
 
 def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int = 64, ax: Any = None) -> Any:
-    """The filters of a two-dimensional convolution: in colour if it sees three channels, else one tile per pair."""
+    """The filters of a two-dimensional convolution: in colour if it sees three channels, else one tile per pair.
+
+    >>> layer = nn.Conv2D(4, 3, input_shape=(8, 8, 1))
+    >>> y = layer(np.ones((1, 8, 8, 1), "float32"))
+    >>> cr.inspect.draw_filters(layer, "filters.png").path.name
+    'filters.png'
+    """
     weight = getattr(layer, "weight", None)
     if weight is None or weight.ndim != 4:
         raise ArgumentError(explain("only filters of images can be drawn", got=shown(layer),
@@ -72,7 +81,12 @@ def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int
 
 
 def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.PathLike | None = None, most: int = 63, ax: Any = None) -> Any:
-    """One image (H, W, channels) and what each channel of a layer makes of it."""
+    """One image (H, W, channels) and what each channel of a layer makes of it.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.Flatten(), nn.Dense(2)], input_shape=(8, 8, 1))
+    >>> cr.inspect.draw_feature_maps(model, np.ones((8, 8, 1), "float32"), "0", "maps.png").path.name
+    'maps.png'
+    """
     image = np.asarray(image)
     maps = layers.feature_maps(model, image[None], layer)
     if maps.ndim != 4:
@@ -82,7 +96,12 @@ def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.Path
 
 def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLike | None = None, classes: Any = None,
                   most: int = 16, ax: Any = None) -> Any:
-    """Images with the part that speaks for the class (by default the predicted one) laid over them in orange."""
+    """Images with the part that speaks for the class (by default the predicted one) laid over them in orange.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.GlobalAvgPool2D(), nn.Dense(2)], input_shape=(8, 8, 1))
+    >>> cr.inspect.draw_grad_cam(model, np.ones((1, 8, 8, 1), "float32"), "0", "cam.png").path.name
+    'cam.png'
+    """
     images = np.asarray(images)[:most]
     heat = layers.grad_cam(model, images, layer, None if classes is None else np.broadcast_to(classes, len(images)))
     grey = images.mean(-1, keepdims=True)
@@ -100,6 +119,9 @@ def draw_attention(weights: Any, path: pictures.PathLike | None = None, tokens: 
         weights: (heads, T, S), (batch, heads, T, S), or a record of `nn.recorded_attention`.
         tokens, sources: names of the steps that ask and that are looked at; sources are the tokens if not given.
         sample: of the batch.
+
+    >>> cr.inspect.draw_attention(np.full((2, 3, 3), 1 / 3), "attention.png", tokens=["a", "b", "c"]).path.name
+    'attention.png'
     """
     found = np.asarray(weights.weights if isinstance(weights, AttentionRecord) else weights)
     found = found[sample] if found.ndim == 4 else found
@@ -139,6 +161,11 @@ def draw_gates(layer: Any, x: Any, path: pictures.PathLike | None = None, sample
     Args:
         layer: an LSTM, GRU or SimpleRNN.
         x: sequences (batch, steps, features).
+
+    >>> layer, x = nn.LSTM(4), np.ones((1, 5, 3), "float32")
+    >>> y = layer(x)
+    >>> cr.inspect.draw_gates(layer, x, "gates.png").path.name
+    'gates.png'
     """
     found = {name: np.asarray(value)[sample].T for name, value in layer.inspect(x).items()}
     return pictures._picture(8, 1.2 * len(found) + 0.8, path, lambda figure: _paint_gates(figure, found), ax)

@@ -76,6 +76,10 @@ def draw_history(history: Any, path: PathLike | None = None, ax: Any = None) -> 
     `history` is what `fit` returned, or one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each; NaN and None leave a
     gap. The best epoch (lowest validation loss, without one lowest loss) is marked. Raises ArgumentError for an empty
     history.
+
+    >>> history = cr.train.History([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}])
+    >>> cr.inspect.draw_history(history, "history.png").path.name
+    'history.png'
     """
     history = getattr(history, "rows", history)
     if not history:
@@ -154,6 +158,9 @@ def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = No
     The colour is the share of the row, so that rare classes can be read as well, and its scale brings out small shares.
     Up to 30 classes each cell shows count and percentage; above 12 a list names the most frequent confusions.
     `class_names` None gives 0, 1, 2, …. Raises ShapeError unless the matrix is square and has a name for each class.
+
+    >>> cr.inspect.draw_confusion_matrix(np.array([[5, 1], [0, 4]]), ["cat", "dog"], "confusion.png").path.name
+    'confusion.png'
     """
     matrix = np.asarray(matrix)
     names = [str(i) for i in range(len(matrix))] if class_names is None else [str(name) for name in class_names]
@@ -233,6 +240,11 @@ def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, c
     Images (N, H, W, C) with C of 1, 3 or 4 (or (N, H, W)), bytes or floats, are shown as such; any other data, such as
     (N, features), as a table of the first features. `true` and `predicted` are labels (N,), `confidence` (N,) is the
     probability of the predicted class. Says so if there is no mistake. Raises ShapeError if the lengths differ.
+
+    >>> images, confidence = np.zeros((2, 8, 8, 1)), np.array([0.9, 0.8])
+    >>> true, predicted = np.array([0, 1]), np.array([1, 1])
+    >>> cr.inspect.draw_mistakes(images, true, predicted, confidence, ["a", "b"], "mistakes.png").path.name
+    'mistakes.png'
     """
     images, true, predicted, confidence = map(np.asarray, (images, true, predicted, confidence))
     if not len(images) == len(true) == len(predicted) == len(confidence):
@@ -322,6 +334,9 @@ def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | No
 
     Arrays of one shape, all numbers of which are drawn; beyond 20,000 a fixed random choice. Raises ShapeError for
     different shapes, ArgumentError if there is no finite pair.
+
+    >>> cr.inspect.draw_regression(np.array([1.0, 2.0]), np.array([1.1, 1.9]), "regression.png").path.name
+    'regression.png'
     """
     true, predicted = np.asarray(true, float), np.asarray(predicted, float)
     if true.shape != predicted.shape:

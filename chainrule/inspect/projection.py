@@ -20,6 +20,9 @@ def draw_scatter(points: Any, path: pictures.PathLike | None = None, labels: Any
     """Points (n, 2) in the plane, such as `PCA(2).fit_transform(x)`, coloured and marked by their integer labels (n,).
 
     `names` gives the names of the labels, in their order. At most ten labels have marks of their own.
+
+    >>> cr.inspect.draw_scatter(np.array([[0.0, 0.0], [1.0, 1.0]]), "points.png", labels=[0, 1]).path.name
+    'points.png'
     """
     points = np.asarray(points)
     labels = np.zeros(len(points), int) if labels is None else np.asarray(labels)
@@ -51,7 +54,11 @@ def _paint_scatter(figure: Any, points: np.ndarray, labels: np.ndarray, names: A
 
 
 def draw_explained_variance(ratio: Any, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
-    """The share of the variance of each component (`pca.explained_variance_ratio`), and of all up to it."""
+    """The share of the variance of each component (`pca.explained_variance_ratio`), and of all up to it.
+
+    >>> cr.inspect.draw_explained_variance([0.7, 0.2, 0.1], "variance.png").path.name
+    'variance.png'
+    """
     ratio = np.asarray(ratio)
     if ratio.ndim != 1 or not ratio.size:
         raise ShapeError(explain("this needs one share per component", got=f"shape {ratio.shape}", expected="(k,)"))

@@ -75,7 +75,13 @@ def load(path: str | Path) -> Any:
 
 
 def read_model(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """(model, extra) of a file that `save` wrote; raises DataError for a damaged or foreign file."""
+    """(model, extra) of a file that `save` wrote; raises DataError for a damaged or foreign file.
+
+    >>> path = cr.io.save(nn.Dense(2, input_shape=(3,)), "model.safetensors", extra={"epoch": 7})
+    >>> model, extra = cr.io.read_model(path)
+    >>> extra
+    {'epoch': 7}
+    """
     arrays, header = read_tensors(path, "model file")
     if header.get("format") != FORMAT:
         raise DataError(explain("this file is not a model of chainrule", got=f"{path} with format {shown(header.get('format'))}", expected=FORMAT,

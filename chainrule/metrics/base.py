@@ -26,6 +26,19 @@ class Metric:
 
     `name` is the key in a history, `percent` tells whether it is shown in per cent, `higher_is_better` its direction.
     The value is NaN as long as nothing with a weight above 0 was seen, and when the outputs contained a NaN.
+
+    >>> class Largest(cr.metrics.Metric):
+    ...     def reset(self):
+    ...         self.largest = 0.0
+    ...     def update(self, outputs, targets, weights=None):
+    ...         self.largest = max(self.largest, float(np.abs(outputs - targets).max()))
+    ...     def result(self):
+    ...         return self.largest
+    >>> metric = Largest()
+    >>> metric.reset()
+    >>> metric.update(np.array([1.0, 5.0]), np.array([0.0, 0.0]))
+    >>> metric.result()
+    5.0
     """
 
     name = "metric"

@@ -78,7 +78,13 @@ class ClassMetric(Metric):
 
 
 class Accuracy(ClassMetric):
-    """Share of the items whose predicted class is the target's; interval: Wilson."""
+    """Share of the items whose predicted class is the target's; interval: Wilson.
+
+    >>> metric = cr.metrics.Accuracy()
+    >>> metric.update(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([0, 0]))
+    >>> metric.result()
+    0.5
+    """
 
     name, percent = "accuracy", True
 
@@ -103,6 +109,11 @@ class TopKAccuracy(Accuracy):
     """Share of the items whose target is among the k classes with the largest outputs; of equal ones the first count.
 
     Raises ArgumentError for k below 1, or when there are fewer than k classes.
+
+    >>> metric = cr.metrics.TopKAccuracy(k=2)
+    >>> metric.update(np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), np.array([1, 2]))
+    >>> metric.result()
+    0.5
     """
 
     def __init__(self, k: int = 5, *, probabilities: bool = False):
@@ -131,6 +142,10 @@ def confusion_matrix(targets: np.ndarray, predictions: np.ndarray, classes: int 
 
     `classes` defaults to the largest label + 1. Whole counts (int64), or sums of weights (float64) if there are any.
     Raises ShapeError, DTypeError or BoundsError for labels that do not fit.
+
+    >>> cr.metrics.confusion_matrix(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
+    array([[1, 1],
+           [0, 2]])
     """
     targets, predictions = np.asarray(targets), np.asarray(predictions)
     if targets.shape != predictions.shape:
@@ -151,7 +166,14 @@ def _count_pairs(true: np.ndarray, predicted: np.ndarray, classes: int, weights:
 
 
 class ConfusionMatrix(ClassMetric):
-    """Counts (true class, predicted class) in `matrix`, float64 because of weights; `result` is the accuracy."""
+    """Counts (true class, predicted class) in `matrix`, float64 because of weights; `result` is the accuracy.
+
+    >>> metric = cr.metrics.ConfusionMatrix()
+    >>> metric.update(np.array([[2.0, 1.0], [0.0, 1.0]]), np.array([0, 0]))
+    >>> metric.matrix
+    array([[1., 1.],
+           [0., 0.]])
+    """
 
     name, percent = "confusion_matrix", True
 
@@ -258,6 +280,11 @@ class Precision(_Averaged):
     `average`: "binary" (class `positive`; default for two classes), "macro" (mean over the classes that occur as
     target or prediction; default for more), "weighted" (by how often each is the target) or "micro" (all items in one
     pot). Interval: Wilson for binary and micro, else bootstrap.
+
+    >>> metric = cr.metrics.Precision()
+    >>> metric.update(np.array([[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), np.array([1, 0, 1]))
+    >>> metric.result()
+    0.5
     """
 
     name = "precision"
@@ -274,6 +301,11 @@ class Recall(_Averaged):
     """TP / (TP + FN): the share of the items of a class that are found; 0 for a class that is never the target.
 
     `average` and interval as for Precision.
+
+    >>> metric = cr.metrics.Recall()
+    >>> metric.update(np.array([[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), np.array([1, 0, 1]))
+    >>> metric.result()
+    0.5
     """
 
     name = "recall"
@@ -291,6 +323,11 @@ class F1(_Averaged):
 
     `average` as for Precision. Interval: bootstrap of the confusion matrix (which is the bootstrap of the items);
     Wilson for micro.
+
+    >>> metric = cr.metrics.F1("macro")
+    >>> metric.update(np.array([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), np.array([0, 1, 1]))
+    >>> metric.result()
+    0.6666666666666666
     """
 
     name, percent = "f1", False

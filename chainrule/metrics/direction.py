@@ -19,7 +19,11 @@ PREFIX = re.compile(r"(?:\w*?_)??(?:validation|val|test|training|train)_|(?:ema|
 
 
 def direction(column: str, own: Mapping[str, bool] | None = None) -> bool | None:
-    """Whether larger is better in this column, None if nobody knows; `own` are metrics of the user by name."""
+    """Whether larger is better in this column, None if nobody knows; `own` are metrics of the user by name.
+
+    >>> cr.metrics.direction("accuracy"), cr.metrics.direction("loss"), cr.metrics.direction("colour")
+    (True, False, None)
+    """
     names = [column, PREFIX.sub("", column, count=1)]
     for name in names:
         if own and name in own:
@@ -35,7 +39,11 @@ def direction(column: str, own: Mapping[str, bool] | None = None) -> bool | None
 
 
 def larger_is_better(column: str, own: Mapping[str, bool] | None = None) -> bool:
-    """The same; ArgumentError where nobody knows."""
+    """The same; ArgumentError where nobody knows.
+
+    >>> cr.metrics.larger_is_better("validation_accuracy"), cr.metrics.larger_is_better("loss")
+    (True, False)
+    """
     found = direction(column, own)
     if found is None:
         raise ArgumentError(explain(f"it is not known whether a larger {column} is a better one", got=shown(column),

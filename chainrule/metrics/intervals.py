@@ -30,6 +30,10 @@ class Estimate(float):
     """A measured value, which is a number, with its confidence interval; `low` and `high` are None where there is none.
 
     `str()` gives ``98.6 % (95 % interval 96.8 to 99.4 %)`` if `percent`, else ``0.412 (95 % interval 0.389 to 0.436)``.
+
+    >>> x = cr.metrics.Estimate(0.93, 0.91, 0.95)
+    >>> float(x), x.low, x.high
+    (0.93, 0.91, 0.95)
     """
 
     low: float | None
@@ -87,6 +91,10 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval | N
 
     Both may be fractional (an effective number of trials). None without trials. Raises ArgumentError for a level
     outside (0, 1). Source: Wilson, JASA 1927.
+
+    >>> low, high = cr.metrics.wilson(successes=90, trials=100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
     """
     z = NORMAL.inv_cdf(0.5 + check_level(level) / 2)
     if not trials > 0:
@@ -112,6 +120,11 @@ def bootstrap(statistic: Statistic, multiplicities: np.ndarray, *, level: float 
     (resamples, records) to values (resamples,), NaN where it is undefined; such resamples are left out. `method` is
     "bca" (default) or "percentile". The same seed gives the same interval. None if there are fewer than two records
     in all, if most resamples are undefined, or if all agree: that says nothing about the spread.
+
+    >>> scores = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+    >>> low, high = cr.metrics.bootstrap(lambda counts: counts @ scores / counts.sum(axis=-1), np.ones(5))
+    >>> low < 0.6 < high
+    True
     """
     check_level(level)
     if method not in ("bca", "percentile"):

@@ -26,6 +26,11 @@ class Mean(Metric):
     """Weighted mean of what `function(outputs, targets)` gives for each item: an array whose first axis is the batch.
 
     Interval: bootstrap of the rows. Raises ShapeError if the function does not keep the batch axis.
+
+    >>> metric = cr.metrics.Mean(lambda outputs, targets: np.abs(outputs - targets).max(axis=-1), "worst")
+    >>> metric.update(np.array([[1.0, 5.0]]), np.array([[0.0, 0.0]]))
+    >>> metric.result()
+    5.0
     """
 
     higher_is_better = False
@@ -85,19 +90,37 @@ class _MeanError(Mean):
 
 
 class MeanAbsoluteError(_MeanError):
-    """Mean of |output - target| over all numbers."""
+    """Mean of |output - target| over all numbers.
+
+    >>> metric = cr.metrics.MeanAbsoluteError()
+    >>> metric.update(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))
+    >>> metric.result()
+    2.0
+    """
 
     name, loss = "mae", staticmethod(np.abs)
 
 
 class MeanSquaredError(_MeanError):
-    """Mean of (output - target)² over all numbers."""
+    """Mean of (output - target)² over all numbers.
+
+    >>> metric = cr.metrics.MeanSquaredError()
+    >>> metric.update(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))
+    >>> metric.result()
+    5.0
+    """
 
     name, loss = "mse", staticmethod(np.square)
 
 
 class RootMeanSquaredError(MeanSquaredError):
-    """√ of the mean squared error over all numbers (with several columns: of their common mean)."""
+    """√ of the mean squared error over all numbers (with several columns: of their common mean).
+
+    >>> metric = cr.metrics.RootMeanSquaredError()
+    >>> metric.update(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))
+    >>> metric.result()
+    2.23606797749979
+    """
 
     name = "rmse"
 
@@ -110,6 +133,11 @@ class R2(Metric):
     """Coefficient of determination 1 - Σ w (y - f)² / Σ w (y - mean y)², the mean of it over the columns (last axis).
 
     A column of constant targets gives 1 if it is met exactly, else 0. NaN for fewer than two rows. Interval: bootstrap.
+
+    >>> metric = cr.metrics.R2()
+    >>> metric.update(np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [2.0], [3.0]]))
+    >>> metric.result()
+    0.5
     """
 
     name = "r2"

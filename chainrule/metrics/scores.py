@@ -115,6 +115,11 @@ class AUC(ScoreMetric):
     """Area under the ROC curve: the share of pairs (positive, negative) in which the positive scores higher, ties half.
 
     Classes that never or always are the target have no area. Interval: bootstrap. Source: Hanley and McNeil, Radiology 1982.
+
+    >>> metric = cr.metrics.AUC()
+    >>> metric.update(np.array([-1.0, 0.5, 2.0, 0.0]), np.array([0, 1, 1, 0]))
+    >>> metric.result()
+    1.0
     """
 
     name = "auc"
@@ -136,6 +141,11 @@ class AveragePrecision(ScoreMetric):
     classes the mean average precision (mAP).
 
     Classes that never are the target have none. Interval: bootstrap. Source: Salton and McGill, 1983, without interpolation.
+
+    >>> metric = cr.metrics.AveragePrecision()
+    >>> metric.update(np.array([-1.0, 0.5, 2.0, 1.0]), np.array([0, 1, 1, 0]))
+    >>> metric.result()
+    0.8333333333333333
     """
 
     name = "average_precision"
@@ -170,6 +180,11 @@ class LogLoss(ClassMetric):
 
     Logits are normalised by softmax (one column: sigmoid), without overflow. Probabilities are kept away from 0 and 1
     by the epsilon of their dtype. Target rows that are shares t give -Σ t log p. Interval: bootstrap of the samples.
+
+    >>> metric = cr.metrics.LogLoss()
+    >>> metric.update(np.array([[0.0, 0.0]]), np.array([1]))
+    >>> metric.result()
+    0.6931471805599453
     """
 
     name, higher_is_better = "log_loss", False

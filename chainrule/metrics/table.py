@@ -41,6 +41,9 @@ def get(metric: str | Metric | type[Metric] | Callable, **options) -> Metric:
     `options` go to its class: `probabilities=True` (classification), `average`, `positive`, `k`. A metric is given back
     as it is, a class is called, and any other function(outputs, targets) → one value per item becomes a `Mean`.
     Raises ArgumentError for an unknown name.
+
+    >>> cr.metrics.get("top_3").name
+    'top_3'
     """
     if isinstance(metric, Metric):
         return metric

@@ -49,6 +49,11 @@ class BLEU(Metric):
     Args:
         tokenize: text -> words; None: the words are separated by spaces already.
         lowercase: before that.
+
+    >>> metric = cr.metrics.BLEU()
+    >>> metric.update(["the cat sat on the mat"], [["the cat sat on the mat"]])
+    >>> metric.result()
+    100.0
     """
 
     name = "bleu"

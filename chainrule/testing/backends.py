@@ -19,7 +19,11 @@ _NEEDS = {"reference": "numpy", "native": "llvmlite", "xla": "jax"}
 
 
 def available(backend: str) -> bool:
-    """Whether programs of the backend can run here (its optional dependency is installed)."""
+    """Whether programs of the backend can run here (its optional dependency is installed).
+
+    >>> cr.testing.available("native")
+    True
+    """
     if importlib.util.find_spec(_NEEDS[backend]) is None:
         return False
     return hasattr(importlib.import_module(BACKEND_MODULES[backend], "chainrule"), "load")
@@ -33,6 +37,9 @@ def compare_backends(function: Callable[..., Any], *arrays: Any, backends: Seque
         function: takes tensors, returns a tensor or a structure of them.
         backends: names; default: all that are available here.
         rtol, atol: |compiled - eager| <= atol + rtol |eager|; integers and booleans must be equal.
+
+    >>> f = lambda x: cr.sum(cr.exp(x))
+    >>> cr.testing.compare_backends(f, np.array([0.1, 0.2], "float32"), backends=["reference", "native"])
     """
     expected = _arrays(function(*map(as_tensor, arrays)))
     for backend in backends if backends is not None else [name for name in BACKEND_MODULES if available(name)]:

@@ -33,6 +33,8 @@ def check_gradient(function: Callable[..., Any], *arrays: Any, order: int = 2, s
         order: how many times to differentiate.
         step: h of the central difference, relative to a direction of standard normal elements.
         rtol, atol: |difference| <= atol + rtol * (largest term of the directional derivative).
+
+    >>> cr.testing.check_gradient(lambda x: cr.sum(cr.tanh(x)), np.array([0.1, 0.2]))
     """
     rng = np.random.default_rng(seed)
     point = [_double(x) for x in arrays]

@@ -27,6 +27,10 @@ def random_graph(seed: int, size: int = 12, dtype: Any = "float32") -> tuple[Gra
     """A graph of about `size` random operations and arrays to run it on.
 
     Three float inputs of random shapes (rank 0 to 3, sometimes an extent of 1 or 0); two or three outputs.
+
+    >>> graph, arrays = cr.testing.random_graph(seed=0, size=5)
+    >>> len(graph.outputs) > 0
+    True
     """
     rng, dtype = np.random.default_rng(seed), np.dtype(dtype)
     arrays = [rng.standard_normal(_shape(rng)).astype(dtype) for _ in range(3)]

@@ -28,6 +28,10 @@ class Record:
     `state` is "finished", "pruned", "diverged" or "running"; `value` is what the training function returned (NaN where
     it
     did not); `score` is the same with its sign turned if larger values are better.
+
+    >>> found = cr.tune(lambda trial: trial["x"] ** 2, {"x": cr.tuning.uniform(-1.0, 1.0)}, trials=5, repeats=0)
+    >>> isinstance(found.best, cr.tuning.Record), found.best.state
+    (True, 'finished')
     """
 
     number: int

@@ -22,6 +22,9 @@ class ASHA:
     Args:
         first: the step of the first rung, at which trials are compared.
         reduction: one of so many trials passes a rung.
+
+    >>> cr.tuning.ASHA(first=1, reduction=3)
+    ASHA(first=1, reduction=3)
     """
 
     first: int = 1

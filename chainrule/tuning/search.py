@@ -35,7 +35,12 @@ ATTEMPTS = 1000     # proposals for one trial before `accept` is called impossib
 
 @dataclass(frozen=True)
 class Winner(Repeated):
-    """The best settings, measured again: one of `values` per fresh seed."""
+    """The best settings, measured again: one of `values` per fresh seed.
+
+    >>> found = cr.tune(lambda trial: trial["x"] ** 2, {"x": cr.tuning.uniform(-1.0, 1.0)}, trials=5, repeats=3)
+    >>> isinstance(found.winner, cr.tuning.Winner), len(found.winner.values)
+    (True, 3)
+    """
 
     settings: Settings
 
@@ -47,6 +52,10 @@ class Winner(Repeated):
 class Search:
     """All that a search found: `best` (a Record), `winner` (None without repeats), `trials`; prints as a ranked
     table.
+
+    >>> found = cr.tune(lambda trial: trial["x"] ** 2, {"x": cr.tuning.uniform(-1.0, 1.0)}, trials=5, repeats=0)
+    >>> isinstance(found, cr.tuning.Search), len(found.trials)
+    (True, 5)
     """
 
     trials: tuple[Record, ...]

@@ -105,18 +105,29 @@ class Choice(Dimension):
 
 
 def uniform(low: float, high: float) -> Real:
-    """Numbers in [low, high], all equally likely: dropout rates, momentum."""
+    """Numbers in [low, high], all equally likely: dropout rates, momentum.
+
+    >>> cr.tuning.uniform(0.0, 0.5)
+    Real(conditions={}, low=0.0, high=0.5, log=False)
+    """
     return Real(*_ends(low, high))
 
 
 def log_uniform(low: float, high: float) -> Real:
-    """Positive numbers whose orders of magnitude are equally likely: learning rates, strengths of penalties."""
+    """Positive numbers whose orders of magnitude are equally likely: learning rates, strengths of penalties.
+
+    >>> cr.tuning.log_uniform(1e-5, 1e-1)
+    Real(conditions={}, low=1e-05, high=0.1, log=True)
+    """
     return Real(*_ends(low, high, positive=True), log=True)
 
 
 def integer(low: int, high: int, log: bool = False) -> Whole:
     """Whole numbers from low to high, both included: layers, units; with `log`, orders of magnitude are equally
     likely.
+
+    >>> cr.tuning.integer(16, 256, log=True)
+    Whole(conditions={}, low=16, high=256, log=True)
     """
     low, high = _ends(low, high, positive=log)
     if not all(isinstance(end, int) for end in (low, high)):
@@ -126,7 +137,11 @@ def integer(low: int, high: int, log: bool = False) -> Whole:
 
 
 def choice(*options: Any) -> Choice:
-    """One of the options, such as names of activations or optimisers."""
+    """One of the options, such as names of activations or optimisers.
+
+    >>> cr.tuning.choice("relu", "gelu")
+    Choice(conditions={}, options=('relu', 'gelu'))
+    """
     if not options:
         raise ArgumentError(explain("there is nothing to choose from", got="choice()", fix='choice("relu", "tanh")'))
     if len(options) == 1 and isinstance(options[0], list):

@@ -27,7 +27,11 @@ TrainFunction = Callable[["Trial"], float]
 
 
 class Pruned(Exception):
-    """Raised by `Trial.report` to end a trial that will not win; let it pass."""
+    """Raised by `Trial.report` to end a trial that will not win; let it pass.
+
+    >>> issubclass(cr.tuning.Pruned, Exception)
+    True
+    """
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class Trial:
     Attributes:
         number: from 0; `seed`: for everything random in this trial.
         settings: all that was chosen.
+
+    >>> def train(trial):
+    ...     return abs(trial["x"] - 0.5)
+    >>> found = cr.tune(train, {"x": cr.tuning.uniform(0.0, 1.0)}, trials=20)
+    >>> found.best.value < 0.1
+    True
     """
 
     number: int

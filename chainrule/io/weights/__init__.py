@@ -51,6 +51,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
     Nothing in a file is executed: a pickle that names anything but tensors and plain containers is refused by that name. Raises DataError
     for a damaged file, for one that states sizes that it does not have, and for one of another kind; MissingExtra without h5py.
+
+    >>> np.savez("weights.npz", weight=np.ones((2, 3)))
+    >>> weights = cr.io.read_weights("weights.npz")
+    >>> {name: array.shape for name, array in weights.items()}
+    {'weight': (2, 3)}
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(explain("the path of a file of weights is expected", got=shown(path), expected="a str or a Path"))

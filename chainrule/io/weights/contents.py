@@ -105,6 +105,10 @@ class Weights(dict[str, Any]):
     What lies in the file as the processor has it is not copied: it is a read-only view of the file, so leave the file as it is
     while its arrays are used. `metadata` holds what else is in the file and is plain: numbers, texts, lists. `types` tells shapes and
     dtypes without reading anything.
+
+    >>> np.savez("weights.npz", weight=np.ones((2, 3)))
+    >>> isinstance(cr.io.read_weights("weights.npz"), cr.io.Weights)
+    True
     """
 
     def __init__(self, entries: Any = (), metadata: dict[str, Any] | None = None):
