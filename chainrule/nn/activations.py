@@ -232,6 +232,9 @@ class Activation(Module):
 
     Args:
         activation: name, function or layer.
+
+    >>> nn.Activation("relu")(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[0., 2.]], dtype=float32)
     """
 
     def __init__(self, activation: Any):
@@ -256,7 +259,11 @@ Softplus = _layer("Softplus", compose.softplus)
 
 
 class GELU(Module):
-    """x Phi(x) (Hendrycks and Gimpel, 2016); approximate="tanh" for the cheaper form."""
+    """x Phi(x) (Hendrycks and Gimpel, 2016); approximate="tanh" for the cheaper form.
+
+    >>> nn.GELU()(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[-0.15865526,  1.9544997 ]], dtype=float32)
+    """
 
     def __init__(self, approximate: str = "none"):
         self.approximate = approximate
@@ -266,7 +273,11 @@ class GELU(Module):
 
 
 class ELU(Module):
-    """x for x > 0, else alpha (e^x - 1) (Clevert, Unterthiner and Hochreiter, 2016)."""
+    """x for x > 0, else alpha (e^x - 1) (Clevert, Unterthiner and Hochreiter, 2016).
+
+    >>> nn.ELU()(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[-0.63212055,  2.        ]], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
@@ -276,7 +287,11 @@ class ELU(Module):
 
 
 class LeakyReLU(Module):
-    """x for x > 0, else negative_slope * x."""
+    """x for x > 0, else negative_slope * x.
+
+    >>> nn.LeakyReLU(0.1)(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[-0.1,  2. ]], dtype=float32)
+    """
 
     def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
@@ -286,7 +301,11 @@ class LeakyReLU(Module):
 
 
 class Softmax(Module):
-    """e^x / sum(e^x) along `axis`. Losses take logits, so this is for predictions, not for training."""
+    """e^x / sum(e^x) along `axis`. Losses take logits, so this is for predictions, not for training.
+
+    >>> nn.Softmax()(cr.asarray([[0.0, 0.0]])).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
 
     def __init__(self, axis: int = -1):
         self.axis = axis
@@ -301,6 +320,9 @@ class PReLU(Module):
     Args:
         start: the first slope.
         shared: one slope for all channels.
+
+    >>> nn.PReLU(0.25)(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[-0.25,  2.  ]], dtype=float32)
     """
 
     def __init__(self, start: float = 0.25, shared: bool = False, dtype: Any = "float32"):

@@ -26,6 +26,10 @@ class AdditiveAttention(Module):
 
     Args:
         units: width of the inner layer.
+
+    >>> query, memory = cr.ones((2, 5, 8)), cr.ones((2, 7, 8))
+    >>> nn.AdditiveAttention(16)(query, memory).shape
+    (2, 5, 8)
     """
 
     def __init__(self, units: int, return_weights: bool = False, dtype: Any = "float32"):

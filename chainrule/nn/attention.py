@@ -44,6 +44,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias:
 
     With `bias` or `weigh` all weights are in memory at once. Without, memory grows with T + S only, and k and v may have
     fewer heads, each shared by several heads of queries.
+
+    >>> q = cr.ones((2, 5, 4, 8))
+    >>> nn.attention(q, q, q, causal=True).shape
+    (2, 5, 4, 8)
     """
     if bias is None and weigh is None:
         mask = None if mask is None else reshape(as_tensor(mask), (*(1,) * (4 - as_tensor(mask).ndim), *mask.shape))
@@ -57,7 +61,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias:
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Any = None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias), (N, H, T, S)."""
+    """softmax(q k^T / sqrt(d) + bias), (N, H, T, S).
+
+    >>> q = cr.ones((1, 3, 1, 8))
+    >>> nn.attention_weights(q, q).numpy()[0, 0, 0]
+    array([0.33333334, 0.33333334, 0.33333334], dtype=float32)
+    """
     scores = contract(q * (1 / math.sqrt(q.shape[-1])), k, contracting=((3,), (3,)), batch=((0, 2), (0, 2)))
     scores = scores if bias is None else scores + bias
     if mask is None:
@@ -109,6 +118,10 @@ class MultiHeadAttention(Module):
     `mask`: (batch, sources), (batch, steps, sources) or (batch, heads, steps, sources), True: attend; `causal`: a step
     sees itself and what came before. With `cache` (from `cache(batch, length)`), x are the next steps, and they see all
     steps so far: what comes out is what the whole sequence would give with `causal`.
+
+    >>> layer, x = nn.MultiHeadAttention(heads=2), cr.ones((2, 5, 8))
+    >>> layer(x, causal=True).shape
+    (2, 5, 8)
     """
 
     def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32",

@@ -22,6 +22,12 @@ class AttentionRecord:
         key, value: (batch, sources, heads, width), shared heads repeated.
         mask: what may be attended to, broadcasting to the weights; None for everything.
         bias: what is added to the scores; None for nothing.
+
+    >>> layer, x = nn.MultiHeadAttention(heads=2), cr.ones((1, 3, 8))
+    >>> with nn.recorded_attention() as records:
+    ...     y = layer(x)
+    >>> isinstance(records[0], nn.AttentionRecord), records[0].query.shape
+    (True, (1, 3, 2, 4))
     """
 
     layer: Any
@@ -52,6 +58,12 @@ def recorded_attention() -> Iterator[list[AttentionRecord]]:
         records[0].weights.numpy()
 
     Blocks may be nested; the innermost one gets the records.
+
+    >>> layer, x = nn.MultiHeadAttention(heads=2), cr.ones((1, 3, 8))
+    >>> with nn.recorded_attention() as records:
+    ...     y = layer(x)
+    >>> records[0].weights.shape
+    (1, 2, 3, 3)
     """
     records: list[AttentionRecord] = []
     token = _records.set(records)

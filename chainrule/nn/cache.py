@@ -19,6 +19,10 @@ class KeyValueCache:
 
     Make one for each attention: `attention.cache(batch, length)`, and give it to each call: `attention(x,
     cache=cache)`.
+
+    >>> cache = nn.KeyValueCache(batch=1, length=16, heads=2, width=8)
+    >>> cache.keys.shape
+    (1, 16, 2, 8)
     """
 
     def __init__(self, batch: int, length: int, heads: int, width: int, dtype: Any = "float32"):

@@ -55,15 +55,33 @@ class Cell(Recurrent):
 
 
 class SimpleRNNCell(Cell, SimpleRNN):
-    __doc__ = f"A step of SimpleRNN with tanh. {Cell.__doc__}"
+    __doc__ = f"""A step of SimpleRNN with tanh. {Cell.__doc__}
+
+    >>> cell = nn.SimpleRNNCell(8)
+    >>> y, states = cell(cr.ones((2, 3)), cell.initial_states(2))
+    >>> y.shape
+    (2, 8)
+    """
 
 
 class LSTMCell(Cell, LSTM):
-    __doc__ = f"A step of LSTM; the states are [h, c]. {Cell.__doc__}"
+    __doc__ = f"""A step of LSTM; the states are [h, c]. {Cell.__doc__}
+
+    >>> cell = nn.LSTMCell(8)
+    >>> y, (h, c) = cell(cr.ones((2, 3)), cell.initial_states(2))
+    >>> y.shape, c.shape
+    ((2, 8), (2, 8))
+    """
 
 
 class GRUCell(Cell, GRU):
-    __doc__ = f"A step of GRU. {Cell.__doc__}"
+    __doc__ = f"""A step of GRU. {Cell.__doc__}
+
+    >>> cell = nn.GRUCell(8)
+    >>> y, states = cell(cr.ones((2, 3)), cell.initial_states(2))
+    >>> y.shape
+    (2, 8)
+    """
 
 
 class RNN(Module):
@@ -75,6 +93,9 @@ class RNN(Module):
         return_sequences: give the output of every step.
         return_state: give (output, states).
         reverse: from the last step to the first; outputs stay at their steps.
+
+    >>> nn.RNN(nn.GRUCell(8), return_sequences=True)(cr.ones((2, 5, 3))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, cell: Module, return_sequences: bool = False, return_state: bool = False, reverse: bool = False):
@@ -132,6 +153,9 @@ class StackedRNN(Module):
         layers: all but the last with return_sequences=True; with `return_state`, all of them with return_state=True.
         dropout: rate between two layers.
         return_state: give (output, [states of each layer]), and take `states` in this form.
+
+    >>> nn.StackedRNN([nn.LSTM(8, return_sequences=True), nn.LSTM(4)])(cr.ones((2, 5, 3))).shape
+    (2, 4)
     """
 
     def __init__(self, layers: list[Any], dropout: float = 0.0, return_state: bool = False):
@@ -168,6 +192,9 @@ def chunks(steps: int, *sequences: Any) -> Iterator[tuple[Any, ...]]:
 
         for x, y in nn.chunks(35, inputs, targets):
             train_step(x, y)
+
+    >>> [x.shape for (x,) in nn.chunks(3, np.zeros((2, 7, 4)))]
+    [(2, 3, 4), (2, 3, 4), (2, 1, 4)]
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ArgumentError(explain("a piece has a positive number of steps", got=shown(steps)))

@@ -21,6 +21,11 @@ def collapse(model: Module) -> Dense:
     """One Dense layer that computes what a built model of Dense layers without activations does.
 
     Raises ArgumentError for a model with anything non-linear in it, naming the layer.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> x = cr.ones((1, 4))
+    >>> np.allclose(model(x).numpy(), nn.collapse(model)(x).numpy(), atol=1e-6)
+    True
     """
     names = {id(module): name for name, module in model.modules().items()}
     layers: list[Any] = [layer for layer in _layers(model) if not isinstance(layer, Identity | Dropout | Flatten)]

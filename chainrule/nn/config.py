@@ -23,7 +23,11 @@ FUNCTIONS = {"activation": activations.FUNCTIONS, "initializer": initializers.TA
 
 
 def to_config(model: Module) -> dict[str, Any]:
-    """The module as data for JSON: its architecture, the inputs it was built for, what was replaced, and what is frozen."""
+    """The module as data for JSON: its architecture, the inputs it was built for, what was replaced, and what is frozen.
+
+    >>> nn.to_config(nn.Dense(3))["class"]
+    'chainrule.Dense'
+    """
     config = _module(model, {})
     if model._record.inputs:
         config["inputs"] = [[list(kind.shape), str(kind.dtype)] for kind in model._record.inputs]
@@ -36,7 +40,11 @@ def to_config(model: Module) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> Module:
-    """The module that `to_config` described, built if it was built, with new weights."""
+    """The module that `to_config` described, built if it was built, with new weights.
+
+    >>> nn.from_config(nn.to_config(nn.Dense(3)))
+    Dense(units=3)
+    """
     model = _value(config, [])
     if not isinstance(model, Module):
         raise ArgumentError(explain("this is not the configuration of a module", got=shown(config),

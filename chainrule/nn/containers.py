@@ -20,6 +20,10 @@ class Sequential(Module):
 
     `model.add(layer)` appends; `model[2]`, `len(model)` and iteration give the layers. Parameters are named by their
     position: "0.weight", "0.bias", "3.weight". A mask (batch, steps) travels to the layers that take one.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dropout(0.2), nn.Dense(2)])
+    >>> model(cr.ones((3, 4))).shape
+    (3, 2)
     """
 
     takes_arrays = False
@@ -107,6 +111,9 @@ class TimeDistributed(Module):
 
     Args:
         layer: for one step, (N, ...).
+
+    >>> nn.TimeDistributed(nn.Conv2D(4, 3))(cr.ones((2, 5, 8, 8, 1))).shape
+    (2, 5, 6, 6, 4)
     """
 
     def __init__(self, layer: Any):
@@ -129,6 +136,9 @@ class Residual(Module):
         body: a module, or a list of layers.
         shortcut: a module for the way round; None for the identity.
         activation: name, function or layer.
+
+    >>> nn.Residual(nn.Dense(4))(cr.ones((2, 4))).shape
+    (2, 4)
     """
 
     takes_arrays = False

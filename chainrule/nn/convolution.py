@@ -148,17 +148,29 @@ class Convolution(Module):
 
 
 class Conv1D(Convolution):
-    __doc__ = f"Convolution over sequences (N, steps, channels). {Convolution.__doc__}"
+    __doc__ = f"""Convolution over sequences (N, steps, channels). {Convolution.__doc__}
+
+    >>> nn.Conv1D(8, kernel_size=3)(cr.ones((2, 10, 4))).shape
+    (2, 8, 8)
+    """
     rank = 1
 
 
 class Conv2D(Convolution):
-    __doc__ = f"Convolution over images (N, height, width, channels). {Convolution.__doc__}"
+    __doc__ = f"""Convolution over images (N, height, width, channels). {Convolution.__doc__}
+
+    >>> nn.Conv2D(8, kernel_size=3, padding="same", activation="relu")(cr.ones((2, 28, 28, 1))).shape
+    (2, 28, 28, 8)
+    """
     rank = 2
 
 
 class Conv3D(Convolution):
-    __doc__ = f"Convolution over volumes (N, depth, height, width, channels). {Convolution.__doc__}"
+    __doc__ = f"""Convolution over volumes (N, depth, height, width, channels). {Convolution.__doc__}
+
+    >>> nn.Conv3D(8, kernel_size=3)(cr.ones((2, 5, 6, 7, 1))).shape
+    (2, 3, 4, 5, 8)
+    """
     rank = 3
 
 
@@ -189,12 +201,20 @@ class DepthwiseConvolution(Convolution):
 
 
 class DepthwiseConv1D(DepthwiseConvolution):
-    __doc__ = f"Over sequences (N, steps, channels). {DepthwiseConvolution.__doc__}"
+    __doc__ = f"""Over sequences (N, steps, channels). {DepthwiseConvolution.__doc__}
+
+    >>> nn.DepthwiseConv1D(kernel_size=3, multiplier=2)(cr.ones((2, 10, 4))).shape
+    (2, 8, 8)
+    """
     rank = 1
 
 
 class DepthwiseConv2D(DepthwiseConvolution):
-    __doc__ = f"Over images (N, height, width, channels). {DepthwiseConvolution.__doc__}"
+    __doc__ = f"""Over images (N, height, width, channels). {DepthwiseConvolution.__doc__}
+
+    >>> nn.DepthwiseConv2D(kernel_size=3)(cr.ones((2, 8, 8, 4))).shape
+    (2, 6, 6, 4)
+    """
     rank = 2
 
 
@@ -224,12 +244,20 @@ class SeparableConvolution(Module):
 
 
 class SeparableConv1D(SeparableConvolution):
-    __doc__ = f"Over sequences (N, steps, channels). {SeparableConvolution.__doc__}"
+    __doc__ = f"""Over sequences (N, steps, channels). {SeparableConvolution.__doc__}
+
+    >>> nn.SeparableConv1D(8, kernel_size=3)(cr.ones((2, 10, 4))).shape
+    (2, 8, 8)
+    """
     rank = 1
 
 
 class SeparableConv2D(SeparableConvolution):
-    __doc__ = f"Over images (N, height, width, channels). {SeparableConvolution.__doc__}"
+    __doc__ = f"""Over images (N, height, width, channels). {SeparableConvolution.__doc__}
+
+    >>> nn.SeparableConv2D(8, kernel_size=3)(cr.ones((2, 8, 8, 4))).shape
+    (2, 6, 6, 8)
+    """
     rank = 2
 
 
@@ -280,15 +308,27 @@ class TransposedConvolution(Convolution):
 
 
 class Conv1DTranspose(TransposedConvolution):
-    __doc__ = f"Over sequences (N, steps, channels). {TransposedConvolution.__doc__}"
+    __doc__ = f"""Over sequences (N, steps, channels). {TransposedConvolution.__doc__}
+
+    >>> nn.Conv1DTranspose(8, kernel_size=2, stride=2)(cr.ones((2, 10, 4))).shape
+    (2, 20, 8)
+    """
     rank = 1
 
 
 class Conv2DTranspose(TransposedConvolution):
-    __doc__ = f"Over images (N, height, width, channels). {TransposedConvolution.__doc__}"
+    __doc__ = f"""Over images (N, height, width, channels). {TransposedConvolution.__doc__}
+
+    >>> nn.Conv2DTranspose(8, kernel_size=2, stride=2)(cr.ones((2, 14, 14, 4))).shape
+    (2, 28, 28, 8)
+    """
     rank = 2
 
 
 class Conv3DTranspose(TransposedConvolution):
-    __doc__ = f"Over volumes (N, depth, height, width, channels). {TransposedConvolution.__doc__}"
+    __doc__ = f"""Over volumes (N, depth, height, width, channels). {TransposedConvolution.__doc__}
+
+    >>> nn.Conv3DTranspose(8, kernel_size=2, stride=2)(cr.ones((1, 3, 4, 5, 2))).shape
+    (1, 6, 8, 10, 8)
+    """
     rank = 3

@@ -66,17 +66,32 @@ class ConvLSTMCell(Module):
 
 
 class ConvLSTM1DCell(ConvLSTMCell):
-    __doc__ = f"For sequences (batch, positions, channels). {ConvLSTMCell.__doc__}"
+    __doc__ = f"""For sequences (batch, positions, channels). {ConvLSTMCell.__doc__}
+
+    >>> cell = nn.ConvLSTM1DCell(8, kernel_size=3)
+    >>> nn.RNN(cell)(cr.ones((2, 5, 16, 1))).shape
+    (2, 16, 8)
+    """
     rank = 1
 
 
 class ConvLSTM2DCell(ConvLSTMCell):
-    __doc__ = f"For images (batch, height, width, channels). {ConvLSTMCell.__doc__}"
+    __doc__ = f"""For images (batch, height, width, channels). {ConvLSTMCell.__doc__}
+
+    >>> cell = nn.ConvLSTM2DCell(4, kernel_size=3)
+    >>> nn.RNN(cell)(cr.ones((2, 5, 8, 8, 1))).shape
+    (2, 8, 8, 4)
+    """
     rank = 2
 
 
 class ConvLSTM3DCell(ConvLSTMCell):
-    __doc__ = f"For volumes (batch, depth, height, width, channels). {ConvLSTMCell.__doc__}"
+    __doc__ = f"""For volumes (batch, depth, height, width, channels). {ConvLSTMCell.__doc__}
+
+    >>> cell = nn.ConvLSTM3DCell(2, kernel_size=3)
+    >>> nn.RNN(cell)(cr.ones((1, 3, 4, 4, 4, 1))).shape
+    (1, 4, 4, 4, 2)
+    """
     rank = 3
 
 
@@ -97,15 +112,27 @@ class ConvLSTM(RNN):
 
 
 class ConvLSTM1D(ConvLSTM):
-    __doc__ = f"One spatial axis. {ConvLSTM.__doc__}"
+    __doc__ = f"""One spatial axis. {ConvLSTM.__doc__}
+
+    >>> nn.ConvLSTM1D(8, kernel_size=3)(cr.ones((2, 5, 16, 1))).shape
+    (2, 16, 8)
+    """
     cell = ConvLSTM1DCell
 
 
 class ConvLSTM2D(ConvLSTM):
-    __doc__ = f"Two spatial axes: clips. {ConvLSTM.__doc__}"
+    __doc__ = f"""Two spatial axes: clips. {ConvLSTM.__doc__}
+
+    >>> nn.ConvLSTM2D(4, kernel_size=3)(cr.ones((2, 5, 8, 8, 1))).shape
+    (2, 8, 8, 4)
+    """
     cell = ConvLSTM2DCell
 
 
 class ConvLSTM3D(ConvLSTM):
-    __doc__ = f"Three spatial axes. {ConvLSTM.__doc__}"
+    __doc__ = f"""Three spatial axes. {ConvLSTM.__doc__}
+
+    >>> nn.ConvLSTM3D(2, kernel_size=3)(cr.ones((1, 3, 4, 4, 4, 1))).shape
+    (1, 4, 4, 4, 2)
+    """
     cell = ConvLSTM3DCell

@@ -27,6 +27,10 @@ def ctc_greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[in
         logits: (batch, steps, classes).
         lengths: steps that exist (batch); default: all.
         blank: the class that stands between labels.
+
+    >>> logits = np.log([[[0.1, 0.9], [0.8, 0.2], [0.1, 0.9]]])
+    >>> nn.ctc_greedy(logits)
+    [[1, 1]]
     """
     log_p, lengths = _checked(logits, lengths, blank)
     result = []
@@ -47,6 +51,10 @@ def ctc_beam(logits: Any, lengths: Any = None, blank: int = 0, beam: int = 16,
         logits, lengths, blank: as in `ctc_greedy`.
         beam: prefixes that are kept from step to step.
         best: labellings that are given for each sample.
+
+    >>> logits = np.log([[[0.1, 0.9], [0.8, 0.2], [0.1, 0.9]]])
+    >>> nn.ctc_beam(logits)[0][0][0]
+    [1, 1]
     """
     log_p, lengths = _checked(logits, lengths, blank)
     positive("beam", beam)

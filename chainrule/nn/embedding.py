@@ -26,6 +26,9 @@ class Embedding(Module):
 
     With `mask_id`, layers after it in a Sequential or Functional get the mask ids != mask_id. Raises BoundsError for an
     id outside the vocabulary, compiled or not; negative ids do not count from the end.
+
+    >>> nn.Embedding(vocabulary=100, width=8)(np.array([[1, 2, 3]])).shape
+    (1, 3, 8)
     """
 
     input_dtype = "int64"
@@ -71,6 +74,9 @@ class EmbeddingBag(Embedding):
         vocabulary, width, weight_initializer: as in Embedding.
         reduce: "mean", "sum" or "max".
         mask_id: an id that fills up short bags and does not count; a bag of nothing else gives zeros.
+
+    >>> nn.EmbeddingBag(vocabulary=100, width=8)(np.array([[1, 2, 3]])).shape
+    (1, 8)
     """
 
     def __init__(self, vocabulary: int, width: int, reduce: str = "mean", weight_initializer: Any = "uniform",
@@ -106,6 +112,10 @@ class PositionalEncoding(Module):
         kind: "sinusoidal": p[t, 2i] = sin(t / 10000^(2i / width)), p[t, 2i + 1] = cos(same) (Vaswani et al., 2017); or
             "learned": a weight (length, width).
         length: most steps that a learned encoding can take.
+
+    >>> nn.PositionalEncoding()(cr.zeros((1, 2, 4))).numpy().round(2)
+    array([[[0.  , 1.  , 0.  , 1.  ],
+            [0.84, 0.54, 0.01, 1.  ]]], dtype=float32)
     """
 
     def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: Any = "float32"):

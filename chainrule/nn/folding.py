@@ -25,6 +25,11 @@ def fold_batch_norms(model: Module) -> int:
 
     The model is changed in place and must have been called before. The folded layers have no running statistics any more, so
     fold what is trained: training goes on without normalisation.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.BatchNorm()])
+    >>> y = model(cr.ones((1, 8, 8, 1)))
+    >>> nn.fold_batch_norms(model)
+    1
     """
     return sum(_fold(module) for module in model.modules().values() if isinstance(module, Sequential))
 

@@ -32,6 +32,11 @@ class Functional(Module):
         x = nn.Input(4)
         h = nn.Dense(8, activation="relu")(x)
         model = nn.Functional(x, nn.Dense(2)(nn.Concatenate()(x, h)))
+
+    >>> x = nn.Input((4,))
+    >>> model = nn.Functional(x, nn.Dense(2)(nn.Dense(8, activation="relu")(x)))
+    >>> model(cr.ones((3, 4))).shape
+    (3, 2)
     """
 
     takes_arrays = False

@@ -30,6 +30,12 @@ class Dense(Module):
         activation: name, function or layer.
         bias: whether there is a b.
         weight_initializer, bias_initializer: see `nn.initializers`.
+
+    >>> layer = nn.Dense(3, activation="relu")
+    >>> layer(cr.ones((2, 4))).shape
+    (2, 3)
+    >>> layer.weight.shape, layer.bias.shape
+    ((4, 3), (3,))
     """
 
     def __init__(self, units: int, activation: Any = None, bias: bool = True,
@@ -67,14 +73,22 @@ class Dense(Module):
 
 
 class Flatten(Module):
-    """All axes but the batch as one, in row-major order: (N, H, W, C) -> (N, H W C)."""
+    """All axes but the batch as one, in row-major order: (N, H, W, C) -> (N, H W C).
+
+    >>> nn.Flatten()(cr.ones((2, 4, 4, 3))).shape
+    (2, 48)
+    """
 
     def forward(self, x: Any) -> Any:
         return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 class Reshape(Module):
-    """Each sample in another shape: (N, ...) -> (N, *shape); one extent may be -1."""
+    """Each sample in another shape: (N, ...) -> (N, *shape); one extent may be -1.
+
+    >>> nn.Reshape((2, -1))(cr.ones((5, 6))).shape
+    (5, 2, 3)
+    """
 
     def __init__(self, shape: tuple[int, ...]):
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -95,7 +109,11 @@ class Reshape(Module):
 
 
 class Permute(Module):
-    """The axes of each sample in another order: `axes` counts them from 1, the batch axis stays (as in Keras)."""
+    """The axes of each sample in another order: `axes` counts them from 1, the batch axis stays (as in Keras).
+
+    >>> nn.Permute((2, 1))(cr.ones((4, 5, 3))).shape
+    (4, 3, 5)
+    """
 
     def __init__(self, axes: tuple[int, ...]):
         self.axes = tuple(axes)
@@ -110,7 +128,13 @@ class Permute(Module):
 
 
 class RepeatVector(Module):
-    """Each vector `count` times: (N, F) -> (N, count, F)."""
+    """Each vector `count` times: (N, F) -> (N, count, F).
+
+    >>> nn.RepeatVector(3)(cr.asarray([[1.0, 2.0]])).numpy()
+    array([[[1., 2.],
+            [1., 2.],
+            [1., 2.]]], dtype=float32)
+    """
 
     def __init__(self, count: int):
         self.count = positive("count", count)
@@ -123,7 +147,11 @@ class RepeatVector(Module):
 
 
 class Identity(Module):
-    """x itself."""
+    """x itself.
+
+    >>> nn.Identity()(cr.asarray([[-1.0, 2.0]])).numpy()
+    array([[-1.,  2.]], dtype=float32)
+    """
 
     def forward(self, x: Any) -> Any:
         return x
@@ -136,6 +164,9 @@ class Maxout(Dense):
         units: features that come out.
         pieces: lines for each of them.
         bias, weight_initializer, bias_initializer: as in Dense; weight (in, units * pieces).
+
+    >>> nn.Maxout(4, pieces=3)(cr.ones((2, 5))).shape
+    (2, 4)
     """
 
     def __init__(self, units: int, pieces: int = 2, bias: bool = True, weight_initializer: Any = "glorot_uniform",
@@ -155,6 +186,9 @@ class Bilinear(Module):
     Args:
         units: features that come out.
         bias, weight_initializer, bias_initializer: as in Dense.
+
+    >>> nn.Bilinear(4)(cr.ones((2, 3)), cr.ones((2, 5))).shape
+    (2, 4)
     """
 
     def __init__(self, units: int, bias: bool = True, weight_initializer: Any = "glorot_uniform",
@@ -190,6 +224,9 @@ class EinsumDense(Module):
         activation: name, function or layer.
         bias_axes: letters of the output along which there is a bias; None for none.
         weight_initializer, bias_initializer: as in Dense.
+
+    >>> nn.EinsumDense("abc,cd->abd", output_shape=(None, 8))(cr.ones((2, 5, 4))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, equation: str, output_shape: Any, activation: Any = None, bias_axes: str | None = None,

@@ -24,7 +24,12 @@ from .module import Module
 
 
 def length_mask(lengths: Any, steps: int) -> Tensor:
-    """(batch, steps): True for the first lengths[n] steps of sample n."""
+    """(batch, steps): True for the first lengths[n] steps of sample n.
+
+    >>> nn.length_mask([2, 3], steps=3).numpy()
+    array([[ True,  True, False],
+           [ True,  True,  True]])
+    """
     lengths = as_tensor(lengths)
     return less(iota((lengths.shape[0], steps), 1, lengths.dtype), reshape(lengths, (lengths.shape[0], 1)))
 
@@ -110,7 +115,14 @@ def run_masked(layer: Module, inputs: Any, options: dict[str, Any], mask: Any) -
 
 class Masking(Module):
     """x itself, (batch, steps, features); steps all of whose features are `value` do not exist for the layers after
-    it."""
+    it.
+
+    >>> model = nn.Sequential([nn.Masking(0.0), nn.GRU(4)])
+    >>> x = np.ones((1, 5, 3), "float32")
+    >>> x[:, 3:] = 0.0
+    >>> np.allclose(model(x).numpy(), model(x[:, :3]).numpy())
+    True
+    """
 
     def __init__(self, value: float = 0.0):
         self.value = value

@@ -45,28 +45,37 @@ def _wide(x: Any) -> Any:
     return as_float(x) if x.dtype == uint64 else astype(x, int64)
 
 
-def _of(name: str, function: Callable[[Any, Any], Any], text: str, prepare: Callable[[Any], Any] = lambda x: x) -> type[Module]:
+def _of(name: str, function: Callable[[Any, Any], Any], text: str, shown: str, prepare: Callable[[Any], Any] = lambda x: x) -> type[Module]:
     def merge(self: Any, parts: list[Any]) -> Any:
         return functools.reduce(function, map(prepare, parts))
-    return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {Merging.__doc__}", "__module__": __name__})
+    example = f"    >>> nn.{name}()(cr.asarray([[1.0, 5.0]]), cr.asarray([[3.0, 2.0]])).numpy()\n    {shown}\n"
+    return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {(Merging.__doc__ or '').rstrip()}\n\n{example}", "__module__": __name__})
 
 
-Add = _of("Add", add, "The sum of all.", _wide)
-Subtract = _of("Subtract", subtract, "The first minus the others.", _wide)
-Multiply = _of("Multiply", multiply, "The product of all.", _wide)
-Maximum = _of("Maximum", maximum, "The largest of all, element by element.")
-Minimum = _of("Minimum", minimum, "The smallest of all, element by element.")
+Add = _of("Add", add, "The sum of all.", "array([[4., 7.]], dtype=float32)", _wide)
+Subtract = _of("Subtract", subtract, "The first minus the others.", "array([[-2.,  3.]], dtype=float32)", _wide)
+Multiply = _of("Multiply", multiply, "The product of all.", "array([[ 3., 10.]], dtype=float32)", _wide)
+Maximum = _of("Maximum", maximum, "The largest of all, element by element.", "array([[3., 5.]], dtype=float32)")
+Minimum = _of("Minimum", minimum, "The smallest of all, element by element.", "array([[1., 2.]], dtype=float32)")
 
 
 class Average(Merging):
-    __doc__ = f"The mean of all. {Merging.__doc__}"
+    __doc__ = f"""The mean of all. {Merging.__doc__}
+
+    >>> nn.Average()(cr.asarray([[1.0, 5.0]]), cr.asarray([[3.0, 2.0]])).numpy()
+    array([[2. , 3.5]], dtype=float32)
+    """
 
     def merge(self, parts: list[Any]) -> Any:
         return functools.reduce(add, map(as_float, parts)) * (1 / len(parts))
 
 
 class Concatenate(Merging):
-    """The tensors one after another along `axis`; the other extents are equal."""
+    """The tensors one after another along `axis`; the other extents are equal.
+
+    >>> nn.Concatenate()(cr.ones((2, 3)), cr.ones((2, 5))).shape
+    (2, 8)
+    """
 
     def __init__(self, axis: int = -1):
         self.axis = axis
@@ -82,7 +91,11 @@ class Concatenate(Merging):
 
 
 class Dot(Merging):
-    """The product of two tensors summed over their last axis; with `normalize`, the cosine of their angle."""
+    """The product of two tensors summed over their last axis; with `normalize`, the cosine of their angle.
+
+    >>> nn.Dot()(cr.asarray([[1.0, 2.0]]), cr.asarray([[3.0, 4.0]])).numpy()
+    array([[11.]], dtype=float32)
+    """
 
     def __init__(self, normalize: bool = False):
         self.normalize = normalize

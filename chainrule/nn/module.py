@@ -141,6 +141,15 @@ class Module(Watched, metaclass=_Recorder):
     Write `__init__` and `forward(x, ...)`; no call of `super().__init__()` is needed. A layer whose Variables depend on
     what comes in also writes `build(x, ...)`, which runs once before the first `forward`. `forward` may take
     `training`. Any module can be given `input_shape=` (one sample, without the batch) when it is made.
+
+    >>> class Scale(nn.Module):
+    ...     def build(self, x):
+    ...         self.weight = cr.Variable(np.ones(x.shape[-1], "float32"))
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> layer = Scale()
+    >>> layer(cr.ones((2, 3))).shape, list(layer.parameters())
+    ((2, 3), ['weight'])
     """
 
     _record: Record

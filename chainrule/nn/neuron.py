@@ -29,6 +29,10 @@ class Neuron(Module):
         weights: the numbers w, or None to draw them at the first call.
         bias: the number b.
         activation: name, function or layer; "step" of a perceptron is `lambda z: z > 0`.
+
+    >>> neuron = nn.Neuron(weights=[1.0, -2.0], bias=0.5, activation="relu")
+    >>> neuron(cr.asarray([3.0, 1.0])).numpy()
+    array(1.5, dtype=float32)
     """
 
     def __init__(self, weights: Sequence[float] | None = None, bias: float = 0.0, activation: Any = None,

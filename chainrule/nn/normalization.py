@@ -111,6 +111,9 @@ class LayerNorm(Normalization):
         epsilon: added to the variance.
         scale, shift: have weight and bias.
         axes: how many of the last axes are normalised together, with a weight for each element of theirs.
+
+    >>> nn.LayerNorm()(cr.asarray([[1.0, 3.0]])).numpy().round(3)
+    array([[-1.,  1.]], dtype=float32)
     """
 
     def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32", axes: int = 1):
@@ -123,7 +126,11 @@ class LayerNorm(Normalization):
 
 
 class RMSNorm(Normalization):
-    """y = x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, 2019)."""
+    """y = x / sqrt(mean(x^2) + epsilon) * weight over the last axis (Zhang and Sennrich, 2019).
+
+    >>> nn.RMSNorm()(cr.asarray([[3.0, 4.0]])).numpy().round(3)
+    array([[0.849, 1.131]], dtype=float32)
+    """
 
     shift = False
 
@@ -136,7 +143,11 @@ class RMSNorm(Normalization):
 
 
 class UnitNorm(Module):
-    """y = x / max(|x|, epsilon), the Euclidean length over the last axis; nothing is learnt."""
+    """y = x / max(|x|, epsilon), the Euclidean length over the last axis; nothing is learnt.
+
+    >>> nn.UnitNorm()(cr.asarray([[3.0, 4.0]])).numpy()
+    array([[0.6, 0.8]], dtype=float32)
+    """
 
     def __init__(self, epsilon: float = 1e-12):
         self.epsilon = small("epsilon", epsilon)
@@ -149,6 +160,9 @@ class LocalResponseNorm(Module):
     """y_c = x_c / (k + alpha / size * sum of x^2 over the `size` channels round c)^beta (Krizhevsky et al., 2012).
 
     With an even size the channel more lies before c, as in PyTorch.
+
+    >>> nn.LocalResponseNorm(3)(cr.ones((1, 2, 2, 4))).shape
+    (1, 2, 2, 4)
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
@@ -162,7 +176,11 @@ class LocalResponseNorm(Module):
 
 
 class GroupNorm(Normalization):
-    """Each sample's channels in `groups` groups, each normalised over its channels and positions (Wu and He, 2018)."""
+    """Each sample's channels in `groups` groups, each normalised over its channels and positions (Wu and He, 2018).
+
+    >>> nn.GroupNorm(groups=2)(cr.ones((2, 8, 8, 4))).shape
+    (2, 8, 8, 4)
+    """
 
     def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32", scale: bool = True, shift: bool = True):
         self.groups, self.epsilon, self.dtype = positive("groups", groups), small("epsilon", epsilon), canonical(dtype)
@@ -185,7 +203,11 @@ class GroupNorm(Normalization):
 
 
 class InstanceNorm(Normalization):
-    """Each channel of each sample over its positions (Ulyanov et al., 2016): (N, *S, C)."""
+    """Each channel of each sample over its positions (Ulyanov et al., 2016): (N, *S, C).
+
+    >>> nn.InstanceNorm()(cr.ones((2, 8, 8, 4))).shape
+    (2, 8, 8, 4)
+    """
 
     def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
         self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
@@ -210,6 +232,12 @@ class BatchNorm(Normalization):
     Args:
         momentum: the share of the past, as in Keras; 0.9 here is 0.1 in PyTorch.
         epsilon: added to the variance.
+
+    >>> layer = nn.BatchNorm()
+    >>> x = cr.asarray([[1.0], [3.0]])
+    >>> layer(x, training=True).numpy().round(3)
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
 
     statistics = ("running_mean", "running_variance")

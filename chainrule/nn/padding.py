@@ -108,8 +108,9 @@ def _made(name: str, base: type[Module], rank: int, mode: str = "zero") -> type[
     words = "" if base is Cropping else {"zero": "Zeros. ", "reflect": "A mirror on the border pixels. ",
                                          "symmetric": "A mirror behind the border pixels. ",
                                          "edge": "The border pixels again. ", "circular": "The other end. "}[mode]
-    return type(name, (base,), {"rank": rank, "mode": mode, "__doc__": words + (base.__doc__ or ""),
-                                "__module__": __name__})
+    x, n = (1, *(4,) * rank, 3), 2 if base is Cropping else 6
+    example = f"    >>> nn.{name}(1)(cr.ones({x})).shape\n    {(1, *(n,) * rank, 3)}\n"
+    return type(name, (base,), {"rank": rank, "mode": mode, "__doc__": f"{words}{(base.__doc__ or '').rstrip()}\n\n{example}", "__module__": __name__})
 
 
 ZeroPad1D, ZeroPad2D, ZeroPad3D = (_made(f"ZeroPad{n}D", Padding, n) for n in (1, 2, 3))

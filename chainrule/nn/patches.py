@@ -21,6 +21,9 @@ class Unfold(Module):
 
     Args:
         kernel_size, stride, padding, dilation: as in Conv2D; the stride is the kernel size by default.
+
+    >>> nn.Unfold(2)(cr.ones((1, 4, 4, 3))).shape
+    (1, 4, 12)
     """
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = "valid", dilation: Any = 1):
@@ -43,6 +46,10 @@ class Fold(Module):
     Args:
         output_size: (H, W) of the image.
         kernel_size, stride, dilation: of the Unfold.
+
+    >>> windows = nn.Unfold(2)(cr.ones((1, 4, 4, 3)))
+    >>> nn.Fold((4, 4), 2)(windows).shape
+    (1, 4, 4, 3)
     """
 
     def __init__(self, output_size: Any, kernel_size: Any, stride: Any = None, dilation: Any = 1):
@@ -63,7 +70,11 @@ class Fold(Module):
 
 
 class ChannelShuffle(Module):
-    """Channels dealt out over `groups`: channel i of group g becomes channel g of place i (Zhang et al., 2018)."""
+    """Channels dealt out over `groups`: channel i of group g becomes channel g of place i (Zhang et al., 2018).
+
+    >>> nn.ChannelShuffle(2)(cr.reshape(cr.arange(4), (1, 1, 1, 4))).numpy().ravel()
+    array([0, 2, 1, 3])
+    """
 
     def __init__(self, groups: int):
         self.groups = positive("groups", groups)
@@ -79,7 +90,11 @@ class ChannelShuffle(Module):
 
 
 class Rescaling(Module):
-    """y = x scale + offset, with fixed numbers: pixels 0 .. 255 to 0 .. 1 by Rescaling(1 / 255)."""
+    """y = x scale + offset, with fixed numbers: pixels 0 .. 255 to 0 .. 1 by Rescaling(1 / 255).
+
+    >>> nn.Rescaling(1 / 255)(cr.asarray([[0.0, 255.0]])).numpy()
+    array([[0., 1.]], dtype=float32)
+    """
 
     def __init__(self, scale: float, offset: float = 0.0):
         self.scale, self.offset = float(scale), float(offset)
@@ -93,6 +108,9 @@ class CenterCrop(Module):
 
     Args:
         size: an integer, or (height, width).
+
+    >>> nn.CenterCrop(2)(cr.ones((1, 4, 4, 3))).shape
+    (1, 2, 2, 3)
     """
 
     def __init__(self, size: Any):

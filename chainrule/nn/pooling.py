@@ -118,9 +118,21 @@ class PowerPooling(Pooling):
         return power_pool(x, self.kernel, self.stride, padding, self.power)
 
 
+def _example(name: str, rank: int) -> str:
+    """A call on one image of 4 positions along each axis, for the docstring."""
+    x, smaller = f"cr.ones({(1, *(4,) * rank, 3)})", (1, *(2,) * rank, 3)
+    if name.startswith("MaxUnpool"):
+        return (f"    >>> maxima, places = nn.MaxPool{rank}D(return_indices=True)({x})\n"
+                f"    >>> nn.{name}()(maxima, places).shape\n    {(1, *(4,) * rank, 3)}\n")
+    if name.startswith("Global"):
+        return f"    >>> nn.{name}()({x}).shape\n    (1, 3)\n"
+    size = "2" if name.startswith("Adaptive") else "pool_size=2"
+    return f"    >>> nn.{name}({size})({x}).shape\n    {smaller}\n"
+
+
 def _ranked(name: str, base: type[Module], rank: int) -> type[Module]:
     """The class of one rank."""
-    doc = f"Over {rank} spatial {'axis' if rank == 1 else 'axes'}. {base.__doc__}"
+    doc = f"Over {rank} spatial {'axis' if rank == 1 else 'axes'}. {(base.__doc__ or '').rstrip()}\n\n{_example(name, rank)}"
     return type(name, (base,), {"rank": rank, "__doc__": doc, "__module__": __name__})
 
 
@@ -215,7 +227,7 @@ class GlobalPooling(Module):
 
 
 def _global(name: str, rank: int, reduce: Any, word: str) -> type[Module]:
-    doc = f"The {word} of each channel over the whole {'sequence' if rank == 1 else 'image'}."
+    doc = f"The {word} of each channel over the whole {'sequence' if rank == 1 else 'image'}.\n\n{_example(name, rank)}"
     return type(name, (GlobalPooling,),
                 {"rank": rank, "reduce": staticmethod(reduce), "__doc__": doc, "__module__": __name__})
 

@@ -35,6 +35,11 @@ def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = 
     Args:
         start: position of the first step; a tensor if it changes while a compiled function runs, and then
         most: one more than the largest position.
+
+    >>> from chainrule.nn import rotate
+    >>> x = cr.ones((1, 3, 2, 8))
+    >>> rotate(x).numpy()[0, 0, 0]
+    array([1., 1., 1., 1., 1., 1., 1., 1.], dtype=float32)
     """
     steps, width = x.shape[1], x.shape[3]
     if isinstance(start, Tensor):
@@ -61,6 +66,10 @@ def alibi_bias(heads: int, steps: int, sources: int, start: Any, dtype: Any) -> 
     """-slope of the head * |position of the query - position of the key|, (1, H, T, S) (Press et al., 2022).
 
     The queries stand at start, start + 1, ...; the keys at 0, 1, ...
+
+    >>> from chainrule.nn import alibi_bias
+    >>> alibi_bias(heads=2, steps=3, sources=3, start=0, dtype="float32").shape
+    (1, 2, 3, 3)
     """
     shape = (1, heads, steps, sources)
     distance = astype(abs(start + iota(shape, 2) - iota(shape, 3)), dtype)

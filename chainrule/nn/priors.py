@@ -22,6 +22,9 @@ def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
         classes: how many there are; 1 for one sigmoid unit and labels 0 and 1. Default: the largest label + 1.
 
     Each class counts half an item more than there are, so that a class that does not occur has a finite bias.
+
+    >>> np.exp(nn.class_prior(np.array([0, 0, 0, 1])))
+    array([0.7, 0.3])
     """
     labels = np.asarray(labels)
     if labels.ndim == 2:
@@ -38,7 +41,14 @@ def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
 
 
 def set_class_prior(model: Module, labels: Any) -> None:
-    """Put `class_prior` of the training labels into the bias of the last layer that has one, of a built model."""
+    """Put `class_prior` of the training labels into the bias of the last layer that has one, of a built model.
+
+    >>> model = nn.Sequential([nn.Dense(2, weight_initializer="zeros")])
+    >>> y = model(cr.ones((1, 3)))
+    >>> nn.set_class_prior(model, np.array([0, 0, 0, 1]))
+    >>> cr.softmax(model(cr.ones((1, 3)))).numpy()
+    array([[0.70000005, 0.29999998]], dtype=float32)
+    """
     for module in reversed(list(model.modules().values())):
         bias: Any = getattr(module, "bias", None)
         if hasattr(bias, "assign"):

@@ -36,6 +36,14 @@ def prune_zeros(model: Sequential) -> Sequential:
 
     Between two of them there may be activations, Dropout, Flatten, BatchNorm and pooling; units before anything else
     stay. The last layer keeps its outputs.
+
+    >>> model = nn.Sequential([nn.Dense(4, activation="relu"), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 3)))
+    >>> weight = model.layers[0].weight.numpy().copy()
+    >>> weight[:, 0] = 0.0
+    >>> model.layers[0].weight.assign(weight)
+    >>> nn.prune_zeros(model).layers[0].units
+    3
     """
     if not isinstance(model, Sequential) or not model.built:
         raise ArgumentError(explain("only a built Sequential can be pruned", got=type(model).__name__,

@@ -38,6 +38,9 @@ class QuantizedDense(Module):
         bits: 8 or 4.
         group: rows of the matrix that share a scale; None: all.
         activation, bias: as in Dense.
+
+    >>> nn.QuantizedDense(4, bits=8)(cr.ones((2, 3))).shape
+    (2, 4)
     """
 
     constants = ("integers", "scale", "bias")  # rounded once, never trained
@@ -93,6 +96,12 @@ def quantize(model: Module, bits: int = 8, group: int | None = None, keep: Seque
         bits: 8 or 4.
         group: rows that share a scale; None: all (for 4 bits 64 or less keeps more).
         keep: dotted names of layers to leave alone, as in `model.modules()`.
+
+    >>> model = nn.Sequential([nn.Dense(64)])
+    >>> y = model(cr.ones((1, 32)))
+    >>> small = nn.quantize(model, bits=8)
+    >>> type(small.layers[0]).__name__
+    'QuantizedDense'
     """
     made = copy_model(model)
     return replace_layers(made, {id(layer): _quantized(layer, bits, group) for name, layer in made.modules().items()

@@ -45,6 +45,10 @@ class ReceptiveField:
         size: pixels from the first to the last one that is seen.
         stride: pixels between what neighbouring outputs see.
         first: the first pixel that output 0 sees; negative in the padding.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3, stride=2)], input_shape=(16, 16, 1))
+    >>> nn.receptive_field(model)[0]
+    ReceptiveField(layer='model[0] Conv2D', size=(3, 3), stride=(2, 2), first=(0, 0))
     """
 
     layer: str
@@ -71,6 +75,10 @@ def receptive_field(model: Module, input_shape: tuple[int, ...] | None = None) -
 
     Args:
         input_shape: of one sample, (*S, channels); known to a model that was called or given it.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.MaxPool2D(2), nn.Conv2D(4, 3)], input_shape=(16, 16, 1))
+    >>> [field.size for field in nn.receptive_field(model)]
+    [(3, 3), (4, 4), (8, 8)]
     """
     fields = receptive_fields(model, input_shape)
     windows = Convolution | Pooling
@@ -174,6 +182,11 @@ def effective_receptive_field(model: Any, x: Any, position: tuple[int, ...] | No
         model: from (N, *S, C) to (N, *O, K), run as in inference.
         x: images.
         position: of the output; by default its middle.
+
+    >>> model = nn.Sequential([nn.Conv2D(4, 3, padding="same"), nn.Conv2D(4, 3, padding="same")])
+    >>> field = nn.effective_receptive_field(model, np.ones((1, 9, 9, 1), "float32"))
+    >>> np.count_nonzero(field)
+    np.int64(25)
     """
     source = Variable(np.asarray(x))
     y = model(source)

@@ -215,7 +215,11 @@ class Recurrent(Module):
 
 class SimpleRNN(Recurrent):
     __doc__ = f"""h = activation(x W + h U + b) (Elman, 1990).
-    {Recurrent.__doc__}"""
+    {Recurrent.__doc__}
+
+    >>> nn.SimpleRNN(8)(cr.ones((2, 5, 3))).shape
+    (2, 8)
+    """
 
     def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False,
                  reverse: bool = False,
@@ -239,6 +243,10 @@ class LSTM(Recurrent):
     With `peephole=True` the gates see the memory cell: p_i c and p_f c before the step, p_o c after it are added to
     them (Gers and Schmidhuber, 2000). With `projection=n` the output is h = (o tanh(c)) W of width n (Sak et al.,
     2014).
+
+    >>> y, (h, c) = nn.LSTM(8, return_sequences=True, return_state=True)(cr.ones((2, 5, 3)))
+    >>> y.shape, h.shape, c.shape
+    ((2, 5, 8), (2, 8), (2, 8))
     """
     gates, state_count, state_names = 4, 2, ("hidden_state", "memory_cell")
     peephole, projection = False, None
@@ -295,6 +303,9 @@ class GRU(Recurrent):
     {(Recurrent.__doc__ or "").rstrip()}
 
     With `reset_after=False` it is reset before the product, as in the paper: tanh(n_x + (r h) U_n).
+
+    >>> nn.GRU(8, return_sequences=True)(cr.ones((2, 5, 3))).shape
+    (2, 5, 8)
     """
     gates = 3
 
@@ -347,6 +358,9 @@ class Bidirectional(Module):
         merge: "concat" (along the features), "sum" or "mean".
 
     Call it with x, and optionally `states`, as they come out, and `mask` (batch, steps), True where a step exists.
+
+    >>> nn.Bidirectional(nn.LSTM(8, return_sequences=True))(cr.ones((2, 5, 3))).shape
+    (2, 5, 16)
     """
 
     def __init__(self, layer: Any, merge: str = "concat"):

@@ -35,6 +35,10 @@ class Dropout(Module):
 
     Args:
         rate: 0.5 by default, as in the paper for hidden units.
+
+    >>> layer, x = nn.Dropout(0.5), cr.ones((1000,))
+    >>> bool(cr.all(layer(x) == x)), np.unique(layer(x, training=True).numpy())
+    (True, array([0., 2.], dtype=float32))
     """
 
     def __init__(self, rate: float = 0.5):
@@ -66,23 +70,43 @@ class SpatialDropout(Dropout):
 
 
 class SpatialDropout1D(SpatialDropout):
-    __doc__ = f"For sequences (N, steps, channels). {SpatialDropout.__doc__}"
+    __doc__ = f"""For sequences (N, steps, channels). {SpatialDropout.__doc__}
+
+    >>> layer, x = nn.SpatialDropout1D(0.5), cr.ones((2, 5, 3))
+    >>> layer(x).numpy().min()
+    np.float32(1.0)
+    """
     rank = 1
 
 
 class SpatialDropout2D(SpatialDropout):
-    __doc__ = f"For images (N, height, width, channels). {SpatialDropout.__doc__}"
+    __doc__ = f"""For images (N, height, width, channels). {SpatialDropout.__doc__}
+
+    >>> layer, x = nn.SpatialDropout2D(0.5), cr.ones((2, 4, 4, 3))
+    >>> layer(x).numpy().min()
+    np.float32(1.0)
+    """
     rank = 2
 
 
 class SpatialDropout3D(SpatialDropout):
-    __doc__ = f"For volumes (N, depth, height, width, channels). {SpatialDropout.__doc__}"
+    __doc__ = f"""For volumes (N, depth, height, width, channels). {SpatialDropout.__doc__}
+
+    >>> layer, x = nn.SpatialDropout3D(0.5), cr.ones((2, 4, 4, 4, 3))
+    >>> layer(x).numpy().min()
+    np.float32(1.0)
+    """
     rank = 3
 
 
 class StochasticDepth(Dropout):
     """In training, a whole sample is 0 with probability `rate`, else divided by 1 - rate: the last layer of a residual
-    block's body, which then is passed by (Huang et al., 2016)."""
+    block's body, which then is passed by (Huang et al., 2016).
+
+    >>> nn.StochasticDepth(0.2)(cr.ones((2, 3))).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    """
 
     def noise_shape(self, x: Any) -> tuple[int, ...]:
         return (x.shape[0], *(1,) * (x.ndim - 1))
@@ -90,7 +114,12 @@ class StochasticDepth(Dropout):
 
 class AlphaDropout(Dropout):
     """Dropout to SELU's lower limit a = -1.758..., then a line that keeps mean 0 and variance 1
-    (Klambauer et al., 2017)."""
+    (Klambauer et al., 2017).
+
+    >>> nn.AlphaDropout(0.1)(cr.ones((2, 3))).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    """
 
     def forward(self, x: Any, training: bool = False) -> Any:
         if not training or not self.rate:
@@ -102,7 +131,12 @@ class AlphaDropout(Dropout):
 
 
 class GaussianDropout(Dropout):
-    """In training, x times normal numbers of mean 1 and variance rate / (1 - rate) (Srivastava et al., 2014)."""
+    """In training, x times normal numbers of mean 1 and variance rate / (1 - rate) (Srivastava et al., 2014).
+
+    >>> nn.GaussianDropout(0.1)(cr.ones((2, 3))).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    """
 
     def forward(self, x: Any, training: bool = False) -> Any:
         if not training or not self.rate:
@@ -111,7 +145,12 @@ class GaussianDropout(Dropout):
 
 
 class GaussianNoise(Module):
-    """In training, x plus normal numbers of mean 0 and standard deviation `std`."""
+    """In training, x plus normal numbers of mean 0 and standard deviation `std`.
+
+    >>> nn.GaussianNoise(0.1)(cr.ones((2, 3))).numpy()
+    array([[1., 1., 1.],
+           [1., 1., 1.]], dtype=float32)
+    """
 
     def __init__(self, std: float):
         if not std >= 0:

@@ -55,6 +55,10 @@ class RelativeBias(Module):
         buckets: of distances; half of them for keys behind the query unless `causal`.
         most: the distance from which on all share the last bucket.
         causal: keys behind the query are not told apart, which suits masks that hide them.
+
+    >>> layer = nn.MultiHeadAttention(heads=2, positions=nn.RelativeBias())
+    >>> layer(cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, buckets: int = 32, most: int = 128, causal: bool = False, dtype: Any = "float32"):
@@ -82,6 +86,10 @@ class RelativeKeys(Module):
 
     Args:
         distance: the farthest that is told apart, in both directions.
+
+    >>> layer = nn.MultiHeadAttention(heads=2, positions=nn.RelativeKeys(4))
+    >>> layer(cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, distance: int = 16, dtype: Any = "float32"):

@@ -65,6 +65,9 @@ class WeightNorm(Reparametrized):
 
     Args:
         layer: Dense, a convolution, or any with a `weight`.
+
+    >>> nn.WeightNorm(nn.Dense(4))(cr.ones((2, 3))).shape
+    (2, 4)
     """
 
     def start(self, weight: Variable) -> None:
@@ -85,6 +88,9 @@ class SpectralNorm(Reparametrized):
     Args:
         layer: Dense, a convolution, or any with a `weight`.
         iterations: per training step.
+
+    >>> nn.SpectralNorm(nn.Dense(4))(cr.ones((2, 3))).shape
+    (2, 4)
     """
 
     statistics = ("left", "right")

@@ -86,6 +86,9 @@ class Resizing(Module):
     Args:
         size: an integer, or (height, width).
         mode: "nearest", "linear" or "cubic", as in UpSampling2D.
+
+    >>> nn.Resizing((4, 6))(cr.ones((1, 8, 8, 3))).shape
+    (1, 4, 6, 3)
     """
 
     def __init__(self, size: Any, mode: str = "linear"):
@@ -99,17 +102,29 @@ class Resizing(Module):
 
 
 class UpSampling1D(UpSampling):
-    __doc__ = f"Over sequences (N, steps, channels). {UpSampling.__doc__}"
+    __doc__ = f"""Over sequences (N, steps, channels). {UpSampling.__doc__}
+
+    >>> nn.UpSampling1D(2)(cr.ones((1, 4, 3))).shape
+    (1, 8, 3)
+    """
     rank = 1
 
 
 class UpSampling2D(UpSampling):
-    __doc__ = f"Over images (N, height, width, channels). {UpSampling.__doc__}"
+    __doc__ = f"""Over images (N, height, width, channels). {UpSampling.__doc__}
+
+    >>> nn.UpSampling2D(2)(cr.ones((1, 4, 4, 3))).shape
+    (1, 8, 8, 3)
+    """
     rank = 2
 
 
 class UpSampling3D(UpSampling):
-    __doc__ = f"Over volumes (N, depth, height, width, channels). {UpSampling.__doc__}"
+    __doc__ = f"""Over volumes (N, depth, height, width, channels). {UpSampling.__doc__}
+
+    >>> nn.UpSampling3D(2)(cr.ones((1, 4, 4, 4, 3))).shape
+    (1, 8, 8, 8, 3)
+    """
     rank = 3
 
 
@@ -120,6 +135,9 @@ class PixelShuffle(Module):
 
     Args:
         factor: r.
+
+    >>> nn.PixelShuffle(2)(cr.ones((1, 4, 4, 8))).shape
+    (1, 8, 8, 2)
     """
 
     def __init__(self, factor: int):
@@ -141,6 +159,9 @@ class PixelUnshuffle(Module):
 
     Args:
         factor: r.
+
+    >>> nn.PixelUnshuffle(2)(cr.ones((1, 8, 8, 2))).shape
+    (1, 4, 4, 8)
     """
 
     def __init__(self, factor: int):

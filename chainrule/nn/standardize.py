@@ -19,6 +19,12 @@ class Standardize(Module):
     """z = (x - mean) / std of each feature, the last axis; call `adapt` with the training data first.
 
     A feature that does not vary becomes 0: its std counts as 1.
+
+    >>> layer = nn.Standardize()
+    >>> layer.adapt(np.array([[1.0], [3.0]], "float32"))
+    Standardize()
+    >>> layer(cr.asarray([[5.0]])).numpy()
+    array([[3.]], dtype=float32)
     """
 
     statistics = ("mean", "std")

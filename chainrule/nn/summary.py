@@ -148,6 +148,11 @@ def count_parameters(model: Module, trainable: bool | None = None) -> dict[str, 
 
     Args:
         trainable: only those that are (True) or are not (False) trained; default: all.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> nn.count_parameters(model)
+    {'float32': 58}
     """
     found: dict[str, int] = {}
     for variable in {id(v): v for v in modules.own_parameters(model)}.values():

@@ -18,7 +18,13 @@ from ..ir.trace import tracing
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """A tensor that will be: its type for a batch of one, and the call that it results from."""
+    """A tensor that will be: its type for a batch of one, and the call that it results from.
+
+    >>> x = nn.Input((4,))
+    >>> y = nn.Dense(2)(x)
+    >>> isinstance(y, nn.Symbol), y.shape
+    (True, (None, 2))
+    """
 
     type: Type
     layer: Any = None
@@ -62,7 +68,12 @@ def _merged(name: str, *symbols: Any) -> Any:
 
 
 def Input(shape: Any, dtype: Any = "float32") -> Symbol:
-    """A symbol for what comes in: the shape of one sample, without the batch."""
+    """A symbol for what comes in: the shape of one sample, without the batch.
+
+    >>> x = nn.Input((28, 28, 1))
+    >>> nn.Flatten()(x).shape
+    (None, 784)
+    """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if not all(isinstance(n, int) and n > 0 for n in shape):
         raise ArgumentError(explain("Input takes the positive extents of one sample", got=str(shape),

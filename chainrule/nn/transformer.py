@@ -25,6 +25,9 @@ class GatedFeedForward(Module):
         activation: name, function or layer.
         bias: of the three.
         dropout: rate before down.
+
+    >>> nn.GatedFeedForward(hidden=32)(cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, hidden: int, activation: Any = "silu", bias: bool = False, dropout: float = 0.0,
@@ -114,7 +117,11 @@ class TransformerLayer(Module):
 
 
 class TransformerEncoderLayer(TransformerLayer):
-    __doc__ = f"Self-attention, then the network: (batch, steps, width) -> the same shape. {TransformerLayer.__doc__}"
+    __doc__ = f"""Self-attention, then the network: (batch, steps, width) -> the same shape. {TransformerLayer.__doc__}
+
+    >>> nn.TransformerEncoderLayer(heads=2, hidden=16)(cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
+    """
 
     def build(self, x: Any) -> None:
         self._part("attention", self._self_attention())
@@ -127,7 +134,11 @@ class TransformerEncoderLayer(TransformerLayer):
 
 class TransformerDecoderLayer(TransformerLayer):
     __doc__ = f"""Causal self-attention, attention to `source` if there is one, then the network.
-    {TransformerLayer.__doc__}"""
+    {TransformerLayer.__doc__}
+
+    >>> nn.TransformerDecoderLayer(heads=2, hidden=16)(cr.ones((2, 5, 8)), cr.ones((2, 7, 8))).shape
+    (2, 5, 8)
+    """
 
     def build(self, x: Any, source: Any = None) -> None:
         self._part("attention", self._self_attention())

@@ -49,7 +49,11 @@ class TransformerStack(Module):
 
 
 class TransformerEncoder(TransformerStack):
-    __doc__ = f"""Encoder blocks: (batch, steps, width) -> the same shape. {TransformerStack.__doc__}"""
+    __doc__ = f"""Encoder blocks: (batch, steps, width) -> the same shape. {TransformerStack.__doc__}
+
+    >>> nn.TransformerEncoder(depth=2, heads=2, hidden=16)(cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
+    """
 
     def forward(self, x: Any, mask: Any = None, causal: bool = False, cache: Any = None) -> Any:
         for layer, kept in zip(self.layers, cache or [None] * len(self.layers), strict=True):
@@ -59,7 +63,11 @@ class TransformerEncoder(TransformerStack):
 
 class TransformerDecoder(TransformerStack):
     __doc__ = f"""Decoder blocks: (batch, steps, width) -> the same shape, each seeing what came before, and `source`
-    (batch, sources, width) if there is one. {TransformerStack.__doc__}"""
+    (batch, sources, width) if there is one. {TransformerStack.__doc__}
+
+    >>> nn.TransformerDecoder(depth=1, heads=2, hidden=16)(cr.ones((2, 5, 8)), cr.ones((2, 7, 8))).shape
+    (2, 5, 8)
+    """
     block = TransformerDecoderLayer
 
     def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None, cache: Any = None) -> Any:
@@ -79,6 +87,10 @@ class Transformer(Module):
         heads, hidden, **options: of each block, see TransformerEncoderLayer.
         encoder_depth, decoder_depth: numbers of blocks.
         final_norm: normalise what comes out of each stack, as torch.nn.Transformer does.
+
+    >>> model = nn.Transformer(heads=2, hidden=16, encoder_depth=1, decoder_depth=1)
+    >>> model(cr.ones((2, 7, 8)), cr.ones((2, 5, 8))).shape
+    (2, 5, 8)
     """
 
     def __init__(self, heads: int, hidden: int, encoder_depth: int = 6, decoder_depth: int = 6, final_norm: bool = True,

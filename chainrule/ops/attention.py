@@ -209,7 +209,14 @@ def composed_gradient(q: Tensor, k: Tensor, v: Tensor, denominator: Tensor, delt
 # ---- the public functions
 
 def causal_mask(steps: int, sources: int) -> Tensor:
-    """(1, 1, T, S): a step sees itself and what came before; the last step sees all sources."""
+    """(1, 1, T, S): a step sees itself and what came before; the last step sees all sources.
+
+    >>> from chainrule.nn import causal_mask
+    >>> causal_mask(3, 3).numpy()[0, 0].astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [1, 1, 1]])
+    """
     shape = (1, 1, steps, sources)
     return less_equal(iota(shape, 3, int32), iota(shape, 2, int32) + (sources - steps))
 
