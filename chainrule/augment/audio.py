@@ -26,7 +26,12 @@ def _check(x: np.ndarray) -> np.ndarray:
 
 class TimeShift(Augmentation):
     """Moved along the time axis by whole steps, up to the share `by` of its length; silence (0) comes in, or with
-    `wrap` what left on the other side. Masks (N, T, ...) follow."""
+    `wrap` what left on the other side. Masks (N, T, ...) follow.
+
+    >>> x = np.arange(10, dtype="float32")[None, :, None]
+    >>> cr.augment.TimeShift(0.3, wrap=True).batch(x, seed=0)[0].sum()
+    np.float32(45.0)
+    """
 
     leaves_behind = ("boxes", "keypoints")
 
@@ -47,7 +52,12 @@ class TimeShift(Augmentation):
 
 
 class Gain(Augmentation):
-    """Louder or softer by `decibels` from a range; one number d stands for (-d, d). Factor 10^(d / 20)."""
+    """Louder or softer by `decibels` from a range; one number d stands for (-d, d). Factor 10^(d / 20).
+
+    >>> x = np.ones((1, 4, 1), "float32")
+    >>> cr.augment.Gain((20.0, 20.0)).batch(x)[0].ravel()
+    array([10., 10., 10., 10.], dtype=float32)
+    """
 
     def __init__(self, decibels: Any = 6.0, probability: float = 1.0):
         self.decibels, self.probability = interval("decibels", decibels), share(probability)
@@ -58,7 +68,12 @@ class Gain(Augmentation):
 
 
 class AddNoise(Augmentation):
-    """White noise with a signal-to-noise ratio 10 log10(power of x / power of the noise) from `ratio`, in decibels."""
+    """White noise with a signal-to-noise ratio 10 log10(power of x / power of the noise) from `ratio`, in decibels.
+
+    >>> x = np.sin(np.arange(800) * 0.1).astype("float32")[:, None]
+    >>> cr.augment.AddNoise((20.0, 30.0))(x, seed=0).shape
+    (800, 1)
+    """
 
     def __init__(self, ratio: Any = (10.0, 40.0), probability: float = 1.0):
         self.ratio, self.probability = interval("ratio", ratio), share(probability)
@@ -78,6 +93,10 @@ class SpecAugment(Augmentation):
         time_width, frequency_width: greatest width of a band, in steps; each band draws its own from 0 to this.
         fill: the value that is put there (0 is the mean of a normalised spectrogram).
         probability: share of samples that are changed.
+
+    >>> spectrogram = np.ones((100, 40), "float32")
+    >>> bool((cr.augment.SpecAugment()(spectrogram, seed=0) == 0.0).any())
+    True
     """
 
     def __init__(self, times: int = 2, time_width: int = 20, frequencies: int = 2, frequency_width: int = 8,

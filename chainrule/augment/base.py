@@ -30,6 +30,10 @@ class Batch:
 
     boxes (n, 4), labels (n,) of the boxes, keypoints (k, 2) or (k, 3), whose third number becomes 0 outside the image.
     `value_range` is (black, white) of the images, or None where that is not known.
+
+    >>> batch = cr.augment.Batch(np.zeros((4, 8, 8, 3), "float32"), y=np.arange(4))
+    >>> len(batch), batch.take(np.array([1, 2])).y
+    (4, array([1, 2]))
     """
 
     x: np.ndarray
@@ -73,6 +77,10 @@ class Augmentation:
 
     `probability` is the share of samples to which the operation is applied; the others keep their bits. What an operation
     that moves or mixes images cannot take along stands in `leaves_behind`, and is refused beside them.
+
+    >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+    >>> isinstance(cr.augment.Flip(), cr.augment.Augmentation)
+    True
     """
 
     probability: float = 1.0
@@ -141,6 +149,11 @@ class Compose(Several):
             "keypoints", which follow the image.
         value_range: (black, white) of the images. By default (0, 255) for uint8; floating-point images are taken to go from
             0 to 1 if they do, from 0 to 255 if they reach from 16 to 255, and are refused by operations on values otherwise.
+
+    >>> pipeline = cr.augment.Compose([cr.augment.Crop(6), cr.augment.Flip()])
+    >>> x, y = pipeline.batch(np.zeros((4, 8, 8, 1), "float32"), np.arange(4), seed=0)
+    >>> x.shape, y
+    ((4, 6, 6, 1), array([0, 1, 2, 3]))
     """
 
     def __init__(self, operations: Sequence[Augmentation], targets: str | None = None,
@@ -275,6 +288,11 @@ class Augmented:
         workers: threads that share a batch; they do not change any bit.
 
     `set_epoch(n)` chooses the epoch; `batch(indices)` gives arrays.
+
+    >>> x, y = np.zeros((4, 8, 8, 1), "float32"), np.arange(4)
+    >>> data = cr.augment.Augmented(x, y, cr.augment.Crop(6))
+    >>> len(data), data[0][0].shape
+    (4, (6, 6, 1))
     """
 
     def __init__(self, x: Any, y: Any, pipeline: Augmentation, seed: int = 0, workers: int = 1):

@@ -19,6 +19,10 @@ class OneOf(Several):
     Args:
         operations: of this module, but not those that mix samples.
         probability: share of samples to which one of them is applied.
+
+    >>> operation = cr.augment.OneOf([cr.augment.Rotate(10), cr.augment.Translate(0.1)])
+    >>> operation(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
     """
 
     def __init__(self, operations: Sequence[Augmentation], probability: float = 1.0):

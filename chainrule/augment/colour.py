@@ -68,21 +68,36 @@ class Factor(Pixelwise):
 
 
 class Brightness(Factor):
-    """factor * x."""
+    """factor * x.
+
+    >>> x = np.full((1, 1, 1, 1), 0.5, "float32")
+    >>> cr.augment.Brightness((1.2, 1.2)).over(np.array([0.0, 1.0])).batch(x)[0].ravel()
+    array([0.6], dtype=float32)
+    """
 
     def base(self, x: np.ndarray) -> Any:
         return np.zeros((), x.dtype)
 
 
 class Contrast(Factor):
-    """m + factor * (x - m), m the mean grey of the image."""
+    """m + factor * (x - m), m the mean grey of the image.
+
+    >>> x = np.array([0.4, 0.6], "float32").reshape(1, 1, 2, 1)
+    >>> cr.augment.Contrast((2.0, 2.0)).over(np.array([0.0, 1.0])).batch(x)[0].ravel()
+    array([0.3       , 0.70000005], dtype=float32)
+    """
 
     def base(self, x: np.ndarray) -> Any:
         return grey(x).mean(axis=(1, 2, 3), keepdims=True, dtype=np.float64).astype(x.dtype)
 
 
 class Saturation(Factor):
-    """g + factor * (x - g), g the grey of each pixel. Images of one channel stay as they are."""
+    """g + factor * (x - g), g the grey of each pixel. Images of one channel stay as they are.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.Saturation(0.3).batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
+    """
 
     def base(self, x: np.ndarray) -> Any:
         return grey(x)
@@ -94,6 +109,10 @@ class Hue(Pixelwise):
     Args:
         degrees: range of the angle; one number d stands for (-d, d).
         probability: share of samples that are changed.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.Hue(15.0).batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
     """
 
     def __init__(self, degrees: Any = 15.0, probability: float = 1.0):
@@ -118,7 +137,12 @@ def grey(x: np.ndarray) -> np.ndarray:
 
 
 class GaussianNoise(Pixelwise):
-    """x + noise, normal with standard deviation `strength` * white."""
+    """x + noise, normal with standard deviation `strength` * white.
+
+    >>> x = np.full((1, 8, 8, 1), 0.5, "float32")
+    >>> cr.augment.GaussianNoise(0.1).over(np.array([0.0, 1.0])).batch(x, seed=0)[0].shape
+    (1, 8, 8, 1)
+    """
 
     def __init__(self, strength: float = 0.05, probability: float = 1.0):
         self.strength, self.probability = float(strength), share(probability)
@@ -132,6 +156,11 @@ class Blur(Pixelwise):
     edges go on outside.
 
     The kernel reaches three of the largest standard deviations far and is normalised to sum 1, so any values will do.
+
+    >>> x = np.zeros((1, 5, 5, 1), "float32")
+    >>> x[0, 2, 2] = 1.0
+    >>> float(cr.augment.Blur(sigma=(1.0, 1.0)).batch(x)[0][0, 2, 2, 0]) < 1.0
+    True
     """
 
     needs_range = False
@@ -171,6 +200,10 @@ class Erase(Augmentation):
         ratio: width / height of the rectangle, from a range.
         fill: the value that is put there.
         probability: share of samples with a hole.
+
+    >>> x = np.ones((1, 8, 8, 1), "float32")
+    >>> bool((cr.augment.Erase(probability=1.0).batch(x, seed=0)[0] == 0.0).any())
+    True
     """
 
     def __init__(self, area: Any = (0.02, 0.2), ratio: tuple[float, float] = (0.5, 2.0), fill: float = 0.0,

@@ -20,7 +20,12 @@ DRAWS = 256  # at most so many draws within one operation
 
 @dataclass
 class Draws:
-    """The numbers of one operation for samples `indices` (N,); row i of every result belongs to sample i alone."""
+    """The numbers of one operation for samples `indices` (N,); row i of every result belongs to sample i alone.
+
+    >>> draws = cr.augment.Draws(seed=0, epoch=0, indices=np.arange(3), operation=0)
+    >>> draws.uniform(2).shape
+    (3, 2)
+    """
 
     seed: int
     epoch: int

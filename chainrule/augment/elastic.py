@@ -25,6 +25,10 @@ class Elastic(Augmentation):
         fill: what lies outside: a number, "edge" or "reflect".
 
     Masks follow by the nearest pixel; boxes and keypoints are refused.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 1)).astype("float32")
+    >>> cr.augment.Elastic().batch(x, seed=0)[0].shape
+    (1, 8, 8, 1)
     """
 
     leaves_behind = ("boxes", "keypoints")

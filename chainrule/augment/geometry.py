@@ -124,6 +124,10 @@ class Flip(Geometric):
     Args:
         axis: "horizontal" (left and right change places) or "vertical".
         probability: share of samples that are flipped.
+
+    >>> x = np.array([1.0, 2.0, 3.0], "float32").reshape(1, 1, 3, 1)
+    >>> cr.augment.Flip(probability=1.0).batch(x)[0].ravel()
+    array([3., 2., 1.], dtype=float32)
     """
 
     def __init__(self, axis: str = "horizontal", probability: float = 0.5):
@@ -158,6 +162,11 @@ class Affine(Geometric):
         shear: degrees, along x.
         fill: what comes in from outside: a number, "edge" or "reflect".
         probability: share of samples that are changed.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> y, _ = cr.augment.Affine(degrees=10, translate=0.1, scale=0.1).batch(x, seed=0)
+    >>> y.shape
+    (1, 8, 8, 3)
     """
 
     def __init__(self, degrees: Any = 0.0, translate: Any = 0.0, scale: Any = 0.0, shear: Any = 0.0,
@@ -177,21 +186,33 @@ class Affine(Geometric):
 
 
 class Rotate(Affine):
-    """Turn about the centre by an angle from `degrees`: (low, high), or d for (-d, d); clockwise where it is positive."""
+    """Turn about the centre by an angle from `degrees`: (low, high), or d for (-d, d); clockwise where it is positive.
+
+    >>> cr.augment.Rotate(15)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
+    """
 
     def __init__(self, degrees: Any, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(degrees=degrees, fill=fill, probability=probability)
 
 
 class Scale(Affine):
-    """Zoom about the centre by a factor from `scale`: (0.8, 1.25), or 0.2 for (0.8, 1.2)."""
+    """Zoom about the centre by a factor from `scale`: (0.8, 1.25), or 0.2 for (0.8, 1.2).
+
+    >>> cr.augment.Scale((0.8, 1.25))(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
+    """
 
     def __init__(self, scale: Any, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(scale=scale, fill=fill, probability=probability)
 
 
 class Shear(Affine):
-    """Slant along x by an angle from `shear`, in degrees."""
+    """Slant along x by an angle from `shear`, in degrees.
+
+    >>> cr.augment.Shear(10)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
+    """
 
     def __init__(self, shear: Any, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(shear=shear, fill=fill, probability=probability)
@@ -203,6 +224,9 @@ class Perspective(Geometric):
     Args:
         by: how far at most, in shares of half the extent.
         fill, probability: as in Affine.
+
+    >>> cr.augment.Perspective(probability=1.0)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
     """
 
     def __init__(self, by: float = 0.3, fill: float | str = 0.0, probability: float = 0.5):
@@ -231,6 +255,9 @@ class Translate(Geometric):
     Args:
         by: a share (0.1), or (share of the width, share of the height).
         fill, probability: as in Affine.
+
+    >>> cr.augment.Translate(0.1)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (8, 8, 3)
     """
 
     def __init__(self, by: Any = 0.1, fill: float | str = 0.0, probability: float = 1.0):
@@ -246,6 +273,9 @@ class Crop(Geometric):
     """A window of `size` (height, width) at a random place, after `padding` pixels of `fill` on each side.
 
     Crop(32, padding=4) is the usual shift of 32 x 32 images. Kept pixels keep their bits.
+
+    >>> cr.augment.Crop(6, padding=1)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (6, 6, 3)
     """
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0, fill: float | str = 0.0):
@@ -267,6 +297,9 @@ class ResizedCrop(Geometric):
         area: share of the image's area that the window has, from a range.
         ratio: width / height of the window, from a range (logarithmically).
         probability: share of samples that are cropped; needs images of `size` if it is below 1.
+
+    >>> cr.augment.ResizedCrop(6)(np.zeros((8, 8, 3), "float32"), seed=0).shape
+    (6, 6, 3)
     """
 
     def __init__(self, size: int | tuple[int, int], area: tuple[float, float] = (0.3, 1.0),

@@ -18,7 +18,13 @@ LOST = 0.15  # share of samples that a harmless flip does not lose
 
 @dataclass(frozen=True)
 class Handedness:
-    """Share of samples whose nearest neighbour has their class, as they are and flipped; prints as a verdict."""
+    """Share of samples whose nearest neighbour has their class, as they are and flipped; prints as a verdict.
+
+    >>> digits = cr.data.digits()
+    >>> found = cr.augment.handedness(digits.x_train[:300], digits.y_train[:300])
+    >>> isinstance(found, cr.augment.Handedness)
+    True
+    """
 
     plain: float
     flipped: float
@@ -35,7 +41,13 @@ class Handedness:
 
 
 def handedness(x: Any, y: Any, axis: str = "horizontal", samples: int = 1000) -> Handedness:
-    """Compare each image (n, H, W, C) and its mirror image with all the others; y (n,) are labels."""
+    """Compare each image (n, H, W, C) and its mirror image with all the others; y (n,) are labels.
+
+    >>> digits = cr.data.digits()
+    >>> found = cr.augment.handedness(digits.x_train[:300], digits.y_train[:300])
+    >>> found.plain > found.flipped
+    True
+    """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 4 or y.ndim != 1 or len(x) != len(y):
         raise ShapeError(explain("handedness is a matter of images and labels", got=f"x {x.shape}, y {y.shape}",

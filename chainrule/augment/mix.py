@@ -53,7 +53,13 @@ class Mix(Augmentation):
 
 
 class MixUp(Mix):
-    """lambda x_i + (1 - lambda) x_j, and the same for the targets and for masks of floating-point numbers (Zhang et al., 2018)."""
+    """lambda x_i + (1 - lambda) x_j, and the same for the targets and for masks of floating-point numbers (Zhang et al., 2018).
+
+    >>> x = np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1))]).astype("float32")
+    >>> x, y = cr.augment.MixUp(classes=2).batch(x, np.array([0, 1]), seed=0)
+    >>> y.sum(axis=1)
+    array([1., 1.], dtype=float32)
+    """
 
     def check(self, batch: Batch) -> None:
         super().check(batch)
@@ -69,7 +75,13 @@ class MixUp(Mix):
 
 
 class CutMix(Mix):
-    """A rectangle of the partner is put into the image; targets are mixed by its real area (Yun et al., 2019)."""
+    """A rectangle of the partner is put into the image; targets are mixed by its real area (Yun et al., 2019).
+
+    >>> x = np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1))]).astype("float32")
+    >>> x, y = cr.augment.CutMix(classes=2).batch(x, np.array([0, 1]), seed=0)
+    >>> y.sum(axis=1)
+    array([1., 1.], dtype=float32)
+    """
 
     def __init__(self, classes: int | None = None, alpha: float = 1.0, probability: float = 1.0):
         super().__init__(classes, alpha, probability)

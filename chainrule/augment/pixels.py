@@ -22,6 +22,10 @@ def warp(x: np.ndarray, matrices: np.ndarray, size: tuple[int, int] | None = Non
     """Images x (N, H, W, ...) under `matrices` (N, 3, 3), as (N, *size, ...).
 
     `fill` is what lies outside: a number, "edge" (the nearest pixel goes on) or "reflect".
+
+    >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+    >>> np.array_equal(cr.augment.warp(x, np.eye(3)[None]), x)
+    True
     """
     mode, value = fill_mode(fill)
     down, right = _sources(matrices, size or x.shape[1:3])
@@ -157,7 +161,11 @@ def _inside(index: np.ndarray, extent: int, mode: str) -> np.ndarray:
 
 def resize(x: np.ndarray, size: int | tuple[int, int], antialias: bool = True) -> np.ndarray:
     """Images (N, H, W, C) resized to `size` by linear interpolation; with `antialias`, the triangle is widened by the
-    factor of the reduction, so that every old pixel counts (as Pillow does)."""
+    factor of the reduction, so that every old pixel counts (as Pillow does).
+
+    >>> cr.augment.resize(np.zeros((2, 8, 8, 3), "float32"), (4, 6)).shape
+    (2, 4, 6, 3)
+    """
     x, size = np.asarray(x), size_of(size)
     if x.ndim != 4:
         raise ShapeError(explain("images are resized in batches", got=f"shape {x.shape}", expected="(images, height, width, channels)",

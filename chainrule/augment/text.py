@@ -35,6 +35,10 @@ class WordDropout(Augmentation):
         unknown: token id (for words: the text) that stands for a dropped word; by default 1 or "<unk>".
         padding: token id of the padding; the padding of words is "".
         probability: share of samples that are changed.
+
+    >>> words = np.array([[5, 6, 7, 8]])
+    >>> set(cr.augment.WordDropout(rate=0.5, unknown=1).batch(words, seed=0)[0].ravel()) <= {1, 5, 6, 7, 8}
+    True
     """
 
     def __init__(self, rate: float = 0.1, unknown: Any = None, padding: int = 0, probability: float = 1.0):
@@ -50,7 +54,12 @@ class WordDropout(Augmentation):
 
 class WordDeletion(Augmentation):
     """Each word is left out with probability `rate`, at least one stays (Wei and Zou, 2019); the rest moves up and the
-    padding grows. The arguments are those of WordDropout. Masks (N, T), numbers of the words such as tags, follow, with 0 for the padding."""
+    padding grows. The arguments are those of WordDropout. Masks (N, T), numbers of the words such as tags, follow, with 0 for the padding.
+
+    >>> words = np.array([[5, 6, 7, 8]])
+    >>> cr.augment.WordDeletion(rate=0.5).batch(words, seed=0)[0].shape
+    (1, 4)
+    """
 
     leaves_behind = ("boxes", "keypoints")
 
@@ -78,7 +87,12 @@ def _moved(x: np.ndarray, order: np.ndarray, stays: np.ndarray, padding: Any) ->
 
 
 class WordSwap(Augmentation):
-    """`times` times two words of the text, chosen at random, change places (Wei and Zou, 2019). Masks (N, T) follow."""
+    """`times` times two words of the text, chosen at random, change places (Wei and Zou, 2019). Masks (N, T) follow.
+
+    >>> words = np.array([[5, 6, 7, 8]])
+    >>> sorted(cr.augment.WordSwap().batch(words, seed=0)[0].ravel().tolist())
+    [5, 6, 7, 8]
+    """
 
     leaves_behind = ("boxes", "keypoints")
 

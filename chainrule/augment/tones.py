@@ -24,7 +24,12 @@ MOST = 25  # operations in all its chains, so that the draws of chains and opera
 
 
 class Greyscale(Pixelwise):
-    """Every channel becomes the grey of the pixel, so that the shape stays; any values will do."""
+    """Every channel becomes the grey of the pixel, so that the shape stays; any values will do.
+
+    >>> x = np.array([1.0, 0.0, 0.0], "float32").reshape(1, 1, 1, 3)
+    >>> len(np.unique(cr.augment.Greyscale(probability=1.0).batch(x)[0]))
+    1
+    """
 
     needs_range = False
 
@@ -36,7 +41,12 @@ class Greyscale(Pixelwise):
 
 
 class Invert(Pixelwise):
-    """white - x."""
+    """white - x.
+
+    >>> x = np.array([0.0, 0.25, 1.0], "float32").reshape(1, 1, 3, 1)
+    >>> cr.augment.Invert(probability=1.0).batch(x)[0].ravel()
+    array([1.  , 0.75, 0.  ], dtype=float32)
+    """
 
     def __init__(self, probability: float = 0.5):
         self.probability = share(probability)
@@ -46,7 +56,12 @@ class Invert(Pixelwise):
 
 
 class Solarize(Pixelwise):
-    """Values from `threshold` on (shares of white, from a range; or one number) are inverted."""
+    """Values from `threshold` on (shares of white, from a range; or one number) are inverted.
+
+    >>> x = np.array([0.0, 0.25, 1.0], "float32").reshape(1, 1, 3, 1)
+    >>> cr.augment.Solarize(0.5, probability=1.0).batch(x)[0].ravel()
+    array([0.  , 0.25, 0.  ], dtype=float32)
+    """
 
     def __init__(self, threshold: Any = 0.5, probability: float = 0.5):
         threshold = (threshold, threshold) if isinstance(threshold, int | float) else threshold
@@ -58,7 +73,12 @@ class Solarize(Pixelwise):
 
 
 class Posterize(Pixelwise):
-    """Only the first `bits` of 8 bits are kept: 2^bits tones."""
+    """Only the first `bits` of 8 bits are kept: 2^bits tones.
+
+    >>> x = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+    >>> len(np.unique(cr.augment.Posterize(bits=3, probability=1.0).batch(x)[0]))
+    8
+    """
 
     def __init__(self, bits: int = 4, probability: float = 0.5):
         if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
@@ -71,7 +91,12 @@ class Posterize(Pixelwise):
 
 
 class AutoContrast(Pixelwise):
-    """Each channel is stretched so that it goes from 0 to white; a channel of one value stays."""
+    """Each channel is stretched so that it goes from 0 to white; a channel of one value stays.
+
+    >>> x = np.array([0.25, 0.5, 0.75], "float32").reshape(1, 1, 3, 1)
+    >>> cr.augment.AutoContrast(probability=1.0).over(np.array([0.0, 1.0])).batch(x)[0].ravel()
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
 
     def __init__(self, probability: float = 0.5):
         self.probability = share(probability)
@@ -83,7 +108,12 @@ class AutoContrast(Pixelwise):
 
 
 class Equalize(Pixelwise):
-    """Each channel gets about as many pixels in every tone; 256 tones from black to white, also for floating-point images."""
+    """Each channel gets about as many pixels in every tone; 256 tones from black to white, also for floating-point images.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 1)).astype("float32")
+    >>> cr.augment.Equalize(probability=1.0).batch(x)[0].shape
+    (1, 8, 8, 1)
+    """
 
     def __init__(self, probability: float = 0.5):
         self.probability = share(probability)
@@ -101,7 +131,12 @@ class Equalize(Pixelwise):
 
 
 class Sharpness(Factor):
-    """s + factor * (x - s), s the image smoothed by 3 x 3 weights (5 in the middle, 1 around it); the edge stays."""
+    """s + factor * (x - s), s the image smoothed by 3 x 3 weights (5 in the middle, 1 around it); the edge stays.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.Sharpness(0.5).batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
+    """
 
     def base(self, x: np.ndarray) -> Any:
         smooth, inner = x.copy(), (slice(None), slice(1, -1), slice(1, -1))
@@ -113,7 +148,12 @@ class Sharpness(Factor):
 
 
 class ColourJitter(Compose):
-    """Brightness, contrast, saturation and hue by chance, each from its range; 0 leaves one as it is."""
+    """Brightness, contrast, saturation and hue by chance, each from its range; 0 leaves one as it is.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.ColourJitter(brightness=0.2, hue=10.0).batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
+    """
 
     def __init__(self, brightness: Any = 0.2, contrast: Any = 0.2, saturation: Any = 0.2, hue: Any = 0.0):
         parts: list[Augmentation] = [Brightness(brightness), Contrast(contrast), Saturation(saturation)]
@@ -126,6 +166,10 @@ class RandAugment(Compose):
     Args:
         count: operations one after the other.
         strength: in [0, 1]: how far they go.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.RandAugment(count=2).batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
     """
 
     def __init__(self, count: int = 2, strength: float = 0.3):
@@ -153,6 +197,10 @@ class AugMix(Augmentation):
         depth: most operations for a copy; chains * depth is at most 25.
         strength: in [0, 1]: how far the operations go.
         probability: share of samples that are changed.
+
+    >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
+    >>> cr.augment.AugMix().batch(x, seed=0)[0].shape
+    (1, 8, 8, 3)
     """
 
     needs_range = True

@@ -26,6 +26,11 @@ class BERT(nn.Module):
         activation, dropout, epsilon, attention_dropout: of the blocks, see nn.TransformerEncoderLayer.
 
     Call it with `types` (batch, steps), 0 if not given, and `mask` (batch, steps), True where there is a token.
+
+    >>> model = cr.models.BERT(vocabulary=100, length=16, width=8, depth=1, heads=2)
+    >>> hidden, pooled = model(np.array([[1, 2, 3]]))
+    >>> hidden.shape, pooled.shape
+    ((1, 3, 8), (1, 8))
     """
 
     input_dtype = "int64"
@@ -56,6 +61,10 @@ class MaskedLanguageModel(nn.Module):
 
     Args:
         encoder: a BERT; its table of tokens, transposed, is the last layer.
+
+    >>> encoder = cr.models.BERT(vocabulary=100, length=16, width=8, depth=1, heads=2)
+    >>> cr.models.MaskedLanguageModel(encoder)(np.array([[1, 2, 3]])).shape
+    (1, 3, 100)
     """
 
     input_dtype = "int64"

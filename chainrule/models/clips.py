@@ -16,6 +16,9 @@ def clip_network(outputs: int, widths: Sequence[int] = (16, 32), middle: int | N
     Args:
         middle: channels between the two; by default as many as make the pair as large as one 3x3x3 convolution would be
             with equal widths, 2.25 times the width.
+
+    >>> cr.models.clip_network(5, widths=(4, 8))(cr.ones((1, 6, 16, 16, 3))).shape
+    (1, 5)
     """
     model = nn.Sequential()
     for width in widths:

@@ -14,6 +14,9 @@ def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 16, hidden
         width: channels of the first convolution; each block doubles them, up to 128.
         hidden: units of the fully connected layer.
         dropout: rate after each block; twice that (at most 0.5) before the last layer; 0 for none.
+
+    >>> cr.models.cnn(10, image_shape=(28, 28, 1))(cr.ones((2, 28, 28, 1))).shape
+    (2, 10)
     """
     model = nn.Sequential()
     extent, channels, first = min(image_shape[:2]), width, True

@@ -24,6 +24,11 @@ class Decoder:
     Args:
         model: a LanguageModel.
         batch: texts side by side.
+
+    >>> model = cr.models.LanguageModel(vocabulary=50, length=16, width=8, depth=1, heads=2)
+    >>> decoder = cr.models.Decoder(model)
+    >>> decoder.read(np.array([[1, 2, 3]])).shape
+    (1, 50)
     """
 
     def __init__(self, model: LanguageModel, batch: int = 1):
@@ -88,6 +93,10 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
         on_token: called with the new tokens (batch,) of each step, in beam search when the texts are found.
 
     Raises ArgumentError and BoundsError for what makes no sense, NonFiniteError if the model gives NaN.
+
+    >>> model = cr.models.LanguageModel(vocabulary=50, length=16, width=8, depth=1, heads=2)
+    >>> cr.models.generate(model, np.array([[1, 2, 3]]), steps=5, temperature=0.0).shape
+    (1, 8)
     """
     ids, ends = np.atleast_2d(_tokens(prompt, "the prompt")), np.atleast_1d(_tokens(stop, "stop"))
     _check_prompt(ids, ends, model, steps, beams)
@@ -255,6 +264,11 @@ def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int,
         tokenizer: something with encode(text) -> ids (or an object with .ids) and decode(ids) -> text.
         stream: called with each new piece of text once it is certain.
         choices: temperature, top_k, top_p, min_p, repetition_penalty, beams, length_penalty, seed: see `generate`.
+
+    >>> tokenizer = cr.data.CharacterTokenizer("hello world")
+    >>> model = cr.models.LanguageModel(vocabulary=len(tokenizer), length=16, width=8, depth=1, heads=2)
+    >>> len(cr.models.generate_text(model, tokenizer, "hello", steps=5))
+    10
     """
     encoded = tokenizer.encode(prompt)
     given = list(getattr(encoded, "ids", encoded))

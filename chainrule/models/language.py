@@ -35,6 +35,10 @@ class LanguageModel(nn.Module):
         norm, gated, activation, bias, dropout, epsilon, rotary_base, attention_dropout: of the blocks, see
             nn.TransformerEncoderLayer.
         tied: the last layer is the table of tokens, transposed (Press and Wolf, 2017).
+
+    >>> model = cr.models.LanguageModel(vocabulary=50, length=16, width=8, depth=1, heads=2)
+    >>> model(np.array([[1, 2, 3]])).shape
+    (1, 3, 50)
     """
 
     input_dtype = "int64"
@@ -84,7 +88,12 @@ class LanguageModel(nn.Module):
 
 
 def gpt(vocabulary: int, length: int = 1024, width: int = 768, depth: int = 12, heads: int = 12, dropout: float = 0.0) -> LanguageModel:
-    """GPT-2 (Radford et al., 2019); the defaults are the small one, 124,439,808 parameters at a vocabulary of 50,257."""
+    """GPT-2 (Radford et al., 2019); the defaults are the small one, 124,439,808 parameters at a vocabulary of 50,257.
+
+    >>> model = cr.models.gpt(vocabulary=50, length=16, width=8, depth=1, heads=2)
+    >>> model(np.array([[1, 2, 3]])).shape
+    (1, 3, 50)
+    """
     return LanguageModel(vocabulary, length, width, depth, heads, dropout=dropout)
 
 
@@ -93,6 +102,10 @@ def llama(vocabulary: int, length: int = 2048, width: int = 768, depth: int = 12
     """Llama (Touvron et al., 2023): RMSNorm, rotary positions, SwiGLU, shared key heads, no biases.
 
     `hidden` is 8/3 width, rounded up to a multiple of 64, if not given.
+
+    >>> model = cr.models.llama(vocabulary=50, length=16, width=8, depth=1, heads=2)
+    >>> model(np.array([[1, 2, 3]])).shape
+    (1, 3, 50)
     """
     hidden = hidden or -(-8 * width // 3 // 64) * 64
     return LanguageModel(vocabulary, length, width, depth, heads, hidden, key_heads, positions="rotary", norm="rms", gated=True,

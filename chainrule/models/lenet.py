@@ -11,7 +11,11 @@ from .. import nn
 
 def lenet5(outputs: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1),
            activation: Any = "relu") -> nn.Sequential:
-    """Two convolutions of 5x5 with pooling, then 120, 84 and `outputs` units; images (28, 28, 1), or (32, 32, C)."""
+    """Two convolutions of 5x5 with pooling, then 120, 84 and `outputs` units; images (28, 28, 1), or (32, 32, C).
+
+    >>> cr.models.lenet5()(cr.ones((2, 28, 28, 1))).shape
+    (2, 10)
+    """
     padding = 2 if image_shape[0] == 28 else "valid"
     return nn.Sequential([
         nn.Conv2D(6, 5, padding=padding, activation=activation, input_shape=tuple(image_shape)), nn.MaxPool2D(2),

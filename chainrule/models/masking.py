@@ -22,6 +22,11 @@ def mask_tokens(ids: Any, vocabulary: int, mask_id: int, special: Sequence[int] 
         ids: tokens (batch, steps).
         special: tokens that are never chosen, such as padding and separators.
         seed: the choice is a function of it.
+
+    >>> ids = np.arange(10, 30)[None]
+    >>> inputs, targets = cr.models.mask_tokens(ids, vocabulary=100, mask_id=1, rate=0.5, seed=0)
+    >>> inputs.shape, bool((inputs == 1).any())
+    ((1, 20), True)
     """
     if not 0 < rate < 1:
         raise ArgumentError(explain("the rate of hidden tokens is not a probability", got=str(rate), expected="0 < rate < 1"))
@@ -38,6 +43,14 @@ def fill_mask(model: Any, tokenizer: Any, text: str, top: int = 5, mask: str = "
     Args:
         model: a MaskedLanguageModel.
         tokenizer: something with encode(text) -> ids (or an object with .ids), token_to_id(token) and id_to_token(id).
+
+    >>> from tokenizers import Tokenizer, models, pre_tokenizers
+    >>> words = Tokenizer(models.WordLevel({"[MASK]": 0, "the": 1, "cat": 2}, unk_token="the"))
+    >>> words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    >>> encoder = cr.models.BERT(vocabulary=3, length=8, width=8, depth=1, heads=2)
+    >>> found = cr.models.fill_mask(cr.models.MaskedLanguageModel(encoder), words, "the [MASK]", top=2)
+    >>> len(found[0])
+    2
     """
     encoded = tokenizer.encode(text)
     ids = np.asarray([list(getattr(encoded, "ids", encoded))], np.int64)

@@ -24,6 +24,10 @@ class Perceptron:
     After `fit`: `weight` (features,), `bias`, `classes` (2,), `mistakes` (corrections that were made), `epochs_run`,
     `separable` (True: all examples are right; False: no line can separate them; None: not decided in `epochs`), `bound`
     (the limit (R / gamma)^2 of the corrections, from the margin of the solution found; None without one).
+
+    >>> x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 0, 0, 1])
+    >>> cr.models.Perceptron().fit(x, y).predict(x)
+    array([0, 0, 0, 1])
     """
 
     def __init__(self, epochs: int = 1000):

@@ -36,7 +36,12 @@ def _bottleneck(width: int, stride: int) -> list[nn.Module]:
 
 
 def resnet(depth: int = 18, outputs: int = 1000, image_shape: tuple[int, int, int] = (224, 224, 3)) -> nn.Sequential:
-    """ResNet-18, 34, 50, 101 or 152 for images (H, W, C); logits of shape (N, outputs) come out."""
+    """ResNet-18, 34, 50, 101 or 152 for images (H, W, C); logits of shape (N, outputs) come out.
+
+    >>> model = cr.models.resnet(18, outputs=10, image_shape=(32, 32, 3))
+    >>> type(model).__name__
+    'Sequential'
+    """
     if depth not in DEPTHS:
         raise ArgumentError(explain("there is no such residual network", got=f"depth {depth}",
                                     expected=", ".join(map(str, DEPTHS)), fix="resnet_cifar takes other depths"))
@@ -69,7 +74,11 @@ class Subsample(nn.Module):
 
 def resnet_cifar(depth: int = 20, outputs: int = 10, image_shape: tuple[int, int, int] = (32, 32, 3),
                  width: int = 16) -> nn.Sequential:
-    """ResNet-20, 32, 44, 56, 110 (6 n + 2) of section 4.2 of the paper; logits of shape (N, outputs) come out."""
+    """ResNet-20, 32, 44, 56, 110 (6 n + 2) of section 4.2 of the paper; logits of shape (N, outputs) come out.
+
+    >>> cr.models.resnet_cifar(20, width=4)(cr.ones((1, 32, 32, 3))).shape
+    (1, 10)
+    """
     if depth < 8 or (depth - 2) % 6:
         raise ArgumentError(explain("these networks have 6 n + 2 layers", got=f"depth {depth}",
                                     expected="8, 14, 20, 32, 44, 56, 110, ..."))

@@ -57,6 +57,10 @@ def sequence_classifier(outputs: int, vocabulary: int | None = None, units: int 
         layers: on top of each other.
         both_ways: from both ends.
         dropout: rate after the embedding and each layer.
+
+    >>> model = cr.models.sequence_classifier(3, vocabulary=50, units=8, embedding=8)
+    >>> model(np.array([[1, 2, 3, 4]])).shape
+    (1, 3)
     """
     return _model(outputs, vocabulary, embedding, _stack(kind, units, layers, both_ways, dropout, False), dropout)
 
@@ -64,7 +68,12 @@ def sequence_classifier(outputs: int, vocabulary: int | None = None, units: int 
 def sequence_tagger(outputs: int, vocabulary: int | None = None, units: int = 64, embedding: int = 64,
                     kind: str = "gru", layers: int = 1, both_ways: bool = True, dropout: float = 0.0) -> nn.Sequential:
     """Many to many: logits (N, T, outputs), one for each step; with both_ways=False a step sees only what came before,
-    which makes a language model. Arguments as of `sequence_classifier`."""
+    which makes a language model. Arguments as of `sequence_classifier`.
+
+    >>> model = cr.models.sequence_tagger(3, vocabulary=50, units=8, embedding=8)
+    >>> model(np.array([[1, 2, 3, 4]])).shape
+    (1, 4, 3)
+    """
     return _model(outputs, vocabulary, embedding, _stack(kind, units, layers, both_ways, dropout, True), dropout)
 
 
@@ -80,6 +89,10 @@ class EncoderDecoder(nn.Module):
         units, embedding: widths.
         kind: "gru", "lstm" or "rnn".
         dropout: rate after the embeddings and before the last layer.
+
+    >>> model = cr.models.EncoderDecoder(vocabulary=50, outputs=40, units=8, embedding=8)
+    >>> model(np.array([[1, 2, 3]]), np.array([[4, 5]])).shape
+    (1, 2, 40)
     """
 
     input_dtype = "int64"

@@ -32,6 +32,10 @@ class TranslationTransformer(nn.Module):
         width, depth, heads, hidden: of the blocks, `depth` in the encoder and in the decoder; `heads` divides `width`.
         length: most steps of a sequence.
         dropout, norm_first, activation, attention_dropout: see nn.TransformerEncoderLayer; dropout also after the embeddings.
+
+    >>> model = cr.models.TranslationTransformer(vocabulary=50, outputs=40, width=8, depth=1, heads=2)
+    >>> model(np.array([[1, 2, 3]]), np.array([[4, 5]])).shape
+    (1, 2, 40)
     """
 
     input_dtype = "int64"

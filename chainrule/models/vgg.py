@@ -11,7 +11,11 @@ from .. import nn
 
 def vgg(outputs: int = 10, image_shape: tuple[int, int, int] = (32, 32, 3), widths: Sequence[int] = (32, 64, 128),
         convolutions: int = 2, dropout: float = 0.0) -> nn.Sequential:
-    """One stage per width, of so many convolutions each; logits of shape (N, outputs) come out."""
+    """One stage per width, of so many convolutions each; logits of shape (N, outputs) come out.
+
+    >>> cr.models.vgg(10, widths=(4, 8), convolutions=1)(cr.ones((1, 32, 32, 3))).shape
+    (1, 10)
+    """
     model = nn.Sequential()
     for stage, width in enumerate(widths):
         for i in range(convolutions):

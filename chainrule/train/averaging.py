@@ -80,6 +80,12 @@ class EMA(WeightAverage):
     Args:
         decay: d. In step t = 1, 2, ... the smaller (1 + t) / (10 + t) is used, so that the start is soon forgotten.
         apply, measure: see WeightAverage.
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> ema = cr.train.EMA(decay=0.9)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[ema], progress=False)
+    >>> len(history.rows)
+    2
     """
 
     prefix = "ema"
@@ -108,6 +114,12 @@ class SWA(WeightAverage):
         start: first epoch that counts, from 1; a share below 1 is one of the run's epochs.
         every: only every so many epochs.
         apply, measure: see WeightAverage.
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> swa = cr.train.SWA(start=0.5)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=4, callbacks=[swa], progress=False)
+    >>> len(history.rows)
+    4
     """
 
     prefix = "swa"
@@ -143,6 +155,13 @@ def recompute_statistics(model: Any, x: Any, batch_size: int = 256, backend: str
     """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of `x`.
 
     Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.
+
+    >>> model = nn.Sequential([nn.BatchNorm()])
+    >>> x = np.array([[1.0], [3.0]], "float32")
+    >>> y = model(x)
+    >>> cr.train.recompute_statistics(model, x)
+    >>> {name: v.numpy() for name, v in model.variables().items() if "mean" in name}
+    {'0.running_mean': array([2.], dtype=float32)}
     """
     layers = [module for module in model.modules().values() if isinstance(module, BatchNorm) and not module.running_mean.frozen]
     if not layers:

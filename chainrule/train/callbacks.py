@@ -23,7 +23,17 @@ from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 
 
 class Callback(metaclass=Checked):
-    """Base of all callbacks: every method may be left out."""
+    """Base of all callbacks: every method may be left out.
+
+    >>> class Count(cr.train.Callback):
+    ...     epochs = 0
+    ...     def after_epoch(self, run, row):
+    ...         self.epochs += 1
+    >>> x, count = np.ones((8, 1), "float32"), Count()
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=3, callbacks=[count], progress=False)
+    >>> count.epochs
+    3
+    """
 
     FIXES = {
         "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
@@ -102,6 +112,12 @@ class EarlyStopping(Callback):
 
     The direction follows from the metric: accuracy up, loss down; `larger_is_better` says it for numbers that are no metric.
     With `restore_best`, the model ends with the weights of its best epoch, also when all epochs were used.
+
+    >>> x = np.zeros((8, 1), "float32")
+    >>> stop = cr.train.EarlyStopping("loss", patience=2)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=50, callbacks=[stop], progress=False)
+    >>> len(history.rows)
+    3
     """
 
     def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True,
@@ -154,7 +170,15 @@ class KeepBest(EarlyStopping):
 
 
 class Checkpoint(Callback):
-    """Write the whole run to `path` every `every` epochs and, with `every_steps`, every so many steps."""
+    """Write the whole run to `path` every `every` epochs and, with `every_steps`, every so many steps.
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> save = cr.train.Checkpoint("run.ckpt", every=2)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[save], progress=False)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=4, resume="run.ckpt", progress=False)
+    >>> len(history.rows)
+    4
+    """
 
     def __init__(self, path: str | Path, every: int = 1, every_steps: int | None = None):
         self.path, self.every, self.every_steps = Path(path), every, every_steps
@@ -194,15 +218,39 @@ class WriteLog(Callback):
 
 
 def json_log(path: str | Path) -> WriteLog:
-    """One JSON object per epoch."""
+    """One JSON object per epoch.
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> x = np.ones((8, 1), "float32")
+    >>> log = cr.train.json_log("log.jsonl")
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[log], progress=False)
+    >>> [json.loads(line)["epoch"] for line in Path("log.jsonl").read_text().splitlines()]
+    [1, 2]
+    """
     return WriteLog(JsonLinesLog, path)
 
 
 def csv_log(path: str | Path) -> WriteLog:
-    """One CSV row per epoch."""
+    """One CSV row per epoch.
+
+    >>> from pathlib import Path
+    >>> x = np.ones((8, 1), "float32")
+    >>> log = cr.train.csv_log("log.csv")
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[log], progress=False)
+    >>> len(Path("log.csv").read_text().splitlines())
+    3
+    """
     return WriteLog(CsvLog, path)
 
 
 def tensorboard(directory: str | Path) -> WriteLog:
-    """TensorBoard event files (extra `log`)."""
+    """TensorBoard event files (extra `log`).
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> log = cr.train.tensorboard("logs")
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[log], progress=False)
+    >>> len(history.rows)
+    2
+    """
     return WriteLog(TensorBoardLog, directory)

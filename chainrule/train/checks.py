@@ -46,7 +46,11 @@ def in_data(error: BoundsError, rows: np.ndarray) -> BoundsError:
 
 
 class NonFiniteWarning(UserWarning):
-    """Inputs hold NaN or infinities, so that outputs may mean nothing."""
+    """Inputs hold NaN or infinities, so that outputs may mean nothing.
+
+    >>> issubclass(cr.train.NonFiniteWarning, UserWarning)
+    True
+    """
 
 
 def say_bad_inputs(x: np.ndarray) -> None:

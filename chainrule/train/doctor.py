@@ -318,7 +318,13 @@ class Spreads(list[Spread]):
 
 
 def activation_report(model: Any, x: Any) -> Spreads:
-    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table."""
+    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
+    >>> report = cr.train.activation_report(model, np.ones((4, 3), "float32"))
+    >>> len(report) > 0
+    True
+    """
     seen: list[tuple[Module, np.ndarray]] = []
     model(np.asarray(x)[:1])
     names = {id(module): name for name, module in model.modules().items()}
@@ -333,6 +339,11 @@ def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "ada
     """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
 
     Afterwards the model has its old weights again.
+
+    >>> x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    >>> model = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(2)])
+    >>> cr.train.overfit_one_batch(model, (x, (x[:, 0] > 0).astype(int)), loss="cross_entropy", steps=1000) < 0.1
+    True
     """
     whole = as_samples(data, model=model)
     x, y, weights = whole.batch(np.arange(min(batch_size, len(whole))))
@@ -358,6 +369,11 @@ class Doctor(Callback):
 
     Whether the learning rate is wrong or the model too small is judged at the end only. `doctor.findings` is
     the Report of all that was found. The run's weights are the same bits as without it.
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> doctor = cr.train.Doctor(every=2)
+    >>> doctor.every
+    2
     """
 
     def __init__(self, every: int = 5, samples: int = 256):

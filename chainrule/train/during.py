@@ -24,7 +24,14 @@ from .keep import unchanged
 
 
 class Validation(Callback):
-    """Measure the validation data every `every_steps` steps; `history` has a row for each time, with `step`."""
+    """Measure the validation data every `every_steps` steps; `history` has a row for each time, with `step`.
+
+    >>> x = np.ones((64, 1), "float32")
+    >>> often = cr.train.Validation(every_steps=1)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", validation=(x, x), callbacks=[often], progress=False)
+    >>> len(often.history.rows)
+    2
+    """
 
     def __init__(self, every_steps: int):
         if every_steps < 1:
@@ -71,7 +78,13 @@ class LayerGradient:
 
 
 class GradientReport(list[LayerGradient]):
-    """The layers from the output back to the input; prints as a table."""
+    """The layers from the output back to the input; prints as a table.
+
+    >>> model, x = nn.Sequential([nn.Dense(8), nn.Dense(1)]), np.ones((4, 3), "float32")
+    >>> report = cr.train.gradient_report(model, (x, x[:, :1]), loss="mse")
+    >>> isinstance(report, cr.train.GradientReport)
+    True
+    """
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -82,6 +95,11 @@ class GradientReport(list[LayerGradient]):
 def deltas(model: Any, data: Any, *, loss: Any) -> dict[str, np.ndarray]:
     """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the
     first.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
+    >>> x = np.ones((4, 3), "float32")
+    >>> {name: delta.shape for name, delta in cr.train.deltas(model, (x, x[:, :1]), loss="mse").items()}
+    {'1': (4, 1), '0': (4, 8)}
     """
     return _backward(model, data, loss)[0]
 
@@ -104,7 +122,13 @@ def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], 
 
 
 def gradient_report(model: Any, data: Any, *, loss: Any) -> GradientReport:
-    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input."""
+    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
+    >>> x = np.ones((4, 3), "float32")
+    >>> len(cr.train.gradient_report(model, (x, x[:, :1]), loss="mse"))
+    2
+    """
     back, grads = _backward(model, data, loss)
     modules = model.modules()
     return GradientReport(_row(name, modules[name], delta, grads) for name, delta in back.items())
@@ -123,7 +147,11 @@ def _norm(arrays: list[np.ndarray]) -> float:
 
 
 class GradientNorms(Callback):
-    """Print the gradient report of the first `samples` training samples every `every` epochs; `reports` keeps all."""
+    """Print the gradient report of the first `samples` training samples every `every` epochs; `reports` keeps all.
+
+    >>> cr.train.GradientNorms(every=5).every
+    5
+    """
 
     def __init__(self, every: int = 1, samples: int = 64):
         self.every, self.samples = every, samples

@@ -32,6 +32,11 @@ class Result(dict[str, Any]):
 
     `cr.compare(a, b)` takes two of them: it knows the test set (`test_set`) and what the model did to each sample of it
     (`each`: right or wrong for classes, the absolute error for numbers).
+
+    >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.ones((4, 1), "float32")
+    >>> result = cr.evaluate(model, (x, x), loss="mse")
+    >>> float(result["loss"])
+    1.0
     """
 
     data: Samples | None = None

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong."""
+    """One thing that is wrong.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> found = cr.diagnose(model, (1000 * x, (x[:, 0] > 0).astype(int)), loss="cross_entropy")
+    >>> isinstance(found[0], cr.train.Finding), found[0].kind
+    (True, 'inputs not normalised')
+    """
 
     kind: str
     where: str
@@ -20,7 +27,14 @@ class Finding:
 
 
 class Report(list[Finding]):
-    """Findings, in the order in which they were made."""
+    """Findings, in the order in which they were made.
+
+    >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> found = cr.diagnose(model, (1000 * x, (x[:, 0] > 0).astype(int)), loss="cross_entropy")
+    >>> isinstance(found, cr.train.Report)
+    True
+    """
 
     def place(self, finding: Finding) -> int | None:
         """Where a finding of the same kind at the same layer is, or None."""

@@ -19,6 +19,10 @@ class History:
     `interrupted` says whether the run was stopped by Ctrl-C before its last epoch. `kept` is the epoch whose weights the model
     has, with the number by which it was the best, such as {"epoch": 7, "validation_loss": 0.2}; None: those of the last step. `directions` are those of the metrics
     of the run: name -> whether larger is better.
+
+    >>> history = cr.train.History([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}])
+    >>> history["loss"]
+    [2.0, 1.0]
     """
 
     def __init__(self, rows: list[dict[str, Any]] | None = None):

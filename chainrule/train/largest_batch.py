@@ -28,6 +28,10 @@ def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", 
 
     `memory` defaults to nine tenths of what is free: the address space under a resource limit, or the machine's memory.
     The model stays as it is. Raises ArgumentError if not even one sample fits.
+
+    >>> x = np.ones((4, 3), "float32")
+    >>> cr.train.largest_batch(nn.Dense(1), (x, x[:, :1]), loss="mse", memory=10_000_000, most=64)
+    64
     """
     whole = samples(data, model=model)
     model(whole.x[:1])

@@ -34,6 +34,11 @@ class RateTest:
         suggestion: the rate at which the loss fell fastest, counted per factor of the rate, but at most an eighth of `highest`: the test
             lowers the loss for some steps with rates at which a whole run would diverge.
         highest: the largest rate that still lowered the loss.
+
+    >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    >>> found = cr.train.lr_find(nn.Dense(1), (x, x.sum(axis=1, keepdims=True)), loss="mse")
+    >>> isinstance(found, cr.train.RateTest)
+    True
     """
 
     rates: tuple[float, ...]
@@ -58,6 +63,11 @@ def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: f
         low, high, steps: the rates, evenly spaced by factors; the test ends early when the loss explodes.
 
         optimizer = optim.Adam(train.lr_find(model, data, loss="cross_entropy").suggestion)
+
+    >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    >>> found = cr.train.lr_find(nn.Dense(1), (x, x.sum(axis=1, keepdims=True)), loss="mse")
+    >>> 0 < found.suggestion < found.highest
+    True
     """
     if not 0 < low < high or steps < 10:
         raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}",

@@ -20,7 +20,13 @@ from .evaluate import _padded_batches
 
 @dataclass(frozen=True)
 class TopLosses:
-    """The samples with the largest losses, largest first: their places in the data, losses, targets and outputs."""
+    """The samples with the largest losses, largest first: their places in the data, losses, targets and outputs.
+
+    >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.array([[1.0], [3.0], [2.0]], "float32")
+    >>> found = cr.train.top_losses(model, (x, x), loss="mse", count=1)
+    >>> isinstance(found, cr.train.TopLosses), found.losses
+    (True, array([9.], dtype=float32))
+    """
 
     indices: np.ndarray
     losses: np.ndarray
@@ -43,6 +49,11 @@ def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
                   backend: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
     sample.
+
+    >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.array([[1.0], [2.0]], "float32")
+    >>> losses, outputs = cr.train.sample_losses(model, (x, x), loss="mse")
+    >>> losses
+    array([1., 4.], dtype=float32)
     """
     whole, loss = samples(data, model=model), losses.get(loss)
 
@@ -64,7 +75,12 @@ def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
 
 def top_losses(model: Any, data: Any, *, loss: Any, count: int = 10, batch_size: int = 256,
                backend: str | None = None) -> TopLosses:
-    """The `count` samples with the largest losses; print it, or look at `whole.x[found.indices]`."""
+    """The `count` samples with the largest losses; print it, or look at `whole.x[found.indices]`.
+
+    >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.array([[1.0], [3.0], [2.0]], "float32")
+    >>> cr.train.top_losses(model, (x, x), loss="mse", count=2).indices
+    array([1, 2])
+    """
     values, outputs = sample_losses(model, data, loss=loss, batch_size=batch_size, backend=backend)
     order = np.argsort(-values, kind="stable")[:count]
     total = values.sum(dtype=np.float64)

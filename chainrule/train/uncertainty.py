@@ -26,6 +26,10 @@ def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 
     uncertainty.
 
     The random state is afterwards what it was before. Raises ArgumentError for a model without dropout.
+
+    >>> model = nn.Sequential([nn.Dropout(0.5), nn.Dense(2)])
+    >>> cr.train.predict_samples(model, np.ones((3, 4), "float32"), samples=10).shape
+    (10, 3, 2)
     """
     x = inputs(x, model=model)
     model(x[:1])

@@ -34,6 +34,12 @@ class Until(Callback):
         gradient: the norm of the gradient of the loss over all training data, in inference mode, is below this after an
             epoch.
         patience: of `change`.
+
+    >>> x = np.ones((8, 1), "float32")
+    >>> until = cr.train.Until(steps=3)
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=50, callbacks=[until], progress=False)
+    >>> until.reason
+    '3 steps'
     """
 
     def __init__(self, *, steps: int | None = None, seconds: float | None = None,
@@ -138,5 +144,10 @@ def _mean_gradient(step: Any, batches: Iterable[Any]) -> dict[str, np.ndarray]:
 
 def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
              backend: str | None = None) -> dict[str, np.ndarray]:
-    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size."""
+    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size.
+
+    >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.ones((4, 1), "float32")
+    >>> cr.train.gradient(model, (x, x), loss="mse")
+    {'weight': array([[-2.]]), 'bias': array([-2.])}
+    """
     return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data, model=model), batch_size)
