@@ -24,7 +24,12 @@ from .pictures import SampleGrid
 
 
 class GenerativeModel(Module):
-    """Base of the generative models: a subclass has `losses`, numbers of a batch with the objective "loss", and `draw`, its sampler."""
+    """Base of the generative models: a subclass has `losses`, numbers of a batch with the objective "loss", and `draw`, its sampler.
+
+    >>> model = cr.generative.VAE(nn.Dense(4), nn.Dense(2), latent=2)
+    >>> isinstance(model, cr.generative.GenerativeModel)
+    True
+    """
 
     # ---- what subclasses give
 

@@ -23,6 +23,10 @@ def signal_levels(schedule: str, steps: int) -> np.ndarray:
 
     "linear": β_t from 1e-4 to 0.02, scaled to 1,000 steps (Ho et al., 2020); "cosine": cos²((t/T + s) / (1 + s) · π/2), s = 0.008
     (Nichol and Dhariwal, 2021), with β_t at most 0.999.
+
+    >>> levels = cr.generative.signal_levels("cosine", 100)
+    >>> len(levels), bool(levels[0] > levels[-1])
+    (101, True)
     """
     if schedule == "linear":
         betas = np.linspace(1e-4, 0.02, steps) * (1000 / steps)

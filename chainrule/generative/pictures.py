@@ -52,7 +52,13 @@ def draw(samples: np.ndarray, path: str | Path, low: float | None = None, high: 
 
 
 class SampleGrid(Callback):
-    """After each epoch a picture of samples in a folder: `samples-0001.png`, …; `condition` gives one for each sample."""
+    """After each epoch a picture of samples in a folder: `samples-0001.png`, …; `condition` gives one for each sample.
+
+    >>> model = cr.generative.VAE(nn.Dense(4), nn.Dense(2), latent=2)
+    >>> callback = cr.generative.SampleGrid(model, "pictures", count=16)
+    >>> callback.count
+    16
+    """
 
     def __init__(self, model: Any, folder: str | Path, average: Any = None, count: int = 64, condition: Any = None):
         self.model, self.folder, self.average, self.count, self.condition = model, Path(folder), average, count, condition

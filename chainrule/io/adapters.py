@@ -33,6 +33,13 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
 
     The weights of the model itself are not written, nor is what else was trained; `cr.save` keeps all of it. Raises ArgumentError for a
     model without adapters, and for one whose layers have different settings.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> folder = cr.io.save_adapter(nn.lora(model, rank=2, targets=("*",)), "adapter")
+    >>> import os
+    >>> sorted(os.listdir("adapter"))
+    ['adapter_config.json', 'adapter_model.safetensors']
     """
     adapters = {name: layer for name, layer in model.modules().items() if isinstance(layer, Adapter)}
     if not adapters or len({type(layer) for layer in adapters.values()}) != 1:
@@ -53,6 +60,12 @@ def load_adapter(model: nn.Module, folder: str | Path) -> Any:
     """A copy of a plain model with the adapter in a folder, which PEFT or `save_adapter` wrote; see `nn.lora`.
 
     Raises DataError for a folder that holds another kind of adapter, or one for another model.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> folder = cr.io.save_adapter(nn.lora(model, rank=2, targets=("*",)), "adapter")
+    >>> type(cr.io.load_adapter(model, folder).layers[0]).__name__
+    'LowRank'
     """
     folder = Path(folder)
     config = parse_json(read_regular(folder / CONFIG), folder / CONFIG, "description of the adapter")

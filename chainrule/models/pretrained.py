@@ -62,7 +62,15 @@ def _made(reader: Callable[..., Any], config: Config, arrays: dict[str, Array], 
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The tokenizer in a folder's tokenizer.json, by the library `tokenizers`."""
+    """The tokenizer in a folder's tokenizer.json, by the library `tokenizers`.
+
+    >>> import os
+    >>> from tokenizers import Tokenizer, models
+    >>> os.makedirs("words")
+    >>> Tokenizer(models.WordLevel({"a": 0, "cat": 1}, unk_token="a")).save("words/tokenizer.json")
+    >>> cr.models.load_tokenizer("words").token_to_id("cat")
+    1
+    """
     try:
         from tokenizers import Tokenizer
     except ImportError:

@@ -22,6 +22,9 @@ class TimeEmbedding(nn.Module):
     Args:
         width: of the embedding; even.
         classes: number of labels 0, …, classes - 1; the label `classes` stands for none.
+
+    >>> cr.models.TimeEmbedding(8)(cr.asarray([0.0, 0.5])).shape
+    (2, 8)
     """
 
     def __init__(self, width: int = 128, classes: int | None = None):

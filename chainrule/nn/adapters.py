@@ -34,7 +34,13 @@ TARGETS = ("*.query", "*.value")
 
 
 class Adapter(Module):
-    """A frozen layer `base` (Dense, QuantizedDense or a convolution of one group) with something trainable beside it."""
+    """A frozen layer `base` (Dense, QuantizedDense or a convolution of one group) with something trainable beside it.
+
+    >>> model = nn.Sequential([nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> isinstance(nn.lora(model, rank=2, targets=("*",)).layers[0], nn.Adapter)
+    True
+    """
 
     base: Any
 
@@ -63,6 +69,10 @@ class LowRank(Adapter):
         alpha: s = alpha / rank.
         dropout: rate for what goes into A, in training.
         magnitude: scale each column of W + s A B to a length that is learnt apart from its direction, which starts as it was (DoRA).
+
+    >>> layer = nn.LowRank(nn.Dense(3), rank=2)
+    >>> layer(cr.ones((1, 4))).shape
+    (1, 3)
     """
 
     def __init__(self, base: Any, rank: int = 8, alpha: float = 8.0, dropout: float = 0.0, magnitude: bool = False):
@@ -108,6 +118,10 @@ class Scaled(Adapter):
     Args:
         base: the layer, whose W and b are frozen.
         inputs: whether the factors are for what comes in.
+
+    >>> layer = nn.Scaled(nn.Dense(3))
+    >>> layer(cr.ones((1, 4))).shape
+    (1, 3)
     """
 
     def __init__(self, base: Any, inputs: bool = False):
@@ -166,6 +180,13 @@ def lora(model: Module, rank: int = 8, targets: Sequence[str] = TARGETS, alpha: 
         train: patterns of what else is trained, such as a new head.
 
     Raises ArgumentError if a pattern fits no such layer.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> x = cr.ones((1, 4))
+    >>> y = model(x)
+    >>> adapted = nn.lora(model, rank=2, targets=("*",))
+    >>> np.allclose(adapted(x).numpy(), y.numpy())
+    True
     """
     positive("rank", rank)
     alpha = float(rank if alpha is None else alpha)
@@ -179,6 +200,12 @@ def ia3(model: Module, targets: Sequence[str] = ("*.key", "*.value"), inputs: Se
         targets: patterns of the layers of which what comes out is scaled.
         inputs: patterns of the layers of which what comes in is scaled, such as the second one of each network in a transformer.
         train: patterns of what else is trained.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> adapted = nn.ia3(model, targets=("*",))
+    >>> np.allclose(adapted(cr.ones((1, 4))).numpy(), y.numpy())
+    True
     """
     outer = {id(layer) for layer in _chosen(model, targets)} if targets or not inputs else set()
     inner = {id(layer) for layer in _chosen(model, inputs)} if inputs else set()
@@ -194,6 +221,13 @@ def merge_lora(model: Module) -> Any:
     """A plain copy of an adapted model: what was learnt beside a layer is added to its weight. Nothing of it is frozen.
 
     The outputs stay what they were, to rounding. Layers of 8 or 4 bits become Dense layers.
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> x = cr.ones((1, 4))
+    >>> y = model(x)
+    >>> merged = nn.merge_lora(nn.lora(model, rank=2, targets=("*",)))
+    >>> np.allclose(merged(x).numpy(), y.numpy(), atol=1e-6)
+    True
     """
     if not any(isinstance(module, Adapter) for module in model.modules().values()):
         raise ArgumentError(explain("there is nothing to merge: the model has no adapted layer", got=shown(model), fix="adapted = nn.lora(model, rank=8)"))

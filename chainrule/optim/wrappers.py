@@ -231,6 +231,12 @@ def layerwise(optimizer: Optimizer, model: Any, decay: float = 0.8) -> Groups:
         optimizer: for the last layer.
         model: a built model.
         decay: in (0, 1].
+
+    >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
+    >>> y = model(cr.ones((1, 4)))
+    >>> optimizer = cr.optim.layerwise(cr.optim.Adam(1e-3), model, decay=0.5)
+    >>> optimizer
+    Groups(Adam(learning_rate=0.001), Adam(learning_rate=0.0005))
     """
     if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 < decay <= 1:
         raise ArgumentError(explain("decay is the share of the rate that a layer leaves to the one before", got=shown(decay), expected="0 < decay <= 1"))

@@ -108,7 +108,15 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
 
 
 class Training:
-    """One run of `fit`: everything that changes while it goes on, and how to save and restore it."""
+    """One run of `fit`: everything that changes while it goes on, and how to save and restore it.
+
+    >>> class Watch(cr.train.Callback):
+    ...     def begin(self, run):
+    ...         print(isinstance(run, cr.train.Training), run.epochs)
+    >>> x = np.ones((8, 1), "float32")
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=2, callbacks=[Watch()], progress=False)
+    True 2
+    """
 
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,

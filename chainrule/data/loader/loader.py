@@ -62,6 +62,11 @@ class Loader(metaclass=Checked):
         steps_per_epoch: batches of an epoch of a stream; None: an epoch is one pass.
         repeat: whether a stream that ends within an epoch of `steps_per_epoch` begins again.
         shard: (k, n): this is one of n loaders that share each epoch, the k-th from 0.
+
+    >>> source = [(np.full(3, i, "float32"), i) for i in range(10)]
+    >>> loader = cr.data.Loader(source, batch_size=4, shuffle=True, seed=0)
+    >>> [x.shape for x, y in loader]
+    [(4, 3), (4, 3), (2, 3)]
     """
 
     FIXES = {"num_workers": "workers=4", "pin_memory": "there is no need for it: leave it out", "collate_fn": "collate=function", "prefetch_factor": "prefetch=8 batches in all",

@@ -133,7 +133,12 @@ class Objects(Source):
 
 
 def as_source(given: Any) -> Source | None:
-    """Whatever has samples by number, as a Source; None for what can only be gone through (a stream)."""
+    """Whatever has samples by number, as a Source; None for what can only be gone through (a stream).
+
+    >>> source = cr.data.as_source([10, 20, 30])
+    >>> len(source), source[1]
+    (3, 20)
+    """
     if isinstance(given, Source):
         return given
     if isinstance(given, str | os.PathLike):

@@ -20,6 +20,14 @@ class Source:
     """Samples by number: `len(source)`, `source[i]`, and `source[[3, 1, 4]]` for several as nested arrays.
 
     `labels` (n,) and `class_names` are there where the source knows classes without reading samples, else None.
+
+    >>> class Squares(cr.data.Source):
+    ...     def __len__(self):
+    ...         return 5
+    ...     def sample(self, index):
+    ...         return index * index
+    >>> Squares()[3]
+    9
     """
 
     labels: np.ndarray | None = None

@@ -40,6 +40,11 @@ def cache(source: Any, path: str | os.PathLike[str], key: str | None = None) -> 
             which is possible where no function of yours is among what makes a sample.
 
     Raises DataError if the disk is full or a sample cannot be read, and then leaves what was there as it was; ArgumentError if a key is needed.
+
+    >>> source = cr.data.map([1.0, 2.0], lambda x: np.float32(x * x))
+    >>> kept = cr.data.cache(source, "squares.cache", key="squares, v1")
+    >>> len(kept), float(kept[1])
+    (2, 4.0)
     """
     source = sized(source, "cache")
     key = source.key() if key is None else f"told {key!r}"

@@ -20,7 +20,12 @@ Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 
 class Ragged(NamedTuple):
-    """Sequences of different lengths in one array: `values` (B, longest, ...) with zeros behind each, `lengths` (B,) int64."""
+    """Sequences of different lengths in one array: `values` (B, longest, ...) with zeros behind each, `lengths` (B,) int64.
+
+    >>> batch = cr.data.Ragged(np.zeros((2, 4)), np.array([4, 2]))
+    >>> batch.values.shape, batch.lengths
+    ((2, 4), array([4, 2]))
+    """
 
     values: np.ndarray
     lengths: np.ndarray
@@ -114,6 +119,10 @@ def collate(samples: Sequence[Any], indices: Any = None, allocate: Allocate = np
         ragged: of each leaf, whether its first axis has another length in each sample: it becomes a `Ragged`.
         length: of the padded arrays; None: of the longest.
         where: says where a sample lies.
+
+    >>> x, y = cr.data.collate([(np.zeros(3), 0), (np.ones(3), 1)])
+    >>> x.shape, y
+    ((2, 3), array([0, 1]))
     """
     rows, trees = zip(*map(spread, samples), strict=True)
     _check(rows, trees, indices, ragged, where)

@@ -99,18 +99,33 @@ def hash_of(array: np.ndarray) -> str:
 
 
 def map(source: Any, function: Callable[[Any], Any]) -> Source:
-    """The source whose sample i is `function(source[i])`, computed when it is asked for, in the Loader's workers."""
+    """The source whose sample i is `function(source[i])`, computed when it is asked for, in the Loader's workers.
+
+    >>> source = cr.data.map([1, 2, 3], lambda x: 10 * x)
+    >>> source[2]
+    30
+    """
     return Mapped(sized(source, "map"), _function(function, "map"))
 
 
 def filter(source: Any, keep: Callable[[Any], bool]) -> Source:
-    """The samples for which `keep(sample)` is true. All are read once, at this call; their numbers are kept, not the samples."""
+    """The samples for which `keep(sample)` is true. All are read once, at this call; their numbers are kept, not the samples.
+
+    >>> source = cr.data.filter([1, 2, 3, 4], lambda x: x % 2 == 0)
+    >>> [source[i] for i in range(len(source))]
+    [2, 4]
+    """
     source, keep = sized(source, "filter"), _function(keep, "filter")
     return Subset(source, np.array([i for i in range(len(source)) if keep(source.sample(i))], np.int64))
 
 
 def subset(source: Any, indices: Any) -> Source:
-    """The samples at `indices` (whole numbers, a slice, or a mask of one truth value per sample), in this order."""
+    """The samples at `indices` (whole numbers, a slice, or a mask of one truth value per sample), in this order.
+
+    >>> source = cr.data.subset([10, 20, 30], [2, 0])
+    >>> source[0]
+    30
+    """
     source = sized(source, "subset")
     chosen = np.arange(len(source))[indices] if isinstance(indices, slice) else np.asarray(indices)
     if chosen.dtype == bool and chosen.shape == (len(source),):
@@ -125,13 +140,23 @@ def subset(source: Any, indices: Any) -> Source:
 
 
 def shuffle(source: Any, seed: int = 0) -> Source:
-    """All samples in one random order, a function of (length, seed). A Loader's `shuffle=True` takes a new one for each epoch."""
+    """All samples in one random order, a function of (length, seed). A Loader's `shuffle=True` takes a new one for each epoch.
+
+    >>> source = cr.data.shuffle([1, 2, 3, 4], seed=0)
+    >>> sorted(source[i] for i in range(len(source)))
+    [1, 2, 3, 4]
+    """
     source = sized(source, "shuffle")
     return Subset(source, permutation(len(source), seed))
 
 
 def concat(*sources: Any) -> Source:
-    """The samples of all sources, one after the other."""
+    """The samples of all sources, one after the other.
+
+    >>> source = cr.data.concat([1, 2], [3])
+    >>> [source[i] for i in range(len(source))]
+    [1, 2, 3]
+    """
     if not sources:
         raise ArgumentError(explain("concat needs a source"))
     return Concatenated([sized(source, "concat") for source in sources])

@@ -126,6 +126,16 @@ class ImageFolder(Folder):
         classes: names of the classes in the order of their numbers; None: all folders, sorted.
 
     Images of 16 bits stay uint16. Raises DataError that names the folder, or the file that cannot be decoded; MissingExtra without Pillow.
+
+    >>> import os
+    >>> from PIL import Image
+    >>> for name in ("cat", "dog"):
+    ...     os.makedirs(f"pets/{name}")
+    ...     Image.new("RGB", (10, 8)).save(f"pets/{name}/1.png")
+    >>> source = cr.data.ImageFolder("pets", size=(4, 4))
+    >>> image, label = source[1]
+    >>> len(source), image.shape, int(label)
+    (2, (4, 4, 3), 1)
     """
 
     suffixes = SUFFIXES
@@ -161,6 +171,14 @@ class AudioFolder(Folder):
         classes: names of the classes in the order of their numbers; None: all folders, sorted.
 
     WAV is read without help, FLAC, Ogg, MP3 and AIFF by soundfile. Raises DataError that names the folder or the file.
+
+    >>> path = cr.data.write_sound("bird.wav", np.sin(np.arange(800) * 0.1), rate=8000)
+    >>> import os, shutil
+    >>> os.makedirs("sounds/bird")
+    >>> place = shutil.move("bird.wav", "sounds/bird/1.wav")
+    >>> source = cr.data.AudioFolder("sounds")
+    >>> len(source)
+    1
     """
 
     suffixes = SOUNDS

@@ -24,6 +24,12 @@ class TextLines(Source):
         encoding: of the text, such as "utf-8" or "latin-1".
 
     Only the places of the lines are kept in memory, 8 bytes for each. Raises DataError that names the file and the line.
+
+    >>> from pathlib import Path
+    >>> size = Path("poem.txt").write_text("one\\ntwo\\n")
+    >>> source = cr.data.TextLines("poem.txt")
+    >>> source[1]
+    'two'
     """
 
     def __init__(self, paths: Any, encoding: str = "utf-8"):

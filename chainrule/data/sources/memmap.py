@@ -28,6 +28,11 @@ class Memmap(Source):
         targets: whether a sample is (x, y), both windows, y one row later than x, as the prediction of the next token wants it.
 
     Raises DataError where the file does not hold what it should.
+
+    >>> np.save("x.npy", np.arange(6.0).reshape(3, 2))
+    >>> source = cr.data.Memmap("x.npy")
+    >>> len(source)
+    3
     """
 
     def __init__(self, path: str | os.PathLike[str], dtype: Any = None, shape: tuple[int, ...] | None = None, *,

@@ -29,6 +29,12 @@ class Rows(Arrays):
     Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are texts. Parquet and
     Arrow files need pyarrow; columns without missing values of an uncompressed Arrow file stay in the file, those of others are read into memory.
     Raises DataError that names the file or the column.
+
+    >>> from pathlib import Path
+    >>> size = Path("rows.csv").write_text("size,label\\n1,a\\n2,b\\n")
+    >>> source = cr.data.Rows("rows.csv")
+    >>> len(source)
+    2
     """
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):

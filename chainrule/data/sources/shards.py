@@ -42,6 +42,15 @@ class TarShards(Source):
 
     Images become uint8 (H, W, C), .cls and .index whole numbers, .txt texts, .json what they say, .npy arrays; others stay bytes. Nothing in a file is executed.
     Raises DataError that names the shard and the member.
+
+    >>> import io, tarfile
+    >>> with tarfile.open("pairs.tar", "w") as file:
+    ...     for name, content in [("1.txt", b"one"), ("2.txt", b"two")]:
+    ...         entry = tarfile.TarInfo(name)
+    ...         entry.size = len(content)
+    ...         file.addfile(entry, io.BytesIO(content))
+    >>> [sample["txt"] for sample in cr.data.TarShards("pairs.tar")]
+    ['one', 'two']
     """
 
     def __init__(self, paths: Any, fields: tuple[str, ...] | None = None, size: int | tuple[int, int] | None = None, colour: str | None = "rgb",
