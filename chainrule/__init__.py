@@ -25,7 +25,7 @@ from .version import __version__
 
 _MODULES = (
     "augment", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
-    "metrics", "models", "nn", "optim", "random", "settings", "signal", "statistics", "tasks", "testing", "train", "tuning",
+    "metrics", "models", "nn", "optim", "random", "rl", "settings", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",

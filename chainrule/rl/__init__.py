@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reinforcement learning: decision processes and their exact solutions, environments that are part of compiled programs, and agents.
+
+    mdp = cr.rl.MDP(P, R, gamma=0.99)
+    cr.rl.value_iteration(mdp).policy
+    agent = cr.rl.PPO()
+    agent.fit(cr.rl.make("CartPole-v1", batch=32), steps=200_000, seed=0)
+    cr.rl.evaluate_policy(agent, cr.rl.make("CartPole-v1"), episodes=100, seed=1)
+"""
+
+from typing import Any
+
+from ..names import unknown_attribute
+from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from .environment import Environment, Transition
+from .mdp import (
+    MDP,
+    Solution,
+    linear_program,
+    modified_policy_iteration,
+    policy_iteration,
+    policy_values,
+    value_iteration,
+)
+from .registry import make
+from .spaces import Box, Discrete, MultiDiscrete
+from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
+
+__all__ = [
+    "MDP", "Acrobot", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "Environment", "FrozenLake", "GridWorld",
+    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "Solution", "Tabular", "Taxi", "Transition",
+    "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
+]
+
+
+def __getattr__(name: str) -> Any:
+    raise unknown_attribute("rl", name, __all__)
