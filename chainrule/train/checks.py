@@ -15,9 +15,12 @@ from ..errors import ArgumentError, BoundsError, explain, shown
 from ..foreign import CALLBACK
 from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
+from ..losses import Several
 from ..ops.require import at
 from .data import Samples
+from .measured import OfOutput
 from .programs import strong
+from .structure import take
 
 ROWS = 8192  # that are looked at together
 METHODS = ("begin", "after_step", "after_epoch", "end", "state", "restore")
@@ -76,9 +79,9 @@ def check_targets(loss: Any, metrics: Sequence[Any], outputs: Any, data: Samples
     """BoundsError for the first target that the loss or a metric has no use for; `outputs` are symbols of those of one sample."""
     for start in range(0, len(data), ROWS):
         rows = np.arange(start, min(start + ROWS, len(data)))
-        y, weights = data.y[start:start + ROWS], data.weights[start:start + ROWS]
+        y, weights = take(data.y, slice(start, start + ROWS)), take(data.weights, slice(start, start + ROWS))
         try:
-            loss.check(trees.map(functools.partial(_rows, count=len(y)), outputs), y, weights)
+            loss.check(trees.map(functools.partial(_rows, count=len(rows)), outputs), y, weights)
             for metric in metrics if isinstance(outputs, Tensor) and outputs.ndim else ():
                 getattr(metric, "check_targets", _nothing)((len(y), *outputs.shape[1:]), y, weights)
         except BoundsError as error:
@@ -101,7 +104,7 @@ def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
     if outputs is None:
         raise ArgumentError(explain(f"forward of {name} returns nothing", got="None", expected="a tensor",
                                     fix="end it with `return ...`"))
-    if isinstance(outputs, tuple | list | dict) and loss is not None and not loss.own:
+    if isinstance(outputs, tuple | list | dict) and loss is not None and not (loss.own or isinstance(loss, Several)):
         kinds = f"a {type(outputs).__name__} of {len(outputs)}"
         raise ArgumentError(explain(f"forward of {name} returns {kinds}, and the loss {loss.name} compares one tensor with the targets",
                                     got=kinds, expected="a tensor", fix="return the one that is compared, or give a loss of your own: a function (outputs, targets) -> values"))
@@ -110,7 +113,7 @@ def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
 
 def check_measured(model: Any, outputs: Any, metrics: Any) -> None:
     """Metrics get what the model gives, which is one tensor."""
-    if metrics and isinstance(outputs, tuple):
+    if isinstance(outputs, tuple) and any(not isinstance(metric, OfOutput) for metric in metrics):
         kinds = f"a tuple of {len(outputs)}"
         raise ArgumentError(explain(f"forward of {type(strong(model)).__name__} returns {kinds}, and metrics measure one tensor", got=kinds, expected="a tensor",
                                     fix="return the one that is measured, or leave metrics=[...] out and measure after training"))
@@ -124,11 +127,6 @@ def check_parameters(model: Any) -> None:
     raise ArgumentError(explain(f"{type(model).__name__} has nothing to learn", got="all parameters are frozen" if frozen else "a model without parameters",
                                 expected="at least one trainable Variable",
                                 fix="model.unfreeze(...)" if frozen else "layers with weights, such as nn.Dense, kept as attributes of the model or in a list of it"))
-
-
-def several(found: Any) -> list[Any]:
-    """A list of metrics; a single one, or its name, is a list of one."""
-    return [found] if isinstance(found, str | type) or hasattr(found, "update") or callable(found) else list(found)
 
 
 def callbacks(found: Any) -> list[Any]:

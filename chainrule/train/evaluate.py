@@ -11,18 +11,19 @@ import numpy as np
 from .. import losses
 from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain
-from ..ir import Type, no_grad
+from ..ir import no_grad
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
 from ..names import called_as
 from ..nn.module import Module
 from ..statistics.paired import mean_interval
-from .checks import in_data, say_bad_inputs, several
-from .data import Samples, inputs, samples
-from .measured import named
+from .checks import in_data, say_bad_inputs
+from .data import Samples, samples, structure
+from .measured import measured as metrics_of
 from .programs import remembered
 from .states import fixed_rows
 from .step import loss_step, output_step
+from .structure import leaves, one_length, take, traced
 
 MOST_BYTES = 2**30  # of outputs that are kept for a loss that wants all of them at once
 
@@ -49,7 +50,7 @@ class Result(dict[str, Any]):
         if self.data is None:
             return None
         from ..statistics.runs import fingerprint
-        return fingerprint(self.data.y, self.data.x)
+        return fingerprint(*leaves(self.data.y), *leaves(self.data.x))
 
     def __str__(self) -> str:
         return "\n".join(f"{name:14} {value}" for name, value in self.items())
@@ -58,8 +59,8 @@ class Result(dict[str, Any]):
 
 
 @called_as("cr.evaluate(model, (x, y), loss='cross_entropy', metrics=['accuracy'])")
-def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] = (), batch_size: int = 256, level: float = 0.95,
-             backend: str | None = None, precision: str = "float32") -> Result:
+def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Any = (), batch_size: int = 256, level: float = 0.95,
+             backend: str | None = None, precision: str = "float32", loss_weights: Any = None) -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
     The interval of the loss is that of a mean over independent samples, by Student's t (`statistics.mean_interval`, sample
@@ -67,9 +68,10 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     has no interval, and takes no sample weights.
 
     Args:
-        data: (x, y) or (x, y, sample weights).
-        loss: name or function of chainrule.losses, or None.
-        metrics: names or objects of chainrule.metrics, or names of losses.
+        data: (x, y) or (x, y, sample weights), arrays or nested dicts and tuples of them, as for `fit`.
+        loss: name or function of chainrule.losses, or None; or one for each output, by the same structure.
+        loss_weights: what each of several losses counts in the sum of them.
+        metrics: names or objects of chainrule.metrics, or names of losses; or lists of them by output.
         level: of the intervals (Student's t for the loss, Wilson for proportions, bootstrap for the others).
         precision: of products, "float32" or "bfloat16"; see `compile`.
 
@@ -82,16 +84,31 @@ def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Sequence[Any] 
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
-    measured, found = _fresh_metrics(metrics), samples(data, model=model)
-    chosen, items = None if loss is None else losses.get(loss), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    found = samples(data, model=model, nested=True)
+    chosen, items = None if loss is None else losses.of_outputs(loss, loss_weights, found.y), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    measured = _fresh_metrics(metrics, chosen)
     step = (_without_loss(model, backend, precision, found.x) if chosen is None
             else measuring_step(model, loss, chosen, found.x, backend, precision, per_sample=True, weighted=found.weighted))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    value = measure(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
-    result = Result({} if loss is None else {"loss": _loss_estimate(value, parts, level)})
+    values = measure_all(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
+    result = Result({} if chosen is None else _loss_estimates(chosen, values, parts, level))
     result.data, (result.each, result.each_is_right) = found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
     return result
+
+
+def _loss_estimates(loss: Any, values: dict[str, float], parts: list[Any], level: float) -> dict[str, Estimate]:
+    """The loss, and that of each output; the sum of several has no interval."""
+    if not isinstance(loss, losses.Several):
+        return {"loss": _loss_estimate(values["loss"], parts, level)}
+    found = {"loss": Estimate(values["loss"], level=level)}
+    for k, name in enumerate(loss.names):
+        column = f"{name}_loss"
+        if not all(totals.size for totals, _ in parts):
+            found[column] = Estimate(values[column], level=level)
+            continue
+        found[column] = _loss_estimate(values[column], [(totals[:, k], weights[:, k]) for totals, weights in parts], level)
+    return found
 
 
 def _loss_estimate(value: float, parts: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate:
@@ -114,7 +131,7 @@ class _Items:
 
     def update(self, outputs: Any, targets: np.ndarray, weights: np.ndarray) -> None:
         """One batch."""
-        if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != targets.shape[:1]:
+        if not isinstance(outputs, np.ndarray) or not isinstance(targets, np.ndarray) or outputs.shape[:1] != targets.shape[:1]:
             self.parts, self.classes = [], False
             return
         one = outputs.size == len(outputs) == targets.size
@@ -135,65 +152,94 @@ class _Items:
         return (None if values is None or np.isnan(values).any() else values), self.classes
 
 
-def _fresh_metrics(names: Sequence[Any]) -> list[Any]:
-    found = [named(m) for m in several(names)]
+def _fresh_metrics(names: Any, loss: Any) -> list[Any]:
+    found = metrics_of(names, list(loss.losses) if isinstance(loss, losses.Several) else ())
     for metric in found:
         metric.reset()
     return found
 
 
-def measuring_step(model: Any, name: Any, loss: Any, x: np.ndarray, backend: str | None, precision: str = "float32", **options: bool) -> Any:
+def measuring_step(model: Any, name: Any, loss: Any, x: Any, backend: str | None, precision: str = "float32", **options: bool) -> Any:
     """The remembered `loss_step`; `name` is what the user gave as a loss."""
     build(model, x)
-    return remembered("loss", model, (name, precision, options), backend, lambda model: loss_step(model, loss, backend, precision, **options))
+    return remembered("loss", model, (recipe(name, loss), precision, options), backend, lambda model: loss_step(model, loss, backend, precision, **options))
 
 
-def predicting_step(model: Any, x: np.ndarray, backend: str | None, precision: str) -> Any:
+def recipe(name: Any, loss: Any) -> Any:
+    """What tells a loss apart where programs are remembered: what the user gave, or the parts of several."""
+    return loss.recipe if isinstance(loss, losses.Several) else name
+
+
+def predicting_step(model: Any, x: Any, backend: str | None, precision: str) -> Any:
     """The remembered `output_step`."""
     build(model, x)
     return remembered("outputs", model, (precision,), backend, lambda model: output_step(model, backend, precision))
 
 
-def build(model: Any, x: np.ndarray) -> None:
+def build(model: Any, x: Any) -> None:
     """Make the Variables of a model that does not know yet what comes in."""
-    if isinstance(model, Module) and not model.built and len(x):
-        model.trace(Type((1 if fixed_rows(model) is None else fixed_rows(model), *x.shape[1:]), x.dtype))
+    if isinstance(model, Module) and not model.built and len(leaves(x)[0]):
+        traced(model, x, fixed_rows(model) or 1)
 
 
-def _without_loss(model: Any, backend: str | None, precision: str, x: np.ndarray) -> Any:
+def _without_loss(model: Any, backend: str | None, precision: str, x: Any) -> Any:
     step, nothing = predicting_step(model, x, backend, precision), leaf(np.zeros((), np.float32))
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
 def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
             rows: int | None = None) -> float:
-    """The weighted mean loss over all data; `measured` metrics are reset, then updated with every sample.
+    """The loss of `measure_all` alone."""
+    return measure_all(step, data, measured, batch_size, loss, parts, rows)["loss"]
+
+
+def measure_all(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
+                rows: int | None = None) -> dict[str, float]:
+    """The weighted mean loss over all data, and that of each of several outputs; `measured` metrics are reset, then updated with every sample.
 
     `rows` is the size of all batches, if it matters. `parts` receives the sums of losses and of weights, batch by batch. A loss
     that the step leaves out because it gives one number for a batch is called once, with the outputs for all data.
     """
     for metric in measured:
         metric.reset()
-    total, weight, kept = 0.0, 0.0, list[Any]()
+    total, weight, kept = np.float64(0.0), np.float64(0.0), list[Any]()
     start = 0
     for x, y, weights, count in _padded_batches(data, batch_size, rows):
         try:
             batch_total, batch_weight, outputs = step(x, y, weights)
             outputs = _first_rows(outputs, count)
             for metric in measured:
-                metric.update(outputs, y[:count], weights[:count])
+                metric.update(outputs, take(y, slice(count)), take(weights, slice(count)))
         except BoundsError as error:
-            raise in_data(error, np.arange(start, start + (count if error.shape[:1] == (count,) else len(x)))) from None
+            raise in_data(error, np.arange(start, start + (count if error.shape[:1] == (count,) else len(leaves(x)[0])))) from None
         start += count
-        sums = tuple(x.numpy()[:count] if x.ndim else x.numpy() for x in (batch_total, batch_weight))
-        total, weight = (so_far + float(x.sum(dtype=np.float64)) for so_far, x in zip((total, weight), sums, strict=True))
+        sums = tuple(_of_rows(loss, x.numpy(), count) for x in (batch_total, batch_weight))
+        total, weight = (so_far + _sum(loss, x) for so_far, x in zip((total, weight), sums, strict=True))
         if parts is not None:
             parts.append(sums)
         if batch_total.shape == (0,):
             kept.append(_kept(outputs, loss, len(data) / count))
     if kept:
-        return _number_of_all(loss, kept, data.y)
-    return total / weight if weight else float("nan")
+        return _numbers_of_all(loss, kept, data.y)
+    return loss_columns(loss, total, weight)
+
+
+def loss_columns(loss: Any, total: Any, weight: Any) -> dict[str, float]:
+    """The mean loss of these sums, NaN of nothing; of several, the sum of their means and each of them by its output."""
+    if not isinstance(loss, losses.Several):
+        return {"loss": float(total / weight) if weight else float("nan")}
+    means = loss.means(total, weight)
+    return {"loss": loss.mean(total, weight)} | {f"{name}_loss": float(mean) for name, mean in zip(loss.names, means, strict=True)}
+
+
+def _of_rows(loss: Any, x: np.ndarray, count: int) -> np.ndarray:
+    """The numbers of the samples that are not there to fill up the batch, or those of the batch."""
+    return x[:count] if x.ndim > isinstance(loss, losses.Several) else x
+
+
+def _sum(loss: Any, x: np.ndarray) -> Any:
+    several = isinstance(loss, losses.Several)
+    return x.sum(axis=0, dtype=np.float64) if several and x.ndim > 1 else x.astype(np.float64) if several else x.sum(dtype=np.float64)
 
 
 def _kept(outputs: Any, loss: Any, batches: float) -> Any:
@@ -205,19 +251,20 @@ def _kept(outputs: Any, loss: Any, batches: float) -> Any:
     return trees.map(np.copy, outputs)
 
 
-def _number_of_all(loss: Any, outputs: Sequence[Any], targets: np.ndarray) -> float:
+def _numbers_of_all(loss: Any, outputs: Sequence[Any], targets: Any) -> dict[str, float]:
     with no_grad():
         total, weight = loss.sum_and_weight(trees.map(lambda *parts: leaf(np.concatenate(parts)), *outputs), targets)
-        return float(total.item()) / float(weight.item())
+        return loss_columns(loss, total.numpy().astype(np.float64), weight.numpy().astype(np.float64))
 
 
-def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
     """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
     size = rows or min(batch_size, len(data))
     for start in range(0, len(data), size):
         indices = np.arange(start, min(start + size, len(data)))
         x, y, weights = data.batch(np.concatenate([indices, np.full(size - len(indices), start)]))
-        weights[len(indices):] = 0
+        for array in leaves(weights):
+            array[len(indices):] = 0
         yield x, y, weights, len(indices)
 
 
@@ -225,23 +272,28 @@ def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> 
 def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
+    x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the model then gets their mask.
+
     A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is "float32" or "bfloat16"; see `compile`.
 
     >>> model = nn.Dense(2, weight_initializer="ones", input_shape=(3,))
     >>> cr.predict(model, np.ones((1, 3), "float32"))
     Tensor([[3., 3.]], dtype=float32)
     """
-    data = inputs(x, model=model)
-    size = fixed_rows(model) or max(min(batch_size, len(data)), 1)
+    data = structure(x, "x", model)
+    one_length(data, "x")
+    count = len(leaves(data)[0])
+    size = fixed_rows(model) or max(min(batch_size, count), 1)
     step = predicting_step(model, data, backend, precision)
-    parts = [_predicted(step, data, start, size) for start in range(0, max(len(data), 1), size)]
-    say_bad_inputs(data)
+    parts = [_predicted(step, data, start, size, count) for start in range(0, max(count, 1), size)]
+    for part in leaves(data):
+        say_bad_inputs(part)
     return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
 
 
-def _predicted(step: Any, data: np.ndarray, start: int, size: int) -> Any:
+def _predicted(step: Any, data: Any, start: int, size: int, count: int) -> Any:
     try:
-        return _first_rows(step(_filled(data[start:start + size], size)), len(data) - start)
+        return _first_rows(step(trees.map(lambda part: _filled(part[start:start + size], size), data)), count - start)
     except BoundsError as error:
         raise in_data(error, np.arange(start, start + size)) from None
 

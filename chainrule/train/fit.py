@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from .. import losses, optim, random
+from .. import tree as trees
 from ..data import Batches
 from ..errors import ArgumentError, BoundsError, explain
 from ..files import reading
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
-from ..ir import Type
 from ..names import called_as
 from . import checks
 from .averaging import WeightAverage
@@ -39,31 +39,39 @@ from .checkpoint import Claims, read_state, write_state
 from .class_weights import by_class, imbalance
 from .data import Samples, augmented, over_all, samples
 from .describe import check_same, describe, fingerprint, settings_of
-from .evaluate import measure, measuring_step
+from .evaluate import loss_columns, measure_all, measuring_step, recipe
 from .history import History
 from .interrupt import Interruption
-from .measured import named
+from .measured import check_paths, measured
 from .pool import Pool
 from .programs import remembered
 from .progress import Quiet, reporter
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
 from .step import explain_nonfinite, flush_step, training_step
 from .stretch import Stretch
+from .structure import leaves, paths, take, traced
 
 
 @called_as("cr.fit(model, (x, y), loss='cross_entropy', epochs=5)")
 def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
-        validation: Any = None, metrics: Sequence[Any] = (), seed: int = 0, callbacks: Sequence[Callback] = (),
+        validation: Any = None, metrics: Any = (), seed: int = 0, callbacks: Sequence[Callback] = (),
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
-        backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True) -> History:
+        backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True,
+        loss_weights: Any = None) -> History:
     """Train a model on data in memory.
 
     Args:
         model: a module; what comes in is inferred from the first batch.
-        data: (x, y) or (x, y, sample weights); float64 becomes float32 unless the layers are made with dtype="float64".
+        data: (x, y) or (x, y, sample weights); float64 becomes float32 unless the layers are made with dtype="float64". x and y are arrays, or
+            nested tuples and dicts of arrays: `model(*x)` or `model(**x)` (see docs/how-to/several-inputs-and-outputs.md). A list of arrays of
+            different lengths is padded, and the model gets `mask=`, True where a step exists. Weights have one number per sample, or one
+            per step of each, or the structure of y.
         loss: name or function of chainrule.losses; the objective is the weighted mean over a batch. A function of your own,
-            (outputs, targets) -> one value per sample, or one number for the batch: then without sample weights.
+            (outputs, targets) -> one value per sample, or one number for the batch: then without sample weights. Or one for each output, by the
+            same structure, {"a": "mse", "b": "cross_entropy"} (None: the output has none): the objective is the sum of their means times
+            `loss_weights`, and each has a column "OUTPUT_loss".
+        loss_weights: what each of several losses counts, by the same structure; left out: 1.
         optimizer: an optimiser of chainrule.optim, or its name.
         epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch. A last batch
             of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
@@ -74,7 +82,8 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
             EarlyStopping, EMA and SWA, go before. False: the weights of the last step.
         class_weight: {label: weight}, others count 1, or "balanced": samples / (classes * samples of the class). What a sample
             contributes to a step is its loss times the weight of its class, divided by the number of samples, for any batch size.
-        metrics: names or objects of chainrule.metrics, or names of losses, exact over the epoch for any batch size.
+        metrics: names or objects of chainrule.metrics, or names of losses, exact over the epoch for any batch size; with several outputs
+            lists of them by output, in columns "OUTPUT_metric" (one list: for each output that has a loss).
         seed: of the order of the data, the weights that are not built yet, and dropout, whatever was drawn before.
         penalty: a function of the model added to the objective of each step, such as optim.penalties.l2(1e-4).
         augment: a chainrule.augment pipeline for the training samples; what it does to a sample is a function of
@@ -97,10 +106,10 @@ def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: in
     >>> round(float(model(np.array([[2.0]], "float32"))[0, 0]), 3)
     7.0
     """
-    run = Training(model, samples(data, "the training data", model), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                   validation=None if validation is None else samples(validation, "the validation data", model), metric_names=metrics, seed=seed,
+    run = Training(model, samples(data, "the training data", model, nested=True), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                   validation=None if validation is None else samples(validation, "the validation data", model, nested=True), metric_names=metrics, seed=seed,
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
-                   precision=precision, class_weight=class_weight, keep_best=keep_best)
+                   precision=precision, class_weight=class_weight, keep_best=keep_best, loss_weights=loss_weights)
     if resume is not None:
         with reading(resume, "checkpoint", "use an earlier checkpoint"):
             run.restore(resume)
@@ -119,13 +128,13 @@ class Training:
     """
 
     def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
-                 metric_names: Sequence[Any], seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
+                 metric_names: Any, seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
                  checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32",
-                 class_weight: Any = None, keep_best: bool = False):
+                 class_weight: Any = None, keep_best: bool = False, loss_weights: Any = None):
         checks.check_run(model, epochs, penalty)
         self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
-        self.loss, self.optimizer = losses.get(loss), optim.get(optimizer)
-        self.metrics = [named(m) for m in checks.several(metric_names)]
+        self.loss, self.optimizer = losses.of_outputs(loss, loss_weights, data.y), optim.get(optimizer)
+        self.metrics = measured(metric_names, list(self.loss.losses) if isinstance(self.loss, losses.Several) else ())
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
         self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
         if keep_best and validation is not None and epochs > 1 and not any(isinstance(c, EarlyStopping | WeightAverage) for c in self.callbacks):
@@ -133,10 +142,12 @@ class Training:
         self.learnt = by_class(data, class_weight)
         self.pool = Pool(self.metrics)
         self._build(batch_size, shuffle)
-        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x.shape[1:], data.x.dtype))
-        self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)  # of every full batch
+        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x))
+        self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype) if data.plain else None  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
-        self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
+        self.total: Any = 0.0
+        self.weight: Any = 0.0
+        self.seconds = 0.0
         self.interruption, self.between_steps, self.claims = Interruption(), True, Claims()
         self.history.directions = {metric.name: metric.higher_is_better for metric in self.metrics}
         self._wanted: list[str | Path] = []
@@ -147,7 +158,7 @@ class Training:
         for callback in self.callbacks:
             start_afresh(callback)
         self._compiled: set[int] = set()
-        self.step = remembered("training", model, (loss, penalty, precision, self.learnt.weighted, class_weight is None), backend, lambda model, optimizer: training_step(
+        self.step = remembered("training", model, (recipe(loss, self.loss), penalty, precision, self.learnt.weighted, class_weight is None), backend, lambda model, optimizer: training_step(
             model, self.loss, optimizer, penalty, backend, precision, weighted=self.learnt.weighted, classes=class_weight is not None), owner=self.optimizer)
         self.stretch = Stretch(self.step, self.learnt, bool(self.metrics), augment is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
@@ -159,7 +170,7 @@ class Training:
 
     @cached_property
     def _data_sets(self) -> dict[str, str]:
-        name = lambda data: fingerprint(data.x, data.y, data.weights)
+        name = lambda data: fingerprint(*leaves(data.x), *leaves(data.y), *leaves(data.weights))
         return {"data set": name(self.data), "validation data": "None" if self.validation is None else name(self.validation)}
 
     # ---- where the run is
@@ -179,9 +190,11 @@ class Training:
         random.seed(self.seed)
         drawn = generators(self.model)
         rows = max(1, min(batch_size, len(self.data)))
-        _, outputs = self.model.trace(Type((rows, *self.data.x.shape[1:]), self.data.x.dtype))
+        outputs = traced(self.model, self.data.x, rows)
         checks.check_outputs(self.model, outputs, self.loss)
         checks.check_measured(self.model, outputs, self.metrics)
+        check_paths(self.metrics, outputs, self.data.y)
+        self.pool.like(outputs, self.data.y, self.data.weights)
         checks.check_parameters(self.model)
         self._seeds = [(generator, int(random.randint(2**62).item())) for generator in drawn]
         for data in (self.data if self.augment is None else None, self.validation):
@@ -282,18 +295,18 @@ class Training:
 
     def _learnt(self, block: np.ndarray, totals: np.ndarray, weights: np.ndarray, outputs: Any, finite: np.ndarray) -> None:
         """Note the results of several steps; only the last may not be finite."""
-        if weights[len(block) - 1] and not finite[len(block) - 1]:
+        if np.any(weights[len(block) - 1]) and not finite[len(block) - 1]:
             self._nonfinite(self.batches.step + len(block), *self.learnt.batch(block[-1]))
-        sums = list(zip(totals[:len(block)].tolist(), weights[:len(block)].tolist(), strict=True))
+        sums = list(zip(_numbers(totals[:len(block)]), _numbers(weights[:len(block)]), strict=True))
         for total, weight in sums:
-            self.total += total
-            self.weight += weight
-        self.reporter.advance(block.size, [total / weight if weight else 0.0 for total, weight in sums])
+            self.total = self.total + total
+            self.weight = self.weight + weight
+        self.reporter.advance(block.size, [self._mean(total, weight) for total, weight in sums])
         if self.metrics:
-            self.pool.extend(outputs[:len(block)], self.data.y[block], self.data.weights[block])
+            self.pool.extend(trees.map(lambda part: part[:len(block)], outputs), take(self.data.y, block), take(self.data.weights, block))
 
     def _step(self, indices: np.ndarray) -> None:
-        x, y, weights = self.learnt.batch(indices, self.inputs if len(indices) == len(self.inputs) else None)
+        x, y, weights = self.learnt.batch(indices, self.inputs if self.inputs is not None and len(indices) == len(self.inputs) else None)
         measured = y
         if self.augment is not None:
             x, y, measured = augmented(self.augment, x, y, self.seed, self.batches.epoch, indices)
@@ -305,18 +318,22 @@ class Training:
             total, weight, outputs, finite = self.step.arrays(x, y, weights)
         except BoundsError as error:
             raise checks.in_data(error, indices) from None
-        total, weight = total.item(), weight.item()
-        if weight and not finite:
+        total, weight = (x.item() if x.ndim == 0 else x.astype(np.float64) for x in (total, weight))
+        if np.any(weight) and not finite:
             self._nonfinite(self.batches.step + 1, x, y, weights)
-        self.total += total
-        self.weight += weight
+        self.total = self.total + total
+        self.weight = self.weight + weight
         if self.metrics:
-            self.pool.add(outputs, measured, self.data.weights[indices])
-        self.reporter.advance(len(indices), [total / weight if weight else 0.0])
+            self.pool.add(outputs, measured, take(self.data.weights, indices))
+        self.reporter.advance(len(indices), [self._mean(total, weight)])
 
-    def _nonfinite(self, step: int, *arrays: np.ndarray) -> None:
-        entry = self.step.lower(*arrays)
-        raise explain_nonfinite(entry, list(arrays), f"epoch {self.batches.epoch + 1}, step {step}")
+    def _mean(self, total: Any, weight: Any) -> float:
+        """The loss of a step."""
+        return self.loss.mean(total, weight) if isinstance(self.loss, losses.Several) else total / weight if weight else 0.0
+
+    def _nonfinite(self, step: int, *batch: Any) -> None:
+        names = [f"{what} {path}".strip() for what, part in zip(("the inputs", "the targets", "the sample weights"), batch, strict=True) for path in paths(part)]
+        raise explain_nonfinite(self.step.lower(*batch), trees.flatten(batch)[0], f"epoch {self.batches.epoch + 1}, step {step}", names)
 
     def _finish(self, whole: bool) -> None:
         self._middle = None if whole else copy.deepcopy(self._state())  # the sums of the epoch are forgotten now
@@ -324,7 +341,7 @@ class Training:
         self.pool.flush()
         if whole and self.flush is not None:
             self.flush()
-        row: dict[str, Any] = {"epoch": self.epoch + 1, "loss": self.total / self.weight if self.weight else float("nan")}
+        row: dict[str, Any] = {"epoch": self.epoch + 1} | loss_columns(self.loss, self.total, self.weight)
         row |= {metric.name: metric.result() for metric in self.metrics}
         if self.validation is not None:
             row |= {f"validation_{name}": value for name, value in self._validate().items()}
@@ -340,8 +357,8 @@ class Training:
 
     def _validate(self) -> dict[str, float]:
         with states_aside(self.model):
-            loss = measure(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss, rows=fixed_rows(self.model))
-        return {"loss": loss} | {metric.name: metric.result() for metric in self.validation_metrics}
+            found = measure_all(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss, rows=fixed_rows(self.model))
+        return found | {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _forget_epoch(self) -> None:
         self.total, self.weight, self.seconds = 0.0, 0.0, 0.0
@@ -413,6 +430,11 @@ class Training:
         told = state["ended"] if self.stop and state["ended"] else state
         self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in told["history"]]
         restore_states(self.callbacks, told["callbacks"])
+
+
+def _numbers(sums: np.ndarray) -> Any:
+    """Sums of float32 as numbers of Python, or as vectors of float64 where there is one for each of several losses."""
+    return sums.tolist() if sums.ndim < 2 else list(sums.astype(np.float64))
 
 
 def _who(callback: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import tree as trees
+
 FULL = 2**16  # bytes of outputs
 
 
@@ -20,21 +22,27 @@ class Pool:
 
     def __init__(self, metrics: Sequence[Any]):
         self.metrics, self.waiting, self.bytes = metrics, list[tuple[np.ndarray, ...]](), 0
+        self.tree = trees.flatten((0, 0, 0))[1]  # of (outputs, targets, weights), which may be nested
 
-    def add(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
+    def like(self, outputs: Any, targets: Any, weights: Any) -> None:
+        """What comes will have this structure."""
+        self.tree = trees.flatten((outputs, targets, weights))[1]
+
+    def add(self, outputs: Any, targets: Any, weights: Any) -> None:
         """A batch; the arrays may be written over afterwards."""
-        self.waiting.append((outputs.copy(), targets.copy(), weights.copy()))
-        self.bytes += outputs.nbytes
+        leaves = trees.flatten((outputs, targets, weights))[0]
+        self.waiting.append(tuple(leaf.copy() for leaf in leaves))
+        self.bytes += leaves[0].nbytes
         if self.bytes >= FULL:
             self.flush()
 
-    def extend(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> None:
+    def extend(self, outputs: Any, targets: Any, weights: Any) -> None:
         """Batches, stacked along a first axis, with the same result as `add` for each."""
-        while len(outputs):
-            left = -(-(FULL - self.bytes) // outputs[0].nbytes) if outputs[0].nbytes else len(outputs)
-            parts = [array[:left].reshape(-1, *array.shape[2:]) for array in (outputs, targets, weights)]
-            self.add(*parts)
-            outputs, targets, weights = outputs[left:], targets[left:], weights[left:]
+        leaves = trees.flatten((outputs, targets, weights))[0]
+        while len(leaves[0]):
+            left = -(-(FULL - self.bytes) // leaves[0][0].nbytes) if leaves[0][0].nbytes else len(leaves[0])
+            self.add(*trees.unflatten(self.tree, [array[:left].reshape(-1, *array.shape[2:]) for array in leaves]))
+            leaves = [array[left:] for array in leaves]
 
     def flush(self) -> None:
         """Hand over what waits."""
@@ -42,7 +50,7 @@ class Pool:
             arrays = [np.concatenate(parts) for parts in zip(*self.waiting, strict=True)]
             self.clear()
             for metric in self.metrics:
-                metric.update(*arrays)
+                metric.update(*trees.unflatten(self.tree, arrays))
 
     def clear(self) -> None:
         """Forget what waits."""

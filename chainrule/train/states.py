@@ -9,8 +9,8 @@ from typing import Any
 
 from .. import random
 from ..errors import ArgumentError, ShapeError, explain
-from ..ir import Type
 from ..nn import BatchNorm
+from .structure import traced
 
 
 def kept_states(model: Any) -> list[Any]:
@@ -56,12 +56,12 @@ def generators(model: Any) -> list[random.Generator]:
     return list({id(value): value for value in held if isinstance(value, random.Generator)}.values())
 
 
-def least_rows(model: Any, shape: tuple[int, ...], dtype: Any) -> int:
+def least_rows(model: Any, x: Any) -> int:
     """2 for a model that cannot learn from a single sample, because the statistics of a batch would be those of one value; else 1."""
     if not any(isinstance(module, BatchNorm) for module in model.modules().values()):
         return 1
     try:
-        model.trace(Type((1, *shape), dtype), training=True)
+        traced(model, x, 1, training=True)
     except ShapeError:
         return 2
     return 1

@@ -8,7 +8,7 @@ finds the operation, layer and line where the first NaN or infinity was made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..errors import BackwardFrame, NonFiniteError, describe_frame, explain
 from ..ir import Node, Tensor, Variable, as_tensor, bind, current_trace
 from ..ir.graph import interpret
 from ..ir.node import CONSTANT
+from ..losses import Several
 from ..losses.base import OneNumber
 from ..ops.broadcast import sum_over
 from ..ops.compose import isfinite
@@ -29,6 +30,7 @@ from ..optim.rows import NOWHERE, rows_of
 from ..transform import gradients
 from .checks import check_outputs
 from .programs import strong
+from .structure import called
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -43,7 +45,7 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
     `weighted`: whether any weight will be another number than 1, which a loss that gives one number for a batch refuses.
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
-        outputs = model(x, training=True)
+        outputs = called(model, x, training=True)
         scale: Any = 1.0
         if classes:
             own = weights[:, 0]
@@ -51,10 +53,10 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
             scale = sum_over(weights, (0,)) / sum_over(own, (0,))
         total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
         whole = strong(model)
-        objective = total / weight * scale if classes else total / weight
+        objective = loss.objective(total, weight) if isinstance(loss, Several) else total / weight * scale if classes else total / weight
         objective = objective if penalty is None else objective + penalty(whole)
         grads = gradients(objective, whole)
-        optimizer.update(whole, grads, **({"weight": weight / scale if classes else weight} if optimizer.accumulates else {}))
+        optimizer.update(whole, grads, **({"weight": weight[0] if isinstance(loss, Several) else weight / scale if classes else weight} if optimizer.accumulates else {}))
         finite = isfinite(reduce(lambda a, g: a + summed(g), grads.values(), objective))
         commit_if(finite)
         return total, weight, outputs, finite
@@ -87,7 +89,7 @@ def _kept_unless(finite: Tensor, new: Node, old: Node) -> Tensor:
 
 def output_step(model: Any, backend: str | None = None, precision: str = "float32") -> Compiled:
     """outputs(x): the model in inference mode."""
-    return compile(lambda x: check_outputs(model, model(x, training=False)), backend=backend, precision=precision)
+    return compile(lambda x: check_outputs(model, called(model, x, training=False)), backend=backend, precision=precision)
 
 
 def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str = "float32", per_sample: bool = False,
@@ -98,7 +100,7 @@ def loss_step(model: Any, loss: Any, backend: str | None = None, precision: str 
     for a batch, as batches are filled up and a mean of such numbers is not the number of all samples; it refuses to be `weighted`.
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any]:
-        outputs = check_outputs(model, model(x, training=False), loss)
+        outputs = check_outputs(model, called(model, x, training=False), loss)
         try:
             return (*(loss.per_sample if per_sample else loss.sum_and_weight)(outputs, y, weights), outputs)
         except OneNumber:
@@ -113,10 +115,9 @@ def flush_step(model: Any, optimizer: Any, backend: str | None = None) -> Compil
     return compile(lambda: optimizer.flush(model), backend=backend)
 
 
-def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str) -> NonFiniteError:
+def explain_nonfinite(entry: Entry, arrays: list[np.ndarray], place: str, names: Sequence[str] = ("the inputs", "the targets", "the sample weights")) -> NonFiniteError:
     """The error that names the first operation of the program, in its order, whose result is not finite."""
     inputs = [*arrays, *(v.take_array(write=False) for v in entry.captured.reads)]
-    names = ["the inputs", "the targets", "the sample weights"]
     for name, array in zip(names, arrays, strict=False):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return _bad_data(name, array, place)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import tree as trees
 from ..compile import Compiled
 from .data import Samples
 
@@ -50,6 +51,6 @@ class Stretch:
         entry = self.step.lower(*self.data.batch(rows))
         last = len(entry.types) - 1  # (total, weight, outputs…, finite)
         keep = frozenset(range(last + 1) if self.outputs else (0, 1, last))
-        self._steps = entry.repeated([self.data.x, self.data.y, self.data.weights], len(rows), last, keep)
+        self._steps = entry.repeated(trees.flatten((self.data.x, self.data.y, self.data.weights))[0], len(rows), last, keep)
         self.possible = self._steps is not None
         self.most = max(1, MOST_BYTES // max(1, sum(entry.types[i].bytes for i in keep)))
