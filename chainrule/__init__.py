@@ -19,6 +19,7 @@ from .einsum import einsum
 from .foreign import TOP
 from .ir import Tensor, Variable, no_grad
 from .names import unknown_attribute
+from .ops.loops import cond, scan, while_loop
 from .ops.types import strict_broadcasting
 from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .version import __version__
@@ -45,6 +46,6 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Named", "Tensor", "Variable", "__version__", "checkpoint", "compile", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "named", "no_grad", "strict_broadcasting",
-    "value_and_grad", "vjp", "vmap", *_arrays.__all__,
+    "Named", "Tensor", "Variable", "__version__", "checkpoint", "compile", "cond", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "named", "no_grad", "scan", "strict_broadcasting",
+    "value_and_grad", "vjp", "vmap", "while_loop", *_arrays.__all__,
 ]

@@ -19,10 +19,13 @@ from .. import tree
 from ..errors import ArgumentError, ShapeError, TraceError, describe_frame, explain, inside_layer, shown
 from ..ir import Tensor, Trace, Variable, as_tensor, tracing
 from ..ir.bind import bind, leaf, pick, unrecorded
-from ..ir.graph import Graph, close, input_node, topological
+from ..ir.graph import Graph, close, inline, input_node, topological
 from ..ir.node import OUTPUT, Node, Type
 from ..ops.broadcast import sum_over
+from ..ops.elementwise import where
+from ..ops.movement import reshape
 from ..ops.random import random_bits
+from ..ops.reduce import any as any_of
 from ..ops.types import normalize_axis
 from .rules import batched, lift, move
 
@@ -202,6 +205,8 @@ class _Batch:
             return self._random(node, xs[0])
         if name == "scan":
             return self._scan(node, xs, on)
+        if name == "while":
+            return self._while(node, xs, on)
         if not any(on):
             return _value(bind(node.op, *xs, **node.attrs), False)
         if name == "custom_gradient":
@@ -264,6 +269,24 @@ class _Batch:
         tensors = [*results[:m], *(move(x, 1, 0) if b else x for x, b in zip(results[m:], stacked, strict=True))]
         return Value(tuple(tensors), (*flags[:m], *stacked))
 
+    def _while(self, node: Node, xs: list[Tensor], on: list[bool]) -> Value:
+        """One loop for all examples; where they decide for themselves, it goes on as long as any of them does, and the others keep their carry."""
+        body, m, flags = node.attrs["body"], node.attrs["carries"], list(on)
+        while True:
+            graph, outputs = self._body(body, flags, m)
+            grown = [a or b for a, b in zip(flags[:m], outputs[:m], strict=True)]
+            grown = [True] * m if grown[0] else grown
+            if grown == flags[:m]:
+                break
+            flags[:m] = grown
+        carried = [lift(x, self.n, b) if wanted else x for x, b, wanted in zip(xs[:m], on[:m], flags[:m], strict=True)]
+        if not flags[0]:
+            results = bind(node.op, *carried, *xs[m:], **{**node.attrs, "body": graph})
+            return Value(tuple(results), tuple(flags[:m]))
+        some, several = any_of(carried[0]), _each_for_itself(graph, m)
+        results = bind(node.op, some, *carried, *xs[m:], **{**node.attrs, "body": several, "carries": m + 1})
+        return Value(tuple(results[1:]), tuple(flags[:m]))
+
     def _body(self, body: Graph, flags: list[bool], carries: int) -> tuple[Graph, list[bool]]:
         """The body for batches: a program of its own, and which of its results have the batch axis."""
         kinds = [Type((self.n, *x.shape), x.dtype) if b else x.type for x, b in zip(body.inputs, flags, strict=True)]
@@ -288,6 +311,17 @@ class _Batch:
                                              "BatchNorm's, need training=False under vmap",
                                          at=describe_frame(node.where)))
             variable.assign(value.tensors[0])
+
+
+def _each_for_itself(body: Graph, carries: int) -> Graph:
+    """The body of a loop over examples that end at different times: (any flag, flags, carries…) of which a false flag keeps the carry."""
+    with tracing("vmap"):
+        whole, symbols = input_node(Type((), np.dtype(bool))), [input_node(x.type) for x in body.inputs]
+        flags = Tensor(symbols[0])
+        new = [where(reshape(flags, (flags.shape[0], *[1] * (len(x.type.shape) - 1))), Tensor(x), Tensor(old))
+               for x, old in zip(inline(body, symbols), symbols[:carries], strict=True)]
+        goes_on = any_of(new[0])
+    return close((whole, *symbols), [goes_on.node, *(x.node for x in new)])
 
 
 def _number() -> int:

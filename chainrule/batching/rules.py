@@ -228,7 +228,7 @@ RULES: dict[str, Rule] = {
     "random_bits": one_by_one,  # a state of its own for each example
 }
 # fmt: on
-STRUCTURAL = ("custom_gradient", "scan")  # they hold functions and programs: see `mapping`
+STRUCTURAL = ("custom_gradient", "scan", "while")  # they hold functions and programs: see `mapping`
 NEVER = ("input", "constant", "output", "iota")  # they have no operands that could be batched
 
 

@@ -74,7 +74,7 @@ def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequen
     of_fixed = [i for i in floats if i >= carries + sequences]
     stacked = range(carries, len(body.outputs))
     seeds = [i for i in stacked if g[i] is not None]
-    derive = lambda saved: _derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
+    derive = lambda saved: derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
     saved, derived = _read_back(body, list(stacked), derive, len(of_carry) + len(of_fixed) + carries + sequences + len(seeds))
     start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
     results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *(y[i] for i in saved), *fixed, body=derived, carries=len(start),
@@ -101,7 +101,7 @@ def _used(derived: Graph, first: int, saved: list[int]) -> list[int]:
     return [i for i, x in zip(saved, derived.inputs[first:], strict=False) if derived.users[x] or x in derived.outputs]
 
 
-def _derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed: list[int], seeds: list[int],
+def derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed: list[int], seeds: list[int],
                   saved: list[int], first_fixed: int) -> Graph:
     """(g carry, g constants so far, carry, x, g y, saved y, constants) -> (g carry before, g constants, g x)."""
     with tracing():
@@ -145,10 +145,10 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
         after, ys = body(tensors[:n], tensors[n:m], tensors[m:])
         outputs = [as_tensor(y).node for y in (*after, *ys)]
     _refuse_writes(trace)
-    outside = _outside(symbols, outputs)
-    places = {node: input_node(node.type) for node in outside}
-    graph = _with_products(close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places), n)
-    more = [*(variable.value for variable in trace.reads), *map(Tensor, outside)]
+    around = outside(symbols, outputs)
+    places = {node: input_node(node.type) for node in around}
+    graph = with_products(close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places), n)
+    more = [*(variable.value for variable in trace.reads), *map(Tensor, around)]
     results = bind(SCAN, *carried, *sliced, *fixed, *more, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
                    reverse=reverse, history=False)
     return tuple(results[:n]), tuple(results[n:len(outputs)])
@@ -173,7 +173,7 @@ def _activations(body: Graph, product: Node) -> list[Node]:
     return found if sum(x.type.size for x in found) <= product.type.size else []
 
 
-def _with_products(body: Graph, carries: int) -> Graph:
+def with_products(body: Graph, carries: int) -> Graph:
     """The body that also hands out its products with what depends on the carry: the derivative need not repeat them."""
     moving = set(body.inputs[:carries])
     products = []
@@ -185,9 +185,9 @@ def _with_products(body: Graph, carries: int) -> Graph:
     return Graph(body.inputs, (*body.outputs, *(x for x in dict.fromkeys(products) if x not in body.outputs[carries:])))
 
 
-def _outside(symbols: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
-    """The nodes made before the symbols of the body were, where the body uses them: further constants of the loop."""
-    before = symbols[0].number
+def outside(symbols: Sequence[Node], outputs: Sequence[Node], before: int | None = None) -> list[Node]:
+    """The nodes made before the symbols of the body were (or before a number), where the body uses them: further constants of the loop."""
+    before = symbols[0].number if before is None else before
     found = topological(outputs, symbols, lambda node: () if node.number < before else node.inputs)
     return [node for node in found if node.number < before]
 

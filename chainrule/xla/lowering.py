@@ -176,6 +176,30 @@ def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, 
     return (*carry, *kept)
 
 
+def _while(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Any, ...]:
+    """Rounds as long as the first carry is true; the first fault of each site is carried along."""
+    fixed, sites = inputs[carries:], list[faults.Fault]()
+
+    def turn(carry: Any) -> tuple[Any, Any]:
+        with faults.collecting() as found:
+            outputs = emit(body, [*carry, *fixed], LOWERINGS)
+        sites[:] = found
+        return tuple(outputs[:carries]), tuple((fault.wrong, jnp.stack([fault.index, fault.place])) for fault in found)
+
+    def step(state: Any) -> Any:
+        rounds, carry, notes = state
+        after, new = turn(carry)
+        return rounds + 1, after, tuple((was | wrong, jnp.where(was, at, place)) for (was, at), (wrong, place) in zip(notes, new, strict=True))
+
+    _, kinds = jax.eval_shape(turn, tuple(inputs[:carries]))
+    none = tuple((jnp.zeros((), bool), jnp.zeros(place.shape, place.dtype)) for _, place in kinds)
+    start = jnp.zeros((), jnp.int64), tuple(inputs[:carries]), none
+    _, carry, notes = lax.while_loop(lambda state: state[1][0] & (state[0] < length), step, start)
+    for site, (wrong, index) in zip(sites, notes, strict=True):
+        faults.note(site.extent, wrong, *index, node=site.node)
+    return carry
+
+
 # fmt: off
 LOWERINGS: dict[str, Callable[..., Any]] = {
     "require": _require,
@@ -257,6 +281,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "custom_gradient": lambda y, *_, rule: y,
     "barrier":         lax.optimization_barrier,
     "scan":            _scan,
+    "while":           _while,
 
     "take":    _take,
     "scatter": _scatter,

@@ -25,6 +25,8 @@ def host_function(node: Node, load: Callable[[Graph], Program]) -> Callable[...,
     """The function that computes the node; `load` makes a program of a loop's body."""
     if node.op.name == "scan":
         return _scan(node, load(node.attrs["body"]))
+    if node.op.name == "while":
+        return _while(node, load(node.attrs["body"]))
     if node.op.name == "argsort" and node.inputs[0].dtype == np.float32 and node.type.size < 2**32 and sys.byteorder == "little":
         return _argsort(node.attrs["axis"])
 
@@ -53,6 +55,18 @@ def _argsort(axis: int) -> Callable[..., Any]:
         order.sort(axis=-1)
         order &= np.uint64(2**32 - 1)
         return np.moveaxis(order.view(np.int64), -1, axis)
+    return run
+
+
+def _while(node: Node, program: Program) -> Callable[..., Any]:
+    """The loop that stops by its first carry, with the body compiled."""
+    carries, length = node.attrs["carries"], node.attrs["length"]
+
+    def run(*arrays: np.ndarray) -> Any:
+        carry, fixed, rounds = list(arrays[:carries]), arrays[carries:], 0
+        while carry[0] and rounds < length:
+            carry, rounds = program([*carry, *fixed]), rounds + 1
+        return tuple(carry)
     return run
 
 
