@@ -21,7 +21,7 @@ from ..ir.graph import Graph, close, constant, inline, input_node, interpret
 from ..ir.node import Node, Type, op
 from ..ir.tensor import Tensor
 from ..ir.trace import Trace, current_trace, tracing
-from .compose import logical_and, logical_not, stack
+from .compose import logical_not, stack
 from .elementwise import where, zeros_like
 from .movement import reshape, slice_axis
 from .scan import SCAN, derived_body, outside, with_products

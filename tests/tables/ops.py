@@ -157,6 +157,24 @@ def scan_case(dtype: str, length: int, reverse: bool, history: bool) -> Case:
     return Case(draw, attrs, (dtype,))
 
 
+def make_stopping_body(dtype: np.dtype) -> Graph:
+    """(flag, carry [3], count, w [3]) -> (count < 3, carry * w + count, count + 1)."""
+    kinds = [Type((), np.dtype(bool)), Type((3,), dtype), Type((), np.dtype("int64")), Type((3,), dtype)]
+    inputs = [input_node(kind) for kind in kinds]
+    with tracing():
+        _, carry, count, w = map(Tensor, inputs)
+        results = [e.less(count, 3), e.tanh(carry * w) + e.astype(count, dtype), count + 1]
+    return close(inputs, [y.node for y in results])
+
+
+STOPPING = {name: make_stopping_body(np.dtype(name)) for name in FLOATS}
+
+
+def while_case(dtype: str, length: int) -> Case:
+    draw = operands(integers((), 0, 2, "bool"), array((3,)), integers((), 0, 3), array((3,)))
+    return Case(draw, {"body": STOPPING[dtype], "carries": 3, "sequences": 0, "length": length, "reverse": False, "history": False}, (dtype,))
+
+
 # ---- convolution: (image, filter, stride, padding, dilation, groups)
 
 CONVOLUTIONS = (
@@ -380,6 +398,7 @@ ROWS: dict[str, Row] = {
     "barrier": Row((Case(operands(array((3, 4))), {}, (*FLOATS, "int64")),), 2),
     "scan": Row(tuple(scan_case(d, n, reverse, history) for d in FLOATS for n, reverse, history in
                       ((4, False, False), (3, True, False), (4, False, True), (3, True, True), (1, False, False), (0, False, False))), 2, rtol=1e-4, atol=1e-5),
+    "while": Row(tuple(while_case(d, n) for d in FLOATS for n in (1, 2, 10)), 2, rtol=1e-4, atol=1e-5),
     # positions
     "take":    Row(_takes(), 2),
     "require": Row(tuple(Case(operands(array(shape), integers(shape, 1, 2, "bool")), {"demand": Demand("a number", -9.0, 9.0)}, (*FLOATS, "int32", "bool"))

@@ -25,7 +25,7 @@ def _text(step: Step) -> str:
     if not isinstance(step, ScanStep):
         return step.text  # type: ignore[attr-defined]
     bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body)}" for x in step.blocks]
-    return "\n".join([f"{step.length} {step.reverse} {step.in_place}", *bodies])
+    return "\n".join([f"{step.length} {step.reverse} {step.in_place}" + " stops" * step.stops + " alone" * step.alone, *bodies])
 
 
 def _line(number: int, step: Step) -> str:

@@ -22,6 +22,7 @@ from ..target import Target
 from .memory import Memory
 from .steps import Packed, PackStep, Plan, RowBlocks, ScanStep
 
+SHARED_ROUND = 20_000  # units of 0.1 ns: the work of a round from which two threads gain more than their barriers cost
 IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 
 
@@ -54,7 +55,8 @@ def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: f
     body, length, carries = node.attrs["body"], node.attrs["length"], node.attrs["carries"]
     if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
         return None
-    heavy = () if node.attrs["history"] else tuple((i, i) for i in range(carries) if body.inputs[i].type.bytes >= IN_PLACE)
+    stops = node.op.name == "while"
+    heavy = () if node.attrs["history"] else tuple((i, i) for i in range(stops, carries) if body.inputs[i].type.bytes >= IN_PLACE)
     first = carries + node.attrs["sequences"]
 
     def planned(graph: Graph, alone: bool) -> Plan | None:
@@ -62,13 +64,19 @@ def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: f
         plan = lower(Graph(graph.inputs, graph.outputs, heavy), repeated, alone)
         return None if plan.checks or not all(s.native for s in plan.steps) else plan
 
-    batch = body.inputs[0].shape[0] if carries and body.inputs[0].shape else 1
+    batch = body.inputs[0].shape[0] if carries and body.inputs[0].shape and not stops else 1
     blocks = [(count, rows, with_rows(body, first, rows)) for count, rows in row_blocks(batch)]
     if blocks and all(graph is not None for _, _, graph in blocks):
         plans = [(count, rows, planned(graph, True)) for count, rows, graph in blocks if graph is not None]
     else:
-        plans = [(1, batch, planned(body, False))]
+        short = planned(body, True)
+        plans = [(1, batch, short if short is not None and _is_short(short) else planned(body, False))]
     return None if any(plan is None for _, _, plan in plans) else plans
+
+
+def _is_short(body: Plan) -> bool:
+    """Whether a round is too short to be shared by threads."""
+    return sum(step.work for step in body.steps) < SHARED_ROUND and not any(isinstance(step, ScanStep) for step in body.steps)
 
 
 def add_scan(memory: Memory, node: Node, plans: Bodies) -> None:
@@ -94,7 +102,8 @@ def add_scan(memory: Memory, node: Node, plans: Bodies) -> None:
     scratch = [*(x.arena for x in blocks), *(b for pair in turns.values() for b in pair)]
     memory.items.append(ScanStep(
         node, [*operands, *packed.values()], [*results, *scratch], blocks, row, attrs["length"], attrs["reverse"], operands[:carries],
-        operands[carries:first], results[:carries], results[carries:len(results) - len(history)], history, set(whole.in_place), turns))
+        operands[carries:first], results[:carries], results[carries:len(results) - len(history)], history, set(whole.in_place), turns,
+        stops=node.op.name == "while", alone=len(blocks) == 1 and blocks[0].count == 1 and _is_short(whole)))
 
 
 def _lines(size: int) -> int:

@@ -92,7 +92,7 @@ class Lowering:
             self._running(node)
         elif kind == "attention":
             self._attention(node)
-        elif node.op.name == "scan" and (plans := self._bodies(node)) is not None:
+        elif node.op.name in ("scan", "while") and (plans := self._bodies(node)) is not None:
             add_scan(self.memory, node, plans)
         elif kind in ("host", "product"):
             self._host(node)

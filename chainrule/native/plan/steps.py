@@ -304,6 +304,9 @@ class RowBlocks:
     fixed: list[Buffer]
 
 
+GUESSED_ROUNDS = 100  # of a loop that stops by itself
+
+
 @dataclass(eq=False)
 class ScanStep(Step):
     """A loop whose body is a plan of its own, one for each size of blocks of the batch's `batch` rows.
@@ -324,12 +327,19 @@ class ScanStep(Step):
     history: list[Buffer]
     in_place: set[int]
     turns: dict[int, tuple[Buffer, Buffer]]
+    stops: bool = False  # by its first carry, which says before each round whether there is one
+    alone: bool = False  # one thread runs all rounds: each is too short to be shared
 
     kind = "scan"
 
     def lists(self) -> list[list[Buffer]]:
         """Further lists of buffers that a renaming must reach."""
         return [self.initial, self.sliced, self.final, self.stacked, self.history, *(x.fixed for x in self.blocks)]
+
+    @property
+    def _rounds(self) -> int:
+        """How many there will be, by a guess where nobody knows."""
+        return min(self.length, GUESSED_ROUNDS) if self.stops else self.length
 
     @property
     def is_split(self) -> bool:
@@ -339,12 +349,12 @@ class ScanStep(Step):
     @property
     def flops(self) -> int:
         """Operations of all steps."""
-        return self.length * sum(x.count * s.flops for x in self.blocks for s in x.body.steps)
+        return self._rounds * sum(x.count * s.flops for x in self.blocks for s in x.body.steps)
 
     @property
     def work(self) -> int:
         """An estimate of the time, in units of about 0.1 ns on one thread."""
-        return self.length * sum(x.count * s.work for x in self.blocks for s in x.body.steps)
+        return self._rounds * sum(x.count * s.work for x in self.blocks for s in x.body.steps)
 
 
 @dataclass(eq=False)

@@ -11,12 +11,14 @@ from ...ir.graph import Graph, input_node, like, make, rebuild
 from ...ir.node import Node, Type
 from ..nodes import MOVEMENTS
 
+LOOPS = ("scan", "while")
+
 
 def invariant(graph: Graph) -> Graph:
     """The graph with such nodes outside of its loops."""
-    if not any(node.op.name == "scan" for node in graph.nodes):
+    if not any(node.op.name in LOOPS for node in graph.nodes):
         return graph
-    return rebuild(graph, lambda node, inputs: _lighter(node, inputs) if node.op.name == "scan" else None)
+    return rebuild(graph, lambda node, inputs: _lighter(node, inputs) if node.op.name in LOOPS else None)
 
 
 def _lighter(node: Node, inputs: tuple[Node, ...]) -> Node | None:

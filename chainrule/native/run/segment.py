@@ -18,7 +18,7 @@ from ..kernels.attention.spec import SIZES
 from ..kernels.product.product import ProductSpec
 from ..llvm.writer import INDEX, POINTER, Writer, intrinsic
 from ..plan.attention import AttentionStep
-from ..plan.steps import KernelStep, PackStep, ProductStep, RowBlocks, RunningStep, ScanStep, ScatterStep, Step
+from ..plan.steps import KernelStep, PackStep, Plan, ProductStep, RowBlocks, RunningStep, ScanStep, ScatterStep, Step
 from ..target import Target
 from .barrier import STATUS, emit_barrier
 from .code.record import decode, encode
@@ -193,7 +193,7 @@ class SegmentEmitter:
     def _scan(self, step: ScanStep) -> None:
         """Run the bodies `length` times; their buffers are places in those of the loop."""
         if not step.is_split:
-            self._rounds(step, step.blocks[0], INDEX(0), self.pointer(step.blocks[0].arena))
+            self._together(step)
             return
         thread, threads, done = self.thread, self.threads, 0
         begin, end = self.writer.share(sum(x.count for x in step.blocks), thread, threads)
@@ -208,6 +208,19 @@ class SegmentEmitter:
         self.thread, self.threads, self.is_alone = thread, threads, False
         self._barrier()
 
+    def _together(self, step: ScanStep) -> None:
+        """A loop over all rows: by all threads, or by the first where a round is too short to be shared."""
+        blocks = step.blocks[0]
+        if not step.alone or self.is_alone:
+            self._rounds(step, blocks, INDEX(0), self.pointer(blocks.arena))
+            return
+        thread, threads = self.thread, self.threads
+        with self._only_first():
+            self.thread, self.threads, self.is_alone = INDEX(0), INDEX(1), True
+            self._rounds(step, blocks, INDEX(0), self.pointer(blocks.arena))
+        self.thread, self.threads, self.is_alone = thread, threads, False
+        self._barrier()
+
     def _rounds(self, step: ScanStep, blocks: RowBlocks, row: ir.Value, arena: ir.Value) -> None:
         """All rounds for one block of rows, which begins at `row`."""
         body = blocks.body
@@ -218,13 +231,42 @@ class SegmentEmitter:
             rows.copy(step.initial[i], rows.of(step.final[i]))
         self._barrier()
         outer = self.turn
-        with self.writer.loop(0, step.length) as t:
-            rows.bind(t)
-            self.turn = self.builder.and_(t, INDEX(1))
-            for inner in body.steps:
-                self._step(inner)
-            self._barrier()
+        if step.stops:
+            self._until(step, body, rows)
+        else:
+            with self.writer.loop(0, step.length) as t:
+                self._round(body, rows, t)
         self.turn = outer
+
+    def _round(self, body: Plan, rows: _Rows, t: ir.Value) -> None:
+        rows.bind(t)
+        self.turn = self.builder.and_(t, INDEX(1))
+        for inner in body.steps:
+            self._step(inner)
+        self._barrier()
+
+    def _until(self, step: ScanStep, body: Plan, rows: _Rows) -> None:
+        """Rounds as long as the first carry is true. It changes between two buffers, so that who is late still reads the old one."""
+        b = self.builder
+        for i, (even, _) in step.turns.items():
+            rows.copy(step.initial[i], rows.of(even))
+        self._barrier()
+        before = b.block
+        head, inner, after = (b.append_basic_block(name) for name in ("head", "round", "done"))
+        b.branch(head)
+        b.position_at_end(head)
+        t = b.phi(INDEX)
+        t.add_incoming(INDEX(0), before)
+        flag = b.load(rows.turning(0, t)[0], typ=ir.IntType(8))
+        b.cbranch(b.and_(b.icmp_unsigned("!=", flag, ir.IntType(8)(0)), b.icmp_signed("<", t, INDEX(step.length))), inner, after)
+        b.position_at_end(inner)
+        self._round(body, rows, t)
+        t.add_incoming(b.add(t, INDEX(1)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        for i in step.turns:
+            rows.copy(step.final[i], rows.of(step.final[i]), rows.turning(i, t)[0])
+        self._barrier()
 
     def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))
@@ -259,6 +301,9 @@ class _Rows:
             if i in step.in_place:
                 continue
             here, there = self._places(i, t, index, following)
+            if step.stops:
+                local[inputs[i]], local[outputs[i]] = here, there
+                continue
             local[inputs[i]] = b.select(first, self.of(step.initial[i]), here)
             local[outputs[i]] = b.select(last, final, there)
         for buffer, source in zip(inputs[n:], step.sliced, strict=False):
@@ -275,17 +320,21 @@ class _Rows:
         """Where a carry is read and where its successor is written, in the middle of the loop."""
         if self.step.history:
             return self.of(self.step.history[i], index), self.of(self.step.history[i], following)
+        return self.turning(i, t)
+
+    def turning(self, i: int, t: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The buffer that holds carry `i` before round `t`, and the one that will after it."""
         even, odd = (self.of(x) for x in self.step.turns[i])
         is_odd = self.builder.trunc(t, ir.IntType(1))
         return self.builder.select(is_odd, odd, even), self.builder.select(is_odd, even, odd)
 
-    def copy(self, source: Buffer, target: ir.Value) -> None:
-        """Copy the rows of a buffer, each thread its share."""
+    def copy(self, source: Buffer, target: ir.Value, place: ir.Value | None = None) -> None:
+        """Copy the rows of a buffer (or what lies at a `place`, of its size), each thread its share."""
         emitter, b = self.emitter, self.builder
         size = source.bytes // self.step.batch * self.blocks.rows if self.step.is_split else source.bytes
         begin, end = emitter.writer.share(size, emitter.thread, emitter.threads)
         memcpy = intrinsic(emitter.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
-        b.call(memcpy, [emitter._moved(target, begin), emitter._moved(self.of(source), begin), b.sub(end, begin), ir.IntType(1)(0)])
+        b.call(memcpy, [emitter._moved(target, begin), emitter._moved(self.of(source) if place is None else place, begin), b.sub(end, begin), ir.IntType(1)(0)])
 
 
 class Pending:
