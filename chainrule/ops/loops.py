@@ -250,8 +250,13 @@ def cond(predicate: Any, true_function: Callable[..., Any], false_function: Call
     _same_kinds(*kinds)
     results: Sequence[Tensor] = [as_tensor(np.zeros(kind.shape, kind.dtype)) for kind in kinds[0][0]]
     for flag, function in ((chosen, true_function), (logical_not(chosen), false_function)):
-        results = _loop(flag, results, lambda values, function=function: (Tensor(_false()), _tensors(function(*operands))[0]), 1)
+        results = _loop(flag, results, _taken(function, operands), 1)
     return trees.unflatten(kinds[0][1], results)
+
+
+def _taken(function: Callable[..., Any], operands: Sequence[Any]) -> Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]:
+    """A branch as the only round of a loop."""
+    return lambda values: (Tensor(_false()), _tensors(function(*operands))[0])
 
 
 def _kinds_of(function: Callable[..., Any], operands: Sequence[Any]) -> tuple[list[Type], trees.Tree, list[str]]:
