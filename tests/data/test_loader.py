@@ -226,6 +226,50 @@ def test_unreadable_samples_are_left_out_and_counted(options):
         assert [(s.epoch, s.index) for s in broken.skipped] == [(0, 3), (0, 20)] and "cannot read 3" in broken.skipped[0].reason
 
 
+def test_an_epoch_without_readable_samples_is_an_error():
+    with cr.data.Loader(Broken(bad=range(24)), 4, skip_errors=True) as broken, pytest.raises(DataError, match="no sample of epoch 0 could be read"):
+        list(broken)
+
+
+def test_what_makes_batches_is_refused():
+    torch_data = pytest.importorskip("torch.utils.data")
+    given = torch_data.DataLoader(PAIRS, 4)
+    with pytest.raises(ArgumentError, match="makes batches itself"):
+        cr.data.Loader(given, 8)
+    with cr.data.Loader(given, None) as ready:
+        batches = list(ready)
+        assert [len(b[1]) for b in batches] == [4] * 13 + [1] and all(type(leaf) is np.ndarray for leaf in flat(batches))
+    with pytest.raises(ArgumentError, match="augment is for samples"):
+        cr.data.Loader(given, None, augment=augment.Flip())
+
+
+def test_a_place_in_an_earlier_epoch():
+    with loader("arrays") as there:
+        state = there.state()
+        epochs = [list(there) for _ in range(4)]
+        there.restore(state)
+        assert all(same(epoch, list(there)) for epoch in epochs)
+    with pytest.raises(ArgumentError, match="no saved place"):
+        there.restore(None)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks of POSIX")
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_forked_process_goes_on_by_itself(processes, tmp_path):
+    program = f"""
+import os, sys, numpy as np, chainrule as cr
+loader = cr.data.Loader(np.arange(40), 4, shuffle=False, workers=2, processes={processes})
+batches = iter(loader)
+next(batches)
+child = os.fork()
+rest = [int(b[0]) for b in batches]
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or rest != list(range(4, 40, 4)))
+sys.exit(rest != list(range(4, 40, 4)))
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+
+
 def test_a_batch_without_readable_samples_is_left_out():
     with cr.data.Loader(Broken(bad=range(4, 8)), 4, shuffle=False, skip_errors=True) as broken, pytest.warns(UserWarning, match="4 samples"):
         assert [b[1][0] for b in broken] == [0, 8, 12, 16, 20]
@@ -316,7 +360,7 @@ def test_what_a_sample_cannot_be():
 
 @pytest.mark.parametrize(("options", "what"), [({"batch_size": 0}, "batch_size"), ({"workers": -1}, "workers"), ({"shard": (3, 3)}, "shard"), ({"seed": -1}, "seed"),
                                                ({"weights": [1.0, 2.0]}, "weights"), ({"weights": "balanced", "labels": [1]}, "class of each"), ({"sampler": [99]}, "sampler"),
-                                               ({"num_workers": 4}, "workers=4"), ({"lengths": [1]}, "buckets"), ({"drop_last": True, "batch_size": 99}, "no batch")])
+                                               ({"num_workers": 4}, "workers=4"), ({"seed": None}, "seed"), ({"workers": None}, "workers"), ({"prefetch": -1}, "prefetch"), ({"buckets": True}, "buckets"), ({"lengths": [1]}, "buckets"), ({"drop_last": True, "batch_size": 99}, "no batch")])
 def test_arguments_that_make_no_sense(options, what):
     with pytest.raises(ArgumentError, match=what):
         cr.data.Loader((X, Y), **({"batch_size": 8} | options))

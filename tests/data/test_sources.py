@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -248,6 +249,39 @@ def test_functions_compose():
         source[10]
     with pytest.raises(ArgumentError, match="a source and a function"):
         cr.data.map(source, source)
+
+
+def test_sources_side_by_side(photos):
+    images = cr.data.ImageFolder(photos, size=4)
+    for given, picked in (((images, np.arange(12)), lambda s: (s[0][0], s[1])), (({"a": images}, np.arange(12)), lambda s: (s[0]["a"][0], s[1]))):
+        source = cr.data.as_source(given)
+        image, number = picked(source[5])
+        assert (image == images[5][0]).all() and number == 5 and source.where(5) == images.where(5)
+    assert (cr.data.as_source((images, np.arange(12))).labels == np.arange(12)).all()
+    with pytest.raises(ArgumentError, match="different lengths"):
+        cr.data.as_source((images, np.arange(11)))
+
+
+def test_tensors_are_arrays():
+    x = cr.asarray(np.arange(12.0).reshape(6, 2))
+    batch = next(iter(cr.data.Loader((x, {"n": list(range(6))}), 4, shuffle=False)))
+    assert type(batch[0]) is np.ndarray and batch[0].tolist() == np.arange(8.0).reshape(4, 2).tolist() and batch[1]["n"].tolist() == [0, 1, 2, 3]
+
+
+def test_sparse_matrices_are_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    for given in (sparse.eye_array(4).tocsr(), (sparse.csr_matrix(np.eye(4)), np.arange(4))):
+        with pytest.raises(ArgumentError, match="toarray"):
+            cr.data.as_source(given)
+
+
+def test_a_mapped_file_that_became_shorter_is_told(tmp_path):
+    np.arange(100_000, dtype=np.int32).tofile(tmp_path / "t.bin")
+    source = cr.data.Memmap(tmp_path / "t.bin", "int32", window=10)
+    os.truncate(tmp_path / "t.bin", 5000)
+    for read in (lambda: source[9000], lambda: source[[3, 9000]], lambda: list(cr.data.Loader(source, 8))):
+        with pytest.raises(DataError, match=r"t\.bin.*shorter"):
+            read()
 
 
 def test_a_path_alone_is_refused():

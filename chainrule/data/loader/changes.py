@@ -59,8 +59,16 @@ class Changes:
             raise ArgumentError(explain("a pipeline changes the images of (image, target)", got=shown(x), expected="an array (B, ...) first",
                                         fix="a dict with an image, or augment=function of (sample, generator)"))
         self._check_range(x)
-        new_x, new_y = self.augment.batch(x, y, seed=self.seed, epoch=job.epoch, indices=job.rows.draws)
+        new_x, new_y = self._piped(x, y, job)
         return new_x if rest is None else (new_x, new_y, *rest)
+
+    def _piped(self, x: np.ndarray, y: Any, job: Job) -> tuple[np.ndarray, Any]:
+        try:
+            return self.augment.batch(x, y, seed=self.seed, epoch=job.epoch, indices=job.rows.draws)
+        except ChainruleError:
+            raise
+        except Exception as error:
+            raise DataError(explain("the augmentation failed", got=f"{type(error).__name__}: {error}, for samples {job.rows.indices[:8].tolist()}…")) from error
 
     def _checked(self, changed: Any, sample: dict[str, Any]) -> Any:
         self._check_range(np.asarray(sample["image"]))

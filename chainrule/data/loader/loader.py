@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import weakref
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, CallError, ChainruleError, DataError, explain, shown
+from ...errors import ArgumentError, ChainruleError, DataError, explain, shown
 from ...names import Checked
 from ..files import count
 from ..sources.arrays import as_source
-from ..sources.base import Source
-from ..sources.collate import Kind, differs, spread, text_free
 from .ahead import Ahead
 from .buffers import Buffers
 from .changes import Changes
-from .lengths import Lengths, lengths_of
-from .order import Order, bounds_of, chances_of
+from .feeds import Kinds, Planned, Streamed
+from .lengths import lengths_of
+from .order import chances_of
 from .processes import Processes
-from .stream import BUFFER, Place, Reader
+from .stream import BUFFER
 from .threads import Inline, Threads
-from .work import Job, Made, Skipped, Work
+from .work import Made, Skipped, Work
 
 AHEAD = 2  # batches for each worker
 
@@ -38,7 +37,8 @@ class Loader(metaclass=Checked):
         state = loader.state()              # anywhere; `restore(state)` goes on with the next batch, in another process too
 
     The order of epoch e and all that `augment` does are functions of (seed, e, index of the sample), whatever `workers`, `prefetch` and `processes` are.
-    Iterating again within an epoch goes on with the rest of it, as `Batches` does.
+    Iterating again within an epoch goes on with the rest of it, as `Batches` does. Threads read several samples of a source at once: for one that is not made for that (an open file
+    with a position, a connection) say `workers=1` or `processes=True`.
 
     Args:
         source: a `Source`; arrays in a tuple or dict; an object with `__len__` and `__getitem__`; a table of pandas, polars or pyarrow; or a stream:
@@ -78,26 +78,27 @@ class Loader(metaclass=Checked):
                  buckets: int | Sequence[int] | None = None, lengths: Any = None, augment: Any = None, sampler: Any = None, weights: Any = None, labels: Any = None,
                  prefetch: int | None = None, processes: bool = False, skip_errors: bool = False, collate: Callable[[list[Any]], Any] | None = None,
                  steps_per_epoch: int | None = None, repeat: bool = False, shard: tuple[int, int] | None = None):
-        if isinstance(source, Loader):
-            raise ArgumentError(explain("a Loader of a Loader", got=repr(source), expected="a source", fix="change the first one"))
+        _refuse_loaders(source, batch_size)
         found = as_source(source)
-        self.batch_size, self.seed, self.workers, self.drop_last = batch_size, int(seed), workers, bool(drop_last)
-        self.prefetch = workers * AHEAD if prefetch is None else prefetch
+        self.batch_size, self.seed, self.workers, self.drop_last = batch_size, seed, workers, bool(drop_last)
+        self.prefetch: int = AHEAD * workers if prefetch is None and isinstance(workers, int) else prefetch  # type: ignore[assignment]
         self.steps_per_epoch, self.processes, self.repeat = steps_per_epoch, processes, repeat
         _check_numbers(self, shard)
         self.source = found
-        self._feed: _Planned | _Streamed
+        self._feed: Planned | Streamed
         if found is None:
+            if batch_size is None:
+                _refuse_of_batches(augment=augment, collate=collate, drop_last=drop_last or None)
             _refuse_of_stream(buckets=buckets, lengths=lengths, sampler=sampler, weights=weights, labels=labels, skip_errors=skip_errors or None, processes=processes or None)
-            self._feed = _Streamed(self, source, int(BUFFER if shuffle is True else shuffle or 0), shard)
+            self._feed = Streamed(self, source, int(BUFFER if shuffle is True else shuffle or 0), shard)
             ragged = None
         else:
             labels = found.labels if labels is None else np.asarray(labels)
             told = lengths_of(found, buckets, lengths)
-            self._feed = _Planned(self, found, shuffle is None or bool(shuffle), sampler, chances_of(weights, labels, len(found)), shard, buckets, told)
+            self._feed = Planned(self, found, shuffle is None or bool(shuffle), sampler, chances_of(weights, labels, len(found)), shard, buckets, told)
             ragged = told.ragged if told else None
         self.work = Work(found, Changes(augment, self.seed), collate, skip_errors, ragged)
-        self._position, self._kind = (0, 0), _Kinds(ragged, collate)
+        self._position, self._kind = (0, 0), Kinds(ragged, collate)
         self.skipped: list[Skipped] = []
         self._ahead: Ahead | None = None
         self._running: object = None
@@ -120,12 +121,17 @@ class Loader(metaclass=Checked):
         """Batches per epoch; CallError for a stream without `steps_per_epoch`."""
         return self._feed.count(self.epoch)
 
+    def __bool__(self) -> bool:
+        return True
+
     def state(self) -> dict[str, Any]:
         """The place as plain data: `step` batches of `epoch` have been handed out."""
         return {"epoch": self.epoch, "step": self.step} | self._feed.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state()` was taken. ArgumentError if the samples, the batch size or the order were others; DataError, in words, where a stream cannot go there."""
+        if not isinstance(state, Mapping):
+            raise ArgumentError(explain("this is no saved place", got=shown(state), expected="what state() gave"))
         now = self._feed.settings()
         other = {name: (state.get(name), value) for name, value in now.items() if state.get(name) != value}
         if other:
@@ -148,6 +154,7 @@ class Loader(metaclass=Checked):
 
     def _epoch_of(self, token: object) -> Iterator[Any]:
         self._feed.begin()
+        whole, given = self.step == 0, 0
         while True:
             if self._running is not token:
                 raise ArgumentError(explain("this loop over the loader has been left for another one", expected="one loop at a time", fix="make a second Loader for a loop within the loop"))
@@ -155,10 +162,11 @@ class Loader(metaclass=Checked):
             if made is None:
                 break
             if made.batch is not None:
+                given += 1
                 yield made.batch
                 del made
-        self._warn()
         self._position = (self.epoch + 1, 0)
+        self._report(self.epoch - 1, whole and not given)
 
     def _next(self) -> Made | None:
         """The next batch, counted as handed out; None at the end of the epoch."""
@@ -194,17 +202,24 @@ class Loader(metaclass=Checked):
             raise DataError(explain("there is no further batch in this epoch", got=f"epoch {self.epoch}, step {self.step}"))
         return made.batch
 
-    def _warn(self) -> None:
-        left = [one for one in self.skipped if one.epoch == self.epoch]
-        if left:
-            size = "" if self.source is None else f" of {len(self.source):,}"
-            reason = left[0].reason.splitlines()
-            warnings.warn(f"{count(len(left), 'sample')}{size} left out of epoch {self.epoch}, as they cannot be read; the first: {' '.join(' '.join(reason[:2]).split())}", stacklevel=3)
+    def _report(self, epoch: int, nothing: bool) -> None:
+        """A warning about samples that were left out of an epoch; DataError if they were all."""
+        left = [one for one in self.skipped if one.epoch == epoch]
+        if not left:
+            return
+        reason = " ".join(" ".join(left[0].reason.splitlines()[:2]).split())
+        if nothing:
+            raise DataError(explain(f"no sample of epoch {epoch} could be read", got=f"{count(len(left), 'sample')} left out; the first: {reason}"))
+        warnings.warn(f"{count(len(left), 'sample')} of {len(self.source):,} left out of epoch {epoch}, as they cannot be read; the first: {reason}", stacklevel=3)  # type: ignore[arg-type]
 
     # ---- workers
 
     def _pipeline(self) -> Ahead:
+        if self._ahead is not None and self._process != os.getpid():  # a forked process has none of the threads
+            self._end.detach()
+            self._ahead = None
         if self._ahead is None:
+            self._process = os.getpid()
             self._feed.ready()
             engine = self._engine()
             self._ahead = Ahead(engine, self.prefetch if self.workers else 0, self._feed.job_of)
@@ -248,10 +263,27 @@ def _check_numbers(loader: Loader, shard: Any) -> None:
         value = getattr(loader, name)
         if not ((none and value is None) or (isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low)):
             raise ArgumentError(explain(f"{name} cannot be used", got=shown(value), expected=f"a whole number from {low} on"))
-    if not 0 <= loader.seed < 2**64:
-        raise ArgumentError(explain("the seed cannot be used", got=str(loader.seed), expected="a whole number from 0 to 2**64-1"))
+    if not isinstance(loader.seed, int | np.integer) or not 0 <= loader.seed < 2**64:
+        raise ArgumentError(explain("the seed cannot be used", got=shown(loader.seed), expected="a whole number from 0 to 2**64-1"))
+    loader.seed = int(loader.seed)
     if shard is not None and not (isinstance(shard, tuple | list) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
         raise ArgumentError(explain("shard cannot be used", got=shown(shard), expected="(k, n) with 0 <= k < n"))
+
+
+def _refuse_loaders(source: Any, batch_size: int | None) -> None:
+    """ArgumentError for what makes batches already."""
+    if isinstance(source, Loader):
+        raise ArgumentError(explain("a Loader of a Loader", got=repr(source), expected="a source", fix="change the first one"))
+    if batch_size is not None and hasattr(source, "dataset") and hasattr(source, "collate_fn"):
+        raise ArgumentError(explain("this makes batches itself", got=type(source).__name__, expected="a source of samples",
+                                    fix="Loader(loader.dataset, batch_size=...), or Loader(loader, batch_size=None) for its batches as they are"))
+
+
+def _refuse_of_batches(**options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ArgumentError(explain(f"{name} is for samples", got=f"{name}={shown(value)} with batch_size=None", expected="batches as the stream gives them",
+                                        fix=f"leave out {name}, or give samples and a batch_size"))
 
 
 def _refuse_of_stream(**options: Any) -> None:
@@ -259,176 +291,3 @@ def _refuse_of_stream(**options: Any) -> None:
         if value is not None:
             raise ArgumentError(explain(f"{name} needs samples by number", got=f"{name}={shown(value)} for a stream", expected="a source with __len__ and __getitem__",
                                         fix="list(stream), if it fits into memory; what is to be done to its samples one by one can be done in the stream"))
-
-
-class _Kinds:
-    """What all batches have in common: the first one says it."""
-
-    def __init__(self, ragged: Sequence[bool] | None, collate: Any):
-        self.free, self.kind = ragged is not None or collate is not None, None
-
-    def check(self, batch: Any, index: int, source: Source | None) -> None:
-        """DataError that names the sample if a batch is of another kind than the first."""
-        if self.free:
-            return
-        leaves, structure = spread(batch)
-        kind = Kind(structure, tuple(text_free(leaf.dtype) for leaf in leaves), tuple(leaf.shape[1:] for leaf in leaves))
-        self.kind = self.kind or kind
-        if kind != self.kind:
-            raise differs(kind, self.kind, index, source.where if source else None)
-
-
-# ---- where jobs come from
-
-
-class _Planned:
-    """Jobs of a source, by epoch and step."""
-
-    reader = None
-
-    def __init__(self, loader: Loader, source: Source, shuffle: bool, sampler: Any, chances: Any, shard: Any, buckets: Any, told: Lengths | None):
-        if loader.batch_size is None:
-            raise ArgumentError(explain("samples by number need a batch_size", got="batch_size=None", expected="a whole number from 1 on"))
-        if sampler is not None and chances is not None:
-            raise ArgumentError(explain("sampler and weights both choose the samples", fix="leave out one of them"))
-        if loader.steps_per_epoch is not None:
-            raise ArgumentError(explain("steps_per_epoch is for streams", got=f"{len(source):,} samples by number", fix="leave it out: an epoch takes every sample once; sampler=lambda epoch: indices for other epochs"))
-        if not len(source):
-            raise DataError(explain("the source is empty", got=f"{type(source).__name__} of 0 samples", expected="one sample or more"))
-        self.source = source
-        lengths = told.lengths if told else None
-        bounds = bounds_of(buckets, lengths) if told else None  # type: ignore[arg-type]
-        self.order = Order(len(source), int(loader.batch_size), shuffle, loader.seed, loader.drop_last, chances=chances, sampler=sampler,
-                           shard=None if shard is None else tuple(shard), lengths=lengths, bounds=bounds)
-        if not self.order.count(0):
-            raise ArgumentError(explain("no batch can be made", got=f"{len(source):,} samples, batch_size {loader.batch_size}, drop_last", fix="use a smaller batch_size"))
-
-    def count(self, epoch: int) -> int:
-        return self.order.count(epoch)
-
-    def begin(self) -> None:
-        if len(self.source) != self.order.size:
-            raise DataError(explain("the source changed its length", got=f"{len(self.source):,} samples", expected=f"{self.order.size:,}, as when the loader was made",
-                                    fix="make a new Loader"))
-
-    def job_of(self, place: tuple[int, int]) -> tuple[Job | None, tuple[int, int]]:
-        epoch, step = place
-        following = (epoch, step + 1) if step + 1 < self.order.count(epoch) else (epoch + 1, 0)
-        return Job(epoch, self.order.batch(epoch, step)), following
-
-    def take(self, ahead: Ahead, place: tuple[int, int]) -> Made | None:
-        return ahead.take(place) if place[1] < self.order.count(place[0]) else None
-
-    def passed(self, made: Made) -> None:
-        """The numbers of epoch and step are all there is to a place."""
-
-    def first_index(self, place: tuple[int, int]) -> int:
-        return int(self.order.batch(*place).indices[0])
-
-    def settings(self) -> dict[str, Any]:
-        order = self.order
-        return {"samples": order.size, "batch_size": order.batch_size, "shuffle": order.shuffle, "seed": order.seed, "drop_last": order.drop_last,
-                "shard": None if order.shard is None else list(order.shard), "buckets": None if order.bounds is None else order.bounds.tolist(),
-                "weights": _sum_of(order.chances), "lengths": _sum_of(order.lengths), "sampler": _described(order.sampler)}
-
-    def state(self) -> dict[str, Any]:
-        return self.settings()
-
-    def restore(self, state: Mapping[str, Any], epoch: int, step: int) -> None:
-        if step > self.order.count(epoch):
-            raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected=f"step 0 to {self.order.count(epoch)}"))
-
-    def leave(self, engine: Any) -> None:
-        """What an engine has made ahead can be made again."""
-
-    def ready(self) -> None:
-        """There is nothing to go back to."""
-
-
-def _sum_of(array: np.ndarray | None) -> int | None:
-    return None if array is None else zlib.crc32(np.ascontiguousarray(array).tobytes())
-
-
-def _described(sampler: Any) -> Any:
-    if sampler is None:
-        return None
-    return getattr(sampler, "__qualname__", type(sampler).__name__) if callable(sampler) else _sum_of(np.asarray(sampler))
-
-
-class _Streamed:
-    """Jobs of a stream, whose samples a worker reads itself when it is its turn."""
-
-    def __init__(self, loader: Loader, stream: Any, buffer: int, shard: Any):
-        self.stream, self.buffer, self.shard = stream, buffer, None if shard is None else tuple(shard)
-        self.batch_size, self.seed, self.drop_last, self.steps, self.repeat = loader.batch_size, loader.seed, loader.drop_last, loader.steps_per_epoch, loader.repeat
-        self.reader, self._place, self._next, self._left = self._reader(), Place(0, 0, None), 0, None
-
-    def _reader(self) -> Reader:
-        return Reader(self.stream, self.batch_size, self.buffer, self.seed, self.drop_last, self.shard)
-
-    def __getstate__(self) -> dict[str, Any]:
-        raise CallError(explain("a Loader of a stream cannot be sent to another process", fix="make it there"))
-
-    def count(self, epoch: int) -> int:
-        if self.steps is None:
-            raise CallError(explain("a stream has no length", expected="batches per epoch", fix="Loader(stream, steps_per_epoch=...)"))
-        return self.steps
-
-    def begin(self) -> None:
-        """Whether there are samples shows when they are read."""
-
-    def job_of(self, place: Any) -> tuple[None, Any]:
-        return None, place + 1
-
-    def take(self, ahead: Ahead, place: tuple[int, int]) -> Made | None:
-        epoch, step = place
-        if self.steps is not None and step >= self.steps:
-            return None
-        made = self._read(ahead)
-        if not made.place.end or self.steps is None:
-            return made
-        if step and not self.repeat:
-            raise DataError(explain(f"the stream ended within epoch {epoch}", got=f"{step:,} batches", expected=f"steps_per_epoch={self.steps:,}",
-                                    fix="repeat=True begins it again, fewer steps_per_epoch, or None for one epoch per pass"))
-        return self._read(ahead)
-
-    def _read(self, ahead: Ahead) -> Made:
-        made = ahead.take(self._next)
-        self._next += 1
-        return made
-
-    def passed(self, made: Made) -> None:
-        """The place of the stream goes on with what is handed out."""
-        self._place = Place(made.place.number + 1, 0, None) if made.place.end else made.place
-
-    def first_index(self, place: tuple[int, int]) -> int:
-        return self._place.batches * (self.batch_size or 1)
-
-    def settings(self) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "buffer": self.buffer, "seed": self.seed, "drop_last": self.drop_last, "steps_per_epoch": self.steps,
-                "shard": None if self.shard is None else list(self.shard)}
-
-    def state(self) -> dict[str, Any]:
-        place = self._place
-        return self.settings() | {"pass": place.number, "batches": place.batches, "last": place.last} | ({} if place.own is None else {"stream": place.own})
-
-    def restore(self, state: Mapping[str, Any], epoch: int, step: int) -> None:
-        self._seek(Place(int(state["pass"]), int(state["batches"]), state["last"], state.get("stream")))
-
-    def leave(self, engine: Any) -> None:
-        """What an engine has read ahead must be read again."""
-        self._left = engine
-
-    def ready(self) -> None:
-        """Be where the loader is: what was read ahead is read again; DataError where the stream cannot do so."""
-        if self._left is not None:
-            self._seek(self._place)
-
-    def _seek(self, place: Place) -> None:
-        if self._left is not None:
-            self._left.join()  # a thread may still be reading
-        if (self.reader.number, self.reader.batches) != (place.number, place.batches):
-            if not self.reader.once:
-                self.reader = self._reader()
-            self.reader.seek(place)
-        self._place, self._left = place, None

@@ -38,7 +38,7 @@ class Order:
         self.size, self.batch_size, self.shuffle, self.seed, self.drop_last = size, batch_size, shuffle, seed, drop_last
         self.sampler = sampler if sampler is None or callable(sampler) else _sampled(lambda epoch: sampler, 0, size)
         self.chances, self.shard, self.lengths, self.bounds = chances, shard, lengths, bounds
-        self._kept: tuple[int, list[Rows] | np.ndarray] | None = None
+        self._kept: dict[int, Sequence[Rows]] = {}  # of two epochs, as the next one begins before the last one ends
 
     def samples(self, epoch: int) -> np.ndarray:
         """All indices of an epoch in their order."""
@@ -76,11 +76,13 @@ class Order:
         return self._batches(epoch)[step]
 
     def _batches(self, epoch: int) -> Sequence[Rows]:
-        if self._kept is None or self._kept[0] != epoch:
+        if epoch not in self._kept:
             indices = self.samples(epoch)
             draws = indices if self.chances is None and self.sampler is None else _told_apart(indices, self.size)
-            self._kept = (epoch, _Cut(indices, draws, self) if self.bounds is None else self._bucketed(indices, draws))  # type: ignore[assignment]
-        return self._kept[1]  # type: ignore[return-value]
+            while len(self._kept) > 1:
+                del self._kept[next(iter(self._kept))]
+            self._kept[epoch] = _Cut(indices, draws, self) if self.bounds is None else self._bucketed(indices, draws)
+        return self._kept[epoch]
 
     def _bucketed(self, indices: np.ndarray, draws: np.ndarray) -> list[Rows]:
         """Batches in the order in which their buckets fill; what remains in the buckets comes last."""
@@ -96,7 +98,7 @@ class Order:
         return [rows for _, rows in sorted(ready, key=lambda item: item[0])]
 
 
-class _Cut:
+class _Cut(Sequence[Rows]):
     """An order cut into batches when they are asked for."""
 
     def __init__(self, indices: np.ndarray, draws: np.ndarray, order: Order):
@@ -106,7 +108,7 @@ class _Cut:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, step: int) -> Rows:
+    def __getitem__(self, step: Any) -> Any:
         part = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return Rows(self.indices[part], self.draws[part])
 

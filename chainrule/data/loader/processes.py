@@ -113,7 +113,7 @@ class Processes:
     def __init__(self, work: Work, workers: int):
         context = multiprocessing.get_context(METHOD)
         self._children: list[_Child] = []
-        self._lock, self._numbers, self._needed, self._open = threading.Lock(), 0, 0, True
+        self._lock, self._numbers, self._needed, self._open, self._owner = threading.Lock(), 0, 0, True, os.getpid()
         _check_sendable(work)
         for _ in range(workers):
             self._children.append(_start(context, work, [child.connection for child in self._children]))
@@ -198,7 +198,7 @@ class Processes:
 
     def close(self) -> None:
         """End all workers now."""
-        if not self._open:
+        if not self._open or self._owner != os.getpid():
             return
         self._open = False
         self._waker.send(None)

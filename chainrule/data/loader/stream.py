@@ -15,7 +15,9 @@ import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, explain
 from ...files import told
+from ...tree import unflatten
 from ..sources.arrays import fingerprint
+from ..sources.collate import spread
 from .order import Rows
 from .work import Job, Made
 
@@ -62,7 +64,8 @@ class Reader:
         last = found[-1][1]
         place = Place(self.number, self.batches, _checksum(last), self._own())
         if self.batch_size is None:
-            return Made(last, place=place)
+            leaves, structure = spread(last)
+            return Made(unflatten(structure, leaves), place=place)
         return Job(self.number, Rows(numbers, numbers), [sample for _, sample in found]), place
 
     def _begin(self) -> Iterator[tuple[int, Any]]:

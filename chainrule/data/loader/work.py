@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import ChainruleError, DataError, explain
+from ...errors import ChainruleError, DataError, MissingExtra, OutOfMemoryError, explain
 from ..sources.base import Source
 from ..sources.collate import Allocate, collate
 from ..sources.reading import read_one
@@ -94,6 +94,8 @@ class Work:
             try:
                 found.append(read_one(self.source, index))  # type: ignore[arg-type]
                 kept.append(place)
+            except (MissingExtra, OutOfMemoryError):
+                raise
             except ChainruleError as error:
                 skipped.append(Skipped(job.epoch, index, str(error)))
         rows = job.rows

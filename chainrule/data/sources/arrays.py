@@ -68,6 +68,8 @@ def _rows_of(leaf: Any) -> Any:
         array = leaf
     else:
         array = _as_array(leaf)
+    if hasattr(array, "toarray"):
+        raise ArgumentError(explain("a sparse matrix has no samples", got=type(array).__name__, fix="x.toarray(), or data.map(range(n), lambda i: x[i].toarray()[0])"))
     if not array.shape:
         raise ArgumentError(explain("a single number is no source of samples", got=shown(leaf), expected="arrays with one row per sample"))
     return array
@@ -149,7 +151,8 @@ def as_source(given: Any) -> Source | None:
     if columns is not None:
         return Arrays(columns)
     if isinstance(given, tuple | Mapping) and len(given):
-        return Arrays(given)
+        items = given.values() if isinstance(given, Mapping) else given
+        return Zipped(given) if any(map(_is_read_one_by_one, items)) else Arrays(given)
     if _is_array(given):
         return Arrays(given)
     if hasattr(given, "__len__") and hasattr(given, "__getitem__"):
@@ -159,6 +162,43 @@ def as_source(given: Any) -> Source | None:
     if hasattr(given, "x_train"):
         raise ArgumentError(explain("a data set has several parts", got=shown(given), fix="Loader((data.x_train, data.y_train), ...)"))
     raise ArgumentError(explain("this is no source of samples", got=shown(given), expected="an object with __len__ and __getitem__, arrays, or an iterable of samples"))
+
+
+class Zipped(Source):
+    """Sources and arrays of one length side by side: sample i is a tuple or dict of their samples i."""
+
+    def __init__(self, given: Any):
+        self.keys = tuple(given) if isinstance(given, Mapping) else None
+        self.parts = [sized(item, "a tuple of sources") for item in (given.values() if isinstance(given, Mapping) else given)]
+        if len({len(part) for part in self.parts}) != 1:
+            raise ArgumentError(explain("the sources have different lengths", got=", ".join(f"{len(part):,}" for part in self.parts), expected="one length for all"))
+        last = self.parts[-1]
+        if isinstance(last, Arrays) and last.tree == tree.LEAF and last.leaves[0].ndim == 1 and last.leaves[0].dtype.kind in "iub":
+            self.labels = np.asarray(last.leaves[0])
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def sample(self, index: int) -> Any:
+        found = [part.sample(index) for part in self.parts]
+        return tuple(found) if self.keys is None else dict(zip(self.keys, found, strict=True))
+
+    def where(self, index: int) -> str | None:
+        return next((place for part in self.parts if (place := part.where(index)) is not None), None)
+
+    def key(self) -> str | None:
+        keys = [part.key() for part in self.parts]
+        return None if None in keys else f"{self.keys} {' beside '.join(map(str, keys))}"
+
+
+def _is_read_one_by_one(item: Any) -> bool:
+    """Whether making an array of it would read all of it."""
+    if isinstance(item, Source):
+        return True
+    if isinstance(item, tuple | Mapping):
+        return any(map(_is_read_one_by_one, item.values() if isinstance(item, Mapping) else item))
+    plain = isinstance(item, list | range | str | bytes) or _is_array(item) or hasattr(item, "__array__")
+    return not plain and hasattr(item, "__getitem__") and hasattr(item, "__len__")
 
 
 def _is_array(given: Any) -> bool:

@@ -38,6 +38,7 @@ class Memmap(Source):
     def __init__(self, path: str | os.PathLike[str], dtype: Any = None, shape: tuple[int, ...] | None = None, *,
                  window: int | None = None, stride: int | None = None, targets: bool = False):
         self.path = str(existing(path))
+        self._size = os.path.getsize(self.path)
         self.array = _npy(self.path) if dtype is None else _plain(self.path, np.dtype(dtype), shape)
         if (window is None) != (stride is None and not targets) and window is None:
             raise ArgumentError(explain("stride and targets belong to windows", got="window=None", fix="Memmap(path, window=128, targets=True)"))
@@ -55,6 +56,7 @@ class Memmap(Source):
         return (len(self.array) - self.window - self.targets) // self.stride + 1  # type: ignore[operator]
 
     def sample(self, index: int) -> Any:
+        self._check_file()
         if self.window is None:
             return np.array(self.array[index])
         begin = index * self.stride  # type: ignore[operator]
@@ -62,10 +64,17 @@ class Memmap(Source):
         return (x, y) if self.targets else x
 
     def batch(self, indices: np.ndarray) -> Any:
+        self._check_file()
         if self._windows is None:
             return np.asarray(self.array[indices])
         starts = indices * self.stride
         return (self._rows(starts), self._rows(starts + 1)) if self.targets else self._rows(starts)
+
+    def _check_file(self) -> None:
+        """Reading behind the end of a mapped file ends the program, so it must not have become shorter."""
+        size = os.path.getsize(self.path)
+        if size < self._size:
+            raise fault(f"{self.path}: the file has become shorter since it was opened", got=f"{size:,} bytes", expected=f"{self._size:,}", fix="make the source again")
 
     def _rows(self, starts: np.ndarray) -> np.ndarray:
         rows = self._windows[starts]  # type: ignore[index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ChainruleError, DataError, MissingExtra, explain
+from ...errors import ChainruleError, DataError, MissingExtra, OutOfMemoryError, explain
 from ...files import told
 from .base import Source
 
@@ -14,14 +14,16 @@ def read_one(source: Source, index: int) -> Any:
     """The sample of this number; DataError that names it if it cannot be read."""
     try:
         return source.sample(index)
+    except (MissingExtra, OutOfMemoryError):
+        raise
     except Exception as error:
         raise unreadable(source, index, error) from error
 
 
 def unreadable(source: Source, index: int, error: Exception) -> ChainruleError:
     """The error for a sample that raised another one when it was read."""
-    if isinstance(error, MissingExtra):
-        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(explain(f"there is no memory for sample {index:,}", got=told(error)))
     place = _place(source, index)
     named = f"sample {index:,}{f' ({place})' if place else ''}"
     if isinstance(error, ChainruleError):
