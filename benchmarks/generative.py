@@ -92,7 +92,7 @@ def run_vae(folder: str, epochs: int) -> None:
     start = time.perf_counter()
     model.fit(x, epochs=epochs, batch_size=128, optimizer=optim.Adam(optim.schedules.cosine(2e-3, epochs * (len(x) // 128))), progress="lines")
     bound, tighter = model.bound(test), model.bound(test, samples=50)
-    low, high = cr.statistics.mean_interval(bound)
+    low, high = cr.statistics.mean_interval(bound, np.ones(len(bound)))
     print(f"VAE on binarised MNIST: ELBO {bound.mean():.2f} (95 % {low:.2f} to {high:.2f}) nats, 50 samples {tighter.mean():.2f}, {time.perf_counter() - start:.0f} s")
 
 

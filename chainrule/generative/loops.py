@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays as cr
+from ..ops.loops import scan
 
 
 def repeat(step: Callable[[Any, Any], Any], carry: Any, steps: int) -> Any:
     """carry = step(carry, i) for i = 0, …, steps - 1."""
-    for i in range(steps):
-        carry = step(carry, cr.asarray(np.int64(i)))
-    return carry
+    return scan(lambda carry, i: (step(carry, i), None), carry, np.arange(steps))[0]
