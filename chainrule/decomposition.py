@@ -21,6 +21,7 @@ from .nn.module import Module
 from .nn.replacing import copy_model, replace_layers
 from .nn.summary import flops, number, size
 from .ops.compose import matmul
+from .typing import ArrayLike, DTypeLike
 
 # ---- principal components
 
@@ -47,7 +48,7 @@ class PCA:
                                         expected="a positive integer, a share in (0, 1), or None"))
         self.k, self.whiten = k, whiten
 
-    def fit(self, x: Any) -> PCA:
+    def fit(self, x: ArrayLike) -> PCA:
         """Find the components of the rows of x (n, features); returns self."""
         x = _rows(x)
         self.mean = x.mean(axis=0)
@@ -69,19 +70,19 @@ class PCA:
                                         expected=f"at most min(n, features) = {available}"))
         return self.k
 
-    def transform(self, x: Any) -> Any:
+    def transform(self, x: ArrayLike) -> Any:
         """The components (n, k) of the rows of x; a tensor for a tensor, else a NumPy array."""
         return _product(_shifted(x, -self._fitted()), self.components.T / self._scale())
 
-    def inverse_transform(self, z: Any) -> Any:
+    def inverse_transform(self, z: ArrayLike) -> Any:
         """The rows (n, features) that components (n, k) stand for."""
         return _shifted(_product(z, self.components * self._scale()[:, None]), self._fitted())
 
-    def fit_transform(self, x: Any) -> Any:
+    def fit_transform(self, x: ArrayLike) -> Any:
         """`fit`, then `transform`."""
         return self.fit(x).transform(x)
 
-    def layer(self, dtype: Any = "float32") -> nn.Dense:
+    def layer(self, dtype: DTypeLike = "float32") -> nn.Dense:
         """The transformation as a Dense layer that is not trained."""
         mean = self._fitted()
         weight = self.components.T / self._scale()
@@ -167,7 +168,7 @@ class Whitening:
                                         expected='"zca" | "pca" | "cholesky"'))
         self.method, self.epsilon = method, epsilon
 
-    def fit(self, x: Any) -> Whitening:
+    def fit(self, x: ArrayLike) -> Whitening:
         """Learn mean and W from the rows of x (n, features); returns self."""
         x = _rows(x)
         self.mean = x.mean(axis=0)
@@ -186,17 +187,17 @@ class Whitening:
             self.matrix, self.inverse = (vectors / root) @ back, back.T @ (vectors * root).T
         return self
 
-    def transform(self, x: Any) -> Any:
+    def transform(self, x: ArrayLike) -> Any:
         """The whitened rows; a tensor for a tensor, else a NumPy array."""
         self._check()
         return _product(_shifted(x, -self.mean), self.matrix)
 
-    def inverse_transform(self, z: Any) -> Any:
+    def inverse_transform(self, z: ArrayLike) -> Any:
         """The rows that whitened ones stand for."""
         self._check()
         return _shifted(_product(z, self.inverse), self.mean)
 
-    def fit_transform(self, x: Any) -> Any:
+    def fit_transform(self, x: ArrayLike) -> Any:
         """`fit`, then `transform`."""
         return self.fit(x).transform(x)
 

@@ -21,12 +21,13 @@ from .ops.broadcast import broadcast_to, sum_over
 from .ops.contract import contract
 from .ops.elementwise import astype
 from .ops.movement import permute_dims, reshape, slice_axis
+from .typing import ArrayLike
 
 Labels = tuple[Any, ...]
 Term = tuple[Tensor, Labels]
 
 
-def einsum(subscripts: str, /, *operands: Any) -> Tensor:
+def einsum(subscripts: str, /, *operands: ArrayLike) -> Tensor:
     """Sum of products in index notation: einsum("bik,bkj->bij", a, b).
 
     A label in several operands multiplies along it; a label that is not in the result is summed; a label that occurs

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from .errors import ArgumentError, ShapeError, explain
+from .typing import ArrayLike
 
 METHODS = ("als", "sgd")
 ROWS = 65_536  # ratings whose products are held at once
 
 
-def truncated_svd(x: Any, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def truncated_svd(x: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k largest singular values of a matrix (m, n) with their vectors: u (m, k), s (k,) descending, vh (k, n).
 
     (u * s) @ vh is the matrix of rank k that is nearest to x. Raises ArgumentError for k outside 1 .. min(m, n).
@@ -69,7 +70,7 @@ class LatentFactors:
         self.regularization = regularization if regularization is not None else 0.08 if method == "als" else 0.05
         self.learning_rate, self.batch_size = learning_rate, batch_size
 
-    def fit(self, users: Any, items: Any, ratings: Any) -> LatentFactors:
+    def fit(self, users: ArrayLike, items: ArrayLike, ratings: ArrayLike) -> LatentFactors:
         """Learn from n ratings: ids of users and items (n,), of any kind, and the numbers (n,); returns self."""
         users, items, values = np.asarray(users), np.asarray(items), np.asarray(ratings, np.float64)
         if not users.shape == items.shape == values.shape or users.ndim != 1 or not len(users):
@@ -92,7 +93,7 @@ class LatentFactors:
             self.history.append(float(np.sqrt(np.mean((values - self._ratings(rows, columns)) ** 2))))
         return self
 
-    def predict(self, users: Any, items: Any) -> np.ndarray:
+    def predict(self, users: ArrayLike, items: ArrayLike) -> np.ndarray:
         """The expected rating of each pair (n,); an unknown user or item counts as an average one."""
         self._fitted()
         (rows, known_users), (columns, known_items) = _places(self.users, users), _places(self.items, items)

@@ -26,6 +26,7 @@ from .ops.elementwise import as_float, astype
 from .ops.movement import permute_dims, reshape, slice_axis
 from .ops.reduce import sum as total
 from .ops.types import normalize_axis
+from .typing import ArrayLike
 
 
 class IntegrationWarning(UserWarning):
@@ -53,8 +54,8 @@ X15 = np.concatenate([-NODES, NODES[-2::-1]])
 K15, G7 = (np.concatenate([w, w[-2::-1]]) for w in (KRONROD, GAUSS))
 
 
-def integrate(f: Callable[[Tensor], Any], a: Any, b: Any, *, rtol: float = 1e-10, atol: float = 1e-12, limit: int = 500,
-              points: Any = ()) -> Tensor:
+def integrate(f: Callable[[Tensor], Any], a: ArrayLike, b: ArrayLike, *, rtol: float = 1e-10, atol: float = 1e-12, limit: int = 500,
+              points: ArrayLike = ()) -> Tensor:
     """∫ f(x) dx from a to b, a scalar in float64 (or one per component, where f gives several).
 
     Args:
@@ -207,7 +208,7 @@ def _weighted_sum(f: Callable[[Tensor], Any], change: Change, pieces: list[tuple
 
 # ---- samples
 
-def trapezoid(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor:
+def trapezoid(y: ArrayLike, x: ArrayLike | None = None, *, dx: ArrayLike = 1.0, axis: int = -1) -> Tensor:
     """∫ y dx by the trapezoidal rule: the sum of (x_(i+1) - x_i) (y_i + y_(i+1)) / 2.
 
     Args:
@@ -225,7 +226,7 @@ def trapezoid(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor
     return total(0.5 * (slice_axis(y, last, 0, n - 1) + slice_axis(y, last, 1, n)) * steps, axis=-1)
 
 
-def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Tensor:
+def simpson(y: ArrayLike, x: ArrayLike | None = None, *, dx: ArrayLike = 1.0, axis: int = -1) -> Tensor:
     """∫ y dx by Simpson's rule: parabolas through three neighbours, exact for cubics on equally spaced samples.
 
     For an even number of samples the last interval takes the parabola through the last three (Cartwright, 2017).

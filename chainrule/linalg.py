@@ -28,6 +28,7 @@ from .ops.elementwise import abs, astype, equal, exp, less, less_equal, multiply
 from .ops.movement import pad, reshape, slice_axis
 from .ops.reduce import max, min, prod, sum
 from .ops.types import broadcast_shapes, normalize_axes, normalize_axis, without
+from .typing import ArrayLike, AxisLike, DTypeLike
 
 
 class QR(NamedTuple):
@@ -83,7 +84,7 @@ def _matrix(x: Any) -> Tensor:
 
 # ---- factorisations
 
-def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
+def cholesky(x: ArrayLike, /, *, upper: bool = False) -> Tensor:
     """Lower triangular L with L L^T = x for symmetric positive definite x (or, if `upper`, L^T).
 
     >>> cr.linalg.cholesky([[4.0, 2.0], [2.0, 5.0]])
@@ -95,7 +96,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     return matrix_transpose(lower) if upper else lower
 
 
-def qr(x: Any, /, *, mode: str = "reduced") -> QR:
+def qr(x: ArrayLike, /, *, mode: str = "reduced") -> QR:
     """Orthonormal columns q and upper triangular r with q r = x.
 
     Args:
@@ -124,7 +125,7 @@ def _completed(q: Tensor) -> Tensor:
     return concat([q, stop_gradient(slice_axis(square, q.ndim - 1, k, m))], axis=-1)
 
 
-def eigh(x: Any, /) -> Eigh:
+def eigh(x: ArrayLike, /) -> Eigh:
     """Ascending eigenvalues and orthonormal eigenvectors (columns) of symmetric matrices.
 
     >>> cr.linalg.eigh([[2.0, 0.0], [0.0, 1.0]]).eigenvalues
@@ -134,7 +135,7 @@ def eigh(x: Any, /) -> Eigh:
     return Eigh(words.without_zeros(w), v)
 
 
-def eigvalsh(x: Any, /) -> Tensor:
+def eigvalsh(x: ArrayLike, /) -> Tensor:
     """Ascending eigenvalues of symmetric matrices.
 
     >>> cr.linalg.eigvalsh([[2.0, 1.0], [1.0, 2.0]])
@@ -143,7 +144,7 @@ def eigvalsh(x: Any, /) -> Tensor:
     return words.eigh(_matrix(x))[0]
 
 
-def eig(x: Any, /) -> Eig:
+def eig(x: ArrayLike, /) -> Eig:
     """Eigenvalues, ascending, and unit eigenvectors (columns) of square matrices whose eigenvalues are all real.
 
     There are no complex numbers here, so DTypeError is raised for complex eigenvalues; and the values of x must exist,
@@ -160,7 +161,7 @@ def eig(x: Any, /) -> Eig:
     return Eig(values, custom_gradient(v, (x,), _eigenvectors_vjp))
 
 
-def eigvals(x: Any, /) -> Tensor:
+def eigvals(x: ArrayLike, /) -> Tensor:
     """The eigenvalues that `eig` gives.
 
     >>> cr.linalg.eigvals([[2.0, 1.0], [0.0, 3.0]])
@@ -206,7 +207,7 @@ def _eigenvectors_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
     return (solve(vt, matmul(factor * matmul(vt, g), vt)),)
 
 
-def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
+def svd(x: ArrayLike, /, *, full_matrices: bool = True) -> SVD:
     """u, s, vh with x = u diag(s) vh and descending s.
 
     Args:
@@ -224,7 +225,7 @@ def svd(x: Any, /, *, full_matrices: bool = True) -> SVD:
     return SVD(u, s, vh)
 
 
-def svdvals(x: Any, /) -> Tensor:
+def svdvals(x: ArrayLike, /) -> Tensor:
     """Singular values in descending order; an exact zero comes as eps^2 of the largest, as from `svd`.
 
     >>> cr.linalg.svdvals([[3.0, 0.0], [0.0, 4.0]])
@@ -239,7 +240,7 @@ def _values(x: Tensor) -> Tensor:
 
 # ---- solving and determinants
 
-def solve(x1: Any, x2: Any, /) -> Tensor:
+def solve(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """y with x1 y = x2; x2 of one axis is a vector, else a stack of matrices (..., n, k).
 
     >>> cr.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 2.0])
@@ -261,7 +262,7 @@ def _solve(a: Tensor, b: Tensor) -> Tensor:
     return words.solve(broadcast_to(a, (*lead, *a.shape[-2:])), broadcast_to(b, (*lead, *b.shape[-2:])))
 
 
-def inv(x: Any, /) -> Tensor:
+def inv(x: ArrayLike, /) -> Tensor:
     """Inverse matrices; LinAlgError for singular ones. `solve(x, b)` is faster and more accurate than `inv(x) @ b`.
 
     >>> cr.linalg.inv([[2.0, 0.0], [0.0, 4.0]])
@@ -273,7 +274,7 @@ def inv(x: Any, /) -> Tensor:
     return words.solve(x, broadcast_to(eye(m, dtype=x.dtype), (*x.shape[:-2], m, m)))
 
 
-def slogdet(x: Any, /) -> SlogDet:
+def slogdet(x: ArrayLike, /) -> SlogDet:
     """Sign and natural logarithm of the absolute value of the determinant.
 
     >>> cr.linalg.slogdet([[0.0, 1.0], [1.0, 0.0]]).sign
@@ -282,7 +283,7 @@ def slogdet(x: Any, /) -> SlogDet:
     return SlogDet(*words.slogdet(_matrix(x)))
 
 
-def det(x: Any, /) -> Tensor:
+def det(x: ArrayLike, /) -> Tensor:
     """Determinant, with the gradient of all square matrices, singular or not: the matrix of cofactors, det(x) x^-T.
 
     >>> cr.linalg.det([[1.0, 2.0], [3.0, 4.0]])
@@ -316,7 +317,7 @@ def _orthogonal_cofactors(u: Tensor) -> Tensor:
     return reshape(sign * exp(logarithm), (*u.shape[:-2], 1, 1)) * matrix_transpose(inv(u))
 
 
-def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
+def pinv(x: ArrayLike, /, *, rtol: ArrayLike | None = None) -> Tensor:
     """Moore-Penrose inverse; singular values up to `rtol` (default max(m, n) eps) times the largest count as zero.
 
     The gradient is that among matrices of the same rank (Golub and Pereyra, 1973).
@@ -340,7 +341,7 @@ def _pinv_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
     return (beside + before - matmul(matmul(yt, g), yt),)
 
 
-def lstsq(a: Any, b: Any, /, *, rtol: Any = None) -> Tensor:
+def lstsq(a: ArrayLike, b: ArrayLike, /, *, rtol: ArrayLike | None = None) -> Tensor:
     """The shortest y among those that minimise |a y - b|; b of one axis is a vector, else a stack of matrices (..., m, k).
 
     Any rank and shape of a: y = pinv(a) b, with the singular values that `pinv` counts as zero.
@@ -357,7 +358,7 @@ def lstsq(a: Any, b: Any, /, *, rtol: Any = None) -> Tensor:
     return matmul(inverse, b)
 
 
-def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
+def cond(x: ArrayLike, /, *, ord: Any = 2) -> Tensor:
     """Condition number norm(x) norm(x^-1) in a norm of `matrix_norm`; for 2 (the default) s_max / s_min, of any shape.
 
     >>> cr.linalg.cond([[2.0, 0.0], [0.0, 0.5]])
@@ -369,7 +370,7 @@ def cond(x: Any, /, *, ord: Any = 2) -> Tensor:
     return max(s, axis=-1) / min(s, axis=-1)
 
 
-def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
+def matrix_rank(x: ArrayLike, /, *, rtol: ArrayLike | None = None) -> Tensor:
     """Number of singular values above `rtol` (default max(m, n) eps) times the largest; int64.
 
     >>> cr.linalg.matrix_rank([[1.0, 2.0], [2.0, 4.0]])
@@ -388,7 +389,7 @@ def _cutoff(s: Tensor, x: Tensor, rtol: Any) -> Tensor:
     return reshape(astype(rtol, x.dtype), (*rtol.shape, 1)) * stop_gradient(max(s, axis=-1, keepdims=True))
 
 
-def matrix_power(x: Any, n: int, /) -> Tensor:
+def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
     """The product of `n` times x, by repeated squaring; the identity for 0, powers of the inverse for negative n.
 
     >>> cr.linalg.matrix_power([[1.0, 1.0], [0.0, 1.0]], 5)
@@ -413,7 +414,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
 
 # ---- diagonals and products
 
-def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+def diagonal(x: ArrayLike, /, *, offset: int = 0) -> Tensor:
     """The diagonals of the matrices (..., m, n); `offset` counts from the main one to the upper right.
 
     >>> cr.linalg.diagonal([[1, 2], [3, 4]])
@@ -430,7 +431,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     return slice_axis(flat, x.ndim - 2, start, start + (count - 1) * (n + 1) + 1 if count else start, n + 1)
 
 
-def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
+def trace(x: ArrayLike, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:
     """The sum along the diagonal `offset`; integers are added up in 64 bits.
 
     >>> cr.linalg.trace([[1, 2], [3, 4]])
@@ -439,7 +440,7 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     return sum(diagonal(x, offset=offset), axis=-1, dtype=dtype)
 
 
-def outer(x1: Any, x2: Any, /) -> Tensor:
+def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """All products of the elements of two vectors.
 
     >>> cr.linalg.outer([1, 2], [10, 20])
@@ -452,7 +453,7 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
     return multiply(reshape(a, (a.size, 1)), b)
 
 
-def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+def cross(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """The vector product of vectors of three elements along `axis`; the other axes broadcast.
 
     >>> cr.linalg.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])
@@ -474,7 +475,7 @@ def _turned(x: Tensor, axis: int, by: int) -> Tensor:
 
 # ---- norms
 
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+def vector_norm(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero.
 
     >>> cr.linalg.vector_norm([3.0, 4.0])
@@ -518,7 +519,7 @@ def _power_mean(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
     return where(plain, value, edge)
 
 
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
+def matrix_norm(x: ArrayLike, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     """Norm of the matrices (..., m, n).
 
     Args:

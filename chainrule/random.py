@@ -50,6 +50,7 @@ from .ops.movement import reshape, slice_axis
 from .ops.random import random_bits
 from .ops.reduce import argmax
 from .ops.types import broadcast_shapes, normalize_axis
+from .typing import ArrayLike, DTypeLike
 
 _LAST = 2**32 - 1
 
@@ -96,7 +97,7 @@ class Generator:
         """
         return random_bits(self.next(), _shape(shape))
 
-    def uniform(self, shape: int | Sequence[int] = (), low: Any = 0.0, high: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+    def uniform(self, shape: int | Sequence[int] = (), low: ArrayLike = 0.0, high: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
         """Equally likely in [low, high); `low` and `high` may be tensors. Multiples of 2^-24 (float64: 2^-53) of the range.
 
         >>> draws = cr.random.uniform((1000,), low=-1.0, high=1.0)
@@ -112,7 +113,7 @@ class Generator:
                 return u
         return _between(*(astype(as_tensor(bound, dtype if isinstance(bound, float | int) else None), dtype) for bound in (low, high)), u)
 
-    def normal(self, shape: int | Sequence[int] = (), mean: Any = 0.0, std: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+    def normal(self, shape: int | Sequence[int] = (), mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
         """Normally distributed around `mean` with standard deviation `std` (numbers or tensors).
 
         z = sqrt(-2 log u) cos(2 pi v) for uniform u in (0, 1] and v in [0, 1) (Box and Muller, 1958).
@@ -128,7 +129,7 @@ class Generator:
         z = sqrt(-2 * log(_positive(first, dtype))) * cos((2 * math.pi) * _fraction(second, dtype))
         return astype(as_tensor(mean, like=dtype), dtype) + astype(as_tensor(std, like=dtype), dtype) * z
 
-    def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: Any = int64) -> Tensor:
+    def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: DTypeLike = int64) -> Tensor:
         """Integers, equally likely in low, ..., high - 1; with one bound, in 0, ..., low - 1.
 
         64 random bits modulo the number of values: no value is preferred by more than that number / 2^64.
@@ -147,7 +148,7 @@ class Generator:
         offset = remainder(_wide(self.next(), _shape(shape)), high - low)
         return astype(astype(offset, int64) + low, dtype)
 
-    def bernoulli(self, p: Any = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
+    def bernoulli(self, p: ArrayLike = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
         """True with probability `p` (a number or a tensor), of shape `shape`, by default that of `p`.
 
         >>> cr.random.seed(0)
@@ -160,7 +161,7 @@ class Generator:
                                         fix="of logits, bernoulli(cr.sigmoid(logits))"))
         return less(_unit(self.next(), p.shape if shape is None else _shape(shape), p.dtype), p)
 
-    def exponential(self, shape: int | Sequence[int] = (), scale: Any = 1.0, *, dtype: Any = float32) -> Tensor:
+    def exponential(self, shape: int | Sequence[int] = (), scale: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
         """Exponentially distributed with mean `scale`: -scale log(u) for uniform u in (0, 1].
 
         >>> cr.random.seed(0)
@@ -172,7 +173,7 @@ class Generator:
         draw = _wide if dtype == float64 else random_bits
         return astype(as_tensor(scale, like=dtype), dtype) * -log(_positive(draw(self.next(), _shape(shape)), dtype))
 
-    def categorical(self, logits: Any, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
+    def categorical(self, logits: ArrayLike, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
         """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the largest.
 
         Args:
@@ -192,7 +193,7 @@ class Generator:
         noise = negative(log(-log(_open_unit(self.next(), full, logits.dtype))))
         return argmax(broadcast_to(logits, full) + noise, axis=place)
 
-    def permutation(self, x: Any, *, axis: int = 0) -> Tensor:
+    def permutation(self, x: ArrayLike, *, axis: int = 0) -> Tensor:
         """The numbers 0, ..., x - 1 in random order; or, of an array, its slices along `axis` in random order.
 
         >>> cr.sort(cr.random.permutation(5))

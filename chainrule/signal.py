@@ -23,12 +23,13 @@ from .ops.compose import stack
 from .ops.contract import contract, conv
 from .ops.elementwise import astype
 from .ops.movement import flip, pad, permute_dims, reshape, slice_axis, window
+from .typing import ArrayLike
 
 MODES, METHODS = ("full", "same", "valid"), ("auto", "direct", "im2col", "fft")
 DIRECT_LIMIT = 2**22  # products beyond which the Fourier transform is taken
 
 
-def convolve(a: Any, b: Any, mode: str = "full", method: str = "auto") -> Tensor:
+def convolve(a: ArrayLike, b: ArrayLike, mode: str = "full", method: str = "auto") -> Tensor:
     """a * b, over all axes; commutative in mode "full".
 
     Args:
@@ -51,7 +52,7 @@ def convolve(a: Any, b: Any, mode: str = "full", method: str = "auto") -> Tensor
     return {"direct": _direct, "im2col": _im2col, "fft": _fourier}[method](a, b, _cuts(a.shape, b.shape, mode))
 
 
-def correlate(a: Any, b: Any, mode: str = "full", method: str = "auto") -> Tensor:
+def correlate(a: ArrayLike, b: ArrayLike, mode: str = "full", method: str = "auto") -> Tensor:
     """Cross-correlation: sum over k of a[k] b[k - n + m - 1], the convolution of a with b reversed along all axes.
 
     Arguments and errors as for `convolve`. What is called convolution in networks is this, in mode "valid".

@@ -29,6 +29,7 @@ from .ops.compose import sigmoid, softmax
 from .train.evaluate import Result, evaluate, predict
 from .train.fit import fit
 from .train.history import History
+from .typing import ArrayLike, DataLike
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Task:
         """A multi-layer perceptron for rows of features, with this head; `options` of `models.mlp`."""
         return mlp(self.outputs, hidden, **options)
 
-    def targets(self, y: Any) -> np.ndarray:
+    def targets(self, y: ArrayLike) -> np.ndarray:
         """Targets in the form of the loss: (n, 1) for one number or one yes or no per sample, else as they are."""
         y = np.asarray(y)
         if self.name == "multiclass":
@@ -69,17 +70,17 @@ class Task:
                                      expected=f"(n, {self.outputs})"))
         return y.astype(np.float32)
 
-    def fit(self, model: nn.Module, data: Any, *, validation: Any = None, **options: Any) -> History:
+    def fit(self, model: nn.Module, data: DataLike, *, validation: DataLike | None = None, **options: Any) -> History:
         """`fit` with the loss and the metrics of the task; `options` of `fit`."""
         return fit(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics),
                    validation=None if validation is None else self._pair(validation), **options)
 
-    def evaluate(self, model: nn.Module, data: Any, **options: Any) -> Result:
+    def evaluate(self, model: nn.Module, data: DataLike, **options: Any) -> Result:
         """`evaluate` with the loss and the metrics of the task, each with its interval."""
         return evaluate(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics),
                         **options)
 
-    def predict(self, model: nn.Module, x: Any) -> np.ndarray:
+    def predict(self, model: nn.Module, x: ArrayLike) -> np.ndarray:
         """Answers: class numbers (n,) for binary and multiclass, 0 and 1 (n, k) for multilabel, numbers for
         regression."""
         outputs = predict(model, x).numpy()
@@ -88,7 +89,7 @@ class Task:
         answers = outputs if self.name == "regression" else (outputs > 0).astype(np.int64)
         return answers[:, 0] if self.outputs == 1 else answers
 
-    def predict_proba(self, model: nn.Module, x: Any) -> np.ndarray:
+    def predict_proba(self, model: nn.Module, x: ArrayLike) -> np.ndarray:
         """P(y | x): (n, k) for multiclass and multilabel, (n,) for binary; ArgumentError for regression."""
         if self.name == "regression":
             raise ArgumentError(explain("regression gives numbers, not probabilities",
@@ -138,7 +139,7 @@ def regression(k: int = 1) -> Task:
     return Task("regression", _count(k, 1), "mean_squared_error", ("rmse", "r2"))
 
 
-def right_labels(outputs: Any, targets: Any) -> np.ndarray:
+def right_labels(outputs: ArrayLike, targets: ArrayLike) -> np.ndarray:
     """For each sample, the share of labels on whose side of 0 the logit is.
 
     >>> cr.tasks.right_labels(np.array([[2.0, -1.0]]), np.array([[1, 1]]))

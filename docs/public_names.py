@@ -46,7 +46,7 @@ def write_reference(folder: Path) -> None:
         if path.stem not in pages:
             path.unlink()
     entries = "\n".join(f"   {module}" for module in modules())
-    _write(folder / "index.rst", f"Reference\n=========\n\nEvery public name, by module.\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n")
+    _write(folder / "index.rst", f"Reference\n=========\n\nEvery public name, by module. The examples stand below ``import chainrule as cr``, ``import numpy as np`` and ``from chainrule import nn``.\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n")
 
 
 def is_ours(module: str, name: str) -> bool:

@@ -27,6 +27,7 @@ from ..ops.elementwise import full_like as _full_like
 from ..ops.index import iota
 from ..ops.movement import reshape
 from ..ops.types import normalize_axis
+from ..typing import ArrayLike, Device, DTypeLike
 
 DEVICES = ("cpu",)
 
@@ -40,7 +41,7 @@ def check_device(device: Any) -> None:
 
 # ---- from what is there already
 
-def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+def asarray(obj: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None, copy: bool | None = None) -> Tensor:
     """A Tensor of `obj`: Tensor, Variable, NumPy array, number, nested sequence, buffer or DLPack array of any library.
 
     Args:
@@ -99,7 +100,7 @@ def _refuse_copy(copy: bool | None, what: str) -> None:
         raise ArgumentError(explain("this needs a copy, which copy=False forbids", got=what, fix="leave copy=None"))
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+def from_dlpack(x: ArrayLike, /, *, device: Device = None, copy: bool | None = None) -> Tensor:
     """The array of another library, through DLPack; memory is shared where it can be, unless `copy`.
 
     >>> cr.from_dlpack(np.array([1.0, 2.0]))
@@ -112,7 +113,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
 
 # ---- from a shape
 
-def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+def full(shape: int | Sequence[int], fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of the shape, each element `fill_value`.
 
     >>> cr.full((2, 2), 7)
@@ -128,7 +129,7 @@ def full(shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, devi
     return broadcast_to(value if dtype is None else astype(value, dtype), shape)
 
 
-def zeros(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
+def zeros(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of zeros, float32 unless `dtype` says otherwise.
 
     >>> cr.zeros((2, 2))
@@ -138,7 +139,7 @@ def zeros(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) 
     return full(shape, 0, dtype=DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
-def ones(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
+def ones(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of ones, float32 unless `dtype` says otherwise.
 
     >>> cr.ones((2, 2))
@@ -148,7 +149,7 @@ def ones(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -
     return full(shape, 1, dtype=DEFAULT_FLOAT if dtype is None else dtype, device=device)
 
 
-def empty(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) -> Tensor:
+def empty(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array whose content does not matter; here zeros, so that every run gives the same.
 
     >>> cr.empty((2, 3)).shape
@@ -157,7 +158,7 @@ def empty(shape: int | Sequence[int], *, dtype: Any = None, device: Any = None) 
     return zeros(shape, dtype=dtype, device=device)
 
 
-def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of the shape (and dtype, unless given) of `x`, each element `fill_value`.
 
     >>> cr.full_like([1.0, 2.0], 5)
@@ -167,7 +168,7 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: Any = None, device: Any = No
     return _full_like(x, fill_value, dtype=dtype)
 
 
-def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+def empty_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array like `x` whose content does not matter; here zeros.
 
     >>> cr.empty_like([1, 2, 3]).dtype
@@ -176,7 +177,7 @@ def empty_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     return full_like(x, 0, dtype=dtype, device=device)
 
 
-def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+def zeros_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of zeros of the shape (and dtype, unless given) of `x`.
 
     >>> cr.zeros_like([1, 2, 3])
@@ -185,7 +186,7 @@ def zeros_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     return full_like(x, 0, dtype=dtype, device=device)
 
 
-def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
+def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """An array of ones of the shape (and dtype, unless given) of `x`.
 
     >>> cr.ones_like([1, 2, 3])
@@ -196,7 +197,7 @@ def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 # ---- from a rule
 
-def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
+def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """start, start + step, ... up to and without `stop`; `arange(n)` counts 0, 1, ..., n - 1.
 
     ints give int64, floats float32; the values are computed in float64 and rounded once.
@@ -228,7 +229,7 @@ def _arange(start: float, stop: float, step: float, target: np.dtype) -> np.ndar
     return start + np.arange(count) * step
 
 
-def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, device: Any = None, endpoint: bool = True) -> Tensor:
+def linspace(start: float, stop: float, /, num: int, *, dtype: DTypeLike | None = None, device: Device = None, endpoint: bool = True) -> Tensor:
     """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is given.
 
     >>> cr.linspace(0, 1, 5)
@@ -242,7 +243,7 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, devic
         return as_tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64).astype(target))
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
     """Ones on diagonal `k` (0 the main one, 1 the one above it), zeros elsewhere.
 
     >>> cr.eye(2, 3, k=1)
@@ -254,7 +255,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
     return astype(equal(iota(shape, 1), iota(shape, 0) + _within(k, shape)), DEFAULT_FLOAT if dtype is None else dtype)
 
 
-def tril(x: Any, /, *, k: int = 0) -> Tensor:
+def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """The lower triangles of the matrices (..., m, n): zero above diagonal `k`.
 
     >>> cr.tril([[1, 2], [3, 4]])
@@ -265,7 +266,7 @@ def tril(x: Any, /, *, k: int = 0) -> Tensor:
     return where(_above(x, k), zeros_like(x), x)
 
 
-def triu(x: Any, /, *, k: int = 0) -> Tensor:
+def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """The upper triangles of the matrices (..., m, n): zero below diagonal `k`.
 
     >>> cr.triu([[1, 2], [3, 4]])
@@ -287,7 +288,7 @@ def _within(k: int, shape: Sequence[int]) -> int:
     return sorted((-shape[0] - 1, k, shape[1]))[1]
 
 
-def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
+def meshgrid(*arrays: ArrayLike, indexing: str = "xy") -> list[Tensor]:
     """Coordinate arrays of the grid spanned by 1-d `arrays`; "xy" exchanges the first two axes, "ij" does not.
 
     >>> x, y = cr.meshgrid([0, 1, 2], [10, 20])

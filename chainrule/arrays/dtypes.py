@@ -13,6 +13,7 @@ from ..errors import ArgumentError, DTypeError, explain
 from ..ir.dtype import ALL, DEFAULT_FLOAT, DEFAULT_INT, bool_, canonical, is_float, is_integer, of_scalar, promote
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable
+from ..typing import DTypeLike
 from .creation import DEVICES, check_device
 
 _KINDS = {
@@ -47,7 +48,7 @@ def _dtype_of(x: Any) -> np.dtype:
     return canonical(x.dtype if isinstance(x, Tensor | Variable | np.ndarray) else x)
 
 
-def finfo(type: Any, /) -> FloatInfo:
+def finfo(type: DTypeLike, /) -> FloatInfo:
     """Limits of the floating-point dtype (or of the dtype of an array).
 
     >>> cr.finfo("float32").bits, cr.finfo("float32").eps
@@ -60,7 +61,7 @@ def finfo(type: Any, /) -> FloatInfo:
     return FloatInfo(found.bits, *(float(v) for v in (found.eps, found.max, found.min, found.smallest_normal)), dtype)
 
 
-def iinfo(type: Any, /) -> IntInfo:
+def iinfo(type: DTypeLike, /) -> IntInfo:
     """Limits of the integer dtype (or of the dtype of an array).
 
     >>> cr.iinfo("int8").min, cr.iinfo("int8").max
@@ -73,7 +74,7 @@ def iinfo(type: Any, /) -> IntInfo:
     return IntInfo(found.bits, int(found.max), int(found.min), dtype)
 
 
-def isdtype(dtype: Any, kind: Any) -> bool:
+def isdtype(dtype: DTypeLike, kind: Any) -> bool:
     """Whether `dtype` is `kind`: a dtype, the name of a kind ("bool", "integral", "real floating" ...), or a tuple of such.
 
     >>> cr.isdtype("float32", "real floating"), cr.isdtype("int8", "unsigned integer")
@@ -88,7 +89,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return canonical(dtype) == np.dtype(kind)
 
 
-def can_cast(from_: Any, to: Any, /) -> bool:
+def can_cast(from_: DTypeLike, to: DTypeLike, /) -> bool:
     """Whether promotion leads from `from_` (a dtype or an array) to `to`.
 
     >>> cr.can_cast("int32", "float64"), cr.can_cast("float64", "float32")

@@ -36,6 +36,7 @@ from ..ops.elementwise import (
     where,
     zeros_like,
 )
+from ..typing import ArrayLike
 
 _BITS = {4: np.dtype("int32"), 8: np.dtype("int64")}
 
@@ -52,7 +53,7 @@ def _bits(x: Tensor) -> Tensor:
     return bitcast(x, _BITS[x.dtype.itemsize])
 
 
-def signbit(x: Any, /) -> Tensor:
+def signbit(x: ArrayLike, /) -> Tensor:
     """Whether the sign bit is set: for negative numbers, -0.0 and negative NaNs.
 
     >>> cr.signbit([-0.0, 0.0])
@@ -61,7 +62,7 @@ def signbit(x: Any, /) -> Tensor:
     return less(_bits(*_floats("signbit", x)), 0)
 
 
-def copysign(x1: Any, x2: Any, /) -> Tensor:
+def copysign(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """|x1| with the sign of x2.
 
     >>> cr.copysign([1.0, 2.0], [-1.0, 1.0])
@@ -71,7 +72,7 @@ def copysign(x1: Any, x2: Any, /) -> Tensor:
     return where(equal(signbit(a), signbit(b)), a, negative(a))
 
 
-def nextafter(x1: Any, x2: Any, /) -> Tensor:
+def nextafter(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """The next representable number from x1 towards x2.
 
     The bits of a float, read as an integer, count the floats by magnitude: the neighbour is one count away.
@@ -91,7 +92,7 @@ def _smallest(sign: Tensor) -> Tensor:
     return copysign(bitcast(_bits(zeros_like(sign)) + 1, sign.dtype), sign)
 
 
-def hypot(x1: Any, x2: Any, /) -> Tensor:
+def hypot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """sqrt(x1^2 + x2^2) without overflow; infinite if either is; gradient (x1, x2) / result, 0 at the origin.
 
     >>> cr.hypot(3.0, 4.0)
@@ -111,7 +112,7 @@ def _hypot_gradient(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor,
     return scale * a, scale * b
 
 
-def trunc(x: Any, /) -> Tensor:
+def trunc(x: ArrayLike, /) -> Tensor:
     """The integer part: rounded towards zero; gradient 0.
 
     >>> cr.trunc([1.7, -1.7])
@@ -121,7 +122,7 @@ def trunc(x: Any, /) -> Tensor:
     return where(less(x, 0), ceil(x), floor(x)) if is_float(x.dtype) else x
 
 
-def positive(x: Any, /) -> Tensor:
+def positive(x: ArrayLike, /) -> Tensor:
     """+x.
 
     >>> cr.positive([1, -2])
@@ -130,7 +131,7 @@ def positive(x: Any, /) -> Tensor:
     return Tensor(as_tensor(x).node)
 
 
-def real(x: Any, /) -> Tensor:
+def real(x: ArrayLike, /) -> Tensor:
     """The real part: x itself, as all numbers here are real.
 
     >>> cr.real([1.0, 2.0])
@@ -139,7 +140,7 @@ def real(x: Any, /) -> Tensor:
     return positive(x)
 
 
-def conj(x: Any, /) -> Tensor:
+def conj(x: ArrayLike, /) -> Tensor:
     """The complex conjugate: x itself, as all numbers here are real.
 
     >>> cr.conj([1.0, -2.0])
@@ -148,7 +149,7 @@ def conj(x: Any, /) -> Tensor:
     return positive(x)
 
 
-def imag(x: Any, /) -> Tensor:
+def imag(x: ArrayLike, /) -> Tensor:
     """The imaginary part: zeros, as all numbers here are real.
 
     >>> cr.imag([1.0, 2.0])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,10 @@ from ..ops.compose import concat
 from ..ops.index import take
 from ..ops.movement import permute_dims, reshape, slice_axis
 from ..ops.types import broadcast_shapes, normalize_axes, normalize_axis, without
+from ..typing import ArrayLike
 
 
-def broadcast_arrays(*arrays: Any) -> list[Tensor]:
+def broadcast_arrays(*arrays: ArrayLike) -> list[Tensor]:
     """The arrays repeated to the one shape in which they meet.
 
     >>> a, b = cr.broadcast_arrays([[1], [2]], [10, 20])
@@ -33,7 +33,7 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     return [broadcast_to(x, shape) for x in parts]
 
 
-def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
+def expand_dims(x: ArrayLike, /, axis: int | Sequence[int] = 0) -> Tensor:
     """`x` with a new axis of extent 1 at each of the positions `axis` of the result.
 
     >>> cr.expand_dims([1, 2], axis=1).shape
@@ -46,7 +46,7 @@ def expand_dims(x: Any, /, axis: int | Sequence[int] = 0) -> Tensor:
     return reshape(x, tuple(1 if i in places else next(rest) for i in range(x.ndim + len(axes))))
 
 
-def squeeze(x: Any, /, axis: int | Sequence[int]) -> Tensor:
+def squeeze(x: ArrayLike, /, axis: int | Sequence[int]) -> Tensor:
     """`x` without the axes `axis`, each of extent 1.
 
     >>> cr.squeeze([[1], [2]], axis=1)
@@ -59,7 +59,7 @@ def squeeze(x: Any, /, axis: int | Sequence[int]) -> Tensor:
     return reshape(x, without(x.shape, axes))
 
 
-def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
+def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
     """The axes `source` moved to the positions `destination`; the others keep their order.
 
     >>> cr.moveaxis(np.zeros((8, 3, 32, 32)), 1, -1).shape
@@ -82,7 +82,7 @@ def _each_axis(axes: int | Sequence[int], ndim: int) -> list[int]:
     return found
 
 
-def roll(x: Any, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
+def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved by `shift` along `axis` (default: of the flattened array); what leaves at the end returns in front.
 
     >>> cr.roll([1, 2, 3, 4], 1)
@@ -106,7 +106,7 @@ def _roll(x: Tensor, shift: int, axis: int) -> Tensor:
     return concat([slice_axis(x, axis, cut, extent), slice_axis(x, axis, 0, cut)], axis=axis) if cut else x
 
 
-def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
+def repeat(x: ArrayLike, repeats: ArrayLike, /, *, axis: int | None = None) -> Tensor:
     """Each element (or slice along `axis`) `repeats` times in a row; `repeats` may be an array, one count per slice.
 
     An array of counts decides the shape of the result, so it must be known: outside compiled functions, or constant.
@@ -127,7 +127,7 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     return take(x, as_tensor(np.repeat(np.arange(x.shape[axis]), known)), axis=axis)
 
 
-def tile(x: Any, repetitions: Sequence[int], /) -> Tensor:
+def tile(x: ArrayLike, repetitions: Sequence[int], /) -> Tensor:
     """`x` side by side with itself, `repetitions[i]` times along axis i, counted from the last axis.
 
     >>> cr.tile([1, 2], (2, 2))
@@ -143,7 +143,7 @@ def tile(x: Any, repetitions: Sequence[int], /) -> Tensor:
     return reshape(grown, tuple(a * b for a, b in zip(counts, shape, strict=True)))
 
 
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
+def unstack(x: ArrayLike, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along `axis`, which goes away.
 
     >>> cr.unstack([[1, 2], [3, 4]])

@@ -17,6 +17,7 @@ from ..errors import ArgumentError, explain
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable
 from ..names import unknown_member
+from ..typing import Device
 from . import numpy_functions
 from .creation import check_device
 from .numpy_methods import METHODS
@@ -34,7 +35,7 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Modul
     return importlib.import_module(__name__.partition(".")[0])
 
 
-def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+def to_device(self: Tensor, device: Device, /, *, stream: Any = None) -> Tensor:
     """The tensor on the device; eager tensors live on the CPU only."""
     check_device(device)
     if stream is not None:

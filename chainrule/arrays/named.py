@@ -23,6 +23,7 @@ from ..ops import compose, reduce
 from ..ops import elementwise as e
 from ..ops.contract import contract
 from ..ops.movement import permute_dims, reshape
+from ..typing import ArrayLike
 
 
 class Named:
@@ -139,7 +140,7 @@ class Named:
         return f"Named({extents}; {self.dtype})"
 
 
-def named(x: Any, axes: str | Sequence[str]) -> Named:
+def named(x: ArrayLike, axes: str | Sequence[str]) -> Named:
     """`x` with a name for each axis, as one text ("batch feature") or a list.
 
     >>> x = cr.named(np.ones((2, 3)), "batch feature")

@@ -19,6 +19,7 @@ from ..names import check_options, named
 from ..ops import compose, elementwise, index, movement, reduce
 from ..ops.control import barrier
 from ..ops.types import normalize_axis
+from ..typing import ArrayLike, AxisLike, DTypeLike, ShapeLike
 from . import manipulation, products, searching
 
 METHODS: dict[str, Callable[..., Any]] = {}
@@ -50,57 +51,57 @@ def _as(x: Tensor, dtype: Any) -> Tensor:
 # ---- reductions
 
 @method
-def sum(x: Tensor, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def sum(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (default: all)."""
     return reduce.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @method
-def prod(x: Tensor, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def prod(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
     """Product over `axis` (default: all)."""
     return reduce.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @method
-def mean(x: Tensor, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def mean(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over `axis` (default: all)."""
     return reduce.mean(_as(x, dtype), axis=axis, keepdims=keepdims)
 
 
 @method
-def var(x: Tensor, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+def var(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
         correction: float | None = None) -> Tensor:
     """Variance over `axis` (default: all), divided by n - ddof; `correction` is the array API's word for `ddof`."""
     return reduce.var(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction), keepdims=keepdims)
 
 
 @method
-def std(x: Tensor, axis: Any = None, dtype: Any = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
+def std(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
         correction: float | None = None) -> Tensor:
     """Standard deviation over `axis` (default: all), the square root of `var`."""
     return reduce.std(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction), keepdims=keepdims)
 
 
 @method
-def max(x: Tensor, axis: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def max(x: Tensor, axis: AxisLike = None, out: None = None, keepdims: bool = False) -> Tensor:
     """The largest element over `axis` (default: all)."""
     return reduce.max(x, axis=axis, keepdims=keepdims)
 
 
 @method
-def min(x: Tensor, axis: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def min(x: Tensor, axis: AxisLike = None, out: None = None, keepdims: bool = False) -> Tensor:
     """The smallest element over `axis` (default: all)."""
     return reduce.min(x, axis=axis, keepdims=keepdims)
 
 
 @method
-def any(x: Tensor, axis: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def any(x: Tensor, axis: AxisLike = None, out: None = None, keepdims: bool = False) -> Tensor:
     """Whether some element over `axis` (default: all) is true."""
     return reduce.any(x, axis=axis, keepdims=keepdims)
 
 
 @method
-def all(x: Tensor, axis: Any = None, out: None = None, keepdims: bool = False) -> Tensor:
+def all(x: Tensor, axis: AxisLike = None, out: None = None, keepdims: bool = False) -> Tensor:
     """Whether every element over `axis` (default: all) is true."""
     return reduce.all(x, axis=axis, keepdims=keepdims)
 
@@ -118,13 +119,13 @@ def argmin(x: Tensor, axis: int | None = None, out: None = None, *, keepdims: bo
 
 
 @method
-def cumsum(x: Tensor, axis: int | None = None, dtype: Any = None, out: None = None) -> Tensor:
+def cumsum(x: Tensor, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Tensor:
     """Running sum along `axis` (default: of the flattened array)."""
     return reduce.cumulative_sum(_flat_without(x, axis), axis=axis or 0, dtype=dtype)
 
 
 @method
-def cumprod(x: Tensor, axis: int | None = None, dtype: Any = None, out: None = None) -> Tensor:
+def cumprod(x: Tensor, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> Tensor:
     """Running product along `axis` (default: of the flattened array)."""
     return reduce.cumulative_prod(_flat_without(x, axis), axis=axis or 0, dtype=dtype)
 
@@ -136,7 +137,7 @@ def _flat_without(x: Tensor, axis: int | None) -> Tensor:
 # ---- shapes
 
 @method
-def reshape(x: Tensor, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
+def reshape(x: Tensor, *shape: ShapeLike, order: str = "C", copy: bool | None = None) -> Tensor:
     """The same elements in row-major order in another shape, given as integers or as one tuple; one extent may be -1."""
     _refuse_order(order)
     if not shape:
@@ -164,7 +165,7 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
 
 
 @method
-def squeeze(x: Tensor, axis: Any = None) -> Tensor:
+def squeeze(x: Tensor, axis: AxisLike = None) -> Tensor:
     """Without the axes `axis`, each of extent 1 (default: all of extent 1)."""
     return manipulation.squeeze(x, axis=tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else axis)
 
@@ -196,13 +197,13 @@ def _refuse_order(order: str) -> None:
 # ---- elements
 
 @method
-def astype(x: Tensor, dtype: Any, *, copy: bool = True) -> Tensor:
+def astype(x: Tensor, dtype: DTypeLike, *, copy: bool = True) -> Tensor:
     """Converted to `dtype`."""
     return elementwise.astype(x, dtype)
 
 
 @method
-def clip(x: Tensor, min: Any = None, max: Any = None, out: None = None) -> Tensor:
+def clip(x: Tensor, min: ArrayLike | None = None, max: ArrayLike | None = None, out: None = None) -> Tensor:
     """Limited to [min, max]; a bound of None does not limit."""
     return compose.clip(x, min, max)
 
@@ -229,13 +230,13 @@ def copy(x: Tensor, order: str = "C") -> Tensor:
 
 
 @method
-def repeat(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
+def repeat(x: Tensor, repeats: ArrayLike, axis: int | None = None) -> Tensor:
     """Each element (or slice along `axis`) `repeats` times in a row."""
     return manipulation.repeat(x, repeats, axis=axis)
 
 
 @method
-def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
+def take(x: Tensor, indices: ArrayLike, axis: int | None = None) -> Tensor:
     """The elements (or slices along `axis`) at `indices`."""
     return index.take(_flat_without(x, axis), indices, axis=axis or 0)
 
@@ -253,7 +254,7 @@ def nonzero(x: Tensor) -> tuple[Tensor, ...]:
 
 
 @method
-def dot(x: Tensor, b: Any) -> Tensor:
+def dot(x: Tensor, b: ArrayLike) -> Tensor:
     """The product over the last axis of `x` and the last but one (or only) axis of `b`; with a number, x * b."""
     b = as_tensor(b)
     if not x.ndim or not b.ndim:

@@ -16,6 +16,7 @@ from ..ops.contract import contract
 from ..ops.elementwise import astype
 from ..ops.movement import permute_dims
 from ..ops.types import broadcast_shapes, normalize_axis
+from ..typing import ArrayLike
 
 
 def _one_dtype(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
@@ -24,7 +25,7 @@ def _one_dtype(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     return astype(a, dtype), astype(b, dtype)
 
 
-def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
+def tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
     """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in pairs.
 
     >>> cr.tensordot([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], axes=2)
@@ -43,7 +44,7 @@ def tensordot(x1: Any, x2: Any, /, *, axes: int | tuple[Sequence[int], Sequence[
     return contract(a, b, contracting=(left, right))
 
 
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """The scalar product of vectors along `axis`, counted from the end; the other axes broadcast.
 
     >>> cr.vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])

@@ -24,6 +24,7 @@ from ..ops.index import take
 from ..ops.movement import reshape, slice_axis
 from ..ops.reduce import sum
 from ..ops.types import normalize_axis
+from ..typing import ArrayLike, AxisLike
 
 
 class UniqueAll(NamedTuple):
@@ -55,7 +56,7 @@ def _known(x: Tensor, name: str, fix: str) -> np.ndarray:
     return x._data(f"the shape of the result of {name}", fix)
 
 
-def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
     """The indices of the elements that are not zero, one array per axis; not inside compiled functions.
 
     >>> cr.nonzero([[0, 5], [7, 0]])
@@ -68,7 +69,7 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     return tuple(as_tensor(index) for index in np.nonzero(data))
 
 
-def unique_all(x: Any, /) -> UniqueAll:
+def unique_all(x: ArrayLike, /) -> UniqueAll:
     """The different values in ascending order, where each comes first, where each element went, and how often each occurs.
 
     NaNs count as different from each other. Not inside compiled functions.
@@ -82,7 +83,7 @@ def unique_all(x: Any, /) -> UniqueAll:
     return UniqueAll(*map(as_tensor, found))
 
 
-def unique_counts(x: Any, /) -> UniqueCounts:
+def unique_counts(x: ArrayLike, /) -> UniqueCounts:
     """The different values in ascending order and how often each occurs; see `unique_all`.
 
     >>> cr.unique_counts([3, 1, 3]).counts
@@ -92,7 +93,7 @@ def unique_counts(x: Any, /) -> UniqueCounts:
     return UniqueCounts(found.values, found.counts)
 
 
-def unique_inverse(x: Any, /) -> UniqueInverse:
+def unique_inverse(x: ArrayLike, /) -> UniqueInverse:
     """The different values in ascending order and where each element went; see `unique_all`.
 
     >>> cr.unique_inverse([3, 1, 3]).inverse_indices
@@ -102,7 +103,7 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
     return UniqueInverse(found.values, found.inverse_indices)
 
 
-def unique_values(x: Any, /) -> Tensor:
+def unique_values(x: ArrayLike, /) -> Tensor:
     """The different values in ascending order; see `unique_all`.
 
     >>> cr.unique_values([3, 1, 3])
@@ -113,7 +114,7 @@ def unique_values(x: Any, /) -> Tensor:
 
 # ---- results whose shape does not
 
-def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def count_nonzero(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """How many elements over `axis` (default: all) are not zero.
 
     >>> cr.count_nonzero([[0, 1], [2, 3]], axis=1)
@@ -122,7 +123,7 @@ def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Ten
     return sum(astype(astype(x, bool_), int64), axis=axis, keepdims=keepdims)
 
 
-def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Tensor:
+def searchsorted(x1: ArrayLike, x2: ArrayLike, /, *, side: str = "left", sorter: ArrayLike | None = None) -> Tensor:
     """For each element of `x2`, the index in the ascending 1-d `x1` before which it keeps the order.
 
     "left" gives the first such index, "right" the last; NaNs count as largest. By bisection in log2(n) steps.
@@ -157,7 +158,7 @@ def _precedes(a: Tensor, b: Tensor, side: str) -> Tensor:
     return logical_or(before, isnan(b) if side == "right" else logical_and(isnan(b), logical_not(isnan(a))))
 
 
-def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1, prepend: ArrayLike | None = None, append: ArrayLike | None = None) -> Tensor:
     """x[i + 1] - x[i] along `axis`, applied `n` times; of booleans, whether neighbours differ.
 
     Args:

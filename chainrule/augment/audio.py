@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..typing import RangeLike
 from .base import Augmentation, Batch, changed
 from .checks import interval, share
 from .draws import Draws
@@ -59,7 +58,7 @@ class Gain(Augmentation):
     array([10., 10., 10., 10.], dtype=float32)
     """
 
-    def __init__(self, decibels: Any = 6.0, probability: float = 1.0):
+    def __init__(self, decibels: RangeLike = 6.0, probability: float = 1.0):
         self.decibels, self.probability = interval("decibels", decibels), share(probability)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
@@ -75,7 +74,7 @@ class AddNoise(Augmentation):
     (800, 1)
     """
 
-    def __init__(self, ratio: Any = (10.0, 40.0), probability: float = 1.0):
+    def __init__(self, ratio: RangeLike = (10.0, 40.0), probability: float = 1.0):
         self.ratio, self.probability = interval("ratio", ratio), share(probability)
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:

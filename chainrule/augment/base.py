@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain, shown
+from ..typing import ArrayLike
 from .checks import check_beside, check_value_range, range_of
 from .draws import Draws
 
@@ -109,7 +110,7 @@ class Augmentation:
             return batch
         return batch.put(chosen, self.apply(batch.take(chosen), draws.take(chosen)))
 
-    def batch(self, x: np.ndarray, y: Any = None, **options: Any) -> tuple[np.ndarray, Any]:
+    def batch(self, x: np.ndarray, y: ArrayLike | None = None, **options: Any) -> tuple[np.ndarray, Any]:
         """(x, y) changed, as in Compose."""
         return Compose([self]).batch(x, y, **options)
 
@@ -182,7 +183,7 @@ class Compose(Several):
             batch = operation.run(batch, Draws(draws.seed, draws.epoch, draws.indices, i))
         return batch
 
-    def batch(self, x: np.ndarray, y: Any = None, *, seed: int = 0, epoch: int = 0, indices: Any = None,
+    def batch(self, x: np.ndarray, y: ArrayLike | None = None, *, seed: int = 0, epoch: int = 0, indices: ArrayLike | None = None,
               workers: int = 1) -> tuple[np.ndarray, Any]:
         """(x, y) changed: x (N, ...), y what `targets` says; `indices` (N,) are the samples' numbers in the data set.
 
@@ -295,7 +296,7 @@ class Augmented:
     (4, (6, 6, 1))
     """
 
-    def __init__(self, x: Any, y: Any, pipeline: Augmentation, seed: int = 0, workers: int = 1):
+    def __init__(self, x: ArrayLike, y: ArrayLike, pipeline: Augmentation, seed: int = 0, workers: int = 1):
         self.x, self.y = np.asarray(x), y if y is None else np.asarray(y)
         if y is not None and len(self.x) != len(self.y):
             raise ShapeError(explain("x and y have different lengths", got=f"x {len(self.x)}, y {len(self.y)}"))
@@ -313,7 +314,7 @@ class Augmented:
         x, y = self.batch(np.array([range(len(self))[index]]))
         return x[0], y if y is None else y[0]
 
-    def batch(self, indices: Any) -> tuple[np.ndarray, Any]:
+    def batch(self, indices: ArrayLike) -> tuple[np.ndarray, Any]:
         """(x, y) of the samples `indices` in this epoch."""
         indices = np.asarray(indices)
         y = self.y if self.y is None else self.y[indices]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..typing import RangeLike
 from .base import Augmentation, Batch, changed
 from .checks import check_images, constant, interval, share, stated_range
 from .draws import Draws
@@ -49,7 +50,7 @@ class Factor(Pixelwise):
         probability: share of samples that are changed.
     """
 
-    def __init__(self, by: Any = 0.2, probability: float = 1.0):
+    def __init__(self, by: RangeLike = 0.2, probability: float = 1.0):
         self.by, self.probability = interval("by", by, 1.0), share(probability)
         if self.by[0] < 0:
             raise ArgumentError(explain("the factor is not negative", got=repr(by), expected="for example 0.2"))
@@ -115,7 +116,7 @@ class Hue(Pixelwise):
     (1, 8, 8, 3)
     """
 
-    def __init__(self, degrees: Any = 15.0, probability: float = 1.0):
+    def __init__(self, degrees: RangeLike = 15.0, probability: float = 1.0):
         self.degrees, self.probability = interval("degrees", degrees), share(probability)
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
@@ -165,7 +166,7 @@ class Blur(Pixelwise):
 
     needs_range = False
 
-    def __init__(self, sigma: Any = (0.1, 1.5), probability: float = 1.0):
+    def __init__(self, sigma: RangeLike = (0.1, 1.5), probability: float = 1.0):
         sigma = (sigma, sigma) if isinstance(sigma, int | float) else sigma
         self.sigma, self.probability = interval("sigma", sigma), share(probability)
         if self.sigma[0] < 0:
@@ -206,7 +207,7 @@ class Erase(Augmentation):
     True
     """
 
-    def __init__(self, area: Any = (0.02, 0.2), ratio: tuple[float, float] = (0.5, 2.0), fill: float = 0.0,
+    def __init__(self, area: RangeLike = (0.02, 0.2), ratio: tuple[float, float] = (0.5, 2.0), fill: float = 0.0,
                  probability: float = 0.5):
         self.area, self.ratio = interval("area", area), interval("ratio", ratio)
         self.fill, self.probability = fill, share(probability)

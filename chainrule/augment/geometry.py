@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..typing import RangeLike
 from .base import Augmentation, Batch, changed
 from .checks import check_images, interval, share, size_of
 from .draws import Draws
@@ -169,7 +170,7 @@ class Affine(Geometric):
     (1, 8, 8, 3)
     """
 
-    def __init__(self, degrees: Any = 0.0, translate: Any = 0.0, scale: Any = 0.0, shear: Any = 0.0,
+    def __init__(self, degrees: RangeLike = 0.0, translate: RangeLike = 0.0, scale: RangeLike = 0.0, shear: RangeLike = 0.0,
                  fill: float | str = 0.0, probability: float = 1.0):
         self.degrees, self.translate = interval("degrees", degrees), interval("translate", translate)
         self.scale, self.shear = interval("scale", scale, 1.0), interval("shear", shear)
@@ -192,7 +193,7 @@ class Rotate(Affine):
     (8, 8, 3)
     """
 
-    def __init__(self, degrees: Any, fill: float | str = 0.0, probability: float = 1.0):
+    def __init__(self, degrees: RangeLike, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(degrees=degrees, fill=fill, probability=probability)
 
 
@@ -203,7 +204,7 @@ class Scale(Affine):
     (8, 8, 3)
     """
 
-    def __init__(self, scale: Any, fill: float | str = 0.0, probability: float = 1.0):
+    def __init__(self, scale: RangeLike, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(scale=scale, fill=fill, probability=probability)
 
 
@@ -214,7 +215,7 @@ class Shear(Affine):
     (8, 8, 3)
     """
 
-    def __init__(self, shear: Any, fill: float | str = 0.0, probability: float = 1.0):
+    def __init__(self, shear: RangeLike, fill: float | str = 0.0, probability: float = 1.0):
         super().__init__(shear=shear, fill=fill, probability=probability)
 
 
@@ -260,7 +261,7 @@ class Translate(Geometric):
     (8, 8, 3)
     """
 
-    def __init__(self, by: Any = 0.1, fill: float | str = 0.0, probability: float = 1.0):
+    def __init__(self, by: RangeLike = 0.1, fill: float | str = 0.0, probability: float = 1.0):
         self.by = (by, by) if isinstance(by, int | float) else tuple(by)
         self.fill, self.probability = fill, share(probability)
 

@@ -7,11 +7,11 @@ Cats flipped are cats; a flipped 2 is no digit and a flipped b is a d. What the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError, explain
+from ..typing import ArrayLike
 
 LOST = 0.15  # share of samples that a harmless flip does not lose
 
@@ -40,7 +40,7 @@ class Handedness:
                 f"for {self.flipped:.0%} of them flipped")
 
 
-def handedness(x: Any, y: Any, axis: str = "horizontal", samples: int = 1000) -> Handedness:
+def handedness(x: ArrayLike, y: ArrayLike, axis: str = "horizontal", samples: int = 1000) -> Handedness:
     """Compare each image (n, H, W, C) and its mirror image with all the others; y (n,) are labels.
 
     >>> digits = cr.data.digits()

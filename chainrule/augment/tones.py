@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..typing import RangeLike
 from .base import Augmentation, Batch, Compose, changed
 from .checks import check_images, interval, share
 from .choices import OneOf
@@ -63,7 +64,7 @@ class Solarize(Pixelwise):
     array([0.  , 0.25, 0.  ], dtype=float32)
     """
 
-    def __init__(self, threshold: Any = 0.5, probability: float = 0.5):
+    def __init__(self, threshold: RangeLike = 0.5, probability: float = 0.5):
         threshold = (threshold, threshold) if isinstance(threshold, int | float) else threshold
         self.threshold, self.probability = interval("threshold", threshold), share(probability)
 
@@ -155,7 +156,7 @@ class ColourJitter(Compose):
     (1, 8, 8, 3)
     """
 
-    def __init__(self, brightness: Any = 0.2, contrast: Any = 0.2, saturation: Any = 0.2, hue: Any = 0.0):
+    def __init__(self, brightness: RangeLike = 0.2, contrast: RangeLike = 0.2, saturation: RangeLike = 0.2, hue: RangeLike = 0.0):
         parts: list[Augmentation] = [Brightness(brightness), Contrast(contrast), Saturation(saturation)]
         super().__init__([*parts, *([Hue(hue)] if hue else [])])
 

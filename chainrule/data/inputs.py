@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import SourceLike
 from . import idx, images
 from .arrays import read_inputs_npz, read_npy
 from .files import existing, fault, sniff
@@ -19,7 +20,7 @@ from .table import MISSING, Dialect, read_dialect
 PATHS = (str, os.PathLike)
 
 
-def as_network_inputs(source: Any, preprocess: TablePreprocess | Scaling) -> np.ndarray:
+def as_network_inputs(source: SourceLike, preprocess: TablePreprocess | Scaling) -> np.ndarray:
     """Float32 (N, *feature_shape) of what a fitted preprocessing understands.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DataError, ShapeError, explain, shown
+from ..typing import ArrayLike
 from .files import count, listed
 from .table import is_missing, parse_number, read_table
 
@@ -72,7 +73,7 @@ def read_series(path: str | Path, columns: Sequence[str] | None = None) -> Serie
     return Series(np.stack([numbers[name] for name in chosen], axis=1), chosen, times)
 
 
-def windows(series: Any, length: int, horizon: int = 1, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def windows(series: ArrayLike, length: int, horizon: int = 1, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """(x (n, length, columns), y (n, horizon, columns)): y follows x at once; views of the series, in order of time.
 
     Args:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..typing import ArrayLike
 
 SPLIT_STREAM = 2**64 - 1
 
@@ -111,7 +112,7 @@ class Batches:
     [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(self, arrays: Any, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False, least: int = 1):
+    def __init__(self, arrays: ArrayLike, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False, least: int = 1):
         self.size = _common_length(arrays)
         self.batch_size, self.seed, self.shuffle, self.drop_last = int(batch_size), int(seed), shuffle, drop_last
         self._position, self._joins = (0, 0), 0 < self.size % max(self.batch_size, 1) < least and self.size > self.batch_size

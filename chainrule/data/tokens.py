@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, explain
+from ..typing import ArrayLike
 
 
 class CharacterTokenizer:
@@ -54,7 +54,7 @@ class CharacterTokenizer:
         return self.characters[index]
 
 
-def pack(tokens: Any, length: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def pack(tokens: ArrayLike, length: int, stride: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(x, y), both (samples, length): each y is its x one token later, as next-token prediction wants it.
 
     Args:

@@ -28,6 +28,7 @@ from ..ops.broadcast import broadcast_to
 from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import astype, exp, less, sqrt, where
 from ..ops.types import broadcast_shapes
+from ..typing import ArrayLike
 
 
 class Distribution:
@@ -86,15 +87,15 @@ class Distribution:
 
     # ---- probabilities
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """Natural logarithm of the density (or probability) at `value`; -inf outside the support."""
         raise NotImplementedError
 
-    def prob(self, value: Any) -> Tensor:
+    def prob(self, value: ArrayLike) -> Tensor:
         """Density, or probability, at `value`."""
         return exp(self.log_prob(value))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """P(X <= value)."""
         raise self._unknown("cdf", "estimate it from samples: cr.mean(d.sample(n) <= value)")
 

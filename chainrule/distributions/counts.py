@@ -25,6 +25,7 @@ from ..ops.index import iota, take, take_along_axis
 from ..ops.movement import reshape
 from ..ops.reduce import any, cumulative_sum, sum
 from ..ops.types import broadcast_shapes
+from ..typing import ArrayLike, DTypeLike
 from .base import Distribution, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import from_table
 from .sampling import poisson as draw_poisson
@@ -88,19 +89,19 @@ class Bernoulli(_Chance):
     (Tensor(0.3, dtype=float32), Tensor(0.29999998, dtype=float32))
     """
 
-    def __init__(self, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
+    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
         by_logits = _one_of("Bernoulli", probabilities, logits)
         self._chance(self._parameters(logits if by_logits else probabilities, dtype=dtype)[0], by_logits)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return astype(generator.bernoulli(self.probabilities, shape), int64)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """x log p + (1 - x) log(1 - p) for x = 0 or 1."""
         x = self._value(value)
         return impossible_where(no_count(x) | less(1, x), self._log_trials(x, 1 - x))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """0 below 0, 1 - p in [0, 1), 1 from 1 on."""
         x = self._value(value)
         return where(less(x, 0), 0.0, where(less(x, 1), self._failure(), 1.0 + 0 * x))
@@ -132,7 +133,7 @@ class Binomial(_Chance):
     (Tensor(5., dtype=float32), Tensor(0.24609375, dtype=float32))
     """
 
-    def __init__(self, trials: Any, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
+    def __init__(self, trials: ArrayLike, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
         by_logits = _one_of("Binomial", probabilities, logits)
         (given,) = self._parameters(logits if by_logits else probabilities, dtype=dtype)
         self._chance(given, by_logits)
@@ -162,14 +163,14 @@ class Binomial(_Chance):
         return from_table(exp(self._table()), shape, generator)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """log(n! / (k! (n - k)!)) + k log p + (n - k) log(1 - p)."""
         k = self._value(value)
         outside = no_count(k) | less(self.trials, k)
         k = where(outside, 0.0, k)
         return impossible_where(outside, log_choose(self.trials, k) + self._log_trials(k, self.trials - k))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
         function = scipy_special("the cdf of Binomial").betainc
 
@@ -217,7 +218,7 @@ class Poisson(Distribution):
     discrete = True
     LARGE = 100.0
 
-    def __init__(self, rate: Any, *, dtype: Any = None):
+    def __init__(self, rate: ArrayLike, *, dtype: DTypeLike | None = None):
         (self.rate,) = self._parameters(rate, dtype=dtype)
         self._check("rate", self.rate, lambda x: x >= 0, "rate >= 0")
 
@@ -225,14 +226,14 @@ class Poisson(Distribution):
         return draw_poisson(self.rate, shape, generator)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """k log(rate) - rate - log k!."""
         k = self._value(value)
         outside = no_count(k)
         k = where(outside, 0.0, k)
         return impossible_where(outside, xlogy(k, self.rate) - self.rate - lgamma(k + 1))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
         function = scipy_special("the cdf of Poisson").gammaincc
         cdf = lambda k, rate: np.where(k < 0, 0.0, function(np.maximum(np.floor(k), 0) + 1, rate))
@@ -318,7 +319,7 @@ class Categorical(_Classes):
     (Tensor(0.5, dtype=float32), (4,))
     """
 
-    def __init__(self, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
+    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
         self._chances("Categorical", probabilities, logits, dtype)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
@@ -326,7 +327,7 @@ class Categorical(_Classes):
             return generator.categorical(self._given, shape)
         return from_table(self._given, shape, generator)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """log p[value]; -inf for what is no class."""
         x = self._value(value)
         outside = no_count(x) | logical_not(less_equal(x, self.classes - 1))
@@ -340,7 +341,7 @@ class Categorical(_Classes):
         found = take_along_axis(broadcast_to(table, (*shape, self.classes)), reshape(broadcast_to(index, shape), (*shape, 1)), axis=-1)
         return reshape(found, shape)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """The sum of the chances of the classes up to `value`."""
         x = self._value(value)
         index = astype(clip(floor(x), 0, self.classes - 1), int64)
@@ -378,7 +379,7 @@ class Multinomial(_Classes):
     (Tensor([2., 1., 1.], dtype=float32), Tensor(0.1875, dtype=float32))
     """
 
-    def __init__(self, trials: int, probabilities: Any = None, *, logits: Any = None, dtype: Any = None):
+    def __init__(self, trials: int, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
         self._chances("Multinomial", probabilities, logits, dtype)
         if not isinstance(trials, int | np.integer) or trials < 0:
             raise ArgumentError(explain("Multinomial: trials is a whole number, 0 or more", got=repr(trials)))
@@ -390,7 +391,7 @@ class Multinomial(_Classes):
         return stack(ones, axis=-1)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """log n! - sum log x_i! + sum x_i log p_i; -inf unless the counts sum to n."""
         x = self._value(value)
         bad = no_count(x)

@@ -8,7 +8,6 @@ itself differentiable with respect to the degrees of freedom.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from .. import linalg, random
 from ..errors import ArgumentError, ShapeError, explain
@@ -21,6 +20,7 @@ from ..ops.elementwise import abs, astype, exp, expm1, less, log, log1p, sign, s
 from ..ops.movement import permute_dims, reshape
 from ..ops.reduce import sum
 from ..ops.types import broadcast_shapes
+from ..typing import ArrayLike, DTypeLike
 from .base import Distribution, beyond, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import child, standard_gamma
 from .special import digamma, erfc, lbeta
@@ -40,20 +40,20 @@ class Normal(Distribution):
 
     reparameterized = True
 
-    def __init__(self, mean: Any = 0.0, std: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         self.location, self.scale = self._parameters(mean, std, dtype=dtype)
         self._positive(std=self.scale)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return self.location + self.scale * generator.normal(shape, dtype=self.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """-z^2 / 2 - log(std) - log(2 pi) / 2 with z = (x - mean) / std."""
         z = (self._value(value) - self.location) / self.scale
         return -0.5 * z * z - log(self.scale) - HALF_LOG_TWO_PI
 
     @in_float64
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """erfc(-z / sqrt 2) / 2, with all digits far below the mean."""
         return 0.5 * erfc((self.location - self._value(value)) / self.scale * math.sqrt(0.5))
 
@@ -89,7 +89,7 @@ class MultivariateNormal(Distribution):
 
     reparameterized = True
 
-    def __init__(self, mean: Any, covariance: Any = None, *, scale_tril: Any = None, dtype: Any = None):
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, *, scale_tril: ArrayLike | None = None, dtype: DTypeLike | None = None):
         if (covariance is None) == (scale_tril is None):
             raise ArgumentError(explain("MultivariateNormal needs a covariance or a scale_tril, one of them"))
         self.location, matrix = self._parameters(mean, covariance if scale_tril is None else scale_tril, dtype=dtype, event=1)
@@ -121,7 +121,7 @@ class MultivariateNormal(Distribution):
         """log det L."""
         return sum(log(abs(linalg.diagonal(self.scale_tril))), axis=-1)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """-|L^-1 (x - mean)|^2 / 2 - log det L - d log(2 pi) / 2."""
         z = self._whitened(self._value(value) - self.location)
         return -0.5 * sum(z * z, axis=-1) - self._log_volume() - self.event_shape[0] * HALF_LOG_TWO_PI
@@ -161,7 +161,7 @@ class Laplace(Distribution):
 
     reparameterized = True
 
-    def __init__(self, location: Any = 0.0, scale: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, location: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         self.location, self.scale = self._parameters(location, scale, dtype=dtype)
         self._positive(scale=self.scale)
 
@@ -169,11 +169,11 @@ class Laplace(Distribution):
         pair = generator.exponential((2, *shape), dtype=self.dtype)
         return self.location + self.scale * (pair[0] - pair[1])
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """-|x - location| / scale - log(2 scale)."""
         return -abs(self._value(value) - self.location) / self.scale - log(2 * self.scale)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """e^z / 2 for z < 0, else 1 - e^-z / 2."""
         z = (self._value(value) - self.location) / self.scale
         below = less(z, 0)
@@ -218,7 +218,7 @@ class StudentT(Distribution):
 
     reparameterized = True
 
-    def __init__(self, df: Any, location: Any = 0.0, scale: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, df: ArrayLike, location: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         self.df, self.location, self.scale = self._parameters(df, location, scale, dtype=dtype)
         self._positive(df=self.df, scale=self.scale)
 
@@ -231,12 +231,12 @@ class StudentT(Distribution):
         return 0.5 * log(self.df) + lbeta(0.5 * self.df, 0.5) + log(self.scale)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """-(df + 1) / 2 log(1 + z^2 / df) - log(scale sqrt(df) B(df / 2, 1/2))."""
         z = (self._value(value) - self.location) / self.scale
         return -0.5 * (self.df + 1) * log1p(z * z / self.df) - self._log_norm()
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
         z = (self._value(value) - self.location) / self.scale
         return by_scipy("the cdf of StudentT", scipy_special("the cdf of StudentT").stdtr, self.df, z)
@@ -268,19 +268,19 @@ class Uniform(Distribution):
 
     reparameterized = True
 
-    def __init__(self, low: Any = 0.0, high: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, low: ArrayLike = 0.0, high: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         self.low, self.high = self._parameters(low, high, dtype=dtype)
         self._check("high - low", self.high - self.low, lambda x: x > 0, "low < high")
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return generator.uniform(shape, self.low, self.high, dtype=self.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """-log(high - low) within the interval."""
         x = self._value(value)
         return impossible_where(beyond(x, self.low, self.high), -log(self.high - self.low) + 0 * x)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """(x - low) / (high - low), limited to [0, 1]."""
         return clip((self._value(value) - self.low) / (self.high - self.low), 0.0, 1.0)
 

@@ -7,8 +7,6 @@ all are differentiable with respect to the parameters.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import random
 from ..errors import ShapeError, explain
 from ..ir.node import Shape
@@ -17,6 +15,7 @@ from ..ops.compose import sigmoid, softmax, square
 from ..ops.elementwise import abs, expm1, less, log, maximum, minimum, where
 from ..ops.movement import reshape
 from ..ops.reduce import any, sum
+from ..typing import ArrayLike, DTypeLike
 from .base import Distribution, beyond, by_scipy, impossible_where, in_float64, scipy_special
 from .sampling import child, log_gamma_draw, standard_gamma
 from .special import digamma, lbeta, lgamma, xlog1py, xlogy
@@ -32,19 +31,19 @@ class Exponential(Distribution):
 
     reparameterized = True
 
-    def __init__(self, rate: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, rate: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         (self.rate,) = self._parameters(rate, dtype=dtype)
         self._positive(rate=self.rate)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         return generator.exponential(shape, dtype=self.dtype) / self.rate
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """log(rate) - rate x."""
         x = self._value(value)
         return impossible_where(less(x, 0), log(self.rate) - self.rate * x)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """1 - e^(-rate x)."""
         return -expm1(-self.rate * maximum(self._value(value), 0))
 
@@ -77,7 +76,7 @@ class Gamma(Distribution):
 
     reparameterized = True
 
-    def __init__(self, concentration: Any, rate: Any = 1.0, *, dtype: Any = None):
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
         self.concentration, self.rate = self._parameters(concentration, rate, dtype=dtype)
         self._positive(concentration=self.concentration, rate=self.rate)
 
@@ -85,7 +84,7 @@ class Gamma(Distribution):
         return standard_gamma(self.concentration, shape, generator) / self.rate
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """alpha log(rate) + (alpha - 1) log(x) - rate x - log Gamma(alpha)."""
         x = self._value(value)
         outside = less(x, 0)
@@ -94,7 +93,7 @@ class Gamma(Distribution):
         value = xlogy(a, self.rate) + xlogy(a - 1, safe) - self.rate * safe - lgamma(a)
         return impossible_where(outside, value)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
         function = scipy_special("the cdf of Gamma").gammainc
         return by_scipy("the cdf of Gamma", function, self.concentration, maximum(self.rate * self._value(value), 0))
@@ -130,7 +129,7 @@ class Beta(Distribution):
 
     reparameterized = True
 
-    def __init__(self, alpha: Any, beta: Any, *, dtype: Any = None):
+    def __init__(self, alpha: ArrayLike, beta: ArrayLike, *, dtype: DTypeLike | None = None):
         self.alpha, self.beta = self._parameters(alpha, beta, dtype=dtype)
         self._positive(alpha=self.alpha, beta=self.beta)
 
@@ -140,14 +139,14 @@ class Beta(Distribution):
         return sigmoid(first - second)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """(alpha - 1) log(x) + (beta - 1) log(1 - x) - log B(alpha, beta)."""
         x = self._value(value)
         outside = beyond(x, 0, 1)
         safe = where(outside, 0.5, x)
         return impossible_where(outside, xlogy(self.alpha - 1, safe) + xlog1py(self.beta - 1, -safe) - lbeta(self.alpha, self.beta))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
         function = scipy_special("the cdf of Beta").betainc
         return by_scipy("the cdf of Beta", function, self.alpha, self.beta, minimum(maximum(self._value(value), 0), 1))
@@ -186,7 +185,7 @@ class Dirichlet(Distribution):
 
     reparameterized = True
 
-    def __init__(self, concentration: Any, *, dtype: Any = None):
+    def __init__(self, concentration: ArrayLike, *, dtype: DTypeLike | None = None):
         (self.concentration,) = self._parameters(concentration, dtype=dtype, event=1)
         if not self.concentration.ndim:
             raise ShapeError(explain("Dirichlet needs one concentration per class", got="a number",
@@ -206,7 +205,7 @@ class Dirichlet(Distribution):
         return sum(self.concentration, axis=-1)
 
     @in_float64
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """sum (alpha_i - 1) log(x_i) - log B(alpha); -inf unless the shares sum to 1 (to 1e-3 in float32, 1e-6 in float64)."""
         x = self._value(value)
         outside = any(less(x, 0), axis=-1) | less(1e-6 if x.dtype.itemsize == 8 else 1e-3, abs(sum(x, axis=-1) - 1))

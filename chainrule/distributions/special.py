@@ -35,13 +35,14 @@ from ..ops.elementwise import (
     where,
     zeros_like,
 )
+from ..typing import ArrayLike
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)  # B_2, B_4, ..., B_14
 SHIFT = 8
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def lgamma(x: Any, /) -> Tensor:
+def lgamma(x: ArrayLike, /) -> Tensor:
     """log |Gamma(x)|; infinite at 0, -1, -2, ...; derivative digamma.
 
     Absolute error about 1e-15 near 1 and 2, relative error about 1e-15 elsewhere (float64).
@@ -86,7 +87,7 @@ def _series(x: Tensor, coefficients: list[float]) -> Tensor:
     return total
 
 
-def digamma(x: Any, /) -> Tensor:
+def digamma(x: ArrayLike, /) -> Tensor:
     """The derivative of log |Gamma(x)|; NaN at 0, -1, -2, ...
 
     >>> cr.distributions.digamma([1.0, 2.0])
@@ -102,7 +103,7 @@ def digamma(x: Any, /) -> Tensor:
     return custom_gradient(value, (x,), lambda g, y, x: (g * polygamma(1, x),))
 
 
-def polygamma(n: int, x: Any, /) -> Tensor:
+def polygamma(n: int, x: ArrayLike, /) -> Tensor:
     """The n-th derivative of digamma, for n >= 0; NaN below 0 if n > 1.
 
     >>> cr.distributions.polygamma(1, 1.0), np.pi**2 / 6
@@ -144,7 +145,7 @@ def _recurrence(x: Tensor, lead: Any, rest: Any) -> Tensor:
     return lead(high) + rest(high) - where(small, total, 0.0)
 
 
-def lbeta(a: Any, b: Any, /) -> Tensor:
+def lbeta(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     """log B(a, b) = log Gamma(a) + log Gamma(b) - log Gamma(a + b); large terms cancel, so they are taken in float64.
 
     >>> cr.distributions.lbeta(2.0, 3.0), np.log(1 / 12)

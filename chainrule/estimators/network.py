@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .. import nn, optim, train
 from ..errors import ArgumentError, explain
 from ..nn import Module
+from ..typing import ActivationLike, OptimizerLike
 from .scaling import Scale
 
 LARGEST_BATCH = 128  # of batch_size="auto": large enough for the products, small enough for many steps in an epoch
@@ -28,8 +29,8 @@ class NetworkEstimator(BaseEstimator):
 
     _loss: str
 
-    def __init__(self, hidden: Sequence[int] = (64,), *, activation: Any = "relu", dropout: float = 0.0, epochs: int = 100,
-                 batch_size: int | str = "auto", optimizer: Any = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
+    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0, epochs: int = 100,
+                 batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
                  early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10, standardize: bool = True,
                  network: Module | Callable[[int, int], Module] | None = None, random_state: Any = None, precision: str = "float32",
                  backend: str | None = None, verbose: bool = False):

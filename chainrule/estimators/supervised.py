@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from ..errors import ArgumentError, explain
+from ..typing import ActivationLike, ArrayLike, ModelLike, OptimizerLike
 from .network import NetworkEstimator
 from .scaling import Scale
 
@@ -47,24 +48,24 @@ class Classifier(ClassifierMixin, NetworkEstimator):
     ['same', 'other']
     """
 
-    def __init__(self, hidden: Sequence[int] = (64,), *, activation: Any = "relu", dropout: float = 0.0, epochs: int = 100,
-                 batch_size: int | str = "auto", optimizer: Any = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
+    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0, epochs: int = 100,
+                 batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
                  class_weight: Mapping[Any, float] | str | None = None, early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10,
-                 standardize: bool = True, network: Any = None, random_state: Any = None, precision: str = "float32", backend: str | None = None,
+                 standardize: bool = True, network: ModelLike | None = None, random_state: Any = None, precision: str = "float32", backend: str | None = None,
                  verbose: bool = False):
         super().__init__(hidden, activation=activation, dropout=dropout, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
                          weight_decay=weight_decay, early_stopping=early_stopping, validation_fraction=validation_fraction, patience=patience,
                          standardize=standardize, network=network, random_state=random_state, precision=precision, backend=backend, verbose=verbose)
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Classifier:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Classifier:
         """Learn from rows X (n, features) and labels y; `sample_weight` (n,). Returns self."""
         x, y, weights = self._checked(X, y, sample_weight)
         y = _labels(y)
         self._find_classes(y, y if weights is None else y[weights > 0])
         return self._learn(x, self._encoded(y), weights, self._outputs_of_network(), class_weight=self._weights_of_classes())
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Classifier:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: Any = None, sample_weight: ArrayLike | None = None) -> Classifier:
         """One pass over a part of the data; `classes`, all labels there will be, goes with the first. Returns self."""
         first = not hasattr(self, "network_")
         x, y, weights = self._checked(X, y, sample_weight, reset=first)
@@ -75,12 +76,12 @@ class Classifier(ClassifierMixin, NetworkEstimator):
             self._find_classes(y if classes is None else np.asarray(classes), y if classes is None else np.asarray(classes))
         return self._learn_more(x, self._encoded(y), weights, self._outputs_of_network(), first, class_weight=self._weights_of_classes())
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Logits: (n,) of the second class where there are two, else (n, classes)."""
         logits = self._outputs(X)
         return logits[:, 1] - logits[:, 0] if not self._multilabel and logits.shape[1] == 2 else logits
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probabilities (n, classes) in the order of `classes_`; of several labels, one for each."""
         logits = self._outputs(X)
         if self._multilabel:
@@ -88,12 +89,12 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Logarithms of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """The most probable label of each row, (n,); of several labels, 0 or 1 for each, (n, labels)."""
         logits = self._outputs(X)
         if self._multilabel:
@@ -157,13 +158,13 @@ class Regressor(RegressorMixin, NetworkEstimator):
     _loss = "mean_squared_error"
     _numbers = True
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Regressor:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Regressor:
         """Learn from rows X (n, features) and numbers y; `sample_weight` (n,). Returns self."""
         x, y, weights = self._checked(X, y, sample_weight)
         self._scale_targets(x, y, weights)
         return self._learn(x, self._target_scale(self._columns(x, y)), weights, self._width)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Regressor:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Regressor:
         """One pass over a part of the data; the first decides the scales. Returns self."""
         first = not hasattr(self, "network_")
         x, y, weights = self._checked(X, y, sample_weight, reset=first)
@@ -171,7 +172,7 @@ class Regressor(RegressorMixin, NetworkEstimator):
             self._scale_targets(x, y, weights)
         return self._learn_more(x, self._target_scale(self._columns(x, y)), weights, self._width, first)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """The numbers, in the shape that y had: (n,) or (n, outputs)."""
         outputs = self._outputs(X)
         values = self._target_scale.back(outputs)

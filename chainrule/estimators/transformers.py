@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import decomposition, train
 from ..errors import ArgumentError, explain
 from ..nn import Module
+from ..typing import ArrayLike
 
 FLOATS = (np.float64, np.float32)
 
@@ -34,7 +35,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_components = n_components
         self.whiten = whiten
 
-    def fit(self, X: Any, y: Any = None) -> PCA:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> PCA:
         """Find the components of the rows X (n, features); y is not looked at. Returns self."""
         x = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         self._pca = decomposition.PCA(self.n_components, self.whiten).fit(x)
@@ -43,13 +44,13 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.singular_values_, self.n_components_ = self._pca.singular_values, len(self._pca.components)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """The components (n, k) of the rows X."""
         check_is_fitted(self)
         x = validate_data(self, X, dtype=FLOATS, reset=False)
         return self._pca.transform(x).astype(x.dtype, copy=False)
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """The rows (n, features) that components (n, k) stand for."""
         check_is_fitted(self)
         return self._pca.inverse_transform(np.asarray(X))
@@ -84,14 +85,14 @@ class Features(TransformerMixin, BaseEstimator):
         self.layer = layer
         self.batch_size = batch_size
 
-    def fit(self, X: Any, y: Any = None) -> Features:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Features:
         """Check that there is a network; returns self."""
         if not isinstance(self.network, Module):
             raise ArgumentError(explain("there is no network to make features", got=f"network={self.network!r}", expected="a cr.nn.Module that was trained"))
         validate_data(self, X, dtype=FLOATS)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """The features (n, …), flattened to one row for each row of X."""
         check_is_fitted(self, "n_features_in_")
         x = validate_data(self, X, dtype=FLOATS, reset=False).astype(np.float32)

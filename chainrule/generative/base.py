@@ -18,6 +18,7 @@ from ..train import Callback, History
 from ..train.programs import remembered
 from ..train.trainer import Trainer
 from ..transform import gradients
+from ..typing import ArrayLike, OptimizerLike
 from .averaged import Average
 from .draws import Draws, start
 from .pictures import SampleGrid
@@ -33,15 +34,15 @@ class GenerativeModel(Module):
 
     # ---- what subclasses give
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """The numbers of one batch x (N, ...), the objective under the name "loss"."""
         raise NotImplementedError
 
-    def draw(self, random: Draws, count: int, condition: Any = None, **options: Any) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, **options: Any) -> Tensor:
         """`count` samples from random numbers."""
         raise NotImplementedError
 
-    def example(self, x: Any, condition: Any = None) -> tuple[Any, ...]:
+    def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         """What the model can be called with, as a module, for samples x."""
         return (x,)
 
@@ -51,11 +52,11 @@ class GenerativeModel(Module):
         inputs = self._record.inputs
         return None if inputs is None else tuple(inputs[0].shape[1:])
 
-    def objects(self, optimizer: Any) -> dict[str, Any]:
+    def objects(self, optimizer: OptimizerLike) -> dict[str, Any]:
         """What a step changes, by name."""
         return {"model": self, "optimizer": optimizer}
 
-    def step(self, optimizer: Any) -> Callable[..., dict[str, Tensor]]:
+    def step(self, optimizer: OptimizerLike) -> Callable[..., dict[str, Tensor]]:
         """The training step."""
         def step(*batch: Any) -> dict[str, Tensor]:
             numbers = self.losses(*batch)
@@ -69,7 +70,7 @@ class GenerativeModel(Module):
 
     # ---- training
 
-    def fit(self, x: Any, *, condition: Any = None, epochs: int = 10, batch_size: int = 128, optimizer: Any = "adam", ema: float | None = None, seed: int = 0,
+    def fit(self, x: ArrayLike, *, condition: ArrayLike | None = None, epochs: int = 10, batch_size: int = 128, optimizer: OptimizerLike = "adam", ema: float | None = None, seed: int = 0,
             samples: str | Path | None = None, checkpoint: str | Path | None = None, resume: str | Path | None = None, callbacks: Sequence[Callback] = (),
             progress: bool | str = True, max_time: float | None = None, backend: str | None = None, precision: str = "float32") -> History:
         """Learn from samples x (N, ...), with a `condition` (N,) for a model that takes one; returns the History.
@@ -113,7 +114,7 @@ class GenerativeModel(Module):
 
     # ---- sampling
 
-    def sample(self, count: int = 1, *, seed: int = 0, condition: Any = None, **options: Any) -> np.ndarray:
+    def sample(self, count: int = 1, *, seed: int = 0, condition: ArrayLike | None = None, **options: Any) -> np.ndarray:
         """`count` samples (count, ...); the same seed gives the same bits.
 
         Args:

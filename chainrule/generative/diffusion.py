@@ -12,6 +12,7 @@ from .. import arrays as cr
 from .. import nn, random
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
+from ..typing import ArrayLike
 from .base import GenerativeModel
 from .conditions import Guided
 from .draws import Draws
@@ -68,11 +69,11 @@ class Diffusion(GenerativeModel):
         """What the network predicts at (x, t)."""
         return self.denoiser(x, t, label)
 
-    def example(self, x: Any, condition: Any = None) -> tuple[Any, ...]:
+    def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         t = np.ones(len(x), np.float32)
         return (x, t) if condition is None else (x, t, condition)
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """The mean squared error of what is predicted."""
         x = cr.asarray(x)
         t = random.randint(1, self.steps + 1, (x.shape[0],))
@@ -82,7 +83,7 @@ class Diffusion(GenerativeModel):
         found = self.denoiser(signal * x + spread * noise, cr.astype(t, "float32") / self.steps, condition, training=True)
         return {"loss": cr.mean((found - wanted) ** 2)}
 
-    def draw(self, random: Draws, count: int, condition: Any = None, steps: int = 50, method: str = "ddim", guidance: float = 0.0, clip: float | None = None) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "ddim", guidance: float = 0.0, clip: float | None = None) -> Tensor:
         """Samples by "ddim" (no noise on the way) or "ancestral" (noise in each step) over `steps` of the times, with `guidance`.
 
         `clip` bounds what is predicted as x_0 in each step, such as 1.0 for images in [-1, 1].

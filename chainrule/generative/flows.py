@@ -13,6 +13,7 @@ from .. import arrays as cr
 from .. import nn
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
+from ..typing import ArrayLike
 from .base import GenerativeModel
 from .draws import Draws
 
@@ -67,17 +68,17 @@ class RealNVP(GenerativeModel):
             total = total + change
         return x, total
 
-    def inverse(self, z: Any) -> Tensor:
+    def inverse(self, z: ArrayLike) -> Tensor:
         """The x that `forward` maps to z."""
         for coupling in reversed(self.couplings):
             z, _ = coupling(z, inverse=True)
         return z
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """The negative log-likelihood in nats."""
         return {"loss": -cr.mean(self._log_prob(x))}
 
-    def log_prob(self, x: Any, batch_size: int = 1024) -> np.ndarray:
+    def log_prob(self, x: ArrayLike, batch_size: int = 1024) -> np.ndarray:
         """log p(x) of each row, in nats: (N,)."""
         from ..train.evaluate import build
         from ..train.programs import remembered
@@ -87,7 +88,7 @@ class RealNVP(GenerativeModel):
         program = remembered("log_prob", self, (), None, lambda model: compile(lambda x: model._log_prob(x)))
         return np.concatenate([program(x[i:i + batch_size]).numpy() for i in range(0, len(x), batch_size)])
 
-    def draw(self, random: Draws, count: int, condition: Any = None, temperature: float = 1.0) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, temperature: float = 1.0) -> Tensor:
         """The inverse of z ~ N(0, temperature² I)."""
         return self.inverse(temperature * random.normal((count, self.features)))
 

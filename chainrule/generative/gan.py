@@ -14,6 +14,7 @@ from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..ops.control import stop_gradient
 from ..transform import gradients
+from ..typing import ArrayLike, OptimizerLike
 from .base import GenerativeModel
 from .draws import Draws
 
@@ -48,7 +49,7 @@ class GAN(GenerativeModel):
     """
 
     def __init__(self, generator: nn.Module, critic: nn.Module, latent: int = 64, loss: str = "non_saturating", critic_steps: int = 1,
-                 gradient_penalty: float | None = None, critic_optimizer: Any = None, classes: int | None = None):
+                 gradient_penalty: float | None = None, critic_optimizer: OptimizerLike | None = None, classes: int | None = None):
         if loss not in LOSSES:
             raise ArgumentError(explain("there is no such loss of a GAN", got=shown(loss), expected=", ".join(LOSSES)))
         if critic_steps < 1:
@@ -65,16 +66,16 @@ class GAN(GenerativeModel):
         """Make the Variables of both players."""
         self._judged(self.generator(z) if label is None else self.generator(z, label), label)
 
-    def example(self, x: Any, condition: Any = None) -> tuple[Any, ...]:
+    def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         z = np.zeros((len(x), self.latent), np.float32)
         return (z,) if condition is None else (z, condition)
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """Both losses, which nobody minimises together."""
         fake = self._fake(x.shape[0], condition)
         return {"loss": self.critic_loss(x, fake, condition), "generator": self.generator_loss(fake, condition)}
 
-    def critic_loss(self, real: Any, fake: Any, label: Any = None) -> Tensor:
+    def critic_loss(self, real: ArrayLike, fake: ArrayLike, label: ArrayLike | None = None) -> Tensor:
         """What the critic minimises; no gradient flows to the generator."""
         real, fake = cr.asarray(real), stop_gradient(fake)
         on_real, on_fake = self._judged(real, label), self._judged(fake, label)
@@ -87,12 +88,12 @@ class GAN(GenerativeModel):
         slope = gradients(cr.sum(self._judged(real, label)), real)
         return value + 0.5 * self.gradient_penalty * cr.mean(cr.sum(cr.reshape(slope, (real.shape[0], -1)) ** 2, axis=1))
 
-    def generator_loss(self, fake: Any, label: Any = None) -> Tensor:
+    def generator_loss(self, fake: ArrayLike, label: ArrayLike | None = None) -> Tensor:
         """What the generator minimises."""
         judged = self._judged(fake, label)
         return cr.mean(cr.softplus(-judged)) if self.loss == "non_saturating" else -cr.mean(judged)
 
-    def step(self, optimizer: Any) -> Callable[..., dict[str, Tensor]]:
+    def step(self, optimizer: OptimizerLike) -> Callable[..., dict[str, Tensor]]:
         """`critic_steps` updates of the critic on a part of the batch each, then one of the generator."""
         self._theirs = optim.get(self.critic_optimizer) if self.critic_optimizer is not None else _another(optimizer)
 
@@ -110,7 +111,7 @@ class GAN(GenerativeModel):
             return {"loss": loss, "generator": mine}
         return step
 
-    def objects(self, optimizer: Any) -> dict[str, Any]:
+    def objects(self, optimizer: OptimizerLike) -> dict[str, Any]:
         return {"model": self, "optimizer": optimizer, "critic_optimizer": self._theirs}
 
     def weights(self) -> nn.Module:
@@ -119,7 +120,7 @@ class GAN(GenerativeModel):
     def rows(self, batch_size: int) -> int:
         return batch_size * self.critic_steps
 
-    def draw(self, random: Draws, count: int, condition: Any = None, truncation: float = 1.0) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, truncation: float = 1.0) -> Tensor:
         """What the generator makes of z ~ N(0, truncation² I)."""
         return self(truncation * random.normal((count, self.latent)), condition)
 

@@ -11,6 +11,7 @@ from .. import arrays as cr
 from .. import nn, random
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
+from ..typing import ArrayLike
 from .base import GenerativeModel
 from .conditions import Guided
 from .draws import Draws
@@ -46,11 +47,11 @@ class FlowMatching(GenerativeModel):
         """The velocity at (x, t)."""
         return self.field(x, t, label)
 
-    def example(self, x: Any, condition: Any = None) -> tuple[Any, ...]:
+    def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         t = np.ones(len(x), np.float32)
         return (x, t) if condition is None else (x, t, condition)
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """The mean squared error of the velocity."""
         x = cr.asarray(x)
         noise = random.normal(x.shape)
@@ -61,7 +62,7 @@ class FlowMatching(GenerativeModel):
         velocity = self.field((1 - at) * noise + at * x, t, condition, training=True)
         return {"loss": cr.mean((velocity - (x - noise)) ** 2)}
 
-    def draw(self, random: Draws, count: int, condition: Any = None, steps: int = 50, method: str = "heun", guidance: float = 0.0) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "heun", guidance: float = 0.0) -> Tensor:
         """The solution at t = 1 by `steps` steps of "euler" or "heun", with classifier-free `guidance` of the given strength."""
         if method not in ("euler", "heun"):
             raise ArgumentError(explain("there is no such solver", got=shown(method), expected='"euler" or "heun"'))

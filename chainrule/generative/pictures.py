@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..train import Callback
+from ..typing import ArrayLike, ModelLike, TrainingRun
 
 
 def grid(samples: np.ndarray, columns: int = 8) -> np.ndarray:
@@ -60,10 +61,10 @@ class SampleGrid(Callback):
     16
     """
 
-    def __init__(self, model: Any, folder: str | Path, average: Any = None, count: int = 64, condition: Any = None):
+    def __init__(self, model: ModelLike, folder: str | Path, average: Any = None, count: int = 64, condition: ArrayLike | None = None):
         self.model, self.folder, self.average, self.count, self.condition = model, Path(folder), average, count, condition
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.nullcontext() if self.average is None else self.average.swapped():
             draw(self.model.sample(self.count, condition=self.condition), self.folder / f"samples-{row['epoch']:04}.png")

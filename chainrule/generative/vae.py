@@ -12,6 +12,7 @@ from .. import arrays as cr
 from .. import nn, random
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable, no_grad
+from ..typing import ArrayLike
 from .base import GenerativeModel
 from .draws import Draws
 
@@ -48,13 +49,13 @@ class VAE(GenerativeModel):
         if likelihood == "gaussian":
             self.log_scale = Variable(np.float32(0), name="log_scale")
 
-    def encode(self, x: Any) -> tuple[Tensor, Tensor]:
+    def encode(self, x: ArrayLike) -> tuple[Tensor, Tensor]:
         """(μ, log σ²) of q(z | x), each (N, latent)."""
         features = self.encoder(x)
         features = features if features.ndim == 2 else cr.reshape(features, (features.shape[0], -1))
         return self.mean(features), self.log_variance(features)
 
-    def decode(self, z: Any) -> Tensor:
+    def decode(self, z: ArrayLike) -> Tensor:
         """The mean of p(x | z): probabilities or numbers, in the shape of x."""
         out = self._decoded(z)
         return cr.sigmoid(out) if self.likelihood == "bernoulli" else out
@@ -63,7 +64,7 @@ class VAE(GenerativeModel):
         """The reconstruction of x from the mean of q(z | x)."""
         return self.decode(self.encode(x)[0])
 
-    def losses(self, x: Any, condition: Any = None) -> dict[str, Tensor]:
+    def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """-ELBO in nats, with its two terms."""
         mean, log_variance = self.encode(x)
         z = mean + cr.exp(0.5 * log_variance) * random.normal(mean.shape)
@@ -73,14 +74,14 @@ class VAE(GenerativeModel):
         penalty = cr.sum(cr.maximum(cr.mean(divergence, axis=0), self.free_bits)) if self.free_bits else kl
         return {"loss": error + self.beta * penalty, "reconstruction": error, "kl": kl}
 
-    def draw(self, random: Draws, count: int, condition: Any = None, noise: bool = False) -> Tensor:
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, noise: bool = False) -> Tensor:
         """The means of p(x | z) for z ~ N(0, I); with `noise`, draws from it."""
         x = self.decode(random.normal((count, self.latent)))
         if not noise:
             return x
         return cr.astype(random.bernoulli(x), x.dtype) if self.likelihood == "bernoulli" else x + cr.exp(self.log_scale.value) * random.normal(x.shape)
 
-    def bound(self, x: Any, samples: int = 1, seed: int = 0, batch_size: int = 256) -> np.ndarray:
+    def bound(self, x: ArrayLike, samples: int = 1, seed: int = 0, batch_size: int = 256) -> np.ndarray:
         """Importance-weighted bound on log p(x) of each sample, in nats (Burda et al., 2016): log 1/k Σ p(x, z_i) / q(z_i | x).
 
         For one sample it is the ELBO; it rises to log p(x) with the number of samples.

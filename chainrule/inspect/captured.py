@@ -16,6 +16,7 @@ from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, as_tensor, no_grad
 from ..names import closest
 from ..nn.module import Module, watching
+from ..typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class LayerRecord:
     output: Any
 
 
-def capture(model: Module, x: Any, *, layers: Sequence[str] | None = None,
+def capture(model: Module, x: ArrayLike, *, layers: Sequence[str] | None = None,
             training: bool = False) -> dict[str, LayerRecord]:
     """Run the model on x and return, for each layer by its dotted name, what it computed (the last time it ran).
 

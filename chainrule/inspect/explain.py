@@ -20,6 +20,7 @@ from ..ir.bind import bind, leaf
 from ..ir.graph import topological
 from ..ir.node import OUTPUT, Node
 from ..transform import jacobian
+from ..typing import Axes
 from . import pictures
 
 LARGEST = 4096  # elements of a local Jacobian: more is no longer to be read
@@ -72,7 +73,7 @@ class Explanation:
     def __repr__(self) -> str:
         return f"Explanation({len(self.steps)} steps, {len(self.gradients)} Variables)"
 
-    def draw(self, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
+    def draw(self, path: pictures.PathLike | None = None, ax: Axes | None = None) -> Any:
         """Write the graph as a picture (PNG): values in black, gradients in orange, local derivatives beside the arrows."""
         return _draw(self, path, ax)
 

@@ -17,10 +17,11 @@ from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Variable, as_tensor
 from ..nn import activations
 from ..ops.reduce import sum as total
+from ..typing import ActivationLike, Axes, LearningRate, OptimizerLike
 from . import pictures
 
 
-def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
+def activation_curve(activation: ActivationLike, low: float = -5.0, high: float = 5.0,
                      points: int = 401) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, f(x), f'(x)) of an elementwise activation, by name, function or layer, in float64.
 
@@ -37,7 +38,7 @@ def activation_curve(activation: Any, low: float = -5.0, high: float = 5.0,
     return x, y.numpy(), transform.grad(lambda t: total(function(t)))(x).numpy()
 
 
-def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0, ax: Any = None) -> Any:
+def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0, ax: Axes | None = None) -> Any:
     """Each activation with its derivative; one name (function, layer) or several.
 
     >>> cr.inspect.draw_activations(["relu", "gelu"], "activations.png").path.name
@@ -59,7 +60,7 @@ def draw_activations(names: Any, path: pictures.PathLike | None = None, low: flo
     return pictures._picture(3.2 * columns + 0.5, 2.6 * rows + 0.3, path, paint, ax)
 
 
-def schedule_values(schedule: Any, steps: int) -> np.ndarray:
+def schedule_values(schedule: LearningRate, steps: int) -> np.ndarray:
     """The learning rates of steps 0, ..., steps - 1 of a schedule, float64 (steps,).
 
     >>> cr.inspect.schedule_values(cr.optim.schedules.linear(0.1, 4), 5)
@@ -68,7 +69,7 @@ def schedule_values(schedule: Any, steps: int) -> np.ndarray:
     return np.array([float(as_tensor(schedule(np.int64(step))).item()) for step in range(steps)])
 
 
-def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
+def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = None, ax: Axes | None = None) -> Any:
     """Learning rates over the steps, before anything is trained; one schedule, or a dict from names to schedules.
 
     >>> cr.inspect.draw_schedules({"cosine": cr.optim.schedules.cosine(0.1, 100)}, 100, "rates.png").path.name
@@ -87,7 +88,7 @@ def draw_schedules(schedules: Any, steps: int, path: pictures.PathLike | None = 
     return pictures._picture(7, 4, path, paint, ax)
 
 
-def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, steps: int) -> np.ndarray:
+def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: OptimizerLike, steps: int) -> np.ndarray:
     """The points (steps + 1, n) at which an optimiser is, from `start`, on its way down a function of a vector (n,), in
     float64.
 
@@ -105,7 +106,7 @@ def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Any, 
     return np.stack(points)
 
 
-def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80, ax: Any = None) -> Any:
+def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80, ax: Axes | None = None) -> Any:
     """Ways (steps + 1, 2) over the levels of a function of two numbers; one array, or a dict from names to arrays.
 
     >>> bowl = lambda p: cr.sum(p * p)

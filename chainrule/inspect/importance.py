@@ -21,6 +21,7 @@ from ..metrics import Metric
 from ..ops.elementwise import abs
 from ..ops.reduce import sum as total
 from ..transform import grad
+from ..typing import ArrayLike, DataLike, ModelLike
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Importance:
     __repr__ = __str__
 
 
-def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) -> Importance:
+def weight_importance(model: ModelLike, x: ArrayLike, names: Sequence[str] | None = None) -> Importance:
     """Mean |d output / d feature| over the rows, times the standard deviation of the feature, added up over the
     outputs.
 
@@ -74,7 +75,7 @@ def weight_importance(model: Any, x: Any, names: Sequence[str] | None = None) ->
     return Importance(_names(names, x.shape[1]), slopes * x.std(axis=0))
 
 
-def permutation_importance(model: Any, data: Any, score: str | Metric | Callable[[np.ndarray, np.ndarray], float], *,
+def permutation_importance(model: ModelLike, data: DataLike, score: str | Metric | Callable[[np.ndarray, np.ndarray], float], *,
                            names: Sequence[str] | None = None,
                            repeats: int = 5, seed: int = 0) -> Importance:
     """How much `score` falls when one feature's values are dealt out to other rows; mean and deviation over `repeats`.

@@ -23,6 +23,7 @@ from ..ops.compose import relu
 from ..ops.reduce import mean
 from ..ops.reduce import sum as total
 from ..transform import gradients
+from ..typing import ArrayLike, ModelLike
 
 
 def find_layer(model: Module, layer: Any) -> Module:
@@ -49,7 +50,7 @@ def _run(model: Module, layer: Any, x: Any) -> tuple[Any, Tensor]:
     return result, found[-1]
 
 
-def feature_maps(model: Module, x: Any, layer: Any) -> np.ndarray:
+def feature_maps(model: Module, x: ArrayLike, layer: ModelLike | str) -> np.ndarray:
     """What `layer` gives for the batch x, as in inference.
 
     Args:
@@ -63,7 +64,7 @@ def feature_maps(model: Module, x: Any, layer: Any) -> np.ndarray:
         return _run(model, layer, np.asarray(x))[1].numpy()
 
 
-def grad_cam(model: Module, x: Any, layer: Any, classes: Any = None) -> np.ndarray:
+def grad_cam(model: Module, x: ArrayLike, layer: ModelLike | str, classes: Any = None) -> np.ndarray:
     """Where each image speaks for a class: relu(sum_c a_c maps_c), a_c the mean gradient of the class's logit.
 
     Args:
@@ -97,7 +98,7 @@ def grad_cam(model: Module, x: Any, layer: Any, classes: Any = None) -> np.ndarr
     return found / np.maximum(found.max(axis=tuple(range(1, found.ndim)), keepdims=True), 1e-12)
 
 
-def maximize_activation(model: Module, layer: Any, channel: int, *, steps: int = 60, rate: float = 0.1,
+def maximize_activation(model: Module, layer: ModelLike | str, channel: int, *, steps: int = 60, rate: float = 0.1,
                         decay: float = 0.02, seed: int = 0, image_shape: tuple[int, ...] | None = None) -> np.ndarray:
     """The image that the mean of a channel of a layer likes best, (*S, channels), found by gradient ascent.
 
@@ -155,7 +156,7 @@ class Shifts:
         return "\n".join(lines)
 
 
-def shifts(model: Any, x: Any, pixels: Any = (1, 2, 3)) -> Shifts:
+def shifts(model: ModelLike, x: ArrayLike, pixels: Any = (1, 2, 3)) -> Shifts:
     """Shift images round (what leaves at one side comes in at the other) along each spatial axis, and compare outputs.
 
     Args:

@@ -14,11 +14,12 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..nn import AttentionRecord, Module
+from ..typing import ArrayLike, Axes, ModelLike
 from . import layers, pictures
 
 
-def draw_tiles(images: Any, path: pictures.PathLike | None = None, titles: Sequence[str] | None = None, title: str = "",
-               most: int = 64, ax: Any = None) -> Any:
+def draw_tiles(images: ArrayLike, path: pictures.PathLike | None = None, titles: Sequence[str] | None = None, title: str = "",
+               most: int = 64, ax: Axes | None = None) -> Any:
     """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) side by side; those of one channel each on their own scale.
 
     Negative values are drawn orange, positive ones blue, zero white.
@@ -59,7 +60,7 @@ def _paint_tiles(figure: Any, images: np.ndarray, rows: int, columns: int, title
         figure.suptitle(pictures._plain(title), fontsize=11)
 
 
-def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int = 64, ax: Any = None) -> Any:
+def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int = 64, ax: Axes | None = None) -> Any:
     """The filters of a two-dimensional convolution: in colour if it sees three channels, else one tile per pair.
 
     >>> layer = nn.Conv2D(4, 3, input_shape=(8, 8, 1))
@@ -80,7 +81,7 @@ def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int
     return draw_tiles(tiles, path, names, "filters: channel in → channel out", most, ax=ax)
 
 
-def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.PathLike | None = None, most: int = 63, ax: Any = None) -> Any:
+def draw_feature_maps(model: Module, image: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None, most: int = 63, ax: Axes | None = None) -> Any:
     """One image (H, W, channels) and what each channel of a layer makes of it.
 
     >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.Flatten(), nn.Dense(2)], input_shape=(8, 8, 1))
@@ -94,8 +95,8 @@ def draw_feature_maps(model: Module, image: Any, layer: Any, path: pictures.Path
     return draw_tiles(maps[0].transpose(2, 0, 1), path, title=f"what {layer} makes of the image", most=most, ax=ax)
 
 
-def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLike | None = None, classes: Any = None,
-                  most: int = 16, ax: Any = None) -> Any:
+def draw_grad_cam(model: Module, images: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None, classes: Any = None,
+                  most: int = 16, ax: Axes | None = None) -> Any:
     """Images with the part that speaks for the class (by default the predicted one) laid over them in orange.
 
     >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.GlobalAvgPool2D(), nn.Dense(2)], input_shape=(8, 8, 1))
@@ -111,8 +112,8 @@ def draw_grad_cam(model: Module, images: Any, layer: Any, path: pictures.PathLik
     return draw_tiles((1 - share) * grey + share * orange, path, title="what speaks for the class", ax=ax)
 
 
-def draw_attention(weights: Any, path: pictures.PathLike | None = None, tokens: Sequence[Any] | None = None,
-                   sources: Sequence[Any] | None = None, sample: int = 0, ax: Any = None) -> Any:
+def draw_attention(weights: ArrayLike, path: pictures.PathLike | None = None, tokens: Sequence[Any] | None = None,
+                   sources: Sequence[Any] | None = None, sample: int = 0, ax: Axes | None = None) -> Any:
     """One map per head: row t shows what step t attends to.
 
     Args:
@@ -155,7 +156,7 @@ def _paint_attention(figure: Any, weights: np.ndarray, rows: int, columns: int, 
     figure.colorbar(image, ax=list(grid), label="weight")
 
 
-def draw_gates(layer: Any, x: Any, path: pictures.PathLike | None = None, sample: int = 0, ax: Any = None) -> Any:
+def draw_gates(layer: ModelLike | str, x: ArrayLike, path: pictures.PathLike | None = None, sample: int = 0, ax: Axes | None = None) -> Any:
     """Gates, memory cell and output of a recurrent layer over the steps of one sequence: one row per unit.
 
     Args:

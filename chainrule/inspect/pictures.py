@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtra, ShapeError, explain
+from ..typing import Axes
 
 __all__ = ["draw_confusion_matrix", "draw_history", "draw_mistakes", "draw_regression"]
 
@@ -70,7 +71,7 @@ def _short(text: object, length: int) -> str:
 # ---- the course of a training
 
 
-def draw_history(history: Any, path: PathLike | None = None, ax: Any = None) -> Any:
+def draw_history(history: Any, path: PathLike | None = None, ax: Axes | None = None) -> Any:
     """Loss on the left, the other measures on the right, over the epochs, training against validation.
 
     `history` is what `fit` returned, or one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each; NaN and None leave a
@@ -152,7 +153,7 @@ def _spans_decades(history: list[dict], name: str) -> bool:
 # ---- the confusion matrix
 
 
-def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = None, path: PathLike | None = None, ax: Any = None) -> Any:
+def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = None, path: PathLike | None = None, ax: Axes | None = None) -> Any:
     """Counts and row percentages of a confusion matrix (true class, predicted class), legible for 2 to 100 classes.
 
     The colour is the share of the row, so that rare classes can be read as well, and its scale brings out small shares.
@@ -234,7 +235,7 @@ def _name_classes(axes, names: list[str]) -> None:
 
 
 def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
-                  class_names: list[str] | None = None, path: PathLike | None = None, *, most: int = 25, ax: Any = None) -> Any:
+                  class_names: list[str] | None = None, path: PathLike | None = None, *, most: int = 25, ax: Axes | None = None) -> Any:
     """The mistakes of which the model was most certain, at most `most` of them.
 
     Images (N, H, W, C) with C of 1, 3 or 4 (or (N, H, W)), bytes or floats, are shown as such; any other data, such as
@@ -329,7 +330,7 @@ def _paint_table(axes, header: list[str], cells: list[list[str]]) -> None:
 # ---- regression
 
 
-def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | None = None, ax: Any = None) -> Any:
+def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | None = None, ax: Axes | None = None) -> Any:
     """Predicted over true values with the line where both are equal, and the residuals (predicted - true) below it all.
 
     Arrays of one shape, all numbers of which are drawn; beyond 20,000 a fixed random choice. Raises ShapeError for

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError, explain
+from ..typing import ArrayLike, Axes
 from . import pictures
 
 MARKS = "osD^vP*X<>"
 
 
-def draw_scatter(points: Any, path: pictures.PathLike | None = None, labels: Any = None, names: Any = None, title: str = "", ax: Any = None) -> Any:
+def draw_scatter(points: ArrayLike, path: pictures.PathLike | None = None, labels: ArrayLike | None = None, names: Any = None, title: str = "", ax: Axes | None = None) -> Any:
     """Points (n, 2) in the plane, such as `PCA(2).fit_transform(x)`, coloured and marked by their integer labels (n,).
 
     `names` gives the names of the labels, in their order. At most ten labels have marks of their own.
@@ -53,7 +54,7 @@ def _paint_scatter(figure: Any, points: np.ndarray, labels: np.ndarray, names: A
             handle.set_alpha(1)
 
 
-def draw_explained_variance(ratio: Any, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
+def draw_explained_variance(ratio: ArrayLike, path: pictures.PathLike | None = None, ax: Axes | None = None) -> Any:
     """The share of the variance of each component (`pca.explained_variance_ratio`), and of all up to it.
 
     >>> cr.inspect.draw_explained_variance([0.7, 0.2, 0.1], "variance.png").path.name

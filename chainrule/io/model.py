@@ -16,6 +16,7 @@ from ..errors import ArgumentError, ChainruleError, DataError, explain, shown
 from ..files import reading
 from ..nn.budget import building_at_most
 from ..nn.module import REGISTRY
+from ..typing import ModelLike
 from .tensors import assign_arrays, read_tensors, variable_arrays, write_tensors
 
 FORMAT = "chainrule model 1"
@@ -26,7 +27,7 @@ OTHERS = {".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".h5": "Keras"
 SPARE_BYTES, SPARE_MODULES = 1 << 20, 1000
 
 
-def save(model: Any, path: str | Path, extra: dict[str, Any] | None = None) -> Path:
+def save(model: ModelLike, path: str | Path, extra: dict[str, Any] | None = None) -> Path:
     """Write architecture and weights to `path` (.safetensors).
 
     Args:

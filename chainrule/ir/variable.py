@@ -22,6 +22,7 @@ import numpy as np
 
 from ..arguments import unmasked
 from ..errors import ArgumentError, ShapeError, explain
+from ..typing import ArrayLike, DTypeLike
 from .dtype import canonical
 from .graph import input_node
 from .node import CONSTANT, REGISTRY, Node, Type
@@ -182,7 +183,7 @@ class Variable:
     __slots__ = ("__weakref__", "_frozen", "_host", "_leaf", "_remote", "_trainable", "lent", "lock", "name", "type")
     __array_priority__ = 1000
 
-    def __init__(self, value: Any, name: str = "", trainable: bool = True, dtype: Any = None):
+    def __init__(self, value: ArrayLike, name: str = "", trainable: bool = True, dtype: DTypeLike | None = None):
         source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(unmasked(value))
         if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
             dtype = "float32"
@@ -259,7 +260,7 @@ class Variable:
         leaf = self.lend()  # a program that overwrites the content meanwhile takes another array
         return leaf.data.copy()
 
-    def assign(self, value: Any) -> None:
+    def assign(self, value: ArrayLike) -> None:
         """Replace the content; `value` needs the same shape and dtype (Python numbers and lists are converted)."""
         tensor = value if isinstance(value, Tensor) else value.value if isinstance(value, Variable) else self._converted(value)
         self._check(tensor)
@@ -321,7 +322,7 @@ class Variable:
                 lent.bring()
         return there
 
-    def put_remote(self, array: Any) -> None:
+    def put_remote(self, array: ArrayLike) -> None:
         """Take over what a program has left on its device (of this shape and dtype, readable by `numpy.asarray`)."""
         self._host, self._remote, self._leaf, self.lent = None, array, None, None
 

@@ -28,6 +28,7 @@ from ..ops.broadcast import broadcast_to
 from ..ops.elementwise import astype, full_like, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.require import Demand, require
+from ..typing import ArrayLike
 from .targets import ANY, Targets
 from .words import SHORT, answer
 
@@ -89,14 +90,14 @@ class Loss(Watched):
         total, weight = chosen._sums(outputs, values, factors)
         return total if reduction == "sum" else total / weight
 
-    def check(self, outputs: Any, targets: np.ndarray, weights: np.ndarray) -> None:
+    def check(self, outputs: ArrayLike, targets: np.ndarray, weights: np.ndarray) -> None:
         """BoundsError for the first target that is wrong, before anything is computed: of the outputs the shapes are known."""
         keep = _over(tensor(weights != 0), targets.shape)
         if not self.own:
             self.targets.checked(self.name, outputs, tensor(targets), self.options, keep)
 
-    def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None,
-                       mask: Any = None) -> tuple[Tensor, Tensor]:
+    def sum_and_weight(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
+                       mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches.
 
         A function of one's own that gives one number for a batch is taken to give the mean over its samples, which weights and masks
@@ -104,7 +105,7 @@ class Loss(Watched):
         """
         return self._sums(outputs, *self._weighted(outputs, targets, weights, mask))
 
-    def per_sample(self, outputs: Any, targets: Any, weights: Any = None, mask: Any = None) -> tuple[Tensor, Tensor]:
+    def per_sample(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None, mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """The parts of `sum_and_weight` that belong to each sample, two vectors (N,).
 
         Raises OneNumber for a function of one's own that gives a single number for the batch.

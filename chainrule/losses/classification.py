@@ -18,6 +18,7 @@ from ..ops.control import custom_gradient
 from ..ops.elementwise import astype, equal, exp, less, log, maximum, multiply, ones_like, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import reshape
+from ..typing import ArrayLike
 from .base import agree, check_share, loss, no_targets, several, tensor
 from .targets import ANY, SHARES, Labels, LogShares, Targets, class_labels
 
@@ -38,7 +39,7 @@ SIGNS = Targets(-1.0, 1.0, "the labels are -1 and 1", neutral=1.0)
 # ---- two classes
 
 @loss(targets=Targets(0.0, 1.0, BINARY))
-def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0,
+def binary_cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
                          positive_weight: Any = 1.0) -> Any:
     """-(w t log p + (1 - t) log(1 - p)) with p = sigmoid(outputs); targets t in [0, 1].
 
@@ -65,7 +66,7 @@ def binary_cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float =
 
 
 @loss(targets=SIGNS)
-def hinge(outputs: Any, targets: Any) -> Any:
+def hinge(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """max(0, 1 - t * outputs) with targets t of -1 and 1.
 
     >>> cr.losses.hinge([[0.5], [-2.0]], [[1.0], [-1.0]])
@@ -76,7 +77,7 @@ def hinge(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=SIGNS)
-def squared_hinge(outputs: Any, targets: Any) -> Any:
+def squared_hinge(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """max(0, 1 - t * outputs)^2 with targets t of -1 and 1.
 
     >>> cr.losses.squared_hinge([[0.5], [-2.0]], [[1.0], [-1.0]])
@@ -87,7 +88,7 @@ def squared_hinge(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=SIGNS)
-def soft_margin(outputs: Any, targets: Any) -> Any:
+def soft_margin(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """log(1 + e^(-t * outputs)) with targets t of -1 and 1.
 
     >>> cr.losses.soft_margin([[0.0]], [[1.0]])
@@ -98,7 +99,7 @@ def soft_margin(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=Targets(0.0, 1.0, BINARY))
-def multi_label_soft_margin(outputs: Any, targets: Any) -> Any:
+def multi_label_soft_margin(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """The binary cross-entropy of each label, averaged over the labels (the last axis).
 
     >>> cr.losses.multi_label_soft_margin([[0.0, 0.0]], [[1.0, 0.0]])
@@ -108,7 +109,7 @@ def multi_label_soft_margin(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=Targets(0.0, 1.0, BINARY))
-def focal(outputs: Any, targets: Any, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Any:
+def focal(outputs: ArrayLike, targets: ArrayLike, *, alpha: float | None = 0.25, gamma: float = 2.0) -> Any:
     """-a (1 - q)^gamma log q, with q the probability of the truth: easy samples count little (Lin et al., 2017).
 
     Args:
@@ -138,7 +139,7 @@ def _where_it_moves(x: Tensor) -> Tensor:
 # ---- many classes
 
 @loss(targets=Labels(shares=True))
-def cross_entropy(outputs: Any, targets: Any, *, label_smoothing: float = 0.0, class_weights: Any = None,
+def cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0, class_weights: Any = None,
                   ignore_label: int | None = None) -> Any:
     """-log(softmax(outputs))[label], from logits (..., classes).
 
@@ -315,7 +316,7 @@ def _times_log(t: Tensor, log_p: Tensor) -> Tensor:
 
 
 @loss(targets=Labels(shares=True))
-def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
+def categorical_focal(outputs: ArrayLike, targets: ArrayLike, *, gamma: float = 2.0) -> Any:
     """-(1 - q)^gamma log q with q = softmax(outputs)[label], from logits (..., classes) and integer labels (...).
 
     >>> cr.losses.categorical_focal([[2.0, 0.0], [0.0, 2.0]], [0, 1])
@@ -330,7 +331,7 @@ def categorical_focal(outputs: Any, targets: Any, *, gamma: float = 2.0) -> Any:
 
 
 @loss(targets=SHARES)
-def categorical_hinge(outputs: Any, targets: Any) -> Any:
+def categorical_hinge(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """max(0, 1 + max over the wrong classes - the right one), from scores (..., classes) and one-hot targets.
 
     >>> cr.losses.categorical_hinge([[2.0, 0.5]], [[0.0, 1.0]])
@@ -342,7 +343,7 @@ def categorical_hinge(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=Labels())
-def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int = 1) -> Any:
+def multi_margin(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0, power: int = 1) -> Any:
     """The sum over the wrong classes c of max(0, margin - x[label] + x[c])^power, over the number of classes, from
     scores x (..., classes) and integer labels (...) (Crammer and Singer, 2001).
 
@@ -364,7 +365,7 @@ def multi_margin(outputs: Any, targets: Any, *, margin: float = 1.0, power: int 
 # ---- divergences
 
 @loss(targets=LogShares())
-def kl_divergence(outputs: Any, targets: Any, *, logits: bool = True, log_targets: bool = False) -> Any:
+def kl_divergence(outputs: ArrayLike, targets: ArrayLike, *, logits: bool = True, log_targets: bool = False) -> Any:
     """sum of t (log t - log q) over the last axis, for target probabilities t and q = softmax(outputs); 0 log 0 = 0.
 
     Args:
@@ -387,7 +388,7 @@ def _entropy_terms(t: Tensor) -> Tensor:
 
 
 @loss(targets=SHARES)
-def jensen_shannon(outputs: Any, targets: Any) -> Any:
+def jensen_shannon(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """(KL(t | m) + KL(q | m)) / 2 with m = (t + q) / 2 and q = softmax(outputs): symmetric, at most log 2.
 
     >>> cr.losses.jensen_shannon([[0.0, 0.0]], [[1.0, 0.0]])
@@ -402,7 +403,7 @@ def jensen_shannon(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=ANY)
-def gaussian_kl(outputs: Any, targets: Any) -> Any:
+def gaussian_kl(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """KL(N(mean, e^log_variance) | N(0, 1)) summed over all axes but the first, from outputs (mean, log_variance); no
     targets (Kingma and Welling, 2014).
 

@@ -16,13 +16,14 @@ from ..ops import compose
 from ..ops.elementwise import astype, where, zeros_like
 from ..ops.movement import reshape, slice_axis
 from ..transform import checkpoint
+from ..typing import ArrayLike
 from .base import loss, several
 from .classification import cross_entropy
 from .targets import Labels
 
 
 @loss(targets=Labels(classes_of=1), samples=1)
-def linear_cross_entropy(outputs: Any, targets: Any, *, chunk: int = 1024, ignore_label: int | None = None) -> Any:
+def linear_cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, chunk: int = 1024, ignore_label: int | None = None) -> Any:
     """cross_entropy(x @ weight + bias, labels), `chunk` rows at a time.
 
         losses.linear_cross_entropy((x, head.weight.value, head.bias.value), labels)

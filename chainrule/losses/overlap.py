@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir import Tensor
 from ..ops import compose, reduce
+from ..typing import ArrayLike
 from .base import agree, loss
 from .targets import Targets
 
@@ -22,7 +23,7 @@ def _counts(outputs: Tensor, targets: Tensor, exclusive: bool) -> tuple[Tensor, 
 
 
 @loss(targets=MASKS)
-def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
+def dice(outputs: ArrayLike, targets: ArrayLike, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
     """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) (Milletari et al., 2016).
 
     Args:
@@ -38,7 +39,7 @@ def dice(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = F
 
 
 @loss(targets=MASKS)
-def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
+def jaccard(outputs: ArrayLike, targets: ArrayLike, *, smooth: float = 1.0, exclusive: bool = False) -> Any:
     """1 - (sum(p t) + smooth) / (sum(p) + sum(t) - sum(p t) + smooth), 1 - intersection over union. As `dice`.
 
     >>> cr.losses.jaccard([[-9.0, 9.0, 9.0]], [[0.0, 1.0, 1.0]]) < 0.01
@@ -49,7 +50,7 @@ def jaccard(outputs: Any, targets: Any, *, smooth: float = 1.0, exclusive: bool 
 
 
 @loss(targets=MASKS)
-def tversky(outputs: Any, targets: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
+def tversky(outputs: ArrayLike, targets: ArrayLike, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 1.0,
             exclusive: bool = False) -> Any:
     """1 - (both + smooth) / (both + alpha * false positives + beta * false negatives + smooth) (Salehi et al.,
     2017).

@@ -16,6 +16,7 @@ from ..ops import compose, reduce
 from ..ops.elementwise import abs, astype, maximum, minimum, where
 from ..ops.index import iota
 from ..ops.movement import reshape
+from ..typing import ArrayLike
 from .base import agree, loss, no_targets, several
 from .targets import ANY, Targets
 
@@ -24,7 +25,7 @@ ALIKE = "the targets are 1 for alike, {} for not"
 
 
 @loss(targets=ANY)
-def cosine_distance(outputs: Any, targets: Any, *, epsilon: float = 1e-8) -> Any:
+def cosine_distance(outputs: ArrayLike, targets: ArrayLike, *, epsilon: float = 1e-8) -> Any:
     """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as that long.
 
     >>> cr.losses.cosine_distance([[1.0, 0.0]], [[1.0, 1.0]])
@@ -38,7 +39,7 @@ def _cosine(a: Tensor, b: Tensor, epsilon: float = 1e-8) -> Tensor:
 
 
 @loss(targets=Targets(-1.0, 1.0, ALIKE.format(-1)))
-def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
+def cosine_embedding(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 0.0) -> Any:
     """From outputs (a, b) and targets 1 (alike) or -1: 1 - cos(a, b), or max(0, cos(a, b) - margin).
 
     >>> a, b = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]])
@@ -51,7 +52,7 @@ def cosine_embedding(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
 
 
 @loss(targets=Targets(0.0, 1.0, ALIKE.format(0)))
-def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
+def contrastive(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0) -> Any:
     """From outputs (a, b) and targets t, 1 (alike) or 0: t d^2 + (1 - t) max(0, margin - d)^2 with d = |a - b|
     (Hadsell et al., 2006).
 
@@ -66,7 +67,7 @@ def contrastive(outputs: Any, targets: Any, *, margin: float = 1.0) -> Any:
 
 
 @loss(targets=ANY)
-def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2.0, swap: bool = False) -> Any:
+def triplet(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0, power: float = 2.0, swap: bool = False) -> Any:
     """max(0, |a - p| - |a - n| + margin) from outputs (anchor a, positive p, negative n); no targets
     (Schroff et al., 2015; Balntas et al., 2016).
 
@@ -86,7 +87,7 @@ def triplet(outputs: Any, targets: Any, *, margin: float = 1.0, power: float = 2
 
 
 @loss(targets=Targets(-1.0, 1.0, "the targets are -1 and 1"))
-def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
+def margin_ranking(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 0.0) -> Any:
     """max(0, -t (a - b) + margin) from outputs (a, b), scores, and targets t: 1 where a should be the higher, else
     -1.
 
@@ -99,7 +100,7 @@ def margin_ranking(outputs: Any, targets: Any, *, margin: float = 0.0) -> Any:
 
 
 @loss(targets=ANY)
-def info_nce(outputs: Any, targets: Any, *, temperature: float = 0.1, symmetric: bool = False, keep: Tensor | None = None) -> Any:
+def info_nce(outputs: ArrayLike, targets: ArrayLike, *, temperature: float = 0.1, symmetric: bool = False, keep: Tensor | None = None) -> Any:
     """The cross-entropy of finding each query's own key among all keys of the batch, by cosine / temperature, from
     outputs (queries, keys), each (batch, width); no targets (van den Oord et al., 2018).
 

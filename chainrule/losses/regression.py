@@ -15,6 +15,7 @@ from ..ops.control import custom_gradient
 from ..ops.elementwise import abs, astype, exp, log, log1p, maximum, sqrt, tanh, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.require import Demand
+from ..typing import ArrayLike
 from .base import agree, check_positive, loss, several
 from .targets import ANY
 
@@ -22,7 +23,7 @@ VARIANCE = Demand("a variance", 0.0, math.inf, "make them positive, for example 
 
 
 @loss(targets=ANY)
-def mean_squared_error(outputs: Any, targets: Any) -> Any:
+def mean_squared_error(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """(outputs - targets)^2, averaged over all elements.
 
     >>> cr.losses.mean_squared_error([[1.0], [3.0]], [[0.0], [0.0]])
@@ -35,7 +36,7 @@ def mean_squared_error(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=ANY)
-def mean_absolute_error(outputs: Any, targets: Any) -> Any:
+def mean_absolute_error(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """|outputs - targets|, averaged over all elements.
 
     >>> cr.losses.mean_absolute_error([[1.0], [3.0]], [[0.0], [0.0]])
@@ -45,7 +46,7 @@ def mean_absolute_error(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=ANY)
-def huber(outputs: Any, targets: Any, *, delta: float = 1.0) -> Any:
+def huber(outputs: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Any:
     """d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = outputs - targets (Huber, 1964).
 
     >>> cr.losses.huber([[0.0], [0.0]], [[0.5], [10.0]], reduction="none")
@@ -64,7 +65,7 @@ def _huber(d: Tensor, delta: float) -> Tensor:
 
 
 @loss(targets=ANY)
-def log_cosh(outputs: Any, targets: Any) -> Any:
+def log_cosh(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """log(cosh(outputs - targets)) = |d| + log1p(e^(-2 |d|)) - log 2.
 
     >>> cr.losses.log_cosh([[0.0], [0.0]], [[0.1], [100.0]], reduction="none")
@@ -79,7 +80,7 @@ def log_cosh(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=ANY)
-def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
+def smooth_l1(outputs: ArrayLike, targets: ArrayLike, *, beta: float = 1.0) -> Any:
     """d^2 / (2 beta) for |d| < beta, else |d| - beta / 2: the Huber loss over beta (Girshick, 2015).
 
     >>> cr.losses.smooth_l1([[0.0], [0.0]], [[0.5], [10.0]], reduction="none")
@@ -91,7 +92,7 @@ def smooth_l1(outputs: Any, targets: Any, *, beta: float = 1.0) -> Any:
 
 
 @loss(targets=ANY)
-def quantile(outputs: Any, targets: Any, *, q: float | Sequence[float] = 0.5) -> Any:
+def quantile(outputs: ArrayLike, targets: ArrayLike, *, q: float | Sequence[float] = 0.5) -> Any:
     """max(q d, (q - 1) d) with d = targets - outputs, the pinball loss: least at the q-quantile
     (Koenker and Bassett, 1978).
 
@@ -123,7 +124,7 @@ def _for_each(outputs: Any, targets: Any, count: int) -> Any:
 
 
 @loss(targets=ANY)
-def mean_absolute_percentage_error(outputs: Any, targets: Any, *, epsilon: float = 1e-7) -> Any:
+def mean_absolute_percentage_error(outputs: ArrayLike, targets: ArrayLike, *, epsilon: float = 1e-7) -> Any:
     """100 |outputs - targets| / max(|targets|, epsilon).
 
     >>> cr.losses.mean_absolute_percentage_error([[90.0], [110.0]], [[100.0], [100.0]])
@@ -134,7 +135,7 @@ def mean_absolute_percentage_error(outputs: Any, targets: Any, *, epsilon: float
 
 
 @loss(targets=ANY)
-def mean_squared_logarithmic_error(outputs: Any, targets: Any) -> Any:
+def mean_squared_logarithmic_error(outputs: ArrayLike, targets: ArrayLike) -> Any:
     """(log(1 + outputs) - log(1 + targets))^2, with negative numbers taken as 0.
 
     >>> cr.losses.mean_squared_logarithmic_error([[0.0]], [[np.e - 1]])
@@ -145,7 +146,7 @@ def mean_squared_logarithmic_error(outputs: Any, targets: Any) -> Any:
 
 
 @loss(targets=ANY)
-def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = False, epsilon: float = 1e-8) -> Any:
+def poisson(outputs: ArrayLike, targets: ArrayLike, *, log_rates: bool = True, full: bool = False, epsilon: float = 1e-8) -> Any:
     """e^outputs - targets * outputs: the outputs are logarithms of rates; or, with log_rates=False, the rates r:
     r - targets log(r + epsilon).
 
@@ -169,7 +170,7 @@ def poisson(outputs: Any, targets: Any, *, log_rates: bool = True, full: bool = 
 
 
 @loss(targets=ANY, outputs=(None, VARIANCE))
-def gaussian_nll(outputs: Any, targets: Any, *, full: bool = False, epsilon: float = 1e-6) -> Any:
+def gaussian_nll(outputs: ArrayLike, targets: ArrayLike, *, full: bool = False, epsilon: float = 1e-6) -> Any:
     """(log v + (targets - mean)^2 / v) / 2 with v = max(variance, epsilon), from outputs (mean, variance)
     (Nix and Weigend, 1994). `full` adds log(2 pi) / 2.
 

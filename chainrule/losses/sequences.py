@@ -23,6 +23,7 @@ from ..ops.elementwise import equal, exp, less, log, maximum, where, zeros_like
 from ..ops.index import iota, take_along_axis
 from ..ops.movement import pad, permute_dims, reshape, slice_axis
 from ..ops.scan import scan
+from ..typing import ArrayLike
 from .base import loss, tensor
 from .targets import Sequences
 
@@ -30,7 +31,7 @@ NEVER = -1e30  # a log-probability that stands for 0: unlike -inf it can be subt
 
 
 @loss(targets=Sequences())
-def ctc(outputs: Any, targets: Any, *, output_lengths: Any = None, target_lengths: Any = None, blank: int = 0,
+def ctc(outputs: ArrayLike, targets: ArrayLike, *, output_lengths: Any = None, target_lengths: Any = None, blank: int = 0,
         zero_infinity: bool = False) -> Any:
     """-log p(target | outputs), one value for each sample.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
+from ..typing import ArrayLike
 from .base import Metric, Records, record_interval
 from .intervals import Interval
 
@@ -67,7 +68,7 @@ class BLEU(Metric):
         self.sums = np.zeros(2 * ORDERS + 2)
         self.records = Records()
 
-    def update(self, outputs: Sequence[str], targets: Sequence[Any], weights: Any = None) -> None:
+    def update(self, outputs: Sequence[str], targets: Sequence[Any], weights: ArrayLike | None = None) -> None:
         if weights is not None:
             raise ArgumentError(explain("BLEU does not weigh texts", got="weights", fix="leave texts that shall not count out"))
         if isinstance(outputs, str) or isinstance(targets, str):

@@ -12,6 +12,7 @@ from ..ops.compose import matmul
 from ..ops.elementwise import zeros_like
 from ..ops.index import iota
 from ..ops.movement import permute_dims
+from ..typing import ActivationLike
 
 START = partial(nn.initializers.normal, std=0.02)
 
@@ -36,7 +37,7 @@ class BERT(nn.Module):
     input_dtype = "int64"
 
     def __init__(self, vocabulary: int = 30522, length: int = 512, width: int = 768, depth: int = 12, heads: int = 12,
-                 hidden: int | None = None, types: int = 2, activation: Any = "gelu", dropout: float = 0.1, epsilon: float = 1e-12,
+                 hidden: int | None = None, types: int = 2, activation: ActivationLike = "gelu", dropout: float = 0.1, epsilon: float = 1e-12,
                  attention_dropout: float | None = None):
         self.length = length
         self.tokens, self.positions, self.types = (nn.Embedding(n, width, weight_initializer=START) for n in (vocabulary, length, types))

@@ -15,6 +15,7 @@ import numpy as np
 from ..compile import compile
 from ..errors import ArgumentError, BoundsError, NonFiniteError, explain
 from ..metrics.scores import softmax
+from ..typing import ArrayLike, Tokenizer
 from .language import LanguageModel
 
 
@@ -36,7 +37,7 @@ class Decoder:
         self.step = compile(lambda ids: model(ids, cache=self.caches)[:, -1])
         self.history = np.zeros((batch, 0), np.int64)
 
-    def read(self, ids: Any) -> np.ndarray:
+    def read(self, ids: ArrayLike) -> np.ndarray:
         """Read (batch, steps) more tokens; the logits (batch, vocabulary) after the last."""
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 2 or ids.shape[0] != self.batch or not ids.shape[1]:
@@ -256,7 +257,7 @@ def _beam_search(decoder: Decoder, prompt: np.ndarray, steps: int, ends: np.ndar
     return best
 
 
-def generate_text(model: LanguageModel, tokenizer: Any, prompt: str, steps: int, *, stop: Sequence[str] = (), stream: Callable[[str], Any] | None = None,
+def generate_text(model: LanguageModel, tokenizer: Tokenizer, prompt: str, steps: int, *, stop: Sequence[str] = (), stream: Callable[[str], Any] | None = None,
                   **choices: Any) -> str:
     """The prompt continued by up to `steps` tokens, cut before the first of the texts in `stop`.
 

@@ -18,6 +18,7 @@ from ..nn.cache import KeyValueCache
 from ..ops.compose import matmul
 from ..ops.index import iota
 from ..ops.movement import permute_dims
+from ..typing import ActivationLike
 
 START = partial(nn.initializers.normal, std=0.02)
 
@@ -45,7 +46,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, vocabulary: int, length: int, width: int = 128, depth: int = 4, heads: int = 4, hidden: int | None = None,
                  key_heads: int | None = None, positions: str = "learned", norm: str = "layer", gated: bool = False,
-                 activation: Any = "gelu_tanh", bias: bool = True, dropout: float = 0.0, epsilon: float = 1e-5,
+                 activation: ActivationLike = "gelu_tanh", bias: bool = True, dropout: float = 0.0, epsilon: float = 1e-5,
                  rotary_base: float = 10000.0, tied: bool = True, attention_dropout: float | None = None):
         if positions not in ("learned", "rotary", "alibi"):
             raise ArgumentError(explain("a language model knows no such positions", got=repr(positions), expected='"learned" | "rotary" | "alibi"'))

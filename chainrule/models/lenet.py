@@ -4,13 +4,12 @@ is trained today: ReLU for the scaled tanh, maxima for the trained means, a plai
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import nn
+from ..typing import ActivationLike
 
 
 def lenet5(outputs: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1),
-           activation: Any = "relu") -> nn.Sequential:
+           activation: ActivationLike = "relu") -> nn.Sequential:
     """Two convolutions of 5x5 with pooling, then 120, 84 and `outputs` units; images (28, 28, 1), or (32, 32, C).
 
     >>> cr.models.lenet5()(cr.ones((2, 28, 28, 1))).shape

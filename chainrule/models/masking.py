@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..metrics.scores import softmax
+from ..typing import ArrayLike, ModelLike, Tokenizer
 
 IGNORED = -100
 
 
-def mask_tokens(ids: Any, vocabulary: int, mask_id: int, special: Sequence[int] = (), rate: float = 0.15, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def mask_tokens(ids: ArrayLike, vocabulary: int, mask_id: int, special: Sequence[int] = (), rate: float = 0.15, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(inputs, targets): each token is chosen with probability `rate`; of the chosen ones 80 % become `mask_id`, 10 % a random
     token and 10 % stay. Targets are the tokens where chosen and -100 elsewhere, for cross_entropy's ignore_label=-100.
 
@@ -37,7 +37,7 @@ def mask_tokens(ids: Any, vocabulary: int, mask_id: int, special: Sequence[int] 
     return np.where(chosen, shown, ids), np.where(chosen, ids, IGNORED)
 
 
-def fill_mask(model: Any, tokenizer: Any, text: str, top: int = 5, mask: str = "[MASK]") -> list[list[tuple[str, float]]]:
+def fill_mask(model: ModelLike, tokenizer: Tokenizer, text: str, top: int = 5, mask: str = "[MASK]") -> list[list[tuple[str, float]]]:
     """For each mask in a text, the `top` likeliest tokens with their probabilities.
 
     Args:

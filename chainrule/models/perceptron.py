@@ -8,11 +8,10 @@ rational examples come back to where they were, and that is told. Source: Rosenb
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..typing import ArrayLike
 
 
 class Perceptron:
@@ -35,7 +34,7 @@ class Perceptron:
             raise ArgumentError(explain("a perceptron learns for one epoch at least", got=f"epochs={epochs}"))
         self.epochs = int(epochs)
 
-    def fit(self, x: Any, y: Any) -> Perceptron:
+    def fit(self, x: ArrayLike, y: ArrayLike) -> Perceptron:
         """Learn from examples (n, features) and their labels (n,), of two kinds; returns self."""
         x, y = np.asarray(x, np.float64), np.asarray(y)
         self.classes = np.unique(y)
@@ -73,14 +72,14 @@ class Perceptron:
         margin = float((signs * (x @ self._w)).min() / np.linalg.norm(self._w))
         return float((np.linalg.norm(x, axis=1).max() / margin) ** 2)
 
-    def decision(self, x: Any) -> np.ndarray:
+    def decision(self, x: ArrayLike) -> np.ndarray:
         """w . x + b for rows (n, features)."""
         if not hasattr(self, "weight"):
             raise ArgumentError(explain("the weights are not known yet", got="Perceptron that was not fitted",
                                         fix="call fit(x, y) first"))
         return np.asarray(x, np.float64) @ self.weight + self.bias
 
-    def predict(self, x: Any) -> np.ndarray:
+    def predict(self, x: ArrayLike) -> np.ndarray:
         """The class of each row."""
         positive = self.decision(x) > 0
         return self.classes[positive.astype(int)]

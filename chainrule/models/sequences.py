@@ -19,6 +19,7 @@ from ..errors import ArgumentError, explain
 from ..ir import no_grad
 from ..names import closest
 from ..ops.compose import concat, not_equal
+from ..typing import ArrayLike
 
 KINDS = {"rnn": nn.SimpleRNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -107,12 +108,12 @@ class EncoderDecoder(nn.Module):
         self.joined, self.logits = nn.Dense(units, activation="tanh"), nn.Dense(outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def encode(self, source: Any) -> tuple[Any, Any]:
+    def encode(self, source: ArrayLike) -> tuple[Any, Any]:
         """(what the decoder looks back at, (N, S, 2 units); which steps of it exist)."""
         mask = not_equal(source, 0)
         return self.encoder(self.dropout(self.source(source)), mask=mask), mask
 
-    def decode(self, target: Any, memory: Any, mask: Any, states: Any = None) -> tuple[Any, Any]:
+    def decode(self, target: ArrayLike, memory: ArrayLike, mask: ArrayLike, states: Any = None) -> tuple[Any, Any]:
         """(logits for the id after each step of the target, states after the last one)."""
         steps, states = self.decoder(self.dropout(self.target(target)), states=states)
         context = self.attention(steps, memory, mask=mask)
@@ -122,7 +123,7 @@ class EncoderDecoder(nn.Module):
         memory, mask = self.encode(source)
         return self.decode(target, memory, mask)[0]
 
-    def generate(self, source: Any, start: int, end: int, most: int = 50) -> list[list[int]]:
+    def generate(self, source: ArrayLike, start: int, end: int, most: int = 50) -> list[list[int]]:
         """The likeliest next id, step by step, until `end` or `most` steps; without start and end marks."""
         with no_grad():
             memory, mask = compile(self.encode)(np.asarray(source))

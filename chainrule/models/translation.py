@@ -17,6 +17,7 @@ from ..nn.embedding import sinusoidal
 from ..ops.compose import matmul, not_equal
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims
+from ..typing import ActivationLike, ArrayLike
 from .sequences import greedy
 
 
@@ -42,7 +43,7 @@ class TranslationTransformer(nn.Module):
 
     def __init__(self, vocabulary: int, outputs: int | None = None, width: int = 256, depth: int = 3, heads: int = 4,
                  hidden: int | None = None, length: int = 512, dropout: float = 0.1, norm_first: bool = True,
-                 activation: Any = "relu", attention_dropout: float | None = None):
+                 activation: ActivationLike = "relu", attention_dropout: float | None = None):
         start = partial(nn.initializers.normal, std=width**-0.5)
         self.width, self.length = width, length
         self.source = nn.Embedding(vocabulary, width, weight_initializer=start)
@@ -61,12 +62,12 @@ class TranslationTransformer(nn.Module):
         waves = take(sinusoidal(self.length, self.width).astype(np.float32), start + iota((steps,), 0), axis=0)
         return self.dropout(table(ids) * math.sqrt(self.width) + waves)
 
-    def encode(self, source: Any) -> tuple[Any, Any]:
+    def encode(self, source: ArrayLike) -> tuple[Any, Any]:
         """(what the decoder looks at, (N, S, width); which steps of it exist)."""
         mask = not_equal(source, 0)
         return self.transformer.encode(self._placed(self.source, source), mask), mask
 
-    def decode(self, target: Any, memory: Any, mask: Any, cache: Any = None) -> Any:
+    def decode(self, target: ArrayLike, memory: ArrayLike, mask: ArrayLike, cache: Any = None) -> Any:
         """Logits for the id after each step of the target; with `cache`, of its next steps."""
         start: Any = 0 if cache is None else cache[0].start(target.shape[1])
         steps = self._placed(self.source if self.target is None else self.target, target, start)
@@ -76,7 +77,7 @@ class TranslationTransformer(nn.Module):
     def forward(self, source: Any, target: Any) -> Any:
         return self.decode(target, *self.encode(source))
 
-    def generate(self, source: Any, start: int, end: int, most: int = 50) -> list[list[int]]:
+    def generate(self, source: ArrayLike, start: int, end: int, most: int = 50) -> list[list[int]]:
         """The likeliest next id, step by step, until `end` or `most` steps; without start and end marks."""
         if not 1 <= most <= self.length:
             raise ArgumentError(explain("the model cannot write so much", got=f"most={most}", expected=f"1 to {self.length}"))

@@ -31,6 +31,7 @@ from ..ops.elementwise import (
 from ..ops.index import iota, sort
 from ..ops.movement import slice_axis
 from ..ops.reduce import cumulative_sum, max, sum
+from ..typing import ActivationLike, DTypeLike
 from .module import Module
 
 
@@ -237,7 +238,7 @@ class Activation(Module):
     array([[0., 2.]], dtype=float32)
     """
 
-    def __init__(self, activation: Any):
+    def __init__(self, activation: ActivationLike):
         self.activation = get(activation)
 
     def forward(self, x: Any) -> Any:
@@ -325,7 +326,7 @@ class PReLU(Module):
     array([[-0.25,  2.  ]], dtype=float32)
     """
 
-    def __init__(self, start: float = 0.25, shared: bool = False, dtype: Any = "float32"):
+    def __init__(self, start: float = 0.25, shared: bool = False, dtype: DTypeLike = "float32"):
         self.start, self.shared, self.dtype = float(start), shared, canonical(dtype)
 
     def _input_type(self) -> Any:

@@ -20,6 +20,7 @@ from ..ops.compose import matmul
 from ..ops.control import stop_gradient
 from ..ops.elementwise import sqrt
 from ..ops.reduce import sum
+from ..typing import ModelLike
 from . import initializers
 from .checks import positive, probability
 from .convolution import Conv1D, Conv2D, Conv3D, Convolution, DepthwiseConvolution, TransposedConvolution
@@ -75,7 +76,7 @@ class LowRank(Adapter):
     (1, 3)
     """
 
-    def __init__(self, base: Any, rank: int = 8, alpha: float = 8.0, dropout: float = 0.0, magnitude: bool = False):
+    def __init__(self, base: ModelLike, rank: int = 8, alpha: float = 8.0, dropout: float = 0.0, magnitude: bool = False):
         self.base, self.rank, self.alpha, self.rate = base, positive("rank", rank), float(alpha), probability("dropout", dropout)
         self.has_magnitude = magnitude
         self.dropout = Dropout(dropout) if dropout else None
@@ -124,7 +125,7 @@ class Scaled(Adapter):
     (1, 3)
     """
 
-    def __init__(self, base: Any, inputs: bool = False):
+    def __init__(self, base: ModelLike, inputs: bool = False):
         self.base, self.inputs = base, inputs
 
     def build(self, x: Any) -> None:

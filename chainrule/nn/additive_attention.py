@@ -11,6 +11,7 @@ from ..ops.compose import matmul, softmax
 from ..ops.elementwise import tanh, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.reduce import sum
+from ..typing import DTypeLike
 from . import initializers
 from .checks import positive
 from .linear import Dense
@@ -32,7 +33,7 @@ class AdditiveAttention(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, units: int, return_weights: bool = False, dtype: Any = "float32"):
+    def __init__(self, units: int, return_weights: bool = False, dtype: DTypeLike = "float32"):
         self.units, self.return_weights, self.dtype = positive("units", units), return_weights, canonical(dtype)
         self.of_query, self.of_key = Dense(units, bias=False, dtype=dtype), Dense(units, dtype=dtype)
 

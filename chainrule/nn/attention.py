@@ -21,6 +21,7 @@ from ..ops.contract import contract
 from ..ops.elementwise import less_equal, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
+from ..typing import ArrayLike, DTypeLike
 from .attention_maps import record_attention, recording_attention
 from .cache import KeyValueCache
 from .checks import describe, need_float, origin, positive, probability
@@ -32,7 +33,7 @@ from .regularization import drop, own_generator
 NAMES = ("batch", "steps", "width")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Any = None, causal: bool = False,
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None, causal: bool = False,
               weigh: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
@@ -60,7 +61,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias:
     return permute_dims(y, (0, 2, 1, 3))
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Any = None) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias), (N, H, T, S).
 
     >>> q = cr.ones((1, 3, 1, 8))
@@ -124,7 +125,7 @@ class MultiHeadAttention(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: Any = "float32",
+    def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: DTypeLike = "float32",
                  key_heads: int | None = None, positions: Any = None, rotary_base: float = 10000.0):
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
         if isinstance(dropout, int) and dropout > 0 and heads % dropout == 0:

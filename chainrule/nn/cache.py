@@ -5,13 +5,12 @@ life, so a compiled step is compiled once.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import BoundsError, ShapeError, explain
 from ..ir import Tensor, Variable
 from ..ops.index import iota, scatter
+from ..typing import DTypeLike
 
 
 class KeyValueCache:
@@ -25,7 +24,7 @@ class KeyValueCache:
     (1, 16, 2, 8)
     """
 
-    def __init__(self, batch: int, length: int, heads: int, width: int, dtype: Any = "float32"):
+    def __init__(self, batch: int, length: int, heads: int, width: int, dtype: DTypeLike = "float32"):
         self.keys, self.values = (Variable(np.zeros((batch, length, heads, width), dtype), name=name, trainable=False)
                                   for name in ("keys", "values"))
         self.position = Variable(np.int64(0), name="position", trainable=False)

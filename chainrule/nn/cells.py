@@ -16,6 +16,7 @@ from ..ops.compose import matmul
 from ..ops.elementwise import where
 from ..ops.movement import permute_dims, reshape
 from ..ops.scan import scan
+from ..typing import DTypeLike, InitializerLike
 from .checks import describe, need_features, need_float, origin, probability
 from .module import Module
 from .recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
@@ -30,8 +31,8 @@ class Cell(Recurrent):
         bias: whether there is one.
     """
 
-    def __init__(self, units: int, bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32"):
+    def __init__(self, units: int, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32"):
         super().__init__(units, bias=bias, weight_initializer=weight_initializer,
                          recurrent_initializer=recurrent_initializer, dtype=dtype)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ops.movement import reshape
+from ..typing import ActivationLike, ModelLike
 from . import activations
 from .activations import Activation
 from .masks import run_masked
@@ -33,7 +34,7 @@ class Sequential(Module):
         for layer in _listed(layers):
             self.add(layer)
 
-    def add(self, layer: Any) -> Sequential:
+    def add(self, layer: ModelLike) -> Sequential:
         """Append a layer; returns the model."""
         if isinstance(layer, Symbol):
             return self._begin(layer)
@@ -116,7 +117,7 @@ class TimeDistributed(Module):
     (2, 5, 6, 6, 4)
     """
 
-    def __init__(self, layer: Any):
+    def __init__(self, layer: ModelLike):
         self.layer = Sequential(layer) if isinstance(layer, list | tuple) else layer
 
     def _input_type(self) -> Any:
@@ -143,7 +144,7 @@ class Residual(Module):
 
     takes_arrays = False
 
-    def __init__(self, body: Any, shortcut: Any = None, activation: Any = None):
+    def __init__(self, body: Any, shortcut: Any = None, activation: ActivationLike = None):
         self.body = Sequential(body) if isinstance(body, list | tuple) else body
         self.shortcut = Sequential(shortcut) if isinstance(shortcut, list | tuple) else shortcut
         self.activation = activations.get(activation)

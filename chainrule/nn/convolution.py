@@ -17,6 +17,7 @@ from ..ir import as_tensor
 from ..ir.dtype import canonical
 from ..names import closest
 from ..ops.contract import conv, conv_transpose
+from ..typing import ActivationLike, DTypeLike, Extents, InitializerLike, PaddingLike
 from . import activations, initializers
 from .checks import SPATIAL, axis_names, describe, extents, need_features, need_float, need_rank, origin, positive
 from .module import Module
@@ -87,11 +88,11 @@ class Convolution(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
                  groups: int = 1,
-                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 bias_initializer: Any = "zeros",
-                 dtype: Any = "float32", padding_mode: str = "zero"):
+                 activation: ActivationLike = None, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros",
+                 dtype: DTypeLike = "float32", padding_mode: str = "zero"):
         self.filters, self.groups = positive("filters", filters), positive("groups", groups)
         self.kernel, self.stride, self.dilation = (extents(name, value, self.rank) for name, value in
                                                    (("kernel_size", kernel_size), ("stride", stride),
@@ -182,11 +183,11 @@ class DepthwiseConvolution(Convolution):
         multiplier: channels that come out per channel that comes in; weight (*kernel, 1, in * multiplier).
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
+    def __init__(self, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
                  multiplier: int = 1,
-                 activation: Any = None, bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 bias_initializer: Any = "zeros",
-                 dtype: Any = "float32", padding_mode: str = "zero"):
+                 activation: ActivationLike = None, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros",
+                 dtype: DTypeLike = "float32", padding_mode: str = "zero"):
         Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer,
                              bias_initializer, dtype, padding_mode)
         self.multiplier = positive("multiplier", multiplier)
@@ -228,8 +229,8 @@ class SeparableConvolution(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
-                 multiplier: int = 1, activation: Any = None, bias: bool = True, dtype: Any = "float32",
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
+                 multiplier: int = 1, activation: ActivationLike = None, bias: bool = True, dtype: DTypeLike = "float32",
                  padding_mode: str = "zero"):
         depthwise, pointwise = ((DepthwiseConv1D, Conv1D), (DepthwiseConv2D, Conv2D))[self.rank - 1]
         self.depthwise = depthwise(kernel_size, stride, padding, dilation, multiplier, bias=False, dtype=dtype,
@@ -268,10 +269,10 @@ class TransposedConvolution(Convolution):
     positions along an axis, "same" gives n * stride; pairs cut positions off, `output_padding` adds some at the end.
     """
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "valid", dilation: Any = 1,
-                 activation: Any = None,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-                 dtype: Any = "float32", groups: int = 1, output_padding: Any = 0):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
+                 activation: ActivationLike = None,
+                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros",
+                 dtype: DTypeLike = "float32", groups: int = 1, output_padding: Any = 0):
         Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, groups, activation, bias,
                              weight_initializer, bias_initializer, dtype)
         self.more = self._added(output_padding)

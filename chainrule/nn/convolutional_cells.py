@@ -15,6 +15,7 @@ from ..ops.broadcast import broadcast_to
 from ..ops.compose import gate as sigmoid
 from ..ops.elementwise import tanh
 from ..ops.movement import slice_axis
+from ..typing import DTypeLike, Extents, PaddingLike
 from .cells import RNN
 from .checks import axis_names, positive
 from .convolution import Conv1D, Conv2D, Conv3D
@@ -32,7 +33,7 @@ class ConvLSTMCell(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same", dtype: Any = "float32"):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "same", dtype: DTypeLike = "float32"):
         self.filters, self.dtype = positive("filters", filters), canonical(dtype)
         convolution = (Conv1D, Conv2D, Conv3D)[self.rank - 1]
         self.from_input = convolution(4 * filters, kernel_size, stride, padding, dtype=dtype)
@@ -106,8 +107,8 @@ class ConvLSTM(RNN):
 
     cell: type[ConvLSTMCell] = ConvLSTM2DCell
 
-    def __init__(self, filters: int, kernel_size: Any, stride: Any = 1, padding: Any = "same",
-                 return_sequences: bool = False, return_state: bool = False, dtype: Any = "float32"):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "same",
+                 return_sequences: bool = False, return_state: bool = False, dtype: DTypeLike = "float32"):
         RNN.__init__(self, self.cell(filters, kernel_size, stride, padding, dtype), return_sequences, return_state)
 
 

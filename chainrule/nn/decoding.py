@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
+from ..typing import ArrayLike
 from .checks import positive
 
 NEVER = -math.inf
 
 
-def ctc_greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[int]]:
+def ctc_greedy(logits: ArrayLike, lengths: ArrayLike | None = None, blank: int = 0) -> list[list[int]]:
     """The labelling of the best path of each sample.
 
     Args:
@@ -41,7 +42,7 @@ def ctc_greedy(logits: Any, lengths: Any = None, blank: int = 0) -> list[list[in
     return result
 
 
-def ctc_beam(logits: Any, lengths: Any = None, blank: int = 0, beam: int = 16,
+def ctc_beam(logits: ArrayLike, lengths: ArrayLike | None = None, blank: int = 0, beam: int = 16,
              best: int = 1) -> list[list[tuple[list[int], float]]]:
     """The most probable labellings of each sample with their log-probabilities, the best one first.
 

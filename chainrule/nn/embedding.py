@@ -16,6 +16,7 @@ from ..ops.compose import not_equal
 from ..ops.elementwise import astype, less, maximum, where, zeros_like
 from ..ops.index import take
 from ..ops.movement import reshape
+from ..typing import ArrayLike, DTypeLike, InitializerLike
 from . import initializers
 from .checks import describe, need_float, origin, positive
 from .module import Module
@@ -33,7 +34,7 @@ class Embedding(Module):
 
     input_dtype = "int64"
 
-    def __init__(self, vocabulary: int, width: int, weight_initializer: Any = "uniform", dtype: Any = "float32",
+    def __init__(self, vocabulary: int, width: int, weight_initializer: InitializerLike = "uniform", dtype: DTypeLike = "float32",
                  mask_id: int | None = None):
         self.mask_id = mask_id
         self.vocabulary, self.width = positive("vocabulary", vocabulary), positive("width", width)
@@ -51,7 +52,7 @@ class Embedding(Module):
         ids = where(less(ids, 0), self.vocabulary, ids) if ids.dtype.kind == "i" else ids
         return take(self.weight, ids, axis=0)
 
-    def mask_of(self, ids: Any) -> Any:
+    def mask_of(self, ids: ArrayLike) -> Any:
         """True where a step exists; None without `mask_id`."""
         return None if self.mask_id is None else not_equal(ids, self.mask_id)
 
@@ -79,8 +80,8 @@ class EmbeddingBag(Embedding):
     (1, 8)
     """
 
-    def __init__(self, vocabulary: int, width: int, reduce: str = "mean", weight_initializer: Any = "uniform",
-                 dtype: Any = "float32", mask_id: int | None = None):
+    def __init__(self, vocabulary: int, width: int, reduce: str = "mean", weight_initializer: InitializerLike = "uniform",
+                 dtype: DTypeLike = "float32", mask_id: int | None = None):
         super().__init__(vocabulary, width, weight_initializer, dtype, mask_id)
         if reduce not in ("mean", "sum", "max"):
             raise ArgumentError(explain("a bag is reduced otherwise", got=shown(reduce), expected="mean | sum | max",
@@ -100,7 +101,7 @@ class EmbeddingBag(Embedding):
         total = reductions.sum(where(there, vectors, 0.0), axis=1)
         return total if self.reduce == "sum" else total / maximum(count, 1.0)
 
-    def mask_of(self, ids: Any) -> Any:
+    def mask_of(self, ids: ArrayLike) -> Any:
         """None: there are no steps any more."""
         return None
 
@@ -118,7 +119,7 @@ class PositionalEncoding(Module):
             [0.84, 0.54, 0.01, 1.  ]]], dtype=float32)
     """
 
-    def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: Any = "float32"):
+    def __init__(self, kind: str = "sinusoidal", length: int = 512, dtype: DTypeLike = "float32"):
         kinds = ("sinusoidal", "learned")
         if kind not in kinds:
             raise ArgumentError(explain("there is no such encoding of positions", got=shown(kind),

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Type
 from ..ir.dtype import canonical
+from ..typing import ArrayLike
 from .masks import run_masked
 from .module import Module, _held
 from .symbols import Symbol, replaced, symbols_in
@@ -41,7 +42,7 @@ class Functional(Module):
 
     takes_arrays = False
 
-    def __init__(self, inputs: Any, outputs: Any, calls: Any = None):
+    def __init__(self, inputs: Any, outputs: ArrayLike, calls: Any = None):
         self.plan: list[tuple[Module, Any, Any]] = []
         if calls is None:
             sources = list(symbols_in(inputs))

@@ -13,6 +13,7 @@ from ..ops.broadcast import broadcast_to
 from ..ops.compose import matmul
 from ..ops.movement import permute_dims, reshape
 from ..ops.reduce import max
+from ..typing import ActivationLike, DTypeLike, InitializerLike
 from . import activations, initializers
 from .checks import describe, need_features, need_float, origin, positive
 from .module import Module
@@ -38,9 +39,9 @@ class Dense(Module):
     ((4, 3), (3,))
     """
 
-    def __init__(self, units: int, activation: Any = None, bias: bool = True,
-                 weight_initializer: Any = "glorot_uniform",
-                 bias_initializer: Any = "zeros", dtype: Any = "float32"):
+    def __init__(self, units: int, activation: ActivationLike = None, bias: bool = True,
+                 weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
         self.units = positive("units", units)
         self.activation = activations.get(activation)
         self.use_bias, self.initial, self.dtype = bias, (weight_initializer, bias_initializer), canonical(dtype)
@@ -169,8 +170,8 @@ class Maxout(Dense):
     (2, 4)
     """
 
-    def __init__(self, units: int, pieces: int = 2, bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 bias_initializer: Any = "zeros", dtype: Any = "float32"):
+    def __init__(self, units: int, pieces: int = 2, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
         Dense.__init__(self, units * positive("pieces", pieces), None, bias, weight_initializer, bias_initializer,
                        dtype)
         self.pieces = pieces
@@ -191,8 +192,8 @@ class Bilinear(Module):
     (2, 4)
     """
 
-    def __init__(self, units: int, bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 bias_initializer: Any = "zeros", dtype: Any = "float32"):
+    def __init__(self, units: int, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
         self.units, self.use_bias, self.dtype = positive("units", units), bias, canonical(dtype)
         self.initial = (weight_initializer, bias_initializer)
 
@@ -229,8 +230,8 @@ class EinsumDense(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, equation: str, output_shape: Any, activation: Any = None, bias_axes: str | None = None,
-                 weight_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros", dtype: Any = "float32"):
+    def __init__(self, equation: str, output_shape: Any, activation: ActivationLike = None, bias_axes: str | None = None,
+                 weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
         left, _, self.output = equation.replace(" ", "").partition("->")
         self.inputs, _, self.letters = left.partition(",")
         if not (self.inputs and self.letters and self.output) or "." in equation:

@@ -20,10 +20,11 @@ from ..ops.elementwise import less
 from ..ops.index import iota
 from ..ops.movement import reshape
 from ..ops.reduce import any as any_of
+from ..typing import ArrayLike
 from .module import Module
 
 
-def length_mask(lengths: Any, steps: int) -> Tensor:
+def length_mask(lengths: ArrayLike, steps: int) -> Tensor:
     """(batch, steps): True for the first lengths[n] steps of sample n.
 
     >>> nn.length_mask([2, 3], steps=3).numpy()
@@ -127,7 +128,7 @@ class Masking(Module):
     def __init__(self, value: float = 0.0):
         self.value = value
 
-    def mask_of(self, x: Any) -> Tensor:
+    def mask_of(self, x: ArrayLike) -> Tensor:
         """True where a step exists."""
         return any_of(not_equal(x, self.value), axis=-1)
 

@@ -29,6 +29,7 @@ from ..ir.trace import eager
 from ..ir.watched import Watched
 from ..names import check_options, closest, unknown_member
 from ..random import Generator
+from ..typing import ArrayLike, ModelLike
 from . import freezing
 from .budget import count_module
 from .foreign import ARGUMENTS, MEMBERS
@@ -331,7 +332,7 @@ class Module(Watched, metaclass=_Recorder):
             nodes = [input_node(kind) for kind in types]
             return nodes, self(*(Tensor(node) for node in nodes), training=training)
 
-    def features(self, x: Any, layer: Any = None, **options: Any) -> np.ndarray:
+    def features(self, x: ArrayLike, layer: ModelLike | None = None, **options: Any) -> np.ndarray:
         """What a layer (name, place or module; by default the last hidden one) gives for x; see `nn.features`."""
         from .features import features
 

@@ -18,6 +18,7 @@ from ..ir import as_tensor
 from ..ir.dtype import canonical
 from ..ir.variable import Variable
 from ..ops.compose import matmul
+from ..typing import ActivationLike, ArrayLike, DTypeLike
 from . import activations, initializers
 from .module import Module
 
@@ -35,8 +36,8 @@ class Neuron(Module):
     array(1.5, dtype=float32)
     """
 
-    def __init__(self, weights: Sequence[float] | None = None, bias: float = 0.0, activation: Any = None,
-                 dtype: Any = "float32"):
+    def __init__(self, weights: Sequence[float] | None = None, bias: float = 0.0, activation: ActivationLike = None,
+                 dtype: DTypeLike = "float32"):
         self.initial, self.activation, self.dtype = (weights, bias), activations.get(activation), canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -51,7 +52,7 @@ class Neuron(Module):
     def forward(self, x: Any) -> Any:
         return self.activation(self.weighted_sum(x))
 
-    def weighted_sum(self, x: Any) -> Any:
+    def weighted_sum(self, x: ArrayLike) -> Any:
         """z = w . x + b."""
         x = as_tensor(x)
         if x.shape[-1:] != self.weight.shape:
@@ -60,7 +61,7 @@ class Neuron(Module):
                                      expected=f"{self.weight.shape[0]} inputs, one for each weight"))
         return matmul(x, self.weight) + self.bias
 
-    def look(self, x: Any) -> NeuronView:
+    def look(self, x: ArrayLike) -> NeuronView:
         """What happens to one input (features,): prints as a table, draws itself in a notebook."""
         x = as_tensor(np.asarray(x, self.dtype))
         y = self(x)

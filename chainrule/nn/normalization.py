@@ -19,6 +19,7 @@ from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import add, as_float, sqrt
 from ..ops.movement import pad, reshape, slice_axis
 from ..ops.reduce import exact_mean, mean, sum, var
+from ..typing import DTypeLike
 from . import initializers
 from .checks import ONLY_WHAT_COMES_OUT, axis_names, describe, need_features, need_float, origin, positive, small
 from .module import Module
@@ -116,7 +117,7 @@ class LayerNorm(Normalization):
     array([[-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32", axes: int = 1):
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: DTypeLike = "float32", axes: int = 1):
         self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
         self.axes = positive("axes", axes)
 
@@ -134,7 +135,7 @@ class RMSNorm(Normalization):
 
     shift = False
 
-    def __init__(self, epsilon: float = 1e-6, dtype: Any = "float32", scale: bool = True):
+    def __init__(self, epsilon: float = 1e-6, dtype: DTypeLike = "float32", scale: bool = True):
         self.epsilon, self.dtype, self.scale = small("epsilon", epsilon), canonical(dtype), scale
 
     def forward(self, x: Any) -> Any:
@@ -182,7 +183,7 @@ class GroupNorm(Normalization):
     (2, 8, 8, 4)
     """
 
-    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: Any = "float32", scale: bool = True, shift: bool = True):
+    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: DTypeLike = "float32", scale: bool = True, shift: bool = True):
         self.groups, self.epsilon, self.dtype = positive("groups", groups), small("epsilon", epsilon), canonical(dtype)
         self.scale, self.shift = scale, shift
 
@@ -209,7 +210,7 @@ class InstanceNorm(Normalization):
     (2, 8, 8, 4)
     """
 
-    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: Any = "float32"):
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: DTypeLike = "float32"):
         self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
 
     def forward(self, x: Any) -> Any:
@@ -243,7 +244,7 @@ class BatchNorm(Normalization):
     statistics = ("running_mean", "running_variance")
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, scale: bool = True, shift: bool = True,
-                 dtype: Any = "float32"):
+                 dtype: DTypeLike = "float32"):
         if not 0 <= momentum < 1:
             raise ArgumentError(explain("momentum is the share of the past that is kept", got=shown(momentum),
                                         expected="0 <= momentum < 1", fix=ONLY_WHAT_COMES_OUT + "BatchNorm(), not BatchNorm(64)"))

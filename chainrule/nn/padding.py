@@ -16,6 +16,7 @@ from ..names import closest
 from ..ops.index import take
 from ..ops.movement import pad, slice_axis
 from ..ops.padding import places
+from ..typing import PaddingLike
 from .checks import axis_names, describe, need_rank, origin
 from .module import Module
 
@@ -73,7 +74,7 @@ class Padding(Module):
 
     rank, mode = 2, "zero"
 
-    def __init__(self, padding: Any = 1):
+    def __init__(self, padding: PaddingLike = 1):
         self.padding = parse_pairs(padding, self.rank)
 
     def forward(self, x: Any) -> Any:
@@ -90,7 +91,7 @@ class Cropping(Module):
 
     rank = 2
 
-    def __init__(self, cropping: Any = 1):
+    def __init__(self, cropping: PaddingLike = 1):
         self.cropping = parse_pairs(cropping, self.rank)
 
     def forward(self, x: Any) -> Any:

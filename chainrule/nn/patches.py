@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ShapeError, explain
 from ..ir.bind import bind
 from ..ops.movement import UNWINDOW, pad, permute_dims, reshape, slice_axis, window
+from ..typing import Extents, PaddingLike
 from .checks import axis_names, describe, extents, need_rank, origin, positive
 from .convolution import check_window, pads, parse_padding
 from .module import Module
@@ -26,7 +27,7 @@ class Unfold(Module):
     (1, 4, 12)
     """
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = "valid", dilation: Any = 1):
+    def __init__(self, kernel_size: Extents, stride: Extents | None = None, padding: PaddingLike = "valid", dilation: Extents = 1):
         self.kernel = extents("kernel_size", kernel_size, 2)
         self.stride = self.kernel if stride is None else extents("stride", stride, 2)
         self.padding, self.dilation = parse_padding(padding, 2), extents("dilation", dilation, 2)
@@ -52,7 +53,7 @@ class Fold(Module):
     (1, 4, 4, 3)
     """
 
-    def __init__(self, output_size: Any, kernel_size: Any, stride: Any = None, dilation: Any = 1):
+    def __init__(self, output_size: Extents, kernel_size: Extents, stride: Extents | None = None, dilation: Extents = 1):
         self.size, self.kernel = extents("output_size", output_size, 2), extents("kernel_size", kernel_size, 2)
         self.stride = self.kernel if stride is None else extents("stride", stride, 2)
         self.dilation = extents("dilation", dilation, 2)
@@ -113,7 +114,7 @@ class CenterCrop(Module):
     (1, 2, 2, 3)
     """
 
-    def __init__(self, size: Any):
+    def __init__(self, size: Extents):
         self.size = extents("size", size, 2)
 
     def forward(self, x: Any) -> Any:

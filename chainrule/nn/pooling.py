@@ -11,6 +11,7 @@ from ..ops import reduce as reductions
 from ..ops.elementwise import astype, maximum, where, zeros_like
 from ..ops.movement import reshape
 from ..ops.pool import adaptive_pool, avg_pool, max_pool, max_pool_indices, max_unpool, power_pool
+from ..typing import Extents, PaddingLike
 from .checks import axis_names, describe, extents, need_rank, origin
 from .convolution import check_window, pads, parse_padding
 from .module import Module
@@ -71,8 +72,8 @@ class MaxPooling(Pooling):
         return_indices: give (maxima, positions) for MaxUnpool; a position counts the pixels of the image row by row.
     """
 
-    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", ceil: bool = False,
-                 dilation: Any = 1, return_indices: bool = False):
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", ceil: bool = False,
+                 dilation: Extents = 1, return_indices: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         self.dilation, self.return_indices = extents("dilation", dilation, self.rank), return_indices
 
@@ -88,7 +89,7 @@ class AvgPooling(Pooling):
         count_padding: count the zeros of `padding` as elements of the window, as PyTorch does unless told not to.
     """
 
-    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", ceil: bool = False,
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", ceil: bool = False,
                  count_padding: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         self.count_padding = count_padding
@@ -107,7 +108,7 @@ class PowerPooling(Pooling):
         power: at least 1; comes first.
     """
 
-    def __init__(self, power: float = 2.0, pool_size: Any = 2, stride: Any = None, padding: Any = "valid",
+    def __init__(self, power: float = 2.0, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid",
                  ceil: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         if isinstance(power, bool) or not isinstance(power, int | float) or not power >= 1:
@@ -151,7 +152,7 @@ class MaxUnpooling(Module):
 
     rank = 2
 
-    def __init__(self, pool_size: Any = 2, stride: Any = None, padding: Any = "valid", output_size: Any = None):
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", output_size: Extents | None = None):
         self.kernel = extents("pool_size", pool_size, self.rank)
         self.stride = self.kernel if stride is None else extents("stride", stride, self.rank)
         self.padding = parse_padding(padding, self.rank)
@@ -185,7 +186,7 @@ class AdaptivePooling(Module):
 
     rank, kind = 2, "mean"
 
-    def __init__(self, output_size: Any):
+    def __init__(self, output_size: Extents):
         self.size = extents("output_size", output_size, self.rank)
 
     def forward(self, x: Any) -> Any:

@@ -16,6 +16,7 @@ from ..ops.compose import concat
 from ..ops.elementwise import abs, astype
 from ..ops.index import iota, take
 from ..ops.movement import slice_axis
+from ..typing import DTypeLike
 
 
 def rotary_table(steps: int, width: int, base: float = 10000.0) -> np.ndarray:
@@ -62,7 +63,7 @@ def alibi_slopes(heads: int) -> np.ndarray:
     return np.concatenate([slopes, more[:heads - power]])
 
 
-def alibi_bias(heads: int, steps: int, sources: int, start: Any, dtype: Any) -> Tensor:
+def alibi_bias(heads: int, steps: int, sources: int, start: Any, dtype: DTypeLike) -> Tensor:
     """-slope of the head * |position of the query - position of the key|, (1, H, T, S) (Press et al., 2022).
 
     The queries stand at start, start + 1, ...; the keys at 0, 1, ...

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain, shown
+from ..typing import ArrayLike
 from .module import Module
 
 
-def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
+def class_prior(labels: ArrayLike, classes: int | None = None) -> np.ndarray:
     """The bias that gives the shares of the labels when all else is 0: log p_k for softmax, log(p / (1 - p)) for
     sigmoid.
 
@@ -40,7 +41,7 @@ def class_prior(labels: Any, classes: int | None = None) -> np.ndarray:
     return np.log(counts[1:] / counts[0]) if classes == 1 else np.log(counts / counts.sum())
 
 
-def set_class_prior(model: Module, labels: Any) -> None:
+def set_class_prior(model: Module, labels: ArrayLike) -> None:
     """Put `class_prior` of the training labels into the bias of the last layer that has one, of a built model.
 
     >>> model = nn.Sequential([nn.Dense(2, weight_initializer="zeros")])

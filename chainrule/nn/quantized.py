@@ -18,6 +18,7 @@ from ..ir.dtype import canonical
 from ..ops.compose import concat, matmul
 from ..ops.elementwise import astype
 from ..ops.movement import reshape
+from ..typing import ActivationLike, DTypeLike
 from . import activations
 from .budget import count_variable
 from .checks import need_float, positive
@@ -45,7 +46,7 @@ class QuantizedDense(Module):
 
     constants = ("integers", "scale", "bias")  # rounded once, never trained
 
-    def __init__(self, units: int, bits: int = 8, group: int | None = None, activation: Any = None, bias: bool = True, dtype: Any = "float32"):
+    def __init__(self, units: int, bits: int = 8, group: int | None = None, activation: ActivationLike = None, bias: bool = True, dtype: DTypeLike = "float32"):
         if bits not in LARGEST:
             raise ArgumentError(explain("weights cannot be kept in so many bits", got=str(bits), expected="8 or 4"))
         self.units, self.bits, self.group = positive("units", units), bits, group

@@ -18,6 +18,7 @@ from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor, Type, Variable, no_grad
 from ..ops.reduce import sum as total
 from ..transform import gradients
+from ..typing import ArrayLike, ModelLike
 from . import activations
 from . import module as modules
 from .containers import Residual, Sequential
@@ -173,7 +174,7 @@ def _union(fields: list[Field]) -> Field:
 
 # ---- by gradients
 
-def effective_receptive_field(model: Any, x: Any, position: tuple[int, ...] | None = None) -> np.ndarray:
+def effective_receptive_field(model: ModelLike, x: ArrayLike, position: tuple[int, ...] | None = None) -> np.ndarray:
     """How strongly each pixel bears on the output at `position`: |d sum_c y[:, position, c] / dx|, (*S), largest 1.
 
     Averaged over the batch, summed over channels (Luo et al., 2016). Its support lies within the analytic field.

@@ -23,6 +23,7 @@ from ..ops.control import stop_gradient
 from ..ops.elementwise import tanh, where
 from ..ops.movement import permute_dims, reshape, slice_axis
 from ..ops.scan import scan
+from ..typing import ActivationLike, DTypeLike, InitializerLike, ModelLike
 from . import activations, initializers
 from .checks import describe, flag, need_features, need_float, origin, positive
 from .module import Module
@@ -221,10 +222,10 @@ class SimpleRNN(Recurrent):
     (2, 8)
     """
 
-    def __init__(self, units: int, activation: Any = "tanh", return_sequences: bool = False, return_state: bool = False,
+    def __init__(self, units: int, activation: ActivationLike = "tanh", return_sequences: bool = False, return_state: bool = False,
                  reverse: bool = False,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
                  piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
                          recurrent_initializer, dtype, stateful, piece=piece)
@@ -252,8 +253,8 @@ class LSTM(Recurrent):
     peephole, projection = False, None
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
                  memory: int | None = None, piece: int | None = None, peephole: bool = False,
                  projection: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
@@ -310,8 +311,8 @@ class GRU(Recurrent):
     gates = 3
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
-                 bias: bool = True, weight_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", dtype: Any = "float32", stateful: bool = False,
+                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
                  reset_after: bool = True, memory: int | None = None, piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
                          recurrent_initializer, dtype, stateful, memory, piece)
@@ -363,7 +364,7 @@ class Bidirectional(Module):
     (2, 5, 16)
     """
 
-    def __init__(self, layer: Any, merge: str = "concat"):
+    def __init__(self, layer: ModelLike, merge: str = "concat"):
         if not isinstance(layer, Recurrent) or layer.stateful:
             raise ArgumentError(explain("this layer cannot run both ways", got=shown(layer),
                                         expected="a SimpleRNN, LSTM or GRU that is not stateful: the way back begins at the end of the whole sequence",

@@ -12,6 +12,7 @@ from ..ir import Tensor, no_grad
 from ..ir.trace import eager
 from ..ops.broadcast import broadcast_to
 from ..ops.elementwise import where, zeros_like
+from ..typing import ArrayLike
 from .checks import need_rank, probability
 from .module import Module
 
@@ -48,7 +49,7 @@ class Dropout(Module):
         if self.rate:
             self.random = own_generator()
 
-    def noise_shape(self, x: Any) -> tuple[int, ...]:
+    def noise_shape(self, x: ArrayLike) -> tuple[int, ...]:
         """One decision for each element."""
         return x.shape
 
@@ -108,7 +109,7 @@ class StochasticDepth(Dropout):
            [1., 1., 1.]], dtype=float32)
     """
 
-    def noise_shape(self, x: Any) -> tuple[int, ...]:
+    def noise_shape(self, x: ArrayLike) -> tuple[int, ...]:
         return (x.shape[0], *(1,) * (x.ndim - 1))
 
 

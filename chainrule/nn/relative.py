@@ -19,6 +19,7 @@ from ..ir.dtype import canonical
 from ..ops.contract import contract
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
+from ..typing import DTypeLike
 from . import initializers
 from .checks import positive
 from .module import Module
@@ -61,7 +62,7 @@ class RelativeBias(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, buckets: int = 32, most: int = 128, causal: bool = False, dtype: Any = "float32"):
+    def __init__(self, buckets: int = 32, most: int = 128, causal: bool = False, dtype: DTypeLike = "float32"):
         self.buckets, self.most, self.causal = positive("buckets", buckets), positive("most", most), causal
         self.dtype = canonical(dtype)
         if buckets < 4 or buckets % 2 or most <= buckets // (2 if causal else 4):
@@ -92,7 +93,7 @@ class RelativeKeys(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, distance: int = 16, dtype: Any = "float32"):
+    def __init__(self, distance: int = 16, dtype: DTypeLike = "float32"):
         self.distance, self.dtype = positive("distance", distance), canonical(dtype)
 
     def build(self, q: Any, k: Any, start: Any = 0) -> None:

@@ -12,6 +12,7 @@ from ..names import closest
 from ..ops.elementwise import as_float
 from ..ops.index import take
 from ..ops.movement import permute_dims, reshape
+from ..typing import Extents
 from .checks import axis_names, describe, extents, need_rank, origin, positive
 from .module import Module
 
@@ -69,7 +70,7 @@ class UpSampling(Module):
 
     rank = 2
 
-    def __init__(self, factor: Any = 2, mode: str = "nearest"):
+    def __init__(self, factor: Extents = 2, mode: str = "nearest"):
         self.factor = extents("factor", factor, self.rank)
         self.mode = known_mode(mode)
 
@@ -91,7 +92,7 @@ class Resizing(Module):
     (1, 4, 6, 3)
     """
 
-    def __init__(self, size: Any, mode: str = "linear"):
+    def __init__(self, size: Extents, mode: str = "linear"):
         self.size, self.mode = extents("size", size, 2), known_mode(mode)
 
     def forward(self, x: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir.dtype import canonical
+from ..typing import ArrayLike, DTypeLike
 from . import initializers
 from .checks import describe, need_features, need_float, origin
 from .module import Module
@@ -29,7 +30,7 @@ class Standardize(Module):
 
     statistics = ("mean", "std")
 
-    def __init__(self, dtype: Any = "float32"):
+    def __init__(self, dtype: DTypeLike = "float32"):
         self.dtype = canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -42,7 +43,7 @@ class Standardize(Module):
         self.mean = initializers.make("zeros", (x.shape[-1],), self.dtype, "mean", trainable=False)
         self.std = initializers.make("ones", (x.shape[-1],), self.dtype, "std", trainable=False)
 
-    def adapt(self, x: Any) -> Standardize:
+    def adapt(self, x: ArrayLike) -> Standardize:
         """Learn mean and standard deviation (n, in two passes of float64) from x (n, ..., features); returns self."""
         x = np.asarray(x)
         if x.ndim < 2 or not x.size:

@@ -14,6 +14,7 @@ from ..ir import Tensor, Type, no_grad
 from ..ir.dtype import canonical
 from ..ir.graph import input_node
 from ..ir.trace import tracing
+from ..typing import DTypeLike, ShapeLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def _merged(name: str, *symbols: Any) -> Any:
     return getattr(merging, name)()(*symbols)
 
 
-def Input(shape: Any, dtype: Any = "float32") -> Symbol:
+def Input(shape: ShapeLike, dtype: DTypeLike = "float32") -> Symbol:
     """A symbol for what comes in: the shape of one sample, without the batch.
 
     >>> x = nn.Input((28, 28, 1))

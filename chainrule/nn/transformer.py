@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError, explain, shown
 from ..ir.dtype import canonical
+from ..typing import ActivationLike, DTypeLike
 from .attention import MultiHeadAttention
 from .cache import KeyValueCache
 from .checks import positive, probability
@@ -30,8 +31,8 @@ class GatedFeedForward(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, hidden: int, activation: Any = "silu", bias: bool = False, dropout: float = 0.0,
-                 dtype: Any = "float32"):
+    def __init__(self, hidden: int, activation: ActivationLike = "silu", bias: bool = False, dropout: float = 0.0,
+                 dtype: DTypeLike = "float32"):
         self.hidden, self.use_bias, self.dtype = positive("hidden", hidden), bias, canonical(dtype)
         self.gate = Dense(hidden, activation=activation, bias=bias, dtype=dtype)
         self.up = Dense(hidden, bias=bias, dtype=dtype)
@@ -67,8 +68,8 @@ class TransformerLayer(Module):
             instead of T x S.
     """
 
-    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: Any = "gelu", norm_first: bool = True,
-                 dtype: Any = "float32", key_heads: int | None = None, positions: str | None = None,
+    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: ActivationLike = "gelu", norm_first: bool = True,
+                 dtype: DTypeLike = "float32", key_heads: int | None = None, positions: str | None = None,
                  gated: bool = False, norm: str = "layer", bias: bool = True, epsilon: float | None = None,
                  rotary_base: float = 10000.0, attention_dropout: float | None = None):
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ShapeError, explain
+from ..typing import ArrayLike
 from .cache import KeyValueCache
 from .checks import positive
 from .module import Module
@@ -101,11 +102,11 @@ class Transformer(Module):
     def _input_type(self) -> Any:
         return self.encoder._input_type()
 
-    def encode(self, source: Any, source_mask: Any = None, training: bool | None = None) -> Any:
+    def encode(self, source: ArrayLike, source_mask: ArrayLike | None = None, training: bool | None = None) -> Any:
         """What the decoder looks at, (batch, S, width)."""
         return self.encoder(source, mask=source_mask, training=training)
 
-    def decode(self, target: Any, memory: Any, source_mask: Any = None, target_mask: Any = None, cache: Any = None,
+    def decode(self, target: ArrayLike, memory: ArrayLike, source_mask: ArrayLike | None = None, target_mask: ArrayLike | None = None, cache: Any = None,
                training: bool | None = None) -> Any:
         """The decoder on the target, or on its next steps with `cache`."""
         return self.decoder(target, memory, mask=target_mask, source_mask=source_mask, cache=cache, training=training)

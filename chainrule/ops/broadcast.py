@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Shape, Type, op
 from ..ir.tensor import Tensor
+from ..typing import ArrayLike
 from . import types
 from .movement import reshape
 
@@ -43,7 +44,7 @@ SUM = op("sum", infer=lambda x, *, axes: types.numeric(Type(types.without(x.shap
          vjp=(lambda g, y, x, axes: restore(g, axes, x.shape),))
 
 
-def broadcast_to(x: Any, /, shape: Any) -> Tensor:
+def broadcast_to(x: ArrayLike, /, shape: Sequence[int]) -> Tensor:
     """`x` repeated along new and unit axes until it has the shape.
 
     >>> cr.broadcast_to([1, 2], (2, 2))

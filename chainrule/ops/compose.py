@@ -19,6 +19,7 @@ from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, float64, int64, is_float, promote
 from ..ir.tensor import Tensor
 from ..names import closest
+from ..typing import ArrayLike, AxisLike, DTypeLike
 from . import types
 from .broadcast import broadcast_to
 from .contract import contract
@@ -62,7 +63,7 @@ from .reduce import max, sum
 # ---- comparisons and logic
 
 
-def not_equal(x1: Any, x2: Any, /) -> Tensor:
+def not_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 != x2.
 
     >>> cr.not_equal([1, 2, 3], 2)
@@ -71,7 +72,7 @@ def not_equal(x1: Any, x2: Any, /) -> Tensor:
     return bitwise_invert(equal(x1, x2))
 
 
-def greater(x1: Any, x2: Any, /) -> Tensor:
+def greater(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 > x2.
 
     >>> cr.greater([1, 2, 3], 2)
@@ -80,7 +81,7 @@ def greater(x1: Any, x2: Any, /) -> Tensor:
     return less(x2, x1)
 
 
-def greater_equal(x1: Any, x2: Any, /) -> Tensor:
+def greater_equal(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 >= x2.
 
     >>> cr.greater_equal([1, 2, 3], 2)
@@ -89,7 +90,7 @@ def greater_equal(x1: Any, x2: Any, /) -> Tensor:
     return less_equal(x2, x1)
 
 
-def logical_and(x1: Any, x2: Any, /) -> Tensor:
+def logical_and(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """Both true (non-zero).
 
     >>> cr.logical_and([True, True], [True, False])
@@ -98,7 +99,7 @@ def logical_and(x1: Any, x2: Any, /) -> Tensor:
     return bitwise_and(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
-def logical_or(x1: Any, x2: Any, /) -> Tensor:
+def logical_or(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """Either true (non-zero).
 
     >>> cr.logical_or([False, True], [False, False])
@@ -107,7 +108,7 @@ def logical_or(x1: Any, x2: Any, /) -> Tensor:
     return bitwise_or(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
-def logical_xor(x1: Any, x2: Any, /) -> Tensor:
+def logical_xor(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """Exactly one true (non-zero).
 
     >>> cr.logical_xor([True, True], [True, False])
@@ -116,7 +117,7 @@ def logical_xor(x1: Any, x2: Any, /) -> Tensor:
     return bitwise_xor(astype(as_tensor(x1), bool_), astype(as_tensor(x2), bool_))
 
 
-def logical_not(x: Any, /) -> Tensor:
+def logical_not(x: ArrayLike, /) -> Tensor:
     """Not true: zero.
 
     >>> cr.logical_not([True, False])
@@ -125,7 +126,7 @@ def logical_not(x: Any, /) -> Tensor:
     return bitwise_invert(astype(as_tensor(x), bool_))
 
 
-def isnan(x: Any, /) -> Tensor:
+def isnan(x: ArrayLike, /) -> Tensor:
     """Whether each element is NaN.
 
     >>> cr.isnan([1.0, np.inf, np.nan])
@@ -135,7 +136,7 @@ def isnan(x: Any, /) -> Tensor:
     return not_equal(x, x)
 
 
-def isinf(x: Any, /) -> Tensor:
+def isinf(x: ArrayLike, /) -> Tensor:
     """Whether each element is an infinity.
 
     >>> cr.isinf([1.0, -np.inf, np.nan])
@@ -145,7 +146,7 @@ def isinf(x: Any, /) -> Tensor:
     return equal(abs(x), math.inf) if is_float(x.dtype) else zeros_like(x, dtype=bool_)
 
 
-def isfinite(x: Any, /) -> Tensor:
+def isfinite(x: ArrayLike, /) -> Tensor:
     """Whether each element is neither NaN nor an infinity.
 
     >>> cr.isfinite([1.0, np.inf, np.nan])
@@ -157,7 +158,7 @@ def isfinite(x: Any, /) -> Tensor:
 
 # ---- products
 
-def matmul(x1: Any, x2: Any, /) -> Tensor:
+def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their axis.
 
     >>> cr.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
@@ -191,7 +192,7 @@ def _one_dtype(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return astype(a, dtype), astype(b, dtype)
 
 
-def matrix_transpose(x: Any, /) -> Tensor:
+def matrix_transpose(x: ArrayLike, /) -> Tensor:
     """The last two axes exchanged.
 
     >>> cr.matrix_transpose([[1, 2], [3, 4]])
@@ -273,7 +274,7 @@ def unit(x: Any, least: float) -> Tensor:
 
 # ---- elementary functions without a primitive
 
-def square(x: Any, /) -> Tensor:
+def square(x: ArrayLike, /) -> Tensor:
     """x * x.
 
     >>> cr.square([1, -3])
@@ -283,7 +284,7 @@ def square(x: Any, /) -> Tensor:
     return multiply(x, x)
 
 
-def reciprocal(x: Any, /) -> Tensor:
+def reciprocal(x: ArrayLike, /) -> Tensor:
     """1 / x.
 
     >>> cr.reciprocal([1.0, 4.0])
@@ -292,7 +293,7 @@ def reciprocal(x: Any, /) -> Tensor:
     return divide(1, x)
 
 
-def logaddexp(x1: Any, x2: Any, /) -> Tensor:
+def logaddexp(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow.
 
     >>> cr.logaddexp(1000.0, 1000.0)
@@ -304,7 +305,7 @@ def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     return add(high, log1p(exp(gap)))
 
 
-def atan(x: Any, /) -> Tensor:
+def atan(x: ArrayLike, /) -> Tensor:
     """Inverse tangent, in [-pi/2, pi/2].
 
     >>> cr.atan([0.0, 1.0])
@@ -313,7 +314,7 @@ def atan(x: Any, /) -> Tensor:
     return atan2(x, 1)
 
 
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+def clip(x: ArrayLike, /, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
     """x limited to [min, max]; a bound of None does not limit.
 
     >>> cr.clip([-2.0, 0.5, 3.0], 0.0, 1.0)
@@ -336,7 +337,7 @@ def ramp(x: Any, /, low: float, high: float) -> Tensor:
     return custom_gradient(clip(x, low, high), (x,), rule)
 
 
-def relu(x: Any, /) -> Tensor:
+def relu(x: ArrayLike, /) -> Tensor:
     """max(x, 0); gradient 0 at 0; NaN stays NaN.
 
     The rule asks the result where it is 0, so that x need not be kept.
@@ -349,7 +350,7 @@ def relu(x: Any, /) -> Tensor:
     return custom_gradient(value, (x,), lambda g, y, x: (where(less_equal(y, 0), zeros_like(g), g),))
 
 
-def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: ArrayLike, /, negative_slope: float = 0.01) -> Tensor:
     """x for x > 0, else negative_slope * x.
 
     >>> cr.leaky_relu([-1.0, 2.0], negative_slope=0.1)
@@ -359,7 +360,7 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
     return where(less(0, x), x, x * negative_slope)
 
 
-def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
+def elu(x: ArrayLike, /, alpha: float = 1.0) -> Tensor:
     """x for x > 0, else alpha (e^x - 1); gradient alpha at 0.
 
     >>> cr.elu([-1.0, 2.0])
@@ -370,7 +371,7 @@ def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
     return where(above, x, alpha * expm1(where(above, zeros_like(x), x)))
 
 
-def selu(x: Any, /) -> Tensor:
+def selu(x: ArrayLike, /) -> Tensor:
     """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
     >>> cr.selu([-1.0, 0.0, 1.0])
@@ -385,7 +386,7 @@ def _gives(name: str, rule: Any) -> Any:
     return rule
 
 
-def sigmoid(x: Any, /) -> Tensor:
+def sigmoid(x: ArrayLike, /) -> Tensor:
     """1 / (1 + e^-x), computed as (1 or e) / (1 + e) with e = e^-|x|: no overflow, and far below 0 all digits of e^x.
 
     >>> cr.sigmoid([-1000.0, 0.0, 1000.0])
@@ -402,7 +403,7 @@ def gate(x: Any, /) -> Tensor:
     return 0.5 * (1 + tanh(0.5 * as_float(x)))
 
 
-def log_sigmoid(x: Any, /) -> Tensor:
+def log_sigmoid(x: ArrayLike, /) -> Tensor:
     """log(sigmoid(x)) = min(x, 0) - log1p(e^-|x|).
 
     >>> cr.log_sigmoid([0.0, 100.0, -100.0])
@@ -411,7 +412,7 @@ def log_sigmoid(x: Any, /) -> Tensor:
     return negative(softplus(negative(as_float(x))))
 
 
-def softplus(x: Any, /) -> Tensor:
+def softplus(x: ArrayLike, /) -> Tensor:
     """log(1 + e^x) = max(x, 0) + log1p(e^-|x|), with gradient sigmoid(x).
 
     >>> cr.softplus([-1000.0, 0.0, 1000.0])
@@ -422,7 +423,7 @@ def softplus(x: Any, /) -> Tensor:
     return custom_gradient(value, (x,), lambda g, y, x: (g * sigmoid(x),))
 
 
-def softsign(x: Any, /) -> Tensor:
+def softsign(x: ArrayLike, /) -> Tensor:
     """x / (1 + |x|).
 
     >>> cr.softsign([-1.0, 0.0, 3.0])
@@ -432,7 +433,7 @@ def softsign(x: Any, /) -> Tensor:
     return x / (1 + abs(x))
 
 
-def silu(x: Any, /) -> Tensor:
+def silu(x: ArrayLike, /) -> Tensor:
     """x sigmoid(x), also called swish.
 
     >>> cr.silu([-1.0, 0.0, 1.0])
@@ -442,7 +443,7 @@ def silu(x: Any, /) -> Tensor:
     return x * sigmoid(x)
 
 
-def mish(x: Any, /) -> Tensor:
+def mish(x: ArrayLike, /) -> Tensor:
     """x tanh(softplus(x)).
 
     >>> cr.mish([-1.0, 0.0, 1.0])
@@ -452,7 +453,7 @@ def mish(x: Any, /) -> Tensor:
     return x * tanh(softplus(x))
 
 
-def gelu(x: Any, /, approximate: str = "none") -> Tensor:
+def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     """x Phi(x), by erf, or with approximate="tanh" by 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 
     >>> cr.gelu([-1.0, 0.0, 1.0])
@@ -486,7 +487,7 @@ def _logistic(x: Tensor) -> Tensor:
     return custom_gradient(1 / (1 + exp(-x)), (x,), lambda g, y, x: (g * (y * (1 - y)),))
 
 
-def hard_sigmoid(x: Any, /) -> Tensor:
+def hard_sigmoid(x: ArrayLike, /) -> Tensor:
     """min(max(x / 6 + 1/2, 0), 1).
 
     >>> cr.hard_sigmoid([-4.0, 0.0, 4.0])
@@ -495,7 +496,7 @@ def hard_sigmoid(x: Any, /) -> Tensor:
     return ramp(as_float(x) / 6 + 0.5, 0.0, 1.0)
 
 
-def hard_tanh(x: Any, /) -> Tensor:
+def hard_tanh(x: ArrayLike, /) -> Tensor:
     """min(max(x, -1), 1).
 
     >>> cr.hard_tanh([-2.0, 0.5, 2.0])
@@ -504,7 +505,7 @@ def hard_tanh(x: Any, /) -> Tensor:
     return ramp(x, -1.0, 1.0)
 
 
-def softmax(x: Any, /, axis: int = -1) -> Tensor:
+def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """e^x / sum(e^x) along `axis`, shifted by the maximum: no overflow.
 
     >>> cr.softmax([[0.0, 0.0], [1000.0, 0.0]])
@@ -519,7 +520,7 @@ def softmax(x: Any, /, axis: int = -1) -> Tensor:
     return custom_gradient(value, (x,), _gives("softmax", lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),)))
 
 
-def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
+def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
     """x - log(sum(e^x)) along `axis`, with gradient g - softmax(x) sum(g).
 
     >>> cr.log_softmax([0.0, 0.0])
@@ -533,7 +534,7 @@ def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
     return custom_gradient(value, (x,), lambda g, y, x: (g - exp(y) * sum(g, axis=axis, keepdims=True),))
 
 
-def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def logsumexp(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """log(sum(e^x)) over `axis` (default: all), shifted by the maximum; -inf for all -inf.
 
     >>> cr.logsumexp([1000.0, 1000.0])
@@ -547,7 +548,7 @@ def logsumexp(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     return value if keepdims else reshape(value, types.without(x.shape, axes))
 
 
-def one_hot(labels: Any, classes: int, dtype: Any = "float32") -> Tensor:
+def one_hot(labels: ArrayLike, classes: int, dtype: DTypeLike = "float32") -> Tensor:
     """1 at the label's position along a new last axis, 0 elsewhere; labels are integers from 0 to classes - 1.
 
     Others raise BoundsError, fractions DTypeError.

@@ -10,6 +10,7 @@ from ..arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, op
 from ..ir.tensor import Tensor
+from ..typing import ArrayLike
 
 # ---- custom derivatives: the value of y, the gradient of a rule
 
@@ -28,7 +29,7 @@ def custom_gradient(value: Any, inputs: tuple[Any, ...], rule: Callable[..., tup
     return bind(CUSTOM, as_tensor(value), *map(as_tensor, inputs), rule=rule)
 
 
-def stop_gradient(x: Any, /) -> Tensor:
+def stop_gradient(x: ArrayLike, /) -> Tensor:
     """The value of `x`, through which no gradient passes.
 
     >>> cr.grad(lambda x: x * cr.stop_gradient(x))(cr.asarray(3.0))

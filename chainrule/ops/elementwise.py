@@ -19,6 +19,7 @@ from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
 from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Number, Tensor
 from ..ir.trace import current_trace
+from ..typing import ArrayLike, Device, DTypeLike
 from . import types
 from .broadcast import broadcast_to
 from .examples import with_example
@@ -130,7 +131,7 @@ def operands(*values: Any) -> list[Tensor]:
         return list(values)
     mixed = [x if _is_scalar(x) else as_tensor(x) for x in values]
     tensors = [x for x in mixed if isinstance(x, Tensor)]
-    dtype = promote(*(x.dtype for x in tensors)) if tensors else None
+    dtype: Any = promote(*(x.dtype for x in tensors)) if tensors else None
     for x in mixed:
         if not isinstance(x, Tensor):
             dtype = of_scalar(x, dtype)
@@ -168,13 +169,13 @@ def float_operands(*values: Any) -> list[Tensor]:
 
 
 def _unary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any], Tensor]:
-    def function(x: Any, /) -> Tensor:
+    def function(x: ArrayLike, /) -> Tensor:
         return bind(record, *prepare(x))
     return _named(function, name, text)
 
 
 def _binary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any, Any], Tensor]:
-    def function(x1: Any, x2: Any, /) -> Tensor:
+    def function(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
         return bind(record, *prepare(x1, x2))
     return _named(function, name, text)
 
@@ -228,7 +229,7 @@ less_equal = _binary(LESS_EQUAL, "less_equal", "x1 <= x2.")
 # fmt: on
 
 
-def abs(x: Any, /) -> Tensor:
+def abs(x: ArrayLike, /) -> Tensor:
     """|x|; its gradient at 0 is 0.
 
     >>> cr.abs([-1.5, 2.0])
@@ -239,7 +240,7 @@ def abs(x: Any, /) -> Tensor:
 
 
 def _rounding(record: Op, name: str, text: str) -> Callable[[Any], Tensor]:
-    def function(x: Any, /) -> Tensor:
+    def function(x: ArrayLike, /) -> Tensor:
         x = as_tensor(x)
         return bind(record, x) if is_float(x.dtype) else x
     return _named(function, name, text)
@@ -250,7 +251,7 @@ ceil = _rounding(CEIL, "ceil", "The next integer above; gradient 0.")
 round = _rounding(ROUND, "round", "The nearest integer, half to even; gradient 0.")
 
 
-def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+def astype(x: ArrayLike, dtype: DTypeLike, /, *, copy: bool = True, device: Device = None) -> Tensor:
     """`x` converted to `dtype`; a float gradient is converted back.
 
     >>> cr.astype([1.7, -1.7], "int32")
@@ -267,7 +268,7 @@ def bitcast(x: Any, dtype: Any, /) -> Tensor:
     return bind(BITCAST, as_tensor(x), dtype=canonical(dtype))
 
 
-def floor_divide(x1: Any, x2: Any, /) -> Tensor:
+def floor_divide(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 / x2 rounded down; with an infinite operand floor(x1 / x2), as the array API standard asks.
 
     >>> cr.floor_divide([7, -7], 2)
@@ -281,7 +282,7 @@ def floor_divide(x1: Any, x2: Any, /) -> Tensor:
     return where(endless, floor(divide(a, b)), quotient)
 
 
-def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
+def where(condition: ArrayLike, x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 where the condition holds, else x2.
 
     >>> cr.where([True, False], [1, 2], [10, 20])
@@ -296,7 +297,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
 WHOLE_POWER = Demand("the exponent of an integer", 0, math.inf, "make the base a float: cr.astype(x, cr.float32) ** y")
 
 
-def power(x1: Any, x2: Any, /) -> Tensor:
+def power(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """x1 to the power x2; gradient 0 with respect to x1 where x2 is 0; BoundsError for integers to negative powers.
 
     >>> cr.pow([1.0, 2.0, 3.0], 2)

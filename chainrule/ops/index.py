@@ -17,6 +17,7 @@ from ..ir.bind import as_tensor, bind
 from ..ir.dtype import canonical, int64, is_integer
 from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
+from ..typing import ArrayLike
 from . import types
 from .broadcast import broadcast_to
 from .elementwise import astype, less, less_equal, where, zeros_like
@@ -105,7 +106,7 @@ def iota(shape: Shape, axis: int, dtype: Any = int64) -> Tensor:
     return bind(IOTA, shape=tuple(shape), axis=axis, dtype=canonical(dtype))
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
+def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Tensor:
     """x[..., indices, ...] along `axis`: the axis is replaced by the axes of `indices`.
 
     >>> cr.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0)
@@ -131,7 +132,7 @@ def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str =
     return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim), mode=mode, **attrs)
 
 
-def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
+def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> Tensor:
     """For each position of `indices`, the element of `x` at that index along `axis`; other axes broadcast.
 
     >>> cr.take_along_axis([[10, 30, 20]], [[1, 0, 2]], axis=1)
@@ -165,7 +166,7 @@ def wrap(indices: Tensor, extent: int) -> Tensor:
     return where(less(wrapped, 0) | less(extent - 1, wrapped), -(2**62), wrapped)
 
 
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+def argsort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when descending).
 
     >>> cr.argsort([3.0, 1.0, 2.0])
@@ -178,7 +179,7 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
     return x.shape[axis] - 1 - flip(bind(ARGSORT, flip(x, axis=axis), axis=axis), axis=axis)
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+def sort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs are equal.
 
     >>> cr.sort([3.0, 1.0, 2.0], descending=True)

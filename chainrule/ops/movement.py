@@ -18,6 +18,7 @@ from ..errors import ShapeError, explain
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
+from ..typing import ArrayLike, AxisLike, ShapeLike
 from . import types
 
 # ---- reshape and transpose
@@ -154,7 +155,7 @@ UNWINDOW: Op = op("unwindow", infer=_infer_unwindow, meaning=_mean_unwindow,
 
 # ---- public functions
 
-def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
+def reshape(x: ArrayLike, /, shape: ShapeLike, *, copy: bool | None = None) -> Tensor:
     """The same elements in row-major order in another shape; one extent may be -1.
 
     >>> cr.reshape([1, 2, 3, 4, 5, 6], (2, -1))
@@ -172,7 +173,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     return x if wanted == x.shape else bind(RESHAPE, x, shape=wanted)
 
 
-def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
+def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> Tensor:
     """The axes in another order.
 
     >>> cr.permute_dims(np.zeros((2, 3, 4)), (2, 0, 1)).shape
@@ -185,7 +186,7 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
     return x if order == tuple(range(x.ndim)) else bind(TRANSPOSE, x, axes=order)
 
 
-def flip(x: Any, /, *, axis: Any = None) -> Tensor:
+def flip(x: ArrayLike, /, *, axis: AxisLike = None) -> Tensor:
     """The order of the elements along `axis` (default: all) reversed.
 
     >>> cr.flip([1, 2, 3])

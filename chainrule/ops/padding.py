@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,14 @@ from ..errors import ArgumentError, ShapeError, explain
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
 from ..names import closest
+from ..typing import ArrayLike
 from . import movement
 from .index import take
 
 MODES = {"constant": "constant", "reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap", "wrap": "wrap"}
 
 
-def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "constant") -> Tensor:
+def pad(x: ArrayLike, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "constant") -> Tensor:
     """`x` with (before, after) elements added along each axis.
 
     Args:

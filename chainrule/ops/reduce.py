@@ -16,6 +16,7 @@ from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, int64, is_float, uint64
 from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor
+from ..typing import ArrayLike, AxisLike, DTypeLike
 from . import types
 from .broadcast import broadcast_to, restore, sum_over
 from .control import stop_gradient
@@ -76,7 +77,7 @@ def _accumulator(x: Tensor, dtype: Any) -> Tensor:
     return astype(x, {"b": int64, "i": int64, "u": uint64}.get(x.dtype.kind, x.dtype))
 
 
-def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def sum(x: ArrayLike, /, *, axis: AxisLike = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (default: all); integers and booleans are added up in 64 bits.
 
     >>> cr.sum([[1, 2], [3, 4]], axis=0)
@@ -87,7 +88,7 @@ def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fals
     return _kept(sum_over(_accumulator(x, dtype), axes), axes, x.shape, keepdims)
 
 
-def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+def prod(x: ArrayLike, /, *, axis: AxisLike = None, dtype: DTypeLike | None = None, keepdims: bool = False) -> Tensor:
     """Product over `axis` (default: all), multiplied pairwise so that its gradient is right at zeros too.
 
     >>> cr.prod([[1, 2], [3, 4]], axis=1)
@@ -112,7 +113,7 @@ def _append(x: Tensor, last: Tensor) -> Tensor:
 
 
 def _extreme(record: Op, name: str) -> Callable[..., Tensor]:
-    def function(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def function(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
         x = as_tensor(x)
         axes = types.normalize_axes(axis, x.ndim)
         return _kept(bind(record, x, axes=axes) if axes else x, axes, x.shape, keepdims)
@@ -127,7 +128,7 @@ min = _extreme(MIN, "min")
 
 
 def _index_of(record: Op, name: str) -> Callable[..., Tensor]:
-    def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    def function(x: ArrayLike, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
         x = as_tensor(x)
         flat = reshape(x, (x.size,)) if axis is None else x
         place = 0 if axis is None else types.normalize_axis(axis, x.ndim)
@@ -143,7 +144,7 @@ argmax = _index_of(ARGMAX, "argmax")
 argmin = _index_of(ARGMIN, "argmin")
 
 
-def any(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def any(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Whether some element is true (non-zero); False for no elements.
 
     >>> cr.any([[0, 0], [1, 0]], axis=1)
@@ -152,7 +153,7 @@ def any(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     return _truth(x, axis, keepdims, MAX, False)
 
 
-def all(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def all(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Whether every element is true (non-zero); True for no elements.
 
     >>> cr.all([[1, 1], [1, 0]], axis=1)
@@ -175,7 +176,7 @@ def _empty_over(shape: Shape, axes: Shape) -> bool:
     return 0 in [shape[a] for a in axes]
 
 
-def mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+def mean(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean over `axis` (default: all); integers as float32; NaN for no elements.
 
     >>> cr.mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
@@ -206,7 +207,7 @@ def exact_mean(x: Tensor, axes: Shape) -> tuple[Tensor, Tensor]:
     return middle, stop_gradient(first - middle + shift)
 
 
-def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+def var(x: ArrayLike, /, *, axis: AxisLike = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Variance over `axis`: (sum (x - mean)^2 - n r^2) / (n - correction), r what the rounding of the mean left out.
 
     In two passes, so what the elements of x hold is kept however large their mean is (Chan, Golub and LeVeque, 1983).
@@ -226,7 +227,7 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     return divide(squares - added, float(n - correction if n > correction else 0))
 
 
-def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
+def std(x: ArrayLike, /, *, axis: AxisLike = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
     """Standard deviation over `axis`, the square root of `var`; its gradient at zero variance is 0.
 
     >>> cr.std([1.0, 2.0, 3.0, 4.0])
@@ -237,7 +238,7 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     return where(flat, zeros_like(v), sqrt(where(flat, v + 1, v)))
 
 
-def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False) -> Tensor:
     """Running sum along `axis`, which vectors need not name; `include_initial` puts a 0 in front.
 
     >>> cr.cumulative_sum([1, 2, 3], include_initial=True)
@@ -249,7 +250,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
     return _with_initial(y, place, 0.0) if include_initial else y
 
 
-def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False) -> Tensor:
     """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do no harm.
 
     >>> cr.cumulative_prod([1, 2, 3, 4])

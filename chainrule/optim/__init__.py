@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError, explain, shown
 from ..names import look_up, unknown_attribute
+from ..typing import OptimizerLike
 from . import averaged, matrices, penalties, proximal, rules, schedules, transforms, variants
 from .averaged import ASGD, FTRL
 from .base import Optimizer, clip_by_norm
@@ -21,7 +22,7 @@ from .wrappers import accumulate, chain, groups, layerwise
 NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices, averaged) for name in family.__all__}
 
 
-def get(optimizer: Any) -> Optimizer:
+def get(optimizer: OptimizerLike) -> Optimizer:
     """An optimiser from its name (any case), its class, or itself.
 
     >>> cr.optim.get("adam")

@@ -6,12 +6,12 @@ symbols.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..ir import Tensor, Variable
 from ..ops.elementwise import abs, less_equal, maximum, sign, sqrt, where, zeros_like
+from ..typing import LearningRate
 from .base import Optimizer, Scalars, not_negative, positive
 
 Slots = Mapping[str, Tensor]
@@ -37,7 +37,7 @@ class ASGD(Optimizer):
 
     slots = ("average",)
 
-    def __init__(self, learning_rate: Any = 0.01, decay: float = 1e-4, power: float = 0.75,
+    def __init__(self, learning_rate: LearningRate = 0.01, decay: float = 1e-4, power: float = 0.75,
                  start_averaging: int = 1_000_000,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -76,7 +76,7 @@ class FTRL(Optimizer):
 
     slots = ("shifted", "square")
 
-    def __init__(self, learning_rate: Any = 0.1, beta: float = 1.0, l1: float = 0.0, l2: float = 0.0,
+    def __init__(self, learning_rate: LearningRate = 0.1, beta: float = 1.0, l1: float = 0.0, l2: float = 0.0,
                  initial: float = 0.1,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)

@@ -24,6 +24,7 @@ from ..ops.compose import clip, concat, wide_length
 from ..ops.elementwise import astype, minimum
 from ..ops.index import scatter, take
 from ..ops.movement import reshape
+from ..typing import LearningRate, ModelLike
 from .rows import Rows, count_of, rows_of
 
 Scalars = Mapping[str, Any]
@@ -99,7 +100,7 @@ class Optimizer(Watched, metaclass=_Remembering):
     lazy = False  # whether the rows of a table that a batch did not take are left alone, though the rule would change them
     arguments: dict[str, Any]
 
-    def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float | None = None,
+    def __init__(self, learning_rate: LearningRate, weight_decay: float = 0.0, clip_norm: float | None = None,
                  clip_value: float | None = None):
         self.schedule: Callable[[Tensor], Any] | None = learning_rate if callable(learning_rate) else None
         self._rate = Variable(np.float64(0.0 if self.schedule else _rate(learning_rate)), name="learning_rate",
@@ -150,7 +151,7 @@ class Optimizer(Watched, metaclass=_Remembering):
 
     # ---- the update
 
-    def update(self, model: Any, grads: Any) -> None:
+    def update(self, model: ModelLike, grads: Any) -> None:
         """One step: assign new values to the parameters from their gradients.
 
         Args:

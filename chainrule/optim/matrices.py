@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from ..ops.compose import matmul, matrix_transpose
 from ..ops.elementwise import exp, log, maximum, minimum, sqrt
 from ..ops.movement import reshape
 from ..ops.reduce import mean
+from ..typing import LearningRate
 from .base import Decoupled, Optimizer, Scalars, fraction, positive
 from .variants import norm
 
@@ -47,7 +47,7 @@ class Adafactor(Decoupled, Optimizer):
     {'weight.rows': (4, 1), 'weight.columns': (1, 3)}
     """
 
-    def __init__(self, learning_rate: Any = 1e-2, decay: float = 0.8, least: float = 1e-3, threshold: float = 1.0,
+    def __init__(self, learning_rate: LearningRate = 1e-2, decay: float = 0.8, least: float = 1e-3, threshold: float = 1.0,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.decay, self.least, self.threshold = (positive(n, v) for n, v in (("decay", decay), ("least", least),
@@ -112,7 +112,7 @@ class Muon(Decoupled, Optimizer):
 
     slots = ("first",)
 
-    def __init__(self, learning_rate: Any = 1e-3, momentum: float = 0.95, nesterov: bool = True, iterations: int = 5,
+    def __init__(self, learning_rate: LearningRate = 1e-3, momentum: float = 0.95, nesterov: bool = True, iterations: int = 5,
                  match: str = "size", weight_decay: float = 0.1,
                  coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
                  clip_norm: float | None = None, clip_value: float | None = None):

@@ -12,6 +12,7 @@ from typing import Any
 from .. import metrics
 from ..errors import ArgumentError, explain, shown
 from ..names import Checked, closest
+from ..typing import TrainingRun
 from .base import Optimizer, not_negative, positive
 
 
@@ -75,17 +76,17 @@ class Plateau(metaclass=Checked):
 
     # ---- what `fit` calls
 
-    def begin(self, run: Any) -> None:
+    def begin(self, run: TrainingRun) -> None:
         """Nothing to prepare."""
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         """Nothing happens between epochs."""
 
-    def steps_apart(self, run: Any) -> float:
+    def steps_apart(self, run: TrainingRun) -> float:
         """Any number of steps may pass between two calls of `after_step`."""
         return math.inf
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         """Look at the row of the history."""
         if self.monitor not in row:
             meant = closest(self.monitor.replace("val_", "validation_"), row)
@@ -93,7 +94,7 @@ class Plateau(metaclass=Checked):
                                         fix=meant or "give fit validation data, or watch another column"))
         self._observe(float(row[self.monitor]), run.optimizer, run.history.directions)
 
-    def end(self, run: Any) -> None:
+    def end(self, run: TrainingRun) -> None:
         """Nothing to close."""
 
     def state(self) -> dict[str, Any]:

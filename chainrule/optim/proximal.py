@@ -18,6 +18,7 @@ from ..ir import Tensor, Variable
 from ..ops.compose import length
 from ..ops.elementwise import astype, maximum
 from ..remade import remade
+from ..typing import ModelLike
 from .base import Optimizer, not_negative, paired
 from .penalties import chosen, others
 from .wrappers import Wrapper
@@ -77,7 +78,7 @@ class Proximal(Wrapper):
         super().__init__({"": optimizer})
         self.optimizer, self.operator, self.only = optimizer, operator, only
 
-    def update(self, model: Any, grads: Any) -> None:
+    def update(self, model: ModelLike, grads: Any) -> None:
         """One step of the optimiser, then the operator."""
         parameters, grads = paired(model, grads)
         self.build(parameters)
@@ -137,7 +138,7 @@ class GradientNoise(Wrapper):
         self.optimizer, self.decay = optimizer, not_negative("decay", decay)
         self.strength, self.random = not_negative("strength", strength), random.Generator(seed, name="noise")
 
-    def update(self, model: Any, grads: Any) -> None:
+    def update(self, model: ModelLike, grads: Any) -> None:
         """Add noise, then one step of the optimiser."""
         parameters, grads = paired(model, grads)
         self.build(parameters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..errors import ArgumentError, explain
 from ..ir import Tensor, Variable
 from ..ops.elementwise import abs, expm1, less, maximum, sqrt, where
 from ..ops.index import scatter
+from ..typing import LearningRate
 from .base import Decoupled, Optimizer, Scalars, fraction, not_negative, positive
 from .rows import Rows
 
@@ -39,7 +39,7 @@ class SGD(Optimizer):
     array([ 0.46, -0.92], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
+    def __init__(self, learning_rate: LearningRate = 0.01, momentum: float = 0.0, nesterov: bool = False,
                  weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None, dampening: float = 0.0):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -84,7 +84,7 @@ class Adagrad(Optimizer):
 
     slots, keeps_untouched = ("square",), True
 
-    def __init__(self, learning_rate: Any = 0.01, initial: float = 0.0, epsilon: float = 1e-10,
+    def __init__(self, learning_rate: LearningRate = 0.01, initial: float = 0.0, epsilon: float = 1e-10,
                  weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -114,7 +114,7 @@ class RMSprop(Optimizer):
     array([ 0.90000004, -1.9       ], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8,
                  centered: bool = False,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -158,7 +158,7 @@ class Adam(Optimizer):
 
     slots: tuple[str, ...] = ("first", "second")
 
-    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
                  amsgrad: bool = False, lazy: bool = False):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -194,7 +194,7 @@ class AdamW(Decoupled, Adam):
     array([ 0.85, -1.8 ], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
                  amsgrad: bool = False, lazy: bool = False):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, amsgrad, lazy)
@@ -216,7 +216,7 @@ class Adamax(Optimizer):
 
     slots = ("first", "norm")
 
-    def __init__(self, learning_rate: Any = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2, self.epsilon = fraction("beta1",

@@ -33,6 +33,7 @@ from ..ops.elementwise import (
     where,
 )
 from ..remade import remade
+from ..typing import LearningRate
 
 Schedule = Callable[[Any], Tensor]
 
@@ -248,7 +249,7 @@ def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = No
 
 
 @remade
-def warmup(schedule: Any, warmup_steps: int) -> Schedule:
+def warmup(schedule: LearningRate, warmup_steps: int) -> Schedule:
     """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1.
 
     >>> rate = cr.optim.schedules.warmup(0.1, warmup_steps=10)
@@ -302,7 +303,7 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
 
 
 @remade
-def product(schedule: Any, *factors: Any) -> Schedule:
+def product(schedule: LearningRate, *factors: Any) -> Schedule:
     """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
     with a warm-up.
 

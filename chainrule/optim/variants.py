@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..ir import Tensor, Variable
 from ..ops.compose import clip, length, logical_and
 from ..ops.elementwise import exp, less, maximum, ones_like, sign, sqrt, where, zeros_like
 from ..ops.movement import reshape
+from ..typing import LearningRate
 from .base import Decoupled, Optimizer, Scalars, fraction, positive
 from .rules import Adam, correction
 
@@ -37,7 +37,7 @@ class Adadelta(Optimizer):
 
     slots = ("square", "moved")
 
-    def __init__(self, learning_rate: Any = 1.0, rho: float = 0.9, epsilon: float = 1e-6, weight_decay: float = 0.0,
+    def __init__(self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.rho, self.epsilon = fraction("rho", rho), positive("epsilon", epsilon)
@@ -64,7 +64,7 @@ class NAdam(Adam):
     array([ 0.8943548, -1.8943548], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
                  decay: float = 4e-3):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
@@ -101,7 +101,7 @@ class RAdam(Adam):
     array([ 0.8, -1.6], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
 
@@ -139,7 +139,7 @@ class Lion(Decoupled, Optimizer):
 
     slots = ("first",)
 
-    def __init__(self, learning_rate: Any = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0,
+    def __init__(self, learning_rate: LearningRate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0,
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
@@ -163,7 +163,7 @@ class LAMB(Decoupled, Adam):
     array([2.6481586, 3.6447427], dtype=float32)
     """
 
-    def __init__(self, learning_rate: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6,
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6,
                  weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
 

@@ -15,6 +15,7 @@ from ..errors import ArgumentError, explain, shown
 from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
 from ..ops.elementwise import astype, where, zeros_like
+from ..typing import ModelLike
 from .base import Optimizer, paired, positive
 from .schedules import constant, product
 from .transforms import Transform
@@ -221,7 +222,7 @@ def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any]
     return Groups(optimizer, patterns)
 
 
-def layerwise(optimizer: Optimizer, model: Any, decay: float = 0.8) -> Groups:
+def layerwise(optimizer: Optimizer, model: ModelLike, decay: float = 0.8) -> Groups:
     """Learning rates that fall from the last layer to the first: times decay^k in the k-th layer from the end (Howard and Ruder, 2018).
 
     A layer is what stands at one place of a list: "blocks.3.*" of a transformer, "2.*" of a Sequential; what comes before the first is one layer together, such as

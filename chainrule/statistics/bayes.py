@@ -23,11 +23,12 @@ from ..ops.elementwise import astype
 from ..ops.index import take
 from ..ops.movement import reshape
 from ..ops.reduce import sum
+from ..typing import ArrayLike
 
 # ---- tables
 
 
-def posterior(prior: Any, likelihood: Any) -> np.ndarray:
+def posterior(prior: ArrayLike, likelihood: ArrayLike) -> np.ndarray:
     """P(cause | evidence) from P(cause) (..., causes) and P(evidence | cause) (..., causes), along the last axis.
 
     >>> cr.statistics.posterior([0.01, 0.99], [0.9, 0.05])
@@ -37,7 +38,7 @@ def posterior(prior: Any, likelihood: Any) -> np.ndarray:
     return _normalized(joint, -1)
 
 
-def condition(joint: Any, axis: int, index: int) -> np.ndarray:
+def condition(joint: ArrayLike, axis: int, index: int) -> np.ndarray:
     """P(the other variables | variable `axis` = index) from a joint table: the slice, made to sum to 1.
 
     >>> cr.statistics.condition([[0.1, 0.3], [0.2, 0.4]], axis=0, index=0)
@@ -47,7 +48,7 @@ def condition(joint: Any, axis: int, index: int) -> np.ndarray:
     return _normalized(piece, None)
 
 
-def conditional(joint: Any, given: int | Sequence[int]) -> np.ndarray:
+def conditional(joint: ArrayLike, given: int | Sequence[int]) -> np.ndarray:
     """P(the other variables | the variables `given`) for all their values: joint / marginal, in the shape of the table.
 
     >>> cr.statistics.conditional([[0.1, 0.3], [0.2, 0.4]], given=0)
@@ -58,7 +59,7 @@ def conditional(joint: Any, given: int | Sequence[int]) -> np.ndarray:
     return _normalized(joint, tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(given) % joint.ndim))
 
 
-def marginal(joint: Any, keep: int | Sequence[int]) -> np.ndarray:
+def marginal(joint: ArrayLike, keep: int | Sequence[int]) -> np.ndarray:
     """P(the variables `keep`): the sum over all others.
 
     >>> cr.statistics.marginal([[0.1, 0.3], [0.2, 0.4]], keep=0)
@@ -107,13 +108,13 @@ class BetaBinomial:
     Tensor(0.66666667, dtype=float64)
     """
 
-    def __init__(self, alpha: Any = 1.0, beta: Any = 1.0):
+    def __init__(self, alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0):
         self.alpha, self.beta = _positive("BetaBinomial", alpha, beta)
 
     def __repr__(self) -> str:
         return f"BetaBinomial({self.alpha}, {self.beta})"
 
-    def update(self, successes: Any, failures: Any) -> BetaBinomial:
+    def update(self, successes: ArrayLike, failures: ArrayLike) -> BetaBinomial:
         """What is known after the data: alpha + successes, beta + failures."""
         won, lost = _counts(successes, failures)
         return BetaBinomial(self.alpha + won, self.beta + lost)
@@ -123,7 +124,7 @@ class BetaBinomial:
         """Of the chance."""
         return Beta(self.alpha, self.beta)
 
-    def log_predictive(self, successes: Any, trials: Any) -> Tensor:
+    def log_predictive(self, successes: ArrayLike, trials: ArrayLike) -> Tensor:
         """log P(successes among the next trials), the chance averaged out."""
         k, n = (np.asarray(x, np.float64) for x in (successes, trials))
         return log_choose(n, k) + lbeta(k + self.alpha, n - k + self.beta) - lbeta(self.alpha, self.beta)
@@ -137,13 +138,13 @@ class DirichletMultinomial:
     Tensor([0.57142857, 0.14285714, 0.28571429], dtype=float64)
     """
 
-    def __init__(self, concentration: Any):
+    def __init__(self, concentration: ArrayLike):
         (self.concentration,) = _positive("DirichletMultinomial", concentration)
 
     def __repr__(self) -> str:
         return f"DirichletMultinomial({self.concentration.tolist()})"
 
-    def update(self, counts: Any) -> DirichletMultinomial:
+    def update(self, counts: ArrayLike) -> DirichletMultinomial:
         """What is known after the data: concentration + counts (k,)."""
         return DirichletMultinomial(self.concentration + _counts(counts)[0])
 
@@ -152,7 +153,7 @@ class DirichletMultinomial:
         """Of the chances."""
         return Dirichlet(self.concentration)
 
-    def log_predictive(self, counts: Any) -> Tensor:
+    def log_predictive(self, counts: ArrayLike) -> Tensor:
         """log P(counts (..., k) among the next draws), the chances averaged out."""
         x, a = as_tensor(np.asarray(counts, np.float64)), as_tensor(self.concentration)
         n, total = sum(x, axis=-1), sum(a, axis=-1)
@@ -170,14 +171,14 @@ class NormalNormal:
     (Tensor(1.99335548, dtype=float64), Tensor(0.57639042, dtype=float64))
     """
 
-    def __init__(self, mean: Any = 0.0, std: Any = 1.0, *, noise: Any):
+    def __init__(self, mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, noise: ArrayLike):
         self.mean = np.asarray(mean, np.float64)
         self.std, self.noise = _positive("NormalNormal", std, noise)
 
     def __repr__(self) -> str:
         return f"NormalNormal({self.mean}, {self.std}, noise={self.noise})"
 
-    def update(self, data: Any) -> NormalNormal:
+    def update(self, data: ArrayLike) -> NormalNormal:
         """What is known after measurements (n,) or (n, *batch)."""
         x = np.asarray(data, np.float64)
         x = x[None] if not x.ndim else x
@@ -198,7 +199,7 @@ class NormalNormal:
 
 # ---- parts of a normal vector
 
-def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values: Any) -> MultivariateNormal:
+def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values: ArrayLike) -> MultivariateNormal:
     """The distribution of the components that were not observed, given those that were.
 
     mean_u + C_uo C_oo^-1 (values - mean_o), covariance C_uu - C_uo C_oo^-1 C_ou; differentiable.

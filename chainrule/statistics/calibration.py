@@ -16,6 +16,7 @@ from ..errors import ArgumentError, ShapeError, explain
 from ..inspect.pictures import BLUE, GREY, ORANGE, PathLike, _picture
 from ..metrics.intervals import wilson
 from ..metrics.items import checked_labels
+from ..typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Reliability:
         axes.legend(loc="upper left")
 
 
-def reliability(probabilities: Any, labels: Any, *, bins: int = 15) -> Reliability:
+def reliability(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> Reliability:
     """The reliability table.
 
     Args:
@@ -112,7 +113,7 @@ def _answers(p: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return p.max(axis=1), (p.argmax(axis=1) == wanted).astype(np.float64)
 
 
-def expected_calibration_error(probabilities: Any, labels: Any, *, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> float:
     """Mean |accuracy - confidence|, over bins of equal width weighted by their items.
 
     >>> cr.statistics.expected_calibration_error([[0.9, 0.1], [0.9, 0.1]], [0, 1])

@@ -20,6 +20,7 @@ from ..ir.tensor import Tensor
 from ..ops.elementwise import exp
 from ..ops.reduce import sum
 from ..transform import grad, hessian
+from ..typing import ArrayLike
 
 Likelihood = Callable[[Tensor], Any]
 
@@ -80,7 +81,7 @@ def _step(function: Likelihood, x: np.ndarray, value: float, move: np.ndarray, g
 
 # ---- distributions
 
-def mle(distribution: type[d.Distribution], data: Any, **fixed: Any) -> d.Distribution:
+def mle(distribution: type[d.Distribution], data: ArrayLike, **fixed: Any) -> d.Distribution:
     """The distribution of this class under which the data are most probable.
 
     Args:

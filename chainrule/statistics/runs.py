@@ -19,12 +19,13 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError, explain
 from ..metrics.intervals import Interval, bootstrap, check_level
 from ..metrics.items import class_items
+from ..typing import ArrayLike
 from . import paired
 
 TESTS = ("auto", "mcnemar", "paired_t", "wilcoxon", "permutation")
 
 
-def fingerprint(*arrays: Any) -> str:
+def fingerprint(*arrays: ArrayLike) -> str:
     """Sixteen hexadecimal digits that tell data sets apart: SHA-256 of the arrays' shapes, dtypes and contents.
 
     >>> x = np.arange(6.0)
@@ -153,7 +154,7 @@ def _p_text(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
-def compare(a: Any, b: Any, targets: Any = None, *, test: str = "auto", level: float = 0.95, names: tuple[str, str] = ("A", "B"),
+def compare(a: ArrayLike, b: ArrayLike, targets: ArrayLike | None = None, *, test: str = "auto", level: float = 0.95, names: tuple[str, str] = ("A", "B"),
             percent: bool = True, higher_is_better: bool = True, resamples: int = 9999, seed: int = 0) -> Comparison:
     """Is B better than A?
 

@@ -14,6 +14,7 @@ from .. import tree
 from ..compile import BACKEND_MODULES, compile
 from ..errors import explain
 from ..ir import as_tensor
+from ..typing import ArrayLike
 
 _NEEDS = {"reference": "numpy", "native": "llvmlite", "xla": "jax"}
 
@@ -29,7 +30,7 @@ def available(backend: str) -> bool:
     return hasattr(importlib.import_module(BACKEND_MODULES[backend], "chainrule"), "load")
 
 
-def compare_backends(function: Callable[..., Any], *arrays: Any, backends: Sequence[str] | None = None, rtol: float = 1e-5,
+def compare_backends(function: Callable[..., Any], *arrays: ArrayLike, backends: Sequence[str] | None = None, rtol: float = 1e-5,
                      atol: float = 1e-6) -> None:
     """Raise AssertionError unless `function(*arrays)` gives the same shapes, dtypes and values compiled as eagerly.
 

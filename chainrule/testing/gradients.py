@@ -19,11 +19,12 @@ from ..ir.dtype import float64, is_float
 from ..ops.elementwise import astype
 from ..ops.reduce import sum as total
 from ..transform import grad
+from ..typing import ArrayLike
 
 Scalar = Callable[..., Tensor]
 
 
-def check_gradient(function: Callable[..., Any], *arrays: Any, order: int = 2, step: float = 1e-5, rtol: float = 1e-5,
+def check_gradient(function: Callable[..., Any], *arrays: ArrayLike, order: int = 2, step: float = 1e-5, rtol: float = 1e-5,
                    atol: float = 1e-7, seed: int = 0) -> None:
     """Raise AssertionError unless the derivatives of `function` up to `order` agree with finite differences.
 

@@ -7,7 +7,6 @@ Values stay tame (bounded functions, no division by what may be 0), so that two 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +18,12 @@ from ..ops import movement as m
 from ..ops import reduce as r
 from ..ops.broadcast import broadcast_to
 from ..ops.index import take
+from ..typing import DTypeLike
 
 Step = Callable[[np.random.Generator, Tensor, Tensor], Tensor]
 
 
-def random_graph(seed: int, size: int = 12, dtype: Any = "float32") -> tuple[Graph, list[np.ndarray]]:
+def random_graph(seed: int, size: int = 12, dtype: DTypeLike = "float32") -> tuple[Graph, list[np.ndarray]]:
     """A graph of about `size` random operations and arrays to run it on.
 
     Three float inputs of random shapes (rank 0 to 3, sometimes an extent of 1 or 0); two or three outputs.

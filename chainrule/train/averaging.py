@@ -18,6 +18,7 @@ from ..compile import compile
 from ..errors import ArgumentError, explain
 from ..ir import no_grad
 from ..nn import BatchNorm
+from ..typing import ArrayLike, ModelLike, TrainingRun
 from .callbacks import Callback
 
 
@@ -96,7 +97,7 @@ class EMA(WeightAverage):
             raise ArgumentError(explain("the decay lies in [0, 1)", got=repr(decay), expected="for example 0.999"))
         self.decay = float(decay)
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         for name, variable in _averaged(run.model).items():
@@ -130,7 +131,7 @@ class SWA(WeightAverage):
             raise ArgumentError(explain("SWA counts every n-th epoch from a later one on", got=f"{start=}, {every=}"))
         self.start, self.every = start, every
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         first = self.start if self.start >= 1 else max(1, round(self.start * run.epochs))
         if row["epoch"] >= first and (row["epoch"] - first) % self.every == 0:
             self._add(run.model)
@@ -143,7 +144,7 @@ class SWA(WeightAverage):
             mean = self.averages.get(name, array)
             self.averages[name] = mean + ((array - mean) / self.count).astype(array.dtype)
 
-    def prepare(self, run: Any) -> None:
+    def prepare(self, run: TrainingRun) -> None:
         recompute_statistics(run.model, run.data.x, run.batches.batch_size)
 
 
@@ -151,7 +152,7 @@ def _averaged(model: Any) -> dict[str, Any]:
     return {name: v for name, v in model.variables().items() if v.dtype.kind == "f"}
 
 
-def recompute_statistics(model: Any, x: Any, batch_size: int = 256, backend: str | None = None) -> None:
+def recompute_statistics(model: ModelLike, x: ArrayLike, batch_size: int = 256, backend: str | None = None) -> None:
     """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of `x`.
 
     Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.

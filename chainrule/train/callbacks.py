@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import ArgumentError, explain
 from ..io.tensors import assign_arrays, variable_arrays
 from ..names import Checked
+from ..typing import TrainingRun
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 
 
@@ -43,20 +44,20 @@ class Callback(metaclass=Checked):
         "start_from_epoch": "leave it out", "stopping_threshold": "train.Until(target={name: value})", "save_top_k": "leave it out",
     }
 
-    def begin(self, run: Any) -> None:
+    def begin(self, run: TrainingRun) -> None:
         """Before the first step (of a new or a resumed run)."""
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         """After each step."""
 
-    def steps_apart(self, run: Any) -> float:
+    def steps_apart(self, run: TrainingRun) -> float:
         """How many steps may pass until `after_step` has to be called; a class that has an `after_step` and not this is called after each."""
         return math.inf
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         """After each epoch, with its row of the history."""
 
-    def end(self, run: Any) -> None:
+    def end(self, run: TrainingRun) -> None:
         """After the last step, also when the run was interrupted."""
 
     def state(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class EarlyStopping(Callback):
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self.weights: dict[str, np.ndarray] = {}
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         value = run.history[self.monitor][-1]
         if self._improved(value, run.history.larger_is_better(self.monitor, self.larger_is_better)):
             self.best, self.best_epoch, self.waited = value, row["epoch"], 0
@@ -146,7 +147,7 @@ class EarlyStopping(Callback):
         gain = value - self.best if larger else self.best - value
         return math.isnan(self.best) or gain > self.min_delta
 
-    def end(self, run: Any) -> None:
+    def end(self, run: TrainingRun) -> None:
         if not self.weights or run.history.interrupted:
             return
         assign_arrays(run.model.variables(), self.weights, "model")
@@ -183,14 +184,14 @@ class Checkpoint(Callback):
     def __init__(self, path: str | Path, every: int = 1, every_steps: int | None = None):
         self.path, self.every, self.every_steps = Path(path), every, every_steps
 
-    def steps_apart(self, run: Any) -> float:
+    def steps_apart(self, run: TrainingRun) -> float:
         return self.every_steps - run.step_number % self.every_steps if self.every_steps else math.inf
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         if self.every_steps and run.step_number % self.every_steps == 0:
             run.save(self.path)
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         if row["epoch"] % self.every == 0:
             run.save(self.path)
 

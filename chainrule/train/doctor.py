@@ -30,6 +30,7 @@ from ..nn.regularization import Dropout
 from ..ops.compose import relu, sigmoid, softmax
 from ..ops.elementwise import tanh
 from ..transform import gradients
+from ..typing import ArrayLike, DataLike, LossLike, ModelLike, OptimizerLike, TrainingRun
 from .callbacks import Callback
 from .curves import read_curves
 from .data import samples as as_samples
@@ -66,7 +67,7 @@ class Examination:
         return display(owner, self.modules[owner]) if owner in self.modules else name
 
 
-def diagnose(model: Any, data: Any, *, loss: Any, history: Any = None, samples: int = 256) -> Report:
+def diagnose(model: ModelLike, data: DataLike, *, loss: LossLike, history: Any = None, samples: int = 256) -> Report:
     """Look for what commonly goes wrong.
 
     Args:
@@ -317,7 +318,7 @@ class Spreads(list[Spread]):
     __repr__ = __str__
 
 
-def activation_report(model: Any, x: Any) -> Spreads:
+def activation_report(model: ModelLike, x: ArrayLike) -> Spreads:
     """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
@@ -334,7 +335,7 @@ def activation_report(model: Any, x: Any) -> Spreads:
                    if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes()))
 
 
-def overfit_one_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", steps: int = 300,
+def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", steps: int = 300,
                       batch_size: int = 16, backend: str | None = None) -> float:
     """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
 
@@ -380,17 +381,17 @@ class Doctor(Callback):
         self.every, self.samples = every, samples
         self.findings = Report()
 
-    def begin(self, run: Any) -> None:
+    def begin(self, run: TrainingRun) -> None:
         for finding in _flips(run.augment, run.data):
             self.findings.append(finding)
             run.reporter.say(str(finding))
         self._look(run)
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         if row["epoch"] % self.every == 0:
             self._look(run)
 
-    def end(self, run: Any) -> None:
+    def end(self, run: TrainingRun) -> None:
         self._look(run, ended=True)
 
     def _look(self, run: Any, ended: bool = False) -> None:

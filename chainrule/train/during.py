@@ -17,6 +17,7 @@ from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..nn.module import Module, display, watching
 from ..transform import gradients
+from ..typing import DataLike, LossLike, ModelLike, TrainingRun
 from .callbacks import Callback
 from .data import samples as as_samples
 from .history import History
@@ -38,16 +39,16 @@ class Validation(Callback):
             raise ArgumentError(explain("validation comes every so many steps", got=f"{every_steps=}", expected="1 or more"))
         self.every_steps, self.history = every_steps, History()
 
-    def begin(self, run: Any) -> None:
+    def begin(self, run: TrainingRun) -> None:
         if run.validation is None:
             raise ArgumentError(explain("there is nothing to validate on", got="train.Validation without validation data", fix="give fit(..., validation=(x, y))"))
         self.history.directions = run.history.directions
 
-    def steps_apart(self, run: Any) -> float:
+    def steps_apart(self, run: TrainingRun) -> float:
         """Up to the next measurement."""
         return self.every_steps - run.step_number % self.every_steps
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         if run.step_number % self.every_steps == 0:
             row = {"step": run.step_number} | {f"validation_{name}": value for name, value in run._validate().items()}
             self.history.rows.append(row)
@@ -92,7 +93,7 @@ class GradientReport(list[LayerGradient]):
     __repr__ = __str__
 
 
-def deltas(model: Any, data: Any, *, loss: Any) -> dict[str, np.ndarray]:
+def deltas(model: ModelLike, data: DataLike, *, loss: LossLike) -> dict[str, np.ndarray]:
     """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the
     first.
 
@@ -121,7 +122,7 @@ def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], 
     return dict(reversed(read("results").items())), read("parameters")
 
 
-def gradient_report(model: Any, data: Any, *, loss: Any) -> GradientReport:
+def gradient_report(model: ModelLike, data: DataLike, *, loss: LossLike) -> GradientReport:
     """Norms of weights, gradients and deltas of every layer, from the output layer back to the input.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
@@ -157,7 +158,7 @@ class GradientNorms(Callback):
         self.every, self.samples = every, samples
         self.reports: dict[int, GradientReport] = {}
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         if row["epoch"] % self.every == 0:
             first = np.arange(min(self.samples, len(run.data)))
             report = self.reports[row["epoch"]] = gradient_report(run.model, run.data.batch(first), loss=run.loss)

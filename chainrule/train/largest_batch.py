@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import losses, optim
 from ..errors import ArgumentError, explain
+from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from .data import Samples, samples
 from .keep import unchanged
 from .step import training_step
@@ -21,7 +22,7 @@ from .step import training_step
 SMALL, SPARE = (8, 16), 0.9   # batches that are compiled; share of the free memory that may be used
 
 
-def largest_batch(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", memory: int | None = None,
+def largest_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", memory: int | None = None,
                   most: int = 2**16,
                   backend: str | None = None) -> int:
     """The largest power of two, at most `most`, for which a training step fits into `memory` bytes.

@@ -17,6 +17,7 @@ import numpy as np
 from .. import losses, optim
 from ..data import Batches
 from ..errors import ArgumentError, explain
+from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from .data import samples
 from .keep import unchanged
 from .step import training_step
@@ -52,7 +53,7 @@ class RateTest:
     __repr__ = __str__
 
 
-def lr_find(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", low: float = 1e-6, high: float = 10.0,
+def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", low: float = 1e-6, high: float = 10.0,
             steps: int = 100,
             batch_size: int = 32, seed: int = 0, backend: str | None = None) -> RateTest:
     """Suggest a learning rate.

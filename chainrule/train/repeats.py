@@ -20,6 +20,7 @@ from ..errors import ArgumentError, explain
 from ..nn.module import Module
 from ..statistics.repeated import Repeated, measured
 from ..statistics.runs import Comparison, Run, compare_all
+from ..typing import DataLike, LossLike, OptimizerLike
 from .data import samples
 from .evaluate import evaluate
 from .fit import fit
@@ -55,9 +56,9 @@ def scores(name: str, values: Iterable[float], level: float = 0.95) -> Scores:
     return Scores(name, **measured(values, level))
 
 
-def cross_validate(make: Callable[[], Any], data: Any, *, loss: Any, metrics: Sequence[Any] = (),
+def cross_validate(make: Callable[[], Any], data: DataLike, *, loss: LossLike, metrics: Sequence[Any] = (),
                    parts: int | Sequence[Fold] = 5, stratify: bool = False,
-                   groups: Any = None, seed: int = 0, optimizer: Any = "adam", backend: str | None = None,
+                   groups: Any = None, seed: int = 0, optimizer: OptimizerLike = "adam", backend: str | None = None,
                    **options: Any) -> dict[str, Scores]:
     """Train on all folds but one and measure that one, for each: name of loss or metric -> Scores.
 
@@ -141,7 +142,7 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
     return Ranking(tuple(rows), tuple(compare_all(runs, baseline=runs[0])) if len(runs) > 1 and len(chosen) > 1 else ())
 
 
-def compare_optimizers(make: Callable[[], Any], data: Any, validation: Any, *, loss: Any, metric: Any = None,
+def compare_optimizers(make: Callable[[], Any], data: DataLike, validation: DataLike, *, loss: LossLike, metric: Any = None,
                        optimizers: Mapping[str, Any] | None = None, seeds: int | Sequence[int] = 3,
                        backend: str | None = None, **options: Any) -> Ranking:
     """Train a new model with each optimiser and each seed, and rank them by what they reach on the validation data.

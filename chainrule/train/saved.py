@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..errors import ArgumentError, DataError, explain
 from ..files import reading
 from ..io.model import read_model
 from ..metrics.scores import softmax
+from ..typing import SourceLike
 from .evaluate import predict
 
 MODEL = "model.safetensors"
@@ -57,7 +57,7 @@ class SavedRun:
         """Class names by class number; empty for regression."""
         return self.target.class_names
 
-    def inputs(self, source: Any) -> np.ndarray:
+    def inputs(self, source: SourceLike) -> np.ndarray:
         """Float32 network inputs (N, *feature_shape) of raw data: a file, folder or list of them, a DataFrame, rows, an array."""
         return data.as_network_inputs(source, self.preprocess)
 
@@ -69,13 +69,13 @@ class SavedRun:
         std = np.asarray(self.target.std)
         return outputs * np.where(std > 0, std, 1) + np.asarray(self.target.mean)
 
-    def predict_proba(self, source: Any, backend: str | None = None, batch_size: int = 256) -> np.ndarray:
+    def predict_proba(self, source: SourceLike, backend: str | None = None, batch_size: int = 256) -> np.ndarray:
         """Probabilities (N, classes) of raw data, in the order of `class_names`; ArgumentError for a regression."""
         if self.task != "classification":
             raise ArgumentError(explain("a regression has no probabilities", got=repr(self), fix="call predict"))
         return self.outputs(self.inputs(source), backend, batch_size)
 
-    def predict(self, source: Any, backend: str | None = None, batch_size: int = 256) -> np.ndarray:
+    def predict(self, source: SourceLike, backend: str | None = None, batch_size: int = 256) -> np.ndarray:
         """Class names (N,) of raw data, or numbers in their own unit, (N,) or (N, outputs) if there are several."""
         outputs = self.outputs(self.inputs(source), backend, batch_size)
         if self.task == "classification":

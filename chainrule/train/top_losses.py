@@ -14,6 +14,7 @@ import numpy as np
 from .. import losses
 from ..compile import compile
 from ..errors import ShapeError, explain
+from ..typing import DataLike, LossLike, ModelLike
 from .data import samples
 from .evaluate import _padded_batches
 
@@ -45,7 +46,7 @@ class TopLosses:
     __repr__ = __str__
 
 
-def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
+def sample_losses(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: int = 256,
                   backend: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
     sample.
@@ -73,7 +74,7 @@ def sample_losses(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
     return np.concatenate(values), np.concatenate(outputs)
 
 
-def top_losses(model: Any, data: Any, *, loss: Any, count: int = 10, batch_size: int = 256,
+def top_losses(model: ModelLike, data: DataLike, *, loss: LossLike, count: int = 10, batch_size: int = 256,
                backend: str | None = None) -> TopLosses:
     """The `count` samples with the largest losses; print it, or look at `whole.x[found.indices]`.
 

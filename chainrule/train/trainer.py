@@ -26,6 +26,7 @@ from ..nn import Module
 from ..ops.compose import isfinite
 from ..ops.elementwise import astype
 from ..optim.base import Optimizer, seen_gradients
+from ..typing import DataLike
 from . import checks
 from .callbacks import Callback, check_kinds, restore_states, saved_states, start_afresh, steps_apart
 from .checkpoint import Claims, read_state, write_state
@@ -112,7 +113,7 @@ class Trainer:
 
     # ---- a run
 
-    def run(self, data: Any = None, *, epochs: int = 1, batch_size: int = 32, steps_per_epoch: int | None = None, shuffle: bool = True,
+    def run(self, data: DataLike | None = None, *, epochs: int = 1, batch_size: int = 32, steps_per_epoch: int | None = None, shuffle: bool = True,
             drop_last: bool = False, seed: int = 0, checkpoint: str | Path | None = None, resume: str | Path | None = None,
             callbacks: Sequence[Callback] = (), progress: bool | str = True, max_time: float | None = None) -> History:
         """Train for `epochs`; returns the History.

@@ -16,11 +16,12 @@ import numpy as np
 from ..compile import compile
 from ..errors import ArgumentError, explain
 from ..nn.regularization import Dropout
+from ..typing import ArrayLike, ModelLike
 from .data import inputs
 from .keep import unchanged
 
 
-def predict_samples(model: Any, x: Any, *, samples: int = 30, batch_size: int = 256,
+def predict_samples(model: ModelLike, x: ArrayLike, *, samples: int = 30, batch_size: int = 256,
                     backend: str | None = None) -> np.ndarray:
     """Outputs (samples, n, ...) with dropout on; their mean over the first axis is the prediction, their std its
     uncertainty.

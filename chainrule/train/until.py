@@ -18,6 +18,7 @@ from ..compile import compile
 from ..errors import ArgumentError, explain
 from ..losses.base import OneNumber
 from ..transform import gradients
+from ..typing import DataLike, LossLike, ModelLike, TrainingRun
 from .callbacks import Callback
 from .data import Samples, samples
 from .evaluate import _padded_batches
@@ -56,22 +57,22 @@ class Until(Callback):
         self.patience, self.still, self.last, self.reason = patience, 0, math.nan, ""
         self.gradient_norm, self._started, self._norm, self.pauses = math.nan, 0.0, _Norm(), False
 
-    def begin(self, run: Any) -> None:
+    def begin(self, run: TrainingRun) -> None:
         self._started, self._norm, self.reason, self.pauses = time.perf_counter(), _Norm(), "", False
 
-    def steps_apart(self, run: Any) -> float:
+    def steps_apart(self, run: TrainingRun) -> float:
         """Up to the last step; every step is looked at where time counts."""
         return 1 if self.seconds is not None else max(self.steps - run.step_number,
                                                       1) if self.steps is not None else math.inf
 
-    def after_step(self, run: Any) -> None:
+    def after_step(self, run: TrainingRun) -> None:
         if self.steps is not None and run.step_number >= self.steps:
             self._stop(run, f"{run.step_number:,} steps")
         if self.seconds is not None and time.perf_counter() - self._started >= self.seconds:
             self.pauses = not run.stop  # the seconds of a resumed run are counted anew
             self._stop(run, f"{self.seconds:g} seconds")
 
-    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+    def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         for name, wanted in self.target.items():
             value = run.history[name][-1]
             if value is not None and (value >= wanted if run.history.larger_is_better(name) else value <= wanted):
@@ -142,7 +143,7 @@ def _mean_gradient(step: Any, batches: Iterable[Any]) -> dict[str, np.ndarray]:
     return {name: g / whole for name, g in sums.items()}
 
 
-def gradient(model: Any, data: Any, *, loss: Any, batch_size: int = 256,
+def gradient(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: int = 256,
              backend: str | None = None) -> dict[str, np.ndarray]:
     """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, explain, shown
 from ...names import Checked
+from ...typing import ArrayLike, SourceLike
 from ..files import count
 from ..sources.arrays import as_source
 from .ahead import Ahead
@@ -74,8 +75,8 @@ class Loader(metaclass=Checked):
              "multiprocessing_context": "processes=True", "worker_init_fn": "augment=function of (sample, generator) has a generator of its own for each sample",
              "sample_weights": "weights=...", "class_weight": 'weights="balanced"', "timeout": "leave it out: a worker that dies is seen at once"}
 
-    def __init__(self, source: Any, batch_size: int | None = 32, *, shuffle: bool | int | None = None, seed: int = 0, workers: int = 2, drop_last: bool = False,
-                 buckets: int | Sequence[int] | None = None, lengths: Any = None, augment: Any = None, sampler: Any = None, weights: Any = None, labels: Any = None,
+    def __init__(self, source: SourceLike, batch_size: int | None = 32, *, shuffle: bool | int | None = None, seed: int = 0, workers: int = 2, drop_last: bool = False,
+                 buckets: int | Sequence[int] | None = None, lengths: ArrayLike | None = None, augment: Any = None, sampler: Any = None, weights: ArrayLike | None = None, labels: Any = None,
                  prefetch: int | None = None, processes: bool = False, skip_errors: bool = False, collate: Callable[[list[Any]], Any] | None = None,
                  steps_per_epoch: int | None = None, repeat: bool = False, shard: tuple[int, int] | None = None):
         _refuse_loaders(source, batch_size)

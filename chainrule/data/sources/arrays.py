@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import tree
 from ...errors import ArgumentError, DataError, explain, shown
+from ...typing import SourceLike
 from .base import Source
 from .collate import spread
 
@@ -134,7 +135,7 @@ class Objects(Source):
         return f"{type(self.items).__name__}({len(self):,} samples)"
 
 
-def as_source(given: Any) -> Source | None:
+def as_source(given: SourceLike) -> Source | None:
     """Whatever has samples by number, as a Source; None for what can only be gone through (a stream).
 
     >>> source = cr.data.as_source([10, 20, 30])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BoundsError, explain
+from ...typing import ArrayLike
 
 
 class Source:
@@ -81,7 +82,7 @@ class Source:
         from .compose import filter
         return filter(self, keep)
 
-    def subset(self, indices: Any) -> Source:
+    def subset(self, indices: ArrayLike) -> Source:
         """See `chainrule.data.subset`."""
         from .compose import subset
         return subset(self, indices)

@@ -21,6 +21,7 @@ import numpy as np
 from ... import tree
 from ...errors import ArgumentError, DataError, explain
 from ...files import open_regular, parse_json, reading, write_atomically
+from ...typing import SourceLike
 from ..files import fault
 from .arrays import sized
 from .base import Source
@@ -32,7 +33,7 @@ SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ALIGNED = 16
 
 
-def cache(source: Any, path: str | os.PathLike[str], key: str | None = None) -> Source:
+def cache(source: SourceLike, path: str | os.PathLike[str], key: str | None = None) -> Source:
     """The same samples from a file: the first call reads them all and writes `path`, later ones with the same key only open it.
 
     Args:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import DataError, explain, shown
 from ...tree import LEAF, Tree, flatten, unflatten
+from ...typing import ArrayLike
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
@@ -109,7 +110,7 @@ def text_free(dtype: np.dtype) -> np.dtype:
     return np.dtype("U") if dtype.kind == "U" else dtype
 
 
-def collate(samples: Sequence[Any], indices: Any = None, allocate: Allocate = np.empty, ragged: Sequence[bool] | None = None,
+def collate(samples: Sequence[Any], indices: ArrayLike | None = None, allocate: Allocate = np.empty, ragged: Sequence[bool] | None = None,
             length: int | None = None, where: Callable[[int], str | None] | None = None) -> Any:
     """The samples as one batch; DataError that names the sample of another structure, dtype or shape.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, BoundsError, explain, shown
+from ...typing import ArrayLike, SourceLike
 from ..splits import permutation
 from .arrays import sized
 from .base import Source
@@ -98,7 +99,7 @@ def hash_of(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def map(source: Any, function: Callable[[Any], Any]) -> Source:
+def map(source: SourceLike, function: Callable[[Any], Any]) -> Source:
     """The source whose sample i is `function(source[i])`, computed when it is asked for, in the Loader's workers.
 
     >>> source = cr.data.map([1, 2, 3], lambda x: 10 * x)
@@ -108,7 +109,7 @@ def map(source: Any, function: Callable[[Any], Any]) -> Source:
     return Mapped(sized(source, "map"), _function(function, "map"))
 
 
-def filter(source: Any, keep: Callable[[Any], bool]) -> Source:
+def filter(source: SourceLike, keep: Callable[[Any], bool]) -> Source:
     """The samples for which `keep(sample)` is true. All are read once, at this call; their numbers are kept, not the samples.
 
     >>> source = cr.data.filter([1, 2, 3, 4], lambda x: x % 2 == 0)
@@ -119,7 +120,7 @@ def filter(source: Any, keep: Callable[[Any], bool]) -> Source:
     return Subset(source, np.array([i for i in range(len(source)) if keep(source.sample(i))], np.int64))
 
 
-def subset(source: Any, indices: Any) -> Source:
+def subset(source: SourceLike, indices: ArrayLike) -> Source:
     """The samples at `indices` (whole numbers, a slice, or a mask of one truth value per sample), in this order.
 
     >>> source = cr.data.subset([10, 20, 30], [2, 0])
@@ -139,7 +140,7 @@ def subset(source: Any, indices: Any) -> Source:
     return Subset(source, np.where(chosen < 0, chosen + len(source), chosen))
 
 
-def shuffle(source: Any, seed: int = 0) -> Source:
+def shuffle(source: SourceLike, seed: int = 0) -> Source:
     """All samples in one random order, a function of (length, seed). A Loader's `shuffle=True` takes a new one for each epoch.
 
     >>> source = cr.data.shuffle([1, 2, 3, 4], seed=0)
@@ -150,7 +151,7 @@ def shuffle(source: Any, seed: int = 0) -> Source:
     return Subset(source, permutation(len(source), seed))
 
 
-def concat(*sources: Any) -> Source:
+def concat(*sources: SourceLike) -> Source:
     """The samples of all sources, one after the other.
 
     >>> source = cr.data.concat([1, 2], [3])

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import ArgumentError, explain
 from ...files import open_regular, reading
+from ...typing import DTypeLike
 from ..files import existing, fault
 from .base import Source
 
@@ -35,7 +36,7 @@ class Memmap(Source):
     3
     """
 
-    def __init__(self, path: str | os.PathLike[str], dtype: Any = None, shape: tuple[int, ...] | None = None, *,
+    def __init__(self, path: str | os.PathLike[str], dtype: DTypeLike | None = None, shape: tuple[int, ...] | None = None, *,
                  window: int | None = None, stride: int | None = None, targets: bool = False):
         self.path = str(existing(path))
         self._size = os.path.getsize(self.path)
