@@ -14,6 +14,7 @@ from ..ir import Tensor, as_tensor
 from ..ir.watched import Watched
 from ..ops import reduce
 from ..ops.elementwise import where, zeros_like
+from ..typing import ArrayLike, LossLike
 from .base import Loss, get
 
 Path = tuple[Any, ...]
@@ -37,7 +38,7 @@ class Several(Watched):
         self.names = [".".join(map(str, path)) for path in losses]
         self.name = ", ".join(f"{name}: {loss.name}" for name, loss in zip(self.names, self.losses.values(), strict=True))
 
-    def each(self, what: Callable[[Loss, Any, Any, Any], Any], outputs: Any, targets: Any, weights: Any) -> list[Any]:
+    def each(self, what: Callable[[Loss, Any, Any, Any], Any], outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike) -> list[Any]:
         """`what` of each loss with its part of outputs, targets and weights; an error names the output."""
         found = []
         for path, loss in self.losses.items():
@@ -48,15 +49,15 @@ class Several(Watched):
                 raise
         return found
 
-    def sum_and_weight(self, outputs: Any, targets: Any, weights: Any = None) -> tuple[Tensor, Tensor]:
+    def sum_and_weight(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """(weighted sums, sums of weights), one number for each loss."""
         return _stacked(self.each(lambda loss, *parts: loss.sum_and_weight(*parts), outputs, targets, weights), 0)
 
-    def per_sample(self, outputs: Any, targets: Any, weights: Any = None) -> tuple[Tensor, Tensor]:
+    def per_sample(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """The same for each sample, (N, losses); OneNumber for a function of one's own that gives a single number for the batch."""
         return _stacked(self.each(lambda loss, *parts: loss.per_sample(*parts), outputs, targets, weights), 1)
 
-    def check(self, outputs: Any, targets: Any, weights: Any) -> None:
+    def check(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike) -> None:
         """BoundsError for the first target that is wrong, before anything is computed."""
         self.each(lambda loss, *parts: loss.check(*parts), outputs, targets, weights)
 
@@ -66,12 +67,12 @@ class Several(Watched):
         means = where(counts, totals / where(counts, weights, zeros_like(weights) + 1), zeros_like(totals))
         return reduce.sum(means * as_tensor(self.factors))
 
-    def mean(self, totals: Any, weights: Any) -> float:
+    def mean(self, totals: Any, weights: ArrayLike) -> float:
         """The objective of sums over an epoch."""
         means = self.means(totals, weights)
         return float("nan") if np.isnan(means).all() else float(np.where(np.broadcast_to(np.asarray(weights) != 0, means.shape), means, 0) @ self.factors.astype(np.float64))
 
-    def means(self, totals: Any, weights: Any) -> np.ndarray:
+    def means(self, totals: Any, weights: ArrayLike) -> np.ndarray:
         """The mean of each loss over an epoch, NaN where nothing counted."""
         totals, weights = (np.broadcast_to(np.asarray(x, np.float64), (len(self.names),)) for x in (totals, weights))
         return np.divide(totals, weights, out=np.full(len(self.names), np.nan), where=weights != 0)
@@ -104,7 +105,7 @@ def _part(structure: Any, path: Path, what: str) -> Any:
     return structure
 
 
-def of_outputs(loss: Any, factors: Any = None, targets: Any = None) -> Any:
+def of_outputs(loss: LossLike, factors: Any = None, targets: ArrayLike | None = None) -> Any:
     """A Loss, or `Several`: from a structure of names or functions, None where an output has none, or one for nested `targets`.
 
     `factors` is what each counts in the objective, by the same structure; what is left out counts 1.

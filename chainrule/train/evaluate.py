@@ -17,6 +17,7 @@ from ..metrics.intervals import Estimate
 from ..names import called_as
 from ..nn.module import Module
 from ..statistics.paired import mean_interval
+from ..typing import ArrayLike, DataLike, LossLike, ModelLike
 from .checks import in_data, say_bad_inputs
 from .data import Samples, samples, structure
 from .measured import measured as metrics_of
@@ -59,7 +60,7 @@ class Result(dict[str, Any]):
 
 
 @called_as("cr.evaluate(model, (x, y), loss='cross_entropy', metrics=['accuracy'])")
-def evaluate(model: Any, data: Any, *, loss: Any = None, metrics: Any = (), batch_size: int = 256, level: float = 0.95,
+def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, metrics: Any = (), batch_size: int = 256, level: float = 0.95,
              backend: str | None = None, precision: str = "float32", loss_weights: Any = None) -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
@@ -269,7 +270,7 @@ def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> 
 
 
 @called_as("cr.predict(model, x)")
-def predict(model: Any, x: Any, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
+def predict(model: ModelLike, x: ArrayLike, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
     x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the model then gets their mask.

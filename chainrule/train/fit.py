@@ -23,6 +23,7 @@ from ..errors import ArgumentError, BoundsError, explain
 from ..files import reading
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..names import called_as
+from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from . import checks
 from .averaging import WeightAverage
 from .callbacks import (
@@ -53,8 +54,8 @@ from .structure import leaves, paths, take, traced
 
 
 @called_as("cr.fit(model, (x, y), loss='cross_entropy', epochs=5)")
-def fit(model: Any, data: Any, *, loss: Any, optimizer: Any = "adam", epochs: int = 1, batch_size: int = 32,
-        validation: Any = None, metrics: Any = (), seed: int = 0, callbacks: Sequence[Callback] = (),
+def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", epochs: int = 1, batch_size: int = 32,
+        validation: DataLike | None = None, metrics: Any = (), seed: int = 0, callbacks: Sequence[Callback] = (),
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
         backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True,
@@ -127,7 +128,7 @@ class Training:
     True 2
     """
 
-    def __init__(self, model: Any, data: Samples, *, loss: Any, optimizer: Any, epochs: int, batch_size: int, validation: Samples | None,
+    def __init__(self, model: ModelLike, data: Samples, *, loss: LossLike, optimizer: OptimizerLike, epochs: int, batch_size: int, validation: Samples | None,
                  metric_names: Any, seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
                  checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32",
                  class_weight: Any = None, keep_best: bool = False, loss_weights: Any = None):
