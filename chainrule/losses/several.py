@@ -29,6 +29,10 @@ class Several(Watched):
 
     `sum_and_weight` gives vectors (losses,), `per_sample` matrices (samples, losses): the objective is not one weighted mean where some samples have
     no weight in one of the outputs, so the sums stay apart until the end of an epoch.
+
+    >>> loss = cr.losses.of_outputs(("cross_entropy", "mse"))
+    >>> isinstance(loss, cr.losses.Several)
+    True
     """
 
     own = together = False
@@ -109,6 +113,10 @@ def of_outputs(loss: LossLike, factors: Any = None, targets: ArrayLike | None = 
     """A Loss, or `Several`: from a structure of names or functions, None where an output has none, or one for nested `targets`.
 
     `factors` is what each counts in the objective, by the same structure; what is left out counts 1.
+
+    >>> loss = cr.losses.of_outputs({"class": "cross_entropy", "size": "mse"})
+    >>> type(loss).__name__
+    'Several'
     """
     if isinstance(loss, Several):
         return loss

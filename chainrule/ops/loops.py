@@ -21,6 +21,7 @@ from ..ir.graph import Graph, close, constant, inline, input_node, interpret
 from ..ir.node import Node, Type, op
 from ..ir.tensor import Tensor
 from ..ir.trace import Trace, current_trace, tracing
+from ..typing import ArrayLike
 from .compose import logical_not, stack
 from .elementwise import where, zeros_like
 from .movement import reshape, slice_axis
@@ -106,8 +107,7 @@ def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None
 
     Raises ShapeError or DTypeError for a carry that changes, or xs of different lengths.
 
-    >>> import numpy as np, chainrule as cr
-    >>> total, sums = cr.scan(lambda carry, x: (carry + x, carry + x), 0.0, np.arange(4.0))
+    >>> total, sums = cr.scan(lambda carry, x: (carry + x, carry + x), 0.0, np.arange(4, dtype="float32"))
     >>> total.item(), sums.numpy().tolist()
     (6.0, [0.0, 1.0, 3.0, 6.0])
     """
@@ -230,7 +230,7 @@ def _loop(start: Tensor, carried: Sequence[Tensor], turn: Callable[[list[Tensor]
 
 # ---- cond
 
-def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: Any) -> Any:
+def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: ArrayLike) -> Any:
     """`true_function(*operands)` if the predicate holds, else `false_function(*operands)`; only that one runs.
 
     Under `vmap`, with a predicate that differs from example to example, both run and each example takes its own.

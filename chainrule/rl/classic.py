@@ -27,6 +27,12 @@ class CartPole(Environment):
     """A pole on a cart, to be kept upright by pushes to the left (0) and right (1) (Barto, Sutton and Anderson, 1983).
 
     The reward is 1 per step. It ends beyond 12 degrees or 2.4 units from the middle.
+
+    >>> env = cr.rl.CartPole(batch=4)
+    >>> observation, _ = env.reset(seed=0)
+    >>> observation, reward, terminated, truncated, _ = env.step(np.array([0, 1, 0, 1]))
+    >>> observation.shape, reward
+    ((4, 4), array([1., 1., 1., 1.]))
     """
 
     id, max_steps, reward_threshold = "CartPole-v1", 500, 475.0
@@ -60,7 +66,12 @@ class CartPole(Environment):
 
 
 class MountainCar(Environment):
-    """A car too weak for its hill, which has to swing: push left (0), nothing (1), right (2) (Moore, 1990). The reward is -1 per step."""
+    """A car too weak for its hill, which has to swing: push left (0), nothing (1), right (2) (Moore, 1990). The reward is -1 per step.
+
+    >>> observation, _ = cr.rl.MountainCar(batch=4).reset(seed=0)
+    >>> observation.shape
+    (4, 2)
+    """
 
     id, max_steps, reward_threshold = "MountainCar-v0", 200, -110.0
     action_space = Discrete(3)
@@ -91,7 +102,13 @@ class MountainCar(Environment):
 
 
 class MountainCarContinuous(MountainCar):
-    """The car with a force in [-1, 1]: 100 for the hill, less 0.1 force² per step."""
+    """The car with a force in [-1, 1]: 100 for the hill, less 0.1 force² per step.
+
+    >>> env = cr.rl.MountainCarContinuous(batch=4)
+    >>> observation, _ = env.reset(seed=0)
+    >>> env.step(np.zeros((4, 1), "float32"))[0].shape
+    (4, 2)
+    """
 
     id, max_steps, reward_threshold = "MountainCarContinuous-v0", 999, 90.0
     action_space = box([-1.0], [1.0])  # type: ignore[assignment]
@@ -107,7 +124,12 @@ class MountainCarContinuous(MountainCar):
 
 
 class Acrobot(Environment):
-    """Two links, of which only the joint between them is driven, to swing above a line (Sutton, 1996): torque -1, 0, 1. The reward is -1 per step."""
+    """Two links, of which only the joint between them is driven, to swing above a line (Sutton, 1996): torque -1, 0, 1. The reward is -1 per step.
+
+    >>> observation, _ = cr.rl.Acrobot(batch=4).reset(seed=0)
+    >>> observation.shape
+    (4, 6)
+    """
 
     id, max_steps, reward_threshold = "Acrobot-v1", 500, -100.0
     action_space = Discrete(3)
@@ -163,7 +185,13 @@ def _wrapped(angle: Tensor) -> Tensor:
 
 
 class Pendulum(Environment):
-    """A pendulum to be swung up by a torque in [-2, 2] that is too weak to lift it. Cost: angle² + 0.1 spin² + 0.001 torque²; it never ends, but after 200 steps."""
+    """A pendulum to be swung up by a torque in [-2, 2] that is too weak to lift it. Cost: angle² + 0.1 spin² + 0.001 torque²; it never ends, but after 200 steps.
+
+    >>> env = cr.rl.Pendulum(batch=4)
+    >>> observation, _ = env.reset(seed=0)
+    >>> env.step(np.zeros((4, 1), "float32"))[0].shape
+    (4, 3)
+    """
 
     id, max_steps = "Pendulum-v1", 200
     action_space = box([-2.0], [2.0])

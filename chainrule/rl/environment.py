@@ -28,6 +28,9 @@ class Transition(NamedTuple):
 
     `observation` is where the next step begins: of a new episode where one has ended. `final` is where this step led, which
     is what a truncated episode bootstraps from.
+
+    >>> cr.rl.Transition._fields
+    ('observation', 'reward', 'terminated', 'truncated', 'final')
     """
 
     observation: Tensor
@@ -47,6 +50,9 @@ class Environment:
         state: name → Variable.
         elapsed: steps of each copy's episode so far, int64 (batch,).
         generator: what starts and moves are drawn from.
+
+    >>> isinstance(cr.rl.make("CartPole-v1"), cr.rl.Environment)
+    True
     """
 
     id = ""

@@ -85,6 +85,11 @@ class Solution:
         q: q*(s, a), (states, actions).
         residual: the Bellman residual of the values.
         iterations: sweeps of value iteration, or policies that were tried.
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> isinstance(cr.rl.value_iteration(mdp), cr.rl.Solution)
+    True
     """
 
     values: np.ndarray
@@ -131,6 +136,12 @@ def value_iteration(mdp: MDP, *, tolerance: float = 1e-12, max_iterations: int =
         sweeps: further evaluations of the greedy policy after each step: modified policy iteration (Puterman and Shin, 1978).
 
     Raises ArgumentError if the values have not settled after `max_iterations`, as with gamma=1 and a policy that gains for ever.
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> cr.rl.value_iteration(mdp).q.round(6)
+    array([[0.9, 1. ],
+           [0. , 0. ]])
     """
     values, rows = np.zeros(mdp.states), np.arange(mdp.states)
     for iteration in range(1, max_iterations + 1):
@@ -147,7 +158,13 @@ def value_iteration(mdp: MDP, *, tolerance: float = 1e-12, max_iterations: int =
 
 
 def modified_policy_iteration(mdp: MDP, *, sweeps: int = 20, tolerance: float = 1e-12, max_iterations: int = 1_000_000) -> Solution:
-    """Optimal values by greedy steps with `sweeps` evaluations of their policy between them (Puterman and Shin, 1978)."""
+    """Optimal values by greedy steps with `sweeps` evaluations of their policy between them (Puterman and Shin, 1978).
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> cr.rl.modified_policy_iteration(mdp).values.round(6)
+    array([1., 0.])
+    """
     return value_iteration(mdp, tolerance=tolerance, max_iterations=max_iterations, sweeps=sweeps)
 
 
@@ -158,6 +175,11 @@ def policy_values(mdp: MDP, policy: Any) -> np.ndarray:
         policy: actions (states,), or probabilities (states, actions).
 
     Raises ArgumentError where the policy has no values, because with gamma=1 it does not end.
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> cr.rl.policy_values(mdp, [1, 0])
+    array([1., 0.])
     """
     chosen = np.asarray(policy)
     if chosen.shape == (mdp.states,) and chosen.dtype.kind in "iu" and ((chosen >= 0) & (chosen < mdp.actions)).all():
@@ -181,7 +203,13 @@ def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def policy_iteration(mdp: MDP, *, max_iterations: int = 10_000) -> Solution:
-    """Optimal values by evaluating a policy and taking its greedy one, until it stays (Howard, 1960). Needs gamma < 1, or policies that end."""
+    """Optimal values by evaluating a policy and taking its greedy one, until it stays (Howard, 1960). Needs gamma < 1, or policies that end.
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> cr.rl.policy_iteration(mdp).policy
+    array([1, 0])
+    """
     policy, rows = mdp.R.argmax(axis=1), np.arange(mdp.states)
     for iteration in range(1, max_iterations + 1):
         values = policy_values(mdp, policy)
@@ -197,6 +225,11 @@ def linear_program(mdp: MDP) -> Solution:
     """Optimal values as the smallest v with v >= R + γ P v for all actions (d'Epenoux, 1963), by SciPy's HiGHS.
 
     Raises ArgumentError without SciPy, or where the process has no finite values.
+
+    >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    >>> mdp = cr.rl.MDP(P, np.array([[0.0, 1.0], [0.0, 0.0]]), gamma=0.9)
+    >>> cr.rl.linear_program(mdp).values.round(6)
+    array([1., 0.])
     """
     try:
         from scipy.optimize import linprog

@@ -13,7 +13,11 @@ from ..errors import ArgumentError, explain, shown
 
 @dataclass(frozen=True)
 class Discrete:
-    """The integers 0, …, n - 1."""
+    """The integers 0, …, n - 1.
+
+    >>> cr.rl.Discrete(4).n
+    4
+    """
 
     n: int
 
@@ -29,7 +33,11 @@ class Discrete:
 
 @dataclass(frozen=True)
 class MultiDiscrete:
-    """Several integers, the i-th one below counts[i]."""
+    """Several integers, the i-th one below counts[i].
+
+    >>> cr.rl.MultiDiscrete((2, 3)).counts
+    (2, 3)
+    """
 
     counts: tuple[int, ...]
 
@@ -45,7 +53,12 @@ class MultiDiscrete:
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """Arrays of numbers between `low` and `high`, which have the shape of one element."""
+    """Arrays of numbers between `low` and `high`, which have the shape of one element.
+
+    >>> space = cr.rl.Box(np.array([-1.0, 0.0]), np.array([1.0, 2.0]))
+    >>> space.low, space.high
+    (array([-1.,  0.]), array([1., 2.]))
+    """
 
     low: np.ndarray
     high: np.ndarray

@@ -28,6 +28,9 @@ class Tabular(Environment):
         outcomes: function of (state, action).
         starts: probability of each state to begin in, (states,).
         actions: how many there are.
+
+    >>> isinstance(cr.rl.FrozenLake(), cr.rl.Tabular)
+    True
     """
 
     def __init__(self, outcomes: Callable[[int, int], Sequence[Outcome]], starts: np.ndarray, actions: int, batch: int = 1):
@@ -145,6 +148,10 @@ class FrozenLake(GridWorld):
     Args:
         map_name: "4x4" or "8x8".
         is_slippery: whether the ice is.
+
+    >>> observation, _ = cr.rl.FrozenLake(batch=2, is_slippery=False).reset(seed=0)
+    >>> observation
+    array([0, 0])
     """
 
     id, reward_threshold = "FrozenLake-v1", 0.70
@@ -160,6 +167,12 @@ class CliffWalking(Tabular):
 
     Args:
         is_slippery: whether two of three steps go to a side.
+
+    >>> env = cr.rl.CliffWalking()
+    >>> observation, _ = env.reset(seed=0)
+    >>> observation, reward, *_ = env.step(np.array([0]))
+    >>> reward
+    array([-1.])
     """
 
     id = "CliffWalking-v1"
@@ -184,6 +197,10 @@ class Taxi(Tabular):
     """A taxi fetches a passenger and brings them to a hotel: down 0, up 1, right 2, left 3, take 4, let out 5 (Dietterich, 2000).
 
     -1 per step, 20 for the right place, -10 for taking or letting out where it cannot be. A state is ((row × 5 + column) × 5 + passenger) × 4 + hotel.
+
+    >>> observation, _ = cr.rl.Taxi(batch=3).reset(seed=0)
+    >>> observation.shape
+    (3,)
     """
 
     id, max_steps, reward_threshold = "Taxi-v3", 200, 8.0
@@ -214,7 +231,12 @@ class Taxi(Tabular):
 
 
 class Blackjack(Environment):
-    """Blackjack with an endless deck: stick 0, hit 1 (Sutton and Barto, 2018, example 5.1). It observes sum, the dealer's card and a usable ace."""
+    """Blackjack with an endless deck: stick 0, hit 1 (Sutton and Barto, 2018, example 5.1). It observes sum, the dealer's card and a usable ace.
+
+    >>> observation, _ = cr.rl.Blackjack(batch=4).reset(seed=0)
+    >>> len(observation)
+    4
+    """
 
     id = "Blackjack-v1"
     observation_space = MultiDiscrete((32, 11, 2))
