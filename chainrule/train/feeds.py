@@ -62,9 +62,17 @@ class Nothing(Feed):
         super().__init__()
         if steps is None:
             raise ArgumentError(explain("without data an epoch has no end", fix="run(None, steps_per_epoch=1000, ...)"))
-        self.steps = steps
+        self.steps, self.leaves = steps, list[np.ndarray]()
 
     def next(self) -> Any:
+        return None
+
+    def rows(self, most: int) -> np.ndarray:
+        """The next steps, as if each had one sample: int64 (steps, 1)."""
+        return np.zeros((max(1, min(most, self.steps - self.step)), 1), np.int64)
+
+    def batch(self, indices: np.ndarray) -> Any:
+        """There is none."""
         return None
 
 

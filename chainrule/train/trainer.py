@@ -31,7 +31,7 @@ from . import checks
 from .callbacks import Callback, check_kinds, restore_states, saved_states, start_afresh, steps_apart
 from .checkpoint import Claims, read_state, write_state
 from .describe import check_same
-from .feeds import Arrays, Feed, feed_of
+from .feeds import Arrays, Feed, Nothing, feed_of
 from .history import History
 from .interrupt import Interruption
 from .progress import reporter
@@ -193,7 +193,7 @@ class Trainer:
     def _steps(self) -> int:
         """The next steps, in one call if they can be; how many."""
         room = int(min([self._length, *(steps_apart(callback, self) for callback in self.callbacks)]))
-        rows = self.feed.rows(room) if isinstance(self.feed, Arrays) else None
+        rows = self.feed.rows(room) if isinstance(self.feed, Arrays | Nothing) else None
         if rows is not None and len(rows) > 1 and (run := self._many(rows)) is not None:
             return self._noted(*run, rows.shape[1])
         batch = self.feed.next()
@@ -202,7 +202,7 @@ class Trainer:
         try:
             numbers = self._program.arrays(*_arguments(batch))
         except BoundsError as error:
-            raise error if rows is None else checks.in_data(error, rows[0]) from None
+            raise checks.in_data(error, rows[0]) if isinstance(self.feed, Arrays) and rows is not None else error from None
         *numbers, finite = numbers
         if not finite:
             raise explain_nonfinite(entry, trees.flatten(batch)[0], self._place(1))
@@ -211,18 +211,19 @@ class Trainer:
     def _many(self, rows: np.ndarray) -> tuple[int, list[np.ndarray]] | None:
         """Several steps in one call of machine code, without Python between them; None where the program cannot."""
         feed = self.feed
-        if not self._tried and isinstance(feed, Arrays):
+        if not self._tried and isinstance(feed, Arrays | Nothing):
             self._tried = True
             entry = self._compiled(feed.batch(rows[0]))
             last = len(entry.types) - 1
+            self._rows_of_call = rows.shape[1]
             self._repeated = entry.repeated(feed.leaves, rows.shape[1], last, frozenset(range(last + 1)))
-        if self._repeated is None or not isinstance(feed, Arrays) or rows.shape[1] != feed.batches.batch_size:
+        if self._repeated is None or not isinstance(feed, Arrays | Nothing) or rows.shape[1] != self._rows_of_call:
             return None
         self._hold()
         try:
             done, (*numbers, finite) = self._repeated(rows)
         except BoundsError as error:
-            raise checks.in_data(error, rows[error.step]) from None
+            raise checks.in_data(error, rows[error.step]) if isinstance(feed, Arrays) else error from None
         if not finite[done - 1]:
             batch = feed.batch(rows[done - 1])
             raise explain_nonfinite(self._compiled(batch), trees.flatten(batch)[0], self._place(done))

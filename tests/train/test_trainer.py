@@ -155,6 +155,35 @@ def test_steps_without_data_make_their_own() -> None:
     np.testing.assert_allclose(model.weight.numpy(), [[1], [0]], atol=0.01)
 
 
+class EachStep(train.Callback):
+    """Has to be told of each step, so that no two run in one call."""
+
+    def __init__(self):
+        self.count = 0
+
+    def after_step(self, run):
+        self.count += 1
+
+
+@pytest.mark.parametrize("data", [None, X])
+def test_many_steps_in_one_call_have_the_bits_of_single_ones(data) -> None:
+    def trained(callbacks):
+        model, optimizer = nn.Dense(1, input_shape=(3,)), optim.Adam(0.1)
+
+        def step(*batch):
+            x = batch[0] if batch else cr.random.normal((16, 3))
+            loss = cr.mean((model(x) - x[:, :1]) ** 2)
+            optimizer.update(model, cr.gradients(loss, model))
+            return loss
+        history = train.Trainer(step, {"model": model, "optimizer": optimizer}).run(data, epochs=3, batch_size=10, steps_per_epoch=10, callbacks=callbacks, progress=False)
+        return model.weight.numpy(), history["loss"]
+    counter = EachStep()
+    many, single = trained([]), trained([counter])
+    assert counter.count == 30
+    assert np.array_equal(many[0], single[0])
+    assert many[1] == pytest.approx(single[1], rel=1e-12)
+
+
 def test_two_players_with_second_derivatives_are_those_of_pytorch() -> None:
     torch = pytest.importorskip("torch")
     generator, critic = nn.Dense(2, input_shape=(2,)), nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(1)], input_shape=(2,))
