@@ -353,6 +353,27 @@ def test_a_worker_that_dies_is_told_at_once():
         list(dying)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_workers_that_die_while_they_wait_are_told_too():
+    with cr.data.Loader(np.arange(400), 4, workers=2, processes=True, prefetch=2) as idle:
+        batches = iter(idle)
+        next(batches)
+        time.sleep(0.2)
+        for child in idle._ahead.engine._children:
+            os.kill(child.process.pid, signal.SIGKILL)
+            child.process.join()
+        with pytest.raises(DataError, match="SIGKILL"):
+            list(batches)
+        before = idle.step
+        assert len(list(idle)) == 100 - before  # new workers go on where it was
+
+
+def test_batches_that_cannot_be_sent_are_told():
+    with cr.data.Loader([1, 2, 3, 4], 2, workers=1, processes=True, collate=lambda samples: lambda: samples) as strange, \
+            pytest.raises(ArgumentError, match="cannot be sent from a worker process"):
+        list(strange)
+
+
 def test_what_a_sample_cannot_be():
     with cr.data.Loader([object()] * 4, 2, workers=0) as strange, pytest.raises(DataError, match="neither number, text nor array"):
         next(iter(strange))
@@ -403,16 +424,15 @@ if __name__ == "__main__":
 
 
 def test_threads_end_with_the_loader():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     one = loader("arrays", workers=4)
     next(iter(one))
-    assert threading.active_count() == before + 4
+    started = set(threading.enumerate()) - before
+    assert len(started) == 4
     del one
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.02)
-    assert threading.active_count() == before
+    for thread in started:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 # ---- streams

@@ -7,6 +7,7 @@ nothing stays behind, however the program ends. Room is reserved before it is us
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -105,6 +107,7 @@ class _Child:
     slots: list[Slot] = field(default_factory=list)
     jobs: dict[int, tuple[Future, Slot | None]] = field(default_factory=dict)
     gone: bool = False
+    code: int | None = None
 
 
 class Processes:
@@ -127,6 +130,9 @@ class Processes:
         future.set_running_or_notify_cancel()
         with self._lock:
             child = min(self._children, key=lambda one: (one.gone, len(one.jobs)))
+            if child.gone:  # all are
+                future.set_exception(_died(child.code))
+                return future
             self._numbers += 1
             number, slot = self._numbers, self._slot(child)
             child.jobs[number] = (future, slot)
@@ -167,6 +173,9 @@ class Processes:
                 except (EOFError, OSError):
                     self._dead(child)
                     continue
+                except Exception as error:  # what was sent cannot be made again here
+                    self._dead(child, _remade(type(error).__name__, str(error), "".join(traceback.format_exception(error))))
+                    continue
                 if ready == child.process.sentinel:
                     self._dead(child)
 
@@ -187,14 +196,16 @@ class Processes:
             if kind == "shared":
                 slot.forget_name()
 
-    def _dead(self, child: _Child) -> None:
+    def _dead(self, child: _Child, error: Exception | None = None) -> None:
+        """All that a worker had to do fails with the error, or with what ended it."""
         with self._lock:
             if child.gone:
                 return
             child.gone, jobs, child.jobs = True, list(child.jobs.values()), {}
-        child.process.join(1)
+        child.process.join(0 if error else 1)
+        child.code = child.process.exitcode
         for future, _ in jobs:
-            future.set_exception(_died(child.process.exitcode))
+            future.set_exception(error or _died(child.code))
 
     def close(self) -> None:
         """End all workers now."""
@@ -229,9 +240,23 @@ def _start(context: Any, work: Work, others: list[Connection]) -> _Child:
     with warnings.catch_warnings():
         for kind in (DeprecationWarning, RuntimeWarning):  # of Python and JAX, of forks beside threads: ours are at rest then, and a worker runs none of JAX's
             warnings.simplefilter("ignore", kind)
-        process.start()
+        with _without_ctrl_c():
+            process.start()
     theirs.close()
     return _Child(process, ours)
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """A Ctrl-C that comes within waits, so that a worker never hears one before it can say that it does not want to."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_sendable(work: Work) -> None:
@@ -257,6 +282,8 @@ def _died(code: int | None) -> DataError:
 
 def _serve(connection: Connection, work: Work, parent: int, inherited: list[Connection]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's, which then ends its workers
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for other in inherited:
         other.close()
     opened: dict[str, mmap.mmap] = {}
@@ -266,9 +293,17 @@ def _serve(connection: Connection, work: Work, parent: int, inherited: list[Conn
                 if hasattr(os, "getppid") and os.getppid() != parent and METHOD == "fork":
                     return
             number, job, slot = connection.recv()
-            connection.send((number, *_made(work, job, slot, opened)))
+            _send(connection, number, _made(work, job, slot, opened))
     except (EOFError, OSError):
         return
+
+
+def _send(connection: Connection, number: int, made: tuple[str, Any]) -> None:
+    try:
+        connection.send((number, *made))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        connection.send((number, "error", ("ArgumentError", explain("a batch cannot be sent from a worker process", got=f"{type(error).__name__}: {error}",
+                                                                    expected="arrays, numbers and texts", fix="leave out processes=True"), "")))
 
 
 def _made(work: Work, job: Job, slot: tuple[str, int] | None, opened: dict[str, mmap.mmap]) -> tuple[str, Any]:
