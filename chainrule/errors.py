@@ -21,12 +21,14 @@ import linecache
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-NOT_THE_USERS = (PACKAGE, "<frozen", "<string>")  # the last: what dataclasses and named tuples write
-WRAPPERS = frozenset({contextlib.__file__, functools.__file__, dataclasses.__file__})
+STARTS_PROCESSES = os.path.join(os.path.dirname(threading.__file__), "multiprocessing", "")
+NOT_THE_USERS = (PACKAGE, STARTS_PROCESSES, "<frozen", "<string>")  # the last: what dataclasses and named tuples write
+WRAPPERS = frozenset({contextlib.__file__, functools.__file__, dataclasses.__file__, threading.__file__})
 
 
 class ChainruleError(Exception):

@@ -218,6 +218,16 @@ def test_a_workers_error_names_the_sample(options):
 
 
 @pytest.mark.parametrize("options", WORKERS)
+def test_errors_name_the_line_of_the_loop(options):
+    with cr.data.Loader(odd(17, (X[0, :4], 1)), 8, **options) as mixed:
+        with pytest.raises(DataError, match=r"at        test_loader\.py:\d+  for _ in mixed:  # here"):
+            for _ in mixed:  # here
+                pass
+    with cr.data.Loader([1, 2], 2, collate=lambda a, b: a, **options) as wrong, pytest.raises(DataError, match=r"at        test_loader\.py:\d+ "):
+        list(wrong)
+
+
+@pytest.mark.parametrize("options", WORKERS)
 def test_unreadable_samples_are_left_out_and_counted(options):
     with cr.data.Loader(Broken(), 4, shuffle=False, skip_errors=True, **options) as broken:
         with pytest.warns(UserWarning, match="2 samples of 24 left out of epoch 0"):

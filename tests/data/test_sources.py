@@ -247,6 +247,8 @@ def test_functions_compose():
         cr.data.subset(source, [10])
     with pytest.raises(BoundsError):
         source[10]
+    with pytest.raises(DataError, match="sample 4 "):
+        cr.data.filter(source, lambda s: 1 / (s[1] - 4))
     with pytest.raises(ArgumentError, match="a source and a function"):
         cr.data.map(source, source)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, ChainruleError, DataError, explain, shown
+from ...errors import ArgumentError, ChainruleError, DataError, describe_frame, explain, shown, user_frame
 from ...names import Checked
 from ...typing import ArrayLike, SourceLike
 from ..files import count
@@ -193,6 +194,7 @@ class Loader(metaclass=Checked):
                 self.close()
                 if isinstance(error, ChainruleError):
                     self._feed.begin()  # a source that has lost samples says that
+                    _say_where(error)
                 raise
         return self._peeked
 
@@ -269,6 +271,13 @@ def _check_numbers(loader: Loader, shard: Any) -> None:
     loader.seed = int(loader.seed)
     if shard is not None and not (isinstance(shard, tuple | list) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
         raise ArgumentError(explain("shard cannot be used", got=shown(shard), expected="(k, n) with 0 <= k < n"))
+
+
+def _say_where(error: ChainruleError) -> None:
+    """The user's loop, in an error whose maker, a worker, has no line of the user's."""
+    text, line = str(error), describe_frame(user_frame())
+    if line and not re.search(r"^  at  ", text, re.MULTILINE):
+        error.args = (f"{text}\n  {'at':9} {line}",)
 
 
 def _refuse_loaders(source: Any, batch_size: int | None) -> None:

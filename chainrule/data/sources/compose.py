@@ -13,6 +13,7 @@ from ...typing import ArrayLike, SourceLike
 from ..splits import permutation
 from .arrays import sized
 from .base import Source
+from .reading import read_one, unreadable
 
 
 class Mapped(Source):
@@ -117,7 +118,15 @@ def filter(source: SourceLike, keep: Callable[[Any], bool]) -> Source:
     [2, 4]
     """
     source, keep = sized(source, "filter"), _function(keep, "filter")
-    return Subset(source, np.array([i for i in range(len(source)) if keep(source.sample(i))], np.int64))
+    return Subset(source, np.array([i for i in range(len(source)) if _kept(source, i, keep)], np.int64))
+
+
+def _kept(source: Source, index: int, keep: Callable[[Any], bool]) -> bool:
+    sample = read_one(source, index)
+    try:
+        return bool(keep(sample))
+    except Exception as error:
+        raise unreadable(source, index, error) from error
 
 
 def subset(source: SourceLike, indices: ArrayLike) -> Source:
