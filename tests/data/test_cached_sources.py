@@ -73,6 +73,8 @@ def test_files_and_arrays_have_a_key_of_their_own(tmp_path):
     (tmp_path / "t").write_text("a\nc\n")
     os.utime(tmp_path / "t", ns=(1, 1))
     assert cr.data.TextLines(tmp_path / "t").cache(tmp_path / "c")[1] == "c"
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    assert cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1] == cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1] == {"a": 2.0, "b": "y"}
     x = np.arange(6.0)
     cr.data.cache((x, x), tmp_path / "d")
     x[3] = 7

@@ -135,6 +135,20 @@ def test_rows_of_csv_parquet_and_arrow_are_the_same(tmp_path):
         assert cr.data.as_source(given)[2]["age"] == 42
 
 
+def test_columns_of_arrow_files_stay_where_they_are(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    values = np.random.default_rng(0).normal(size=300_000)
+    parts = [arrow.table({"a": part, "b": np.arange(len(part), dtype=np.int32)}) for part in np.split(values, [100_000, 100_000, 250_000])]
+    with arrow.OSFile(str(tmp_path / "t.arrow"), "wb") as file, arrow.ipc.new_file(file, parts[0].schema) as writer:
+        for part in parts:
+            writer.write(part)
+    before = arrow.total_allocated_bytes()
+    source = cr.data.Rows(tmp_path / "t.arrow")
+    assert len(source) == 300_000 and arrow.total_allocated_bytes() - before < 100_000
+    chosen = np.array([299_999, 0, 99_999, 100_000, 250_000, 5, 5])
+    assert (source[chosen]["a"] == values[chosen]).all() and source[250_000]["b"] == 0 and source[249_999]["a"] == values[249_999]
+
+
 def test_data_frames_are_sources():
     pandas = pytest.importorskip("pandas")
     source = cr.data.as_source(pandas.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]}, index=[7, 8, 9]))

@@ -27,7 +27,7 @@ class Rows(Arrays):
         target: name of the column that is the second half of each sample.
 
     Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are texts. Parquet and
-    Arrow files need pyarrow; columns without missing values of an uncompressed Arrow file stay in the file, those of others are read into memory.
+    Arrow files need pyarrow. Of an uncompressed Arrow file, columns of numbers of which none is missing stay in the file; all others are read into memory.
     Raises DataError that names the file or the column.
 
     >>> from pathlib import Path
@@ -38,7 +38,7 @@ class Rows(Arrays):
     """
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):
-        self.path = str(existing(path))
+        self.path, self._told = str(existing(path)), (None if columns is None else list(columns), target)
         found = _read(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
         if target is None:
             super().__init__(found)
@@ -47,6 +47,10 @@ class Rows(Arrays):
 
     def where(self, index: int) -> str:
         return f"{self.path}, row {index + 1:,}"
+
+    def key(self) -> str:
+        state = os.stat(self.path)
+        return f"{os.path.realpath(self.path)} of {state.st_size} bytes at {state.st_mtime_ns}, {self._told}"
 
 
 def _chosen(columns: dict[str, Any], name: str, path: str) -> Any:
@@ -103,8 +107,39 @@ def _arrow(path: str) -> dict[str, np.ndarray]:
         return _of_arrow(table)
 
 
-def _of_arrow(table: Any) -> dict[str, np.ndarray]:
-    return {name: _plain(table.column(name).to_numpy()) for name in table.column_names}
+def _of_arrow(table: Any) -> dict[str, Any]:
+    return {name: _in_place(table.column(name)) for name in table.column_names}
+
+
+def _in_place(column: Any) -> Any:
+    """A column of numbers where it lies, also in a mapped file; others as arrays in memory."""
+    kind = str(column.type)
+    if column.null_count or not kind.startswith(("int", "uint", "float", "double")) or kind == "halffloat":
+        return _plain(column.to_numpy())
+    chunks = [chunk.to_numpy(zero_copy_only=True) for chunk in column.chunks if len(chunk)]
+    return chunks[0] if len(chunks) == 1 else Chunks(chunks) if chunks else column.to_numpy()
+
+
+class Chunks:
+    """Arrays one after the other, which are not put together."""
+
+    def __init__(self, chunks: list[np.ndarray]):
+        self.chunks, self.ends, self.dtype = chunks, np.cumsum([len(chunk) for chunk in chunks]), chunks[0].dtype
+        self.shape = (int(self.ends[-1]),)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        """One number, or those at rising indices."""
+        places = np.searchsorted(self.ends, index, side="right")
+        if np.ndim(index) == 0:
+            return self.chunks[places][index - self.ends[places] + len(self.chunks[places])]
+        out = np.empty(len(index), self.dtype)
+        for place in np.unique(places):
+            chosen = places == place
+            out[chosen] = self.chunks[place][index[chosen] - self.ends[place] + len(self.chunks[place])]
+        return out
 
 
 def columns_of(table: Any) -> dict[str, np.ndarray] | None:
