@@ -45,6 +45,10 @@ def save_adapter(model: nn.Module, folder: str | Path) -> Path:
     if not adapters or len({type(layer) for layer in adapters.values()}) != 1:
         raise ArgumentError(explain("a model with adapters of one kind is expected", got=shown(model), fix="adapted = nn.lora(model, rank=8)"))
     names = _names(model)
+    inner = [name for name in adapters if names and name not in names]
+    if inner:
+        raise ArgumentError(explain("these layers are parts of one layer in the other library's model", got=", ".join(inner[:4]), expected="layers that are layers there too",
+                                    fix='cr.save(model, path) keeps the model with its adapters'))
     paths = {names.get(name, name): layer for name, layer in adapters.items()}
     config = _lora_config(paths) if isinstance(next(iter(adapters.values())), LowRank) else _ia3_config(paths)
     arrays = {f"{START}{path}.{key}": np.ascontiguousarray(value) for path, layer in paths.items() for key, value in _arrays(layer).items()}
@@ -173,4 +177,4 @@ def _put(layer: Any, key: str, value: np.ndarray) -> None:
 
 def _names(model: nn.Module) -> dict[str, str]:
     """Our path of a layer -> its path in the other library's model, for models that `models.load_pretrained` knows."""
-    return importlib.import_module("..models.pretrained", __package__).layer_names(model)  # it lies above this package
+    return importlib.import_module("..models.hub", __package__).layer_names(model)  # it lies above this package

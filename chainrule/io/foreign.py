@@ -13,7 +13,7 @@ FOREIGN = {
     "loadmodel": LOAD, "loadfile": LOAD, "openmodel": LOAD, "restore": LOAD, "read": LOAD,
     "loadweights": WEIGHTS, "loadstatedict": WEIGHTS, "setweights": WEIGHTS,
     "savecheckpoint": CHECKPOINT, "loadcheckpoint": CHECKPOINT, "checkpoint": CHECKPOINT, "checkpointmanager": CHECKPOINT,
-    "frompretrained": PRETRAINED, "loadpretrained": PRETRAINED, "savepretrained": SAVE,
+    "frompretrained": PRETRAINED, "loadpretrained": PRETRAINED, "savepretrained": "cr.models.save_pretrained(model, folder)",
     "readcsv": 'cr.data.load("people.csv", target="income")', "readimage": "cr.data.read_image(path)", "imread": "cr.data.read_image(path)",
     "loadtxt": 'cr.data.read_table("numbers.csv")', "loadnpz": 'cr.data.load("t.npz")',
 }

@@ -10,12 +10,13 @@ from .clips import clip_network
 from .cnn import cnn
 from .dcgan import dcgan_critic, dcgan_generator
 from .generation import Decoder, generate, generate_text
+from .heads import SequenceClassifier, SpanReader, TokenClassifier
+from .hub import load_pretrained, load_tokenizer, save_pretrained
 from .language import LanguageModel, gpt, llama
 from .lenet import lenet5
 from .masking import fill_mask, mask_tokens
 from .mlp import mlp
 from .perceptron import Perceptron
-from .pretrained import load_pretrained, load_tokenizer
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
 from .timed import TimeEmbedding, TimeMLP, TimeUNet
@@ -23,8 +24,39 @@ from .translation import TranslationTransformer
 from .vgg import vgg
 
 __all__ = [
-    "BERT", "Decoder", "EncoderDecoder", "LanguageModel", "MaskedLanguageModel", "Perceptron", "TimeEmbedding", "TimeMLP", "TimeUNet", "TranslationTransformer", "clip_network", "cnn", "dcgan_critic", "dcgan_generator", "fill_mask", "generate", "generate_text", "gpt", "lenet5", "llama", "load_pretrained",
-    "load_tokenizer", "mask_tokens", "mlp", "resnet", "resnet_cifar", "sequence_classifier", "sequence_tagger", "vgg",
+    "BERT",
+    "Decoder",
+    "EncoderDecoder",
+    "LanguageModel",
+    "MaskedLanguageModel",
+    "Perceptron",
+    "SequenceClassifier",
+    "SpanReader",
+    "TimeEmbedding",
+    "TimeMLP",
+    "TimeUNet",
+    "TokenClassifier",
+    "TranslationTransformer",
+    "clip_network",
+    "cnn",
+    "dcgan_critic",
+    "dcgan_generator",
+    "fill_mask",
+    "generate",
+    "generate_text",
+    "gpt",
+    "lenet5",
+    "llama",
+    "load_pretrained",
+    "load_tokenizer",
+    "mask_tokens",
+    "mlp",
+    "resnet",
+    "resnet_cifar",
+    "save_pretrained",
+    "sequence_classifier",
+    "sequence_tagger",
+    "vgg",
 ]
 
 

@@ -35,6 +35,7 @@ class LanguageModel(nn.Module):
         positions: "learned" (added to the tokens), "rotary" or "alibi" (inside attention).
         norm, gated, activation, bias, dropout, epsilon, rotary_base, attention_dropout: of the blocks, see
             nn.TransformerEncoderLayer.
+        attention_options: further arguments of the attention in each block, see nn.MultiHeadAttention.
         tied: the last layer is the table of tokens, transposed (Press and Wolf, 2017).
 
     >>> model = cr.models.LanguageModel(vocabulary=50, length=16, width=8, depth=1, heads=2)
@@ -47,17 +48,18 @@ class LanguageModel(nn.Module):
     def __init__(self, vocabulary: int, length: int, width: int = 128, depth: int = 4, heads: int = 4, hidden: int | None = None,
                  key_heads: int | None = None, positions: str = "learned", norm: str = "layer", gated: bool = False,
                  activation: ActivationLike = "gelu_tanh", bias: bool = True, dropout: float = 0.0, epsilon: float = 1e-5,
-                 rotary_base: float = 10000.0, tied: bool = True, attention_dropout: float | None = None):
+                 rotary_base: float = 10000.0, tied: bool = True, attention_dropout: float | None = None,
+                 attention_options: dict[str, Any] | None = None):
         if positions not in ("learned", "rotary", "alibi"):
             raise ArgumentError(explain("a language model knows no such positions", got=repr(positions), expected='"learned" | "rotary" | "alibi"'))
-        self.vocabulary, self.length, self.width, self.tied = vocabulary, length, width, tied
+        self.vocabulary, self.length, self.width, self.tied, self.attention_options = vocabulary, length, width, tied, attention_options
         self.tokens = nn.Embedding(vocabulary, width, weight_initializer=START)
         self.positions = nn.Embedding(length, width, weight_initializer=START) if positions == "learned" else None
         self.dropout = nn.Dropout(dropout)
         self.blocks = [nn.TransformerEncoderLayer(
             heads, hidden or 4 * width, dropout=dropout, activation=activation, key_heads=key_heads, gated=gated, norm=norm, bias=bias,
             positions=None if positions == "learned" else positions, epsilon=epsilon, rotary_base=rotary_base,
-            attention_dropout=attention_dropout) for _ in range(depth)]
+            attention_dropout=attention_dropout, attention_options=attention_options) for _ in range(depth)]
         self.norm = (nn.LayerNorm if norm == "layer" else nn.RMSNorm)(epsilon=epsilon)
         self.head = None if tied else nn.Dense(vocabulary, bias=False)
 

@@ -18,7 +18,7 @@ from ..ops.attention import causal_mask
 from ..ops.broadcast import broadcast_to
 from ..ops.compose import softmax
 from ..ops.contract import contract
-from ..ops.elementwise import less_equal, where, zeros_like
+from ..ops.elementwise import less, less_equal, where, zeros_like
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims, reshape
 from ..typing import ArrayLike, DTypeLike
@@ -27,6 +27,7 @@ from .cache import KeyValueCache
 from .checks import describe, need_float, origin, positive, probability
 from .linear import Dense
 from .module import Module
+from .normalization import RMSNorm
 from .positions import alibi_bias, rotate
 from .regularization import drop, own_generator
 
@@ -114,6 +115,11 @@ class MultiHeadAttention(Module):
         positions: None, "rotary" (turned queries and keys) or "alibi" (scores fall with the distance): see
             `nn.positions`; or a module such as `nn.RelativeBias()` or `nn.RelativeKeys()`.
         rotary_base: of the angles.
+        output_bias: whether the output has one; None: as the others.
+        head_width: features of each head; None: width / heads.
+        head_norm: epsilon of an RMSNorm of each head's queries and keys (Qwen3); None for none.
+        rotary_scaling: how the angles are stretched for longer texts, see `nn.rotate`.
+        window: a step sees so many steps at most, itself the last, where it is `causal` or has a cache (Mistral); None: all.
 
     Call it with x (batch, steps, width) for self-attention, with (x, source) or (x, key, value) to look elsewhere.
     `mask`: (batch, sources), (batch, steps, sources) or (batch, heads, steps, sources), True: attend; `causal`: a step
@@ -126,7 +132,12 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, heads: int, dropout: float = 0.0, bias: bool = True, dtype: DTypeLike = "float32",
-                 key_heads: int | None = None, positions: Any = None, rotary_base: float = 10000.0):
+                 key_heads: int | None = None, positions: Any = None, rotary_base: float = 10000.0,
+                 output_bias: bool | None = None, head_width: int | None = None, head_norm: float | None = None,
+                 rotary_scaling: dict[str, Any] | None = None, window: int | None = None):
+        self.output_bias = bias if output_bias is None else output_bias
+        self.head_width, self.head_norm = None if head_width is None else positive("head_width", head_width), head_norm
+        self.rotary_scaling, self.window = rotary_scaling, None if window is None else positive("window", window)
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
         if isinstance(dropout, int) and dropout > 0 and heads % dropout == 0:
             raise ArgumentError(explain("dropout is the share of weights that is dropped", got=f"MultiHeadAttention({heads}, {dropout})",
@@ -147,7 +158,7 @@ class MultiHeadAttention(Module):
     def build(self, x: Any) -> None:
         self._check(x)
         width = x.shape[-1]
-        if width % self.heads:
+        if self.head_width is None and width % self.heads:
             choices = sorted((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - self.heads))[:3]
             wider = -(-width // self.heads) * self.heads
             raise ArgumentError(explain(f"{self.heads} heads do not divide the width {width}",
@@ -156,9 +167,12 @@ class MultiHeadAttention(Module):
                                         fix="heads of " + ", ".join(map(str, sorted(choices)))
                                         + f", or a width of {wider}"))
         self.width = width
-        narrow = width // self.heads * self.key_heads
-        self.query, self.key, self.value, self.output = (Dense(n, bias=self.use_bias, dtype=self.dtype)
-                                                         for n in (width, narrow, narrow, width))
+        self.each = self.head_width or width // self.heads
+        wide, narrow = self.each * self.heads, self.each * self.key_heads
+        self.query, self.key, self.value, self.output = (
+            Dense(n, bias=bias, dtype=self.dtype) for n, bias in ((wide, self.use_bias), (narrow, self.use_bias), (narrow, self.use_bias), (width, self.output_bias)))
+        if self.head_norm is not None:
+            self.query_norm, self.key_norm = (RMSNorm(self.head_norm, self.dtype) for _ in range(2))
         if self.rate:
             self.random = own_generator()
 
@@ -175,7 +189,7 @@ class MultiHeadAttention(Module):
         if not self.built:
             raise ArgumentError(explain("the width of the heads is not known yet", got="a layer that was never called",
                                         fix="call it first, or give it input_shape=(steps, width)"))
-        return KeyValueCache(batch, length, self.key_heads, self.width // self.heads, self.dtype)
+        return KeyValueCache(batch, length, self.key_heads, self.each, self.dtype)
 
     def forward(self, x: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False,
                 cache: KeyValueCache | None = None, training: bool = False) -> Any:
@@ -186,8 +200,10 @@ class MultiHeadAttention(Module):
         n, steps = x.shape[:2]
         q, k, v = self._split(self.query(x)), self._split(self.key(key)), self._split(self.value(value))
         start: Any = 0 if cache is None else cache.start(steps)
+        if self.head_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
         if self.positions == "rotary":
-            q, k = (rotate(part, start, self.rotary_base, cache.length if cache is not None else None)
+            q, k = (rotate(part, start, self.rotary_base, cache.length if cache is not None else None, self.rotary_scaling)
                     for part in (q, k))
         if cache is not None:
             k, v, start = cache.append(k, v)
@@ -196,9 +212,12 @@ class MultiHeadAttention(Module):
         if cache is not None:
             seen, causal = _seen(steps, sources, start), False
             allowed = seen if allowed is None else allowed & seen
+        if self.window is not None and (causal or cache is not None):
+            near = _near(steps, sources, start if cache is not None else sources - steps, self.window)
+            allowed = near if allowed is None else allowed & near
         weigh = self._drop if training and self.rate else None
         y = self._attend(q, k, v, allowed, causal, sources - steps if cache is None else start, weigh)
-        return self.output(reshape(y, (n, steps, self.width)))
+        return self.output(reshape(y, (n, steps, self.heads * self.each)))
 
     def _drop(self, weights: Any) -> Any:
         return drop(weights, self.rate, self.random)
@@ -221,8 +240,7 @@ class MultiHeadAttention(Module):
         return self.positions(q, k, start) if isinstance(self.positions, Module) else None
 
     def _split(self, x: Any) -> Any:
-        width = self.width // self.heads
-        return reshape(x, (*x.shape[:2], x.shape[2] // width, width))
+        return reshape(x, (*x.shape[:2], x.shape[2] // self.each, self.each))
 
     def _shared(self, x: Any) -> Any:
         """The heads of keys or values, each as often as queries share it."""
@@ -235,3 +253,9 @@ def _seen(steps: int, sources: int, start: Tensor) -> Tensor:
     """(1, 1, T, S): the step at start + t sees the places up to its own."""
     shape = (1, 1, steps, sources)
     return less_equal(iota(shape, 3), iota(shape, 2) + start)
+
+
+def _near(steps: int, sources: int, start: Any, window: int) -> Tensor:
+    """(1, 1, T, S): the step at start + t sees places of which fewer than `window` lie between."""
+    shape = (1, 1, steps, sources)
+    return less(iota(shape, 2) + start, iota(shape, 3) + window)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..ops.compose import concat
 from ..ops.elementwise import abs, astype
@@ -19,15 +19,32 @@ from ..ops.movement import slice_axis
 from ..typing import DTypeLike
 
 
-def rotary_table(steps: int, width: int, base: float = 10000.0) -> np.ndarray:
-    """Angles t / base^(2 i / width) for t < steps, i < width / 2, in float64."""
+def rotary_table(steps: int, width: int, base: float = 10000.0, scaling: dict[str, Any] | None = None) -> np.ndarray:
+    """Angles t / base^(2 i / width) for t < steps, i < width / 2, in float64, stretched by `scaling` (see `rotate`)."""
     if width % 2:
         raise ArgumentError(explain("rotary positions turn pairs of features", got=f"heads of width {width}",
                                     expected="an even width of each head"))
-    return np.arange(steps)[:, None] / base ** (np.arange(0, width, 2) / width)
+    return np.arange(steps)[:, None] * _stretched(base ** -(np.arange(0, width, 2) / width), scaling or {})
 
 
-def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = None) -> Tensor:
+def _stretched(speeds: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
+    """Angles per step, those that turn slowly divided by a factor."""
+    kind = scaling.get("rope_type", "default")
+    if kind not in ("default", "linear", "llama3"):
+        raise ArgumentError(explain("there is no such scaling of rotary positions", got=shown(kind), expected="linear | llama3"))
+    if kind == "default":
+        return speeds
+    slow = speeds / scaling["factor"]
+    if kind == "linear":
+        return slow
+    turns = scaling["original_max_position_embeddings"] * speeds / (2 * np.pi)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    share = np.clip((turns - low) / (high - low), 0, 1)
+    return (1 - share) * slow + share * speeds
+
+
+def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = None,
+           scaling: dict[str, Any] | None = None) -> Tensor:
     """x (N, T, H, d) with features i and i + d / 2 of step t turned by (start + t) / base^(2 i / d) (Su et al., 2021).
 
     The pairs are those of Llama: one half of the features with the other. The product of a turned query and a turned
@@ -36,6 +53,9 @@ def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = 
     Args:
         start: position of the first step; a tensor if it changes while a compiled function runs, and then
         most: one more than the largest position.
+        scaling: for texts longer than those of training: {"rope_type": "linear", "factor": 2.0}, or "llama3" with factor, low_freq_factor,
+            high_freq_factor and original_max_position_embeddings, which slows down the pairs that turn fewer than low times in the original length, leaves
+            those above high alone, and mixes in between.
 
     >>> from chainrule.nn import rotate
     >>> x = cr.ones((1, 3, 2, 8))
@@ -44,12 +64,12 @@ def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = 
     """
     steps, width = x.shape[1], x.shape[3]
     if isinstance(start, Tensor):
-        angles: Any = rotary_table(most or steps, width, base)
+        angles: Any = rotary_table(most or steps, width, base, scaling)
         cos, sin = (take(table.astype(x.dtype), start + iota((steps,), 0), axis=0)
                     for table in (np.cos(angles), np.sin(angles)))
         cos, sin = cos[None, :, None, :], sin[None, :, None, :]
     else:
-        angles = rotary_table(start + steps, width, base)[None, start:, None, :]
+        angles = rotary_table(start + steps, width, base, scaling)[None, start:, None, :]
         cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
     a, b = slice_axis(x, 3, 0, width // 2), slice_axis(x, 3, width // 2, width)
     return concat([a * cos - b * sin, b * cos + a * sin], axis=3)

@@ -66,12 +66,15 @@ class TransformerLayer(Module):
         rotary_base: of the angles of rotary positions.
         attention_dropout: rate for the weights of attention; with 0, training on long sequences needs memory for T + S
             instead of T x S.
+        attention_options: further arguments of the self-attention, see MultiHeadAttention.
     """
 
     def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: ActivationLike = "gelu", norm_first: bool = True,
                  dtype: DTypeLike = "float32", key_heads: int | None = None, positions: str | None = None,
                  gated: bool = False, norm: str = "layer", bias: bool = True, epsilon: float | None = None,
-                 rotary_base: float = 10000.0, attention_dropout: float | None = None):
+                 rotary_base: float = 10000.0, attention_dropout: float | None = None,
+                 attention_options: dict[str, Any] | None = None):
+        self.attention_options = dict(attention_options or {})
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
         self.epsilon, self.rotary_base = epsilon, rotary_base
         if norm not in ("layer", "rms"):
@@ -102,8 +105,9 @@ class TransformerLayer(Module):
                            Dropout(self.rate), Dense(width, bias=self.use_bias, dtype=self.dtype)])
 
     def _self_attention(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.heads, self.attention_rate, self.use_bias, self.dtype, self.key_heads, self.positions,
-                                  self.rotary_base)
+        options = {"bias": self.use_bias, **self.attention_options}
+        return MultiHeadAttention(self.heads, self.attention_rate, dtype=self.dtype, key_heads=self.key_heads, positions=self.positions,
+                                  rotary_base=self.rotary_base, **options)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
         """Room for the self-attention's keys and values of so many steps."""

@@ -19,7 +19,7 @@ from chainrule import data, models, nn, settings, tuning
 from chainrule.errors import ChainruleError, DataError
 from chainrule.io.model import FORMAT
 from chainrule.io.tensors import read_tensors, write_tensors
-from chainrule.models.pretrained import read_weights
+from chainrule.io.weights import read_weights
 from chainrule.train.checkpoint import _checksum, read_state
 from chainrule.train.logs import read_history
 from chainrule.tuning.journal import Journal

@@ -29,7 +29,7 @@ MORE = {  # rows in which options matter that need another one beside them
     "last norm": (lambda: nn.TransformerEncoder(2, 2, 6, final_norm=True), STEPS), "masked ids": (lambda: nn.Sequential([nn.Embedding(9, 4, mask_id=1), nn.LSTM(3)]), (3, 5)),
     "masked steps": (lambda: nn.Sequential([nn.Rescaling(0.0, 7.0), nn.Masking(7.0), nn.LSTM(3)]), STEPS), "folded": (lambda: nn.Fold((4, 6), 2, stride=1), (3, 15, 8)),
 }
-WORDS = {"padding": ["same", "valid", 1], "activation": ["tanh", "relu"], "dtype": ["float64"], "padding_mode": ["reflect"], "kernel_size": [1],
+WORDS = {"attention_options": [{"output_bias": False}, {"head_width": 3}], "padding": ["same", "valid", 1], "activation": ["tanh", "relu"], "dtype": ["float64"], "padding_mode": ["reflect"], "kernel_size": [1],
          "weight_initializer": ["ones"], "bias_initializer": ["ones"], "recurrent_initializer": ["orthogonal", "glorot_uniform"], "weights": [[0.1, 0.2, 0.3, 0.4]],
          "stride": [1], "positions": ["alibi", "learned"], "equation": ["abc,cde->abed"], "bias_axes": ["e", "d"]}
 OTHER = {bool: lambda v: [not v], int: lambda v: [v + 1, v + 2, max(1, v - 1), 2 * v, 3 * v], float: lambda v: [0.5 * v, v + 0.25, 1 - v, 1e4 * v, v + 1],

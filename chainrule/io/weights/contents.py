@@ -120,6 +120,11 @@ class Weights(dict[str, Any]):
         """Name -> (shape, dtype)."""
         return {name: (tuple(item.shape), item.dtype) for name, item in super().items()}
 
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays together."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.types.values())
+
     def __getitem__(self, name: str) -> np.ndarray:
         return _read(super().__getitem__(name))
 
@@ -178,8 +183,7 @@ class Weights(dict[str, Any]):
         return Weights, (dict(self), self.metadata)
 
     def __repr__(self) -> str:
-        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.types.values())
-        return f"Weights({len(self)} arrays, {size:,} bytes: {', '.join(list(self)[:4])}{', …' if len(self) > 4 else ''})"
+        return f"Weights({len(self)} arrays, {self.size:,} bytes: {', '.join(list(self)[:4])}{', …' if len(self) > 4 else ''})"
 
 
 def _read(item: Any) -> Any:
