@@ -30,6 +30,11 @@ class SequenceClassifier(WithEncoder):
         dropout: rate before the last layer.
         activation: of a layer between the first token's hidden state and the last layer ("tanh" in RoBERTa, "relu" in DistilBERT); None: the
             encoder's pooled state goes into the last layer.
+
+    >>> encoder = cr.models.BERT(vocabulary=9, length=8, width=8, depth=1, heads=2)
+    >>> ids = np.array([[1, 4, 2]])
+    >>> cr.models.SequenceClassifier(encoder, classes=3)(ids).shape
+    (1, 3)
     """
 
     def __init__(self, encoder: BERT, classes: int, dropout: float = 0.1, activation: str | None = None):
@@ -47,6 +52,11 @@ class TokenClassifier(WithEncoder):
 
     Args:
         encoder, classes, dropout: as in SequenceClassifier.
+
+    >>> encoder = cr.models.BERT(vocabulary=9, length=8, width=8, depth=1, heads=2)
+    >>> ids = np.array([[1, 4, 2]])
+    >>> cr.models.TokenClassifier(encoder, classes=3)(ids).shape
+    (1, 3, 3)
     """
 
     def __init__(self, encoder: BERT, classes: int, dropout: float = 0.1):
@@ -62,6 +72,12 @@ class SpanReader(WithEncoder):
 
     Args:
         encoder: a BERT.
+
+    >>> encoder = cr.models.BERT(vocabulary=9, length=8, width=8, depth=1, heads=2)
+    >>> ids = np.array([[1, 4, 2]])
+    >>> first, last = cr.models.SpanReader(encoder)(ids)
+    >>> first.shape, last.shape
+    ((1, 3), (1, 3))
     """
 
     def __init__(self, encoder: BERT):

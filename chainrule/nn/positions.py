@@ -24,23 +24,22 @@ def rotary_table(steps: int, width: int, base: float = 10000.0, scaling: dict[st
     if width % 2:
         raise ArgumentError(explain("rotary positions turn pairs of features", got=f"heads of width {width}",
                                     expected="an even width of each head"))
-    return np.arange(steps)[:, None] * _stretched(base ** -(np.arange(0, width, 2) / width), scaling or {})
+    return np.arange(steps)[:, None] / _stretched(base ** (np.arange(0, width, 2) / width), scaling or {})
 
 
-def _stretched(speeds: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
-    """Angles per step, those that turn slowly divided by a factor."""
+def _stretched(steps: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
+    """Steps for an angle of 1, those of the pairs that turn slowly times a factor."""
     kind = scaling.get("rope_type", "default")
     if kind not in ("default", "linear", "llama3"):
         raise ArgumentError(explain("there is no such scaling of rotary positions", got=shown(kind), expected="linear | llama3"))
     if kind == "default":
-        return speeds
-    slow = speeds / scaling["factor"]
+        return steps
     if kind == "linear":
-        return slow
-    turns = scaling["original_max_position_embeddings"] * speeds / (2 * np.pi)
+        return steps * scaling["factor"]
+    turns = scaling["original_max_position_embeddings"] / (2 * np.pi * steps)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
     share = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 - share) * slow + share * speeds
+    return steps / ((1 - share) / scaling["factor"] + share)
 
 
 def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = None,

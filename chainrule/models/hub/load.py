@@ -36,6 +36,13 @@ def load_pretrained(folder: str | Path) -> Any:
 
     Raises DataError that lists what is missing, left over or of another shape, and for a setting in config.json that makes of the same
     weights another function.
+
+    >>> model = cr.models.llama(vocabulary=9, length=8, width=8, depth=1, heads=2)
+    >>> ids = np.array([[1, 4, 2]])
+    >>> logits = model(ids)
+    >>> folder = cr.models.save_pretrained(model, "folder")
+    >>> bool(np.all(cr.models.load_pretrained(folder)(ids).numpy() == logits.numpy()))
+    True
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -63,7 +70,15 @@ def _made(reader: Reader, config: Config, arrays: Weights, folder: Path) -> Any:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The tokenizer in a folder's tokenizer.json, by the library `tokenizers`."""
+    """The tokenizer in a folder's tokenizer.json, by the library `tokenizers`.
+
+    >>> import os
+    >>> from tokenizers import Tokenizer, models
+    >>> os.makedirs("words")
+    >>> Tokenizer(models.WordLevel({"a": 0, "cat": 1}, unk_token="a")).save("words/tokenizer.json")
+    >>> cr.models.load_tokenizer("words").token_to_id("cat")
+    1
+    """
     try:
         from tokenizers import Tokenizer
     except ImportError:

@@ -26,6 +26,13 @@ def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None,
         config: what config.json shall say beyond the architecture: {"eos_token_id": 2, "id2label": {...}}.
 
     Raises ArgumentError for models that have no counterpart there.
+
+    >>> model = cr.models.llama(vocabulary=9, length=8, width=8, depth=1, heads=2)
+    >>> ids = np.array([[1, 4, 2]])
+    >>> logits = model(ids)
+    >>> folder = cr.models.save_pretrained(model, "one")
+    >>> sorted(path.name for path in folder.iterdir())
+    ['config.json', 'model.safetensors']
     """
     made, rules = _described(model) or _refuse(model)
     if config is not None and not isinstance(config, Mapping):
