@@ -11,6 +11,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
+from .agent import Agent
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from .environment import Environment, Transition
 from .mdp import (
@@ -22,12 +23,13 @@ from .mdp import (
     policy_values,
     value_iteration,
 )
+from .ppo import PPO
 from .registry import make
 from .spaces import Box, Discrete, MultiDiscrete
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "MDP", "Acrobot", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "Environment", "FrozenLake", "GridWorld",
+    "MDP", "PPO", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "Environment", "FrozenLake", "GridWorld",
     "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "Solution", "Tabular", "Taxi", "Transition",
     "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
 ]
