@@ -13,7 +13,9 @@ from typing import Any
 from ..names import unknown_attribute
 from .agent import Agent
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from .dqn import DQN
 from .environment import Environment, Transition
+from .evaluate import Returns, evaluate_policy
 from .mdp import (
     MDP,
     Solution,
@@ -25,13 +27,15 @@ from .mdp import (
 )
 from .ppo import PPO
 from .registry import make
+from .sac import SAC, TD3
 from .spaces import Box, Discrete, MultiDiscrete
+from .tabular import SARSA, DoubleQLearning, ExpectedSARSA, QLearning, TabularAgent, exponential, linear
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "MDP", "PPO", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "Environment", "FrozenLake", "GridWorld",
-    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "Solution", "Tabular", "Taxi", "Transition",
-    "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
+    "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld",
+    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Returns", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
+    "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
 ]
 
 

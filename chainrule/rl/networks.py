@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,19 +19,31 @@ from .spaces import Box, Discrete, Space
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def perceptron(hidden: Sequence[int], outputs: int, activation: str = "tanh", gain: float | None = None) -> nn.Sequential:
-    """Dense layers; with a `gain` of the last one, weights are orthogonal and √2 is the gain of the others (Saxe et al., 2014)."""
+def perceptron(inputs: int, hidden: Sequence[int], outputs: int, activation: str = "relu", gain: float | None = None) -> nn.Sequential:
+    """Dense layers; with a `gain` of the last one, weights are orthogonal and √2 is the gain of the others (Saxe et al., 2014).
+
+    Otherwise weights and biases are uniform within ±1/√inputs of each layer: with biases of 0 all kinks of the first layer would meet in
+    one point, and small observations could not be told apart.
+    """
     model = nn.Sequential([])
-    for width in hidden:
-        model.add(nn.Dense(width, activation=activation, **_weights(None if gain is None else math.sqrt(2))))
-    model.add(nn.Dense(outputs, **_weights(gain)))
+    widths = (inputs, *hidden)
+    for before, width in itertools.pairwise(widths):
+        model.add(nn.Dense(width, activation=activation, **_weights(before, None if gain is None else math.sqrt(2))))
+    model.add(nn.Dense(outputs, **_weights(widths[-1], gain)))
     return model
 
 
-def _weights(gain: float | None) -> dict[str, Any]:
-    if gain is None:
-        return {}
-    return {"weight_initializer": lambda shape, dtype="float32": initializers.orthogonal(shape, dtype, gain=gain)}
+def _weights(inputs: int, gain: float | None) -> dict[str, Any]:
+    if gain is not None:
+        return {"weight_initializer": lambda shape, dtype="float32": initializers.orthogonal(shape, dtype, gain=gain)}
+    bound = 1 / math.sqrt(inputs)
+    draw = lambda shape, dtype="float32": initializers.uniform(shape, dtype, low=-bound, high=bound)
+    return {"weight_initializer": draw, "bias_initializer": draw}
+
+
+def features(space: Space) -> int:
+    """Numbers that `vector` makes of one observation."""
+    return space.n if isinstance(space, Discrete) else int(np.prod(space.shape)) if isinstance(space, Box) else sum(space.counts)
 
 
 def vector(observation: Any, space: Space) -> Tensor:
@@ -119,6 +132,8 @@ class Gaussian:
 
 class Running(nn.Module):
     """Mean and variance of all that was seen, by batches (Chan, Golub and LeVeque, 1983)."""
+
+    statistics = ("mean", "variance", "count")
 
     def __init__(self, size: int):
         self.mean = Variable(np.zeros(size), name="mean", trainable=False)

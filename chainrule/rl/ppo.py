@@ -19,7 +19,7 @@ from ..transform import gradients
 from .agent import Agent, Learner
 from .environment import Environment
 from .loop import flat, repeat
-from .networks import Choice, Choices, Gaussian, Running, perceptron, vector
+from .networks import Choice, Choices, Gaussian, Running, features, perceptron, vector
 from .spaces import Box, Discrete
 
 
@@ -34,13 +34,13 @@ class ActorCritic(Agent):
     def networks(self) -> None:
         """Actor, critic, and what they are scaled by."""
         space, gain = self.action_space, (lambda g: g if self.orthogonal else None)
-        outputs = space.n if isinstance(space, Discrete) else int(np.prod(space.shape)) if isinstance(space, Box) else sum(space.counts)
-        self.actor = perceptron(self.hidden, outputs, self.activation, gain(0.01))
-        self.critic = perceptron(self.hidden, 1, self.activation, gain(1.0))
+        inputs, outputs = features(self.observation_space), features(space)
+        self.actor = perceptron(inputs, self.hidden, outputs, self.activation, gain(0.01))
+        self.critic = perceptron(inputs, self.hidden, 1, self.activation, gain(1.0))
         if isinstance(space, Box):
             self.log_std = Variable(np.zeros(outputs, np.float32), name="log_std")
         if self.normalize_observations:
-            self.statistics = Running(int(np.prod(self.observation_space.shape)))
+            self.scaling = Running(inputs)
 
     def touch(self, x: Tensor) -> None:
         """Call both networks."""
@@ -49,7 +49,7 @@ class ActorCritic(Agent):
     def seen(self, observation: Any) -> Tensor:
         """Observations, scaled by their running statistics if that is asked for."""
         x = vector(observation, self.observation_space)
-        return self.statistics(x) if self.normalize_observations else x
+        return self.scaling(x) if self.normalize_observations else x
 
     def policy(self, x: Tensor) -> Any:
         """The distribution over actions."""
@@ -68,7 +68,7 @@ class ActorCritic(Agent):
     def played(self, action: Tensor) -> Tensor:
         """Actions as the environment takes them: within their bounds."""
         space = self.action_space
-        return cr.reshape(cr.clip(action, space.low.reshape(-1), space.high.reshape(-1)), (-1, *space.shape)) if isinstance(space, Box) else action
+        return cr.reshape(cr.clip(action, space.low.reshape(-1).astype(np.float32), space.high.reshape(-1).astype(np.float32)), (-1, *space.shape)) if isinstance(space, Box) else action
 
 
 class PPO(ActorCritic):
@@ -147,7 +147,7 @@ class _Proximal(Learner):
         numbers = repeat(lambda _, rows: self.update(*(cr.take(part, rows, axis=0) for part in data)), agent.epochs * agent.minibatches,
                          [cr.reshape(order, (agent.epochs * agent.minibatches, -1))])
         if agent.normalize_observations:
-            agent.statistics.update(vector(flat(seen), agent.observation_space))
+            agent.scaling.update(vector(flat(seen), agent.observation_space))
         names = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "gradients")
         return {"return": self.env.mean_return()} | {name: cr.mean(number) for name, number in zip(names, numbers, strict=True)}
 
