@@ -43,5 +43,8 @@ CALLBACK = {
     "on_train_end": "end(self, run)", "on_fit_end": "end(self, run)", "on_epoch_begin": "begin(self, run), or after_epoch of the epoch before",
     "on_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_begin": "after_step(self, run) of the step before",
     "on_evaluate": "after_epoch(self, run, row)", "on_log": "after_epoch(self, run, row)", "on_step_begin": "after_step(self, run) of the step before",
+    "before_fit": "begin(self, run)", "after_fit": "end(self, run)", "before_epoch": "begin(self, run), or after_epoch of the epoch before",
+    "before_step": "after_step(self, run) of the step before", "before_batch": "after_step(self, run) of the step before", "after_batch": "after_step(self, run)",
+    "after_train": "after_epoch(self, run, row)", "after_validate": "after_epoch(self, run, row)",
     "on_train_epoch_start": "begin(self, run), or after_epoch of the epoch before", "on_train_batch_start": "after_step(self, run) of the step before",
 }

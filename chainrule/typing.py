@@ -49,7 +49,26 @@ class Tokenizer(Protocol):
 
 
 class TrainingRun(Protocol):
-    """A run of `fit` or of a Trainer, as its callbacks see it."""
+    """A run of `fit` or of a Trainer, as its callbacks see it; also under the name `train.Run`.
+
+    Attributes:
+        model: the model; of a Trainer with several, all its objects together: both have `variables()`.
+        optimizer: the optimiser, the first of several.
+        history: the rows so far, that of the epoch which has just ended included.
+        epoch, epochs: epochs that are done, and how many there will be.
+        step_number: steps that are done, over all epochs.
+        stop: set it to True, and the run ends after the current step (or call with many steps).
+        validation: what is measured after each epoch, None if nothing is.
+        reporter: `reporter.say(text)` tells the reader something.
+        loss, data: of `fit` alone: the loss, and the training samples `data.x`, `data.y`, `data.weights`; ArgumentError where they come in batches.
+
+    >>> class Steps(cr.train.Callback):
+    ...     def end(self, run: cr.train.Run):
+    ...         print(run.step_number)
+    >>> x = np.ones((8, 1), "float32")
+    >>> history = cr.fit(nn.Dense(1), (x, x), loss="mse", epochs=3, callbacks=[Steps()], progress=False)
+    3
+    """
 
     model: Any
     optimizer: Any
@@ -60,6 +79,11 @@ class TrainingRun(Protocol):
     epochs: int
     step_number: int
     stop: bool
+    validation: Any
+    reporter: Any
+
+    def save(self, path: Any) -> None:
+        """Write the whole run to a file, from which it goes on with the same bits."""
 
 
 AxisLike: TypeAlias = int | Sequence[int] | None

@@ -26,10 +26,21 @@ AVERAGES = ("binary", "macro", "micro", "weighted")
 
 
 class ClassMetric(Metric):
-    """Base of the metrics of classifiers. `probabilities`: the outputs are probabilities, not logits (default)."""
+    """Base of the metrics of classifiers.
 
-    def __init__(self, *, probabilities: bool = False):
-        self.probabilities = probabilities
+    Args:
+        probabilities: the outputs are probabilities, not logits (default).
+        ignore_label: items with this label do not count, such as -100 for the padding of tokens.
+        threshold: probability above which class 1 of two is predicted; None: 0.5.
+    """
+
+    decides = True  # whether a class is predicted, so that a threshold means something
+
+    def __init__(self, *, probabilities: bool = False, ignore_label: int | None = None, threshold: float | None = None):
+        if threshold is not None and not (self.decides and 0 < threshold < 1):
+            raise ArgumentError(explain(f"{self.name} takes no such threshold", got=shown(threshold),
+                                        expected="a probability between 0 and 1" if self.decides else "no threshold: it looks at the scores of all classes"))
+        self.probabilities, self.ignore_label, self.threshold = probabilities, ignore_label, threshold
         super().__init__()
 
     def reset(self) -> None:
@@ -38,7 +49,7 @@ class ClassMetric(Metric):
         self.squares = 0.0
 
     def update(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None) -> None:
-        items = class_items(outputs, targets, weights)
+        items = class_items(outputs, targets, self._counting(targets, weights))
         self._check(items)
         self._add(items)
         self.broken |= bool(items.scores.dtype.kind == "f" and np.isnan(items.scores).any())
@@ -46,7 +57,15 @@ class ClassMetric(Metric):
         self.squares += float(items.weights @ items.weights)
 
     def check_targets(self, shape: tuple[int, ...], targets: np.ndarray, weights: np.ndarray | None = None) -> None:
-        class_items(np.broadcast_to(np.float32(0), shape), targets, weights)
+        class_items(np.broadcast_to(np.float32(0), shape), targets, self._counting(targets, weights))
+
+    def _counting(self, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """The weights, 0 where the label is the one that is ignored."""
+        if self.ignore_label is None:
+            return weights
+        counts = np.asarray(targets) != self.ignore_label
+        factors = item_weights(weights, counts.shape)
+        return factors.reshape(*factors.shape, *(1,) * (counts.ndim - factors.ndim)) * counts
 
     def _check(self, items: ClassItems) -> None:
         columns = items.scores.shape[1]
@@ -66,9 +85,19 @@ class ClassMetric(Metric):
         return self.total**2 / self.squares if self.squares else 0.0
 
     def _predicted(self, items: ClassItems) -> np.ndarray:
+        if self.threshold is not None:
+            return self._above(items.scores)
         if items.scores.shape[1] > 1:
             return items.scores.argmax(axis=1)
         return (items.scores[:, 0] > (0.5 if self.probabilities else 0)).astype(np.intp)
+
+    def _above(self, scores: np.ndarray) -> np.ndarray:
+        """Class 1 where its probability is above the threshold."""
+        if scores.shape[1] > 2:
+            raise ArgumentError(explain(f"{self.name}: a threshold is for two classes", got=f"{scores.shape[1]} columns", expected="1 or 2", fix="leave threshold out"))
+        score = scores[:, -1] if self.probabilities or scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
+        least = self.threshold if self.probabilities else np.log(self.threshold / (1 - self.threshold))
+        return (score > least).astype(np.intp)
 
     def _add(self, items: ClassItems) -> None:
         raise NotImplementedError
@@ -116,11 +145,13 @@ class TopKAccuracy(Accuracy):
     0.5
     """
 
-    def __init__(self, k: int = 5, *, probabilities: bool = False):
+    decides = False
+
+    def __init__(self, k: int = 5, *, probabilities: bool = False, ignore_label: int | None = None):
         if k < 1:
             raise ArgumentError(explain("top-k accuracy needs k of at least 1", got=f"k={k}", expected="1, 2, 3, …"))
         self.k, self.name = k, f"top_{k}"
-        super().__init__(probabilities=probabilities)
+        super().__init__(probabilities=probabilities, ignore_label=ignore_label)
 
     def _hits(self, items: ClassItems) -> np.ndarray:
         columns = items.scores.shape[1]
@@ -203,13 +234,14 @@ class ConfusionMatrix(ClassMetric):
 class _Averaged(ConfusionMatrix):
     """A quotient hits / out_of for each class, averaged: what precision, recall and F1 have in common."""
 
-    def __init__(self, average: str | None = None, *, positive: int = 1, probabilities: bool = False):
+    def __init__(self, average: str | None = None, *, positive: int = 1, probabilities: bool = False, ignore_label: int | None = None,
+                 threshold: float | None = None):
         if average is not None and average not in AVERAGES:
             close = difflib.get_close_matches(average, AVERAGES, 1)
             raise ArgumentError(explain(f"{self.name}: unknown average", got=shown(average),
                                         expected=" | ".join(AVERAGES), fix=f"use {close[0]!r}" if close else None))
         self.average, self.positive = average, positive
-        super().__init__(probabilities=probabilities)
+        super().__init__(probabilities=probabilities, ignore_label=ignore_label, threshold=threshold)
 
     def _check(self, items: ClassItems) -> None:
         super()._check(items)

@@ -28,6 +28,8 @@ class ScoreMetric(ClassMetric):
     softmax of the logits, in the order of its log-odds, so that no two are rounded to one); classes for which the value is not defined do not count. NaN if it is for none.
     """
 
+    decides = False
+
     @staticmethod
     def of_one(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
         """The value for one class as a function of how often each item occurs: (resamples, items) -> (resamples,)."""
@@ -186,6 +188,8 @@ class LogLoss(ClassMetric):
     >>> metric.result()
     0.6931471805599453
     """
+
+    decides = False
 
     name, higher_is_better = "log_loss", False
 

@@ -4,6 +4,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
+from ..typing import TrainingRun as Run
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard
 from .checks import NonFiniteWarning
@@ -24,7 +25,7 @@ from .until import Until, gradient
 
 __all__ = [
     "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "GradientNorms", "GradientReport",
-    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "SavedRun", "Scores", "TopLosses", "Trainer", "Training",
+    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "Run", "SavedRun", "Scores", "TopLosses", "Trainer", "Training",
     "Until", "Validation", "activation_report", "compare_optimizers", "cross_validate", "csv_log", "deltas", "diagnose",
     "evaluate", "fit", "gradient", "gradient_report", "json_log", "largest_batch", "lr_find", "overfit_one_batch",
     "predict", "predict_samples", "rank", "recompute_statistics", "sample_losses", "tensorboard", "top_losses",

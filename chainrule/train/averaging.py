@@ -144,8 +144,13 @@ class SWA(WeightAverage):
             mean = self.averages.get(name, array)
             self.averages[name] = mean + ((array - mean) / self.count).astype(array.dtype)
 
+    def needs_arrays(self, model: Any) -> bool:
+        """To measure the statistics of batches with the averaged weights."""
+        return any(isinstance(module, BatchNorm) and not module.running_mean.frozen for module in model.modules().values())
+
     def prepare(self, run: TrainingRun) -> None:
-        recompute_statistics(run.model, run.data.x, run.batches.batch_size)
+        if self.needs_arrays(run.model):
+            recompute_statistics(run.model, run.data.x, run.batches.batch_size)
 
 
 def _averaged(model: Any) -> dict[str, Any]:

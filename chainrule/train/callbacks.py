@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may happen beside training: stopping early, keeping checkpoints, writing logs.
 
-A callback sees the run (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set `run.stop`. What it needs
+A callback sees the run as `train.Run` says (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set `run.stop`. What it needs
 to go on after an interruption it returns from `state`.
 """
 
@@ -60,6 +60,10 @@ class Callback(metaclass=Checked):
     def end(self, run: TrainingRun) -> None:
         """After the last step, also when the run was interrupted."""
 
+    def needs_arrays(self, model: Any) -> bool:
+        """Whether it works on the training samples as one array x and one array y in memory; a run with others refuses it then."""
+        return False
+
     def state(self) -> dict[str, Any]:
         """Plain data and arrays that `restore` needs."""
         return {}
@@ -68,7 +72,7 @@ class Callback(metaclass=Checked):
         """Go on where `state` was taken."""
 
 
-def steps_apart(callback: Any, run: Any) -> float:
+def steps_apart(callback: Any, run: TrainingRun) -> float:
     """How many steps may pass until `callback.after_step` has to be called."""
     owner = {name: next((c for c in type(callback).__mro__ if name in vars(c)), None) for name in ("after_step", "steps_apart")}
     said = owner["steps_apart"] is not None and (owner["after_step"] is None or issubclass(owner["steps_apart"], owner["after_step"]))

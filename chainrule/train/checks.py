@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +26,7 @@ from .structure import take
 
 ROWS = 8192  # that are looked at together
 METHODS = ("begin", "after_step", "after_epoch", "end", "state", "restore")
+SIGNATURES = {"begin": "begin(self, run)", "after_step": "after_step(self, run)", "after_epoch": "after_epoch(self, run, row)", "end": "end(self, run)"}
 
 
 def check_run(model: Any, epochs: Any, penalty: Any) -> None:
@@ -129,16 +132,39 @@ def check_parameters(model: Any) -> None:
                                 fix="model.unfreeze(...)" if frozen else "layers with weights, such as nn.Dense, kept as attributes of the model or in a list of it"))
 
 
+def _meant(name: str) -> str | None:
+    """The method of a callback that is meant by one of another library, or by a misspelt one; None for any other name."""
+    if name.startswith("_") or name in METHODS:
+        return None
+    close = difflib.get_close_matches(name, [*CALLBACK, *SIGNATURES], 1, 0.85)
+    return CALLBACK.get(name) or (None if not close or len(name) < 6 else CALLBACK.get(close[0]) or SIGNATURES[close[0]])
+
+
+def _check_signature(callback: Any, name: str) -> None:
+    """ArgumentError where a method of a callback does not take what it is given."""
+    try:
+        signature = inspect.signature(getattr(callback, name))
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*[None] * SIGNATURES[name].count(","))
+    except TypeError:
+        raise ArgumentError(explain(f"{name} of {type(callback).__name__} does not take what a callback gets", got=f"{name}{signature}", expected=f"def {SIGNATURES[name]}",
+                                    fix=f"def {SIGNATURES[name]}: ...")) from None
+
+
 def callbacks(found: Any) -> list[Any]:
     """A list of callbacks; a single one is a list of one."""
     listed = list(found) if isinstance(found, tuple | list) else [found]
     for callback in listed:
-        theirs = next((name for name in CALLBACK if hasattr(callback, name)), None)
-        if theirs is not None:
-            raise ArgumentError(explain("nothing here calls this method of a callback", got=f"{theirs} of {getattr(callback, '__name__', type(callback).__name__)}",
-                                        expected="begin, after_step, after_epoch, end", fix=f"class Mine(train.Callback): def {CALLBACK[theirs]}: ..."))
+        meant = next(((name, ours) for name in dir(callback) if (ours := _meant(name)) is not None), None)
+        if meant is not None:
+            raise ArgumentError(explain("nothing here calls this method of a callback", got=f"{meant[0]} of {getattr(callback, '__name__', type(callback).__name__)}",
+                                        expected="begin, after_step, after_epoch, end", fix=f"class Mine(train.Callback): def {meant[1]}: ..."))
         if isinstance(callback, type) or not all(hasattr(callback, method) for method in METHODS):
             name = callback.__name__ if isinstance(callback, type) else None
             raise ArgumentError(explain("this is not a callback", got=shown(callback), expected="objects such as train.EarlyStopping(patience=5)",
                                         fix=f"make one: {name}(...)" if name else "a class of your own: class Mine(train.Callback)"))
+        for method in SIGNATURES:
+            _check_signature(callback, method)
     return listed

@@ -129,6 +129,17 @@ def _check_lengths(x: Any, y: Any, weights: Any, name: str) -> None:
         raise ShapeError(explain(f"{name} has no samples", got=f"x of shape {leaves(x)[0].shape}"))
 
 
+def held_out(data: Samples, share: float, seed: int, shuffle: bool) -> tuple[Samples, Samples]:
+    """(the rest, a share of the samples): chosen by the seed if they are shuffled, else the last ones."""
+    count = max(1, round(share * len(data)))
+    if count >= len(data):
+        raise ArgumentError(explain("no sample would be left to learn from", got=f"validation={share} of {len(data)} samples", expected="a smaller share"))
+    order = np.random.default_rng([seed, len(data)]).permutation(len(data)) if shuffle else np.arange(len(data))
+    parts = np.sort(order[:-count]), np.sort(order[-count:])
+    rest, held = (Samples(take(data.x, i), take(data.y, i), take(data.weights, i), data.weighted) for i in parts)
+    return rest, held
+
+
 def over_all(pipeline: Any, x: np.ndarray) -> Any:
     """An augmentation that knows the range of values of all samples, so that it treats those of each batch alike."""
     if pipeline is not None and not isinstance(x, np.ndarray):

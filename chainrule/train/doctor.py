@@ -381,6 +381,10 @@ class Doctor(Callback):
         self.every, self.samples = every, samples
         self.findings = Report()
 
+    def needs_arrays(self, model: Any) -> bool:
+        """It looks at samples."""
+        return True
+
     def begin(self, run: TrainingRun) -> None:
         for finding in _flips(run.augment, run.data):
             self.findings.append(finding)

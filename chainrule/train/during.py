@@ -158,6 +158,10 @@ class GradientNorms(Callback):
         self.every, self.samples = every, samples
         self.reports: dict[int, GradientReport] = {}
 
+    def needs_arrays(self, model: Any) -> bool:
+        """It looks at samples."""
+        return True
+
     def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         if row["epoch"] % self.every == 0:
             first = np.arange(min(self.samples, len(run.data)))

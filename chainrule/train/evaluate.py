@@ -18,6 +18,7 @@ from ..names import called_as
 from ..nn.module import Module
 from ..statistics.paired import mean_interval
 from ..typing import ArrayLike, DataLike, LossLike, ModelLike
+from .batched import Batched, in_order, is_batched
 from .checks import in_data, say_bad_inputs
 from .data import Samples, samples, structure
 from .measured import measured as metrics_of
@@ -69,7 +70,8 @@ def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, 
     has no interval, and takes no sample weights.
 
     Args:
-        data: (x, y) or (x, y, sample weights), arrays or nested dicts and tuples of them, as for `fit`.
+        data: (x, y) or (x, y, sample weights), arrays or nested dicts and tuples of them; or a source, a loader or
+            batches, as for `fit`.
         loss: name or function of chainrule.losses, or None; or one for each output, by the same structure.
         loss_weights: what each of several losses counts in the sum of them.
         metrics: names or objects of chainrule.metrics, or names of losses; or lists of them by output.
@@ -85,7 +87,7 @@ def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, 
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
-    found = samples(data, model=model, nested=True)
+    found = Batched(data, "the data", model, batch_size) if is_batched(data) else samples(data, model=model, nested=True)
     chosen, items = None if loss is None else losses.of_outputs(loss, loss_weights, found.y), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
     measured = _fresh_metrics(metrics, chosen)
     step = (_without_loss(model, backend, precision, found.x) if chosen is None
@@ -93,7 +95,7 @@ def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, 
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     values = measure_all(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
     result = Result({} if chosen is None else _loss_estimates(chosen, values, parts, level))
-    result.data, (result.each, result.each_is_right) = found, items.collected()
+    result.data, (result.each, result.each_is_right) = None if isinstance(found, Batched) else found, items.collected()
     result.update({metric.name: metric.estimate(level) for metric in measured})
     return result
 
@@ -188,13 +190,13 @@ def _without_loss(model: Any, backend: str | None, precision: str, x: Any) -> An
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
-def measure(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
+def measure(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
             rows: int | None = None) -> float:
     """The loss of `measure_all` alone."""
     return measure_all(step, data, measured, batch_size, loss, parts, rows)["loss"]
 
 
-def measure_all(step: Any, data: Samples, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
+def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
                 rows: int | None = None) -> dict[str, float]:
     """The weighted mean loss over all data, and that of each of several outputs; `measured` metrics are reset, then updated with every sample.
 
@@ -219,6 +221,9 @@ def measure_all(step: Any, data: Samples, measured: Sequence[Any], batch_size: i
         if parts is not None:
             parts.append(sums)
         if batch_total.shape == (0,):
+            if isinstance(data, Batched):
+                raise ArgumentError(explain(f"the loss {loss.name} gives one number, and needs the outputs of all samples at once", got="data in batches",
+                                            fix="leave out the mean, or give arrays in memory"))
             kept.append(_kept(outputs, loss, len(data) / count))
     if kept:
         return _numbers_of_all(loss, kept, data.y)
@@ -258,8 +263,14 @@ def _numbers_of_all(loss: Any, outputs: Sequence[Any], targets: Any) -> dict[str
         return loss_columns(loss, total.numpy().astype(np.float64), weight.numpy().astype(np.float64))
 
 
-def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
+def _padded_batches(data: Samples | Batched, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
     """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
+    if isinstance(data, Batched):
+        size = rows or 0
+        for batch in data:
+            size = rows or max(size, len(batch))
+            yield from _padded_batches(batch, size, size)
+        return
     size = rows or min(batch_size, len(data))
     for start in range(0, len(data), size):
         indices = np.arange(start, min(start + size, len(data)))
@@ -270,10 +281,11 @@ def _padded_batches(data: Samples, batch_size: int, rows: int | None = None) -> 
 
 
 @called_as("cr.predict(model, x)")
-def predict(model: ModelLike, x: ArrayLike, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
+def predict(model: ModelLike, x: ArrayLike | DataLike, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
-    x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the model then gets their mask.
+    x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the model then gets their mask. Or a
+    source or a loader that keeps the order of its samples, which are x or (x, y).
 
     A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is "float32" or "bfloat16"; see `compile`.
 
@@ -281,6 +293,11 @@ def predict(model: ModelLike, x: ArrayLike, *, batch_size: int = 256, backend: s
     >>> cr.predict(model, np.ones((1, 3), "float32"))
     Tensor([[3., 3.]], dtype=float32)
     """
+    if is_batched(x) and not _is_array_like(x):
+        batches = Batched(in_order(x), "x", model, batch_size, targets=False)
+        step = predicting_step(model, batches.x, backend, precision)
+        parts = [_first_rows(step(padded), count) for padded, _, _, count in _padded_batches(batches, batch_size, fixed_rows(model))]
+        return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
     data = structure(x, "x", model)
     one_length(data, "x")
     count = len(leaves(data)[0])
@@ -290,6 +307,11 @@ def predict(model: ModelLike, x: ArrayLike, *, batch_size: int = 256, backend: s
     for part in leaves(data):
         say_bad_inputs(part)
     return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
+
+
+def _is_array_like(x: Any) -> bool:
+    """Whether NumPy makes an array of it: a list of rows, a table."""
+    return isinstance(x, list) or hasattr(x, "__array__") or hasattr(x, "numpy")
 
 
 def _predicted(step: Any, data: Any, start: int, size: int, count: int) -> Any:

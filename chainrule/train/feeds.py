@@ -138,6 +138,7 @@ class Stream(Feed):
         self._peeked: list[Any] = []
         self._skip, self._taken = 0, 0
         self._position: Any = None
+        self.done = 0  # batches over all epochs
         self.once = iter(source) is source  # a generator cannot begin again
 
     def begin(self) -> None:
@@ -180,6 +181,7 @@ class Stream(Feed):
 
     def advance(self, steps: int = 1) -> None:
         super().advance(steps)
+        self.done += steps
         self._peeked.clear()
 
     def end_epoch(self) -> None:
@@ -195,7 +197,7 @@ class Stream(Feed):
 
     def state(self) -> dict[str, Any]:
         source = None if not self.restores else self._position if self._peeked else self.source.state()
-        return super().state() | {"source": source, "taken": self._taken - len(self._peeked)}
+        return super().state() | {"source": source, "taken": self._taken - len(self._peeked), "done": self.done}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
@@ -209,7 +211,7 @@ class Stream(Feed):
         if not self.once or self.restores:
             self._peeked.clear()
             self.iterator, self._skip = None, 0 if self.restores else taken
-        self._taken = taken
+        self._taken, self.done = taken, int(state["done"])
 
 
 _END = object()
@@ -217,8 +219,7 @@ _END = object()
 
 def feed_of(data: Any, batch_size: int, shuffle: bool, seed: int, drop_last: bool, steps: int | None) -> Feed:
     """The feed for what a user gave as data."""
-    if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
-        raise ArgumentError(explain("this is no number of steps", got=f"steps_per_epoch={shown(steps)}", expected="a positive integer"))
+    check_steps(steps)
     if data is None:
         return Nothing(steps)
     if _in_memory(data):
@@ -226,6 +227,12 @@ def feed_of(data: Any, batch_size: int, shuffle: bool, seed: int, drop_last: boo
     if hasattr(data, "__iter__"):
         return Stream(data, steps)
     raise ArgumentError(explain("this is no data to train on", got=shown(data), expected="nested arrays, a cr.data.Loader, an iterable of batches, or None"))
+
+
+def check_steps(steps: Any) -> None:
+    """A number of steps per epoch, or None."""
+    if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
+        raise ArgumentError(explain("this is no number of steps", got=f"steps_per_epoch={shown(steps)}", expected="a positive integer"))
 
 
 def _in_memory(data: Any) -> bool:

@@ -26,6 +26,7 @@ from ..names import called_as
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from . import checks
 from .averaging import WeightAverage
+from .batched import Batched, is_batched, of_batch, stream_of
 from .callbacks import (
     Callback,
     EarlyStopping,
@@ -38,9 +39,10 @@ from .callbacks import (
 )
 from .checkpoint import Claims, read_state, write_state
 from .class_weights import by_class, imbalance
-from .data import Samples, augmented, over_all, samples
+from .data import Samples, augmented, held_out, over_all, samples
 from .describe import check_same, describe, fingerprint, settings_of
 from .evaluate import loss_columns, measure_all, measuring_step, recipe
+from .feeds import Stream, check_steps
 from .history import History
 from .interrupt import Interruption
 from .measured import check_paths, measured
@@ -59,15 +61,18 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
         penalty: Callable[[Any], Any] | None = None, augment: Any = None, shuffle: bool = True,
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
         backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True,
-        loss_weights: Any = None) -> History:
-    """Train a model on data in memory.
+        loss_weights: Any = None, keep: str = "best", drop_last: bool = False, steps_per_epoch: int | None = None,
+        max_time: float | None = None) -> History:
+    """Train a model on arrays, a source of samples, a loader or a stream of batches.
 
     Args:
         model: a module; what comes in is inferred from the first batch.
         data: (x, y) or (x, y, sample weights); float64 becomes float32 unless the layers are made with dtype="float64". x and y are arrays, or
             nested tuples and dicts of arrays: `model(*x)` or `model(**x)` (see docs/how-to/several-inputs-and-outputs.md). A list of arrays of
             different lengths is padded, and the model gets `mask=`, True where a step exists. Weights have one number per sample, or one
-            per step of each, or the structure of y.
+            per step of each, or the structure of y. Also a `cr.data.Loader` (whose own batch size, order and augmentation count); a source, that is any
+            object with `__len__` and `__getitem__` that gives such samples, from which a Loader is made; or an iterable of batches (x, y), or of
+            samples whose y is a number.
         loss: name or function of chainrule.losses; the objective is the weighted mean over a batch. A function of your own,
             (outputs, targets) -> one value per sample, or one number for the batch: then without sample weights. Or one for each output, by the
             same structure, {"a": "mse", "b": "cross_entropy"} (None: the output has none): the objective is the sum of their means times
@@ -77,10 +82,14 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
         epochs, batch_size, shuffle: the last batch of an epoch may be smaller; each sample comes once per epoch. A last batch
             of one sample joins the one before it where a BatchNorm could not learn from it. Stateful recurrent layers go on from
             batch to batch and begin anew with each epoch and for the validation data, and are refused with shuffle=True.
-        validation: (x, y) measured after each epoch, in columns `validation_…`.
-        keep_best: with validation data, whether the model ends with the weights of the epoch with the least `validation_loss`
+        drop_last: whether a last batch that is not full is left out.
+        steps_per_epoch: so many steps are an epoch: for streams without end; of data in memory, only so many batches of each order.
+        max_time: seconds after which the run ends, with the call of machine code that is running; its checkpoint can be gone on with.
+        validation: (x, y), or a source, loader or stream, measured after each epoch, in columns `validation_…`. A share below 1, such as 0.1, takes
+            so many of the training samples away: chosen by `seed` if they are shuffled, else the last ones.
+        keep: "best": with validation data the model ends with the weights of the epoch with the least `validation_loss`
             (`history.kept` says which), also after its last epoch; callbacks that choose the weights themselves, such as
-            EarlyStopping, EMA and SWA, go before. False: the weights of the last step.
+            EarlyStopping, EMA and SWA, go before. "last": the weights of the last step. `keep_best=False` says the same.
         class_weight: {label: weight}, others count 1, or "balanced": samples / (classes * samples of the class). What a sample
             contributes to a step is its loss times the weight of its class, divided by the number of samples, for any batch size.
         metrics: names or objects of chainrule.metrics, or names of losses, exact over the epoch for any batch size; with several outputs
@@ -107,14 +116,38 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
     >>> round(float(model(np.array([[2.0]], "float32"))[0, 0]), 3)
     7.0
     """
-    run = Training(model, samples(data, "the training data", model, nested=True), loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                   validation=None if validation is None else samples(validation, "the validation data", model, nested=True), metric_names=metrics, seed=seed,
+    if keep not in ("best", "last"):
+        raise ArgumentError(explain("keep says which weights the model ends with", got=repr(keep), expected="'best' | 'last'"))
+    check_steps(steps_per_epoch)
+    training, held = _split(data, validation, model, batch_size, shuffle, seed, drop_last, steps_per_epoch, augment)
+    run = Training(model, training, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                   validation=held, metric_names=metrics, seed=seed,
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
-                   precision=precision, class_weight=class_weight, keep_best=keep_best, loss_weights=loss_weights)
+                   precision=precision, class_weight=class_weight, keep_best=keep_best and keep == "best", loss_weights=loss_weights,
+                   drop_last=drop_last, steps_per_epoch=steps_per_epoch, max_time=max_time)
     if resume is not None:
         with reading(resume, "checkpoint", "use an earlier checkpoint"):
             run.restore(resume)
     return run.run()
+
+
+def _split(data: Any, validation: Any, model: Any, batch_size: int, shuffle: bool, seed: int, drop_last: bool, steps: int | None,
+           augment: Any) -> tuple[Samples | Stream, Samples | Batched | None]:
+    """What is learnt from, and what is measured."""
+    name = "the validation data"
+    share = isinstance(validation, float | np.floating) and 0 < validation < 1
+    if is_batched(data):
+        if share:
+            raise ArgumentError(explain("a share for validation is taken from arrays in memory", got=f"validation={validation} of a {type(data).__name__}",
+                                        fix="two sources: cr.data.subset(source, indices)"))
+        training: Samples | Stream = stream_of(data, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last, steps=steps, augment=augment)
+    else:
+        training = samples(data, "the training data", model, nested=True)
+        if share:
+            return held_out(training, float(validation), seed, shuffle)
+    if validation is None:
+        return training, None
+    return training, Batched(validation, name, model, batch_size) if is_batched(validation) else samples(validation, name, model, nested=True)
 
 
 class Training:
@@ -128,23 +161,29 @@ class Training:
     True 2
     """
 
-    def __init__(self, model: ModelLike, data: Samples, *, loss: LossLike, optimizer: OptimizerLike, epochs: int, batch_size: int, validation: Samples | None,
+    def __init__(self, model: ModelLike, data: Samples | Stream, *, loss: LossLike, optimizer: OptimizerLike, epochs: int, batch_size: int, validation: Samples | Batched | None,
                  metric_names: Any, seed: int, callbacks: Sequence[Callback], penalty: Any, shuffle: bool,
                  checkpoint: str | Path | None, progress: bool | str, backend: str | None, augment: Any = None, precision: str = "float32",
-                 class_weight: Any = None, keep_best: bool = False, loss_weights: Any = None):
+                 class_weight: Any = None, keep_best: bool = False, loss_weights: Any = None,
+                 drop_last: bool = False, steps_per_epoch: int | None = None, max_time: float | None = None):
         checks.check_run(model, epochs, penalty)
-        self.model, self.data, self.validation, self.epochs, self.seed = model, data, validation, int(epochs), int(seed)
+        self.stream = data if isinstance(data, Stream) else None
+        data = self._samples = self._peeked(model) if self.stream is not None else data
+        self.model, self.validation, self.epochs, self.seed = model, validation, int(epochs), int(seed)
+        self.deadline = _deadline(max_time)
         self.loss, self.optimizer = losses.of_outputs(loss, loss_weights, data.y), optim.get(optimizer)
         self.metrics = measured(metric_names, list(self.loss.losses) if isinstance(self.loss, losses.Several) else ())
         self.validation_metrics = [copy.deepcopy(metric) for metric in self.metrics]
-        self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, over_all(augment, data.x)
+        self.callbacks, self.checkpoint, self.augment = checks.callbacks(callbacks), checkpoint, None if self.stream is not None else over_all(augment, data.x)
         if keep_best and validation is not None and epochs > 1 and not any(isinstance(c, EarlyStopping | WeightAverage) for c in self.callbacks):
             self.callbacks = [*self.callbacks, KeepBest()]
-        self.learnt = by_class(data, class_weight)
+        self.learnt = by_class(data, self._of_memory("class_weight", class_weight))
         self.pool = Pool(self.metrics)
         self._build(batch_size, shuffle)
-        self.batches = Batches(len(data), batch_size, seed=seed, shuffle=shuffle, least=least_rows(model, data.x))
-        self.inputs = np.empty((min(self.batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype) if data.plain else None  # of every full batch
+        self.batches: Any = self.stream or Batches(len(data), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last, least=least_rows(model, data.x))
+        self.steps = self.stream.steps if self.stream is not None else min(steps_per_epoch or len(self.batches), len(self.batches))
+        self.batch_size = len(data) if self.stream is not None else self.batches.batch_size
+        self.inputs = np.empty((min(self.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype) if data.plain and self.stream is None else None  # of every full batch
         self.history, self.stop, self.reporter = History(), False, reporter(progress)
         self.total: Any = 0.0
         self.weight: Any = 0.0
@@ -161,7 +200,7 @@ class Training:
         self._compiled: set[int] = set()
         self.step = remembered("training", model, (recipe(loss, self.loss), penalty, precision, self.learnt.weighted, class_weight is None), backend, lambda model, optimizer: training_step(
             model, self.loss, optimizer, penalty, backend, precision, weighted=self.learnt.weighted, classes=class_weight is not None), owner=self.optimizer)
-        self.stretch = Stretch(self.step, self.learnt, bool(self.metrics), augment is None)
+        self.stretch = Stretch(self.step, self.learnt, bool(self.metrics), augment is None and self.stream is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
         self.validation_step = measuring_step(model, loss, self.loss, data.x, backend, weighted=validation is not None and validation.weighted)
 
@@ -171,8 +210,33 @@ class Training:
 
     @cached_property
     def _data_sets(self) -> dict[str, str]:
-        name = lambda data: fingerprint(*leaves(data.x), *leaves(data.y), *leaves(data.weights))
-        return {"data set": name(self.data), "validation data": "None" if self.validation is None else name(self.validation)}
+        name = lambda data: f"batches of {type(data.source).__name__}" if isinstance(data, Stream | Batched) else fingerprint(*leaves(data.x), *leaves(data.y), *leaves(data.weights))
+        return {"data set": name(self.stream or self.data), "validation data": "None" if self.validation is None else name(self.validation)}
+
+    def _peeked(self, model: Any) -> Samples:
+        """The first batch of a stream, by which everything is built."""
+        self.stream.begin()  # type: ignore[union-attr]
+        return of_batch(self.stream.next(), "the training data", model)  # type: ignore[union-attr]
+
+    def _of_memory(self, name: str, wanted: Any) -> Any:
+        """An argument that needs all samples in memory."""
+        if wanted is not None and self.stream is not None:
+            raise ArgumentError(explain(f"{name} needs all samples in memory", got=f"batches of a {type(self.stream.source).__name__}",
+                                        fix='cr.data.Loader(source, weights="balanced")' if name == "class_weight" else "leave it out"))
+        return wanted
+
+    @property
+    def data(self) -> Samples:
+        """The training samples; ArgumentError where they come in batches."""
+        self._of_memory("run.data", True)
+        return self._samples
+
+    def _check_callbacks(self) -> None:
+        """ArgumentError for a callback that works on arrays where there are none."""
+        for callback in self.callbacks if self.stream is not None or not self._samples.plain else ():
+            if getattr(callback, "needs_arrays", _never)(self.model):
+                raise ArgumentError(explain(f"{type(callback).__name__} works on the training samples as one array x and one array y", got="data in batches" if self.stream is not None else "nested data",
+                                            expected="(x, y) in memory", fix="leave it out"))
 
     # ---- where the run is
 
@@ -184,25 +248,27 @@ class Training:
     @property
     def step_number(self) -> int:
         """Steps that are done, over all epochs."""
-        return self.batches.epoch * len(self.batches) + self.batches.step
+        return self.stream.done if self.stream is not None else self.batches.epoch * self.steps + self.batches.step
 
     def _build(self, batch_size: int, shuffle: bool) -> None:
         """Make what is not there yet, and seeds for what draws in the model already: a run depends on nothing that was drawn before."""
         random.seed(self.seed)
         drawn = generators(self.model)
-        rows = max(1, min(batch_size, len(self.data)))
-        outputs = traced(self.model, self.data.x, rows)
+        data = self._samples
+        rows = max(1, min(batch_size, len(data)))
+        outputs = traced(self.model, data.x, rows)
         checks.check_outputs(self.model, outputs, self.loss)
         checks.check_measured(self.model, outputs, self.metrics)
-        check_paths(self.metrics, outputs, self.data.y)
-        self.pool.like(outputs, self.data.y, self.data.weights)
+        check_paths(self.metrics, outputs, data.y)
+        self.pool.like(outputs, data.y, data.weights)
         checks.check_parameters(self.model)
         self._seeds = [(generator, int(random.randint(2**62).item())) for generator in drawn]
-        for data in (self.data if self.augment is None else None, self.validation):
-            if data is not None:
-                checks.check_targets(self.loss, self.metrics, outputs, data)
+        for checked in (data if self.augment is None else None, self.validation):
+            if isinstance(checked, Samples):
+                checks.check_targets(self.loss, self.metrics, outputs, checked)
         self.optimizer.build(self.model.parameters())
-        check_batches(self.model, len(self.data), rows, shuffle)
+        check_batches(self.model, len(data), rows, shuffle)
+        self._check_callbacks()
 
     # ---- the loop
 
@@ -226,25 +292,41 @@ class Training:
     def _epochs(self) -> None:
         if self.checkpoint is not None and not self.stop:
             self.save(self.checkpoint)  # so that there is always one to go on from, and a full disk is heard of before the work
-        if type(self.reporter) is not Quiet and (text := imbalance(self.learnt, self.loss)):
+        if type(self.reporter) is not Quiet and self.stream is None and (text := imbalance(self.learnt, self.loss)):
             self.reporter.say(text)
         while self.epoch < self.epochs and (self._unfinished or not self.stop):
             self.interruption.act()
             self._epoch()
 
     def _epoch(self) -> None:
-        self.reporter.start(self.epoch + 1, self.epochs, len(self.batches), self.batches.step)
+        self.reporter.start(self.epoch + 1, self.epochs, self.steps, self.batches.step)
         started = time.perf_counter() - self.seconds
-        order = self.batches.order(self.epoch)
+        self._order = self.batches.order(self.epoch) if self.stream is None else self.stream.begin()
         if not self.batches.step:
             self.model.reset_states()
-        while self.batches.step < len(self.batches) and not self.stop:
+        whole = self.batches.step == self.steps
+        while not whole and not self.stop:
             before = self.seconds
-            block = self.batches.block(order, self._room())
-            self._steps(block)
+            steps = self._next()
             self.seconds = time.perf_counter() - started
-            self.stretch.observe(len(block), self.seconds - before)
-        self._finish(whole=self.batches.step == len(self.batches))
+            self.stretch.observe(steps, self.seconds - before)
+            whole = not steps or self.batches.step == self.steps
+            self.stop = self.stop or (self.deadline is not None and time.perf_counter() >= self.deadline)
+        self._finish(whole)
+
+    def _next(self) -> int:
+        """Learn from the next batches; how many, 0 where a stream has ended its epoch."""
+        if self.stream is None:
+            block = self.batches.block(self._order, min(self._room(), self.steps - self.batches.step))
+            self._steps(block)
+            return len(block)
+        try:
+            batch = of_batch(self.stream.next(), f"epoch {self.epoch + 1}, step {self.batches.step + 1}", self.model)
+        except StopIteration:
+            return 0
+        self._learn(np.arange(len(batch)), batch.x, batch.y, batch.weights, batch.y, batch.weights)
+        self._done(1)
+        return 1
 
     def _room(self) -> int:
         """How many of the next steps may run in one call."""
@@ -311,6 +393,10 @@ class Training:
         measured = y
         if self.augment is not None:
             x, y, measured = augmented(self.augment, x, y, self.seed, self.batches.epoch, indices)
+        self._learn(indices, x, y, weights, measured, take(self.data.weights, indices))
+
+    def _learn(self, indices: np.ndarray, x: Any, y: Any, weights: Any, measured: Any, own: Any) -> None:
+        """One step; metrics get `measured` targets and the samples' own weights."""
         if len(indices) not in self._compiled:  # which may take long, so Ctrl-C may end it
             self.step.lower(x, y, weights)
             self._compiled.add(len(indices))
@@ -318,14 +404,14 @@ class Training:
         try:
             total, weight, outputs, finite = self.step.arrays(x, y, weights)
         except BoundsError as error:
-            raise checks.in_data(error, indices) from None
+            raise error if self.stream is not None else checks.in_data(error, indices) from None
         total, weight = (x.item() if x.ndim == 0 else x.astype(np.float64) for x in (total, weight))
         if np.any(weight) and not finite:
             self._nonfinite(self.batches.step + 1, x, y, weights)
         self.total = self.total + total
         self.weight = self.weight + weight
         if self.metrics:
-            self.pool.add(outputs, measured, take(self.data.weights, indices))
+            self.pool.add(outputs, measured, own)
         self.reporter.advance(len(indices), [self._mean(total, weight)])
 
     def _mean(self, total: Any, weight: Any) -> float:
@@ -358,7 +444,7 @@ class Training:
 
     def _validate(self) -> dict[str, float]:
         with states_aside(self.model):
-            found = measure_all(self.validation_step, self.validation, self.validation_metrics, self.batches.batch_size, self.loss, rows=fixed_rows(self.model))
+            found = measure_all(self.validation_step, self.validation, self.validation_metrics, self.batch_size, self.loss, rows=fixed_rows(self.model))
         return found | {metric.name: metric.result() for metric in self.validation_metrics}
 
     def _forget_epoch(self) -> None:
@@ -369,7 +455,7 @@ class Training:
 
     def _interrupted(self) -> None:
         self.history.interrupted, self.interruption.held = True, True
-        done = f"interrupted in epoch {self.epoch + 1}, after step {self.batches.step} of {len(self.batches)}"
+        done = f"interrupted in epoch {self.epoch + 1}, after step {self.batches.step}" + (f" of {self.steps}" if self.steps is not None else "")
         if self.checkpoint is None:
             self.reporter.say(f"{done}; the model keeps what it has learnt (give checkpoint=\"file\" to be able to go on)")
         elif self.between_steps:
@@ -431,6 +517,19 @@ class Training:
         told = state["ended"] if self.stop and state["ended"] else state
         self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in told["history"]]
         restore_states(self.callbacks, told["callbacks"])
+
+
+def _never(model: Any) -> bool:
+    return False
+
+
+def _deadline(max_time: Any) -> float | None:
+    """When the run ends, by the clock of `time.perf_counter`."""
+    if max_time is None:
+        return None
+    if isinstance(max_time, bool) or not isinstance(max_time, int | float) or not max_time > 0:
+        raise ArgumentError(explain("max_time is a number of seconds", got=repr(max_time), expected="above 0"))
+    return time.perf_counter() + float(max_time)
 
 
 def _numbers(sums: np.ndarray) -> Any:

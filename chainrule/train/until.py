@@ -84,6 +84,10 @@ class Until(Callback):
             if self.gradient_norm < self.gradient:
                 self._stop(run, f"gradient norm {self.gradient_norm:.3g}")
 
+    def needs_arrays(self, model: Any) -> bool:
+        """For the gradient over all samples."""
+        return self.gradient is not None
+
     def _same(self, loss: float) -> bool:
         self.still = self.still + 1 if abs(loss - self.last) <= (self.change or 0.0) * abs(self.last) else 0
         self.last = loss
