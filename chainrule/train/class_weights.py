@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from .data import Samples
+from .structure import paths
 
 RARE = 10.0  # times as many samples of the most frequent class as of the rarest are worth a word
 MOST = 1000  # more values than that are no classes
@@ -25,6 +26,9 @@ def by_class(data: Samples, wanted: Any) -> Samples:
 
 
 def _labels(data: Samples) -> np.ndarray:
+    if not isinstance(data.y, np.ndarray) or not isinstance(data.weights, np.ndarray):
+        raise ArgumentError(explain("class weights need one array of labels", got=f"targets {', '.join(paths(data.y, 'y'))}", expected="class numbers, one per sample",
+                                    fix="weights by output: fit(model, (x, y, {output: weights}), ...)"))
     labels = data.y.reshape(-1) if data.y.size == len(data) else None
     if labels is None or (labels.dtype.kind == "f" and not (labels == np.round(labels)).all()):
         raise ArgumentError(explain("class weights need one label for each sample", got=f"targets {data.y.dtype}{list(data.y.shape)}",
@@ -50,7 +54,7 @@ def _factors(labels: np.ndarray, wanted: Any) -> np.ndarray:
 def imbalance(data: Samples, loss: Any) -> str | None:
     """What to say where one class is rare, None where there is nothing to say."""
     y = data.y
-    if "cross_entropy" not in loss.name or y.ndim != 1 or y.dtype.kind not in "iu" or data.weighted or y.min() < 0 or y.max() >= MOST:
+    if not data.plain or "cross_entropy" not in loss.name or y.ndim != 1 or y.dtype.kind not in "iu" or data.weighted or y.min() < 0 or y.max() >= MOST:
         return None
     counts = np.bincount(y)
     known = np.flatnonzero(counts)

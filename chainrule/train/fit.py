@@ -190,6 +190,8 @@ class Training:
         self.seconds = 0.0
         self.interruption, self.between_steps, self.claims = Interruption(), True, Claims()
         self.history.directions = {metric.name: metric.higher_is_better for metric in self.metrics}
+        if isinstance(self.loss, losses.Several):
+            self.history.directions |= {f"{name}_loss": False for name in self.loss.names}
         self._wanted: list[str | Path] = []
         self._stopped: dict[str, Any] | None = None  # by whom
         self._middle: dict[str, Any] | None = None  # the state before the end of an epoch that was stopped in the middle

@@ -19,8 +19,10 @@ from ..data import Batches
 from ..errors import ArgumentError, explain
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from .data import samples
+from .evaluate import loss_columns
 from .keep import unchanged
 from .step import training_step
+from .structure import called, take
 
 SMOOTHING, TOO_HIGH = 0.9, 4.0     # of the running mean; times the best loss ends the test
 SAFE = 8.0  # how far below the rate with the least loss a rate is with which one trains
@@ -73,16 +75,17 @@ def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Opti
     if not 0 < low < high or steps < 10:
         raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}",
                                     expected="0 < low < high, steps >= 10"))
-    whole, optimizer = samples(data, model=model), optim.get(optimizer)
+    whole, optimizer = samples(data, model=model, nested=True), optim.get(optimizer)
+    chosen = losses.of_outputs(loss, targets=whole.y)
     rates = np.geomspace(low, high, steps)
-    model(whole.x[:1])
+    called(model, take(whole.x, slice(1)))
     with unchanged(model):
-        seen = _losses(whole, training_step(model, losses.get(loss), optimizer, None, backend, weighted=whole.weighted), optimizer, rates,
-                       batch_size, seed)
+        seen = _losses(whole, training_step(model, chosen, optimizer, None, backend, weighted=whole.weighted), optimizer, rates,
+                       batch_size, seed, chosen)
     return _read(rates[:len(seen)], _smoothed(seen))
 
 
-def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size: int, seed: int) -> list[float]:
+def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size: int, seed: int, loss: Any) -> list[float]:
     batches, seen, best = Batches(len(whole), min(batch_size, len(whole)), seed=seed,
                                   drop_last=True), list[float](), math.inf
     while len(seen) < len(rates):
@@ -91,7 +94,7 @@ def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size
                 break
             optimizer.learning_rate = float(rates[len(seen)])
             total, weight, _, finite = step.arrays(*whole.batch(indices))
-            value = float(total.item() / weight.item())
+            value = loss_columns(loss, total, weight)["loss"]
             if not finite or value > TOO_HIGH * best:
                 return seen
             seen.append(value)
