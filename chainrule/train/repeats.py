@@ -77,14 +77,14 @@ def cross_validate(make: Callable[[], Any], data: DataLike, *, loss: LossLike, m
     if isinstance(make, Module):
         raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}", expected="a function that makes one",
                                     fix="cross_validate(lambda: ..., data)"))
-    whole = samples(data, model=make())
+    whole = samples(data, model=make(), nested=True)
     pairs = folds(len(whole), parts, seed, whole.y if stratify else None, groups) if isinstance(parts, int) else parts
     found: dict[str, list[float]] = {}
     for train, test in pairs:
         model = make()
         fit(model, whole.batch(train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend,
             **({"progress": False} | options))
-        for name, value in evaluate(model, whole.batch(test), loss=loss, metrics=metrics, backend=backend).items():
+        for name, value in evaluate(model, whole.batch(test), loss=loss, metrics=metrics, backend=backend, loss_weights=options.get("loss_weights")).items():
             found.setdefault(name, []).append(getattr(value, "value", value))
     return {name: scores(name, values) for name, values in found.items()}
 

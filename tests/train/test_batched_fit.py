@@ -74,6 +74,14 @@ def test_streams_of_batches_and_of_samples_with_steps_per_epoch() -> None:
         cr.fit(model(), iter(batches), **OPTIONS)
 
 
+@pytest.mark.parametrize("progress", ["lines", "bar"])
+def test_progress_of_a_stream_of_unknown_length(progress: str) -> None:
+    class Unknown:
+        def __iter__(self):
+            return ((X[i:i + 20], Y[i:i + 20]) for i in range(0, 80, 20))
+    assert len(cr.fit(model(), Unknown(), **{**OPTIONS, "progress": progress})) == 3
+
+
 def test_a_source_is_measured_and_predicted_in_its_order() -> None:
     trained = model()
     found = cr.evaluate(trained, Objects(), loss="mse", metrics=["mae"], batch_size=32)

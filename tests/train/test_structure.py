@@ -196,9 +196,29 @@ def test_what_does_not_fit_is_named(data, options, text: str) -> None:
         cr.fit(built(), data, **{"loss": LOSS, **OPTIONS, **options})
 
 
+def test_progress_directions_and_stopping_know_the_outputs(capsys: pytest.CaptureFixture[str]) -> None:
+    history = cr.fit(built(), DICT, loss=LOSS, metrics={"label": ["accuracy"]}, validation=0.2, callbacks=[train.EarlyStopping("validation_label_loss")], **{**OPTIONS, "progress": "lines"})
+    assert "label_accuracy" in capsys.readouterr().out
+    assert history.best("validation_label_accuracy")["validation_label_accuracy"] == max(history["validation_label_accuracy"])
+    assert history.best("number_loss")["number_loss"] == min(history["number_loss"])
+
+
+def test_rates_and_folds_take_nested_data() -> None:
+    model = built()
+    before = bits(model)
+    found = train.lr_find(model, DICT, loss=LOSS, steps=30)
+    assert 1e-6 < found.suggestion < 10 and all(np.array_equal(p, q) for p, q in zip(before, bits(model), strict=True))
+    scores = train.cross_validate(built, DICT, loss=LOSS, metrics={"label": ["accuracy"]}, parts=3, epochs=2, loss_weights={"number": 2})
+    assert {"loss", "number_loss", "label_loss", "label_accuracy"} == set(scores)
+
+
 def test_other_functions_say_that_they_take_one_array() -> None:
     with pytest.raises(ArgumentError, match="takes one array"):
-        train.lr_find(built(), DICT, loss="mse")
+        train.largest_batch(built(), DICT, loss="mse")
+    with pytest.raises(ArgumentError, match="one array of labels"):
+        cr.fit(built(), DICT, loss=LOSS, class_weight="balanced", progress=False)
+    with pytest.raises(ArgumentError, match="Doctor works on"):
+        cr.fit(built(), DICT, loss=LOSS, callbacks=[train.Doctor()], progress=False)
     with pytest.raises(ArgumentError, match="one array of inputs"):
         cr.fit(built(), DICT, loss=LOSS, augment=cr.augment.Flip(), progress=False)
 
