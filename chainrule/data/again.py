@@ -29,9 +29,9 @@ def load_again(source: Source, preprocess: TablePreprocess | Scaling, fitted: Ta
     empty if they did not. Raises DataError where the data cannot be read as those of the run.
 
     >>> data = cr.data.load("digits")
-    >>> again = cr.data.load_again("digits", data.preprocess, data.target, cr.data.split_of(data))
-    >>> type(again).__name__
-    'tuple'
+    >>> again, found = cr.data.load_again("digits", data.preprocess, data.target, cr.data.split_of(data))
+    >>> again, len(found.new)
+    (Dataset('digits': train 1,437, test 360 samples of shape (8, 8, 1), 10 classes), 0)
     """
     parts = [part for _, part in read_parts(source, preprocess, target, test=test, told=dialect).items()]
     x = np.concatenate([_samples(part, preprocess) for part in parts])

@@ -41,7 +41,15 @@ y = (2 * x[:, 0] - x[:, 1] > 0.5).astype("float32")
 # nearer to the true ones. How that works is the subject of the next chapters; here it is one call.
 
 learner = nn.Neuron()
-history = cr.fit(learner, (x, y), loss="binary_cross_entropy", optimizer=cr.optim.Adam(0.1), epochs=80, progress=False, seed=0)
+history = cr.fit(
+    learner,
+    (x, y),
+    loss="binary_cross_entropy",
+    optimizer=cr.optim.Adam(0.1),
+    epochs=80,
+    progress=False,
+    seed=0,
+)
 w, b = learner.weight.numpy(), learner.bias.numpy()
 print(f"the line it has found: {w[0]:.2f} x0 {w[1]:+.2f} x1 {b:+.2f} = 0")
 

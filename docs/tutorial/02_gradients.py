@@ -32,7 +32,9 @@ print(cr.gradients(y, x))
 
 f = lambda x: cr.sin(x) * x
 print(cr.grad(f)(2.0).item(), "should be", np.cos(2.0) * 2.0 + np.sin(2.0))
-print(cr.grad(cr.grad(f))(2.0).item(), "should be", 2 * np.cos(2.0) - 2.0 * np.sin(2.0))
+print(
+    cr.grad(cr.grad(f))(2.0).item(), "should be", 2 * np.cos(2.0) - 2.0 * np.sin(2.0)
+)
 
 # %%
 # Walking downhill

@@ -34,7 +34,9 @@ optimizer = optim.SGD(0.3)
 @cr.compile
 def step(x, y):
     loss = losses.mean_squared_error(model(x), y)  # forward pass and loss
-    optimizer.update(model, cr.gradients(loss, model))  # back-propagation and weight update
+    optimizer.update(
+        model, cr.gradients(loss, model)
+    )  # back-propagation and weight update
     return loss
 
 

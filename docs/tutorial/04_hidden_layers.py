@@ -18,7 +18,16 @@ x, y = two_spirals(600, seed=0)
 
 def train(*layers):
     model = nn.Sequential([*layers, nn.Dense(2)])
-    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=150, batch_size=64, progress=False, seed=1)
+    cr.fit(
+        model,
+        (x, y),
+        loss="cross_entropy",
+        optimizer=optim.Adam(1e-2),
+        epochs=150,
+        batch_size=64,
+        progress=False,
+        seed=1,
+    )
     return model
 
 
@@ -29,9 +38,14 @@ def train(*layers):
 models = {
     "no hidden layer": train(),
     "one of 32 neurons": train(nn.Dense(32, activation="relu")),
-    "two of 32 neurons": train(nn.Dense(32, activation="relu"), nn.Dense(32, activation="relu")),
+    "two of 32 neurons": train(
+        nn.Dense(32, activation="relu"), nn.Dense(32, activation="relu")
+    ),
 }
-share = {name: float((model(x).numpy().argmax(1) == y).mean()) for name, model in models.items()}
+share = {
+    name: float((model(x).numpy().argmax(1) == y).mean())
+    for name, model in models.items()
+}
 for name, value in share.items():
     print(f"{name:18} {value:.1%} right")
 
@@ -44,7 +58,15 @@ plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
 figure, places = plt.subplots(1, 3, figsize=(11, 3.6))
 for place, (name, model) in zip(places, models.items(), strict=True):
     answer = cr.softmax(model(plane)).numpy()[:, 1].reshape(120, 120)
-    place.imshow(answer, extent=(-size, size, -size, size), origin="lower", cmap="coolwarm", alpha=0.6, vmin=0, vmax=1)
+    place.imshow(
+        answer,
+        extent=(-size, size, -size, size),
+        origin="lower",
+        cmap="coolwarm",
+        alpha=0.6,
+        vmin=0,
+        vmax=1,
+    )
     place.scatter(*x.T, c=y, cmap="coolwarm", s=4)
     place.set_title(f"{name}: {share[name]:.0%}")
 plt.show()

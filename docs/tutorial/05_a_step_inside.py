@@ -16,7 +16,9 @@ x = rng.normal(size=(64, 3)).astype("float32")
 y = (x.sum(1) > 0).astype(int)
 
 cr.random.seed(0)
-model = nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(8, activation="tanh"), nn.Dense(2)])
+model = nn.Sequential(
+    [nn.Dense(8, activation="tanh"), nn.Dense(8, activation="tanh"), nn.Dense(2)]
+)
 
 # %%
 # The forward pass
@@ -38,7 +40,10 @@ print(f"loss {loss.item():.4f}; guessing costs log 2 = {np.log(2):.4f}")
 
 gradients = cr.gradients(loss, model)
 for name, gradient in gradients.items():
-    print(f"{name:10} {gradient.shape!s:8} largest {np.abs(gradient.numpy()).max():.4f}")
+    print(
+        f"{name:10} {gradient.shape!s:8}",
+        f"largest {np.abs(gradient.numpy()).max():.4f}",
+    )
 
 # %%
 # Is a gradient right? Change one weight a little and look at the loss: the quotient of the differences is nearly the same number.
@@ -53,7 +58,8 @@ for sign in (1, -1):
     sides.append(losses.cross_entropy(model(x), y).item())
 weight.assign(before)
 quotient = (sides[0] - sides[1]) / (2 * small)
-print(f"by differences {quotient:.5f}, by back-propagation {gradients['0.weight'].numpy()[0, 0]:.5f}")
+derivative = gradients["0.weight"].numpy()[0, 0]
+print(f"by differences {quotient:.5f}, by back-propagation {derivative:.5f}")
 
 # %%
 # The update
@@ -63,10 +69,24 @@ print(f"by differences {quotient:.5f}, by back-propagation {gradients['0.weight'
 # Adam gives each weight a step of its own.
 
 curves = {}
-for name, rule in {"SGD": optim.SGD(0.3), "momentum": optim.SGD(0.3, momentum=0.9), "Adam": optim.Adam(0.02)}.items():
+for name, rule in {
+    "SGD": optim.SGD(0.3),
+    "momentum": optim.SGD(0.3, momentum=0.9),
+    "Adam": optim.Adam(0.02),
+}.items():
     cr.random.seed(0)
-    network = nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(8, activation="tanh"), nn.Dense(2)])
-    curves[name] = cr.fit(network, (x, y), loss="cross_entropy", optimizer=rule, epochs=40, batch_size=64, progress=False)["loss"]
+    network = nn.Sequential(
+        [nn.Dense(8, activation="tanh"), nn.Dense(8, activation="tanh"), nn.Dense(2)]
+    )
+    curves[name] = cr.fit(
+        network,
+        (x, y),
+        loss="cross_entropy",
+        optimizer=rule,
+        epochs=40,
+        batch_size=64,
+        progress=False,
+    )["loss"]
 for name, curve in curves.items():
     plt.plot(curve, label=name)
 plt.yscale("log")

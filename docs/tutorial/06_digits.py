@@ -29,15 +29,26 @@ plt.show()
 # A network of two layers. ``Flatten`` makes a row of 64 numbers of an image.
 
 model = nn.Sequential([nn.Flatten(), nn.Dense(64, activation="relu"), nn.Dense(10)])
-history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(3e-3), epochs=30, batch_size=32, metrics=["accuracy"],
-                 progress=False, seed=0)
+history = cr.fit(
+    model,
+    (x, y),
+    loss="cross_entropy",
+    optimizer=optim.Adam(3e-3),
+    epochs=30,
+    batch_size=32,
+    metrics=["accuracy"],
+    progress=False,
+    seed=0,
+)
 print(f"on the training part, last epoch: {history['accuracy'][-1]:.1%}")
 
 # %%
 # The test part has 360 digits. A share of 360 is known only so well: another 360 digits would give another number. So every result
 # comes with an interval in which the true share lies, 95 times of 100.
 
-result = cr.evaluate(model, (x_test, y_test), loss="cross_entropy", metrics=["accuracy"])
+result = cr.evaluate(
+    model, (x_test, y_test), loss="cross_entropy", metrics=["accuracy"]
+)
 print(result)
 
 # %%

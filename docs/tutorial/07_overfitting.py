@@ -15,14 +15,32 @@ from chainrule.data import digits
 
 data = digits()
 x, y = data.x_train[:120].astype("float32") / 255, data.y_train[:120].copy()
-y[::6] = np.random.default_rng(0).integers(0, 10, len(y[::6]))  # somebody was careless: one label of six is arbitrary
+y[::6] = np.random.default_rng(0).integers(
+    0, 10, len(y[::6])
+)  # somebody was careless: one label of six is arbitrary
 x_val, y_val = data.x_test.astype("float32") / 255, data.y_test
 
 
 def run(rate=0.0, **options):
-    model = nn.Sequential([nn.Flatten(), nn.Dense(256, activation="relu"), nn.Dropout(rate), nn.Dense(10)])
-    return cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(3e-3), epochs=60, validation=(x_val, y_val), progress=False,
-                  seed=0, **options)
+    model = nn.Sequential(
+        [
+            nn.Flatten(),
+            nn.Dense(256, activation="relu"),
+            nn.Dropout(rate),
+            nn.Dense(10),
+        ]
+    )
+    return cr.fit(
+        model,
+        (x, y),
+        loss="cross_entropy",
+        optimizer=optim.Adam(3e-3),
+        epochs=60,
+        validation=(x_val, y_val),
+        progress=False,
+        seed=0,
+        **options,
+    )
 
 
 # %%
@@ -60,13 +78,20 @@ plt.show()
 
 stopping = train.EarlyStopping(patience=5)
 stopped = run(callbacks=[stopping])
-print(f"stopped after {len(stopped)} of 60 epochs; the best was epoch {stopping.best_epoch}")
+print(f"{len(stopped)} of 60 epochs; the best was epoch {stopping.best_epoch}")
 
 # %%
 # What one should have seen:
 
 for name, history in runs.items():
-    print(f"{name:14} training {history['loss'][-1]:.3f}   validation {history['validation_loss'][-1]:.3f}")
+    print(
+        f"{name:14} training {history['loss'][-1]:.3f}  ",
+        f"validation {history['validation_loss'][-1]:.3f}",
+    )
 assert plain["validation_loss"][-1] > 1.2 * min(plain["validation_loss"])
-assert all(history["validation_loss"][-1] < plain["validation_loss"][-1] for name, history in runs.items() if name != "nothing")
+assert all(
+    history["validation_loss"][-1] < plain["validation_loss"][-1]
+    for name, history in runs.items()
+    if name != "nothing"
+)
 assert len(stopped) < 60

@@ -33,14 +33,30 @@ plt.show()
 # %%
 # In a network nobody writes the filters: they are learnt. *Pooling* keeps the largest value of each 2 x 2 places, so that small shifts matter less.
 
-model = nn.Sequential([
-    nn.Conv2D(16, 3, padding="same", activation="relu", input_shape=(8, 8, 1)), nn.MaxPool2D(2),
-    nn.Conv2D(32, 3, padding="same", activation="relu"), nn.MaxPool2D(2),
-    nn.Flatten(), nn.Dense(10),
-])
+model = nn.Sequential(
+    [
+        nn.Conv2D(16, 3, padding="same", activation="relu", input_shape=(8, 8, 1)),
+        nn.MaxPool2D(2),
+        nn.Conv2D(32, 3, padding="same", activation="relu"),
+        nn.MaxPool2D(2),
+        nn.Flatten(),
+        nn.Dense(10),
+    ]
+)
 model.summary()
-cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(3e-3), epochs=15, batch_size=64, progress=False, seed=0)
-result = cr.evaluate(model, (x_test, y_test), loss="cross_entropy", metrics=["accuracy"])
+cr.fit(
+    model,
+    (x, y),
+    loss="cross_entropy",
+    optimizer=optim.Adam(3e-3),
+    epochs=15,
+    batch_size=64,
+    progress=False,
+    seed=0,
+)
+result = cr.evaluate(
+    model, (x_test, y_test), loss="cross_entropy", metrics=["accuracy"]
+)
 print(result)
 
 # %%
@@ -49,7 +65,9 @@ print(result)
 filters = model[0].weight.numpy()
 maps = model[0](x_test[:1]).numpy()[0]
 figure, places = plt.subplots(4, 8, figsize=(9, 4.6))
-for i, (above, below) in enumerate(zip(places[::2].ravel(), places[1::2].ravel(), strict=True)):
+for i, (above, below) in enumerate(
+    zip(places[::2].ravel(), places[1::2].ravel(), strict=True)
+):
     above.imshow(filters[:, :, 0, i], cmap="coolwarm")
     below.imshow(maps[:, :, i], cmap="gray_r")
     above.axis("off")
@@ -60,5 +78,7 @@ plt.show()
 # What one should have seen: better than the network without convolutions, with fewer surprises when digits are shifted by a pixel.
 
 shifted = np.roll(x_test, 1, axis=2)
-print(f"shifted by a pixel: {(model(shifted).numpy().argmax(1) == y_test).mean():.1%}")
+print(
+    f"shifted by a pixel: {(model(shifted).numpy().argmax(1) == y_test).mean():.1%}"
+)
 assert result["accuracy"] > 0.96

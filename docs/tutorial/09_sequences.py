@@ -22,9 +22,14 @@ def examples(n, seed):
     rng = np.random.default_rng(seed)
     numbers = rng.uniform(0, 1, (n, LENGTH))
     marks = np.zeros((n, LENGTH))
-    first, second = rng.integers(0, LENGTH // 2, n), rng.integers(LENGTH // 2, LENGTH, n)
+    first, second = (
+        rng.integers(0, LENGTH // 2, n),
+        rng.integers(LENGTH // 2, LENGTH, n),
+    )
     marks[np.arange(n), first] = marks[np.arange(n), second] = 1
-    return np.stack([numbers, marks], -1).astype("float32"), (numbers * marks).sum(1, keepdims=True).astype("float32")
+    return np.stack([numbers, marks], -1).astype("float32"), (numbers * marks).sum(
+        1, keepdims=True
+    ).astype("float32")
 
 
 x, y = examples(4000, 0)
@@ -38,8 +43,17 @@ models = {"SimpleRNN": nn.SimpleRNN(32), "LSTM": nn.LSTM(32)}
 curves = {}
 for name, layer in models.items():
     model = nn.Sequential([layer, nn.Dense(1)])
-    history = cr.fit(model, (x, y), loss="mean_squared_error", optimizer=optim.Adam(1e-2, clip_norm=1.0), epochs=25, batch_size=50,
-                     validation=(x_test, y_test), progress=False, seed=0)
+    history = cr.fit(
+        model,
+        (x, y),
+        loss="mean_squared_error",
+        optimizer=optim.Adam(1e-2, clip_norm=1.0),
+        epochs=25,
+        batch_size=50,
+        validation=(x_test, y_test),
+        progress=False,
+        seed=0,
+    )
     curves[name] = history["validation_loss"]
     print(f"{name:10} {curves[name][-1]:.4f}")
 

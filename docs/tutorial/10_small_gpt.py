@@ -13,7 +13,10 @@ import chainrule as cr
 from chainrule import models, optim
 from chainrule.data import CharacterTokenizer, pack
 
-VERSE = "twinkle, twinkle, little star, how i wonder what you are. up above the world so high, like a diamond in the sky. "
+VERSE = (
+    "twinkle, twinkle, little star, how i wonder what you are. "
+    "up above the world so high, like a diamond in the sky. "
+)
 
 # %%
 # Characters become numbers, the text becomes windows of 32 characters; the targets are the same windows one character later.
@@ -29,8 +32,19 @@ print(repr(tokenizer.decode(x[0])), "->", repr(tokenizer.decode(y[0])))
 
 cr.random.seed(0)
 model = models.gpt(len(tokenizer), length=32, width=48, depth=1, heads=4)
-print("before:", models.generate_text(model, tokenizer, "twinkle, ", 40, temperature=1.0, seed=0))
-history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(5e-3), epochs=6, batch_size=32, progress=False)
+print(
+    "before:",
+    models.generate_text(model, tokenizer, "twinkle, ", 40, temperature=1.0, seed=0),
+)
+history = cr.fit(
+    model,
+    (x, y),
+    loss="cross_entropy",
+    optimizer=optim.Adam(5e-3),
+    epochs=6,
+    batch_size=32,
+    progress=False,
+)
 
 plt.plot(np.arange(1, 7), history["loss"], "o-")
 plt.axhline(np.log(len(tokenizer)), linestyle=":", color="k", label="guessing")
@@ -44,7 +58,12 @@ plt.show()
 
 written = models.generate_text(model, tokenizer, "twinkle, ", 80, temperature=0)
 print("greedy: ", written)
-print("sampled:", models.generate_text(model, tokenizer, "up above", 60, temperature=0.8, top_p=0.9, seed=1))
+print(
+    "sampled:",
+    models.generate_text(
+        model, tokenizer, "up above", 60, temperature=0.8, top_p=0.9, seed=1
+    ),
+)
 
 # %%
 # What one should have seen:

@@ -17,7 +17,7 @@ import public_names
 
 import chainrule
 
-INNER = {"arguments", "arrays", "autodiff", "batching", "cli", "compile", "config", "debug", "einsum", "errors", "files", "foreign", "fork", "ir", "names", "native", "ops", "passes", "reference", "remade", "tape",
+INNER = {"arguments", "arrays", "autodiff", "batching", "cli", "compile", "config", "debug", "deprecation", "einsum", "errors", "files", "foreign", "fork", "ir", "names", "native", "ops", "passes", "reference", "remade", "tape",
          "trace", "transform", "tree", "typing", "version", "xla", "__main__"}  # stages and foundations; what users need of them is at the top
 
 
