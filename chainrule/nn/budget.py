@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much may be built while a file describes what to build: a description of a few bytes can ask for any number of any size.
 
-Within `building_at_most` every Variable is counted before it is allocated, and every module before it is made.
+Within `building_at_most` every Variable is counted before it is allocated, and every module before it is made. Weights are zeros there: they come from the file.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def building_at_most(size: int, modules: int, place: str) -> Iterator[None]:
         yield
     finally:
         _budget.reset(token)
+
+
+def filled_later() -> bool:
+    """Whether what is built now gets its values from a file, so that none have to be drawn."""
+    return _budget.get() is not None
 
 
 def count_variable(shape: Sequence[int], dtype: Any) -> None:

@@ -20,7 +20,7 @@ from ..ir.trace import eager
 from ..ir.variable import Variable
 from ..names import look_up, named
 from ..remade import remade
-from .budget import count_variable
+from .budget import count_variable, filled_later
 
 Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
 TABLE: dict[str, Callable[..., Any]] = {}
@@ -187,7 +187,7 @@ def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainabl
     """A Variable of the given shape with what the initialiser gives."""
     shape = tuple(int(n) for n in shape)
     count_variable(shape, dtype)
-    value = np.asarray(get(initializer)(shape, dtype))
+    value = np.zeros(shape, dtype) if filled_later() else np.asarray(get(initializer)(shape, dtype))
     if value.shape != shape:
         raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape),
                                  expected=str(shape)))

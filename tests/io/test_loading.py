@@ -200,3 +200,13 @@ def test_deep_nesting_is_a_data_error(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(save({"weight": np.zeros(3, np.float32)}, metadata={"chainrule": header}))
     with pytest.raises(errors.DataError, match=r"m\.safetensors"):
         cr.load(tmp_path / "m.safetensors")
+
+
+def test_nothing_is_drawn_for_weights_that_come_from_a_file(tmp_path, monkeypatch):
+    model = nn.Sequential([nn.Dense(4), nn.BatchNorm(), nn.Dense(2)], input_shape=(3,))
+    path = cr.save(model, tmp_path / "m.safetensors")
+    monkeypatch.setattr(nn.initializers, "_draw", None)
+    again = cr.load(path)
+    assert all(np.array_equal(v.numpy(), model.variables()[name].numpy()) for name, v in again.variables().items())
+    with pytest.raises(errors.ChainruleError):
+        nn.Dense(4, input_shape=(3,)).variables()
