@@ -16,7 +16,7 @@ from ..errors import ArgumentError, explain, shown
 from ..ir import Type
 from ..ir.dtype import canonical
 from ..names import closest
-from . import activations, initializers
+from . import activations, freezing, initializers
 from .module import REGISTRY, Module, own_parameters
 
 FUNCTIONS = {"activation": activations.FUNCTIONS, "initializer": initializers.TABLE}
@@ -30,13 +30,16 @@ def to_config(model: Module) -> dict[str, Any]:
     """
     config = _module(model, {})
     if model._record.inputs:
-        config["inputs"] = [[list(kind.shape), str(kind.dtype)] for kind in model._record.inputs]
+        config["inputs"] = _inputs(model)
+    elif parts := _built_alone(model):
+        config["built"] = parts
     parameters = {id(variable) for variable in own_parameters(model)}
     frozen = [name for name, variable in model.variables().items() if variable.frozen or (
               not variable.trainable and id(variable) in parameters)]
     if model._record.replaced:
         config["replaced"] = {name: to_config(module) for name, module in model._record.replaced.items()}
-    return {**config, "frozen": frozen} if frozen else config
+    waiting = {name: [_order(order) for order in module._record.orders] for name, module in model.modules().items() if module._record.orders}
+    return config | ({"frozen": frozen} if frozen else {}) | ({"orders": waiting} if waiting else {})
 
 
 def from_config(config: dict[str, Any]) -> Module:
@@ -49,8 +52,9 @@ def from_config(config: dict[str, Any]) -> Module:
     if not isinstance(model, Module):
         raise ArgumentError(explain("this is not the configuration of a module", got=shown(config),
                                     expected='{"class": ..., "arguments": ...}'))
-    if config.get("inputs"):
-        model.trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in config["inputs"]))
+    modules = model.modules()
+    for name, inputs in {**config.get("built", {}), **({"": config["inputs"]} if config.get("inputs") else {})}.items():
+        modules[name].trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in inputs))
     if config.get("replaced"):
         from .replacing import replace_layers
 
@@ -60,7 +64,31 @@ def from_config(config: dict[str, Any]) -> Module:
     parameters = {id(variable) for variable in own_parameters(model)}
     for name in config.get("frozen", ()):
         setattr(variables[name], *(("trainable", False) if id(variables[name]) in parameters else ("frozen", True)))
+    modules = model.modules()
+    for name, orders in config.get("orders", {}).items():
+        modules[name]._record.orders = [(str(path), str(choice), frozen is True) for path, choice, frozen in orders]
     return model
+
+
+def _inputs(module: Module) -> list[Any]:
+    return [[list(kind.shape), str(kind.dtype)] for kind in module._record.inputs or ()]
+
+
+def _built_alone(model: Module) -> dict[str, Any]:
+    """The inputs of modules that were called although what holds them was not."""
+    found: dict[str, Any] = {}
+    for name, module in model.modules().items():
+        if module._record.inputs and not any(name.startswith(f"{above}.") for above in found):
+            found[name] = _inputs(module)
+    return found
+
+
+def _order(order: freezing.Order) -> list[Any]:
+    """What layers that are not built yet are to do when they are, as data."""
+    if not isinstance(order[1], str):
+        raise ArgumentError(explain("a function chose what is frozen in layers that are not built yet, and a function is not saved",
+                                    got=getattr(order[1], "__name__", shown(order[1])), fix="call the model once first, model(x), or choose by a pattern"))
+    return list(order)
 
 
 def _module(module: Module, seen: dict[int, int]) -> dict[str, Any]:

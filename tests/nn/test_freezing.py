@@ -179,3 +179,54 @@ def test_a_layer_that_is_never_called_is_no_hindrance():
     model = Half()
     loss = losses.mean_squared_error(model(X), X[:, :2])
     assert list(cr.gradients(loss, model)) == ["used.weight", "used.bias"]
+
+
+class Deep(nn.Module):
+    """A table, which is built at once, and layers that wait for what comes in."""
+
+    def __init__(self):
+        self.table = cr.Variable(np.ones((10, 4), "float32"))
+        self.body, self.head = nn.Sequential([nn.BatchNorm(), nn.Dense(3)]), nn.Dense(2)
+
+    def forward(self, x):
+        return self.head(self.body(cr.take(self.table, x, axis=0)))
+
+
+@pytest.mark.parametrize(("frozen", "thawed"), [((), None), (("body",), None), (("body.*", "table*"), None), (("head",), None), ((), ("head.*",))])
+def test_what_is_not_built_stays_frozen_in_a_file(tmp_path, frozen, thawed):
+    model = Deep()
+    model.freeze(*frozen)
+    if thawed:
+        model.unfreeze(*thawed)
+    cr.save(model, tmp_path / "model.safetensors")
+    again = cr.load(tmp_path / "model.safetensors")
+    cr.save(again, tmp_path / "again.safetensors")
+    ids = np.array([[1, 2, 3]])
+    twice = cr.load(tmp_path / "again.safetensors")
+    for one in (model, again, twice):
+        one(ids)
+    modes = [{name: v.mode for name, v in one.variables().items()} for one in (model, again, twice)]
+    assert modes[0] == modes[1] == modes[2]
+
+
+def test_a_function_that_waits_is_not_saved(tmp_path):
+    model = Deep()
+    model.freeze(lambda name, variable: variable.ndim == 1)
+    with pytest.raises(ArgumentError, match="call the model once first"):
+        cr.save(model, tmp_path / "model.safetensors")
+    model(np.array([[1, 2]]))
+    cr.save(model, tmp_path / "model.safetensors")
+    assert {n: v.mode for n, v in cr.load(tmp_path / "model.safetensors").variables().items()} == {n: v.mode for n, v in model.variables().items()}
+
+
+@pytest.mark.parametrize("frozen", [(), ("body",), ("head",)])
+def test_a_part_that_was_called_alone_is_built_in_the_file_too(tmp_path, frozen):
+    model = Deep()
+    model.body(np.ones((2, 4), "float32"))
+    model.freeze(*frozen)
+    cr.save(model, tmp_path / "model.safetensors")
+    again = cr.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.body[1].weight, model.body[1].weight)
+    for one in (model, again):
+        one(np.array([[1, 2, 3]]))
+    assert {n: v.mode for n, v in again.variables().items()} == {n: v.mode for n, v in model.variables().items()}
