@@ -84,6 +84,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="samples per step")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="peak of the schedule (warm-up, then cosine decay)")] = None,
     weight_decay: Annotated[float, typer.Option(help="decoupled weight decay of AdamW")] = 0.01,
+    class_weight: Annotated[list[str] | None, typer.Option(help="what the samples of a class count in training: balanced (all classes the same), or LABEL=WEIGHT, several times for several classes (others count 1)")] = None,
     validation_fraction: Annotated[float, typer.Option(help="share of the training data to validate on after each epoch; 0 for none")] = 0.1,
     patience: Annotated[int | None, typer.Option(help="stop early after this many epochs without a better validation loss, and keep the best weights")] = None,
     seed: Annotated[int, typer.Option(help="of weights, order and dropout: the same seed gives the same bits; the test part is the same for all seeds")] = 0,
@@ -107,6 +108,8 @@ def train(
       chainrule train people.csv --target income --test people-test.csv
 
       chainrule train photos/ --resize 64 --model cnn
+
+      chainrule train defects.csv --class-weight balanced
 
     Exit status: 0 done, or ended by Ctrl-C and kept; 1 the files or settings cannot be used; 2 the command cannot be understood;
     130 Ctrl-C before there was anything to keep; 141 nobody reads the output any more.

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import models, optim
 from ..data import Dataset, Target
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shortened, shown
+from ..names import closest
 from .settings import Settings
 
 
@@ -23,6 +24,7 @@ def is_image(dataset: Dataset) -> bool:
 def choose(settings: Settings, dataset: Dataset) -> Settings:
     """The settings with everything that was left open decided by the form and the size of the data."""
     _check_model(settings, dataset)
+    class_weight(settings, dataset)
     kind = settings.model if settings.model != "auto" else "cnn" if is_image(dataset) else "mlp"
     samples = len(dataset.x_train)
     small = samples < 5000
@@ -76,6 +78,57 @@ def steps(settings: Settings, samples: int) -> int:
 def loss_name(dataset: Dataset) -> str:
     """The loss of the task."""
     return "cross_entropy" if dataset.task == "classification" else "mean_squared_error"
+
+
+BALANCED = "balanced"
+
+
+def class_weight(settings: Settings, dataset: Dataset) -> str | dict[int, float] | None:
+    """What each class counts in training, as `fit` takes it; ArgumentError for what is neither balanced nor weights of known classes."""
+    given = settings.class_weight
+    if not given:
+        return None
+    if dataset.task != "classification":
+        raise ArgumentError(explain("--class-weight weighs classes, and this is a regression", got=_weights_given(given), fix="leave it out"))
+    if given == (BALANCED,):
+        return BALANCED
+    pairs = [_weight(text, dataset.target) for text in given]
+    if len({label for label, _ in pairs}) < len(pairs):
+        raise ArgumentError(explain("--class-weight names a class twice", got=_weights_given(given), expected="each class once"))
+    return dict(pairs)
+
+
+def class_weight_line(settings: Settings, dataset: Dataset) -> list[str]:
+    """What is said of the weights: each class with what one of its samples counts."""
+    if (weights := class_weight(settings, dataset)) is None:
+        return []
+    sizes = np.bincount(dataset.y_train, minlength=len(dataset.class_names))
+    if weights == BALANCED:
+        weights = {int(i): sizes.sum() / (np.count_nonzero(sizes) * sizes[i]) for i in np.flatnonzero(sizes)}
+    each = [f"{dataset.class_names[i]} {weights.get(i, 1.0):.4g}" for i in range(len(sizes))]
+    return [f"class weights{' (balanced)' if settings.class_weight == (BALANCED,) else ''}: {', '.join(each[:8])}{', …' if len(each) > 8 else ''}; "
+            "in training only: what is measured counts each sample once"]
+
+
+def _weight(text: str, target: Target) -> tuple[int, float]:
+    """(class number, weight) of LABEL=WEIGHT; a label may hold = itself."""
+    label, sign, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not sign or not math.isfinite(value) or value < 0:
+        raise ArgumentError(explain("--class-weight takes balanced, or a class and what it counts", got=_weights_given((text,)),
+                                    expected="LABEL=WEIGHT with a weight of 0 or more", fix="for example --class-weight balanced"))
+    for names in (target.values, target.class_names):
+        if label in names:
+            return names.index(label), value
+    raise ArgumentError(explain("--class-weight names a class that is not in the data", got=_weights_given((text,)),
+                                expected=shown(list(target.class_names)), fix=closest(label, target.class_names)))
+
+
+def _weights_given(given: tuple[str, ...]) -> str:
+    return shortened(" ".join(f"--class-weight {text}" for text in given), 200)
 
 
 def metric_names(dataset: Dataset) -> list[str]:

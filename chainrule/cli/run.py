@@ -46,8 +46,10 @@ def train_run(settings: Settings, output: Path | None, *, resume: Path | None = 
     started = time.perf_counter()
     check_writable(resume or output or Path("runs"))
     dataset = load(settings) if resume is None else kept.to_go_on(resume, settings)
-    say("\n".join([*dataset.description, *imbalance(dataset)]))
+    say("\n".join([*dataset.description, *([] if settings.class_weight else imbalance(dataset))]))
     settings = check(recipe.choose(settings, dataset))
+    for line in recipe.class_weight_line(settings, dataset):
+        say(line)
     folder = resume or new_folder(output, dataset.name)
     with alone(folder, "wait until it is done, or choose another --output"):
         try:
@@ -101,7 +103,7 @@ def imbalance(dataset: data.Dataset) -> list[str]:
         return []
     large, small = (dataset.class_names[int(i)] for i in (sizes.argmax(), sizes.argmin()))
     return [f"classes of unequal size: {large} has {sizes.max() / sizes.sum() * 100:.1f} % of the training samples, {small} {sizes.min() / sizes.sum() * 100:.1f} %; "
-            f"always saying {large} would have that accuracy: look at f1_macro and at the confusion matrix"]
+            f"always saying {large} would have that accuracy: look at f1_macro and at the confusion matrix, or let all classes count the same: --class-weight balanced"]
 
 
 def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resumed: bool, progress: bool | str) -> Any:
@@ -113,7 +115,7 @@ def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, re
     validation = None if dataset.x_val is None else (dataset.inputs("val"), recipe.targets(dataset, "val"))
     return train.fit(model, (dataset.inputs("train"), recipe.targets(dataset, "train")), loss=recipe.loss_name(dataset),
                      optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs, batch_size=settings.batch_size,
-                     validation=validation, metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
+                     validation=validation, class_weight=recipe.class_weight(settings, dataset), metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
                      checkpoint=checkpoint, resume=checkpoint if resumed and checkpoint.exists() else None, progress=progress, backend=settings.backend)
 
 

@@ -41,6 +41,7 @@ class Settings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float = 0.01
+    class_weight: tuple[str, ...] = ()
     patience: int | None = None
     seed: int = 0
     backend: str | None = None

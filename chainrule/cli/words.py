@@ -7,7 +7,7 @@ import re
 
 OPTIONS = {"resize": "--resize", "drop": "--drop", "categorical": "--categorical", "task": "--task", "header": "--header", "delimiter": "--delimiter",
            "decimal": "--decimal", "encoding": "--encoding", "missing": "--missing", "target": "--target", "test": "--test",
-           "val_fraction": "--validation-fraction", "epochs": "--epochs", "batch_size": "--batch-size", "learning_rate": "--learning-rate", "seed": "--seed"}
+           "val_fraction": "--validation-fraction", "epochs": "--epochs", "batch_size": "--batch-size", "learning_rate": "--learning-rate", "seed": "--seed", "class_weight": "--class-weight"}
 NAMES = "|".join(OPTIONS)
 
 
