@@ -102,7 +102,7 @@ def test_an_option_given_twice_is_refused_where_the_last_would_win(place):
 
 OTHER = {"source": "a.npz", "target": "size", "test": "a.npz", "drop": "size", "categorical": "size", "task": "regression", "header": None, "delimiter": ";",
          "decimal": ",", "encoding": "latin-1", "missing": "zz", "resize": 7, "validation_fraction": 0.2, "model": "mlp", "hidden": 9, "dropout": 0.3, "epochs": 2,
-         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "patience": 3, "seed": 4, "backend": "reference"}
+         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "class_weight": "balanced", "patience": 3, "seed": 4, "backend": "reference"}
 
 
 def test_every_setting_is_an_option_and_reaches_the_run(place, monkeypatch):
