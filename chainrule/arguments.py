@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -45,11 +46,13 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, bool | np.bool_) and hasattr(value, "__index__") and (kind is None or np.dtype(kind).kind in "iu")
 
 
-def _whole(value: Any) -> str | None:
+def whole(value: Any) -> str | None:
+    """The check of an integer."""
     return None if is_whole(value) else "an integer"
 
 
-def _count(value: Any) -> str | None:
+def count(value: Any) -> str | None:
+    """The check of an integer, 0 or more."""
     return None if is_whole(value) and (_traced(value) or value >= 0) else "an integer, 0 or more"
 
 
@@ -58,7 +61,8 @@ def _traced(value: Any) -> bool:
     return node is not None and node.data is None
 
 
-def _optional(check: Check) -> Check:
+def optional(check: Check) -> Check:
+    """The check of what may be None too."""
     return lambda value: None if value is None else check(value)
 
 
@@ -76,7 +80,8 @@ def extents(value: Any) -> str | None:
     return None
 
 
-def _switch(value: Any) -> str | None:
+def switch(value: Any) -> str | None:
+    """The check of a truth value."""
     return None if isinstance(value, bool | np.bool_) else "True or False"
 
 
@@ -86,15 +91,63 @@ def _device(value: Any) -> str | None:
 
 def _pairs(value: Any) -> str | None:
     pairs = isinstance(value, tuple | list | np.ndarray) and all(
-        isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2 and all(_count(n) is None for n in pair) for pair in value)
+        isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2 and all(count(n) is None for n in pair) for pair in value)
     return None if pairs else "a pair of integers (before, after), 0 or more, for each axis"
 
 
+def number(expected: str, fits: Callable[[Any], bool]) -> Check:
+    """The check of one real number that `fits`, which is asked of finite ones only."""
+    def check(value: Any) -> str | None:
+        real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        return None if real and abs(value) < math.inf and fits(value) else expected
+    return check
+
+
+finite = number("a finite number", lambda x: True)
+not_negative = number("a finite number, 0 or more", lambda x: x >= 0)
+positive = number("a finite number above 0", lambda x: x > 0)
+between = number("a number between 0 and 1", lambda x: 0 < x < 1)
+counting = number("an integer, 1 or more", lambda x: is_whole(x) and x >= 1)
+
+
+def counts(value: Any) -> str | None:
+    """The check of a sequence of integers, 0 or more."""
+    fine = isinstance(value, tuple | list | range | np.ndarray) and all(count(item) is None for item in value)
+    return None if fine else "a sequence of integers, 0 or more"
+
+
+def numbers(value: Any) -> str | None:
+    """The check of real numbers: one, nested lists or an array of them, or a tensor."""
+    if _traced(value) or hasattr(value, "node"):
+        return None if value.dtype.kind not in "bc" else "real numbers"
+    try:
+        array = np.asarray(value)
+    except FOREIGN:  # rows of several lengths
+        return "an array of numbers"
+    return None if array.dtype.kind in "iuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size else "an array of real numbers"
+
+
+def places(value: Any) -> str | None:
+    """The check of a sequence of finite numbers."""
+    sequence = isinstance(value, tuple | list | range) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    return None if sequence and all(finite(item) is None for item in value) else "a sequence of finite numbers"
+
+
+def text(value: Any) -> str | None:
+    """The check of text."""
+    return None if isinstance(value, str) else "text"
+
+
+def function(value: Any) -> str | None:
+    """The check of what can be called."""
+    return None if callable(value) and not isinstance(value, type) else "a function"
+
+
 CHECKS: dict[str, Check] = {
-    "axis": _optional(wholes), "shape": _optional(extents), "shift": wholes, "source": wholes, "destination": wholes,
-    "repetitions": wholes, "widths": _pairs, "device": _device, "copy": _optional(_switch), "k": _whole, "offset": _whole, "n": _whole,
-    "num": _count, "n_rows": _count, "n_cols": _optional(_count), "classes": _count,
-    **dict.fromkeys(("keepdims", "descending", "stable", "full_matrices", "upper", "include_initial", "endpoint", "invert"), _switch),
+    "axis": optional(wholes), "shape": optional(extents), "shift": wholes, "source": wholes, "destination": wholes,
+    "repetitions": wholes, "widths": _pairs, "device": _device, "copy": optional(switch), "k": whole, "offset": whole, "n": whole,
+    "num": count, "n_rows": count, "n_cols": optional(count), "classes": count,
+    **dict.fromkeys(("keepdims", "descending", "stable", "full_matrices", "upper", "include_initial", "endpoint", "invert"), switch),
 }
 
 
@@ -123,6 +176,13 @@ def guarded(function: Callable[..., Any], **own: Check) -> Callable[..., Any]:
             raise _told(function, args, options, error) from error
     checked.guarded = True  # type: ignore[attr-defined]
     return checked
+
+
+def refuse_unfit(title: str, names: Iterable[str], checks: Mapping[str, Check], args: Iterable[Any], options: Mapping[str, Any]) -> None:
+    """ArgumentError for an argument of a call that does not fit; `names` are those of the parameters, in order."""
+    for name, value in [*zip(names, args, strict=False), *options.items()]:
+        if name in checks and (expected := checks[name](value)):
+            raise _unfit(title, name, value, expected)
 
 
 def is_ours(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import guard
+from .arguments import counting, function, guard, not_negative, numbers, optional, places, whole
 from .errors import ArgumentError, ShapeError, TraceError, explain
 from .ir import Tensor, as_tensor, no_grad
 from .ir.dtype import float64, is_float
@@ -73,8 +73,6 @@ def integrate(f: Callable[[Tensor], Any], a: ArrayLike, b: ArrayLike, *, rtol: f
     >>> cr.integrate(lambda x: cr.exp(-x * x), -np.inf, np.inf)
     Tensor(1.77245385, dtype=float64)
     """
-    if not callable(f):
-        raise ArgumentError(explain("the integrand is a function", got=type(f).__name__, fix="integrate(lambda x: cr.exp(-x), 0, 1); for samples, cr.trapezoid(y, x)"))
     limits = [_limit(a), _limit(b)]
     low, high = (float(_value(x)) for x in limits)
     if math.isnan(low) or math.isnan(high):
@@ -289,4 +287,8 @@ def _last_interval(y: Tensor, steps: Tensor) -> Tensor:
 
 __all__ = ["IntegrationWarning", "integrate", "simpson", "trapezoid"]
 
-guard(globals(), ("simpson", "trapezoid"))
+NUMBERS = {"y": numbers, "x": optional(numbers), "dx": numbers}
+
+guard(globals(), ("integrate", "simpson", "trapezoid"), {
+    "integrate": {"f": function, "rtol": not_negative, "atol": not_negative, "limit": counting, "points": places},
+    "simpson": NUMBERS | {"axis": whole}, "trapezoid": NUMBERS | {"axis": whole}})

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 
+from .arguments import Check, guarded
 from .errors import shown
 
 P = ParamSpec("P")
@@ -30,9 +31,14 @@ class Made:
         return f"{self.maker.__name__}({given})"
 
 
-def remade(maker: Callable[P, Callable[..., Any]]) -> Callable[P, Any]:
-    """A decorator for a function at the top of a module that makes functions: what it makes can be pickled if its arguments can."""
+def remade(maker: Callable[P, Callable[..., Any]], checks: Mapping[str, Check] | None = None) -> Callable[P, Any]:
+    """A decorator for a function at the top of a module that makes functions: what it makes can be pickled if its arguments can.
+
+    Arguments are checked by their names, with `checks` before those of all functions.
+    """
+    door = guarded(maker, **(checks or {}))
+
     @functools.wraps(maker)
     def make(*args: P.args, **options: P.kwargs) -> Any:
-        return Made(maker(*args, **options), make, args, options)
+        return Made(door(*args, **options), make, args, options)
     return make

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import inspect
+import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..arguments import guarded, is_ours, refuse_unfit, told
 from ..errors import ArgumentError, CallError, ShapeError, explain, shown
 from ..foreign import OPTIMIZER, STEP
 from ..ir import Tensor, Variable, as_tensor
@@ -26,19 +29,32 @@ from ..ops.index import scatter, take
 from ..ops.movement import reshape
 from ..typing import LearningRate, ModelLike
 from .rows import Rows, count_of, rows_of
+from .settings import OF_OPTIMIZERS, mapping
 
 Scalars = Mapping[str, Any]
+HOME = __package__ + "."
 
 
 class _Remembering(type):
     """Keeps the arguments of a constructor, so that a group can be made with some of them changed."""
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        return inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(cls.__signature__.parameters.values())
         known = [p.name for p in parameters]
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             check_options(cls.__name__, options, known, {"betas": "betas=(a, b) is beta1=a, beta2=b"} if "beta1" in known else None)
-        made = super().__call__(*args, **options)
+        try:
+            if cls.__module__.startswith(HOME):
+                refuse_unfit(cls.__name__, known, OF_OPTIMIZERS, args, options)
+            made = super().__call__(*args, **options)
+        except Exception as error:
+            if not is_ours(error):
+                raise
+            raise told(cls.__name__, args, options, error) from error
         made.arguments = dict(list(inspect.signature(cls.__init__).bind(made, *args, **options).arguments.items())[1:])
         return made
 
@@ -106,7 +122,7 @@ class Optimizer(Watched, metaclass=_Remembering):
         self._rate = Variable(np.float64(0.0 if self.schedule else _rate(learning_rate)), name="learning_rate",
                               trainable=False)
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.clip_norm, self.clip_value = (None if c is None else positive(n, c)
+        self.clip_norm, self.clip_value = (None if c is None else positive(n, c, math.inf)
                                            for n, c in (("clip_norm", clip_norm), ("clip_value", clip_value)))
         self.step: Variable = Steps()
         self.state: dict[str, tuple[Variable, dict[str, Variable]]] = {}
@@ -245,7 +261,8 @@ def clip_by_norm(grads: Mapping[str, Any], norm: float) -> dict[str, Any]:
     >>> cr.optim.clip_by_norm({"w": cr.asarray([30.0, 40.0])}, norm=5.0)
     {'w': Tensor([3., 4.], dtype=float32)}
     """
-    parts = [g.totals if isinstance(g, Rows) else g for g in grads.values()]
+    norm = positive("norm", norm, math.inf)
+    parts = [g.totals if isinstance(g, Rows) else as_tensor(g) for g in grads.values()]
     lengths = [reshape(wide_length(g, tuple(range(g.ndim))), (1,)) for g in parts]
     factor = minimum(norm / (reshape(wide_length(concat(lengths), (0,)), ()) + 1e-6), 1.0)
     return {name: g.scaled(astype(factor, g.dtype)) if isinstance(g, Rows) else g * astype(factor, g.dtype) for name, g in grads.items()}
@@ -261,29 +278,29 @@ def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Any]]
     return parameters, {name: _fitting(name, p, grads[name]) for name, p in parameters.items()}
 
 
-def positive(name: str, value: Any) -> float:
-    """A number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+def positive(name: str, value: Any, most: float = sys.float_info.max) -> float:
+    """A number above 0; infinity too, where `most` says that it means no limit."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 < value <= most:
         raise ArgumentError(explain(f"{name} must be a positive number", got=shown(value)))
     return float(value)
 
 
 def not_negative(name: str, value: Any) -> float:
     """A number that is at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value >= 0:
-        raise ArgumentError(explain(f"{name} must not be negative", got=shown(value)))
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value < math.inf:
+        raise ArgumentError(explain(f"{name} must not be negative", got=shown(value), expected="a finite number, 0 or more"))
     return float(value)
 
 
 def fraction(name: str, value: Any) -> float:
     """A number in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value < 1:
         raise ArgumentError(explain(f"{name} must lie in [0, 1)", got=shown(value)))
     return float(value)
 
 
 def _rate(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not np.isfinite(value) or value < 0:
         raise ArgumentError(explain("this is not a learning rate", got=shown(value),
                                     expected="a number that is not negative, or a schedule",
                                     fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))
@@ -332,3 +349,6 @@ def _fitting(name: str, p: Variable, g: Any) -> Any:
 
 
 __all__: Sequence[str] = ["Decoupled", "Optimizer", "clip_by_norm"]
+
+
+clip_by_norm = guarded(clip_by_norm, grads=mapping)

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard_methods
 from ..compile import compile
 from ..errors import ArgumentError, NonFiniteError, explain, shown
 from ..ir import Variable
 from ..transform import gradients
 from .base import _named, positive
+from .settings import OF_OPTIMIZERS
 
 SUFFICIENT, CURVATURE = 1e-4, 0.9  # c1 and c2 of the Wolfe conditions, the book's values for quasi-Newton steps
 
@@ -230,5 +232,7 @@ def _put(variables: Sequence[Variable], x: np.ndarray) -> None:
         v.assign(x[at:at + v.size].reshape(v.shape).astype(v.dtype))
         at += v.size
 
+
+guard_methods(LBFGS, ["__init__"], {"__init__": OF_OPTIMIZERS})
 
 __all__ = ["LBFGS", "Minimum", "strong_wolfe"]

@@ -17,8 +17,8 @@ from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
 from ..ops import reduce
 from ..ops.elementwise import abs, sqrt
-from ..remade import remade
 from .base import not_negative
+from .settings import setting
 
 Penalty = Callable[[Any], Tensor]
 
@@ -39,14 +39,14 @@ def _total(model: Any, only: str | None, of: Callable[[Tensor], Tensor]) -> Tens
     return sum(parts[1:], start=parts[0]) if parts else as_tensor(0.0)
 
 
-@remade
+@setting
 def l2(strength: float, only: str | None = None) -> Penalty:
     """strength * (sum of w^2), with gradient 2 strength w."""
     strength = not_negative("strength", strength)
     return lambda model: strength * _total(model, only, lambda w: reduce.sum(w * w))
 
 
-@remade
+@setting
 def ridge(strength: float, only: str | None = None) -> Penalty:
     """strength / 2 * (sum of w^2), with gradient strength w: the convention of weight decay (Hoerl and Kennard, 1970).
 
@@ -55,21 +55,21 @@ def ridge(strength: float, only: str | None = None) -> Penalty:
     return l2(not_negative("strength", strength) / 2, only)
 
 
-@remade
+@setting
 def l1(strength: float, only: str | None = None) -> Penalty:
     """strength * (sum of |w|): drives weights towards 0 (Tibshirani, 1996)."""
     strength = not_negative("strength", strength)
     return lambda model: strength * _total(model, only, lambda w: reduce.sum(abs(w)))
 
 
-@remade
+@setting
 def l1_l2(l1_strength: float, l2_strength: float, only: str | None = None) -> Penalty:
     """Both together (the elastic net; Zou and Hastie, 2005)."""
     first, second = l1(l1_strength, only), l2(l2_strength, only)
     return lambda model: first(model) + second(model)
 
 
-@remade
+@setting
 def group_lasso(strength: float, axis: int = -1, only: str | None = None) -> Penalty:
     """strength * (sum over groups of sqrt(weights in the group) * length of the group) (Yuan and Lin, 2006).
 

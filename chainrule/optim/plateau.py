@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import metrics
+from ..arguments import count, guard_methods
 from ..errors import ArgumentError, explain, shown
 from ..names import Checked, closest
 from ..typing import TrainingRun
 from .base import Optimizer, not_negative, positive
+from .settings import OF_OPTIMIZERS
 
 
 class Plateau(metaclass=Checked):
@@ -106,5 +108,7 @@ class Plateau(metaclass=Checked):
         self.best = math.inf if state["best"] is None else state["best"]
         self.waited, self.resting = state["waited"], state["resting"]
 
+
+guard_methods(Plateau, ["__init__"], {"__init__": {**OF_OPTIMIZERS, "patience": count, "cooldown": count}})
 
 __all__ = ["Plateau"]

@@ -14,19 +14,20 @@ from functools import partial
 from typing import Any
 
 from .. import random
+from ..arguments import guard
 from ..ir import Tensor, Variable
 from ..ops.compose import length
 from ..ops.elementwise import astype, maximum
-from ..remade import remade
 from ..typing import ModelLike
 from .base import Optimizer, not_negative, paired
 from .penalties import chosen, others
+from .settings import OF_OPTIMIZERS, setting
 from .wrappers import Wrapper
 
 Operator = Callable[[Tensor, Tensor], Tensor]
 
 
-@remade
+@setting
 def l1(strength: float) -> Operator:
     """Soft threshold, of the penalty strength * sum |w|: p moves by rate * strength towards 0, and stops there."""
     strength = not_negative("strength", strength)
@@ -36,14 +37,14 @@ def l1(strength: float) -> Operator:
     return operator
 
 
-@remade
+@setting
 def ridge(strength: float) -> Operator:
     """p / (1 + rate * strength), of the penalty strength / 2 * sum w^2."""
     strength = not_negative("strength", strength)
     return lambda p, rate: p / (1 + rate * strength)
 
 
-@remade
+@setting
 def group_lasso(strength: float, axis: int = -1) -> Operator:
     """p_g * max(0, 1 - rate * strength * sqrt(size of g) / |p_g|) for each group g: whole groups become exactly 0.
 
@@ -155,5 +156,7 @@ class GradientNoise(Wrapper):
         """Those of the optimiser and the state of the noise."""
         return {**super().variables(), "noise": self.random.state}
 
+
+guard(globals(), ("constrained",), {"constrained": OF_OPTIMIZERS})
 
 __all__ = ["GradientNoise", "Proximal", "constrained", "group_lasso", "l1", "ridge"]

@@ -32,8 +32,8 @@ from ..ops.elementwise import (
     sqrt,
     where,
 )
-from ..remade import remade
 from ..typing import LearningRate
+from .settings import setting
 
 Schedule = Callable[[Any], Tensor]
 
@@ -49,7 +49,7 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-@remade
+@setting
 def constant(learning_rate: float) -> Schedule:
     """Always the same.
 
@@ -59,7 +59,7 @@ def constant(learning_rate: float) -> Schedule:
     return lambda step: full_like(_real(step), learning_rate)
 
 
-@remade
+@setting
 def step(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """learning_rate * factor^floor(step / every).
 
@@ -71,7 +71,7 @@ def step(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     return lambda step: learning_rate * _power(factor, floor(_real(step) / every))
 
 
-@remade
+@setting
 def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 0.1) -> Schedule:
     """learning_rate * factor^(how many of `boundaries` are not above the step).
 
@@ -88,7 +88,7 @@ def multi_step(learning_rate: float, boundaries: Sequence[int], factor: float = 
     return rate
 
 
-@remade
+@setting
 def exponential(learning_rate: float, decay_steps: int, factor: float) -> Schedule:
     """learning_rate * factor^(step / decay_steps).
 
@@ -104,7 +104,7 @@ def _power(base: float, exponent: Tensor) -> Tensor:
     return exp(exponent * math.log(base))
 
 
-@remade
+@setting
 def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """From learning_rate to `final` along half a cosine, then `final` (Loshchilov and Hutter, 2017).
 
@@ -117,7 +117,7 @@ def cosine(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedu
                                         - final)) * (1 + cos(minimum(_real(step) / decay_steps, 1.0) * math.pi))
 
 
-@remade
+@setting
 def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """From learning_rate to `final` along a line, then `final`.
 
@@ -129,7 +129,7 @@ def linear(learning_rate: float, decay_steps: int, final: float = 0.0) -> Schedu
     return lambda step: learning_rate + (final - learning_rate) * minimum(_real(step) / decay_steps, 1.0)
 
 
-@remade
+@setting
 def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
     """(learning_rate - final) (1 - step / decay_steps)^power + final, then `final`.
 
@@ -145,7 +145,7 @@ def polynomial(learning_rate: float, decay_steps: int, power: float = 1.0, final
     return rate
 
 
-@remade
+@setting
 def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
     """learning_rate * min((step + 1) / warmup, sqrt(warmup / (step + 1))) (Vaswani et al., 2017).
 
@@ -161,7 +161,7 @@ def inverse_sqrt(learning_rate: float, warmup_steps: int) -> Schedule:
     return rate
 
 
-@remade
+@setting
 def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, final: float = 0.0) -> Schedule:
     """Half a cosine from learning_rate to `final` over `period` steps, then again, each period `factor` times as long
     as the one before (Loshchilov and Hutter, 2017).
@@ -185,7 +185,7 @@ def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, fina
     return lambda step: final + (0.5 * (learning_rate - final)) * (1 + cos(share(_real(step)) * math.pi))
 
 
-@remade
+@setting
 def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4, shape: str = "cosine",
               phases: int = 2) -> Schedule:
     """From learning_rate / first up to learning_rate over the share `rise` of all steps, then down to
@@ -224,7 +224,7 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
     return rate
 
 
-@remade
+@setting
 def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0, decay: float = 1.0) -> Schedule:
     """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it, and
     each step's `decay` times (Smith, 2017).
@@ -248,7 +248,7 @@ def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = No
     return rate
 
 
-@remade
+@setting
 def warmup(schedule: LearningRate, warmup_steps: int) -> Schedule:
     """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1.
 
@@ -256,12 +256,15 @@ def warmup(schedule: LearningRate, warmup_steps: int) -> Schedule:
     >>> [round(float(rate(step)), 4) for step in (0, 4, 100)]
     [0.01, 0.05, 0.1]
     """
+@setting
+def warmup(schedule: Any, warmup_steps: int) -> Schedule:
+    """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1."""
     warmup_steps = _count("warmup_steps", warmup_steps)
     inner = schedule if callable(schedule) else constant(schedule)
     return lambda step: as_tensor(inner(step)) * minimum((_real(step) + 1) / warmup_steps, 1.0)
 
 
-@remade
+@setting
 def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, final: float = 0.0) -> Schedule:
     """A line up to learning_rate over `warmup_steps`, then half a cosine down to `final` at step `decay_steps`.
 
@@ -279,7 +282,7 @@ def warmup_cosine(learning_rate: float, warmup_steps: int, decay_steps: int, fin
     return sequence([rise, cosine(learning_rate, decay_steps - warmup_steps, final)], [warmup_steps])
 
 
-@remade
+@setting
 def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
     """The first schedule until boundaries[0], the next, which counts its steps from there, until boundaries[1], ...
 
@@ -302,8 +305,10 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
     return rate
 
 
-@remade
+@setting
 def product(schedule: LearningRate, *factors: Any) -> Schedule:
+@setting
+def product(schedule: Any, *factors: Any) -> Schedule:
     """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
     with a warm-up.
 

@@ -5,40 +5,41 @@ name, joined by `optim.chain`. They keep no state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from ..ir import Tensor, Variable
 from ..ops.compose import clip, length
 from ..ops.elementwise import abs, maximum, minimum
 from ..ops.reduce import mean
-from ..remade import remade
 from .base import clip_by_norm, not_negative, positive
+from .settings import setting
 
 Gradients = Mapping[str, Tensor]
 Transform = Callable[[Mapping[str, Variable], Gradients], Gradients]
 
 
-@remade
+@setting
 def clip_norm(norm: float) -> Transform:
     """All gradients, taken together as one vector, scaled down to this length if they are longer."""
-    norm = positive("norm", norm)
+    norm = positive("norm", norm, math.inf)
     return lambda parameters, grads: clip_by_norm(grads, norm) if grads else grads
 
 
-@remade
+@setting
 def negate() -> Transform:
     """-g: the optimiser climbs, so that what it is given becomes as large as possible."""
     return lambda parameters, grads: {name: -g for name, g in grads.items()}
 
 
-@remade
+@setting
 def clip_value(value: float) -> Transform:
     """Each element limited to [-value, value]."""
-    value = positive("value", value)
+    value = positive("value", value, math.inf)
     return lambda parameters, grads: {name: clip(g, -value, value) for name, g in grads.items()}
 
 
-@remade
+@setting
 def clip_adaptive(factor: float = 0.01, least: float = 1e-3) -> Transform:
     """Each unit's gradient scaled down to `factor` times the length of its weights, which counts as `least` at least
     (Brock et al., 2021). A unit is an index of the last axis; for vectors and scalars each element."""
@@ -54,7 +55,7 @@ def _unit_norms(x: Tensor) -> Tensor:
     return length(x, tuple(range(x.ndim - 1))) if x.ndim > 1 else abs(x)
 
 
-@remade
+@setting
 def centralize() -> Transform:
     """The gradient of each unit of a matrix or filter minus its mean (Yong et al., 2020)."""
     def centred(g: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def centralize() -> Transform:
     return lambda parameters, grads: {name: centred(g) for name, g in grads.items()}
 
 
-@remade
+@setting
 def decay_weights(strength: float) -> Transform:
     """g + strength * p, for the parameters with two axes or more: not for biases and scales."""
     strength = not_negative("strength", strength)

@@ -203,7 +203,7 @@ class Rprop(Optimizer):
         super().__init__(positive("learning_rate", learning_rate))
         self.first = float(learning_rate)
         self.shrink, self.grow = positive("shrink", shrink), positive("grow", grow)
-        self.least, self.most = positive("least", least), positive("most", most)
+        self.least, self.most = positive("least", least), positive("most", most, math.inf)
 
     def start(self, slot: str, parameter: Variable) -> np.ndarray:
         return np.full(parameter.shape, self.first if slot == "size" else 0.0, parameter.dtype)

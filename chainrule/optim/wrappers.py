@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import counting, guard
 from ..errors import ArgumentError, explain, shown
 from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
@@ -18,6 +19,7 @@ from ..ops.elementwise import astype, where, zeros_like
 from ..typing import ModelLike
 from .base import Optimizer, paired, positive
 from .schedules import constant, product
+from .settings import mapping
 from .transforms import Transform
 
 
@@ -303,5 +305,7 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     """
     return Accumulate(optimizer, steps)
 
+
+guard(globals(), ("accumulate", "chain", "groups", "layerwise"), {"accumulate": {"steps": counting}, "groups": {"patterns": mapping}})
 
 __all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups", "layerwise"]
