@@ -256,9 +256,6 @@ def warmup(schedule: LearningRate, warmup_steps: int) -> Schedule:
     >>> [round(float(rate(step)), 4) for step in (0, 4, 100)]
     [0.01, 0.05, 0.1]
     """
-@setting
-def warmup(schedule: Any, warmup_steps: int) -> Schedule:
-    """`schedule` (a schedule or a number) times (step + 1) / warmup_steps, until that is 1."""
     warmup_steps = _count("warmup_steps", warmup_steps)
     inner = schedule if callable(schedule) else constant(schedule)
     return lambda step: as_tensor(inner(step)) * minimum((_real(step) + 1) / warmup_steps, 1.0)
@@ -307,8 +304,6 @@ def sequence(schedules: Sequence[Any], boundaries: Sequence[int]) -> Schedule:
 
 @setting
 def product(schedule: LearningRate, *factors: Any) -> Schedule:
-@setting
-def product(schedule: Any, *factors: Any) -> Schedule:
     """A schedule times others, whose values are factors: product(cosine(0.1, 1000), linear(0.2, 50, 1.0)) is a cosine
     with a warm-up.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import counting, guard
+from ..arguments import counting, guard, optional
 from ..errors import ArgumentError, explain, shown
 from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
@@ -306,6 +306,6 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     return Accumulate(optimizer, steps)
 
 
-guard(globals(), ("accumulate", "chain", "groups", "layerwise"), {"accumulate": {"steps": counting}, "groups": {"patterns": mapping}})
+guard(globals(), ("accumulate", "chain", "groups", "layerwise"), {"accumulate": {"steps": counting}, "groups": {"patterns": optional(mapping)}})
 
 __all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups", "layerwise"]

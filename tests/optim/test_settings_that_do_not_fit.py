@@ -35,7 +35,7 @@ RIGHT = {
 
 def arguments(call):
     return {name: BASE.get(name, optim.SGD(0.1) if name == "optimizer" else 0.1) for name, p in inspect.signature(call).parameters.items()
-            if p.default is p.empty and p.kind is not p.VAR_POSITIONAL}
+            if (p.default is p.empty or name == "patterns") and p.kind is not p.VAR_POSITIONAL}
 
 
 @pytest.mark.parametrize("name", CALLS)
