@@ -118,10 +118,10 @@ def counts(value: Any) -> str | None:
 
 def numbers(value: Any) -> str | None:
     """The check of real numbers: one, nested lists or an array of them, or a tensor."""
-    if _traced(value) or hasattr(value, "node"):
+    if hasattr(value, "node"):
         return None if value.dtype.kind not in "bc" else "real numbers"
     try:
-        array = np.asarray(value)
+        array = np.asarray(unmasked(value))
     except FOREIGN:  # rows of several lengths
         return "an array of numbers"
     return None if array.dtype.kind in "iuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size else "an array of real numbers"
@@ -151,7 +151,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def guarded(function: Callable[..., Any], **own: Check) -> Callable[..., Any]:
+def guarded(function: Callable[..., Any], /, **own: Check) -> Callable[..., Any]:
     """`function` behind the door; `own` are checks of its arguments that differ from those of their names."""
     parameters = inspect.signature(function).parameters
     checks = {name: check for name, check in {**CHECKS, **own}.items() if name in parameters}

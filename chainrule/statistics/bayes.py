@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import linalg
+from ..arguments import guard, whole, wholes
 from ..distributions import Beta, Dirichlet, MultivariateNormal, Normal
 from ..distributions.special import lbeta, lgamma, log_choose
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, BoundsError, explain
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
 from ..ops.compose import matmul, matrix_transpose
@@ -24,6 +25,7 @@ from ..ops.index import take
 from ..ops.movement import reshape
 from ..ops.reduce import sum
 from ..typing import ArrayLike
+from .checks import by_name, finite_numbers, guard_class
 
 # ---- tables
 
@@ -56,7 +58,7 @@ def conditional(joint: ArrayLike, given: int | Sequence[int]) -> np.ndarray:
            [0.33333333, 0.66666667]])
     """
     joint = np.asarray(joint, np.float64)
-    return _normalized(joint, tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(given) % joint.ndim))
+    return _normalized(joint, tuple(i for i in range(joint.ndim) if i not in _places(given, joint.ndim)))
 
 
 def marginal(joint: ArrayLike, keep: int | Sequence[int]) -> np.ndarray:
@@ -66,7 +68,16 @@ def marginal(joint: ArrayLike, keep: int | Sequence[int]) -> np.ndarray:
     array([0.4, 0.6])
     """
     joint = np.asarray(joint, np.float64)
-    return joint.sum(axis=tuple(i for i in range(joint.ndim) if i not in np.atleast_1d(keep) % joint.ndim))
+    return joint.sum(axis=tuple(i for i in range(joint.ndim) if i not in _places(keep, joint.ndim)))
+
+
+def _places(which: int | Sequence[int], size: int) -> list[int]:
+    """Positions among `size`, those from the end as negative ones; BoundsError for others."""
+    found = [int(i) for i in np.atleast_1d(np.asarray(which, np.int64))]
+    for i in found:
+        if not -size <= i < size:
+            raise BoundsError(explain("there is no such variable", got=str(i), expected=f"from {-size} to {size - 1}"))
+    return [i % size for i in found]
 
 
 def _normalized(joint: np.ndarray, axis: Any) -> np.ndarray:
@@ -199,6 +210,10 @@ class NormalNormal:
 
 # ---- parts of a normal vector
 
+def _a_normal(value: Any) -> str | None:
+    return None if isinstance(value, MultivariateNormal) else "a MultivariateNormal"
+
+
 def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values: ArrayLike) -> MultivariateNormal:
     """The distribution of the components that were not observed, given those that were.
 
@@ -214,7 +229,7 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
     Tensor([0.8], dtype=float32)
     """
     d = joint.event_shape[0]
-    known = [int(i) % d for i in observed]
+    known = _places(observed, d)
     rest = [i for i in range(d) if i not in known]
     if joint.batch_shape or not rest or len(set(known)) != len(known):
         raise ArgumentError(explain("these components cannot be conditioned on",
@@ -226,6 +241,14 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
     shift = reshape(matmul(gain, reshape(x, (*x.shape, 1))), (*x.shape[:-1], len(rest)))
     return MultivariateNormal(take(joint.mean, np.array(rest), axis=0) + shift, part(rest, rest) - matmul(gain, part(known, rest)))
 
+
+TABLES = ("condition", "conditional", "marginal", "posterior")
+
+guard(globals(), TABLES, by_name(TABLES, axis=whole))
+guard(globals(), ("condition_normal",), {"condition_normal": {"observed": wholes, "values": finite_numbers, "joint": _a_normal}})
+guard_class(BetaBinomial, "update", "log_predictive")
+guard_class(DirichletMultinomial, "update", "log_predictive")
+guard_class(NormalNormal, "update", data=finite_numbers)
 
 __all__ = ["BetaBinomial", "DirichletMultinomial", "NormalNormal", "condition", "condition_normal", "conditional",
            "marginal", "posterior"]

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..inspect.pictures import BLUE, GREY, ORANGE, PathLike, _picture
 from ..metrics.intervals import wilson
 from ..metrics.items import checked_labels
 from ..typing import ArrayLike
+from .checks import by_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,5 +123,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, b
     """
     return reliability(probabilities, labels, bins=bins).expected_calibration_error
 
+
+guard(globals(), ("expected_calibration_error", "reliability"), by_name(("expected_calibration_error", "reliability")))
 
 __all__ = ["Reliability", "expected_calibration_error", "reliability"]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import distributions as d
+from ..arguments import guard
 from ..errors import ArgumentError, DataError, explain
 from ..ir.bind import as_tensor, no_grad
 from ..ir.tensor import Tensor
@@ -21,6 +22,7 @@ from ..ops.elementwise import exp
 from ..ops.reduce import sum
 from ..transform import grad, hessian
 from ..typing import ArrayLike
+from .checks import by_name
 
 Likelihood = Callable[[Tensor], Any]
 
@@ -194,5 +196,7 @@ FITS: dict[Any, Callable[..., d.Distribution]] = {
     d.StudentT:           _student,
 }
 # fmt: on
+
+guard(globals(), ("maximize", "mle"), by_name(("maximize", "mle")))
 
 __all__ = ["maximize", "mle"]

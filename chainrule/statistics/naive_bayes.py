@@ -12,7 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..arguments import guard_methods, positive
 from ..errors import ArgumentError, ShapeError, explain
+from .checks import by_name, guard_class
 
 
 class _NaiveBayes:
@@ -113,5 +115,9 @@ class MultinomialNB(_NaiveBayes):
     def _log_joint(self, x: np.ndarray) -> np.ndarray:
         return x @ self.log_share.T + self.log_prior
 
+
+guard_class(GaussianNB)
+guard_class(MultinomialNB, alpha=positive)
+guard_methods(_NaiveBayes, ["fit", "predict", "predict_log_proba", "predict_proba"], by_name(["fit", "predict", "predict_log_proba", "predict_proba"]))
 
 __all__ = ["GaussianNB", "MultinomialNB"]

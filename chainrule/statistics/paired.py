@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..metrics.intervals import Interval, check_level, wilson
+from .checks import by_name
 from .tails import fair_coin, t_quantile, t_two_sided
 
 EXACT_RANKS = 50     # up to so many differences Wilcoxon's null distribution is counted out
@@ -68,6 +70,8 @@ def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level:
     (0.014, 0.187)
     """
     n = both + only_a + only_b + neither
+    if min(both, only_a, only_b, neither) < 0 or not n:
+        raise ArgumentError(explain("numbers of items are not negative, and there is one at least", got=f"{both}, {only_a}, {only_b} and {neither}"))
     (la, ua), (lb, ub) = (wilson(both + only, n, level) or (0.0, 1.0) for only in (only_a, only_b))
     pa, pb = (both + only_a) / n, (both + only_b) / n
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
@@ -127,11 +131,19 @@ def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) 
     return float(mean - half), float(mean + half)
 
 
+def _listed(d: np.ndarray) -> np.ndarray:
+    d = np.asarray(d, np.float64)
+    if d.ndim != 1:
+        raise ShapeError(explain("differences are one list of numbers", got=f"shape {d.shape}", expected="(n,)"))
+    return d
+
+
 def _enough(d: np.ndarray) -> np.ndarray:
+    d = _listed(d)
     if len(d) < 2:
         raise ArgumentError(explain("this needs at least two pairs, or two values", got=f"{len(d)}",
                                     fix="repeat both runs with more seeds (5 or more are better)"))
-    return np.asarray(d, np.float64)
+    return d
 
 
 def _spread(d: np.ndarray) -> float:
@@ -149,7 +161,7 @@ def wilcoxon(d: np.ndarray) -> float:
     >>> cr.statistics.wilcoxon(np.array([1.0, 2.0, 1.5, 0.5, 2.5]))
     0.0625
     """
-    d = np.asarray(d, np.float64)
+    d = _listed(d)
     d = d[d != 0]
     if not len(d):
         return 1.0
@@ -230,5 +242,9 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
     result[order] = np.minimum(sorted_p, 1.0)
     return result
 
+
+FUNCTIONS = ("adjust", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon")
+
+guard(globals(), FUNCTIONS, by_name(FUNCTIONS))
 
 __all__ = ["adjust", "differences", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon"]

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
 from ..metrics.intervals import Interval, bootstrap, check_level
 from ..metrics.items import class_items
 from ..typing import ArrayLike
 from . import paired
+from .checks import by_name
 
 TESTS = ("auto", "mcnemar", "paired_t", "wilcoxon", "permutation")
 
@@ -264,5 +266,11 @@ def compare_all(runs: Sequence[Run], *, baseline: Run | None = None, correction:
     number = 1 if correction == "none" else len(found)
     return [replace(c, p=float(value), corrected_for=number) for c, value in zip(found, p, strict=True)]
 
+
+def _several(value: Any) -> str | None:
+    return None if isinstance(value, list | tuple) and all(isinstance(run, Run) for run in value) else "a list of Runs"
+
+
+guard(globals(), ("compare", "compare_all", "fingerprint"), by_name(("compare", "compare_all"), runs=_several))
 
 __all__ = ["Comparison", "Run", "compare", "compare_all", "fingerprint"]

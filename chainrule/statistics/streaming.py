@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import finite
 from ..errors import ShapeError, explain
+from .checks import guard_class
 
 
 class Moments:
@@ -63,5 +65,7 @@ class Moments:
         """The root of the variance."""
         return np.sqrt(self.variance(correction))
 
+
+guard_class(Moments, "update", "merge", "variance", "std", correction=finite)
 
 __all__ = ["Moments"]
