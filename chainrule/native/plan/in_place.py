@@ -16,7 +16,7 @@ from ..buffers import Buffer
 from ..nodes import resolve
 from .fuse import Group
 from .memory import Memory
-from .steps import HostStep, ScatterStep
+from .steps import HostStep, ScanStep, ScatterStep
 
 
 def write_back(memory: Memory, graph: Graph) -> dict[int, int]:
@@ -159,6 +159,8 @@ def may_fail(item: Any) -> bool:
     """Whether a step may end the program with an error."""
     if isinstance(item, ScatterStep):
         return item.spec.check > 0
+    if isinstance(item, ScanStep):
+        return item.checked
     if isinstance(item, Group):
         return any(x.kind in ("take", "require") for part in item.parts for x in part.operations())
     return isinstance(item, HostStep)

@@ -29,11 +29,11 @@ IN_PLACE = 1 << 16  # bytes from which the carry of a loop is updated in place
 class Repeated:
     """How a body is repeated: `length` times; inputs from `first` on are the same every time, those in `narrow` bfloat16.
 
-    `panels` are what its products want packed beforehand, each with the body's input for it.
+    `panels` are what its products want packed beforehand, each with the body's input for it. A check that fails in it is reported as `check`.
     """
 
-    def __init__(self, length: int, first: int, count: int, narrow: frozenset[int]):
-        self.length, self.first, self.count, self.narrow = length, first, count, narrow
+    def __init__(self, length: int, first: int, count: int, narrow: frozenset[int], check: int):
+        self.length, self.first, self.count, self.narrow, self.check = length, first, count, narrow, check
         self.panels: dict[Packed, Buffer] = {}
 
     def packed(self, spec: ProductSpec, left: Buffer, right: Buffer, first: int, target: Target) -> Buffer | None:
@@ -50,8 +50,8 @@ class Repeated:
 Bodies = list[tuple[int, int, Any]]  # (how many blocks, of how many rows, the plan); one of all rows if they are not split
 
 
-def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: frozenset[int]) -> Bodies | None:
-    """The plans of a loop's body; None where it needs the host or may fail."""
+def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: frozenset[int], check: int) -> Bodies | None:
+    """The plans of a loop's body, whose checks all have the number `check`; None where it needs the host."""
     body, length, carries = node.attrs["body"], node.attrs["length"], node.attrs["carries"]
     if not length or not all(x.type.size for x in (*body.inputs, *body.outputs)):
         return None
@@ -60,9 +60,9 @@ def bodies(node: Node, lower: Callable[[Graph, Repeated, bool], Plan], narrow: f
     first = carries + node.attrs["sequences"]
 
     def planned(graph: Graph, alone: bool) -> Plan | None:
-        repeated = Repeated(length, first, len(graph.inputs), narrow)
+        repeated = Repeated(length, first, len(graph.inputs), narrow, check)
         plan = lower(Graph(graph.inputs, graph.outputs, heavy), repeated, alone)
-        return None if plan.checks or not all(s.native for s in plan.steps) else plan
+        return plan if all(s.native for s in plan.steps) else None
 
     batch = body.inputs[0].shape[0] if carries and body.inputs[0].shape and not stops else 1
     blocks = [(count, rows, with_rows(body, first, rows)) for count, rows in row_blocks(batch)]
@@ -81,7 +81,9 @@ def _is_short(body: Plan) -> bool:
 
 def add_scan(memory: Memory, node: Node, plans: Bodies) -> None:
     """The steps of a loop, put behind the others."""
-    attrs, carries = node.attrs, node.attrs["carries"]
+    attrs, carries, checked = node.attrs, node.attrs["carries"], any(plan.checks for _, _, plan in plans)
+    if checked:
+        memory.check(node)
     first, inputs, whole = carries + attrs["sequences"], plans[0][2].inputs, plans[0][2]
     operands = [memory.kept(x) if b.dtype == BRAIN else memory.whole(x) for x, b in zip(node.inputs, inputs, strict=False)]
     results = [memory.fresh(t.shape, t.dtype.name) for t in node.type]
@@ -103,7 +105,7 @@ def add_scan(memory: Memory, node: Node, plans: Bodies) -> None:
     memory.items.append(ScanStep(
         node, [*operands, *packed.values()], [*results, *scratch], blocks, row, attrs["length"], attrs["reverse"], operands[:carries],
         operands[carries:first], results[:carries], results[carries:len(results) - len(history)], history, set(whole.in_place), turns,
-        stops=node.op.name == "while", alone=len(blocks) == 1 and blocks[0].count == 1 and _is_short(whole)))
+        stops=node.op.name == "while", checked=checked, alone=len(blocks) == 1 and blocks[0].count == 1 and _is_short(whole)))
 
 
 def _lines(size: int) -> int:

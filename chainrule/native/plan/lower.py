@@ -35,7 +35,7 @@ from .loop import Bodies, Repeated, add_scan, bodies
 from .memory import Memory
 from .order import early
 from .rows import arrange_group
-from .steps import HostStep, KernelStep, Packed, Plan, ProductStep, RunningStep, ScatterStep, Step
+from .steps import HostStep, KernelStep, Packed, Plan, ProductStep, RunningStep, ScanStep, ScatterStep, Step
 from .stored import Grouping
 
 CONVOLUTIONS = {"conv": "forward", "conv_input_gradient": "input_gradient", "conv_filter_gradient": "filter_gradient"}
@@ -54,7 +54,7 @@ class Lowering:
         self.repeated = repeated
         self.lanes = target.lanes("float32")
         self.grouping = Grouping(graph)
-        self.memory = Memory(graph, target, repeated.narrow if repeated else frozenset())
+        self.memory = Memory(graph, target, *((repeated.narrow, repeated.check) if repeated else ()))
         self.outputs: list[Buffer] = []
         self.steps: list[Step] = []
 
@@ -124,7 +124,7 @@ class Lowering:
                 users.setdefault(buffer, set()).add(i)
         for i, item in enumerate(self.memory.items):
             if not isinstance(item, Group):
-                item.commits = bool(self.memory.checks) and isinstance(item, ProductStep | ScatterStep) and any(b.kind == "input" for b in item.writes)
+                item.commits = bool(self.memory.checks) and isinstance(item, ProductStep | ScanStep | ScatterStep) and any(b.kind == "input" for b in item.writes)
                 self.steps.append(item)
                 continue
             private = lambda b, i=i: b.kind == "temporary" and users[b] <= {i}
@@ -179,10 +179,10 @@ class Lowering:
             self.memory.items.append(RunningStep(node, slots[:1], slots[1:], RunningSpec(outer, node.shape[axis], columns, node.dtype.name), slots))
 
     def _bodies(self, node: Node) -> Bodies | None:
-        """The plans of a loop's body; None where it needs the host or may fail."""
+        """The plans of a loop's body; None where it needs the host."""
         first = node.attrs["carries"] + node.attrs["sequences"]
         narrow = frozenset(i for i, x in enumerate(node.inputs) if i >= first and self.memory.dtype_of(resolve(x)) == BRAIN)
-        return bodies(node, lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated), narrow)
+        return bodies(node, lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated), narrow, self.memory.next_check)
 
     # ---- products
 

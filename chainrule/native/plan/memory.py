@@ -29,10 +29,13 @@ _ANY = Buffer((), "float32")  # stands for memory that is not there yet
 
 
 class Memory:
-    """The buffers of a graph's values; inputs whose number is in `narrow` are kept as bfloat16."""
+    """The buffers of a graph's values; inputs whose number is in `narrow` are kept as bfloat16.
 
-    def __init__(self, graph: Graph, target: Target, narrow: frozenset[int] = frozenset()):
-        self.target = target
+    In the body of a loop all checks have the number `check_of_loop` of the loop in the graph around it.
+    """
+
+    def __init__(self, graph: Graph, target: Target, narrow: frozenset[int] = frozenset(), check_of_loop: int = 0):
+        self.target, self.check_of_loop = target, check_of_loop
         self.inputs = [Buffer(x.shape, BRAIN if i in narrow else x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
         self.buffers: dict[Node, Buffer] = dict(zip(graph.inputs, self.inputs, strict=True))
         self.parts: dict[Node, list[Buffer]] = {}  # of nodes with several results
@@ -65,7 +68,12 @@ class Memory:
     def check(self, node: Node) -> int:
         if node not in self.checks:
             self.checks.append(node)
-        return self.checks.index(node) + 1
+        return self.check_of_loop or self.checks.index(node) + 1
+
+    @property
+    def next_check(self) -> int:
+        """The number that the next check will have."""
+        return self.check_of_loop or len(self.checks) + 1
 
     def inliner(self) -> Inliner:
         """What makes the expressions of one kernel."""

@@ -329,6 +329,7 @@ class ScanStep(Step):
     turns: dict[int, tuple[Buffer, Buffer]]
     stops: bool = False  # by its first carry, which says before each round whether there is one
     alone: bool = False  # one thread runs all rounds: each is too short to be shared
+    checked: bool = False  # a check in it may fail
 
     kind = "scan"
 

@@ -23,7 +23,7 @@ import numpy as np
 from llvmlite import ir
 
 from ... import config
-from ...errors import BoundsError, describe_frame
+from ...errors import BoundsError, describe_frame, explain
 from ...fork import renew_locks
 from ...ir import Node
 from ...ir.graph import Graph, interpret
@@ -240,10 +240,20 @@ class Program:
         node = self.plan.checks[number - 1]
         if node.op is REQUIRE:
             return self._unmet(node)
+        if node.op.name in ("scan", "while"):
+            return self._failure_in(node)
         indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
         extent = node.inputs[0].shape[node.attrs["axis"]]
         wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
         return index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
+
+    def _failure_in(self, loop: Node) -> BoundsError:
+        """The first failure in a loop, found by running it again round by round."""
+        try:
+            host_function(loop, Program)(*interpret(Graph(self.plan.graph.inputs, loop.inputs), self.last))
+        except BoundsError as error:
+            return error
+        return BoundsError(explain("an index or a value in a loop is out of bounds", at=describe_frame(loop.where), layer=loop.layer))
 
     def _unmet(self, node: Node) -> BoundsError:
         values, ok = interpret(Graph(self.plan.graph.inputs, node.inputs), self.last)

@@ -25,6 +25,7 @@ from .code.record import decode, encode
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
 ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
+LOOKS = 64  # rounds after which a loop that stops by itself looks whether a check has failed: from wrong values it may never stop
 STEPS = 16  # of one function: registers are shared out faster in several short ones, and by several threads
 
 
@@ -92,11 +93,15 @@ class SegmentEmitter:
 
     def _leave_if_failed(self) -> None:
         """Before Variables are written: return if a check has failed. All threads see the same status."""
+        with self.builder.if_then(self._has_failed(), likely=False):
+            self.builder.ret_void()
+
+    def _has_failed(self) -> ir.Value:
+        """Whether a check has failed so far, the same for all threads."""
         self._barrier()
         status = self.builder.load(self.builder.gep(self.control, [INDEX(STATUS)], source_etype=INDEX), typ=INDEX)
         self._barrier()
-        with self.builder.if_then(self.builder.icmp_unsigned("!=", status, INDEX(0)), likely=False):
-            self.builder.ret_void()
+        return self.builder.icmp_unsigned("!=", status, INDEX(0))
 
     def _entry(self, index: int) -> ir.Value:
         pointer = self.builder.gep(self.table, [INDEX(index)], source_etype=POINTER)
@@ -261,12 +266,26 @@ class SegmentEmitter:
         b.cbranch(b.and_(b.icmp_unsigned("!=", flag, ir.IntType(8)(0)), b.icmp_signed("<", t, INDEX(step.length))), inner, after)
         b.position_at_end(inner)
         self._round(body, rows, t)
-        t.add_incoming(b.add(t, INDEX(1)), b.block)
+        t.add_incoming(self._following(t, step.length), b.block)
         b.branch(head)
         b.position_at_end(after)
         for i in step.turns:
             rows.copy(step.final[i], rows.of(step.final[i]), rows.turning(i, t)[0])
         self._barrier()
+
+    def _following(self, t: ir.Value, length: int) -> ir.Value:
+        """The number of the round after `t`; the last one where a check has failed."""
+        b, following = self.builder, self.builder.add(t, INDEX(1))
+        if length < LOOKS:
+            return following
+        before = b.block
+        with b.if_then(b.icmp_unsigned("==", b.urem(following, INDEX(LOOKS)), INDEX(0)), likely=False):
+            stopping = b.select(self._has_failed(), INDEX(length), following)
+            looked = b.block
+        reached = b.phi(INDEX)
+        reached.add_incoming(following, before)
+        reached.add_incoming(stopping, looked)
+        return reached
 
     def _moved(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=ir.IntType(8))
