@@ -11,6 +11,7 @@
 from typing import Any
 
 from ..names import unknown_attribute
+from .a2c import A2C, Reinforce
 from .agent import Agent
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from .dqn import DQN
@@ -33,8 +34,8 @@ from .tabular import SARSA, DoubleQLearning, ExpectedSARSA, QLearning, TabularAg
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld",
-    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Returns", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
+    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld",
+    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
     "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
 ]
 

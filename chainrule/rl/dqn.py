@@ -29,7 +29,7 @@ class DQN(Agent):
 
     Args:
         hidden, activation: of the network.
-        learning_rate: of Adam.
+        learning_rate: of Adam; falls to 0 with `anneal`.
         buffer: transitions that are kept.
         batch_size: transitions of one update.
         learning_starts: steps with random actions before the first update.
@@ -46,11 +46,11 @@ class DQN(Agent):
     The error is Huber's. A truncated episode bootstraps from the observation to which its last step led.
     """
 
-    def __init__(self, hidden: Sequence[int] = (256, 256), activation: str = "relu", learning_rate: float = 2.3e-3, buffer: int = 100_000, batch_size: int = 64,
-                 learning_starts: int = 1000, train_every: int = 256, updates: int = 128, target_every: int = 128, gamma: float = 0.99, exploration: float = 0.16,
+    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "relu", learning_rate: float = 2.3e-3, anneal: bool = False, buffer: int = 100_000, batch_size: int = 64,
+                 learning_starts: int = 1000, train_every: int = 256, updates: int = 128, target_every: int = 256, gamma: float = 0.99, exploration: float = 0.16,
                  exploration_end: float = 0.04, double: bool = True, duelling: bool = False, n_step: int = 1, clip_norm: float | None = 10.0,
                  spaces: dict[str, Any] | None = None):
-        self.hidden, self.activation, self.learning_rate, self.clip_norm = tuple(hidden), activation, float(learning_rate), clip_norm
+        self.hidden, self.activation, self.learning_rate, self.anneal, self.clip_norm = tuple(hidden), activation, float(learning_rate), anneal, clip_norm
         self.buffer, self.batch_size, self.learning_starts = int(buffer), int(batch_size), int(learning_starts)
         self.train_every, self.updates, self.target_every, self.gamma = int(train_every), int(updates), int(target_every), float(gamma)
         self.exploration, self.exploration_end, self.double, self.duelling, self.n_step = float(exploration), float(exploration_end), double, duelling, int(n_step)
@@ -93,7 +93,9 @@ class DQN(Agent):
 class _Deep(Learner):
     def __init__(self, agent: DQN, env: Environment, steps: int):
         self.agent, self.env, self.steps = agent, env, agent.train_every * env.batch
-        self.optimizer = optim.Adam(agent.learning_rate, clip_norm=agent.clip_norm)
+        updates = max(1, steps // self.steps) * agent.updates
+        rate: Any = (lambda step: agent.learning_rate * (1 - cr.astype(step, "float64") / updates)) if agent.anneal else agent.learning_rate
+        self.optimizer = optim.Adam(rate, clip_norm=agent.clip_norm)
         self.optimizer.build(agent.network.parameters())
         space = env.observation_space
         seen = (space.shape, "int64" if not space.shape else "float32")

@@ -95,6 +95,12 @@ def test_ppo_learns_to_balance():
     assert cr.rl.evaluate_policy(agent, "CartPole-v1", episodes=32, seed=1).mean > 150
 
 
+@pytest.mark.parametrize("kind", [cr.rl.A2C, cr.rl.Reinforce])
+def test_policy_gradients_learn_to_balance(kind):
+    history = kind(hidden=(32,)).fit(cr.rl.make("CartPole-v1", batch=16), steps=60_000, seed=0, progress=False)
+    assert history["return"][-1] > 2.5 * history["return"][0]
+
+
 MADE = {"PPO": (lambda: cr.rl.PPO(hidden=(8,), rollout=8, normalize_observations=True, scale_rewards=True, clip_values=True), "Pendulum-v1", 320),
         "DQN": (lambda: cr.rl.DQN(hidden=(8,), train_every=8, updates=2, learning_starts=16, batch_size=8, duelling=True, n_step=3), "CartPole-v1", 160),
         "SAC": (lambda: cr.rl.SAC(hidden=(8,), learning_starts=16, batch_size=8), "Pendulum-v1", 40),
