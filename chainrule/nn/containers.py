@@ -73,8 +73,12 @@ class Sequential(Module):
 
     def forward(self, x: Any, mask: Any = None) -> Any:
         _check_mask(mask)
+        given = mask is not None
         for i, layer in enumerate(self.layers):
+            before = mask
             x, mask = run_masked(layer, (x,), {}, mask)
+            if given and before is not None and mask is None and not layer.takes_mask:
+                raise _lost(i, layer)
             if x is None:
                 raise ArgumentError(explain(f"layer {i}, {type(layer).__name__}, returns nothing", got="None", expected="a tensor",
                                             fix="end its forward with `return ...`"))
@@ -88,6 +92,13 @@ class Sequential(Module):
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
+
+
+def _lost(i: int, layer: Module) -> ArgumentError:
+    """A mask was given, and what would come next takes the padding for data."""
+    return ArgumentError(explain(f"layer {i}, {type(layer).__name__}, changes the steps and takes no mask: the lengths of the sequences would be lost",
+                                 got="a mask (batch, steps)", expected="a layer that takes the mask, or one that keeps the steps",
+                                 fix="nn.GlobalAvgPool1D() or a recurrent layer before it; without sequences of different lengths, call it without mask"))
 
 
 def _check_mask(mask: Any) -> None:

@@ -110,8 +110,13 @@ def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
     if isinstance(outputs, tuple | list | dict) and loss is not None and not (loss.own or isinstance(loss, Several)):
         kinds = f"a {type(outputs).__name__} of {len(outputs)}"
         raise ArgumentError(explain(f"forward of {name} returns {kinds}, and the loss {loss.name} compares one tensor with the targets",
-                                    got=kinds, expected="a tensor", fix="return the one that is compared, or give a loss of your own: a function (outputs, targets) -> values"))
+                                    got=kinds, expected="a tensor", fix=f"return the one that is compared; or give targets and losses by output, loss={_example(outputs, loss)}; or a loss of your own: a function (outputs, targets) -> values"))
     return outputs
+
+
+def _example(outputs: Any, loss: Any) -> str:
+    keys = list(outputs)[:2] if isinstance(outputs, dict) else None
+    return "{" + ", ".join(f"{key!r}: {loss.name!r}" for key in keys) + "}" if keys else f"({loss.name!r}, ...)"
 
 
 def check_measured(model: Any, outputs: Any, metrics: Any) -> None:

@@ -269,5 +269,8 @@ def test_lengths_are_never_dropped_silently() -> None:
             return self.dense(cr.mean(x, axis=1))
     with pytest.raises(ArgumentError, match="lengths of x would be lost"):
         cr.fit(Flat(), (SEQUENCES, SUMS), loss="mse", progress=False)
+    pooled = nn.Sequential([nn.AvgPool1D(2), nn.GRU(2), nn.Dense(1)])
+    with pytest.raises(ArgumentError, match=r"layer 0, AvgPool1D(?s:.)*lengths of the sequences would be lost"):
+        cr.fit(pooled, (SEQUENCES, SUMS), loss="mse", progress=False)
     with pytest.raises(ShapeError, match="entry 1 of x"):
         cr.predict(recurrent(), [np.zeros((2, 2), "f4"), np.zeros((3, 4), "f4")])
