@@ -73,7 +73,14 @@ class Environment:
         self.returns = _kept("returns", np.zeros(self.batch))
         self.recent = _kept("recent", np.zeros((2, max(REMEMBERED, self.batch))))
         self.episodes = _kept("episodes", np.int64(0))
-        self._step, self._fresh = compile(self._next_step), compile(self._begin)
+
+    @compile
+    def _step(self, action: Any) -> Any:
+        return self._next_step(action)
+
+    @compile
+    def _fresh(self) -> Any:
+        return self._begin()
 
     # ---- what subclasses give
 

@@ -3,21 +3,27 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import dataclasses
 import importlib
 import inspect
+import io
 import math
 import multiprocessing
 import pickle
+import shutil
+import tarfile
+import tempfile
 import warnings
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import augment, data, distributions, losses, metrics, models, nn, optim, statistics, tasks, train, tuning
+from chainrule import augment, data, distributions, generative, losses, metrics, models, nn, optim, rl, statistics, tasks, train, tuning
 from chainrule import inspect as looking
 from chainrule.errors import ArgumentError
 from tests.tables.layers import LAYERS
@@ -210,12 +216,52 @@ def test_losses_by_name_and_with_options(name):
 
 # ---- every other public class
 
+FILES = Path(tempfile.mkdtemp(prefix="chainrule-"))
+atexit.register(shutil.rmtree, FILES, ignore_errors=True)
+
+
+def file_of(name):
+    path = FILES / name
+    if name == "x.npy":
+        np.save(path, X)
+    elif name == "shard.tar":
+        with tarfile.open(path, "w") as shard:
+            for i in range(2):
+                content = f"{i}".encode()
+                member = tarfile.TarInfo(f"{i}.cls")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+    else:
+        path.write_text("a,b\n1,2\n3,4\n")
+    return path
+
+
+def folder_of(kind):
+    for name in ("one", "two"):
+        folder = FILES / kind / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if kind == "wav":
+            with wave.open(str(folder / "x.wav"), "wb") as sound:
+                sound.setparams((1, 2, 8000, 0, "NONE", ""))
+                sound.writeframes(bytes(16))
+        else:
+            (folder / f"x.{kind}").write_bytes(b"")
+    return FILES / kind
+
+
 EXAMPLES = {
     augment.Augmented: lambda: augment.Augmented(RNG.random((4, 8, 8, 3)), Y[:4], augment.Flip()), augment.Batch: lambda: augment.Batch(X),
     augment.Compose: lambda: augment.Compose([augment.Flip(), augment.Rotate(10)]), augment.Crop: lambda: augment.Crop(4),
     augment.Draws: lambda: augment.Draws(0, 1, np.arange(3), 0), augment.Handedness: lambda: augment.Handedness(1.0, 0.5),
     augment.OneOf: lambda: augment.OneOf([augment.Flip(), augment.Rotate(10)]), augment.ResizedCrop: lambda: augment.ResizedCrop(4),
     augment.Rotate: lambda: augment.Rotate(10), augment.Scale: lambda: augment.Scale(0.1), augment.Shear: lambda: augment.Shear(0.1),
+    data.Ragged: lambda: data.Ragged(X, np.array([1, 2])), data.Loader: lambda: data.Loader((X, Y), batch_size=4), data.Memmap: lambda: data.Memmap(file_of("x.npy")),
+    data.TextLines: lambda: data.TextLines(file_of("lines.txt")), data.Rows: lambda: data.Rows(file_of("rows.csv")), data.ImageFolder: lambda: data.ImageFolder(folder_of("png")),
+    data.AudioFolder: lambda: data.AudioFolder(folder_of("wav")), data.TarShards: lambda: data.TarShards(file_of("shard.tar")),
+    generative.SampleGrid: lambda: generative.SampleGrid(None, "samples"), losses.Several: lambda: losses.of_outputs({"a": "mse", "b": "huber"}),
+    metrics.Coverage: lambda: metrics.coverage(X, X), metrics.PrecisionRecall: lambda: metrics.precision_recall(X, X),
+    rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9), rl.GridWorld: lambda: rl.GridWorld("SG"), rl.Environment: None, rl.Tabular: None,
+    rl.Transition: lambda: rl.Transition(*[cr.ones(2)] * 5), train.Run: None, train.Trainer: None,
     data.Batches: lambda: data.Batches((X, Y), 4), data.CharacterTokenizer: lambda: data.CharacterTokenizer(["abc"]),
     data.Dataset: lambda: data.Dataset("d", X, Y, X, Y, data.FeatureScaling((0.0,), (1.0,), (4,)), data.Target("regression")),
     data.Duplicates: lambda: data.Duplicates(()), data.FeatureScaling: lambda: data.FeatureScaling((0.0,), (1.0,), (1,)),

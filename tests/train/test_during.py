@@ -338,7 +338,8 @@ ZOO = {
     "encoder and decoder": (Answers, (np.concatenate([SOURCE[:, :5], np.zeros((8, 1), int), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
     "translation": (Translations, (np.concatenate([SOURCE[:, :5], np.full((8, 1), 8), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
 }
-WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens"}
+WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens",
+                   "SequenceClassifier", "SpanReader", "TokenClassifier", "TimeEmbedding", "TimeMLP", "TimeUNet", "dcgan_critic", "dcgan_generator", "save_pretrained"}
 ROWS_OF = {"mlp": "mlp", "cnn": "cnn", "lenet5": "lenet", "vgg": "vgg", "resnet_cifar": "thin residual", "resnet": "resnet", "clip_network": "clips",
            "sequence_classifier": "recurrent", "sequence_tagger": "tagger", "gpt": "gpt", "LanguageModel": "gpt", "llama": "llama", "BERT": "bert",
            "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder", "TranslationTransformer": "translation"}
