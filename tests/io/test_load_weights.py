@@ -106,6 +106,12 @@ def torch_models(t):
         "dropout before": (flat(t.Conv2d(3, 4, 3), t.MaxPool2d(2), t.Flatten(), t.Dropout(0.5), t.Linear(36, 6), t.ReLU(), t.Linear(6, 6)),
                            [nn.Conv2D(4, 3), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(6, "relu"), nn.Dense(6)], image),
         "square behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16)), [nn.Conv2D(4, 7), nn.Flatten(), nn.Dense(16)], image),
+        "square twice behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16), t.ReLU(), t.Linear(16, 3)),
+                                        [nn.Conv2D(4, 7), nn.Flatten(), nn.Dense(16, "relu"), nn.Dense(3)], image),
+        "norm behind flatten": (flat(t.Conv2d(3, 4, 6), t.Flatten(), t.BatchNorm1d(36), t.ReLU(), t.Linear(36, 3)),
+                                [nn.Conv2D(4, 6), nn.Flatten(), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)], image),
+        "norms behind flatten": (flat(t.Conv2d(3, 4, 6), t.Flatten(), t.LayerNorm(36), t.Linear(36, 36), t.BatchNorm1d(36), t.Linear(36, 3)),
+                                 [nn.Conv2D(4, 6), nn.Flatten(), nn.LayerNorm(), nn.Dense(36), nn.BatchNorm(), nn.Dense(3)], image),
         "reshape": (flat(t.Conv2d(3, 4, 3), t.Flatten(), t.Linear(144, 4)), [nn.Conv2D(4, 3), lambda x: cr.reshape(x, (x.shape[0], -1)), nn.Dense(4)], image),
         "pooled": (flat(t.Conv2d(3, 4, 3, bias=False), t.BatchNorm2d(4), t.AdaptiveAvgPool2d(1), t.Flatten(), t.Linear(4, 4)),
                    [nn.Conv2D(4, 3, bias=False), nn.BatchNorm(), nn.GlobalAvgPool2D(), nn.Dense(4)], image),
@@ -120,7 +126,7 @@ def torch_models(t):
     }
 
 
-CASES = ["perceptron", "square", "convolution and flatten", "merged activations", "dropout before", "square behind flatten", "reshape", "pooled", "groups", "depthwise",
+CASES = ["perceptron", "square", "convolution and flatten", "merged activations", "dropout before", "square behind flatten", "square twice behind flatten", "norm behind flatten", "norms behind flatten", "reshape", "pooled", "groups", "depthwise",
          "transposed", "signal", "norms", "no bias", "tokens", "one unit"]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import nn
 from ...errors import ArgumentError, explain
-from ...ir import Tensor, Variable
+from ...ir import Tensor, Type, Variable
 from ...ir.graph import input_node, topological
 from ...ir.node import CONSTANT, Node
 from ...ir.trace import tracing
@@ -63,6 +63,8 @@ def turns(module: nn.Module, role: str, theirs: Shape, ours: Shape, layout: str,
         return lambda array: array.reshape(ours)  # heads on an axis of their own
     if isinstance(module, nn.PReLU) and theirs == (1,):
         return lambda array: np.broadcast_to(array, ours)
+    if layout == TORCH and flat is not None and len(theirs) == 1:
+        return _checked(lambda array: _rows(flat)(array[None])[:, 0], theirs, ours)
     return _checked(lambda array: array, theirs, ours)
 
 
@@ -115,8 +117,10 @@ def _differs(pair: Pair) -> bool:
 
 # ---- what is laid out as one axis
 
+MIXING = ("contract", "attention", "scan", "while", "sort", "argsort", "take", "scatter", "concat", "cumulative_sum", "reverse")  # may keep a shape, and not the places
+
 def flattened(model: nn.Module) -> dict[int, Shape]:
-    """id of a matrix -> the axes (*S, C) of the images whose pixels its rows are."""
+    """id of a matrix, or of a vector such as a BatchNorm's, -> the axes (*S, C) of the images whose pixels its rows, or its elements, are."""
     kinds = model._record.inputs
     if not kinds:
         return {}
@@ -126,11 +130,25 @@ def flattened(model: nn.Module) -> dict[int, Shape]:
     except Exception:  # models that need more than arrays
         return {}
     variables = {node: variable for variable, node in trace.reads.items()}
-    found = {}
+    found, alone = {}, dict[Node, list[Variable] | None]()
     for node in topological([leaf.node for leaf in _tensors(result)]):
+        alone[node] = _alone(node, variables, alone)
+        if alone[node] is None and isinstance(node.type, Type) and len(node.type.shape) == 2 and node.op.name not in MIXING:
+            vectors = [variable for x in node.inputs for variable in alone[x] or () if variable.shape == node.type.shape[1:]]
+            if vectors and (flat := _images(node)):
+                found.update(dict.fromkeys(map(id, vectors), flat))
         if node.op.name == "contract" and (variable := _read_by(node, variables)) is not None and (flat := _images(node.inputs[0])):
             found[id(variable)] = flat
     return found
+
+
+def _alone(node: Node, variables: Mapping[Node, Variable], known: Mapping[Node, list[Variable] | None]) -> list[Variable] | None:
+    """The Variables that a node is computed from, if it depends on nothing else."""
+    if node in variables:
+        return [variables[node]]
+    if node.op.name == "input" or any(known.get(x) is None for x in node.inputs):
+        return None
+    return [variable for x in node.inputs for variable in known[x] or ()]
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -148,6 +166,8 @@ def _images(node: Node) -> Shape | None:
     """The axes that a reshape put into one, if nothing but functions of elements came after it."""
     shape = node.type.shape
     while len(shape) == 2:
+        if node.op.name in MIXING:
+            return None
         if node.op.name == "reshape" and len(node.inputs[0].type.shape) > 2:
             before = node.inputs[0].type.shape
             return before[1:] if before[0] == shape[0] and (len(before) > 3 or _convolved(node.inputs[0])) else None
