@@ -17,6 +17,7 @@ from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pend
 from .dqn import DQN
 from .environment import Environment, Transition
 from .evaluate import Returns, evaluate_policy
+from .gym import Gym
 from .mdp import (
     MDP,
     Solution,
@@ -34,7 +35,7 @@ from .tabular import SARSA, DoubleQLearning, ExpectedSARSA, QLearning, TabularAg
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld",
+    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld", "Gym",
     "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
     "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
 ]

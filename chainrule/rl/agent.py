@@ -108,7 +108,8 @@ class Agent(nn.Module):
         """
         env = make(env) if isinstance(env, str) else env
         if not isinstance(env, Environment):
-            raise ArgumentError(explain("this is no environment", got=shown(env), expected="one of cr.rl.make, or its id", fix='cr.rl.make("CartPole-v1", batch=16)'))
+            what = "this is no environment" if getattr(env, "traceable", True) else "agents learn in environments that are part of their program, which this one is not"
+            raise ArgumentError(explain(what, got=shown(env), expected="one of cr.rl.make, or its id, or a subclass of cr.rl.Environment", fix='cr.rl.make("CartPole-v1", batch=16)'))
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise ArgumentError(explain("this is no number of steps", got=shown(steps), expected="a positive integer", fix="steps=100_000"))
         self._know(env, seed)

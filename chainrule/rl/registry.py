@@ -28,7 +28,7 @@ def make(id: str, batch: int = 1, **options: Any) -> Environment:
             "Taxi-v3", "CliffWalking-v1", "CliffWalkingSlippery-v1" or "Blackjack-v1".
         options: of the environment's class, such as `is_slippery`.
 
-    Raises ArgumentError for an unknown id. `cr.rl.Gym` takes any other environment of Gymnasium.
+    Raises ArgumentError for an unknown id. In `cr.rl.Gym` agents can be evaluated in any other one of Gymnasium.
 
     >>> import chainrule as cr
     >>> env = cr.rl.make("CartPole-v1", batch=3)

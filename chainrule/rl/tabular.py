@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain, shown
+from ..random import randint
 from ..train import History
 from .environment import Environment
 from .registry import make
@@ -64,10 +65,10 @@ class TabularAgent:
         if self.q is None:
             raise ArgumentError(explain("this agent has learnt nothing yet", fix="agent.fit(env)"))
         best = self.q[np.asarray(observation)].argmax(axis=-1)
-        if deterministic:
-            return best
-        random = np.random.default_rng()
-        return np.where(random.random(best.shape) < _now(self.epsilon, 1.0), random.integers(self.q.shape[1], size=best.shape), best)
+        if not deterministic:
+            random = np.random.default_rng(int(randint(2**62).item()))
+            best = np.where(random.random(best.shape) < _now(self.epsilon, 1.0), random.integers(self.q.shape[1], size=best.shape), best)
+        return best if best.ndim else int(best)
 
     def fit(self, env: Environment | str, steps: int = 100_000, *, seed: int = 0) -> History:
         """Learn for `steps` steps in one copy of a tabular environment; returns a History with the mean return of the episodes of each part."""

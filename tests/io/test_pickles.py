@@ -23,7 +23,22 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import augment, data, distributions, generative, losses, metrics, models, nn, optim, rl, statistics, tasks, train, tuning
+from chainrule import (
+    augment,
+    data,
+    distributions,
+    generative,
+    losses,
+    metrics,
+    models,
+    nn,
+    optim,
+    rl,
+    statistics,
+    tasks,
+    train,
+    tuning,
+)
 from chainrule import inspect as looking
 from chainrule.errors import ArgumentError
 from tests.tables.layers import LAYERS
@@ -260,7 +275,7 @@ EXAMPLES = {
     data.AudioFolder: lambda: data.AudioFolder(folder_of("wav")), data.TarShards: lambda: data.TarShards(file_of("shard.tar")),
     generative.SampleGrid: lambda: generative.SampleGrid(None, "samples"), losses.Several: lambda: losses.of_outputs({"a": "mse", "b": "huber"}),
     metrics.Coverage: lambda: metrics.coverage(X, X), metrics.PrecisionRecall: lambda: metrics.precision_recall(X, X),
-    rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9), rl.GridWorld: lambda: rl.GridWorld("SG"), rl.Environment: None, rl.Tabular: None,
+    rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9), rl.GridWorld: lambda: rl.GridWorld("SG"), rl.Environment: None, rl.Tabular: None, rl.Gym: None,
     rl.Transition: lambda: rl.Transition(*[cr.ones(2)] * 5), train.Run: None, train.Trainer: None,
     data.Batches: lambda: data.Batches((X, Y), 4), data.CharacterTokenizer: lambda: data.CharacterTokenizer(["abc"]),
     data.Dataset: lambda: data.Dataset("d", X, Y, X, Y, data.FeatureScaling((0.0,), (1.0,), (4,)), data.Target("regression")),
