@@ -11,7 +11,8 @@ import numpy as np
 from .. import arrays as cr
 from .. import nn, random
 from ..errors import ArgumentError, explain, shown
-from ..ir import Tensor
+from ..ir import Tensor, Variable
+from ..train import History
 from ..typing import ArrayLike
 from .base import GenerativeModel
 from .conditions import Guided
@@ -53,8 +54,8 @@ class Diffusion(GenerativeModel):
     >>> x = np.random.default_rng(0).normal(0.5, 0.1, size=(512, 1))
     >>> model = cr.generative.Diffusion(cr.models.TimeMLP(1, width=32), steps=100)
     >>> history = model.fit(x, epochs=20, progress=False)
-    >>> model.sample(100, steps=20).shape
-    (100, 1)
+    >>> bool(abs(model.sample(100, steps=20).mean() - 0.5) < 0.1)
+    True
     """
 
     def __init__(self, network: nn.Module, steps: int = 1000, schedule: str = "cosine", predict: str = "noise", classes: int | None = None, drop: float = 0.1):
@@ -64,6 +65,7 @@ class Diffusion(GenerativeModel):
             raise ArgumentError(explain("diffusion takes a number of steps", got=f"steps={shown(steps)}", expected="a positive integer, such as 1000"))
         self.denoiser, self.steps, self.schedule, self.predict = Guided(network, classes, drop), steps, schedule, predict
         self.levels = signal_levels(schedule, steps)
+        self.range = Variable(np.array([-np.inf, np.inf], np.float32), name="range", trainable=False)
 
     def forward(self, x: Any, t: Any, label: Any = None) -> Tensor:
         """What the network predicts at (x, t)."""
@@ -72,6 +74,13 @@ class Diffusion(GenerativeModel):
     def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         t = np.ones(len(x), np.float32)
         return (x, t) if condition is None else (x, t, condition)
+
+    def fit(self, x: Any, **options: Any) -> History:
+        """As of every generative model; the range of the data is kept, to bound what the sampler predicts."""
+        found = np.asarray(x)
+        if found.size and found.dtype.kind in "biuf":
+            self.range.assign(np.array([found.min(), found.max()], np.float32))
+        return super().fit(x, **options)
 
     def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """The mean squared error of what is predicted."""
@@ -86,7 +95,8 @@ class Diffusion(GenerativeModel):
     def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "ddim", guidance: float = 0.0, clip: float | None = None) -> Tensor:
         """Samples by "ddim" (no noise on the way) or "ancestral" (noise in each step) over `steps` of the times, with `guidance`.
 
-        `clip` bounds what is predicted as x_0 in each step, such as 1.0 for images in [-1, 1].
+        What is predicted as x_0 in each step is kept inside the range of the data that were learnt, or in [-clip, clip]: where there is hardly any
+        signal, an error of the noise would be many times as large there (Ho et al., 2020).
         """
         if method not in ("ddim", "ancestral"):
             raise ArgumentError(explain("there is no such sampler", got=shown(method), expected='"ddim" or "ancestral"'))
@@ -109,10 +119,8 @@ class Diffusion(GenerativeModel):
         found = self.denoiser.guided(x, cr.broadcast_to(cr.astype(t, "float32") / self.steps, (count,)), condition, guidance)
         signal, spread = self._scales(t, 0)
         x0 = (x - spread * found) / signal if self.predict == "noise" else signal * x - spread * found
-        if clip is not None:
-            x0 = cr.clip(x0, -clip, clip)
-        elif self.predict == "velocity":
-            return x0, signal * found + spread * x
+        low, high = (self.range.value[0], self.range.value[1]) if clip is None else (-clip, clip)
+        x0 = cr.minimum(cr.maximum(x0, low), high)
         return x0, (x - signal * x0) / spread
 
     def _back(self, x0: Tensor, noise: Tensor, now: Any, after: Any, draws: Draws | None) -> Tensor:
