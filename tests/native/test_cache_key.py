@@ -202,6 +202,7 @@ def test_a_file_in_a_folder_below_counts(tmp_path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "native" / "deep").mkdir(parents=True)
     (tmp_path / "native" / "deep" / "part.py").write_text("a")
     monkeypatch.setattr(cache, "HERE", tmp_path / "native")
+    monkeypatch.setattr(cache, "READ", ())
     keys = []
     for text in ("a", "b", "a"):
         (tmp_path / "native" / "deep" / "part.py").write_text(text)
@@ -223,3 +224,9 @@ def test_the_processor_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     for target in (here, replace(here, second_level=here.second_level * 2), replace(here, registers=8), replace(here, vector_bytes=16 + here.vector_bytes)):
         load.library("name", lambda content, pieces: None, target)
     assert len(set(keys)) == len(keys) == 4
+
+
+def test_a_file_of_the_key_that_has_moved_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "READ", (*cache.READ, "elsewhere.py"))
+    with pytest.raises(FileNotFoundError, match=r"elsewhere\.py"):
+        cache.own_code()

@@ -57,8 +57,10 @@ def _generators() -> bytes:
 
 
 def own_code() -> list[Path]:
-    """The files from which the code that is written for a record follows."""
+    """The files from which the code that is written for a record follows; FileNotFoundError for one that has gone elsewhere, since it would not be looked at."""
     outside = [HERE.parent / name for name in READ]
+    if gone := [str(path) for path in outside if not path.exists()]:
+        raise FileNotFoundError(f"the cache of compiled code is keyed by files that are not there: {', '.join(gone)}")
     folders = [HERE, *(x for x in outside if x.is_dir())]
     return sorted({*(x for x in outside if x.is_file()), *(x for folder in folders for x in folder.rglob("*.py"))})
 
