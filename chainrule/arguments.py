@@ -124,7 +124,7 @@ def numbers(value: Any) -> str | None:
         array = np.asarray(unmasked(value))
     except FOREIGN:  # rows of several lengths
         return "an array of numbers"
-    return None if array.dtype.kind in "iuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size else "an array of real numbers"
+    return None if array.dtype.kind in "biuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size else "an array of real numbers"
 
 
 def places(value: Any) -> str | None:
@@ -204,9 +204,12 @@ def told(title: str, args: Iterable[Any], options: Mapping[str, Any], error: Exc
     return kind(explain(f"{title} does not take these arguments: {error}", got=f"{title}({given})", fix=fix))
 
 
+FIXES = {"learning_rate": "for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"}  # by the name of an argument that means the same everywhere
+
+
 def _unfit(title: str, name: str, value: Any, expected: str) -> ArgumentError:
     kind = ArgumentError if isinstance(value, int | np.integer) and not isinstance(value, bool) else CallError
-    return kind(explain(f"{title}: the argument {name} does not fit", got=f"{name}={brief(value)}", expected=expected))
+    return kind(explain(f"{title}: the argument {name} does not fit", got=f"{name}={brief(value)}", expected=expected, fix=FIXES.get(name)))
 
 
 def _told(function: Callable[..., Any], args: Any, options: Mapping[str, Any], error: Exception) -> ArgumentError:

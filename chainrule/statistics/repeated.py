@@ -27,7 +27,8 @@ class Repeated:
 
 
 def measured(values: Iterable[float], level: float = 0.95) -> dict[str, Any]:
-    """The fields of a Repeated; the interval is the whole line for a single value."""
+    """The fields of a Repeated; the interval is the whole line for a single value, or where one is not finite."""
     values = tuple(map(float, values))
-    low, high = t_interval(np.array(values), level) if len(values) > 1 else (float("-inf"), float("inf"))
+    known = len(values) > 1 and bool(np.isfinite(values).all())
+    low, high = t_interval(np.array(values), level) if known else (float("-inf"), float("inf"))
     return {"values": values, "low": low, "high": high}

@@ -58,14 +58,14 @@ def test_losses(name, option):
 
 METRIC_OPTIONS = {
     "k": (1, 3), "probabilities": (False, True), "average": ("macro", "weighted"), "positive": (0, 1), "higher_is_better": (True, False), "name": ("a", "b"),
-    "function": None, "tokenize": None, "lowercase": (True, False), "loss": None,
+    "function": None, "tokenize": None, "lowercase": (True, False), "loss": None, "ignore_label": (None, 0), "threshold": (None, 0.8),
 }
 
 
 @pytest.mark.parametrize("kind", sorted({*metrics.NAMES.values(), metrics.ConfusionMatrix, metrics.Mean, metrics.BLEU}, key=lambda kind: kind.__name__))
 def test_metrics(kind):
     for option in inspect.signature(kind).parameters:
-        if METRIC_OPTIONS[option] is None:
+        if METRIC_OPTIONS[option] is None or (option == "threshold" and not kind.decides):
             continue
         found = [measured(kind, option, value) for value in METRIC_OPTIONS[option]]
         assert found[0] != found[1], option
@@ -81,7 +81,7 @@ def measured(kind, option, value):
     if kind is metrics.BLEU:
         made.update(["the Cat sat on the mat today"], [["the cat sat on the mat today"]])
     else:
-        columns = 7 if kind is metrics.TopKAccuracy else {"positive": 2, "probabilities": 1}.get(option, 4)
+        columns = 7 if kind is metrics.TopKAccuracy else {"positive": 2, "probabilities": 1, "threshold": 2}.get(option, 4)
         outputs = rng.uniform(0.01, 0.99, size=(60, columns))
         made.update(outputs, rng.integers(0, max(outputs.shape[1], 2), 60) if kind is not metrics.R2 else outputs)
     return made.result(), getattr(made, "probabilities", None)

@@ -23,7 +23,7 @@ def batch(shape, make, seed: int = 0) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype("float32") for shape in shapes]
 
 
-ELSEWHERE = {"MaxUnpool1D", "MaxUnpool2D", "MaxUnpool3D", "Functional"}  # take more than arrays of numbers, and have tests of their own
+ELSEWHERE = {"MaxUnpool1D", "MaxUnpool2D", "MaxUnpool3D", "Functional", "Adapter", "LowRank", "Scaled"}  # take more than arrays of numbers, and have tests of their own
 
 
 def fresh(make):

@@ -215,7 +215,6 @@ MISTAKES = {
     "a name of a metric": (lambda: run(network(), data(), metrics="acuracy"), "did you mean 'accuracy'"),
     "nothing to watch": (lambda: run(network(), data(), callbacks=[train.EarlyStopping(patience=1)]), r"validation=\(x, y\)"),
     "a column of Keras": (lambda: run(network(), data(), validation=data(30))["val_loss"], "did you mean 'validation_loss'"),
-    "a share to validate on": (lambda: run(network(), data(), validation=0.2), r"data\.split\(x, 0\.8\)"),
     "patience": (lambda: train.EarlyStopping(patience=-1), "patience >= 1"),
     "nothing to validate on": (lambda: run(network(), data(), callbacks=[train.Validation(every_steps=2)]), r"validation=\(x, y\)"),
     "a plateau of Keras": (lambda: run(network(), data(), validation=data(30), callbacks=[optim.Plateau("val_loss")]), "did you mean 'validation_loss'"),
