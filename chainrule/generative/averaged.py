@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .. import arrays as cr
 from ..errors import ArgumentError, explain, shown
 from ..ir import Variable
 from ..nn import Module
@@ -29,7 +30,6 @@ class Average:
 
     def update(self) -> None:
         """After a step of the optimiser."""
-        from .. import arrays as cr
         t = self.count.value + 1
         keep = cr.minimum((1 + t) / (10 + t), self.decay)
         self.count.assign(t)

@@ -11,8 +11,11 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn
+from ..compile import compile
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
+from ..train.evaluate import build
+from ..train.programs import remembered
 from ..typing import ArrayLike
 from .base import GenerativeModel
 from .draws import Draws
@@ -80,11 +83,8 @@ class RealNVP(GenerativeModel):
 
     def log_prob(self, x: ArrayLike, batch_size: int = 1024) -> np.ndarray:
         """log p(x) of each row, in nats: (N,)."""
-        from ..train.evaluate import build
-        from ..train.programs import remembered
         x = np.asarray(x, np.float32)
         build(self, x)
-        from ..compile import compile
         program = remembered("log_prob", self, (), None, lambda model: compile(lambda x: model._log_prob(x)))
         return np.concatenate([program(x[i:i + batch_size]).numpy() for i in range(0, len(x), batch_size)])
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn, random
+from ..compile import compile
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable, no_grad
 from ..typing import ArrayLike
@@ -86,8 +87,6 @@ class VAE(GenerativeModel):
 
         For one sample it is the ELBO; it rises to log p(x) with the number of samples.
         """
-        from ..compile import compile
-
         @compile
         def step(state: Any, x: Any) -> tuple[Tensor, Tensor]:
             draws = Draws(state)

@@ -37,9 +37,9 @@ from .interrupt import Interruption
 from .progress import reporter
 from .states import generators
 from .step import commit_if, explain_nonfinite, summed
+from .stretch import GROWTH, SECONDS
 
 MOST_COPIED = 2**20  # bytes of a bare Variable, such as a replay buffer, that a failed step leaves as it was: that costs a copy in each step
-SECONDS, GROWTH = 0.025, 4  # of one call with many steps; from one to the next, because the first times are not typical
 
 
 class Trainer:
