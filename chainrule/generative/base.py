@@ -107,10 +107,9 @@ class GenerativeModel(Module):
         return batch_size
 
     def _make(self, data: tuple[np.ndarray, ...], seed: int) -> None:
-        """The Variables of layers that do not know yet what comes in, by a batch whose results nobody wants."""
+        """The Variables of layers that do not know yet what comes in, by a call whose result nobody wants."""
         random.seed(seed)
         self(*self.example(*(part[:2] for part in data)))
-        self.losses(*(part[:2] for part in data))
 
     # ---- sampling
 

@@ -64,7 +64,8 @@ class GAN(GenerativeModel):
 
     def build(self, z: Any, label: Any = None) -> None:
         """Make the Variables of both players."""
-        self._judged(self.generator(z) if label is None else self.generator(z, label), label)
+        fake = self.generator(z) if label is None else self.generator(z, label)
+        self.critic(fake) if label is None else self.critic(fake, label)
 
     def example(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[Any, ...]:
         z = np.zeros((len(x), self.latent), np.float32)
@@ -125,7 +126,7 @@ class GAN(GenerativeModel):
         return self(truncation * random.normal((count, self.latent)), condition)
 
     def _fake(self, count: int, label: Any) -> Tensor:
-        return self(random.normal((count, self.latent)), label)
+        return self(random.normal((count, self.latent)), label, training=True)
 
     def _judged(self, x: Any, label: Any) -> Tensor:
         """The critic's numbers, (N,)."""

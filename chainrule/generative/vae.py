@@ -50,9 +50,9 @@ class VAE(GenerativeModel):
         if likelihood == "gaussian":
             self.log_scale = Variable(np.float32(0), name="log_scale")
 
-    def encode(self, x: ArrayLike) -> tuple[Tensor, Tensor]:
+    def encode(self, x: ArrayLike, training: bool = False) -> tuple[Tensor, Tensor]:
         """(μ, log σ²) of q(z | x), each (N, latent)."""
-        features = self.encoder(x)
+        features = self.encoder(x, training=training)
         features = features if features.ndim == 2 else cr.reshape(features, (features.shape[0], -1))
         return self.mean(features), self.log_variance(features)
 
@@ -67,9 +67,9 @@ class VAE(GenerativeModel):
 
     def losses(self, x: ArrayLike, condition: ArrayLike | None = None) -> dict[str, Tensor]:
         """-ELBO in nats, with its two terms."""
-        mean, log_variance = self.encode(x)
+        mean, log_variance = self.encode(x, training=True)
         z = mean + cr.exp(0.5 * log_variance) * random.normal(mean.shape)
-        error = -cr.mean(self._log_likelihood(x, z))
+        error = -cr.mean(self._log_likelihood(x, z, training=True))
         divergence = 0.5 * (cr.exp(log_variance) + mean ** 2 - 1 - log_variance)
         kl = cr.mean(cr.sum(divergence, axis=1))
         penalty = cr.sum(cr.maximum(cr.mean(divergence, axis=0), self.free_bits)) if self.free_bits else kl
@@ -111,9 +111,9 @@ class VAE(GenerativeModel):
         out = self.decoder(z)
         return out if self.event is None or out.shape[1:] == self.event else cr.reshape(out, (out.shape[0], *self.event))
 
-    def _log_likelihood(self, x: Any, z: Any) -> Tensor:
+    def _log_likelihood(self, x: Any, z: Any, training: bool = False) -> Tensor:
         """log p(x | z), (N,)."""
-        out = self.decoder(z)
+        out = self.decoder(z, training=training)
         x, out = cr.reshape(x, (out.shape[0], -1)), cr.reshape(out, (out.shape[0], -1))
         if self.likelihood == "bernoulli":
             return cr.sum(x * out - cr.softplus(out), axis=1)

@@ -246,6 +246,17 @@ def test_a_wasserstein_gan_learns_mean_and_spread() -> None:
     np.testing.assert_allclose(samples.std(axis=0), X.std(axis=0), rtol=0.3)
 
 
+def test_layers_know_that_they_are_trained() -> None:
+    norms = [nn.BatchNorm() for _ in range(3)]
+    body = lambda norm, *after: nn.Sequential([nn.Dense(8), norm, nn.ReLU(), *after])
+    gan = generative.GAN(body(norms[0], nn.Dense(2)), dense(8, 1), latent=2, loss="hinge")
+    vae = generative.VAE(body(norms[1]), body(norms[2], nn.Dense(2)), latent=2, likelihood="gaussian")
+    for model in (gan, vae):
+        model.fit(X, epochs=2, progress=False)
+    for norm in norms:
+        assert not np.allclose(norm.running_mean.numpy(), 0)
+
+
 def test_pictures_of_samples_are_saved(tmp_path: Path) -> None:
     model = make("gan")
     model.fit(X, epochs=2, samples=tmp_path / "samples", progress=False, ema=0.9)
