@@ -7,7 +7,6 @@ Every feed gives the leaves of one batch at a time and knows how to come back to
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from .. import tree as trees
 from ..data import Batches
 from ..errors import ArgumentError, DataError, ShapeError, explain, shown
 from .describe import fingerprint
+from .structure import paths
 
 
 class Feed:
@@ -256,16 +256,3 @@ def _length(source: Any) -> int | None:
         return len(source)
     except TypeError:
         return None
-
-
-def paths(structure: Any) -> list[str]:
-    """A name for each leaf: "x.image", "0"."""
-    return list(_paths(structure, ""))
-
-
-def _paths(structure: Any, prefix: str) -> Iterator[str]:
-    items = structure.items() if isinstance(structure, dict) else enumerate(structure) if isinstance(structure, tuple | list) else None
-    if items is None:
-        yield prefix or "the array"
-        return
-    yield from itertools.chain.from_iterable(_paths(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in items)
