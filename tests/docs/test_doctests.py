@@ -30,7 +30,7 @@ WITHOUT: dict[str, str] = {
     "chainrule.train": "SavedRun",
 }  # module -> names that have no example yet; only ever shorter
 NEEDS = {"chainrule.models.fill_mask": "tokenizers", "chainrule.models.load_tokenizer": "tokenizers",
-         "chainrule.train.tensorboard": "tensorboard"}  # what is not there in every environment
+         "chainrule.train.tensorboard": "tensorboard", "chainrule.rl.Gym": "gymnasium"}  # what is not there in every environment
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.\d*|\.\d+|\d+(?=e))(?:e[-+]?\d+)?")
 
 
