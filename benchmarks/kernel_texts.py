@@ -22,7 +22,7 @@ from unittest import mock
 
 import llvmlite
 
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.ir import Graph
 from chainrule.native.run.program import Program
 from chainrule.native.target import Target

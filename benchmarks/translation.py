@@ -24,7 +24,7 @@ import numpy as np
 import chainrule as cr
 from chainrule import losses, metrics, models, optim
 from chainrule.io.tensors import assign_arrays, variable_arrays
-from chainrule.nn.embedding import sinusoidal
+from chainrule.nn.layers.embedding import sinusoidal
 from chainrule.train.checkpoint import read_state, write_state
 
 VOCABULARY, START, END = 6000, 1, 2

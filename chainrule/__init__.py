@@ -12,16 +12,16 @@ from typing import Any
 
 from . import arrays as _arrays
 from .arrays import *  # noqa: F403
+from .arrays.einsum import einsum
 from .arrays.named import Named, named
 from .batching import vmap
-from .compile import compile
-from .einsum import einsum
-from .foreign import TOP
+from .compiler.compile import compile
+from .compiler.transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .foundations.foreign import TOP
+from .foundations.names import unknown_attribute
 from .ir import Tensor, Variable, no_grad
-from .names import unknown_attribute
 from .ops.loops import cond, scan, while_loop
 from .ops.types import strict_broadcasting
-from .transform import checkpoint, grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .version import __version__
 
 _MODULES = (

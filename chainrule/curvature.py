@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import tree
-from .compile import compile as compile_function
+from .compiler.compile import compile as compile_function
+from .compiler.transform import gradients, inner_product
 from .errors import ArgumentError, ShapeError, explain
+from .foundations import tree
 from .ir import Tensor, Variable, as_tensor
-from .transform import gradients, inner_product
 
 Product = Callable[[np.ndarray], np.ndarray]
 

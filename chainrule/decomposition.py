@@ -17,9 +17,9 @@ from . import nn
 from .errors import ArgumentError, BoundsError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor, no_grad
 from .ir.graph import topological
-from .nn.module import Module
-from .nn.replacing import copy_model, replace_layers
-from .nn.summary import flops, number, size
+from .nn.analysis.summary import flops, number, size
+from .nn.composition.replacing import copy_model, replace_layers
+from .nn.core.module import Module
 from .ops.compose import matmul
 from .typing import ArrayLike, DTypeLike
 

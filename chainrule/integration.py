@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import counting, function, guard, not_negative, numbers, optional, places, whole
 from .errors import ArgumentError, ShapeError, TraceError, explain
+from .foundations.arguments import counting, function, guard, not_negative, numbers, optional, places, whole
 from .ir import Tensor, as_tensor, no_grad
 from .ir.dtype import float64, is_float
 from .ops.elementwise import as_float, astype

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import guard
 from .arrays.creation import eye, tril
 from .arrays.dtypes import finfo
 from .arrays.products import tensordot, vecdot
 from .errors import ArgumentError, DTypeError, ShapeError, TraceError, explain
+from .foundations.arguments import guard
 from .ir.bind import as_tensor
 from .ir.dtype import DEFAULT_FLOAT, int64, is_float, promote
 from .ir.tensor import Tensor

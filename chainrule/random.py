@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import brief, guard, guard_methods, is_whole
 from .errors import ArgumentError, CallError, DTypeError, ShapeError, explain
+from .foundations.arguments import brief, guard, guard_methods, is_whole
 from .ir.bind import as_tensor
 from .ir.dtype import canonical, float32, float64, int32, int64, is_float, is_integer, uint32, uint64
 from .ir.node import Shape

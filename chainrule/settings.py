@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ArgumentError, DataError, explain
-from .files import read_regular, write_atomically
-from .names import closest
+from .foundations.files import read_regular, write_atomically
+from .foundations.names import closest
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import guard
 from .errors import ArgumentError, ShapeError, explain
+from .foundations.arguments import guard
+from .foundations.names import closest
 from .ir import Tensor, as_tensor
 from .ir.dtype import float64, is_float
-from .names import closest
 from .ops.compose import stack
 from .ops.contract import contract, conv
 from .ops.elementwise import astype

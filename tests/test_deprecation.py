@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import chainrule
-from chainrule.deprecation import deprecated
+from chainrule.foundations.deprecation import deprecated
 
 
 def test_the_warning_stands_at_the_users_line_and_says_what_to_write():

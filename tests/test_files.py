@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from chainrule.files import write_atomically
+from chainrule.foundations.files import write_atomically
 
 
 @pytest.mark.parametrize("content", [b"abc\xff", "äöü\n", lambda stream: stream.write(b"abc")])

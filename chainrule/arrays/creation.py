@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard, unmasked
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard, unmasked
 from ..ir.bind import as_tensor, contains, leaf
 from ..ir.dtype import DEFAULT_FLOAT, DEFAULT_INT, canonical, is_float
 from ..ir.memory import room_for

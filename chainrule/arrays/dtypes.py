@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, DTypeError, explain
+from ..foundations.arguments import guard
 from ..ir.dtype import ALL, DEFAULT_FLOAT, DEFAULT_INT, bool_, canonical, is_float, is_integer, of_scalar, promote
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable

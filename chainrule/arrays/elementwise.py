@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import DTypeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor
 from ..ir.dtype import is_float
 from ..ir.tensor import Tensor

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ArgumentError, explain
+from ..foundations.names import unknown_member
 from ..ir.tensor import Tensor
 from ..ir.variable import Variable
-from ..names import unknown_member
 from ..typing import Device
 from . import numpy_functions
 from .creation import check_device

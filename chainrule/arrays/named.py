@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import AxisError, ShapeError, explain
+from ..foundations.names import closest
 from ..ir.bind import as_tensor
 from ..ir.dtype import promote
 from ..ir.tensor import Tensor
-from ..names import closest
 from ..ops import compose, reduce
 from ..ops import elementwise as e
 from ..ops.contract import contract

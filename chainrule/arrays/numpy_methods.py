@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError, BoundsError, explain
+from ..foundations.names import check_options, named
 from ..ir.bind import as_tensor
 from ..ir.dtype import is_float
 from ..ir.tensor import Tensor
-from ..names import check_options, named
 from ..ops import compose, elementwise, index, movement, reduce
 from ..ops.control import barrier
 from ..ops.types import normalize_axis

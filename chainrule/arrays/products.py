@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor
 from ..ir.dtype import promote
 from ..ir.tensor import Tensor

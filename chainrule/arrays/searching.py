@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor
 from ..ir.dtype import bool_, int64, is_float
 from ..ir.tensor import Tensor

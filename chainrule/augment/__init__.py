@@ -9,7 +9,7 @@ The same (seed, epoch, index of the sample) gives the same sample, however many 
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .audio import AddNoise, Gain, SpecAugment, TimeShift
 from .base import Augmentation, Augmented, Batch, Compose
 from .choices import OneOf

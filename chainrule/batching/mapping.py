@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
 from ..errors import ArgumentError, ShapeError, TraceError, describe_frame, explain, inside_layer, shown
+from ..foundations import tree
 from ..ir import Tensor, Trace, Variable, as_tensor, tracing
 from ..ir.bind import bind, leaf, pick, unrecorded
 from ..ir.graph import Graph, close, inline, input_node, topological

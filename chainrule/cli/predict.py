@@ -23,7 +23,7 @@ from ..data import images
 from ..data.files import existing, fault, sniff
 from ..data.table import MISSING
 from ..errors import ArgumentError, MissingExtra, explain
-from ..files import write_atomically
+from ..foundations.files import write_atomically
 from ..train.saved import SavedRun
 from .run import check_writable
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import models, optim
 from ..data import Dataset, Target
 from ..errors import ArgumentError, explain, shortened, shown
-from ..names import closest
+from ..foundations.names import closest
 from .settings import Settings
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import metrics, train
 from ..data import Dataset
-from ..files import write_atomically
+from ..foundations.files import write_atomically
 from ..inspect import draw_confusion_matrix, draw_history, draw_mistakes, draw_regression
 from ..metrics.scores import softmax
 from . import recipe

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import __version__, data, io, random, train
 from ..errors import ArgumentError, DataError, explain
-from ..files import alone
+from ..foundations.files import alone
 from . import kept, recipe, report
 from .ends import told
 from .settings import Settings, check

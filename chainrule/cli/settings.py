@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
-from ..files import write_atomically
-from ..names import closest
+from ..foundations.files import write_atomically
+from ..foundations.names import closest
 from ..settings import read, to_dict, toml
 
 MODELS = ("auto", "cnn", "mlp")

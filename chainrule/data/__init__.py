@@ -8,7 +8,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .again import load_again, split_of
 from .dataset import Dataset, load, load_like, read_image
 from .dataset import load_digits as digits

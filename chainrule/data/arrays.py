@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import DAMAGES, open_regular, reading, told
+from ..foundations.files import DAMAGES, open_regular, reading, told
 from .files import count, fault, listed, refuse_unpacked, unpacked_limit
 from .parts import Part, Parts
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ArgumentError, DataError, explain, shown
-from ..files import open_regular
+from ..foundations.files import open_regular
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"

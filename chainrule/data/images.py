@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .. import config
 from ..errors import ArgumentError, DataError, explain
-from ..files import DAMAGES, open_regular, read_regular, told
+from ..foundations import config
+from ..foundations.files import DAMAGES, open_regular, read_regular, told
 from .files import GZIP_MAGIC, count, fault, list_folder, refuse_unpacked, unpacked_limit
 from .parts import Part, Parts
 from .pixels import Pictures, decode, library, to_depth

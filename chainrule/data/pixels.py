@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtra
-from ..files import DAMAGES
+from ..foundations.files import DAMAGES
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 GREY_MODES = ("1", "L", "LA", "La")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, ShapeError, explain
-from ..files import read_regular, write_atomically
+from ..foundations.files import read_regular, write_atomically
 
 WHOLE, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 

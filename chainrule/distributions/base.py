@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..arguments import guard_methods
 from ..errors import ArgumentError, MissingExtra, ShapeError, TraceError, explain
+from ..foundations.arguments import guard_methods
 from ..ir.bind import as_tensor
 from ..ir.dtype import DEFAULT_FLOAT, canonical, float64, is_float, promote
 from ..ir.node import Shape

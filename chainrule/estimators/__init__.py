@@ -11,7 +11,7 @@ estimator is `estimator.network_`, a `cr.nn.Module` like any other.
 from typing import Any
 
 from ..errors import MissingExtra
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 
 try:
     from .supervised import Classifier, Regressor

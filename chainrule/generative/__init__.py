@@ -10,7 +10,7 @@ Each has `fit`, `sample`, and is a module: `cr.save` and `cr.load` work as for a
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .base import GenerativeModel
 from .diffusion import Diffusion, signal_levels
 from .flows import RealNVP

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from .. import optim, random
-from ..compile import Compiled, compile
+from ..compiler.compile import Compiled, compile
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Tensor, no_grad
 from ..nn import Module
 from ..train import Callback, History
 from ..train.programs import remembered
 from ..train.trainer import Trainer
-from ..transform import gradients
 from ..typing import ArrayLike, OptimizerLike
 from .averaged import Average
 from .draws import Draws, start

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..train.evaluate import build

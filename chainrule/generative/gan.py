@@ -10,10 +10,10 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn, optim, random
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..ops.control import stop_gradient
-from ..transform import gradients
 from ..typing import ArrayLike, OptimizerLike
 from .base import GenerativeModel
 from .draws import Draws

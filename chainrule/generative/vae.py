@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn, random
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable, no_grad
 from ..typing import ArrayLike

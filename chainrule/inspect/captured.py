@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
 from ..errors import ArgumentError, explain, shown
+from ..foundations import tree
+from ..foundations.names import closest
 from ..ir import Tensor, as_tensor, no_grad
-from ..names import closest
-from ..nn.module import Module, watching
+from ..nn.core.module import Module, watching
 from ..typing import ArrayLike
 
 

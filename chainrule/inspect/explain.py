@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.transform import jacobian
 from ..errors import ArgumentError, TraceError
 from ..errors import explain as tell
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.bind import bind, leaf
 from ..ir.graph import topological
 from ..ir.node import OUTPUT, Node
-from ..transform import jacobian
 from ..typing import Axes
 from . import pictures
 

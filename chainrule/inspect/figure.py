@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Plain
 
 from ..errors import ArgumentError, explain, shown
-from ..files import write_atomically
+from ..foundations.files import write_atomically
 
 
 class Figure(Plain):

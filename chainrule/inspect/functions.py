@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import optim, transform
+from .. import optim
+from ..compiler import transform
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Variable, as_tensor
 from ..nn import activations

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
+from ..compiler.transform import grad
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import as_tensor, no_grad
 from ..metrics import Metric
 from ..ops.elementwise import abs
 from ..ops.reduce import sum as total
-from ..transform import grad
 from ..typing import ArrayLike, DataLike, ModelLike
 
 

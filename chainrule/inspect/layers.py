@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, BoundsError, ShapeError, explain, shown
+from ..foundations.names import closest
 from ..ir import Tensor, Variable, as_tensor, no_grad
-from ..names import closest
 from ..nn import Module
-from ..nn.module import watching
-from ..nn.resampling import resize_axis
+from ..nn.core.module import watching
+from ..nn.layers.resampling import resize_axis
 from ..ops.compose import relu
 from ..ops.reduce import mean
 from ..ops.reduce import sum as total
-from ..transform import gradients
 from ..typing import ArrayLike, ModelLike
 
 

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .adapters import load_adapter, save_adapter
 from .foreign import advice
 from .model import load, read_model, save

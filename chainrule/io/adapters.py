@@ -19,9 +19,9 @@ import numpy as np
 
 from .. import nn
 from ..errors import ArgumentError, DataError, explain, shown
-from ..files import parse_json, read_regular, reading, write_atomically
-from ..nn.adapters import Adapter, LowRank, Scaled
-from ..nn.convolution import Convolution
+from ..foundations.files import parse_json, read_regular, reading, write_atomically
+from ..nn.layers.convolution import Convolution
+from ..nn.surgery.adapters import Adapter, LowRank, Scaled
 from .weights import read_weights
 
 CONFIG, WEIGHTS, START = "adapter_config.json", "adapter_model.safetensors", "base_model.model."

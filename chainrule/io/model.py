@@ -13,9 +13,9 @@ from typing import Any
 
 from .. import nn
 from ..errors import ArgumentError, ChainruleError, DataError, explain, shown
-from ..files import reading
-from ..nn.budget import building_at_most
-from ..nn.module import REGISTRY
+from ..foundations.files import reading
+from ..nn.core.budget import building_at_most
+from ..nn.core.module import REGISTRY
 from ..typing import ModelLike
 from .tensors import assign_arrays, read_tensors, variable_arrays, write_tensors
 

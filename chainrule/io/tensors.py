@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, explain
-from ..files import open_regular, parse_json, reading, write_atomically
+from ..foundations.files import open_regular, parse_json, reading, write_atomically
 
 KEY = "chainrule"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
-from ..arguments import brief, unmasked
+from ..foundations.arguments import brief, unmasked
 from . import dtype as dtypes
 from .memory import no_room
 from .node import CONSTANT, OUTPUT, REGISTRY, Node, Op, Type

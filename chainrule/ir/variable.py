@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import unmasked
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import unmasked
 from ..typing import ArrayLike, DTypeLike
 from .dtype import canonical
 from .graph import input_node

@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .base import REDUCTIONS, TABLE, Loss, get, loss
 from .classification import (
     SoftmaxWarning,

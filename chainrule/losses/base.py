@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..errors import ArgumentError, ChainruleError, DTypeError, ShapeError, explain, shown
+from ..foundations import tree as trees
+from ..foundations.names import closest, look_up
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.dtype import bool_, is_float
 from ..ir.watched import Watched
-from ..names import closest, look_up
 from ..ops import reduce
 from ..ops.broadcast import broadcast_to
 from ..ops.elementwise import astype, full_like, where, zeros_like

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..compiler.transform import checkpoint
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Tensor
 from ..ops import compose
 from ..ops.elementwise import astype, where, zeros_like
 from ..ops.movement import reshape, slice_axis
-from ..transform import checkpoint
 from ..typing import ArrayLike
 from .base import loss, several
 from .classification import cross_entropy

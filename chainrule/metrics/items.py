@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arguments import unmasked
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..foundations.arguments import unmasked
 
 __all__ = ["ClassItems", "NumberItems", "checked_labels", "class_items", "item_weights", "number_items"]
 

@@ -3,8 +3,8 @@
 
 from typing import Any
 
-from ..foreign import MODELS
-from ..names import unknown_attribute
+from ..foundations.foreign import MODELS
+from ..foundations.names import unknown_attribute
 from .bert import BERT, MaskedLanguageModel
 from .clips import clip_network
 from .cnn import cnn

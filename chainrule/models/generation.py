@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, BoundsError, NonFiniteError, explain
 from ..metrics.scores import softmax
 from ..typing import ArrayLike, Tokenizer

@@ -14,7 +14,7 @@ import numpy as np
 from .. import nn
 from ..errors import ArgumentError, ShapeError, explain
 from ..ir import Type
-from ..nn.cache import KeyValueCache
+from ..nn.transformers.cache import KeyValueCache
 from ..ops.compose import matmul
 from ..ops.index import iota
 from ..ops.movement import permute_dims

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, explain
+from ..foundations.names import closest
 from ..ir import no_grad
-from ..names import closest
 from ..ops.compose import concat, not_equal
 from ..typing import ArrayLike
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, BoundsError, explain
 from ..ir import no_grad
-from ..nn.embedding import sinusoidal
+from ..nn.layers.embedding import sinusoidal
 from ..ops.compose import matmul, not_equal
 from ..ops.index import iota, take
 from ..ops.movement import permute_dims

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from .. import config
 from ..errors import ArgumentError, explain
+from ..foundations import config
 
 # family: (triple or None for the host's own, processor, features, bytes of a vector, vector registers)
 FAMILIES = {

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from . import activations, constraints, initializers, masks
 from .activations import (
     ELU,
@@ -20,16 +20,16 @@ from .activations import (
     Softplus,
     Tanh,
 )
-from .adapters import Adapter, LowRank, Scaled, ia3, lora, merge_lora
-from .additive_attention import AdditiveAttention
-from .attention import MultiHeadAttention, attention, attention_weights, causal_mask
-from .attention_maps import AttentionRecord, recorded_attention
-from .cache import KeyValueCache
-from .cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
-from .collapsing import collapse
-from .config import from_config, to_config
-from .containers import Residual, Sequential, TimeDistributed
-from .convolution import (
+from .analysis.receptive import ReceptiveField, effective_receptive_field, receptive_field
+from .analysis.summary import count_parameters
+from .composition.config import from_config, to_config
+from .composition.containers import Residual, Sequential, TimeDistributed
+from .composition.functional import Functional
+from .core.foreign import advice
+from .core.module import Module
+from .core.symbols import Input, Symbol
+from .layers.cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNN, chunks
+from .layers.convolution import (
     Conv1D,
     Conv1DTranspose,
     Conv2D,
@@ -41,19 +41,21 @@ from .convolution import (
     SeparableConv1D,
     SeparableConv2D,
 )
-from .convolutional_cells import ConvLSTM1D, ConvLSTM1DCell, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D, ConvLSTM3DCell
-from .decoding import ctc_beam, ctc_greedy
-from .embedding import Embedding, EmbeddingBag, PositionalEncoding
-from .folding import fold_batch_norms
-from .foreign import advice
-from .functional import Functional
-from .linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
-from .masks import Masking, length_mask
-from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
-from .module import Module
-from .neuron import Neuron
-from .normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm, UnitNorm
-from .padding import (
+from .layers.convolutional_cells import (
+    ConvLSTM1D,
+    ConvLSTM1DCell,
+    ConvLSTM2D,
+    ConvLSTM2DCell,
+    ConvLSTM3D,
+    ConvLSTM3DCell,
+)
+from .layers.decoding import ctc_beam, ctc_greedy
+from .layers.embedding import Embedding, EmbeddingBag, PositionalEncoding
+from .layers.linear import Bilinear, Dense, EinsumDense, Flatten, Identity, Maxout, Permute, RepeatVector, Reshape
+from .layers.merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
+from .layers.neuron import Neuron
+from .layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, RMSNorm, UnitNorm
+from .layers.padding import (
     CircularPad1D,
     CircularPad2D,
     CircularPad3D,
@@ -73,8 +75,8 @@ from .padding import (
     ZeroPad2D,
     ZeroPad3D,
 )
-from .patches import CenterCrop, ChannelShuffle, Fold, Rescaling, Unfold
-from .pooling import (
+from .layers.patches import CenterCrop, ChannelShuffle, Fold, Rescaling, Unfold
+from .layers.pooling import (
     AdaptiveAvgPool1D,
     AdaptiveAvgPool2D,
     AdaptiveAvgPool3D,
@@ -100,13 +102,8 @@ from .pooling import (
     MaxUnpool2D,
     MaxUnpool3D,
 )
-from .positions import alibi_bias, rotate
-from .priors import class_prior, set_class_prior
-from .prune import prune_zeros
-from .quantized import QuantizedDense, quantize
-from .receptive import ReceptiveField, effective_receptive_field, receptive_field
-from .recurrent import GRU, LSTM, Bidirectional, SimpleRNN
-from .regularization import (
+from .layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
+from .layers.regularization import (
     AlphaDropout,
     Dropout,
     GaussianDropout,
@@ -116,14 +113,24 @@ from .regularization import (
     SpatialDropout3D,
     StochasticDepth,
 )
-from .relative import RelativeBias, RelativeKeys
-from .reparametrization import SpectralNorm, WeightNorm
-from .resampling import PixelShuffle, PixelUnshuffle, Resizing, UpSampling1D, UpSampling2D, UpSampling3D
-from .standardize import Standardize
-from .summary import count_parameters
-from .symbols import Input, Symbol
-from .transformer import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
-from .transformer_stacks import Transformer, TransformerDecoder, TransformerEncoder
+from .layers.reparametrization import SpectralNorm, WeightNorm
+from .layers.resampling import PixelShuffle, PixelUnshuffle, Resizing, UpSampling1D, UpSampling2D, UpSampling3D
+from .layers.standardize import Standardize
+from .masks import Masking, length_mask
+from .surgery.adapters import Adapter, LowRank, Scaled, ia3, lora, merge_lora
+from .surgery.collapsing import collapse
+from .surgery.folding import fold_batch_norms
+from .surgery.priors import class_prior, set_class_prior
+from .surgery.prune import prune_zeros
+from .surgery.quantized import QuantizedDense, quantize
+from .transformers.additive import AdditiveAttention
+from .transformers.attention import MultiHeadAttention, attention, attention_weights, causal_mask
+from .transformers.cache import KeyValueCache
+from .transformers.layers import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
+from .transformers.maps import AttentionRecord, recorded_attention
+from .transformers.positions import alibi_bias, rotate
+from .transformers.relative import RelativeBias, RelativeKeys
+from .transformers.stacks import Transformer, TransformerDecoder, TransformerEncoder
 
 __all__ = [
     "ELU",

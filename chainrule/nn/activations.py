@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain, shown
+from ..foundations.arguments import guard
+from ..foundations.names import look_up
 from ..ir import as_tensor
 from ..ir.dtype import canonical
-from ..names import look_up
 from ..ops import compose
 from ..ops.control import custom_gradient, stop_gradient
 from ..ops.elementwise import (
@@ -32,7 +32,7 @@ from ..ops.index import iota, sort
 from ..ops.movement import slice_axis
 from ..ops.reduce import cumulative_sum, max, sum
 from ..typing import ActivationLike, DTypeLike
-from .module import Module
+from .core.module import Module
 
 
 def linear(x: Any, /) -> Any:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ArgumentError, explain, shown
+from ..foundations.remade import remade
 from ..ir import Tensor
 from ..ops.compose import clip, length
 from ..ops.elementwise import maximum, minimum
-from ..remade import remade
 
 Constraint = Callable[[Tensor], Tensor]
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import random
 from ..errors import ArgumentError, ShapeError, explain, shown
+from ..foundations.names import look_up, named
+from ..foundations.remade import remade
 from ..ir import no_grad
 from ..ir.trace import eager
 from ..ir.variable import Variable
-from ..names import look_up, named
-from ..remade import remade
-from .budget import count_variable, filled_later
+from .core.budget import count_variable, filled_later
 
 Initializer = Callable[[tuple[int, ...], Any], np.ndarray]
 TABLE: dict[str, Callable[..., Any]] = {}

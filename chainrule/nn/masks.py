@@ -21,7 +21,7 @@ from ..ops.index import iota
 from ..ops.movement import reshape
 from ..ops.reduce import any as any_of
 from ..typing import ArrayLike
-from .module import Module
+from .core.module import Module
 
 
 def length_mask(lengths: ArrayLike, steps: int) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ShapeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Shape, Type, op
 from ..ir.tensor import Tensor

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError, explain
+from ..foundations.arguments import guard
+from ..foundations.names import closest
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, float64, int64, is_float, promote
 from ..ir.tensor import Tensor
-from ..names import closest
 from ..typing import ArrayLike, AxisLike, DTypeLike
 from . import types
 from .broadcast import broadcast_to

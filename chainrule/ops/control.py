@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import guard
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, op
 from ..ir.tensor import Tensor

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import DTypeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, bind, leaf
 from ..ir.dtype import DEFAULT_FLOAT, canonical, is_float, of_scalar, promote
 from ..ir.node import Op, Shape, Type, op

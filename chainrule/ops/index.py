@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import BoundsError, DTypeError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import canonical, int64, is_integer
 from ..ir.node import Op, Shape, Type, op

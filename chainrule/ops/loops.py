@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
+from ..foundations import tree as trees
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import is_float
 from ..ir.graph import Graph, close, constant, inline, input_node, interpret

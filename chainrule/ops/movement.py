@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard, wholes
 from ..errors import ShapeError, explain
+from ..foundations.arguments import guard, wholes
 from ..ir.bind import as_tensor, bind
 from ..ir.node import Op, Shape, Type, op
 from ..ir.tensor import Tensor

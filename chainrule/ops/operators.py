@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard, is_whole
 from ..errors import BoundsError, DTypeError, ShapeError, TraceError, explain
+from ..foundations.arguments import guard, is_whole
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, int64, is_integer
 from ..ir.tensor import Tensor

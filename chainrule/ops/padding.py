@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
+from ..foundations.names import closest
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
-from ..names import closest
 from ..typing import ArrayLike
 from . import movement
 from .index import take

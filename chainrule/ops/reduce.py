@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, bind
 from ..ir.dtype import bool_, int64, is_float, uint64
 from ..ir.node import Op, Shape, Type, op

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError, explain, shown
-from ..names import look_up, unknown_attribute
+from ..foundations.names import look_up, unknown_attribute
 from ..typing import OptimizerLike
 from . import averaged, matrices, penalties, proximal, rules, schedules, transforms, variants
 from .averaged import ASGD, FTRL

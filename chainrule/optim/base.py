@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guarded, is_ours, refuse_unfit, told
 from ..errors import ArgumentError, CallError, ShapeError, explain, shown
-from ..foreign import OPTIMIZER, STEP
+from ..foundations.arguments import guarded, is_ours, refuse_unfit, told
+from ..foundations.foreign import OPTIMIZER, STEP
+from ..foundations.names import check_options, unknown_member
 from ..ir import Tensor, Variable, as_tensor
 from ..ir.watched import Watched
-from ..names import check_options, unknown_member
 from ..ops.compose import clip, concat, wide_length
 from ..ops.elementwise import astype, minimum
 from ..ops.index import scatter, take

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard_methods
-from ..compile import compile
+from ..compiler.compile import compile
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, NonFiniteError, explain, shown
+from ..foundations.arguments import guard_methods
 from ..ir import Variable
-from ..transform import gradients
 from .base import _named, positive
 from .settings import OF_OPTIMIZERS
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import metrics
-from ..arguments import count, guard_methods
 from ..errors import ArgumentError, explain, shown
-from ..names import Checked, closest
+from ..foundations.arguments import count, guard_methods
+from ..foundations.names import Checked, closest
 from ..typing import TrainingRun
 from .base import Optimizer, not_negative, positive
 from .settings import OF_OPTIMIZERS

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .. import random
-from ..arguments import guard
+from ..foundations.arguments import guard
 from ..ir import Tensor, Variable
 from ..ops.compose import length
 from ..ops.elementwise import astype, maximum

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ArgumentError, explain, shown
+from ..foundations.names import unknown_attribute
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import float64
-from ..names import unknown_attribute
 from ..ops.elementwise import (
     astype,
     cos,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 
-from ..arguments import (
+from ..foundations.arguments import (
     Check,
     count,
     counting,
@@ -20,7 +20,7 @@ from ..arguments import (
     text,
     whole,
 )
-from ..remade import remade
+from ..foundations.remade import remade
 
 P = ParamSpec("P")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import counting, guard, optional
 from ..errors import ArgumentError, explain, shown
+from ..foundations.arguments import counting, guard, optional
 from ..ir import Variable, as_tensor
 from ..ops.compose import greater, greater_equal
 from ..ops.elementwise import astype, where, zeros_like

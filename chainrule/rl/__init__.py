@@ -10,7 +10,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .a2c import A2C, Reinforce
 from .agent import Agent
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum

@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import arrays as cr
 from .. import optim
+from ..compiler.transform import gradients
 from ..ir import Tensor, no_grad
-from ..transform import gradients
 from .agent import Learner
 from .environment import Environment
 from .loop import flat, repeat

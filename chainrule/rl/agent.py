@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import nn, random
-from ..compile import Compiled, compile
+from ..compiler.compile import Compiled, compile
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Tensor, no_grad
 from ..train import Callback, History

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import arrays as cr
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, Variable, current_trace, no_grad
 from ..ops.index import scatter

@@ -10,12 +10,12 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import optim, random
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, Variable, no_grad
 from ..ops.scan import scan
 from ..optim.base import seen_gradients
 from ..train.step import summed
-from ..transform import gradients
 from .agent import Agent, Learner
 from .environment import Environment
 from .loop import flat, repeat

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentError, explain, shown
-from ..names import closest
+from ..foundations.names import closest
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from .environment import Environment
 from .toy import Blackjack, CliffWalking, FrozenLake, Taxi

@@ -11,12 +11,12 @@ import numpy as np
 
 from .. import arrays as cr
 from .. import optim, random
-from ..compile import compile
+from ..compiler.compile import compile
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor, Variable, no_grad
 from ..optim.base import seen_gradients
 from ..train.step import summed
-from ..transform import gradients
 from .agent import Agent, Learner, follow
 from .environment import Environment
 from .loop import flat, repeat

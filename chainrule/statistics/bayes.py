@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import linalg
-from ..arguments import guard, whole, wholes
 from ..distributions import Beta, Dirichlet, MultivariateNormal, Normal
 from ..distributions.special import lbeta, lgamma, log_choose
 from ..errors import ArgumentError, BoundsError, explain
+from ..foundations.arguments import guard, whole, wholes
 from ..ir.bind import as_tensor
 from ..ir.tensor import Tensor
 from ..ops.compose import matmul, matrix_transpose

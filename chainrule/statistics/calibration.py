@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..inspect.pictures import BLUE, GREY, ORANGE, PathLike, _picture
 from ..metrics.intervals import wilson
 from ..metrics.items import checked_labels

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import (
+from ..foundations.arguments import (
     Check,
     between,
     count,

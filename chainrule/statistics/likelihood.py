@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import distributions as d
-from ..arguments import guard
+from ..compiler.transform import grad, hessian
 from ..errors import ArgumentError, DataError, explain
+from ..foundations.arguments import guard
 from ..ir.bind import as_tensor, no_grad
 from ..ir.tensor import Tensor
 from ..ops.elementwise import exp
 from ..ops.reduce import sum
-from ..transform import grad, hessian
 from ..typing import ArrayLike
 from .checks import by_name
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..arguments import guard_methods, positive
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard_methods, positive
 from .checks import by_name, guard_class
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..metrics.intervals import Interval, check_level, wilson
 from .checks import by_name
 from .tails import fair_coin, t_quantile, t_two_sided

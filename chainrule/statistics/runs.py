@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import guard
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations.arguments import guard
 from ..metrics.intervals import Interval, bootstrap, check_level
 from ..metrics.items import class_items
 from ..typing import ArrayLike

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import finite
 from ..errors import ShapeError, explain
+from ..foundations.arguments import finite
 from .checks import guard_class
 
 

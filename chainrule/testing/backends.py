@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
-from ..compile import BACKEND_MODULES, compile
+from ..compiler.compile import BACKEND_MODULES, compile
 from ..errors import explain
+from ..foundations import tree
 from ..ir import as_tensor
 from ..typing import ArrayLike
 

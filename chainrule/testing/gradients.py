@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
+from ..compiler.transform import grad
 from ..errors import ArgumentError, explain
+from ..foundations import tree
 from ..ir import Tensor, as_tensor
 from ..ir.dtype import float64, is_float
 from ..ops.elementwise import astype
 from ..ops.reduce import sum as total
-from ..transform import grad
 from ..typing import ArrayLike
 
 Scalar = Callable[..., Tensor]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..errors import TraceError, describe_frame, explain
+from ..foundations import tree as trees
 from ..ir import Graph, Tensor, Trace, Variable, as_tensor, recorded, tracing
 from ..ir.dtype import DEFAULT_FLOAT
 from ..ir.graph import close, input_node

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
-from ..arguments import unmasked
 from ..errors import TraceError, explain
+from ..foundations import tree as trees
+from ..foundations.arguments import unmasked
 from ..ir import Node, Tensor, Type, Variable
 from ..ir.dtype import ALL, canonical, float64
 from ..ir.watched import Watched

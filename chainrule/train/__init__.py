@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from ..typing import TrainingRun as Run
 from .averaging import EMA, SWA, recompute_statistics
 from .callbacks import Callback, Checkpoint, EarlyStopping, csv_log, json_log, tensorboard

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, explain
 from ..ir import no_grad
 from ..nn import BatchNorm

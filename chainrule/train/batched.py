@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import data as sources
-from .. import tree as trees
-from ..arguments import unmasked
 from ..errors import ArgumentError, DataError, explain, shown
+from ..foundations import tree as trees
+from ..foundations.arguments import unmasked
 from ..ir import Tensor, Variable
 from .data import Samples, samples, structure
 from .feeds import Stream

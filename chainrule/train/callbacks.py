@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..foundations.names import Checked
 from ..io.tensors import assign_arrays, variable_arrays
-from ..names import Checked
 from ..typing import TrainingRun
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, explain, shown
-from ..files import alone, reading
+from ..foundations.files import alone, reading
 from ..io.tensors import read_tensors, write_tensors
 
 KIND = "chainrule checkpoint"

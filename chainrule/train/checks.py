@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain, shown
-from ..foreign import CALLBACK
+from ..foundations import tree as trees
+from ..foundations.foreign import CALLBACK
 from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
 from ..losses import Several

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
-from ..arguments import unmasked
 from ..data import Ragged
 from ..errors import ArgumentError, ShapeError, explain
-from ..nn.module import float_type
+from ..foundations import tree as trees
+from ..foundations.arguments import unmasked
+from ..nn.core.module import float_type
 from .structure import leaves, one_length, paths, take
 
 

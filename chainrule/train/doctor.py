@@ -18,18 +18,18 @@ import numpy as np
 
 from .. import losses, optim
 from ..augment import Flip, handedness
+from ..compiler.transform import gradients
 from ..ir import Tensor, as_tensor, current_trace
 from ..nn import activations
-from ..nn.containers import Sequential
-from ..nn.embedding import Embedding
-from ..nn.linear import Dense, Flatten, Reshape
-from ..nn.module import Module, display, watching
-from ..nn.normalization import BatchNorm, Normalization
-from ..nn.recurrent import Recurrent, SimpleRNN
-from ..nn.regularization import Dropout
+from ..nn.composition.containers import Sequential
+from ..nn.core.module import Module, display, watching
+from ..nn.layers.embedding import Embedding
+from ..nn.layers.linear import Dense, Flatten, Reshape
+from ..nn.layers.normalization import BatchNorm, Normalization
+from ..nn.layers.recurrent import Recurrent, SimpleRNN
+from ..nn.layers.regularization import Dropout
 from ..ops.compose import relu, sigmoid, softmax
 from ..ops.elementwise import tanh
-from ..transform import gradients
 from ..typing import ArrayLike, DataLike, LossLike, ModelLike, OptimizerLike, TrainingRun
 from .callbacks import Callback
 from .curves import read_curves

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import losses
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain
 from ..ir import Tensor, as_tensor
-from ..nn.module import Module, display, watching
-from ..transform import gradients
+from ..nn.core.module import Module, display, watching
 from ..typing import DataLike, LossLike, ModelLike, TrainingRun
 from .callbacks import Callback
 from .data import samples as as_samples

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from .. import tree as trees
 from ..errors import ArgumentError, BoundsError, explain
+from ..foundations import tree as trees
+from ..foundations.names import called_as
 from ..ir import no_grad
 from ..ir.bind import leaf
 from ..metrics.intervals import Estimate
-from ..names import called_as
-from ..nn.module import Module
+from ..nn.core.module import Module
 from ..statistics.paired import mean_interval
 from ..typing import ArrayLike, DataLike, LossLike, ModelLike
 from .batched import Batched, in_order, is_batched

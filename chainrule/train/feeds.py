@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..data import Batches
 from ..errors import ArgumentError, DataError, ShapeError, explain, shown
+from ..foundations import tree as trees
 from .describe import fingerprint
 from .structure import paths
 

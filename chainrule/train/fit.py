@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from .. import losses, optim, random
-from .. import tree as trees
 from ..data import Batches
 from ..errors import ArgumentError, BoundsError, explain
-from ..files import reading
+from ..foundations import tree as trees
+from ..foundations.files import reading
+from ..foundations.names import called_as
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
-from ..names import called_as
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from . import checks
 from .averaging import WeightAverage

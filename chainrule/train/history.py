@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import metrics
 from ..errors import ArgumentError, explain
-from ..names import closest
+from ..foundations.names import closest
 
 
 class History:

@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import ArgumentError, DataError, MissingExtra, explain
-from ..files import read_regular, reading, write_atomically
+from ..foundations.files import read_regular, reading, write_atomically
 
 __all__ = ["CsvLog", "JsonLinesLog", "Log", "TensorBoardLog", "read_history"]
 

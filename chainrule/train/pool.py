@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
+from ..foundations import tree as trees
 
 FULL = 2**16  # bytes of outputs
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import config
+from ..foundations import config
 from ..ir import Tensor, Variable
-from ..nn.module import Module
+from ..nn.core.module import Module
 
 MOST, ENTRIES = 8, 24  # programs of one kind, and signatures of one program, that a model remembers
 PLAIN = (bool, int, float, complex, str, bytes, type(None))

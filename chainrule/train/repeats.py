@@ -17,7 +17,7 @@ import numpy as np
 from .. import metrics, optim
 from ..data.folds import Fold, folds
 from ..errors import ArgumentError, explain
-from ..nn.module import Module
+from ..nn.core.module import Module
 from ..statistics.repeated import Repeated, measured
 from ..statistics.runs import Comparison, Run, compare_all
 from ..typing import DataLike, LossLike, OptimizerLike

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import data
 from ..errors import ArgumentError, DataError, explain
-from ..files import reading
+from ..foundations.files import reading
 from ..io.model import read_model
 from ..metrics.scores import softmax
 from ..typing import SourceLike

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import Compiled, Entry, compile
+from ..compiler.compile import Compiled, Entry, compile
+from ..compiler.transform import gradients
 from ..errors import BackwardFrame, NonFiniteError, describe_frame, explain
 from ..ir import Node, Tensor, Variable, as_tensor, bind, current_trace
 from ..ir.graph import interpret
@@ -27,7 +28,6 @@ from ..ops.control import CUSTOM
 from ..ops.elementwise import astype, where
 from ..ops.index import SCATTER
 from ..optim.rows import NOWHERE, rows_of
-from ..transform import gradients
 from .checks import check_outputs
 from .programs import strong
 from .structure import called

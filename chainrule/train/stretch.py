@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
-from ..compile import Compiled
+from ..compiler.compile import Compiled
+from ..foundations import tree as trees
 from .data import Samples
 
 SECONDS = 0.025  # of one call

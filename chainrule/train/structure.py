@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree as trees
 from ..data import Ragged
 from ..errors import ArgumentError, ShapeError, explain
+from ..foundations import tree as trees
 from ..ir import Tensor, Type, tracing
 from ..ir.graph import input_node
+from ..nn.core.module import Module
 from ..nn.masks import length_mask
-from ..nn.module import Module
 
 
 def called(model: Any, x: Any, **options: Any) -> Any:

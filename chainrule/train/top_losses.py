@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ShapeError, explain
 from ..typing import DataLike, LossLike, ModelLike
 from .data import samples

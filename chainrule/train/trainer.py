@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .. import tree as trees
-from ..compile import Entry, compile
+from ..compiler.compile import Entry, compile
 from ..errors import ArgumentError, BoundsError, ShapeError, explain, shown
-from ..files import reading
+from ..foundations import tree as trees
+from ..foundations.files import reading
 from ..io.tensors import assign_arrays, check_arrays, variable_arrays
 from ..ir import Tensor, Variable, as_tensor
 from ..nn import Module

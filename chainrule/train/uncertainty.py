@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import compile
+from ..compiler.compile import compile
 from ..errors import ArgumentError, explain
-from ..nn.regularization import Dropout
+from ..nn.layers.regularization import Dropout
 from ..typing import ArrayLike, ModelLike
 from .data import inputs
 from .keep import unchanged

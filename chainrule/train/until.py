@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from .. import losses
-from ..compile import compile
+from ..compiler.compile import compile
+from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain
 from ..losses.base import OneNumber
-from ..transform import gradients
 from ..typing import DataLike, LossLike, ModelLike, TrainingRun
 from .callbacks import Callback
 from .data import Samples, samples

@@ -7,7 +7,7 @@
 
 from typing import Any
 
-from ..names import unknown_attribute
+from ..foundations.names import unknown_attribute
 from .journal import Record
 from .pruning import ASHA
 from .search import Search, Winner, tune

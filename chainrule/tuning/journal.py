@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, explain, shown
-from ..files import read_regular, reading
+from ..foundations.files import read_regular, reading
 
 KINDS = ("search", "start", "report", "end", "repeat")
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
-from ..files import reading
-from ..names import look_up
+from ..foundations.files import reading
+from ..foundations.names import look_up
 from ..statistics.repeated import Repeated, measured
 from . import samplers
 from .journal import Journal, Record

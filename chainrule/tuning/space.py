@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from ..names import closest
+from ..foundations.names import closest
 
 Settings = dict[str, Any]
 Accept = Callable[[Settings], bool]

@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import metrics
 from ..errors import ArgumentError, NonFiniteError, explain
-from ..names import closest
+from ..foundations.names import closest
 from ..train import Callback
 from .journal import Journal
 from .pruning import ASHA

@@ -12,7 +12,8 @@ from tables.sentences import ROWS
 
 import chainrule as cr
 from chainrule import distributions as d
-from chainrule import linalg, nn, tree
+from chainrule import linalg, nn
+from chainrule.foundations import tree
 
 RNG = np.random.default_rng(0)
 A, V = RNG.normal(size=(4, 3, 3)), RNG.normal(size=(4, 3))

@@ -18,7 +18,7 @@ from chainrule.cli.app import FIELDS, app
 from chainrule.cli.settings import Settings
 from chainrule.cli.words import in_own_words
 from chainrule.errors import ChainruleError
-from chainrule.files import alone
+from chainrule.foundations.files import alone
 
 STUMP = ("--epochs", "1", "--hidden", "4", "--progress", "none")
 INTERPRETED = ("--epochs", "1", "--backend", "reference", "--progress", "none")

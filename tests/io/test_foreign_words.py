@@ -13,7 +13,7 @@ import pytest
 import chainrule as cr
 from chainrule import optim, train
 from chainrule.errors import ArgumentError
-from chainrule.foreign import CALLBACK, MODELS, OPTIMIZER, STEP, TOP
+from chainrule.foundations.foreign import CALLBACK, MODELS, OPTIMIZER, STEP, TOP
 
 
 @pytest.mark.parametrize("name", TOP)

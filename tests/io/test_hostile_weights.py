@@ -45,7 +45,7 @@ CALLED = [("os", "system"), ("posix", "system"), ("subprocess", "Popen"), ("buil
           ("torch", "load"), ("torch.hub", "load"), ("torch._utils", "_rebuild_tensor_v4"), ("torch.nn.modules.linear", "Linear"), ("numpy", "load"), ("numpy", "memmap"),
           ("numpy.testing._private.utils", "runstring"), ("codecs", "decode"), ("operator", "attrgetter"), ("functools", "partial"), ("socket", "socket"), ("ctypes", "CDLL"),
           ("webbrowser", "open"), ("pty", "spawn"), ("sys", "exit"), ("asyncio", "run"), ("argparse", "Namespace"), ("pathlib", "PosixPath"), ("types", "CodeType"),
-          ("collections", "OrderedDict.__class__"), ("torch", "storage.os"), ("chainrule.files", "write_atomically")]
+          ("collections", "OrderedDict.__class__"), ("torch", "storage.os"), ("chainrule.foundations.files", "write_atomically")]
 SHAPES = {  # pickles that are damaged, or make things that are not data
     "stack underflow": b"\x80\x02.", "pop of nothing": b"\x80\x020.", "memo of nothing": b"\x80\x02h\x05.", "mark of nothing": b"\x80\x02t.", "no end": b"\x80\x02}q\x00",
     "empty": b"", "reduce of text": b"\x80\x02X\x01\x00\x00\x00a)R.", "build of text": b"\x80\x02X\x01\x00\x00\x00a}b.", "append to text": b"\x80\x02X\x01\x00\x00\x00aK\x01a.",

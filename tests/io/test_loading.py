@@ -18,7 +18,7 @@ from chainrule import data, errors, models, nn
 from chainrule.cli.run import _extra
 from chainrule.io.model import FORMAT, LIBRARY
 from chainrule.io.tensors import write_tensors
-from chainrule.nn.module import REGISTRY
+from chainrule.nn.core.module import REGISTRY
 from tests.tables.layers import LAYERS
 
 R = np.random.default_rng(0)

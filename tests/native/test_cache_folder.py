@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from native_check import compare, graph_of
 
-from chainrule import config
+from chainrule.foundations import config
 from chainrule.native.run.code import cache, private
 from chainrule.ops import compose as C
 

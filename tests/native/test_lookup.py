@@ -10,12 +10,12 @@ import pytest
 from native_check import check, compare, graph_of
 
 from chainrule import native
+from chainrule.compiler.transform import grad
 from chainrule.errors import BoundsError
 from chainrule.ops import compose as C
 from chainrule.ops import index as I
 from chainrule.ops import movement as M
 from chainrule.ops import reduce as R
-from chainrule.transform import grad
 
 TABLE = np.random.default_rng(0).standard_normal((7, 24)).astype("float32")
 WEIGHT = np.random.default_rng(1).standard_normal((24, 40)).astype("float32")

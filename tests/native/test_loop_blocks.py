@@ -10,6 +10,7 @@ import pytest
 from native_check import compare, graph_of
 
 from chainrule import native
+from chainrule.compiler.transform import grad
 from chainrule.ir.graph import interpret
 from chainrule.native.plan.steps import PackStep, ScanStep
 from chainrule.native.rewrites.batch import LEAST, row_blocks, with_rows
@@ -19,7 +20,6 @@ from chainrule.ops import movement as M
 from chainrule.ops import reduce as R
 from chainrule.ops.precision import round_to_bfloat16
 from chainrule.ops.scan import scan
-from chainrule.transform import grad
 
 
 def randoms(*shape: int, seed: int = 0) -> np.ndarray:

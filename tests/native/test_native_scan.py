@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from native_check import check, graph_of
 
+from chainrule.compiler.transform import grad
 from chainrule.ir.bind import bind
 from chainrule.ir.graph import Graph
 from chainrule.ir.node import REGISTRY
 from chainrule.ops import compose as C
 from chainrule.ops import reduce as R
-from chainrule.transform import grad
 
 
 def randoms(*shape: int, seed: int = 0) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from native_check import check
 
+from chainrule.compiler.transform import gradients
 from chainrule.native.nest.overlap import residues_of
 from chainrule.ops import reduce as R
 from chainrule.ops.pool import avg_pool, max_pool
-from chainrule.transform import gradients
 
 WINDOWS = {  # image, kernel, stride, padding, dilation
     "3 by 2": ((9, 8, 5), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),

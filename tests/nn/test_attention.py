@@ -9,7 +9,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.errors import ArgumentError, BoundsError, ShapeError
-from chainrule.nn.positions import alibi_slopes
+from chainrule.nn.transformers.positions import alibi_slopes
 
 X = np.random.default_rng(0).standard_normal((2, 7, 8))
 

@@ -12,7 +12,7 @@ from tables.layers import LAYERS
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.nn.summary import summary
+from chainrule.nn.analysis.summary import summary
 
 
 def batch(shape, make, seed: int = 0) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from tables.layers import LAYERS
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.nn.module import REGISTRY
+from chainrule.nn.core.module import REGISTRY
 from chainrule.testing import check_gradient
 
 FLOAT32_ONLY = {"quantized dense"}  # its scales are float32 by definition

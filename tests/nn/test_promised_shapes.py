@@ -9,7 +9,7 @@ import pytest
 from tables.layers import LAYERS
 
 import chainrule as cr
-from chainrule import tree
+from chainrule.foundations import tree
 from chainrule.ir import Type
 
 assert len(LAYERS) >= 150

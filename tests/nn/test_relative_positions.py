@@ -11,7 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.errors import ArgumentError
-from chainrule.nn.relative import relative_buckets
+from chainrule.nn.transformers.relative import relative_buckets
 from chainrule.testing import check_gradient
 
 

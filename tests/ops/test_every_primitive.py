@@ -14,7 +14,7 @@ import pytest
 from tables.ops import LEAVES, ROWS, Case, apply
 
 import chainrule as cr
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.ir import REGISTRY, Type
 from chainrule.testing import available, check_gradient
 from chainrule.testing.backends import assert_same

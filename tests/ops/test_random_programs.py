@@ -8,7 +8,7 @@ import pytest
 from exact_programs import exact_program
 
 import chainrule as cr
-from chainrule.compile import lower, optimise
+from chainrule.compiler.compile import lower, optimise
 from chainrule.ir import Graph, Tensor, graph_text, verify
 from chainrule.ir.graph import inline, interpret
 from chainrule.testing import available, random_graph

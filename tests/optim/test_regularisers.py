@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.nn import constraints
-from chainrule.nn.prune import prune_zeros
+from chainrule.nn.surgery.prune import prune_zeros
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((120, 10))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.ir import REGISTRY, Graph, Tensor, Type, bind, tracing, verify
 from chainrule.ir.graph import close, input_node, interpret
 from chainrule.ops import compose as c

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import errors
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.ir import Graph, Tensor, Type, tracing, verify
 from chainrule.ir.graph import close, input_node, interpret
 from chainrule.ops import movement as m

@@ -8,7 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import passes
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.ir import Graph, Tensor, Type
 from chainrule.ir.graph import close, input_node, interpret
 from chainrule.ir.trace import tracing

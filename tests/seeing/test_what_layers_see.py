@@ -79,7 +79,7 @@ def test_grad_cam_by_hand():
     found = inspect.grad_cam(model, x, model[0])
     coarse = found / found.max((1, 2), keepdims=True)
     expected /= np.maximum(expected.max((1, 2), keepdims=True), 1e-12)
-    from chainrule.nn.resampling import resize_axis
+    from chainrule.nn.layers.resampling import resize_axis
     for axis in (1, 2):
         expected = resize_axis(cr.asarray(expected), axis, 8, "linear").numpy()
     np.testing.assert_allclose(coarse, expected / expected.max((1, 2), keepdims=True), rtol=1e-4, atol=1e-5)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import files, nn, optim, train
+from chainrule import nn, optim, train
 from chainrule.data import splits
+from chainrule.foundations import files
 from chainrule.io import tensors
 from chainrule.train import stretch
 

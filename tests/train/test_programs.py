@@ -14,7 +14,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import losses, nn, optim
-from chainrule.compile import Compiled
+from chainrule.compiler.compile import Compiled
 from chainrule.train import programs
 from chainrule.train.programs import look
 

@@ -15,7 +15,7 @@ pytest.importorskip("jax")
 import jax
 
 import chainrule as cr
-from chainrule.compile import optimise
+from chainrule.compiler.compile import optimise
 from chainrule.errors import BoundsError
 from chainrule.ir import REGISTRY, Graph, Tensor, Type, bind, tracing
 from chainrule.ir.graph import close, input_node, interpret

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, describe_frame, explain, shown, user_frame
-from ...names import Checked
+from ...foundations.names import Checked
 from ...typing import ArrayLike, SourceLike
 from ..files import count
 from ..sources.arrays import as_source

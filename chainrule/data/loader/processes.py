@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import tree
 from ...errors import ArgumentError, ChainruleError, DataError, MissingExtra, explain
+from ...foundations import tree
 from .work import Job, Made, Work
 
 ALIGNED = 64

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, explain
-from ...files import told
-from ...tree import unflatten
+from ...foundations.files import told
+from ...foundations.tree import unflatten
 from ..sources.arrays import fingerprint
 from ..sources.collate import spread
 from .order import Rows

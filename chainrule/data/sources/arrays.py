@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import tree
 from ...errors import ArgumentError, DataError, explain, shown
+from ...foundations import tree
 from ...typing import SourceLike
 from .base import Source
 from .collate import spread

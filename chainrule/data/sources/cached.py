@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ... import tree
 from ...errors import ArgumentError, DataError, explain
-from ...files import open_regular, parse_json, reading, write_atomically
+from ...foundations import tree
+from ...foundations.files import open_regular, parse_json, reading, write_atomically
 from ...typing import SourceLike
 from ..files import fault
 from .arrays import sized

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError, explain, shown
-from ...tree import LEAF, Tree, flatten, unflatten
+from ...foundations.tree import LEAF, Tree, flatten, unflatten
 from ...typing import ArrayLike
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]

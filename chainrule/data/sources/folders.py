@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, DataError, MissingExtra, explain
-from ...files import read_regular, reading, told
+from ...foundations.files import read_regular, reading, told
 from ..files import count, existing, fault, list_folder
 from ..images import PART_FOLDERS, SUFFIXES, pictures_from
 from ..pixels import decode, library, to_depth

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...files import open_regular, reading
+from ...foundations.files import open_regular, reading
 from ..files import GZIP_MAGIC, existing, fault
 from .base import Source
 

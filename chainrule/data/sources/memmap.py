@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, explain
-from ...files import open_regular, reading
+from ...foundations.files import open_regular, reading
 from ...typing import DTypeLike
 from ..files import existing, fault
 from .base import Source

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import ChainruleError, DataError, MissingExtra, OutOfMemoryError, explain
-from ...files import told
+from ...foundations.files import told
 from .base import Source
 
 

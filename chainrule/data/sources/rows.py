@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, MissingExtra, explain
-from ...files import reading
+from ...foundations.files import reading
 from ..files import close_names, existing, fault
 from ..table import is_missing, parse_number, read_table
 from .arrays import Arrays

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, explain, shown
-from ...files import open_regular, parse_json, reading, told
+from ...foundations.files import open_regular, parse_json, reading, told
 from ..files import GZIP_MAGIC, existing, fault
 from ..images import MEMBER_LIMIT, SUFFIXES, pictures_from
 from .base import Source

@@ -21,8 +21,8 @@ from ...ir import Tensor, Type, Variable
 from ...ir.graph import input_node, topological
 from ...ir.node import CONSTANT, Node
 from ...ir.trace import tracing
-from ...nn.convolution import Convolution, DepthwiseConvolution
-from ...nn.recurrent import Recurrent
+from ...nn.layers.convolution import Convolution, DepthwiseConvolution
+from ...nn.layers.recurrent import Recurrent
 from .names import dotted
 
 Shape = tuple[int, ...]

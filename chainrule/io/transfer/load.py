@@ -13,8 +13,8 @@ import numpy as np
 from ... import nn
 from ...errors import ArgumentError, DataError, explain, shown
 from ...ir import Tensor, Variable
-from ...nn.convolution import Convolution, DepthwiseConvolution, TransposedConvolution
-from ...nn.module import own_parameters
+from ...nn.core.module import own_parameters
+from ...nn.layers.convolution import Convolution, DepthwiseConvolution, TransposedConvolution
 from ..weights import Weights, read_weights
 from .layouts import KERAS, LAYOUTS, OURS, TORCH, Shape, flattened, layout_of, told, turns
 from .match import Layer, layers, pairs

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import ArgumentError, DataError, explain, shown
-from ...files import open_regular
-from ...names import closest
+from ...foundations.files import open_regular
+from ...foundations.names import closest
 from .contents import Entry, Weights
 from .gguf import read_gguf
 from .hdf5 import read_hdf5, read_keras

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DataError, explain
-from ...files import open_regular
+from ...foundations.files import open_regular
 
 MOST_AXES = 64  # that NumPy has
 SMALL = 256 << 20  # what a file may unpack to whatever its size

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import shown
-from ...files import reading
+from ...foundations.files import reading
 from .contents import Entry, Mapped, Weights, damaged, element_count
 from .gguf_blocks import BLOCKS
 from .numbers import from_bfloat16

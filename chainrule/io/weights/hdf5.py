@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import MissingExtra, shown
-from ...files import parse_json, reading
+from ...foundations.files import parse_json, reading
 from .contents import Entry, Mapped, Weights, damaged, element_count, native, refuse_bomb
 from .zips import Members, Stream
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import reading
+from ...foundations.files import reading
 from .contents import Entry, Mapped, Weights, damaged, element_count, native, own
 from .zips import Members
 

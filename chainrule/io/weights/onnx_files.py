@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import shown
-from ...files import reading
+from ...foundations.files import reading
 from .contents import Entry, Mapped, Weights, damaged, element_count, native, view
 from .numbers import WIDENED, widened
 from .protobuf import Message

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ChainruleError, shown
-from ...files import reading
+from ...foundations.files import reading
 from .contents import damaged
 
 Known = Mapping[str, Callable[..., Any]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import shown
-from ...files import parse_json, read_regular, reading
+from ...foundations.files import parse_json, read_regular, reading
 from .contents import Entry, Mapped, Weights, damaged
 from .numbers import WIDENED, widened
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import shown
-from ...files import reading
+from ...foundations.files import reading
 from .contents import LARGEST_RATIO, SMALL, Entry, Mapped, Weights, damaged, element_count, native, own
 from .numbers import WIDENED, widened
 from .pickles import MOST_ITEMS, Bytes, Global, read_pickle

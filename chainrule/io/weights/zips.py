@@ -8,7 +8,7 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import Any
 
-from ...files import reading
+from ...foundations.files import reading
 from .contents import Mapped, damaged, refuse_bomb
 
 LOCAL = 30  # bytes of the fixed part of the header before a member

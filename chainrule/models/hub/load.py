@@ -11,11 +11,11 @@ import numpy as np
 
 from ... import nn
 from ...errors import ChainruleError, DataError, MissingExtra, explain
-from ...files import read_regular, reading
+from ...foundations.files import read_regular, reading
 from ...io.model import SPARE_BYTES, SPARE_MODULES
 from ...io.weights import Weights, read_weights
 from ...ir import Type
-from ...nn.budget import building_at_most
+from ...nn.core.budget import building_at_most
 from .config import Config, read_config
 from .decoders import LLAMA_LIKE, read_gpt2, read_llama
 from .encoders import FAMILIES, read_encoder

@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import nn
 from ...errors import ArgumentError, explain, shown
-from ...files import write_atomically
+from ...foundations.files import write_atomically
 from ..bert import BERT
 from ..language import LanguageModel
 from . import decoders, encoders

@@ -22,9 +22,9 @@ from weakref import WeakSet
 import numpy as np
 from llvmlite import ir
 
-from ... import config
 from ...errors import BoundsError, describe_frame, explain
-from ...fork import renew_locks
+from ...foundations import config
+from ...foundations.fork import renew_locks
 from ...ir import Node
 from ...ir.graph import Graph, interpret
 from ...ir.memory import no_room, no_room_between

@@ -22,8 +22,8 @@ from pathlib import Path
 import llvmlite.binding
 import numpy as np
 
-from .... import config
 from ....errors import explain
+from ....foundations import config
 from ....version import __version__
 from .private import HAS_OWNERS, Folder
 
@@ -42,7 +42,7 @@ def key(record: bytes) -> str:
 
 
 HERE = Path(__file__).parents[2]  # native/
-READ = ("config.py", "errors.py", "fork.py", "ir", "ops/index.py", "ops/philox.py", "ops/require.py")  # outside this folder, by the files that write code
+READ = ("errors.py", "foundations/__init__.py", "foundations/config.py", "foundations/fork.py", "ir", "ops/index.py", "ops/philox.py", "ops/require.py")  # outside this folder, by the files that write code
 
 
 @functools.cache

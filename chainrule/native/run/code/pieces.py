@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from llvmlite import ir
 
-from .... import config
+from ....foundations import config
 from ...target import Target
 from . import engine
 
