@@ -18,7 +18,8 @@ from .errors import ArgumentError, BoundsError, ShapeError, explain
 from .ir import Tensor, Variable, as_tensor, no_grad
 from .ir.graph import topological
 from .nn.analysis.summary import flops, number, size
-from .nn.composition.replacing import copy_model, replace_layers
+from .nn.composition.config import copy_model
+from .nn.composition.replacing import replace_layers
 from .nn.core.module import Module
 from .ops.compose import matmul
 from .typing import ArrayLike, DTypeLike

@@ -124,10 +124,10 @@ from .surgery.priors import class_prior, set_class_prior
 from .surgery.prune import prune_zeros
 from .surgery.quantized import QuantizedDense, quantize
 from .transformers.additive import AdditiveAttention
-from .transformers.attention import MultiHeadAttention, attention, attention_weights, causal_mask
+from .transformers.attention import MultiHeadAttention, attention, causal_mask
 from .transformers.cache import KeyValueCache
 from .transformers.layers import GatedFeedForward, TransformerDecoderLayer, TransformerEncoderLayer
-from .transformers.maps import AttentionRecord, recorded_attention
+from .transformers.maps import AttentionRecord, attention_weights, recorded_attention
 from .transformers.positions import alibi_bias, rotate
 from .transformers.relative import RelativeBias, RelativeKeys
 from .transformers.stacks import Transformer, TransformerDecoder, TransformerEncoder

@@ -9,6 +9,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, BoundsError, DTypeError, TraceError
+from chainrule.foundations import tree
 from chainrule.testing import available
 
 BACKENDS = pytest.mark.parametrize("backend", [name if available(name) else pytest.param(name, marks=pytest.mark.skip(reason="not available here"))
@@ -17,7 +18,7 @@ X = np.linspace(-1.0, 1.5, 6).reshape(2, 3)
 
 
 def same(found, wanted, rtol=1e-10) -> None:
-    found, wanted = (cr.tree.flatten(x)[0] for x in (found, wanted))
+    found, wanted = (tree.flatten(x)[0] for x in (found, wanted))
     assert len(found) == len(wanted)
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
@@ -58,7 +59,7 @@ def test_without_history_outside_derivatives_are_the_same(name) -> None:
         with cr.no_grad():
             found = transform(f)
         same(found, transform(function))
-        assert not any(x.node.inputs for x in cr.tree.flatten(found)[0])
+        assert not any(x.node.inputs for x in tree.flatten(found)[0])
 
 
 @BACKENDS

@@ -18,6 +18,7 @@ import pytest
 import chainrule as cr
 from chainrule import augment
 from chainrule.errors import ArgumentError, CallError, DataError
+from chainrule.foundations import tree
 
 X = np.random.default_rng(0).integers(0, 256, (53, 8, 8, 3), dtype=np.uint8)
 Y = np.arange(53) % 5
@@ -46,7 +47,7 @@ KINDS = {
 
 
 def flat(batches) -> list:
-    return [leaf for batch in batches for leaf in cr.tree.flatten(batch)[0]]
+    return [leaf for batch in batches for leaf in tree.flatten(batch)[0]]
 
 
 def same(a, b) -> bool:

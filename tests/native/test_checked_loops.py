@@ -8,6 +8,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.errors import BoundsError
+from chainrule.foundations import tree
 from chainrule.native.plan.steps import HostStep
 from chainrule.ops.index import scatter
 
@@ -53,7 +54,7 @@ def threads(request, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("function", [lookup, additions, nested, mapped])
 def test_bodies_with_indices_are_the_loop(threads: None, function) -> None:
-    for a, b in zip(cr.tree.flatten(function(GOOD))[0], cr.tree.flatten(cr.compile(function)(GOOD))[0], strict=True):
+    for a, b in zip(tree.flatten(function(GOOD))[0], tree.flatten(cr.compile(function)(GOOD))[0], strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
 
 

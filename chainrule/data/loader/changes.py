@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, explain, shown
-
-if TYPE_CHECKING:
-    from .work import Job
+from .order import Job
 
 STREAM = 2**62  # of the generators that functions are given, apart from those of orders
 

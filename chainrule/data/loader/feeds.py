@@ -14,9 +14,9 @@ from ..sources.base import Source
 from ..sources.collate import Kind, differs, spread, text_free
 from .ahead import Ahead
 from .lengths import Lengths
-from .order import Order, bounds_of
+from .order import Job, Order, bounds_of
 from .stream import Place, Reader
-from .work import Job, Made
+from .work import Made
 
 
 class Planned:

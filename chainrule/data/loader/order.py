@@ -22,6 +22,14 @@ class Rows(NamedTuple):
     length: int | None = None
 
 
+class Job(NamedTuple):
+    """One batch to be made: its epoch, its samples by number, and they themselves where a stream has given them."""
+
+    epoch: int
+    rows: Rows
+    samples: list[Any] | None = None
+
+
 class Order:
     """The batches of each epoch.
 

@@ -28,7 +28,8 @@ import numpy as np
 
 from ...errors import ArgumentError, ChainruleError, DataError, MissingExtra, explain
 from ...foundations import tree
-from .work import Job, Made, Work
+from .order import Job
+from .work import Made, Work
 
 ALIGNED = 64
 METHOD = "fork" if sys.platform.startswith("linux") else "spawn"

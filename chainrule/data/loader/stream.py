@@ -18,8 +18,8 @@ from ...foundations.files import told
 from ...foundations.tree import unflatten
 from ..sources.arrays import fingerprint
 from ..sources.collate import spread
-from .order import Rows
-from .work import Job, Made
+from .order import Job, Rows
+from .work import Made
 
 BUFFER = 1000  # samples that wait in a shuffle buffer, where its size is not told
 SHUFFLE_STREAM = 2**61

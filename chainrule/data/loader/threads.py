@@ -11,7 +11,8 @@ from typing import Any
 
 from ...errors import DataError, explain
 from ..sources.collate import Allocate
-from .work import Job, Made, Work
+from .order import Job
+from .work import Made, Work
 
 PATIENCE = 30.0  # seconds for a thread to come to the end of what it does
 

@@ -14,15 +14,7 @@ from ..sources.base import Source
 from ..sources.collate import Allocate, collate
 from ..sources.reading import read_one
 from .changes import Changes
-from .order import Rows
-
-
-class Job(NamedTuple):
-    """One batch to be made: its epoch, its samples by number, and they themselves where a stream has given them."""
-
-    epoch: int
-    rows: Rows
-    samples: list[Any] | None = None
+from .order import Job, Rows
 
 
 class Skipped(NamedTuple):

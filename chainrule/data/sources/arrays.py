@@ -15,6 +15,7 @@ from ...foundations import tree
 from ...typing import SourceLike
 from .base import Source
 from .collate import spread
+from .frames import columns_of
 
 HASHED = 1 << 28  # bytes of arrays in memory that are read to make a key; larger ones need one from the user
 
@@ -147,7 +148,6 @@ def as_source(given: SourceLike) -> Source | None:
     if isinstance(given, str | os.PathLike):
         raise ArgumentError(explain("a path alone does not say what is to be read", got=shown(given),
                                     fix="data.ImageFolder(path), data.AudioFolder(path), data.TextLines(path), data.Rows(path), data.Memmap(path) or data.TarShards(path)"))
-    from .rows import columns_of
     columns = columns_of(given)
     if columns is not None:
         return Arrays(columns)

@@ -15,6 +15,9 @@ import numpy as np
 
 from ...errors import BoundsError, explain
 from ...typing import ArrayLike
+from .collate import collate
+
+COMPOSED: dict[str, Callable[..., Any]] = {}  # what a method of that name calls; the files that make sources of sources enter it
 
 
 class Source:
@@ -65,7 +68,6 @@ class Source:
         return self.sample(position(index, len(self)))
 
     def _several(self, indices: np.ndarray) -> Any:
-        from .collate import collate
         if indices.dtype == bool:
             indices = np.flatnonzero(indices)
         places = np.array([position(i, len(self)) for i in indices], np.int64)
@@ -74,33 +76,27 @@ class Source:
 
     def map(self, function: Callable[[Any], Any]) -> Source:
         """See `chainrule.data.map`."""
-        from .compose import map
-        return map(self, function)
+        return COMPOSED["map"](self, function)
 
     def filter(self, keep: Callable[[Any], bool]) -> Source:
         """See `chainrule.data.filter`."""
-        from .compose import filter
-        return filter(self, keep)
+        return COMPOSED["filter"](self, keep)
 
     def subset(self, indices: ArrayLike) -> Source:
         """See `chainrule.data.subset`."""
-        from .compose import subset
-        return subset(self, indices)
+        return COMPOSED["subset"](self, indices)
 
     def shuffle(self, seed: int = 0) -> Source:
         """See `chainrule.data.shuffle`."""
-        from .compose import shuffle
-        return shuffle(self, seed)
+        return COMPOSED["shuffle"](self, seed)
 
     def concat(self, *others: Any) -> Source:
         """See `chainrule.data.concat`."""
-        from .compose import concat
-        return concat(self, *others)
+        return COMPOSED["concat"](self, *others)
 
     def cache(self, path: Any, key: str | None = None) -> Source:
         """See `chainrule.data.cache`."""
-        from .cached import cache
-        return cache(self, path, key)
+        return COMPOSED["cache"](self, path, key)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} samples)"

@@ -24,7 +24,7 @@ from ...foundations.files import open_regular, parse_json, reading, write_atomic
 from ...typing import SourceLike
 from ..files import fault
 from .arrays import sized
-from .base import Source
+from .base import COMPOSED, Source
 from .collate import differs, kind_of, spread, text_free
 from .reading import read_one
 
@@ -250,3 +250,6 @@ def _check_size(path: Path, head: dict[str, Any], size: int) -> None:
     expected = head["starts"] + 8 * (head["samples"] + 1) + table
     if size != expected:
         raise fault(f"{path}: the cache is damaged", got=f"{size:,} bytes of samples", expected=f"{expected:,}", fix="remove the file, it is then written anew")
+
+
+COMPOSED.update(cache=cache)

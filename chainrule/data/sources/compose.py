@@ -12,7 +12,7 @@ from ...errors import ArgumentError, BoundsError, explain, shown
 from ...typing import ArrayLike, SourceLike
 from ..splits import permutation
 from .arrays import sized
-from .base import Source
+from .base import COMPOSED, Source
 from .reading import read_one, unreadable
 
 
@@ -176,3 +176,6 @@ def _function(function: Any, name: str) -> Callable[[Any], Any]:
     if not callable(function) or isinstance(function, Source):
         raise ArgumentError(explain(f"data.{name} takes a source and a function", got=shown(function), expected="a function of one sample", fix=f"data.{name}(source, function)"))
     return function
+
+
+COMPOSED.update(map=map, filter=filter, subset=subset, shuffle=shuffle, concat=concat)

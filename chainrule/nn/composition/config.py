@@ -17,8 +17,9 @@ from ...foundations.names import closest
 from ...ir import Type
 from ...ir.dtype import canonical
 from .. import activations, initializers
+from ..core import freezing
 from ..core.module import REGISTRY, Module, own_parameters
-from ..surgery import freezing
+from .replacing import replace_layers
 
 FUNCTIONS = {"activation": activations.FUNCTIONS, "initializer": initializers.TABLE}
 
@@ -57,8 +58,6 @@ def from_config(config: dict[str, Any]) -> Module:
     for name, inputs in {**config.get("built", {}), **({"": config["inputs"]} if config.get("inputs") else {})}.items():
         modules[name].trace(*(Type(tuple(shape), canonical(dtype)) for shape, dtype in inputs))
     if config.get("replaced"):
-        from .replacing import replace_layers
-
         modules = model.modules()
         model = replace_layers(model, {id(modules[name]): from_config(new) for name, new in config["replaced"].items()})
     variables = model.variables()
@@ -163,3 +162,15 @@ def _construct(kind: type[Module], arguments: dict[str, Any], input_shape: Any) 
     signature = inspect.signature(kind.__init__)
     bound = inspect.BoundArguments(signature, {next(iter(signature.parameters)): None, **arguments})
     return kind(*bound.args[1:], **bound.kwargs, **({"input_shape": tuple(input_shape)} if input_shape else {}))
+
+
+def copy_model(model: Module) -> Module:
+    """The same architecture with the same values in Variables of its own; raises ArgumentError if it is not built."""
+    made = from_config(to_config(model))
+    source, target = model.variables(), made.variables()
+    if not source or source.keys() != target.keys():
+        raise ArgumentError(explain("only a built model can be copied", got=shown(model),
+                                    fix="call it on a batch, or give input_shape"))
+    for name, variable in target.items():
+        variable.assign(source[name].numpy())
+    return made

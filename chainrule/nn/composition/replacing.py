@@ -1,25 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies of models, and models with some of their layers replaced by others."""
+"""Models with some of their layers replaced by others."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...errors import ArgumentError, explain, shown
 from ..core.module import Module
-from .config import from_config, to_config
-
-
-def copy_model(model: Module) -> Module:
-    """The same architecture with the same values in Variables of its own; raises ArgumentError if it is not built."""
-    made = from_config(to_config(model))
-    source, target = model.variables(), made.variables()
-    if not source or source.keys() != target.keys():
-        raise ArgumentError(explain("only a built model can be copied", got=shown(model),
-                                    fix="call it on a batch, or give input_shape"))
-    for name, variable in target.items():
-        variable.assign(source[name].numpy())
-    return made
 
 
 def replace_layers(model: Module, replaced: dict[int, Module]) -> Any:

@@ -30,12 +30,13 @@ from ...ir.trace import eager
 from ...ir.watched import Watched
 from ...random import Generator
 from ...typing import ArrayLike, ModelLike
-from ..surgery import freezing
+from . import freezing
 from .budget import count_module
 from .foreign import ARGUMENTS, MEMBERS
 from .symbols import connect, symbols_in
 
 REGISTRY: dict[str, type[Module]] = {}
+TOOLS: dict[str, Callable[..., Any]] = {}  # what a method of that name calls; nn.analysis, which knows the layers, enters it
 
 
 @dataclass
@@ -334,9 +335,7 @@ class Module(Watched, metaclass=_Recorder):
 
     def features(self, x: ArrayLike, layer: ModelLike | None = None, **options: Any) -> np.ndarray:
         """What a layer (name, place or module; by default the last hidden one) gives for x; see `nn.features`."""
-        from ..analysis.features import features
-
-        return features(self, x, layer, **options)
+        return TOOLS["features"](self, x, layer, **options)
 
     # ---- files and tables
 
@@ -372,9 +371,7 @@ class Module(Watched, metaclass=_Recorder):
         What is returned is text; at a prompt, in a notebook and in `print(model.summary())` it shows itself as one line, so that the table is
         there once.
         """
-        from ..analysis.summary import summary
-
-        text = summary(self, _shape(input_shape))
+        text = TOOLS["summary"](self, _shape(input_shape))
         if show:
             print(text)
             text.printed = True

@@ -16,6 +16,8 @@ from ...ir.graph import input_node
 from ...ir.trace import tracing
 from ...typing import DTypeLike, ShapeLike
 
+MERGED: dict[str, Callable[[], Callable[..., Any]]] = {}  # the layers of operators between symbols, by name; nn.layers enters them
+
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
@@ -60,12 +62,10 @@ class Symbol:
 
 
 def _merged(name: str, *symbols: Any) -> Any:
-    from ..layers import merging
-
     if not all(isinstance(s, Symbol) for s in symbols):
         raise ArgumentError(explain("a symbol is combined with another symbol", got=shown(symbols[-1]),
                                     fix="put the arithmetic into a Module of your own"))
-    return getattr(merging, name)()(*symbols)
+    return MERGED[name]()(*symbols)
 
 
 def Input(shape: ShapeLike, dtype: DTypeLike = "float32") -> Symbol:

@@ -15,6 +15,7 @@ from ...ops.elementwise import add, as_float, astype, maximum, minimum, multiply
 from ...ops.reduce import sum
 from ...ops.types import normalize_axis
 from ..core.module import Module
+from ..core.symbols import MERGED
 
 
 class Merging(Module):
@@ -57,6 +58,7 @@ Subtract = _of("Subtract", subtract, "The first minus the others.", "array([[-2.
 Multiply = _of("Multiply", multiply, "The product of all.", "array([[ 3., 10.]], dtype=float32)", _wide)
 Maximum = _of("Maximum", maximum, "The largest of all, element by element.", "array([[3., 5.]], dtype=float32)")
 Minimum = _of("Minimum", minimum, "The smallest of all, element by element.", "array([[1., 2.]], dtype=float32)")
+MERGED.update(Add=Add, Subtract=Subtract, Multiply=Multiply)
 
 
 class Average(Merging):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What changes a finished network: freezing, folding, pruning, quantisation."""
+"""What changes a finished network: adapters, folding, pruning, quantisation."""

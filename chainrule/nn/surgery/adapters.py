@@ -22,7 +22,8 @@ from ...ops.elementwise import sqrt
 from ...ops.reduce import sum
 from ...typing import ModelLike
 from .. import initializers
-from ..composition.replacing import copy_model, replace_layers
+from ..composition.config import copy_model
+from ..composition.replacing import replace_layers
 from ..core.checks import positive, probability
 from ..core.module import Module
 from ..layers.convolution import Conv1D, Conv2D, Conv3D, Convolution, DepthwiseConvolution, TransposedConvolution

@@ -20,7 +20,8 @@ from ...ops.elementwise import astype
 from ...ops.movement import reshape
 from ...typing import ActivationLike, DTypeLike
 from .. import activations
-from ..composition.replacing import copy_model, replace_layers
+from ..composition.config import copy_model
+from ..composition.replacing import replace_layers
 from ..core.budget import count_variable
 from ..core.checks import need_float, positive
 from ..core.module import Module

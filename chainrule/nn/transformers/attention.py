@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,8 @@ from ...ir.dtype import bool_, canonical
 from ...ops import types
 from ...ops.attention import attention as heads
 from ...ops.attention import causal_mask
-from ...ops.broadcast import broadcast_to
-from ...ops.compose import softmax
 from ...ops.contract import contract
-from ...ops.elementwise import less, less_equal, where, zeros_like
+from ...ops.elementwise import less, less_equal
 from ...ops.index import iota, take
 from ...ops.movement import permute_dims, reshape
 from ...typing import ArrayLike, DTypeLike
@@ -28,7 +25,7 @@ from ..layers.linear import Dense
 from ..layers.normalization import RMSNorm
 from ..layers.regularization import drop, own_generator
 from .cache import KeyValueCache
-from .maps import record_attention, recording_attention
+from .maps import attention_weights, record_attention, recording_attention
 from .positions import alibi_bias, rotate
 
 NAMES = ("batch", "steps", "width")
@@ -60,22 +57,6 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias:
     weights = weights if weigh is None else weigh(weights)
     y = contract(weights, v, contracting=((3,), (1,)), batch=((0, 1), (0, 2)))
     return permute_dims(y, (0, 2, 1, 3))
-
-
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias), (N, H, T, S).
-
-    >>> q = cr.ones((1, 3, 1, 8))
-    >>> nn.attention_weights(q, q).numpy()[0, 0, 0]
-    array([0.33333334, 0.33333334, 0.33333334], dtype=float32)
-    """
-    scores = contract(q * (1 / math.sqrt(q.shape[-1])), k, contracting=((3,), (3,)), batch=((0, 2), (0, 2)))
-    scores = scores if bias is None else scores + bias
-    if mask is None:
-        return softmax(scores)
-    allowed = broadcast_to(mask, scores.shape)
-    weights = softmax(where(allowed, scores, -1e30))
-    return where(allowed, weights, zeros_like(weights))
 
 
 def read_mask(mask: Any, shape: tuple[int, ...]) -> Tensor:

@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ...ir import Tensor
+from ...ops.broadcast import broadcast_to
+from ...ops.compose import softmax
+from ...ops.contract import contract
+from ...ops.elementwise import where, zeros_like
+from ...typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,23 @@ class AttentionRecord:
     @property
     def weights(self) -> Tensor:
         """softmax(q k^T / sqrt(d) + bias), (batch, heads, steps, sources): each row sums to 1 (0 if all is masked)."""
-        from .attention import attention_weights
-
         return attention_weights(self.query, self.key, self.mask, self.bias)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias), (N, H, T, S).
+
+    >>> q = cr.ones((1, 3, 1, 8))
+    >>> nn.attention_weights(q, q).numpy()[0, 0, 0]
+    array([0.33333334, 0.33333334, 0.33333334], dtype=float32)
+    """
+    scores = contract(q * (1 / math.sqrt(q.shape[-1])), k, contracting=((3,), (3,)), batch=((0, 2), (0, 2)))
+    scores = scores if bias is None else scores + bias
+    if mask is None:
+        return softmax(scores)
+    allowed = broadcast_to(mask, scores.shape)
+    weights = softmax(where(allowed, scores, -1e30))
+    return where(allowed, weights, zeros_like(weights))
 
 
 Records = contextvars.ContextVar[list[AttentionRecord] | None]

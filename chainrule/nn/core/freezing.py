@@ -9,20 +9,30 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ...errors import ArgumentError, explain, shown
 from ...foundations.names import closest
 from ...ir import Variable
 
-if TYPE_CHECKING:
-    from ..core.module import Module
-
 Choice = str | Callable[[str, Variable], bool]
 Order = tuple[str, Choice, bool]  # the dotted name of a module when it got the order, what is chosen, whether it is frozen
 
 
-def change(model: Module, choices: tuple[Any, ...], frozen: bool) -> None:
+class Freezable(Protocol):
+    """What is asked of a module here."""
+
+    built: bool
+    _record: Any
+
+    def variables(self) -> dict[str, Variable]: ...
+
+    def modules(self) -> dict[str, Any]: ...
+
+    def attributes(self) -> Any: ...
+
+
+def change(model: Freezable, choices: tuple[Any, ...], frozen: bool) -> None:
     """Freeze (or make trainable) what each of the choices fits; all if there is none. One that fits nothing changes nothing and raises."""
     for choice in choices:
         _check(model, choice, "freeze" if frozen else "unfreeze")
@@ -33,7 +43,7 @@ def change(model: Module, choices: tuple[Any, ...], frozen: bool) -> None:
                 module._record.orders.append((path, choice, frozen))
 
 
-def follow(module: Module, order: Order) -> None:
+def follow(module: Freezable, order: Order) -> None:
     """Do what an order says to the Variables that the module holds itself."""
     path, choice, frozen = order
     for name, variable in module.attributes():
@@ -45,7 +55,7 @@ def follow(module: Module, order: Order) -> None:
             variable.trainable = not frozen
 
 
-def inherit(module: Module) -> None:
+def inherit(module: Freezable) -> None:
     """Hand the orders of a module that was just built on to modules that were made meanwhile."""
     for name, below in module.modules().items():
         if name and not below._record.orders:
@@ -72,7 +82,7 @@ def _chosen(choice: Choice, name: str, variable: Variable) -> bool:
     return bool(choice(name, variable))
 
 
-def _check(model: Module, choice: Any, word: str) -> None:
+def _check(model: Freezable, choice: Any, word: str) -> None:
     """Raise ArgumentError for what is no choice, and for a choice that fits nothing."""
     if not isinstance(choice, str) and not callable(choice):
         raise ArgumentError(explain(f"{word} takes patterns of names, or functions (name, variable) -> bool", got=shown(choice),
@@ -103,6 +113,6 @@ def _may_hold(pattern: str, path: str) -> bool:
     return any(fnmatch.fnmatchcase(part, pattern) or fnmatch.fnmatchcase(f"{part}.", pattern) for part in _ancestors(path)) or pattern == "*"
 
 
-def has_to_be_built(module: Module) -> bool:
+def has_to_be_built(module: Freezable) -> bool:
     """Whether the module makes Variables at its first call, which has not come yet."""
     return not module.built and "build" in {name for kind in type(module).__mro__[:-3] for name in vars(kind)}
