@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from .ir import Graph
+from .ir import Graph, Program
 from .ir.graph import interpret
 
 
-class ReferenceProgram:
+class ReferenceProgram(Program):
     """A graph ready to run by interpretation."""
 
     def __init__(self, graph: Graph):
@@ -28,6 +27,6 @@ class ReferenceProgram:
         return f"the reference backend has no {stage}: it interprets the graph"
 
 
-def load(graph: Graph) -> Any:
+def load(graph: Graph) -> Program:
     """A program for the graph."""
     return ReferenceProgram(graph)

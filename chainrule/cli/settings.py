@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError, explain
+from ..foundations.config import BACKENDS
 from ..foundations.files import write_atomically
 from ..foundations.names import closest
 from ..settings import read, to_dict, toml
 
 MODELS = ("auto", "cnn", "mlp")
-BACKENDS = ("native", "reference", "xla")
 
 
 @dataclass(frozen=True)

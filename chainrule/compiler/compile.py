@@ -26,8 +26,9 @@ import numpy as np
 from ..errors import ArgumentError, explain, shown
 from ..foundations import config, tree
 from ..foundations.debug import say
-from ..ir import Graph, Node, Op, Tensor, Type, Variable, current_trace, graph_text, recording, verify
+from ..ir import Graph, Node, Op, Program, Tensor, Type, Variable, current_trace, graph_text, recording, verify
 from ..ir.node import CONSTANT
+from ..ir.program import Wrapped
 from ..ir.variable import lock_of, note
 from ..ir.watched import changes
 from ..passes import PASSES, PRECISIONS
@@ -49,7 +50,6 @@ from ..trace import (
 )
 from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
 
-BACKEND_MODULES = {"reference": ".reference", "native": ".native", "xla": ".xla"}
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
 MANY_PROGRAMS = 32
 MANY_VALUES = 8  # of one argument
@@ -69,9 +69,14 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def lower(graph: Graph, backend: str) -> Any:
-    """A program of the given backend: a callable from a list of arrays to a list of arrays."""
-    return importlib.import_module(BACKEND_MODULES[backend], __name__.partition(".")[0]).load(graph)
+def backend_module(name: str) -> Any:
+    """The module of a backend, which has its name."""
+    return importlib.import_module(f"{__name__.partition('.')[0]}.{name}")
+
+
+def lower(graph: Graph, backend: str) -> Program:
+    """A program of the given backend."""
+    return backend_module(backend).load(graph)
 
 
 def optimise(graph: Graph, precision: str = "float32") -> Graph:
@@ -91,7 +96,7 @@ class Entry:
 
     captured: Captured
     graph: Graph
-    program: Any
+    program: Program
     precision: str = "float32"
     backend: str = "native"
     name: str = "function"
@@ -106,7 +111,7 @@ class Entry:
     @cached_property
     def _update(self) -> Callable[..., list[np.ndarray]] | None:
         """How a program runs that keeps the contents of Variables on its device."""
-        return getattr(self.program, "update", None)
+        return self.program.update if self.program.holds_variables else None
 
     @cached_property
     def types(self) -> list[Type]:
@@ -133,8 +138,7 @@ class Entry:
         run and the result of the function with arrays that have an axis of steps in front, None where the number of the
         output is not in `keep`. The last step is the first after which output `flag` is false.
         """
-        make = getattr(self.program, "repeat", None)
-        run = make(data, rows, flag, keep, len(self.types)) if make is not None else None
+        run = self.program.repeat(data, rows, flag, keep, len(self.types))
         return None if run is None else functools.partial(self._repeat, run)
 
     # ---- its derivative
@@ -305,8 +309,8 @@ class Compiled:
     """A function that is traced once per signature and then runs as a compiled program."""
 
     def __init__(self, function: Callable[..., Any], backend: str | None = None, precision: str = "float32"):
-        if backend is not None and backend not in BACKEND_MODULES:
-            raise ArgumentError(explain("there is no such backend", got=shown(backend), expected=" | ".join(BACKEND_MODULES)))
+        if backend is not None and backend not in config.BACKENDS:
+            raise ArgumentError(explain("there is no such backend", got=shown(backend), expected=" | ".join(config.BACKENDS)))
         if precision not in PRECISIONS:
             raise ArgumentError(explain("there is no such precision of products", got=shown(precision),
                                         expected=" | ".join(map(repr, PRECISIONS))))
@@ -516,16 +520,14 @@ def build(captured: Captured, backend: str, precision: str, name: str) -> Entry:
     return Entry(captured, graph, _timed(program, name) if config.debug() >= 2 else program, precision, backend, name)
 
 
-def _timed(program: Any, name: str) -> Any:
+def _timed(program: Program, name: str) -> Program:
     """The program, which tells how long each run took."""
-    @functools.wraps(program.__call__)
-    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    def around(run: Callable[[], Any]) -> Any:
         start = time.perf_counter()
-        outputs = program(arrays)
+        outputs = run()
         say(2, lambda: f"{name}: {(time.perf_counter() - start) * 1e3:.3f} ms")
         return outputs
-    run.show = program.show  # type: ignore[attr-defined]
-    return run
+    return Wrapped(program, around)
 
 
 def _stage_text(entry: Entry, stage: str) -> str:

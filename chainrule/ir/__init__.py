@@ -7,12 +7,13 @@ from .dtype import canonical, promote
 from .graph import Graph
 from .node import REGISTRY, Node, Op, Type, op
 from .printer import graph_text
+from .program import Program
 from .tensor import Tensor
 from .trace import Trace, current_trace, tracing
 from .variable import Variable
 from .verify import verify
 
 __all__ = [
-    "REGISTRY", "Graph", "Node", "Op", "Tensor", "Trace", "Type", "Variable", "as_tensor", "bind", "canonical",
+    "REGISTRY", "Graph", "Node", "Op", "Program", "Tensor", "Trace", "Type", "Variable", "as_tensor", "bind", "canonical",
     "current_trace", "graph_text", "no_grad", "op", "promote", "recorded", "recording", "tracing", "verify",
 ]

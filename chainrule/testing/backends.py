@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.compile import BACKEND_MODULES, compile
+from ..compiler.compile import backend_module, compile
 from ..errors import explain
 from ..foundations import tree
+from ..foundations.config import BACKENDS
 from ..ir import as_tensor
 from ..typing import ArrayLike
-
-_NEEDS = {"reference": "numpy", "native": "llvmlite", "xla": "jax"}
 
 
 def available(backend: str) -> bool:
@@ -25,9 +24,9 @@ def available(backend: str) -> bool:
     >>> cr.testing.available("native")
     True
     """
-    if importlib.util.find_spec(_NEEDS[backend]) is None:
+    if importlib.util.find_spec(BACKENDS[backend]) is None:
         return False
-    return hasattr(importlib.import_module(BACKEND_MODULES[backend], "chainrule"), "load")
+    return hasattr(backend_module(backend), "load")
 
 
 def compare_backends(function: Callable[..., Any], *arrays: ArrayLike, backends: Sequence[str] | None = None, rtol: float = 1e-5,
@@ -43,7 +42,7 @@ def compare_backends(function: Callable[..., Any], *arrays: ArrayLike, backends:
     >>> cr.testing.compare_backends(f, np.array([0.1, 0.2], "float32"), backends=["reference", "native"])
     """
     expected = _arrays(function(*map(as_tensor, arrays)))
-    for backend in backends if backends is not None else [name for name in BACKEND_MODULES if available(name)]:
+    for backend in backends if backends is not None else [name for name in BACKENDS if available(name)]:
         found = _arrays(compile(function, backend=backend)(*arrays))
         if len(found) != len(expected):
             raise AssertionError(f"{backend}: {len(found)} results instead of {len(expected)}")

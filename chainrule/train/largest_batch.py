@@ -71,8 +71,8 @@ def bytes_of(entry: Any) -> int:
     """What one run of a compiled function takes: inputs, outputs, and what lives in between."""
     graph = entry.graph
     own = sum(node.type.bytes for node in (*graph.inputs, *graph.outputs))
-    arena = getattr(entry.program, "arena", None)
-    return own + (int(arena.nbytes) if arena is not None else sum(node.type.bytes for node in graph.nodes))
+    working = entry.program.working_bytes
+    return own + (sum(node.type.bytes for node in graph.nodes) if working is None else working)
 
 
 def free_memory() -> int:

@@ -11,8 +11,6 @@ our own calls.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import MissingExtra
 from ..ir import Graph
 
@@ -25,7 +23,7 @@ from .lowering import LOWERINGS
 from .program import XlaProgram
 
 
-def load(graph: Graph) -> Any:
+def load(graph: Graph) -> XlaProgram:
     """A program for the graph: a callable from a list of NumPy arrays to a list of NumPy arrays."""
     return XlaProgram(graph)
 

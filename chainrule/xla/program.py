@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import BoundsError
-from ..ir import Graph, Node
+from ..ir import Graph, Node, Program
 from ..ir.variable import Variable
 from . import faults
 from .emit import emit
@@ -35,12 +35,14 @@ def _received(array: Any) -> np.ndarray:
     return np.array(array, order="C", copy=True)
 
 
-class XlaProgram:
+class XlaProgram(Program):
     """A graph compiled by XLA for the default device of JAX.
 
     Calling it takes and gives a list of arrays, and raises BoundsError for an index out of bounds. Matrices that LAPACK
     would refuse (not positive definite, singular) give NaN instead of an error.
     """
+
+    holds_variables = True
 
     def __init__(self, graph: Graph):
         self.graph = graph

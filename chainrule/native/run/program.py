@@ -26,6 +26,7 @@ from ...errors import BoundsError, describe_frame, explain
 from ...foundations import config
 from ...foundations.fork import renew_locks
 from ...ir import Node
+from ...ir import program as backend
 from ...ir.graph import Graph, interpret
 from ...ir.memory import no_room, no_room_between
 from ...ops.index import index_error
@@ -59,7 +60,7 @@ def _write(content: Any, pieces: Pieces) -> None:
 _programs: WeakSet[Program] = WeakSet()
 
 
-class Program:
+class Program(backend.Program):
     """Runs a graph; made by `load`."""
 
     def __init__(self, graph: Graph, threads: int | None = None):
@@ -264,6 +265,11 @@ class Program:
         if any(i not in self.plan.in_place for i in range(results, len(self.plan.outputs))) or not Repeat.fits(self, data, rows):
             return None
         return Repeat(self, data, rows, flag, keep)
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes of the arena."""
+        return self.arena.nbytes
 
     # ---- looking at it
 
