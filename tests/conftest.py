@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from chainrule import random
+from chainrule.compiler.known import known
 from chainrule.losses import base as losses_base
 from chainrule.nn import initializers
 
@@ -54,8 +55,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test starts from the same random numbers, whatever ran before it."""
+    """Every test starts from the same random numbers, whatever ran before it, and compiles what it runs."""
     random.seed(0)
+    known.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -48,6 +48,7 @@ from ..trace import (
     take_numbers,
     with_inputs,
 )
+from .known import key_of, known
 from .tape import CALL, LOST_CALL, Links, links, pulled, results_of
 
 STAGES = ("graph", "passes", "kernels", "llvm", "asm")
@@ -95,12 +96,16 @@ class Entry:
     """One compiled signature: the traced function, its optimised graph and the program made of it."""
 
     captured: Captured
-    graph: Graph
     program: Program
     precision: str = "float32"
     backend: str = "native"
     name: str = "function"
     environment: dict[Place, Any] = field(default_factory=dict)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What the passes make of the trace."""
+        return optimise(self.captured.graph, self.precision)
 
     @cached_property
     def _reads(self) -> list[tuple[Any, bool]]:
@@ -116,7 +121,7 @@ class Entry:
     @cached_property
     def types(self) -> list[Type]:
         """The types of the outputs that are not Variables."""
-        outputs = self.graph.outputs
+        outputs = self.captured.graph.outputs
         return [node.type for node in outputs[:len(outputs) - len(self.captured.writes)]]
 
     def __call__(self, arrays: list[np.ndarray], nodes: Tensors = ()) -> Any:
@@ -479,7 +484,7 @@ class Compiled:
             alike.places |= apart
             alike.shared = build(with_inputs(alike.first, alike.places), self.backend, self.precision, self.__name__)
         shared = alike.shared
-        return Filled(shared.captured, shared.graph, shared.program, shared.precision, shared.backend, shared.name, shared=shared,
+        return Filled(shared.captured, shared.program, shared.precision, shared.backend, shared.name, shared=shared,
                       numbers=tuple(take_numbers(captured, alike.places)))
 
     def _forget_values(self) -> None:
@@ -510,14 +515,19 @@ def _named(module: str, name: str) -> Any:
 
 @without_collection()
 def build(captured: Captured, backend: str, precision: str, name: str) -> Entry:
-    """The program of a traced function."""
+    """The program of a traced function: the code of one with the same graph, if there is one, else made."""
     start = time.perf_counter()
+    key = key_of(captured.graph, backend, precision)
+    again = known.find(key)
+    if again is not None:
+        return Entry(captured, again(functools.partial(optimise, captured.graph, precision)), precision, backend, name)
     graph = optimise(captured.graph, precision)
     program = lower(graph, backend)
+    known.add(key, program)
     say(6, lambda: program.show("kernels"))
     say(7, lambda: program.show("llvm") + "\n" + program.show("asm"))
     say(1, lambda: f"compiled {name} for {backend}: {len(graph.nodes)} nodes, {time.perf_counter() - start:.2f} s")
-    return Entry(captured, graph, _timed(program, name) if config.debug() >= 2 else program, precision, backend, name)
+    return Entry(captured, _timed(program, name) if config.debug() >= 2 else program, precision, backend, name)
 
 
 def _timed(program: Program, name: str) -> Program:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .graph import Graph
 from .variable import Variable
 
+Again = Callable[[Callable[[], Graph]], Any]
 Repeated = Callable[[np.ndarray, list[np.ndarray]], tuple[int, list[np.ndarray]]]
 
 
@@ -41,6 +43,14 @@ class Program:
     @property
     def working_bytes(self) -> int | None:
         """Memory between inputs and outputs; None where it is not known."""
+        return None
+
+    @property
+    def again(self) -> Again | None:
+        """What makes further programs of this code, for graphs of the same structure that are asked for when something of them is to be told; None where it cannot.
+
+        It may outlive the program, and holds nothing of its graph.
+        """
         return None
 
 

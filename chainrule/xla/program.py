@@ -6,7 +6,9 @@ The contents of Variables stay on the device from call to call: a training step 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -46,11 +48,40 @@ class XlaProgram(Program):
 
     def __init__(self, graph: Graph):
         self.graph = graph
-        self._sites: list[tuple[Node, int]] = []
-        kinds = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in graph.inputs]
+        self._aliases = graph.aliases
         with _wide():
-            self._lowered = jax.jit(self._run, donate_argnums=self._donated()).lower(*kinds)
             self._compiled = self._lowered.compile()
+        self._checked = bool(self._sites)
+
+    @classmethod
+    def of(cls, compiled: Any, aliases: tuple[tuple[int, int], ...], checked: bool, graph: Callable[[], Graph]) -> XlaProgram:
+        """A program that was compiled for a graph of the same structure; its own is asked for when something of it is to be told."""
+        made = cls.__new__(cls)
+        made._compiled, made._aliases, made._checked, made._made = compiled, aliases, checked, graph
+        return made
+
+    @property
+    def again(self) -> Callable[[Callable[[], Graph]], XlaProgram]:
+        """What makes further programs for graphs of the same structure."""
+        return functools.partial(XlaProgram.of, self._compiled, self._aliases, self._checked)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What is computed."""
+        return self._made()
+
+    @cached_property
+    def _lowered(self) -> Any:
+        """What XLA gets; `_sites` are noted on the way."""
+        kinds = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.graph.inputs]
+        with _wide():
+            return jax.jit(self._run, donate_argnums=tuple(sorted({index for _, index in self._aliases}))).lower(*kinds)
+
+    @property
+    def _sites(self) -> list[tuple[Node, int]]:
+        """The nodes that can fail, with the extents of what they index."""
+        assert self._lowered is not None
+        return self._noted
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of the graph; none shares memory with an input."""
@@ -73,7 +104,7 @@ class XlaProgram(Program):
                         variable.put_remote(array)
                 raise
             results = len(outputs) - len(writes)
-            donated = {output for output, _ in self.graph.aliases}
+            donated = {output for output, _ in self._aliases}
             for place, variable in enumerate(writes, results):
                 if fault is None or place in donated:
                     variable.put_remote(outputs[place])
@@ -83,7 +114,8 @@ class XlaProgram(Program):
 
     def _call(self, arrays: Sequence[Any]) -> tuple[list[Any], BoundsError | None]:
         outputs, wrong, indices = self._compiled(*(x if isinstance(x, jax.Array) else np.asarray(x, order="C") for x in arrays))
-        return outputs, faults.first(self._sites, np.asarray(wrong), np.asarray(indices)) if self._sites else None
+        failed = self._checked and np.asarray(wrong).any()
+        return outputs, faults.first(self._sites, np.asarray(wrong), np.asarray(indices)) if failed else None
 
     def show(self, stage: str) -> str:
         """"kernels": StableHLO, what XLA gets; "llvm" and "asm": the program that XLA made of it."""
@@ -92,13 +124,10 @@ class XlaProgram(Program):
     def _run(self, *inputs: Any) -> tuple[list[Any], Any, Any]:
         with faults.collecting() as found:
             outputs = emit(self.graph, inputs, LOWERINGS)
-        self._sites = [(fault.node, fault.extent) for fault in found]
+        self._noted = [(fault.node, fault.extent) for fault in found]
         if found:  # what is donated exists no longer, so a call that fails gives it back
             failed = jnp.stack([fault.wrong for fault in found]).any()
-            for output, index in self.graph.aliases:
+            for output, index in self._aliases:
                 outputs[output] = jnp.where(failed, inputs[index], outputs[output])
         return (outputs, jnp.asarray([fault.wrong for fault in found], bool),
                 jnp.asarray([(fault.index, fault.place) for fault in found], jnp.int64).reshape(-1, 2))
-
-    def _donated(self) -> tuple[int, ...]:
-        return tuple(sorted({index for _, index in self.graph.aliases}))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from native_check import compare, graph_of
 
+import chainrule as cr
 from chainrule import native
 from chainrule.errors import BoundsError, inside_layer
 from chainrule.ir.graph import interpret
@@ -211,3 +212,20 @@ def test_show_and_profile() -> None:
     rows = program.profile(arrays)
     assert len(rows) == len(program.plan.steps)
     assert all(seconds > 0 for _, _, seconds, _, _ in rows)
+
+
+def test_an_index_that_only_machine_code_rounds_out_of_bounds():
+    """Sums are added in other orders by the meaning, so the replay of a failed check may find nothing wrong."""
+    total = cr.compile(lambda x: cr.sum(x))
+    for seed in range(1000):
+        x = np.random.default_rng(seed).normal(size=1000).astype(np.float32)
+        compiled, replayed = total(x).numpy(), cr.compile(lambda x: cr.sum(x), backend="reference")(x).numpy()
+        if compiled > replayed:
+            break
+
+    @cr.compile
+    def chosen(x, limit, table):
+        return cr.take(table, cr.astype(cr.sum(x) > limit, "int64") * 5, axis=0)  # this line
+    assert chosen(x, np.float32(1e6), np.ones(3, np.float32)) == 1
+    with pytest.raises(BoundsError, match=r"out of bounds[\s\S]*0 to 2[\s\S]*this line"):
+        chosen(x, replayed, np.ones(3, np.float32))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.compiler.known import known
 from chainrule.native.run.code import cache, pieces
 from chainrule.ops.contract import conv
 
@@ -21,6 +22,7 @@ def gradients(x: cr.Tensor, w: cr.Tensor) -> tuple[cr.Tensor, ...]:
 def run(monkeypatch: pytest.MonkeyPatch, length: int, threads: int) -> list[bytes]:
     """The bits of the results with pieces of so many characters, compiled anew."""
     monkeypatch.setattr(pieces, "LENGTH", length)
+    known.clear()
     monkeypatch.setenv("CHAINRULE_THREADS", str(threads))
     return [x.numpy().tobytes() for x in cr.compile(gradients)(IMAGE, FILTER)]
 

@@ -14,6 +14,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from threading import get_ident
 from typing import Any
@@ -35,7 +37,7 @@ from ..buffers import Buffer
 from ..llvm.checks import FIRST_CHECK
 from ..plan.describe import describe
 from ..plan.lower import lower
-from ..plan.steps import HostStep, Plan
+from ..plan.steps import HostStep, Plan, Step
 from ..target import Target
 from .barrier import CONTROL_WORDS, STATUS
 from .code import engine, load
@@ -60,6 +62,23 @@ def _write(content: Any, pieces: Pieces) -> None:
 _programs: WeakSet[Program] = WeakSet()
 
 
+@dataclass(frozen=True, eq=False)
+class Code:
+    """What calls need of a program once it is made: nothing of its graph, so it may outlive what the graph was traced from."""
+
+    target: Target
+    threads: int
+    library: engine.Library | None
+    segments: tuple[bool, ...]  # for each stretch of steps, whether it is machine code
+    kinds: list[tuple[tuple[int, ...], np.dtype]]  # of the inputs
+    constants: list[tuple[int, np.ndarray]]  # with their entries of the table
+    makers: list[tuple[int, Any, Any]]  # of outputs (see `Program._maker`)
+    entries: int
+    arena: int
+    checked: bool
+    work: int
+
+
 class Program(backend.Program):
     """Runs a graph; made by `load`."""
 
@@ -67,21 +86,47 @@ class Program(backend.Program):
         self.target = Target.host()
         self.threads = threads if threads is not None else config.threads()
         start = time.perf_counter()
-        self.plan: Plan = lower(graph, self.target, self.threads)
+        self.plan = lower(graph, self.target, self.threads)
         lowered = time.perf_counter()
-        self.groups = [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]
-        self._externals()
         self.library = self._compile()
         self.seconds = {"lower": lowered - start, "compile": time.perf_counter() - lowered}
+        self.code = self._code()
         self._prepare()
+
+    @classmethod
+    def of(cls, code: Code, graph: Callable[[], Graph]) -> Program:
+        """A program of code that was made for a graph of the same structure; its own is asked for when something of it is to be told."""
+        made = cls.__new__(cls)
+        made.code, made.graph, made.target, made.threads, made.library = code, graph, code.target, code.threads, code.library
+        made._prepare()
+        return made
+
+    @property
+    def again(self) -> Callable[[Callable[[], Graph]], Program] | None:
+        """What makes further programs for graphs of the same structure; None where steps on the host hold nodes of this one."""
+        if not all(self.code.segments):
+            return None
+        constants = [(place, value.copy()) for place, value in self.code.constants]  # whoever made them may write into them
+        return functools.partial(Program.of, replace(self.code, constants=constants))
 
     # ---- making it
 
-    def _externals(self) -> None:
+    @cached_property
+    def plan(self) -> Plan:
+        """The steps, in order; made anew where only the code was taken over."""
+        return lower(self.graph(), self.target, self.threads)
+
+    @cached_property
+    def groups(self) -> list[tuple[bool, list[Step]]]:
+        """Stretches of steps, and whether each is machine code."""
+        return [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]  # type: ignore[attr-defined]
+
+    @cached_property
+    def places(self) -> dict[Buffer, int]:
+        """The entry of each array in the table."""
         plan = self.plan
-        self.fresh = [b for i, b in enumerate(plan.outputs) if i not in plan.in_place]
-        order = [*plan.inputs, *plan.constants, *self.fresh]
-        self.places = {b: FIRST + i for i, b in enumerate(order)}
+        fresh = [b for i, b in enumerate(plan.outputs) if i not in plan.in_place]
+        return {b: FIRST + i for i, b in enumerate([*plan.inputs, *plan.constants, *fresh])}
 
     def write(self, module: ir.Module, segments: Segments, *ready: Callable[[ir.Function], object]) -> None:
         """Write the functions of segments and of all that they call; for `ready` see `SegmentEmitter`."""
@@ -96,33 +141,39 @@ class Program(backend.Program):
             return None
         return load.library((self.places, segments), _write, self.target)
 
+    def _code(self) -> Code:
+        plan = self.plan
+        return Code(self.target, self.threads, self.library, tuple(native for native, _ in self.groups),
+                    kinds=[(x.shape, x.dtype) for x in plan.graph.inputs],
+                    constants=[(self.places[buffer], buffer.value) for buffer in plan.constants],
+                    makers=[self._maker(i, buffer) for i, buffer in enumerate(plan.outputs)],
+                    entries=FIRST + len(self.places), arena=plan.arena, checked=bool(plan.checks),
+                    work=sum(s.work for s in plan.steps if s.native))  # type: ignore[attr-defined]
+
     def _prepare(self) -> None:
         """What belongs to one call at a time."""
-        plan = self.plan
+        code = self.code
         self.lock, self.owner = threading.RLock(), 0
         self.control = aligned(8 * CONTROL_WORDS).view(np.int64)
         self.control[:] = 0
         try:
-            self.arena = aligned(plan.arena)
+            self.arena = aligned(code.arena)
         except MemoryError:
-            raise no_room_between(plan.arena, plan.graph.nodes) from None
-        self.table = np.zeros(FIRST + len(self.places), np.int64)
+            raise no_room_between(code.arena, self.plan.graph.nodes) from None
+        self.table = np.zeros(code.entries, np.int64)
         self.table[ARENA], self.table[CONTROL] = self.arena.ctypes.data, self.control.ctypes.data
-        for buffer in plan.constants:
-            self.table[self.places[buffer]] = buffer.value.ctypes.data
+        for place, value in code.constants:
+            self.table[place] = value.ctypes.data
         self.address = self.table.ctypes.data
-        self.last: list[Any] = [None] * len(plan.inputs)
-        self.kinds = [(x.shape, x.dtype) for x in plan.graph.inputs]
-        self.makers = [self._maker(i, buffer) for i, buffer in enumerate(plan.outputs)]
-        self.checked = bool(plan.checks)
-        self.work = sum(s.work for s in plan.steps if s.native)  # type: ignore[attr-defined]
-        self.parallel = self.threads > 1 and self.work >= FEW
+        self.kinds, self.makers, self.checked = code.kinds, code.makers, code.checked
+        self.last: list[Any] = [None] * len(code.kinds)
+        self.parallel = self.threads > 1 and code.work >= FEW
         self.runs: list[Callable[[], None]] = []
-        for i, (native, steps) in enumerate(self.groups):
+        for i, native in enumerate(code.segments):
             if native:
                 self.runs.append(self._native(f"segment{i}"))
             else:
-                self.runs += [self.host(step) for step in steps if isinstance(step, HostStep)]
+                self.runs += [self.host(step) for step in self.groups[i][1] if isinstance(step, HostStep)]
         _programs.add(self)  # whole: a fork may come at any time
 
     def _maker(self, i: int, buffer: Buffer) -> tuple[int, Any, Any]:
@@ -245,8 +296,10 @@ class Program(backend.Program):
             return self._failure_in(node)
         indices, = interpret(Graph(self.plan.graph.inputs, (node.inputs[1],)), self.last)
         extent = node.inputs[0].shape[node.attrs["axis"]]
-        wrong = np.argwhere((indices < -extent) | (indices >= extent))[0]
-        return index_error(indices, tuple(int(i) for i in wrong), extent, at=describe_frame(node.where), layer=node.layer)
+        wrong = np.argwhere((indices < -extent) | (indices >= extent))
+        if not len(wrong):  # computed from floats, which the meanings round in other places than machine code
+            return BoundsError(explain("an index is out of bounds", expected=f"0 to {extent - 1}", at=describe_frame(node.where), layer=node.layer))
+        return index_error(indices, tuple(int(i) for i in wrong[0]), extent, at=describe_frame(node.where), layer=node.layer)
 
     def _failure_in(self, loop: Node) -> BoundsError:
         """The first failure in a loop, found by running it again round by round."""
@@ -262,7 +315,7 @@ class Program(backend.Program):
 
     def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
         """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""
-        if any(i not in self.plan.in_place for i in range(results, len(self.plan.outputs))) or not Repeat.fits(self, data, rows):
+        if any(place >= 0 for place, _, _ in self.makers[results:]) or not Repeat.fits(self, data, rows):
             return None
         return Repeat(self, data, rows, flag, keep)
 

@@ -43,7 +43,8 @@ class Repeat:
     def __init__(self, program: Runnable, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]):
         self.program, self.data, self.rows, self.flag, self.keep = program, list(data), rows, flag, keep
         self.batches = [aligned(rows * x[:1].nbytes).view(x.dtype).reshape(rows, *x.shape[1:]) for x in data]
-        self.fresh = [(i, b) for i, b in enumerate(program.plan.outputs) if i not in program.plan.in_place]
+        self.fresh = [(i, *maker) for i, maker in enumerate(program.makers) if maker[0] >= 0]  # outputs: number, entry, shape, dtype
+        self.in_place = {i: index for i, (place, index, _) in enumerate(program.makers) if place < 0}
         self.job = np.zeros(HEAD + WORDS * (len(data) + len(self.fresh)), np.int64)
         address, self.library = _driver()
         function: Any = PROTOTYPE(address)
@@ -54,10 +55,9 @@ class Repeat:
     @staticmethod
     def fits(program: Runnable, data: Sequence[np.ndarray], rows: int) -> bool:
         """Whether the program is one segment, updates all its state in place, and takes rows of these arrays."""
-        plan = program.plan
         kinds = [((rows, *x.shape[1:]), x.dtype) for x in data]
-        return len(program.groups) == 1 and program.groups[0][0] and program.kinds[:len(data)] == kinds and not any(
-            i < len(data) for i in plan.in_place.values()) and all(x.flags.c_contiguous and x.nbytes for x in data)
+        return program.code.segments == (True,) and program.kinds[:len(data)] == kinds and not any(
+            place < 0 and index < len(data) for place, index, _ in program.makers) and all(x.flags.c_contiguous and x.nbytes for x in data)
 
     def __call__(self, chosen: np.ndarray, state: Sequence[np.ndarray]) -> tuple[int, list[Any]]:
         """(steps that were run, outputs): at most one step for each row of `chosen`, int64 (steps, rows).
@@ -73,7 +73,7 @@ class Repeat:
                 results = self._steps(chosen, state)
             finally:
                 program.owner = 0
-        outputs = [results.get(i) if i in self.keep or i in program.plan.in_place else None for i in range(len(program.plan.outputs))]
+        outputs = [results.get(i) if i in self.keep or i in self.in_place else None for i in range(len(program.makers))]
         return int(self.job[RAN]), outputs
 
     def _steps(self, chosen: np.ndarray, state: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
@@ -92,8 +92,8 @@ class Repeat:
 
     def _results(self, steps: int) -> dict[int, np.ndarray]:
         """An array for each output; those that are not kept have room for one step."""
-        found = {i: np.empty((steps if i in self.keep or i == self.flag else 1, *b.shape), b.dtype) for i, b in self.fresh}
-        return found | {i: self.program.last[place] for i, place in self.program.plan.in_place.items()}
+        found = {i: np.empty((steps if i in self.keep or i == self.flag else 1, *shape), dtype) for i, _, shape, dtype in self.fresh}
+        return found | {i: self.program.last[index] for i, index in self.in_place.items()}
 
     def _fill(self, chosen: np.ndarray, results: dict[int, np.ndarray]) -> None:
         program, job, address = self.program, self.job, lambda x: x.__array_interface__["data"][0]
@@ -103,7 +103,7 @@ class Repeat:
         job[:HEAD] = (len(chosen), segment, program.address, program.table[CONTROL], address(flags), stride(flags), 0, address(chosen), self.rows,
                       len(self.data), len(self.fresh))
         sources = [(address(x), x[:1].nbytes, address(batch)) for x, batch in zip(self.data, self.batches, strict=True)]
-        places = [(program.places[b], address(results[i]), stride(results[i])) for i, b in self.fresh]
+        places = [(place, address(results[i]), stride(results[i])) for i, place, _, _ in self.fresh]
         job[HEAD:] = np.array([*sources, *places], np.int64).ravel()
 
 

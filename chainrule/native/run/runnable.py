@@ -10,8 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from llvmlite import ir
 
-from ..buffers import Buffer
-from ..plan.steps import HostStep, Plan, Step
+from ..plan.steps import HostStep, Plan
 from ..target import Target
 from .code import engine
 
@@ -19,21 +18,22 @@ from .code import engine
 class Runnable(Protocol):
     """A program between calls; `lock` is held during one."""
 
-    plan: Plan
+    code: Any  # what calls need of the plan
     target: Target
     threads: int
-    groups: list[tuple[bool, list[Step]]]  # stretches of steps, and whether each is machine code
     library: engine.Library | None
     lock: threading.Lock
     control: np.ndarray
     table: np.ndarray
     address: int  # of the table
-    places: dict[Buffer, int]  # the entry of each array in the table
     kinds: list[tuple[tuple[int, ...], np.dtype]]  # of the inputs
+    makers: list[tuple[int, Any, Any]]  # of each output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)
     last: list[Any]  # the arrays of the last call
     checked: bool
     parallel: bool
 
+    @property
+    def plan(self) -> Plan: ...
     def write(self, module: ir.Module, segments: Any, *ready: Callable[[ir.Function], object]) -> None: ...
     def bind(self, arrays: Sequence[np.ndarray]) -> None: ...
     def fresh_outputs(self) -> list[np.ndarray]: ...
