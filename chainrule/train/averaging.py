@@ -150,7 +150,7 @@ class SWA(WeightAverage):
 
     def prepare(self, run: TrainingRun) -> None:
         if self.needs_arrays(run.model):
-            recompute_statistics(run.model, run.data.x, run.batches.batch_size)
+            recompute_statistics(run.model, run.data.x, run.batch_size)
 
 
 def _averaged(model: Any) -> dict[str, Any]:

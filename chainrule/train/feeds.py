@@ -1,46 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a Trainer's batches come from: arrays in memory, a loader, any iterable, or nowhere.
+"""Where the batches of a run come from: arrays in memory, a loader, any iterable, or nowhere.
 
-Every feed gives the leaves of one batch at a time and knows how to come back to where it was: `state` is plain data, and after
-`restore` the next batch is the one that would have come next.
+Every feed gives one batch at a time and knows how to come back to where it was: `state` is plain data, and after `restore` the next
+batch is the one that would have come next. Of what is in memory, many batches can be asked for at once, by their rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..data import Batches
-from ..errors import ArgumentError, DataError, ShapeError, explain, shown
+from ..errors import ArgumentError, BoundsError, DataError, ShapeError, explain, shown
 from ..foundations import tree as trees
+from .checks import in_data
+from .data import Samples
 from .describe import fingerprint
 from .structure import paths
 
 
 class Feed:
-    """Base: `steps` batches make an epoch (None: as many as come), `epoch` of them are done, `step` batches of the current one."""
+    """Base: `steps` batches make an epoch (None: as many as come), `epoch` of them are done, `step` batches of the current one.
+
+    `leaves` are the arrays whose rows are gathered by a program that runs many steps in one call; None where batches come one by one.
+    """
 
     steps: int | None = None
+    leaves: list[np.ndarray] | None = None
 
     def __init__(self) -> None:
-        self.epoch, self.step = 0, 0
+        self._place = (0, 0)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self._place[0]
+
+    @property
+    def step(self) -> int:
+        """Batches of this epoch that are done."""
+        return self._place[1]
+
+    @property
+    def done(self) -> int:
+        """Batches that are done, over all epochs."""
+        return self.epoch * (self.steps or 0) + self.step
 
     def begin(self) -> None:
         """An epoch begins, or goes on."""
 
+    def rows(self, most: int) -> np.ndarray | None:
+        """The samples of the next batches, at most so many: int64 (batches, rows); None where batches come one by one."""
+        return None
+
+    def batch(self, indices: np.ndarray) -> Any:
+        """The batch of these samples."""
+        raise NotImplementedError
+
     def next(self) -> Any:
-        """The next batch, nested arrays; StopIteration at the end of the epoch. Nothing moves until `advance`."""
+        """The next batch; StopIteration at the end of the epoch. Nothing moves until `advance`."""
         raise NotImplementedError
 
     def advance(self, steps: int = 1) -> None:
         """So many batches are done."""
-        self.step += steps
+        self._place = (self.epoch, self.step + steps)
 
     def end_epoch(self) -> None:
         """All batches of the epoch are done."""
-        self.epoch, self.step = self.epoch + 1, 0
+        self._place = (self.epoch + 1, 0)
 
     def state(self) -> dict[str, Any]:
         """The position."""
@@ -48,11 +78,15 @@ class Feed:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self._place = (int(state["epoch"]), int(state["step"]))
 
     def made_of(self) -> dict[str, str]:
         """What has to be the same when a run goes on."""
         return {}
+
+    def located(self, error: BoundsError, rows: np.ndarray | None) -> BoundsError:
+        """The error of a batch of these rows, with the row of the data where that is known."""
+        return error
 
 
 class Nothing(Feed):
@@ -62,14 +96,14 @@ class Nothing(Feed):
         super().__init__()
         if steps is None:
             raise ArgumentError(explain("without data an epoch has no end", fix="run(None, steps_per_epoch=1000, ...)"))
-        self.steps, self.leaves = steps, list[np.ndarray]()
+        self.steps, self.leaves = steps, []
 
     def next(self) -> Any:
         return None
 
     def rows(self, most: int) -> np.ndarray:
-        """The next steps, as if each had one sample: int64 (steps, 1)."""
-        return np.zeros((max(1, min(most, self.steps - self.step)), 1), np.int64)
+        """The next steps, as if each had one sample."""
+        return np.zeros((max(1, min(most, self.steps - self.step)), 1), np.int64)  # type: ignore[operator]
 
     def batch(self, indices: np.ndarray) -> Any:
         """There is none."""
@@ -79,36 +113,37 @@ class Nothing(Feed):
 class Arrays(Feed):
     """Nested arrays with one axis of samples; the order is a function of (seed, epoch)."""
 
-    def __init__(self, data: Any, batch_size: int, shuffle: bool, seed: int, drop_last: bool, steps: int | None):
-        super().__init__()
-        leaves, self.tree = trees.flatten(data)
-        self.leaves = [_numbers(leaf) for leaf in leaves]
-        if len({len(leaf) for leaf in self.leaves}) != 1:
-            raise ShapeError(explain("the arrays of the data have different numbers of samples",
-                                     got=", ".join(f"{path} {leaf.shape}" for path, leaf in zip(paths(data), self.leaves, strict=True)), expected="one length"))
-        self.batches = Batches(len(self.leaves[0]), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
-        self.steps = len(self.batches) if steps is None else min(steps, len(self.batches))
+    steps: int
+
+    def __init__(self, data: Any, batches: Batches, steps: int | None):
+        self.leaves, self.tree = trees.flatten(data)
+        self.batches = batches
+        self.steps = min(steps or len(batches), len(batches))
+
+    @property
+    def epoch(self) -> int:
+        return self.batches.epoch
+
+    @property
+    def step(self) -> int:
+        return self.batches.step
 
     def begin(self) -> None:
-        self.order = self.batches.order(self.batches.epoch)
+        self.order = self.batches.order(self.epoch)
 
     def rows(self, most: int) -> np.ndarray:
-        """The samples of the next batches, int64 (batches, rows)."""
         return self.batches.block(self.order, min(most, self.steps - self.step))
 
     def next(self) -> Any:
         return self.batch(self.rows(1)[0])
 
     def batch(self, indices: np.ndarray) -> Any:
-        """These samples."""
-        return trees.unflatten(self.tree, [leaf[indices] for leaf in self.leaves])
+        return trees.unflatten(self.tree, [leaf[indices] for leaf in self.leaves or ()])
 
     def advance(self, steps: int = 1) -> None:
-        super().advance(steps)
         self.batches.advance(steps)
 
     def end_epoch(self) -> None:
-        super().end_epoch()
         self.batches.end_epoch()
 
     def state(self) -> dict[str, Any]:
@@ -116,10 +151,36 @@ class Arrays(Feed):
 
     def restore(self, state: dict[str, Any]) -> None:
         self.batches.restore(state["batches"])
-        super().restore(state)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(*self.leaves or ())
 
     def made_of(self) -> dict[str, str]:
-        return {"data set": fingerprint(*self.leaves)}
+        return {"data set": self._fingerprint}
+
+    def located(self, error: BoundsError, rows: np.ndarray | None) -> BoundsError:
+        return error if rows is None else in_data(error, rows)
+
+
+class Stored(Arrays):
+    """The samples (x, y, weights) of `fit`; full batches of one array x are written into the same memory."""
+
+    def __init__(self, data: Samples, batches: Batches, steps: int | None):
+        super().__init__((data.x, data.y, data.weights), batches, steps)
+        self.data, self.inputs = data, None
+        if data.plain:
+            self.inputs = np.empty((min(batches.batch_size, len(data)), *data.x.shape[1:]), data.x.dtype)
+
+    def batch(self, indices: np.ndarray) -> Any:
+        """(x, y, weights)."""
+        return self.data.batch(indices, self.inputs if self.inputs is not None and len(indices) == len(self.inputs) else None)
+
+    def state(self) -> dict[str, Any]:
+        return self.batches.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.batches.restore(state)
 
 
 class Stream(Feed):
@@ -138,8 +199,12 @@ class Stream(Feed):
         self._peeked: list[Any] = []
         self._skip, self._taken = 0, 0
         self._position: Any = None
-        self.done = 0  # batches over all epochs
+        self._done = 0
         self.once = iter(source) is source  # a generator cannot begin again
+
+    @property
+    def done(self) -> int:
+        return self._done
 
     def begin(self) -> None:
         if self.iterator is None or (not self.endless and self.step == 0 and not self._peeked):
@@ -181,7 +246,7 @@ class Stream(Feed):
 
     def advance(self, steps: int = 1) -> None:
         super().advance(steps)
-        self.done += steps
+        self._done += steps
         self._peeked.clear()
 
     def end_epoch(self) -> None:
@@ -197,7 +262,7 @@ class Stream(Feed):
 
     def state(self) -> dict[str, Any]:
         source = None if not self.restores else self._position if self._peeked else self.source.state()
-        return super().state() | {"source": source, "taken": self._taken - len(self._peeked), "done": self.done}
+        return super().state() | {"source": source, "taken": self._taken - len(self._peeked), "done": self._done}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
@@ -211,7 +276,7 @@ class Stream(Feed):
         if not self.once or self.restores:
             self._peeked.clear()
             self.iterator, self._skip = None, 0 if self.restores else taken
-        self._taken, self.done = taken, int(state["done"])
+        self._taken, self._done = taken, int(state["done"])
 
 
 _END = object()
@@ -223,10 +288,20 @@ def feed_of(data: Any, batch_size: int, shuffle: bool, seed: int, drop_last: boo
     if data is None:
         return Nothing(steps)
     if _in_memory(data):
-        return Arrays(data, batch_size, shuffle, seed, drop_last, steps)
+        return _arrays(data, steps, batch_size=batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last)
     if hasattr(data, "__iter__"):
         return Stream(data, steps)
     raise ArgumentError(explain("this is no data to train on", got=shown(data), expected="nested arrays, a cr.data.Loader, an iterable of batches, or None"))
+
+
+def _arrays(data: Any, steps: int | None, **options: Any) -> Arrays:
+    """The arrays of a structure as numbers, of one length."""
+    data = trees.map(_numbers, data)
+    lengths = [len(leaf) for leaf in trees.flatten(data)[0]]
+    if len(set(lengths)) != 1:
+        raise ShapeError(explain("the arrays of the data have different numbers of samples",
+                                 got=", ".join(f"{path} {leaf.shape}" for path, leaf in zip(paths(data), trees.flatten(data)[0], strict=True)), expected="one length"))
+    return Arrays(data, Batches(lengths[0], **options), steps)
 
 
 def check_steps(steps: Any) -> None:

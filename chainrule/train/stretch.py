@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many steps in one call: how `fit` keeps Python out of the way of small networks.
+"""Many steps in one call: how a run keeps Python out of the way of small networks.
 
 In: the rows of several batches. Out: what each step returned, stacked. A compiled step that can gather its batches itself
 runs them in one call of machine code; how many is chosen by time alone, so that the bar moves and Ctrl-C is heard, and it
@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.compile import Compiled
-from ..foundations import tree as trees
-from .data import Samples
+from ..compiler.compile import Entry
 
 SECONDS = 0.025  # of one call
 GROWTH = 4  # from one call to the next, because the first times are not typical
@@ -24,10 +22,17 @@ MOST_BYTES = 2**22  # of outputs that wait for metrics
 
 
 class Stretch:
-    """The calls of one run; `outputs` says whether somebody looks at the outputs of the model."""
+    """The calls of one run.
 
-    def __init__(self, step: Compiled, data: Samples, outputs: bool, possible: bool):
-        self.step, self.data, self.outputs, self.possible = step, data, outputs, possible
+    Args:
+        lower: gives the compiled step for a batch of these rows.
+        data: the arrays whose rows are the arguments of a step.
+        outputs: whether somebody looks at all that a step gives, and not at its first two numbers alone.
+        possible: whether steps take rows of `data` as they are.
+    """
+
+    def __init__(self, lower: Callable[[np.ndarray], Entry], data: list[np.ndarray] | None, outputs: bool, possible: bool):
+        self.lower, self.data, self.outputs, self.possible = lower, data, outputs, possible
         self.length, self.most = 1, 2**30
         self._steps: Callable[[np.ndarray], Any] | None = None
 
@@ -48,9 +53,9 @@ class Stretch:
         """Compile for batches of as many rows, if that is not done."""
         if self._steps is not None or not self.possible:
             return
-        entry = self.step.lower(*self.data.batch(rows))
-        last = len(entry.types) - 1  # (total, weight, outputs…, finite)
+        entry = self.lower(rows)
+        last = len(entry.types) - 1  # (numbers…, outputs…, finite)
         keep = frozenset(range(last + 1) if self.outputs else (0, 1, last))
-        self._steps = entry.repeated(trees.flatten((self.data.x, self.data.y, self.data.weights))[0], len(rows), last, keep)
+        self._steps = entry.repeated(self.data or [], len(rows), last, keep)
         self.possible = self._steps is not None
         self.most = max(1, MOST_BYTES // max(1, sum(entry.types[i].bytes for i in keep)))

@@ -114,7 +114,7 @@ class _Norm:
     def __call__(self, run: Any) -> float:
         if self.step is None:
             self.step = _sums_of_gradients(run.model, run.loss, run.validation_step.backend)
-        found = total_gradient(self.step, run.data, run.batches.batch_size)
+        found = total_gradient(self.step, run.data, run.batch_size)
         return math.sqrt(sum(float(np.square(g).sum()) for g in found.values()))
 
 

@@ -108,9 +108,9 @@ def test_a_mistake_ends_without_a_traceback(tmp_path):
 
 def test_interrupted_and_resumed(tmp_path, digits_run):
     code = ("import importlib, signal\nf = importlib.import_module('chainrule.train.fit')\n"
-            "old = f.Training._steps\n"
-            "def steps(self, block):\n    old(self, block)\n    if self.step_number >= 100: signal.raise_signal(signal.SIGINT)\n"
-            "f.Training._steps = steps\nimport chainrule.cli; chainrule.cli.main()")
+            "old = f.Training._done\n"
+            "def done(self, steps):\n    old(self, steps)\n    if self.step_number >= 100: signal.raise_signal(signal.SIGINT)\n"
+            "f.Training._done = done\nimport chainrule.cli; chainrule.cli.main()")
     done = subprocess.run([sys.executable, "-c", code, "train", "digits", "--epochs", "6", "--output", "r", "--progress", "lines"],
                           capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "--resume r" in done.stdout, done.stdout + done.stderr

@@ -270,6 +270,8 @@ def test_mistakes_are_told() -> None:
         run(setting.step, iter(LISTS), steps_per_epoch=7)
     with pytest.raises(DataError, match="used up"):
         run(setting.step, iter(LISTS), epochs=2)
+    with pytest.raises(ArgumentError, match="max_time is a number of seconds"):
+        run(setting.step, max_time=-1)
     with pytest.raises(ArgumentError, match="holds no Variables"):
         train.Trainer(setting.step, {"model": 3})
     with pytest.raises(DataError, match="no numbers"):
@@ -288,6 +290,8 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
     cr.fit(model, (X, DATA["y"]), loss="mse", checkpoint=tmp_path / "fit.ckpt", progress=False)
     with pytest.raises(ArgumentError, match="another kind of run"):
         Setting().trainer().run(DATA, progress=False, resume=tmp_path / "fit.ckpt")
+    with pytest.raises(ArgumentError, match="written by a Trainer"):
+        cr.fit(model, (X, DATA["y"]), loss="mse", resume=path, progress=False)
 
 
 def test_early_stopping_and_time() -> None:
@@ -296,3 +300,31 @@ def test_early_stopping_and_time() -> None:
     assert len(history) < 500
     assert history.kept["epoch"] == history.best("loss")["epoch"]
     assert len(Setting().trainer().run(DATA, epochs=10**6, progress=False, max_time=0.2)) < 10**6
+
+
+class SavesAtTheEnd(train.Callback):
+    """Wants a checkpoint of a run that was stopped in the middle of a step."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def end(self, run):
+        run.save(self.path)
+
+
+def test_there_is_no_checkpoint_of_half_a_step(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="stopped in the middle of a step"):
+        Setting().trainer().run(DATA, progress=False, callbacks=[Stop(2), SavesAtTheEnd(tmp_path / "run")])
+
+
+def test_what_stops_a_run_is_heard_after_the_step() -> None:
+    """Also where steps could run many at a time: the oracle is the number of steps that were done."""
+    class Third(train.Callback):
+        def after_step(self, run):
+            run.stop = run.step_number >= 3
+
+        def steps_apart(self, run):
+            return 3
+    trainer = Setting().trainer()
+    trainer.run(DATA, epochs=5, batch_size=5, progress=False, callbacks=[Third()])
+    assert 3 <= trainer.step_number <= 5
