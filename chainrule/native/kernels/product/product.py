@@ -11,6 +11,7 @@ break vectors or thrash the caches (`make_plan` decides, and is the place to tun
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -31,6 +32,9 @@ SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
 SHORT_TILE = 8  # rows of a tile below which operands are read so often that packing pays earlier (processors with 16 registers)
+WAYS = 8  # of the first cache level: so many rows that fall on the same sets live there beside each other
+FEW_COLUMN_TILES = 16  # below which a is read in place, so that its rows should not drive each other out
+MOST_ROWS = 16  # of a tile; more gain nothing, and compile longer
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -166,39 +170,99 @@ def cut_rows(spec: ProductSpec, size: int, limit: int) -> tuple[int, int, int]:
     return split(spec.m, limit)
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """The register tiles of a product: BLIS's m_r x n_r, where n_r is `vectors` vectors."""
+
+    dots: bool
+    row: bool
+    vectors: int
+    lanes: int
+    whole_tiles: int
+    rest: int
+    row_tiles: int
+    rows: int
+    tall: int
+    short: bool  # whether tiles are so low that operands are read often
+
+    @property
+    def width(self) -> int:
+        """Columns of a whole tile, n_r."""
+        return self.vectors * self.lanes
+
+    @property
+    def height(self) -> int:
+        """Rows of the highest tile, m_r."""
+        return self.rows + bool(self.tall)
+
+    @property
+    def column_tiles(self) -> int:
+        """Tiles beside each other, the narrower last one included."""
+        return self.whole_tiles + bool(self.rest)
+
+    @property
+    def special(self) -> bool:
+        """Whether there are no tiles but dot products, or sums of rows."""
+        return self.dots or self.row
+
+
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
-    """The cut of a product; `spec` is canonical."""
-    lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
-    dots, row = _dots(spec, lanes), _is_row(spec, lanes)
-    vectors = 1 if dots else block_vectors(spec.n, lanes) if row else choose_vectors(spec.m, -(-spec.n // lanes), target)
-    width = vectors * lanes
-    whole_tiles, rest = divmod(spec.n, width)
-    tiles = whole_tiles + bool(rest)
-    most = 8 if _collides(spec, size) and tiles < 16 else 16  # one way of the first cache level holds one such row
-    limit = min(most, tile_rows(target, vectors))
-    row_tiles, rows, tall = cut_rows(spec, size, limit)
-    often = 2 if limit < SHORT_TILE else 1
-    if dots or row:
-        row_tiles, rows, tall = 1, spec.m, 0
-    pack_b = not (dots or row or spec.packed) and _packs_b(spec, size, row_tiles, often)
-    pack_a = not (dots or row or spec.packed) and _packs_a(spec, size, tiles, pack_b, often)
+    """The cut of a product; `spec` is canonical. In BLIS's words: `steps` is k_c, `tiles_per_block` times the width of a tile is n_c, and
+    m_c is all rows, since every thread packs what it reads itself.
+    """
+    size = SIZES[spec.dtype]
+    tiling = _tiling(spec, target, size)
+    pack_b = not (tiling.special or spec.packed) and _packs_b(spec, size, tiling)
+    pack_a = not (tiling.special or spec.packed) and _packs_a(spec, size, tiling, pack_b)
     staged = spec.c_strides[-1] != 1 and spec.n > 1
-    streams = not (dots or row) and _streams(spec, size, width * (row_tiles > 1) + rows * (tiles > 1), target)
-    short = RESIDENT // (width * size) if spec.packed and row_tiles > 1 else LONGEST if pack_a or pack_b or streams else FAR
-    step_blocks, steps, longer = split(spec.steps, max(1, spec.steps) if staged or dots else short)
-    steps += bool(longer)
-    fits = max(1, target.second_level // 2 // max(1, steps * width * size))
-    per_unit = row_tiles
-    for extent in spec.batch:
-        per_unit *= extent
+    step_blocks, steps = _reduction(spec, size, tiling, pack_a or pack_b, staged, target)
+    tiles_per_block = _tiles_per_block(spec, size, tiling, steps, pack_a, target)
+    scratch = lambda elements: -(-elements * size // 64) * 64 // size  # whole cache lines
+    return Plan(
+        row_tiles=tiling.row_tiles, rows=tiling.rows, tall=tiling.tall, vectors=tiling.vectors, whole_tiles=tiling.whole_tiles,
+        rest=tiling.rest, blocks=-(-tiling.column_tiles // max(1, tiles_per_block)), tiles_per_block=tiles_per_block, steps=steps,
+        step_blocks=step_blocks, pack_a=pack_a, pack_b=pack_b, dots=tiling.dots, row=tiling.row, staged=staged,
+        a_size=scratch(steps * tiling.height) if pack_a else 0,
+        b_size=scratch(steps * tiling.width * tiles_per_block) if pack_b else 0,
+        tile_size=scratch(tiling.height * tiling.width) if staged else 0)
+
+
+def _tiling(spec: ProductSpec, target: Target, size: int) -> Tiling:
+    lanes = target.lanes(spec.dtype)
+    dots, row = _dots(spec, lanes), _is_row(spec, lanes)
+    if dots:
+        vectors = 1
+    else:
+        vectors = block_vectors(spec.n, lanes) if row else choose_vectors(spec.m, -(-spec.n // lanes), target)
+    whole_tiles, rest = divmod(spec.n, vectors * lanes)
+    most = WAYS if _collides(spec, size) and whole_tiles + bool(rest) < FEW_COLUMN_TILES else MOST_ROWS
+    limit = min(most, tile_rows(target, vectors))
+    row_tiles, rows, tall = (1, spec.m, 0) if dots or row else cut_rows(spec, size, limit)
+    return Tiling(dots, row, vectors, lanes, whole_tiles, rest, row_tiles, rows, tall, limit < SHORT_TILE)
+
+
+def _reduction(spec: ProductSpec, size: int, tiling: Tiling, packs: bool, staged: bool, target: Target) -> tuple[int, int]:
+    """How many blocks the reduction is cut into, and the steps of the longest."""
+    if staged or tiling.dots:
+        limit = max(1, spec.steps)
+    elif spec.packed and tiling.row_tiles > 1:
+        limit = RESIDENT // (tiling.width * size)
+    else:
+        limit = LONGEST if packs or _streams(spec, size, tiling, target) else FAR
+    blocks, steps, longer = split(spec.steps, limit)
+    return blocks, steps + bool(longer)
+
+
+def _tiles_per_block(spec: ProductSpec, size: int, tiling: Tiling, steps: int, pack_a: bool, target: Target) -> int:
+    """As many column tiles as half of the second cache level holds, but so few that there are units enough for all threads."""
+    tiles = tiling.column_tiles
+    if spec.packed:
+        return 1
+    fit = max(1, target.second_level // 2 // max(1, steps * tiling.width * size))
+    units = math.prod((tiling.row_tiles, *spec.batch))
     wanted = ENOUGH_UNITS // 2 if pack_a else ENOUGH_UNITS  # every block packs its rows of a anew
-    blocks = tiles if spec.packed else min(tiles, max(-(-tiles // fits), -(-wanted // max(1, per_unit))))
-    tiles_per_block = -(-tiles // max(1, blocks))
-    height = rows + bool(tall)
-    line = lambda elements: -(-elements * size // 64) * 64 // size
-    return Plan(row_tiles, rows, tall, vectors, whole_tiles, rest, -(-tiles // max(1, tiles_per_block)), tiles_per_block,
-                steps, step_blocks, pack_a, pack_b, dots, row, staged, line(steps * height) if pack_a else 0,
-                line(steps * width * tiles_per_block) if pack_b else 0, line(height * width) if staged else 0)
+    blocks = min(tiles, max(-(-tiles // fit), -(-wanted // max(1, units))))
+    return -(-tiles // max(1, blocks))
 
 
 def _dots(spec: ProductSpec, lanes: int) -> bool:
@@ -220,8 +284,9 @@ def _collides(spec: ProductSpec, size: int) -> bool:
     return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
 
 
-def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool, often: int) -> bool:
+def _packs_a(spec: ProductSpec, size: int, tiling: Tiling, pack_b: bool) -> bool:
     """Rows that fall on the same cache sets are packed, and steps that are far apart if many tiles read them."""
+    tiles, often = tiling.column_tiles, 1 + tiling.short
     if spec.narrow and not spec.reads_pairs:
         return True
     if spec.m < 8 or spec.k < 32:
@@ -231,15 +296,19 @@ def _packs_a(spec: ProductSpec, size: int, tiles: int, pack_b: bool, often: int)
     return tiles * often >= 12 and spec.a_strides[-1] != 1 and spec.a_strides[-1] * size >= 4096
 
 
-def _packs_b(spec: ProductSpec, size: int, row_tiles: int, often: int) -> bool:
+def _packs_b(spec: ProductSpec, size: int, tiling: Tiling) -> bool:
     """Columns that do not lie next to each other must be packed; steps that are far apart if many tiles read them."""
     if spec.narrow or (spec.b_strides[-1] != 1 and spec.n > 1):
         return True
-    return row_tiles >= 4 and spec.k >= 32 and spec.b_strides[-2] * size * often >= (2048 if _is_long(spec) else 4096)
+    distance = spec.b_strides[-2] * size * (1 + tiling.short)
+    return tiling.row_tiles >= 4 and spec.k >= 32 and distance >= (2048 if _is_long(spec) else 4096)
 
 
-def _streams(spec: ProductSpec, size: int, read_again: int, target: Target) -> bool:
+def _streams(spec: ProductSpec, size: int, tiling: Tiling, target: Target) -> bool:
     """Whether the rows and columns that other tiles read again are too long for the second cache level; blocks of them are not."""
+    if tiling.special:
+        return False
+    read_again = tiling.width * (tiling.row_tiles > 1) + tiling.rows * (tiling.column_tiles > 1)
     return read_again * spec.k * size > target.second_level
 
 
