@@ -210,6 +210,25 @@ def predict(
     predict_run(run, files, output=output, top=top if "top" in _given(context) else None, batch_size=batch_size, backend=backend, say=_say, tell=_note)
 
 
+@app.command(cls=Command)
+def export(
+    run: Annotated[Path, typer.Argument(help="a run folder")],
+    path: Annotated[Path, typer.Argument(help="the file to write; its suffix says of which kind: .onnx")],
+    fixed: Annotated[bool, typer.Option("--fixed", help="for batches of two alone; by default the batch may have any size, where the kind of file allows it")] = False,
+) -> None:
+    """Write a saved model as a file for another program.
+
+    The file takes what the network takes, after preprocessing, and gives the probability of each class, or numbers in their own unit.
+
+    Example:
+
+      chainrule export runs/digits-001 digits.onnx
+    """
+    from .ship import export_run
+
+    _say(export_run(run, path, not fixed))
+
+
 def _note(text: str) -> None:
     typer.echo(in_own_words(text), err=True)
 
