@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that are found again by the structure of their graphs.
+"""The cache of compiled programs: programs that are found again by the structure of their graphs.
 
 A fresh optimiser, or a fresh model of the same layers, is traced anew, and what its trace says is compared with what is known: operations,
 attributes, constants, types, the order of inputs and outputs, and which memory is used again. Variables are inputs like any other, so whose they

@@ -38,7 +38,7 @@ class Target:
     features: str
     vector_bytes: int
     registers: int
-    second_level: int = 1 << 20  # bytes of the second cache level that one core owns
+    second_level: int = 1 << 20  # bytes of the L2 cache that one core owns
 
     @staticmethod
     def host() -> Target:

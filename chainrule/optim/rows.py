@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradients of tables, as the rows that a batch took of them.
+"""Sparse gradients of embedding tables: gradients of tables, as the rows that a batch took of them.
 
 In: the gradient of a table of V rows, as back-propagation writes it: zeros, to which rows are added at `ids` (an Embedding
 of K ids). Out: `Rows`, K ids and K rows, which an optimiser can use without touching the other V - K rows of the table

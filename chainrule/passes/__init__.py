@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Graph to graph, each file one law; `PASSES` is the order in which `compile` applies them.
+"""Optimisation passes, graph to graph, each file one law (its invariant); `PASSES` is the order in which `compile` applies them.
 
     erase     custom derivatives have done their work: only the value is left
     empty     what runs zero times is no part of the program

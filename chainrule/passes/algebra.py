@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: the values stay bit for bit the same, but for the sign of a zero. Identities go, movements in a row merge.
+"""Algebraic simplification. Law (an invariant of the pass): the values stay bit for bit the same, but for the sign of a zero. Identities go, movements in a row merge.
 
 The sum over axes of extent 1 becomes a reshape; a sum would have turned -0 into 0.
 """

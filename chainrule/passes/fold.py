@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: a small value that depends on no input is computed once, when compiling, by the meaning that defines it."""
+"""Constant folding. Law: a small value that depends on no input is computed once, when compiling, by the meaning that defines it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: float32 convolutions, and products of at least 8 rows and columns, read operands rounded to bfloat16 and sum in float32.
+"""Mixed precision. Law: float32 convolutions, and products of at least 8 rows and columns, read operands rounded to bfloat16 and sum in float32.
 
 A value is rounded where it is made, before it is moved, and once: the forward pass and the gradients share it, so what is
 kept for them is kept in two bytes. Everything else sees the value as it is: a gradient may ask which element

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Law: a loop hands out and takes in only what somebody uses.
+"""Dead-code elimination in loops. Law: a loop hands out and takes in only what somebody uses.
 
 Stacked results that nothing reads, an unread history, and operands that the body does not read, go.
 """

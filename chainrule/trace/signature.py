@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a call of a compiled function looks like: arrays are dynamic (only type counts), everything else is static.
+"""Specialisation by signature: what a call of a compiled function looks like: arrays are dynamic (only type counts), everything else is static.
 
 Tensors, arrays of NumPy and other libraries, NumPy scalars and Python floats are dynamic; ints, bools, strings, None,
 functions, layers and other values are static: part of the key, so another value compiles another program.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Averages of the weights along the way of training: EMA after every step, SWA after every late epoch.
+"""Weight averaging: averages of the weights along the way of training: EMA after every step, SWA after every late epoch.
 
 The averages are kept beside the model, go into checkpoints, are measured on the validation data after each epoch, and
 become the weights of the model when training ends. Batch statistics do not belong to averaged weights, so SWA computes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may happen beside training: stopping early, keeping checkpoints, writing logs.
+"""What may happen beside training: early stopping, keeping checkpoints, writing logs.
 
 A callback sees the run as `train.Run` says (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set `run.stop`. What it needs
 to go on after an interruption it returns from `state`.

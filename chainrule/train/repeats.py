@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One number is no result: folds, seeds, and tables of rivals ranked by their means, each with its confidence interval.
+"""Cross-validation and repeated runs; one number is no result: folds, seeds, and tables of rivals ranked by their means, each with its confidence interval.
 
 `cross_validate` measures one recipe on parts of a data set; `rank` runs several with the same seeds and says which
 differ from the best; `compare_optimizers` is `rank` for optimisers.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network with dropout is unsure of: predictions with different units dropped, their mean and their spread.
+"""Monte-Carlo dropout: what a network with dropout is unsure of: predictions with different units dropped, their mean and their spread.
 
 Dropout stays on, everything else (batch normalisation, noise) is in inference mode. Source: Gal and Ghahramani, ICML
 2016.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When training is done: after so many steps or seconds, at a target, or when nothing changes any more.
+"""Stopping criteria: when training is done: after so many steps or seconds, at a target, or when nothing changes any more.
 
     cr.fit(model, data, loss="cross_entropy", epochs=1000, callbacks=[train.Until(gradient=1e-4, seconds=60)])
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running sums as a kernel: out[o, i, c] = x[o, 0, c] + … + x[o, i, c], added from left to right.
+"""Cumulative sums (prefix sums, a scan in the array sense) as a kernel: out[o, i, c] = x[o, 0, c] + … + x[o, i, c], added from left to right.
 
 In: a cumulative sum whose operand lies in row-major order. Out: code over units. Where there are enough columns `c`, a unit is
 one `o` and a block of columns, and lanes are columns. Elsewhere a unit is `TOGETHER` sums (o, c), whose additions wait for

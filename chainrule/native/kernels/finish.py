@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The epilogue: what happens to a finished tile of results while it is still in the first cache level.
+"""The epilogue: what happens to a finished tile of results while it is still in the L1 cache.
 
 An epilogue is a function `epilogue(builder, value, row, column, mask, pointers) -> value`. It gets one vector of results,
 the flat index of its row, the index of its first column, the mask of the columns that exist (None: all) and the extra

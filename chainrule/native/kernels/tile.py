@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The register tile: the one inner kernel of every product and every convolution.
+"""The register tile (BLIS's microkernel): the one inner kernel of every product and every convolution.
 
 A tile keeps rows x vectors sums in registers and runs a small nest of reduction loops over them. Each step loads
 `vectors` vectors from the right operand and broadcasts one element per row from the left one:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Positions as affine forms of loop variables: c0 + c1 i1 + c2 i2 + …, with exact division.
+"""Index arithmetic: positions as affine forms of loop variables: c0 + c1 i1 + c2 i2 + …, with exact division.
 
 Every movement of elements (reshape, transpose, slice, pad, window, broadcast) is a map of such forms, so a chain of
 movements costs nothing: the load at its end has one form. Where a division does not come out even, its quotient and its

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From nodes of the graph to expressions of one kernel: what is not stored in a buffer is computed where it is needed.
+"""Producer-consumer fusion: from nodes of the graph to expressions of one kernel: what is not stored in a buffer is computed where it is needed.
 
 In: a node and the forms of its coordinates. Out: an expression. A movement of elements only rewrites the coordinates;
 an operation asks its inputs at the same coordinates; a stored node becomes a load. One rule per operation, in `RULES`.

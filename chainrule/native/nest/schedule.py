@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From one stored node to its kernel: which loops, in which order, through which axis the lanes of vectors run.
+"""Loop scheduling and SIMD vectorisation: from one stored node to its kernel: which loops, in which order, through which axis the lanes of vectors run.
 
 In: a node and where other nodes are stored. Out: kernels (two for a long reduction, which is cut into blocks whose sums
 are added up in a fixed order, whatever the number of threads). Axes that every access runs through as if they were one

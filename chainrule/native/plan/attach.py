@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps over what a product makes, computed while its tile is still in the first cache level.
+"""Epilogue fusion: maps over what a product makes, computed while its tile is still in the L1 cache.
 
 In: the items of a plan in order, products and groups of drafts. Out: fewer of them: bias, activation, residual, scale or
 mask become the epilogue of the product before them, and a mere change of layout becomes strides of its result. Two laws

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels that become one: several results over the same elements, and several passes over the same rows.
+"""Kernel fusion: kernels that become one: several results over the same elements, and several passes over the same rows.
 
 In: drafts and other steps in order. Out: fewer of them. Two laws keep it right: a draft moves only to a place after
 everything it reads has been made, and it may read what its group makes only at the same element (then the value never

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last stage of a lowering: outputs that take over an input's memory, such as the updated weights.
+"""Buffer aliasing, the last stage of a lowering: outputs that take over an input's memory, such as the updated weights.
 
 In: a `Memory` whose items (groups of drafts and finished steps, in order) compute everything. Out: the same items, some of
 which write into the memory of inputs, in an order in which nothing is overwritten that somebody still reads, and nothing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the value of each node lies while a plan is made, and the kernels that put it there.
+"""Memory planning by live ranges: where the value of each node lies while a plan is made, and the kernels that put it there.
 
 In: nodes in the order in which they are needed. Out: their buffers; `items` grows by the drafts of kernels that fill them. A value that is
 not in memory is computed by whoever reads it, or put there once if he needs it whole.

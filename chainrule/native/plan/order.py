@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order of steps: products that are the last to need something large run as soon as they can.
+"""Scheduling for memory: the order of steps: products that are the last to need something large run as soon as they can.
 
 In: the items of a plan in the order of the graph. Out: the same items. The law: a product moves only towards the front, to
 behind the last item that writes what it reads, and only if its result is smaller than what it sets free. So the gradients

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What gets a buffer and what is computed on the way: the cut of a graph into kernels.
+"""Operator fusion: what gets a buffer and what is computed on the way: the cut of a graph into kernels.
 
 In: a graph. Out: the nodes that are stored, in order; each is the result of one kernel, product or host step. A value is
 stored if it must be (results, operands of products, reductions), if several users would compute it again at more than the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that need not be done inside a loop: many small products become one large one before or after it.
+"""Loop-invariant code motion for products: work that need not be done inside a loop: many small products become one large one before or after it.
 
 In: a graph. Out: the same values. A scan that is computed with and without its history is computed once; a product of a
 sliced operand and a fixed one is taken out of the loop as one product over all steps; a carry that only adds up products

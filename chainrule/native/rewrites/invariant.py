@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is the same in every step of a loop is computed once, before it.
+"""Loop-invariant code motion: what is the same in every step of a loop is computed once, before it.
 
 In: a graph. Out: the same values. A node of a loop's body that depends on fixed operands alone becomes a fixed operand
 itself: weights rounded to bfloat16, or normalised. Movements of fixed operands stay inside, where they are views.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products with rows of a table, where the table has fewer rows than are taken from it: the product of the table comes first.
+"""Embedding lookups before a product: products with rows of a table, where the table has fewer rows than are taken from it: the product of the table comes first.
 
 In: a graph. Out: the same values, summed in another order. With x = E[i], for an embedding table E and a batch of tokens i:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made again instead of being kept: values between a forward and a backward pass, where memory would be large.
+"""Rematerialisation (gradient checkpointing): what is made again instead of being kept: values between a forward and a backward pass, where memory would be large.
 
 In: a graph. Out: the same values bit for bit. The law: a value is made a second time only by operations on elements, only
 from what stays in memory until then anyway (or is small), and only where that saves more than `WORTH` in all. The clock is

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products with weights that the same program overwrites, cut in two along the summed axis.
+"""Split-K: products with weights that the same program overwrites, cut in two along the summed axis.
 
 In: a graph whose products are (m, k) times (k, n). Out: the same with small batches multiplied as two products of half the
 length, whose results are added. The reason is where the weights lie: their gradient and their update are shared out to

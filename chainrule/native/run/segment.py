@@ -26,7 +26,7 @@ from .code.record import decode, encode
 SMALL_STEP = 20_000  # work below which one thread does a step alone
 ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
 LOOKS = 64  # rounds after which a loop that stops by itself looks whether a check has failed: from wrong values it may never stop
-STEPS = 16  # of one function: registers are shared out faster in several short ones, and by several threads
+STEPS = 16  # of one function: register allocation is faster in several short ones, and in several threads
 
 
 Segments = Sequence[tuple[str, Sequence[Step]]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Worker threads that run one machine-code function side by side with the caller.
+"""The thread pool: worker threads that run one machine-code function side by side with the caller.
 
 A worker waits in machine code for a new job number, without Python and without its lock, so a call that follows soon
 finds it awake; after a while it falls asleep on a semaphore. Handing over a job is three words and a look at who sleeps.

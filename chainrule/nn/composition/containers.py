@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules made of modules: one after another (`Sequential`), and with a way round (`Residual`)."""
+"""Modules made of modules: one after another (`Sequential`), and with a residual (skip) connection (`Residual`)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks of the transformer (Vaswani et al., 2017): attention and a two-layer network, each with a way round."""
+"""The blocks of the transformer (Vaswani et al., 2017): attention and a two-layer network, each with a residual connection."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient of attention: the weights are made again, block by block, from the scores and the denominators.
+"""The gradient of attention: the weights are made again (recomputation, as in flash attention), block by block, from the scores and the denominators.
 
 In: q, k, v, the logarithms of the denominators, delta = the sum of g y for each query, g, perhaps a mask. Out: the
 gradients of q, k and v. With p = exp(s - denominator) and d = scale p (g v^T - delta):

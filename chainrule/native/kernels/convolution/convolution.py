@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions on channels-last arrays: x (N, *S, Cin), w (*K, Cin / groups, Cout), y (N, *O, Cout).
+"""Direct convolutions (no im2col) on channels-last arrays: x (N, *S, Cin), w (*K, Cin / groups, Cout), y (N, *O, Cout).
 
 In: a `ConvSpec`. Out: LLVM functions to be called in turn by every thread, with barriers between them. Nothing is unfolded
 into columns: in x the taps of one kernel row and their channels lie next to each other, so the register tile of the

@@ -23,7 +23,7 @@ from .geometry import GAIN, Correlation, choose_vectors, factors_of, segments_of
 
 BLOCKS = 8  # copies of the result, so also how many threads find work of their own
 COPIES_BYTES = 1 << 21  # that all copies may take
-CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its second cache level
+CHUNK_BYTES = 1 << 17  # of padded samples that one thread keeps in its L2 cache
 LONG_RUN = 16  # channels from which a tile needs no second tap
 FEW_TAPS = 9  # of a plane whose edges are worth code of their own
 MOST_TAPS = 25  # rows of one tile where lanes run through the groups

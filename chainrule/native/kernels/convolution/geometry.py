@@ -18,7 +18,7 @@ from ...target import Target
 from ..tile import ENOUGH, split, tile_rows
 
 ENOUGH_UNITS = 16
-BAND_BYTES = 1 << 17  # of padded copy that one thread keeps in its second cache level
+BAND_BYTES = 1 << 17  # of padded copy that one thread keeps in its L2 cache
 MOST_SWEPT = 8  # taps of a line that stay in registers where channels are lanes on both sides
 WIDEST_SWEEP = 24
 GAIN = 1.2  # from which it is worth to pack weights for several pixels

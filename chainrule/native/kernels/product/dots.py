@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products of a few rows with a matrix whose reduction lies next to each other in memory: a vector of dot products.
+"""Narrow GEMM by dot products: products of a few rows with a matrix whose reduction lies next to each other in memory: a vector of dot products.
 
 In: a product of at most `FEW` rows where a and b both have unit stride along k. Out: code that keeps one vector of partial
 sums for each of `lanes` columns, and turns these sums over and adds them at the end. It reads b once, as it lies, where the

@@ -26,13 +26,13 @@ from .pack_pairs import emit_pairs
 from .row import TOGETHER, Row, block_vectors, emit_row
 
 LONGEST = 384  # steps of the reduction that one packed panel holds
-RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the first cache level from row tile to row tile
+RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the L1 cache from row tile to row tile
 FAR = 1 << 14  # steps that are added up without a break, else: long sums lose digits
 SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
 SHORT_TILE = 8  # rows of a tile below which operands are read so often that packing pays earlier (processors with 16 registers)
-WAYS = 8  # of the first cache level: so many rows that fall on the same sets live there beside each other
+WAYS = 8  # of the L1 cache: so many rows that fall on the same sets live there beside each other
 FEW_COLUMN_TILES = 16  # below which a is read in place, so that its rows should not drive each other out
 MOST_ROWS = 16  # of a tile; more gain nothing, and compile longer
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
@@ -254,7 +254,7 @@ def _reduction(spec: ProductSpec, size: int, tiling: Tiling, packs: bool, staged
 
 
 def _tiles_per_block(spec: ProductSpec, size: int, tiling: Tiling, steps: int, pack_a: bool, target: Target) -> int:
-    """As many column tiles as half of the second cache level holds, but so few that there are units enough for all threads."""
+    """As many column tiles as half of the L2 cache holds, but so few that there are units enough for all threads."""
     tiles = tiling.column_tiles
     if spec.packed:
         return 1
@@ -279,7 +279,7 @@ def _is_row(spec: ProductSpec, lanes: int) -> bool:
 
 
 def _collides(spec: ProductSpec, size: int) -> bool:
-    """Whether the rows of a fall on the same sets of the first cache level."""
+    """Whether the rows of a fall on the same sets of the L1 cache."""
     size = 2 if spec.narrow else size
     return spec.a_strides[-1] == 1 and spec.a_strides[-2] * size % 2048 == 0 and spec.k * size >= 2048
 
@@ -305,7 +305,7 @@ def _packs_b(spec: ProductSpec, size: int, tiling: Tiling) -> bool:
 
 
 def _streams(spec: ProductSpec, size: int, tiling: Tiling, target: Target) -> bool:
-    """Whether the rows and columns that other tiles read again are too long for the second cache level; blocks of them are not."""
+    """Whether the rows and columns that other tiles read again are too long for the L2 cache; blocks of them are not."""
     if tiling.special:
         return False
     read_again = tiling.width * (tiling.row_tiles > 1) + tiling.rows * (tiling.column_tiles > 1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row times a matrix whose rows lie in memory as they are: the rows of b, each times its factor, are added up.
+"""GEMV: one row times a matrix whose rows lie in memory as they are: the rows of b, each times its factor, are added up.
 
 In: a product with m = 1 where b and c have unit stride along n. Out: code that takes `TOGETHER` rows of b at a time through
-a block of columns, whose sums stay in the first cache level. It reads b in long stretches, as fast as memory gives it,
+a block of columns, whose sums stay in the L1 cache. It reads b in long stretches, as fast as memory gives it,
 where a register tile would read a few lines of every row before it comes to the next.
 """
 
@@ -16,7 +16,7 @@ from llvmlite import ir
 from ...llvm.writer import INDEX, POINTER, SHORT, Index, Writer, open_function
 from ...target import Target
 
-TOGETHER = 8  # rows of b in one round; more fall on one set of the first cache level where their length is a power of two
+TOGETHER = 8  # rows of b in one round; more fall on one set of the L1 cache where their length is a power of two
 WIDEST = 4096  # columns of one block
 NARROWEST = 128
 
