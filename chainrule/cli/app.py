@@ -229,6 +229,26 @@ def export(
     _say(export_run(run, path, not fixed))
 
 
+@app.command(cls=Command)
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")] = False,
+) -> None:
+    """Show what a bug report needs: versions, processor, threads, the cache of compiled code, backends and extras.
+
+    Each backend that is installed compiles a small function, whose result is compared with NumPy's.
+
+    Exit status: 0 the default backend computes; 1 it does not.
+    """
+    import json
+
+    from .doctor import environment, is_well, text_of
+
+    found = environment()
+    typer.echo(json.dumps(found, indent=2) if as_json else text_of(found))
+    if not is_well(found):
+        raise typer.Exit(1)
+
+
 def _note(text: str) -> None:
     typer.echo(in_own_words(text), err=True)
 
