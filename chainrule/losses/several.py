@@ -67,9 +67,17 @@ class Several(Watched):
 
     def objective(self, totals: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum of the means; a batch in which nothing of an output counts does not count for it."""
+        return reduce.sum(self._terms(totals, weights))
+
+    def terms(self, totals: Tensor, weights: Tensor) -> list[Tensor]:
+        """The parts of the objective, one for each loss."""
+        found = self._terms(totals, weights)
+        return [found[k] for k in range(len(self.names))]
+
+    def _terms(self, totals: Tensor, weights: Tensor) -> Tensor:
         counts = weights != 0
         means = where(counts, totals / where(counts, weights, zeros_like(weights) + 1), zeros_like(totals))
-        return reduce.sum(means * as_tensor(self.factors))
+        return means * as_tensor(self.factors)
 
     def mean(self, totals: Any, weights: ArrayLike) -> float:
         """The objective of sums over an epoch."""

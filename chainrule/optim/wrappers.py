@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,13 +134,24 @@ class Chain(Wrapper):
             found = dict(transform(parameters, found))
         self.optimizer.update(parameters, found, **({} if weight is None else {"weight": weight}))
 
+    def update_parts(self, model: Any, parts: Sequence[tuple[Any, Any]]) -> None:
+        """The transforms in order, of the gradients of each part, then the optimiser; see `Accumulate.update_parts`."""
+        parameters, _ = paired(model, parts[0][0])
+        changed = []
+        for grads, weight in parts:
+            found = paired(model, grads)[1]
+            for transform in self.transforms:
+                found = dict(transform(parameters, found))
+            changed.append((found, weight))
+        self.optimizer.update_parts(parameters, changed)
+
     def flush(self, model: Any) -> None:
         """That of the optimiser."""
         self.optimizer.flush(model)
 
-    def build(self, parameters: Any) -> None:
-        """Make the slots of parameters that have none yet."""
-        self.optimizer.build(parameters)
+    def build(self, parameters: Any, **options: int) -> None:
+        """Make the slots of parameters that have none yet; `parts` is for an optimiser that accumulates."""
+        self.optimizer.build(parameters, **options)
 
 
 class Accumulate(Wrapper):
@@ -153,49 +165,77 @@ class Accumulate(Wrapper):
             raise ArgumentError(explain("gradients are added up over a whole number of batches", got=shown(steps)))
         self.optimizer, self.steps = optimizer, int(positive("steps", steps))
         self.count = Variable(np.int64(0), name="count", trainable=False)
-        self.weight = Variable(np.float64(0), name="weight", trainable=False)
-        self.sums: dict[str, Variable] = {}
+        self.weights = [Variable(np.float64(0), name="weight", trainable=False)]
+        self.sums: dict[str, list[Variable]] = {}  # of each parameter, one for each part
+
+    @property
+    def parts(self) -> int:
+        """Of how many means the objective is the sum, each with a weight of its own."""
+        return len(self.weights)
 
     def update(self, model: Any, grads: Any, weight: Any = None) -> None:
         """Add the gradients of a mean over samples of this total `weight` (1 if it is not given, which is right for batches
         of one size); at every `steps`-th call the optimiser sees the mean over all samples."""
-        parameters, grads = paired(model, grads)
-        self.build(parameters)
-        own = astype(as_tensor(1.0 if weight is None else weight), "float64")
-        totals = {name: self.sums[name].value + g * astype(own, g.dtype) for name, g in grads.items()}
+        self.update_parts(model, [(grads, 1.0 if weight is None else weight)])
+
+    def update_parts(self, model: Any, parts: Sequence[tuple[Any, Any]]) -> None:
+        """The same for an objective that is the sum of several means over samples of different weights: their gradients, each with the
+        weight of its samples in this batch. The optimiser sees the sum of the means over all samples, as of one large batch."""
+        parameters, _ = paired(model, parts[0][0])
+        self.build(parameters, len(parts))
+        own = [astype(as_tensor(weight), "float64") for _, weight in parts]
+        found = [paired(model, grads)[1] for grads, _ in parts]
+        totals = {name: _added(self.sums[name], [g[name] * astype(w, g[name].dtype) for g, w in zip(found, own, strict=True)]) for name in parameters}
         count = self.count.value + 1
-        self._advance(parameters, totals, self.weight.value + own, count, greater_equal(count, self.steps))
+        self._advance(parameters, totals, _added(self.weights, own), count, greater_equal(count, self.steps))
 
     def flush(self, model: Any) -> None:
         """Let the optimiser see the mean of what was added up since its last update, if anything was."""
         found = model.parameters() if hasattr(model, "parameters") else model
         parameters = {name: p for name, p in found.items() if p.trainable}
         self.build(parameters)
-        totals = {name: self.sums[name].value for name in parameters}
-        self._advance(parameters, totals, self.weight.value, self.count.value, greater(self.count.value, 0))
+        totals = {name: [held.value for held in self.sums[name]] for name in parameters}
+        self._advance(parameters, totals, [held.value for held in self.weights], self.count.value, greater(self.count.value, 0))
 
-    def _advance(self, parameters: Mapping[str, Variable], totals: Mapping[str, Any], weight: Any, count: Any, due: Any) -> None:
+    def _advance(self, parameters: Mapping[str, Variable], totals: Mapping[str, Sequence[Any]], weights: Sequence[Any], count: Any, due: Any) -> None:
         """Keep the sums, or, if it is `due`, update by them and begin again."""
         touched = [*parameters.values(), *self.optimizer.variables().values()]
         before = [v.value for v in touched]
-        divisor = where(greater(weight, 0.0), weight, 1.0)
-        self.optimizer.update(parameters, {name: g / astype(divisor, g.dtype) for name, g in totals.items()})
+        divisors = [where(greater(weight, 0.0), weight, 1.0) for weight in weights]
+        self.optimizer.update(parameters, {name: _sum_of_means(parts, divisors) for name, parts in totals.items()})
         for variable, old in zip(touched, before, strict=True):
             variable.assign(where(due, variable.value, old))
-        for variable, total in (*((self.sums[name], total) for name, total in totals.items()), (self.weight, weight), (self.count, count)):
+        held = [(variable, total) for name, parts in totals.items() for variable, total in zip(self.sums[name], parts, strict=True)]
+        for variable, total in (*held, *zip(self.weights, weights, strict=True), (self.count, count)):
             variable.assign(where(due, zeros_like(total), total))
 
-    def build(self, parameters: Any) -> None:
-        """Make the sums and slots of parameters that have none yet."""
+    def build(self, parameters: Any, parts: int = 1) -> None:
+        """Make the sums and slots of parameters that have none yet, for an objective of at least so many parts."""
         found = parameters.parameters() if hasattr(parameters, "parameters") else parameters
+        for k in range(len(self.weights), parts):
+            self.weights.append(Variable(np.float64(0), name=_numbered("weight", k), trainable=False))
         for name, p in found.items():
-            if name not in self.sums:
-                self.sums[name] = Variable(np.zeros(p.shape, p.dtype), name=f"{name}.sum", trainable=False)
+            held = self.sums.setdefault(name, [])
+            held += [Variable(np.zeros(p.shape, p.dtype), name=_numbered(f"{name}.sum", k), trainable=False) for k in range(len(held), len(self.weights))]
         self.optimizer.build(found)
 
     def variables(self) -> dict[str, Variable]:
-        """Those of the optimiser, the count of batches, their weight and the sums."""
-        return {**super().variables(), "count": self.count, "weight": self.weight, **{f"{name}.sum": v for name, v in self.sums.items()}}
+        """Those of the optimiser, the count of batches, their weights and the sums."""
+        held = {_numbered(f"{name}.sum", k): v for name, parts in self.sums.items() for k, v in enumerate(parts)}
+        return {**super().variables(), "count": self.count, **{_numbered("weight", k): v for k, v in enumerate(self.weights)}, **held}
+
+
+def _added(held: Sequence[Variable], more: Sequence[Any]) -> list[Any]:
+    """What was added up with what is added now; there may be parts of an earlier objective to which nothing is added."""
+    return [v.value + more[k] if k < len(more) else v.value for k, v in enumerate(held)]
+
+
+def _numbered(name: str, k: int) -> str:
+    return f"{name}.{k}" if k else name
+
+
+def _sum_of_means(totals: Sequence[Any], divisors: Sequence[Any]) -> Any:
+    return functools.reduce(lambda a, b: a + b, [g / astype(divisor, g.dtype) for g, divisor in zip(totals, divisors, strict=True)])
 
 
 def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> Groups:
@@ -293,7 +333,8 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     """One update for every `steps` calls, with the mean of their gradients: large batches in little memory.
 
     In `fit` each batch counts by the sum of its sample weights, and what is left at the end of an epoch is one more update: an epoch of
-    ragged batches does what the large batches would. In a loop of one's own, `update(model, grads, weight=n)` says how many samples the
+    ragged batches does what the large batches would. So it does with several losses, each of which counts by weights of its own; where these
+    differ between the outputs, gradients are added up once for each loss. In a loop of one's own, `update(model, grads, weight=n)` says how many samples the
     gradient is the mean of, and `flush(model)` uses what is left. The optimiser's schedule counts its own updates.
 
     >>> w = cr.Variable([0.0])

@@ -65,7 +65,7 @@ def of_batch(batch: Any, name: str, model: Any) -> Samples:
         first, second = (list(map(repr, batch)) + ["'x'", "'y'"])[:2] if isinstance(batch, Mapping) else ("'x'", "'y'")
         raise ArgumentError(explain(f"a batch of {name} does not say what is predicted from what", got=kind, expected="(x, y) or (x, y, weights)",
                                     fix=f"cr.data.map(source, lambda sample: (sample[{first}], sample[{second}]))"))
-    return samples(tuple(batch), name, model, nested=True)
+    return samples(tuple(batch), name, model, nested=True, whole=False)
 
 
 class Batched:

@@ -42,10 +42,11 @@ class Samples:
         return x, self.y[indices], self.weights[indices]
 
 
-def samples(data: Any, name: str = "the data", model: Any = None, nested: bool = False) -> Samples:
+def samples(data: Any, name: str = "the data", model: Any = None, nested: bool = False, whole: bool = True) -> Samples:
     """(x, y) or (x, y, weights) as arrays; float64 becomes float32 unless the model computes in float64, integers stay.
 
     Only where `nested`, x, y and weights may be dicts and tuples of arrays, and lists of arrays of different lengths, which become `Ragged`.
+    Of `whole` data some weight is above 0; of one of many batches it need not be.
     """
     if not isinstance(data, tuple | list) or isinstance(data, Ragged) or len(data) not in (2, 3):
         fix = ("take a part of the samples: train, rest = data.split(x, 0.8); validation=(x[rest], y[rest])" if isinstance(data, int | float)
@@ -63,7 +64,7 @@ def samples(data: Any, name: str = "the data", model: Any = None, nested: bool =
         weights = np.ones(count, np.float32) if not _ragged(y) else parts_of(y, lambda part: _existing(part) if isinstance(part, Ragged) else np.ones(count, np.float32))
     y = parts_of(y, lambda part: part.values if isinstance(part, Ragged) else part)
     _check_lengths(x, y, weights, name)
-    _check_weights(weights, name)
+    _check_weights(weights, name, whole)
     return Samples(x, y, weights, any(bool((array != 1).any()) for array in leaves(weights)))
 
 
@@ -148,12 +149,12 @@ def over_all(pipeline: Any, x: np.ndarray) -> Any:
     return pipeline.over(x) if hasattr(pipeline, "over") else pipeline
 
 
-def _check_weights(weights: Any, name: str) -> None:
+def _check_weights(weights: Any, name: str, whole: bool) -> None:
     for path, array in zip(paths(weights), leaves(weights), strict=True):
-        _check_factors(array, f"{name} ({path})" if path else name)
+        _check_factors(array, f"{name} ({path})" if path else name, whole)
 
 
-def _check_factors(weights: np.ndarray, name: str) -> None:
+def _check_factors(weights: np.ndarray, name: str, whole: bool) -> None:
     if (weights < 0).any():
         raise ArgumentError(explain(f"a sample weight of {name} is negative", got=f"{np.nanmin(weights)} at sample {np.nanargmin(weights)}", expected="0 or more"))
     bad = np.argwhere(~np.isfinite(weights))
@@ -161,7 +162,7 @@ def _check_factors(weights: np.ndarray, name: str) -> None:
         place = tuple(int(i) for i in bad[0])
         raise ArgumentError(explain(f"a sample weight of {name} is not a finite number", got=f"{weights[place]} at sample {place[0]}", expected="0 or more",
                                     fix="give 0 to samples that shall not count"))
-    if not weights.any():
+    if whole and not weights.any():
         raise ArgumentError(explain(f"no sample of {name} counts", got=f"{len(weights):,} weights, all 0", expected="some above 0"))
 
 

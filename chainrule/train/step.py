@@ -17,9 +17,9 @@ import numpy as np
 from ..compiler.compile import Compiled, Entry, compile
 from ..compiler.transform import gradients
 from ..errors import BackwardFrame, NonFiniteError, describe_frame, explain
-from ..ir import Node, Tensor, Variable, as_tensor, bind, current_trace
-from ..ir.graph import interpret
-from ..ir.node import CONSTANT
+from ..ir import Node, Tensor, Variable, as_tensor, bind, current_trace, tracing
+from ..ir.graph import interpret, topological
+from ..ir.node import CONSTANT, INPUT
 from ..losses import Several
 from ..losses.base import OneNumber
 from ..ops.broadcast import sum_over
@@ -36,13 +36,14 @@ Arrays = tuple[np.ndarray, ...]
 
 
 def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any], Any] | None = None,
-                  backend: str | None = None, precision: str = "float32", weighted: bool = True, classes: bool = False) -> Compiled:
+                  backend: str | None = None, precision: str = "float32", weighted: bool = True, classes: bool = False, parts: int = 1) -> Compiled:
     """step(x, y, weights) -> (sum of losses, sum of weights, outputs, finite); learns only where all is finite.
 
     `classes`: whether the weights have two columns, those of the samples and of their classes. The objective is then the sum of all weighted
     losses divided by the weights of the samples alone, so that a rare class counts the same in any batch: also in a batch of its own.
 
     `weighted`: whether any weight will be another number than 1, which a loss that gives one number for a batch refuses.
+    `parts`: for how many parts of the objective the optimiser adds up gradients apart (`accumulated_parts`).
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:
         outputs = called(model, x, training=True)
@@ -53,14 +54,43 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
             scale = sum_over(weights, (0,)) / sum_over(own, (0,))
         total, weight = loss.sum_and_weight(outputs, y, weights if weighted else None)
         whole = strong(model)
-        objective = loss.objective(total, weight) if isinstance(loss, Several) else total / weight * scale if classes else total / weight
-        objective = objective if penalty is None else objective + penalty(whole)
-        grads = gradients(objective, whole)
-        optimizer.update(whole, grads, **({"weight": weight[0] if isinstance(loss, Several) else weight / scale if classes else weight} if optimizer.accumulates else {}))
-        finite = isfinite(reduce(lambda a, g: a + summed(g), grads.values(), objective))
+        if parts > 1:
+            objective, grads = _update_parts(loss, total, weight, whole, optimizer, penalty)
+        else:
+            objective = loss.objective(total, weight) if isinstance(loss, Several) else total / weight * scale if classes else total / weight
+            objective = objective if penalty is None else objective + penalty(whole)
+            found = gradients(objective, whole)
+            optimizer.update(whole, found, **({"weight": weight[0] if isinstance(loss, Several) else weight / scale if classes else weight} if optimizer.accumulates else {}))
+            grads = list(found.values())
+        finite = isfinite(reduce(lambda a, g: a + summed(g), grads, objective))
         commit_if(finite)
         return total, weight, outputs, finite
     return compile(step, backend=backend, precision=precision)
+
+
+def _update_parts(loss: Several, total: Tensor, weight: Tensor, model: Any, optimizer: Any, penalty: Any) -> tuple[Tensor, list[Any]]:
+    """Let an optimiser add up the gradients of each loss by its own weight, and those of a penalty by batches; (objective, all gradients)."""
+    parts: list[tuple[Tensor, Any]] = list(zip(loss.terms(total, weight), [weight[k] for k in range(len(loss.names))], strict=True))
+    if penalty is not None:
+        parts.append((penalty(model), as_tensor(np.float32(1))))
+    found = [(gradients(term, model, unrelated="zero"), own) for term, own in parts]
+    optimizer.update_parts(model, found)
+    return reduce(lambda a, b: a + b, [term for term, _ in parts]), [g for grads, _ in found for g in grads.values()]
+
+
+def accumulated_parts(loss: Any, optimizer: Any, outputs: Any, y: Any, weighted: bool, penalty: Any = None) -> int:
+    """For how many parts of the objective an optimiser has to add up gradients apart.
+
+    One is enough where the weights of all losses are the same numbers for each batch of one size: without weights of samples, and if no loss
+    leaves targets out. `outputs` and `y` are symbols.
+    """
+    if not isinstance(loss, Several) or not optimizer.accumulates or len(loss.names) == 1:
+        return 1
+    with tracing():
+        found = None if weighted else loss.sum_and_weight(outputs, y)[1]
+    if found is not None and not any(node.op is INPUT for node in topological([found.node])):
+        return 1
+    return len(loss.names) + (penalty is not None)
 
 
 def summed(g: Any) -> Tensor:

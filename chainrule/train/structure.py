@@ -68,10 +68,15 @@ def _parameters(model: Any) -> list[str]:
     return [p.name for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)] + ["**"] * any(p.kind is p.VAR_KEYWORD for p in found)
 
 
+def symbols(x: Any, rows: int) -> Any:
+    """So many samples like those of x, as symbols."""
+    return trees.map(lambda a: Tensor(input_node(Type((rows, *a.shape[1:]), a.dtype))), x)
+
+
 def traced(model: Any, x: Any, rows: int, training: bool = False) -> Any:
     """What the model gives for so many samples like those of x, as symbols; builds what is not built yet."""
     with tracing():
-        return called(model, trees.map(lambda a: Tensor(input_node(Type((rows, *a.shape[1:]), a.dtype))), x), training=training)
+        return called(model, symbols(x, rows), training=training)
 
 
 def take(x: Any, indices: Any) -> Any:

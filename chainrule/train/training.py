@@ -37,9 +37,9 @@ from .measured import check_paths, measured
 from .programs import remembered
 from .progress import Quiet
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
-from .step import flush_step, training_step
+from .step import accumulated_parts, flush_step, training_step
 from .stretch import Stretch
-from .structure import leaves, paths, take, traced
+from .structure import leaves, paths, symbols, take, traced
 from .tally import Tally, numbers
 
 
@@ -71,7 +71,7 @@ class Training(Loop):
         listed = checks.callbacks(callbacks)
         self.augment = None if self.stream is not None else over_all(augment, found.x)
         self.learnt, self.tally = by_class(found, self._of_memory("class_weight", class_weight)), Tally(self.loss, self.metrics)
-        self._build(listed, batch_size, shuffle)
+        self._build(listed, batch_size, shuffle, penalty)
         feed: Feed = self.stream or Stored(self.learnt, Batches(len(found), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last, least=least_rows(model, found.x)), steps_per_epoch)
         self.batch_size = len(found) if self.stream is not None else feed.batches.batch_size  # type: ignore[attr-defined]
         self._prepare(feed, epochs=epochs, checkpoint=checkpoint, callbacks=self._keeping(listed, keep_best and epochs > 1), progress=progress, max_time=max_time)
@@ -95,7 +95,7 @@ class Training(Loop):
                                         fix='cr.data.Loader(source, weights="balanced")' if name == "class_weight" else "leave it out"))
         return wanted
 
-    def _build(self, callbacks: Sequence[Any], batch_size: int, shuffle: bool) -> None:
+    def _build(self, callbacks: Sequence[Any], batch_size: int, shuffle: bool, penalty: Any) -> None:
         """Make what is not there yet, and seeds for what draws in the model already: a run depends on nothing that was drawn before."""
         random.seed(self.seed)
         drawn, data = generators(self.model), self._samples
@@ -107,7 +107,8 @@ class Training(Loop):
         for checked in (data if self.augment is None else None, self.validation):
             if isinstance(checked, Samples):
                 checks.check_targets(self.loss, self.metrics, outputs, checked)
-        self.optimizer.build(self.model.parameters())
+        self.parts = accumulated_parts(self.loss, self.optimizer, outputs, symbols(data.y, rows), self.learnt.weighted or self.stream is not None, penalty)
+        self.optimizer.build(self.model.parameters(), **({"parts": self.parts} if self.parts > 1 else {}))
         check_batches(self.model, len(data), rows, shuffle)
         self._check_callbacks(callbacks)
 
@@ -137,9 +138,9 @@ class Training(Loop):
         return {metric.name: metric.higher_is_better for metric in self.metrics} | several
 
     def _compile(self, loss: Any, penalty: Any, precision: str, classes: bool, backend: str | None) -> None:
-        model, weighted = self.model, self.learnt.weighted
-        self.step = remembered("training", model, (recipe(loss, self.loss), penalty, precision, weighted, classes), backend,
-                               lambda model, optimizer: training_step(model, self.loss, optimizer, penalty, backend, precision, weighted=weighted, classes=classes), owner=self.optimizer)
+        model, weighted, parts = self.model, self.learnt.weighted, self.parts
+        self.step = remembered("training", model, (recipe(loss, self.loss), penalty, precision, weighted, classes, parts), backend,
+                               lambda model, optimizer: training_step(model, self.loss, optimizer, penalty, backend, precision, weighted=weighted, classes=classes, parts=parts), owner=self.optimizer)
         step, feed = self.step, self.feed  # which do not know this run, so that it ends with its last use
         self.stretch = Stretch(lambda rows: step.lower(*feed.batch(rows)), feed.leaves, bool(self.metrics), self.augment is None and self.stream is None)
         self.flush = flush_step(model, self.optimizer, backend) if self.optimizer.accumulates else None
