@@ -32,6 +32,8 @@ _PRETRAINED = "cr.models.load_pretrained(folder), with config.json and safetenso
 MODELS = {
     **{f"resnet{depth}": f"cr.models.resnet({depth}, outputs=10)" for depth in (18, 34, 50, 101, 152)}, **{f"vgg{depth}": "cr.models.vgg(outputs=10)" for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}_bn": "cr.models.vgg(outputs=10)" for depth in (11, 13, 16, 19)},
+    **{f"mobilenet_v3_{size}": f'cr.models.mobilenet_v3("{size}")' for size in ("small", "large")}, **{f"efficientnet_b{i}": f"cr.models.efficientnet({i})" for i in range(5)},
+    **{f"convnext_{size}": f'cr.models.convnext("{size}")' for size in ("tiny", "small", "base")}, "vit_b_16": 'cr.models.vit("base")', "vit_l_16": 'cr.models.vit("large")',
     "alexnet": "cr.models.cnn(10, image_shape=(224, 224, 3))", "gpt2": 'cr.models.gpt(50257)', "transformer": "cr.models.TranslationTransformer",
     "from_pretrained": _PRETRAINED, "automodel": _PRETRAINED, "autotokenizer": "cr.models.load_tokenizer(folder)", "list_models": "dir(cr.models)",
     "sequential": "cr.nn.Sequential([...])", "model": "cr.nn.Module", "load_model": "cr.load(path)", "save_model": "cr.save(model, path)",

@@ -8,7 +8,9 @@ from ..foundations.names import unknown_attribute
 from .bert import BERT, MaskedLanguageModel
 from .clips import clip_network
 from .cnn import cnn
+from .convnext import convnext
 from .dcgan import dcgan_critic, dcgan_generator
+from .efficientnet import efficientnet
 from .generation import Decoder, generate, generate_text
 from .heads import SequenceClassifier, SpanReader, TokenClassifier
 from .hub import load_pretrained, load_tokenizer, save_pretrained
@@ -16,12 +18,15 @@ from .language import LanguageModel, gpt, llama
 from .lenet import lenet5
 from .masking import fill_mask, mask_tokens
 from .mlp import mlp
+from .mobilenet import mobilenet_v2, mobilenet_v3
 from .perceptron import Perceptron
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
 from .timed import TimeEmbedding, TimeMLP, TimeUNet
 from .translation import TranslationTransformer
+from .unet import UNet
 from .vgg import vgg
+from .vit import VisionTransformer, vit
 
 __all__ = [
     "BERT",
@@ -37,10 +42,14 @@ __all__ = [
     "TimeUNet",
     "TokenClassifier",
     "TranslationTransformer",
+    "UNet",
+    "VisionTransformer",
     "clip_network",
     "cnn",
+    "convnext",
     "dcgan_critic",
     "dcgan_generator",
+    "efficientnet",
     "fill_mask",
     "generate",
     "generate_text",
@@ -51,12 +60,15 @@ __all__ = [
     "load_tokenizer",
     "mask_tokens",
     "mlp",
+    "mobilenet_v2",
+    "mobilenet_v3",
     "resnet",
     "resnet_cifar",
     "save_pretrained",
     "sequence_classifier",
     "sequence_tagger",
     "vgg",
+    "vit",
 ]
 
 

@@ -8,6 +8,7 @@ Paddings are the fixed ones of PyTorch's networks, so that their weights can be 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .. import nn
@@ -35,19 +36,35 @@ def _bottleneck(width: int, stride: int) -> list[nn.Module]:
             _convolution(4 * width, 1), nn.BatchNorm()]
 
 
-def resnet(depth: int = 18, outputs: int = 1000, image_shape: tuple[int, int, int] = (224, 224, 3)) -> nn.Sequential:
-    """ResNet-18, 34, 50, 101 or 152 for images (H, W, C); logits of shape (N, outputs) come out.
+class ResNet(nn.Sequential):
+    """A Sequential that says by `family` which of the published networks it is, so that weights of theirs are found by their names.
+
+    >>> cr.models.resnet(18).family
+    'resnet18'
+    """
+
+    def __init__(self, layers: Sequence[Any] = (), family: str | None = None):
+        super().__init__(layers)
+        self.family = family
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": list(self.layers), "family": self.family}
+
+
+def resnet(depth: int = 18, outputs: int = 1000, image_shape: tuple[int, int, int] = (224, 224, 3)) -> ResNet:
+    """ResNet-18, 34, 50, 101 or 152 for images (H, W, C), a Sequential; logits of shape (N, outputs) come out.
+
+    Weights of torchvision and timm load with `load_weights`.
 
     >>> model = cr.models.resnet(18, outputs=10, image_shape=(32, 32, 3))
-    >>> type(model).__name__
-    'Sequential'
+    >>> len(model)
+    14
     """
     if depth not in DEPTHS:
         raise ArgumentError(explain("there is no such residual network", got=f"depth {depth}",
                                     expected=", ".join(map(str, DEPTHS)), fix="resnet_cifar takes other depths"))
     counts, narrow = DEPTHS[depth]
-    model = nn.Sequential([_convolution(64, 7, 2, input_shape=tuple(image_shape)), nn.BatchNorm(), nn.ReLU(),
-                           nn.MaxPool2D(3, stride=2, padding=1)])
+    model = ResNet([_convolution(64, 7, 2, input_shape=tuple(image_shape)), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(3, stride=2, padding=1)], f"resnet{depth}")
     channels = 64
     for stage, count in enumerate(counts):
         for i in range(count):
@@ -56,8 +73,9 @@ def resnet(depth: int = 18, outputs: int = 1000, image_shape: tuple[int, int, in
             shortcut = None if (stride, channels) == (1, out) else [_convolution(out, 1, stride), nn.BatchNorm()]
             model.add(nn.Residual((_bottleneck if narrow else _basic)(width, stride), shortcut, activation="relu"))
             channels = out
-    model.add(nn.GlobalAvgPool2D())
-    return model.add(nn.Dense(outputs))
+    for layer in (nn.GlobalAvgPool2D(), nn.Dense(outputs)):
+        model.add(layer)
+    return model
 
 
 class Subsample(nn.Module):

@@ -293,6 +293,7 @@ EXAMPLES = {
     metrics.Estimate: lambda: metrics.Estimate(0.5, 0.4, 0.6), metrics.Mean: lambda: metrics.Mean(absolute),
     models.LanguageModel: lambda: models.LanguageModel(11, 8, width=8, heads=2, depth=1), models.Decoder: None, train.SavedRun: None,
     models.EncoderDecoder: lambda: models.EncoderDecoder(5, 6), models.MaskedLanguageModel: None,
+    models.UNet: lambda: models.UNet(2, 4, 1), models.VisionTransformer: lambda: models.VisionTransformer(2, (8, 8, 1), 4, 8, 1, 2),
     models.TranslationTransformer: lambda: models.TranslationTransformer(9, width=8, depth=1, heads=2),
     nn.AttentionRecord: None, nn.KeyValueCache: lambda: nn.KeyValueCache(1, 2, 3, 4), nn.ReceptiveField: lambda: nn.ReceptiveField("a", (1,), (1,), (0,)),
     nn.Symbol: lambda: nn.Input((3,)), tasks.Task: lambda: tasks.multiclass(3),

@@ -63,6 +63,8 @@ def turns(module: nn.Module, role: str, theirs: Shape, ours: Shape, layout: str,
         return lambda array: array.reshape(ours)  # heads on an axis of their own
     if isinstance(module, nn.PReLU) and theirs == (1,):
         return lambda array: np.broadcast_to(array, ours)
+    if layout == TORCH and not isinstance(module, Convolution | nn.Dense | Recurrent) and len(theirs) != len(ours) and theirs and ours and max(theirs) == math.prod(theirs) == math.prod(ours) == max(ours):
+        return lambda array: array.reshape(ours)  # a number for each channel, with or without axes of one element for the places
     if layout == TORCH and flat is not None and len(theirs) == 1:
         return _checked(lambda array: _rows(flat)(array[None])[:, 0], theirs, ours)
     return _checked(lambda array: array, theirs, ours)

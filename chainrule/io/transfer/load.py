@@ -16,6 +16,7 @@ from ...ir import Tensor, Variable
 from ...nn.core.module import own_parameters
 from ...nn.layers.convolution import Convolution, DepthwiseConvolution, TransposedConvolution
 from ..weights import Weights, read_weights
+from .dialects import spoken
 from .layouts import KERAS, LAYOUTS, OURS, TORCH, Shape, flattened, layout_of, told, turns
 from .match import Layer, layers, pairs
 from .names import IGNORED, Rename, dotted, renamed
@@ -49,6 +50,12 @@ class LoadReport:
         return [*(f"open: {text}" for text in self.open), *(f"another shape: {theirs} {shape} (for {name} {ours})" for name, (theirs, shape, ours) in self.other_shape.items()),
                 *(f"missing: {name}" for name in self.missing if name not in self.other_shape), *(f"left over: {name}" for name in self.left_over)]
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Say the names in the file by other ones, where these are known."""
+        self.taken = {ours: names.get(theirs, theirs) for ours, theirs in self.taken.items()}
+        self.left_over = [names.get(theirs, theirs) for theirs in self.left_over]
+        self.other_shape = {ours: (names.get(theirs, theirs), *shapes) for ours, (theirs, *shapes) in self.other_shape.items()}
+
     def __repr__(self) -> str:
         counts = f"{len(self.taken)} taken, {len(self.missing)} missing, {len(self.left_over)} left over, {len(self.other_shape)} of another shape"
         lines = [f"LoadReport({counts}, layout {self.layout})", *(f"  {fault}" for fault in self.faults()[:20]), *(f"  changed: {name}, {what}" for name, what in self.changed.items())]
@@ -72,10 +79,12 @@ def load_weights(model: nn.Module, source: Any, rename: Rename = None, strict: b
     slots = _slots(model)
     weights, path = _read(source)
     told_layout = layout or told(weights, path, weights.metadata)
-    names = {name: new for name, new in renamed(weights, rename).items() if not IGNORED.search(dotted(new))}
+    known = spoken(getattr(model, "family", None), weights, {name.rpartition(".")[0] for name in slots}) if rename is None else renamed(weights, rename)
+    names = {name: new for name, new in known.items() if not IGNORED.search(dotted(new))}
     weights = weights.renamed(names)
     weights = gru_biases(weights) if told_layout == KERAS else apart(weights) if told_layout != OURS else weights
     report, values = _fitted(model, slots, weights, told_layout, strict)
+    report.rename({new: old for old, new in names.items()} if rename is None else {})
     if strict and not report.complete:
         faults = report.faults()
         raise DataError(explain("the weights do not fit the model", got="; ".join(faults[:12]) + ("; …" if len(faults) > 12 else ""),
