@@ -20,10 +20,11 @@ from ..typing import ModelLike
 from .tensors import assign_arrays, read_tensors, variable_arrays, write_tensors
 
 FORMAT = "chainrule model 1"
-LIBRARY = ("models", "generative", "rl")  # where chainrule defines modules outside of nn
+LIBRARY = ("models", "generative", "rl", "tasks")  # where chainrule defines modules outside of nn
 OTHERS = {".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".pb": "TensorFlow",
           ".tflite": "TensorFlow", ".onnx": "ONNX", ".gguf": "GGUF", ".msgpack": "Flax", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "pickle",
           ".npz": "NumPy", ".npy": "NumPy"}
+IN_FOLDER = "model.safetensors"  # of a run folder
 SPARE_BYTES, SPARE_MODULES = 1 << 20, 1000
 
 
@@ -31,7 +32,7 @@ def save(model: ModelLike, path: str | Path, extra: dict[str, Any] | None = None
     """Write architecture and weights to `path` (.safetensors).
 
     Args:
-        model: a built module whose class chainrule knows or that was registered by being defined.
+        model: a built module whose class chainrule knows or that was registered by being defined; or a fitted task of `cr.tasks`.
         extra: plain JSON data kept beside the model, such as preprocessing and class names.
 
     Raises ArgumentError for the suffix of another framework's files, whose readers would take it for one of theirs.
@@ -45,6 +46,9 @@ def save(model: ModelLike, path: str | Path, extra: dict[str, Any] | None = None
     if (suffix := Path(path).suffix.lower()) in OTHERS:
         raise ArgumentError(explain(f"{suffix} is the suffix of files of {OTHERS[suffix]}, and this will be a safetensors file", got=str(path),
                                     fix=f'cr.save(model, "{Path(path).with_suffix(".safetensors")}")'))
+    if not isinstance(model, nn.Module) and hasattr(model, "saved"):
+        model, own = model.saved()
+        extra = own | (extra or {})
     if not isinstance(model, nn.Module):
         raise ArgumentError(explain("only a model is saved", got=shown(model), expected="a nn.Module", fix='cr.save(model, "model.safetensors")'))
     variables = model.variables()
@@ -58,7 +62,8 @@ def save(model: ModelLike, path: str | Path, extra: dict[str, Any] | None = None
 
 
 def load(path: str | Path) -> Any:
-    """The model in a file that `save` wrote, with its weights; or a run folder of `chainrule train`, as a `train.saved.SavedRun`.
+    """The model or task in a file that `save` wrote, with its weights; or a run folder of `chainrule train`, as the task it trained or a
+    `train.SavedRun`.
 
     Classes of chainrule's are known whatever was imported; a class of your own must be defined before. Raises DataError
     for a damaged or foreign file.
@@ -70,9 +75,12 @@ def load(path: str | Path) -> Any:
     """
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(explain("the path of a file or a run folder is expected", got=shown(path), expected="a str or a Path"))
-    if Path(path).is_dir():
-        return importlib.import_module("...train.saved", __name__).SavedRun(path)  # it lies above this package
-    return read_model(path)[0]
+    if Path(path).is_dir() and not (Path(path) / IN_FOLDER).is_file():
+        return importlib.import_module("...train.saved", __name__).SavedRun(path)  # it lies above this package, and says what is missing
+    model, extra = read_model(Path(path) / IN_FOLDER if Path(path).is_dir() else path)
+    if isinstance(extra.get("task"), dict):
+        return importlib.import_module("...tasks.base", __name__).opened(model, extra["task"], path)
+    return importlib.import_module("...train.saved", __name__).SavedRun(path) if Path(path).is_dir() else model
 
 
 def read_model(path: str | Path) -> tuple[Any, dict[str, Any]]:

@@ -22,6 +22,7 @@ from .mobilenet import mobilenet_v2, mobilenet_v3
 from .perceptron import Perceptron
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
+from .texts import GramBag, NaiveBayesBag, TextCNN, TextNetwork
 from .timed import TimeEmbedding, TimeMLP, TimeUNet
 from .translation import TranslationTransformer
 from .unet import UNet
@@ -32,11 +33,15 @@ __all__ = [
     "BERT",
     "Decoder",
     "EncoderDecoder",
+    "GramBag",
     "LanguageModel",
     "MaskedLanguageModel",
+    "NaiveBayesBag",
     "Perceptron",
     "SequenceClassifier",
     "SpanReader",
+    "TextCNN",
+    "TextNetwork",
     "TimeEmbedding",
     "TimeMLP",
     "TimeUNet",

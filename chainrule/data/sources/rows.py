@@ -40,7 +40,7 @@ class Rows(Arrays):
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):
         self.path, self._told = str(existing(path)), (None if columns is None else list(columns), target)
-        found = _read(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
+        found = read_columns(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
         if target is None:
             super().__init__(found)
         else:
@@ -61,7 +61,8 @@ def _chosen(columns: dict[str, Any], name: str, path: str) -> Any:
     return columns[name]
 
 
-def _read(path: str, wanted: list[str] | None) -> dict[str, np.ndarray]:
+def read_columns(path: str, wanted: list[str] | None = None) -> dict[str, np.ndarray]:
+    """The columns of a file by name (all, or those that are `wanted`); DataError that names the file or the column."""
     suffix = os.path.splitext(path)[1].lower()
     columns = _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path)
     if wanted is not None:

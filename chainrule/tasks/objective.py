@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is for, in one word: the task decides the output layer, the loss and the metrics that belong together.
+"""What a network is for, in one word: the objective decides the output layer, the loss and the metrics that belong together.
 
-    task = cr.tasks.multiclass(3)
-    model = task.network(hidden=(64, 64))
-    task.fit(model, (x, y), epochs=50)
-    print(task.evaluate(model, (x_test, y_test)))
+    objective = cr.tasks.multiclass(3)
+    model = objective.network(hidden=(64, 64))
+    objective.fit(model, (x, y), epochs=50)
+    print(objective.evaluate(model, (x_test, y_test)))
 
-    task              output layer   what it gives    loss                   metrics
+    objective         output layer   what it gives    loss                   metrics
     binary()          1 unit         a logit          binary cross-entropy   accuracy, auc
     multiclass(k)     k units        logits           cross-entropy          accuracy, f1_macro
     multilabel(k)     k units        k logits         binary cross-entropy   share of right labels
@@ -21,28 +21,28 @@ from typing import Any
 
 import numpy as np
 
-from . import nn
-from .errors import ArgumentError, ShapeError, explain
-from .ir import as_tensor
-from .models.mlp import mlp
-from .ops.compose import sigmoid, softmax
-from .train.evaluate import Result, evaluate, predict
-from .train.fit import fit
-from .train.history import History
-from .typing import ArrayLike, DataLike
+from .. import nn
+from ..errors import ArgumentError, ShapeError, explain
+from ..ir import as_tensor
+from ..models.mlp import mlp
+from ..ops.compose import sigmoid, softmax
+from ..train.evaluate import Result, evaluate, predict
+from ..train.fit import fit
+from ..train.history import History
+from ..typing import ArrayLike, DataLike
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task with everything that follows from it; made by `binary`, `multiclass`, `multilabel` and `regression`.
+class Objective:
+    """What is asked of a network, with everything that follows from it; made by `binary`, `multiclass`, `multilabel` and `regression`.
 
     Attributes:
         name: "binary", "multiclass", "multilabel" or "regression".
         outputs: units of the last layer.
         loss, metrics: names, as `fit` and `evaluate` take them.
 
-    >>> task = cr.tasks.multiclass(3)
-    >>> isinstance(task, cr.tasks.Task), task.name
+    >>> objective = cr.tasks.multiclass(3)
+    >>> isinstance(objective, cr.tasks.Objective), objective.name
     (True, 'multiclass')
     """
 
@@ -71,12 +71,12 @@ class Task:
         return y.astype(np.float32)
 
     def fit(self, model: nn.Module, data: DataLike, *, validation: DataLike | None = None, **options: Any) -> History:
-        """`fit` with the loss and the metrics of the task; `options` of `fit`."""
+        """`fit` with the loss and the metrics of the objective; `options` of `fit`."""
         return fit(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics),
                    validation=None if validation is None else self._pair(validation), **options)
 
     def evaluate(self, model: nn.Module, data: DataLike, **options: Any) -> Result:
-        """`evaluate` with the loss and the metrics of the task, each with its interval."""
+        """`evaluate` with the loss and the metrics of the objective, each with its interval."""
         return evaluate(model, self._pair(data), loss=self.loss, metrics=options.pop("metrics", self.metrics),
                         **options)
 
@@ -103,40 +103,40 @@ class Task:
         return (x, self.targets(y), *weights)
 
 
-def binary() -> Task:
+def binary() -> Objective:
     """Yes or no: one logit; targets 0 and 1.
 
     >>> cr.tasks.binary().outputs, cr.tasks.binary().loss
     (1, 'binary_cross_entropy')
     """
-    return Task("binary", 1, "binary_cross_entropy", ("accuracy", "auc"))
+    return Objective("binary", 1, "binary_cross_entropy", ("accuracy", "auc"))
 
 
-def multiclass(k: int) -> Task:
+def multiclass(k: int) -> Objective:
     """One of k classes: k logits; targets 0 .. k - 1.
 
     >>> cr.tasks.multiclass(10).outputs, cr.tasks.multiclass(10).loss
     (10, 'cross_entropy')
     """
-    return Task("multiclass", _count(k, 2), "cross_entropy", ("accuracy", "f1_macro"))
+    return Objective("multiclass", _count(k, 2), "cross_entropy", ("accuracy", "f1_macro"))
 
 
-def multilabel(k: int) -> Task:
+def multilabel(k: int) -> Objective:
     """Any of k labels: k logits; targets (n, k) of 0 and 1.
 
     >>> cr.tasks.multilabel(5).outputs, cr.tasks.multilabel(5).loss
     (5, 'binary_cross_entropy')
     """
-    return Task("multilabel", _count(k, 1), "binary_cross_entropy", (right_labels,))
+    return Objective("multilabel", _count(k, 1), "binary_cross_entropy", (right_labels,))
 
 
-def regression(k: int = 1) -> Task:
+def regression(k: int = 1) -> Objective:
     """k numbers, without activation.
 
     >>> cr.tasks.regression(2).outputs, cr.tasks.regression(2).loss
     (2, 'mean_squared_error')
     """
-    return Task("regression", _count(k, 1), "mean_squared_error", ("rmse", "r2"))
+    return Objective("regression", _count(k, 1), "mean_squared_error", ("rmse", "r2"))
 
 
 def right_labels(outputs: ArrayLike, targets: ArrayLike) -> np.ndarray:
@@ -154,4 +154,4 @@ def _count(k: int, least: int) -> int:
     return k
 
 
-__all__ = ["Task", "binary", "multiclass", "multilabel", "regression", "right_labels"]
+__all__ = ["Objective", "binary", "multiclass", "multilabel", "regression", "right_labels"]
