@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..data.files import close_names, listed
-from ..data.sources.rows import columns_of, read_columns
+from ..data.sources.frames import columns_of
+from ..data.sources.rows import read_columns
 from ..errors import ArgumentError, DataError, explain, shown
 
 Columns = dict[str, np.ndarray]
