@@ -60,7 +60,8 @@ class TrainingRun(Protocol):
         stop: set it to True, and the run ends after the current step (or call with many steps).
         validation: what is measured after each epoch, None if nothing is.
         reporter: `reporter.say(text)` tells the reader something.
-        loss, data: of `fit` alone: the loss, and the training samples `data.x`, `data.y`, `data.weights`; ArgumentError where they come in batches.
+        loss, data, examples: of `fit` alone: the loss; the training samples `data.x`, `data.y`, `data.weights`, ArgumentError where they come in batches; and samples to look at,
+            which are all of them in memory, or the first batch.
 
     >>> class Steps(cr.train.Callback):
     ...     def end(self, run: cr.train.Run):
@@ -74,6 +75,7 @@ class TrainingRun(Protocol):
     optimizer: Any
     loss: Any
     data: Any
+    examples: Any
     history: Any
     epoch: int
     epochs: int

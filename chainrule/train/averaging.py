@@ -18,8 +18,10 @@ from ..compiler.compile import compile
 from ..errors import ArgumentError, explain
 from ..ir import no_grad
 from ..nn import BatchNorm
-from ..typing import ArrayLike, ModelLike, TrainingRun
+from ..typing import ArrayLike, DataLike, ModelLike, TrainingRun
 from .callbacks import Callback
+from .data import structure
+from .structure import called, leaves, take
 
 
 class WeightAverage(Callback):
@@ -157,10 +159,10 @@ def _averaged(model: Any) -> dict[str, Any]:
     return {name: v for name, v in model.variables().items() if v.dtype.kind == "f"}
 
 
-def recompute_statistics(model: ModelLike, x: ArrayLike, batch_size: int = 256, backend: str | None = None) -> None:
+def recompute_statistics(model: ModelLike, x: ArrayLike | DataLike, batch_size: int = 256, backend: str | None = None) -> None:
     """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of `x`.
 
-    Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.
+    x is an array, or a tuple or dict of them, as of `predict`. Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.
 
     >>> model = nn.Sequential([nn.BatchNorm()])
     >>> x = np.array([[1.0], [3.0]], "float32")
@@ -178,7 +180,7 @@ def recompute_statistics(model: ModelLike, x: ArrayLike, batch_size: int = 256, 
     try:
         for layer in layers:
             layer.momentum = 0.0
-        means = _mean_statistics(model, np.asarray(x), batch_size, statistics, backend)
+        means = _mean_statistics(model, structure(x, "x", model), batch_size, statistics, backend)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
@@ -186,18 +188,18 @@ def recompute_statistics(model: ModelLike, x: ArrayLike, batch_size: int = 256, 
         variable.assign(array)
 
 
-def _mean_statistics(model: Any, x: np.ndarray, batch_size: int, statistics: list[Any],
+def _mean_statistics(model: Any, x: Any, batch_size: int, statistics: list[Any],
                      backend: str | None) -> list[np.ndarray]:
-    step = compile(lambda batch: model(batch, training=True), backend=backend)
+    step = compile(lambda batch: called(model, batch, training=True), backend=backend)
     totals = [np.zeros(v.shape, np.float64) for v in statistics]
-    seen = 0
+    seen, count = 0, len(leaves(x)[0])
     with no_grad():
-        for start in range(0, len(x), batch_size):
-            batch = x[start:start + batch_size]
-            if len(batch) < 2 and seen:
+        for start in range(0, count, batch_size):
+            rows = min(batch_size, count - start)
+            if rows < 2 and seen:
                 continue
-            step(batch)
-            seen += len(batch)
+            step(take(x, slice(start, start + rows)))
+            seen += rows
             for total, v in zip(totals, statistics, strict=True):
-                total += len(batch) * v.numpy().astype(np.float64)
+                total += rows * v.numpy().astype(np.float64)
     return [(total / seen).astype(v.dtype) for total, v in zip(totals, statistics, strict=True)]

@@ -65,7 +65,7 @@ def of_batch(batch: Any, name: str, model: Any) -> Samples:
         first, second = (list(map(repr, batch)) + ["'x'", "'y'"])[:2] if isinstance(batch, Mapping) else ("'x'", "'y'")
         raise ArgumentError(explain(f"a batch of {name} does not say what is predicted from what", got=kind, expected="(x, y) or (x, y, weights)",
                                     fix=f"cr.data.map(source, lambda sample: (sample[{first}], sample[{second}]))"))
-    return samples(tuple(batch), name, model, nested=True, whole=False)
+    return samples(tuple(batch), name, model, whole=False)
 
 
 class Batched:
@@ -97,6 +97,57 @@ class Batched:
         """A batch to predict from: x alone, or the first of (x, y)."""
         x = structure(batch[0] if isinstance(batch, tuple | list) and len(batch) in (2, 3) else batch, self.name, self.model)
         return Samples(x, nothing := np.zeros(len(leaves(x)[0]), np.float32), nothing)
+
+
+    def rewind(self) -> None:
+        """Put the source back to the place from which it is gone through."""
+        if self.place is not None:
+            self.source.restore(self.place)
+
+
+def given(data: Any, model: Any, batch_size: int = 256, name: str = "the data") -> Samples | Batched:
+    """What a user gave as data, whatever `fit` takes: samples in memory, or the batches of a source, a loader or a stream."""
+    return Batched(data, name, model, batch_size) if is_batched(data) else samples(data, name, model)
+
+
+def some(data: Any, model: Any, count: int) -> Samples:
+    """Samples to look at: all that are in memory; or the first `count` of those that come in batches, as far as these have one shape."""
+    found = given(data, model, count)
+    if isinstance(found, Samples):
+        return found
+    parts, rows = list[Samples](), 0
+    for batch in found:
+        parts += [batch] if not parts or _shapes(batch) == _shapes(parts[0]) else []
+        rows += len(batch)
+        if rows >= count:
+            break
+    found.rewind()
+    joined = [trees.map(lambda *arrays: np.concatenate(arrays)[:count], *(getattr(part, name) for part in parts)) for name in ("x", "y", "weights")]
+    return Samples(*joined, any(part.weighted for part in parts))
+
+
+def _shapes(batch: Samples) -> list[Any]:
+    return [array.shape[1:] for array in leaves((batch.x, batch.y, batch.weights))]
+
+
+def endless(data: Any, model: Any, batch_size: int, seed: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Full batches (x, y, weights) in a random order, epoch after epoch."""
+    if not is_batched(data):
+        whole = samples(data, model=model)
+        batches = sources.Batches(len(whole), min(batch_size, len(whole)), seed=seed, drop_last=True)
+        while True:
+            yield from map(whole.batch, batches)
+    stream = stream_of(data, batch_size, seed=seed)
+    while True:
+        stream.begin()
+        while stream.steps is None or stream.step < stream.steps:
+            try:
+                batch = of_batch(stream.next(), "the data", model)
+            except StopIteration:
+                break
+            yield batch.x, batch.y, batch.weights
+            stream.advance()
+        stream.end_epoch()
 
 
 def in_order(data: Any) -> Any:

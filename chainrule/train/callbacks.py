@@ -36,6 +36,9 @@ class Callback(metaclass=Checked):
     3
     """
 
+    only_fit = False
+    """Whether it looks at the loss or at samples, which a run of a Trainer does not have."""
+
     FIXES = {
         "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
         "restore_best_weights": "restore_best=True, which is the default", "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out",
@@ -61,7 +64,7 @@ class Callback(metaclass=Checked):
         """After the last step, also when the run was interrupted."""
 
     def needs_arrays(self, model: Any) -> bool:
-        """Whether it works on the training samples as one array x and one array y in memory; a run with others refuses it then."""
+        """Whether it works on all training samples; a run with others than those in memory refuses it then."""
         return False
 
     def state(self) -> dict[str, Any]:

@@ -101,6 +101,19 @@ def _nothing(*_: Any) -> None:
     """A metric that somebody made without the base class checks nothing before a run."""
 
 
+def needs_arrays(callback: Any, model: Any) -> bool:
+    """Whether a callback, with or without our base class, works on all training samples in memory."""
+    return bool(getattr(callback, "needs_arrays", lambda model: False)(model))
+
+
+def check_for_trainer(listed: Sequence[Any], models: Sequence[Any]) -> None:
+    """ArgumentError for a callback that looks at the loss or the samples of `fit`, where a step of the user's own is trained."""
+    for callback in listed:
+        if getattr(callback, "only_fit", False) or any(needs_arrays(callback, model) for model in models):
+            raise ArgumentError(explain(f"{type(callback).__name__} looks at the loss or the samples of `fit`", got="a Trainer, whose step and data are your own",
+                                        expected="a callback that looks at the model, its optimiser and the history", fix="leave it out"))
+
+
 def check_outputs(model: Any, outputs: Any, loss: Any = None) -> Any:
     """The outputs, if the model gives something and a loss of the library gets one tensor."""
     name = type(strong(model)).__name__

@@ -21,10 +21,14 @@ LEARNT_NOTHING = 0.8    # loss / loss of the best constant
 
 def read_curves(rows: list[dict[str, Any]], y: np.ndarray, loss: str, images: bool = False) -> list[Finding]:
     """Findings from the rows of a history."""
+    return judged(rows, constant_loss(y, loss), images)
+
+
+def judged(rows: list[dict[str, Any]], baseline: float | None, images: bool = False) -> list[Finding]:
+    """Findings from the rows of a history; `baseline` is the loss of the best constant answer, None where it is not known."""
     curve = np.array([row["loss"] for row in rows], float)
     if len(curve) < EPOCHS or not np.isfinite(curve).all():
         return []
-    baseline = constant_loss(y, loss)
     rate = _learning_rate(curve, baseline)
     if rate is not None:
         return [rate]

@@ -42,22 +42,21 @@ class Samples:
         return x, self.y[indices], self.weights[indices]
 
 
-def samples(data: Any, name: str = "the data", model: Any = None, nested: bool = False, whole: bool = True) -> Samples:
+def samples(data: Any, name: str = "the data", model: Any = None, whole: bool = True) -> Samples:
     """(x, y) or (x, y, weights) as arrays; float64 becomes float32 unless the model computes in float64, integers stay.
 
-    Only where `nested`, x, y and weights may be dicts and tuples of arrays, and lists of arrays of different lengths, which become `Ragged`.
-    Of `whole` data some weight is above 0; of one of many batches it need not be.
+    x, y and weights may be dicts and tuples of arrays, and lists of arrays of different lengths, which become `Ragged`.
+    Of `whole` data some weight is above 0; of one of many batches it need not be, and others may have weights where all of this one are 1.
     """
     if not isinstance(data, tuple | list) or isinstance(data, Ragged) or len(data) not in (2, 3):
         fix = ("take a part of the samples: train, rest = data.split(x, 0.8); validation=(x[rest], y[rest])" if isinstance(data, int | float)
                else "for a file or a folder use chainrule.data.load(path)")
         raise ArgumentError(explain(f"{name} must be a pair (x, y)", got=repr(data) if isinstance(data, int | float) else type(data).__name__,
                                     expected="(x, y) or (x, y, sample weights)", fix=fix))
-    x, y = structure(data[0], f"x of {name}", model, nested), structure(data[1], f"y of {name}", model, nested)
-    count = len(leaves(x)[0])
+    x, y = structure(data[0], f"x of {name}", model), structure(data[1], f"y of {name}", model)
+    count, told = len(leaves(x)[0]), len(data) == 3 or _ragged(y)
     if len(data) == 3:
-        weights = data[2] if not nested else structure(data[2], f"weights of {name}", model, nested)
-        weights = trees.map(lambda array: np.asarray(unmasked(array), np.float32), weights)
+        weights = trees.map(lambda array: np.asarray(unmasked(array), np.float32), structure(data[2], f"weights of {name}", model))
     elif isinstance(y, Ragged):
         weights = _existing(y)
     else:
@@ -65,22 +64,19 @@ def samples(data: Any, name: str = "the data", model: Any = None, nested: bool =
     y = parts_of(y, lambda part: part.values if isinstance(part, Ragged) else part)
     _check_lengths(x, y, weights, name)
     _check_weights(weights, name, whole)
-    return Samples(x, y, weights, any(bool((array != 1).any()) for array in leaves(weights)))
+    return Samples(x, y, weights, any(bool((array != 1).any()) for array in leaves(weights)) if whole else told)
 
 
-def structure(x: Any, name: str, model: Any = None, nested: bool = True) -> Any:
+def structure(x: Any, name: str, model: Any = None) -> Any:
     """Numbers in arrays, or in dicts and tuples of arrays, as `inputs` takes them; a list of arrays of different lengths becomes Ragged."""
     if isinstance(x, Ragged):
         return Ragged(inputs(x.values, f"{name}.values", model), np.asarray(x.lengths, np.int64))
     if isinstance(x, Mapping | tuple) and (isinstance(x, Mapping) or _holds_arrays(x)):
-        if not nested:
-            raise ArgumentError(explain(f"{name} has several parts, and this function takes one array", got=", ".join(paths(x)), expected="an array with one entry per sample",
-                                        fix="fit, evaluate and predict take dicts and tuples of arrays"))
         if not x:
             raise ArgumentError(explain(f"{name} is an empty {type(x).__name__}", expected="arrays"))
         parts = {key: structure(item, f"{name}[{key!r}]", model) for key, item in (x.items() if isinstance(x, Mapping) else enumerate(x))}
         return parts if isinstance(x, Mapping) else tuple(parts.values())
-    if nested and isinstance(x, list) and len({np.shape(item)[:1] for item in x}) > 1 and all(np.ndim(item) for item in x):
+    if isinstance(x, list) and len({np.shape(item)[:1] for item in x}) > 1 and all(np.ndim(item) for item in x):
         return padded(x, name, model)
     return inputs(x, name, model)
 

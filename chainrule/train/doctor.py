@@ -19,6 +19,7 @@ import numpy as np
 from .. import losses, optim
 from ..augment import Flip, handedness
 from ..compiler.transform import gradients
+from ..foundations import tree as trees
 from ..ir import Tensor, as_tensor, current_trace
 from ..nn import activations
 from ..nn.composition.containers import Sequential
@@ -31,12 +32,15 @@ from ..nn.layers.regularization import Dropout
 from ..ops.compose import relu, sigmoid, softmax
 from ..ops.elementwise import tanh
 from ..typing import ArrayLike, DataLike, LossLike, ModelLike, OptimizerLike, TrainingRun
+from .batched import some
 from .callbacks import Callback
-from .curves import read_curves
-from .data import samples as as_samples
+from .curves import constant_loss, judged
+from .data import Samples, structure
+from .evaluate import build, loss_columns
 from .findings import Finding, Report
 from .keep import unchanged
-from .step import training_step
+from .step import built_for, objective_of, training_step
+from .structure import at, called, leaves, paths
 
 DEAD_SHARE, SATURATED_SHARE = 0.5, 0.8      # of units; of values
 VANISHED, EXPLODED = 1e-4, 1e3              # ratio of gradient norms between layers; a norm
@@ -49,16 +53,25 @@ LAYER_FUNCTIONS = {activations.ReLU: relu, activations.Tanh: tanh, activations.S
                    activations.Softmax: softmax}
 
 
+@dataclass(frozen=True)
+class Judged:
+    """An output with its loss and its targets; `name` is "" for the only one."""
+
+    name: str
+    loss: Any
+    values: np.ndarray | None
+    y: Any
+
+
 @dataclass
 class Examination:
-    """One pass forward and backward: x, y, the results of the layers in order, the last result, and gradients."""
+    """One pass forward and backward: inputs by path ("" for a single one), the results of the layers in order, what the model gave for each loss, and gradients."""
 
-    x: np.ndarray
-    y: np.ndarray
+    inputs: dict[str, np.ndarray]
     layers: list[tuple[str, Module, np.ndarray]]
-    output: Any
+    outputs: list[Judged]
     gradients: dict[str, np.ndarray]
-    input_gradient: np.ndarray | None
+    input_gradients: dict[str, np.ndarray]
     modules: dict[str, Module]
 
     def path(self, name: str) -> str:
@@ -71,8 +84,8 @@ def diagnose(model: ModelLike, data: DataLike, *, loss: LossLike, history: Any =
     """Look for what commonly goes wrong.
 
     Args:
-        data: (x, y) or (x, y, weights), as for `fit`.
-        loss: that of the training.
+        data: what `fit` takes: arrays, nested or not, a source, a loader or a stream, of which the first samples are looked at.
+        loss: that of the training, or one for each output.
         history: of a `fit`, to look at its curves too.
         samples: how many, evenly spread over the data, go through the model.
 
@@ -83,23 +96,43 @@ def diagnose(model: ModelLike, data: DataLike, *, loss: LossLike, history: Any =
     >>> cr.diagnose(model, (1000 * x, (x[:, 0] > 0).astype(int)), loss="cross_entropy")[0].kind
     'inputs not normalised'
     """
-    whole, loss = as_samples(data, model=model), losses.get(loss)
+    return diagnosed(model, some(data, model, samples), loss, history, samples)
+
+
+def diagnosed(model: Any, whole: Samples, loss: Any, history: Any, samples: int) -> Report:
+    """The findings of `diagnose` from samples in memory."""
+    loss = losses.of_outputs(loss, targets=whole.y)
     chosen = np.unique(np.linspace(0, len(whole) - 1, min(samples, len(whole))).astype(int))
     exam = examine(model, *whole.batch(chosen), loss)
-    found = [*_inputs(model, exam), *_targets(whole.y, loss), *_outputs(exam, loss)]
+    found = [*_inputs(model, exam), *_targets(judged_targets(loss, whole.y)), *_outputs(exam)]
     found += [*_structure(model), *_weights(exam)]
     places = {finding.where for finding in found}  # equal weights also look dead: one finding for one cause
     found += [finding for finding in (*_dead(exam), *_saturated(exam)) if finding.where not in places]
     kinds = {finding.kind for finding in found}
     found += [*_gradients(exam, kinds), *_recurrent_weights(exam), *_through_time(exam)]
     if history is not None:
-        found += read_curves(list(history), whole.y, loss.name, images=whole.x.ndim == 4)
+        found += judged(list(history), _baseline(loss, whole.y), images=any(array.ndim == 4 for array in leaves(whole.x)))
     return Report(found)
 
 
-def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss: Any) -> Examination:
+def _baseline(loss: Any, y: Any) -> float | None:
+    """The loss of the best constant answer, of several losses their weighted sum; None where it is not known."""
+    known = [constant_loss(one.y, one.loss.name) if isinstance(one.y, np.ndarray) else None for one in judged_targets(loss, y)]
+    factors = loss.factors.tolist() if isinstance(loss, losses.Several) else [1.0]
+    return None if None in known else sum(value * factor for value, factor in zip(known, factors, strict=True) if value is not None)
+
+
+def judged_targets(loss: Any, y: Any, output: Any = None) -> list[Judged]:
+    """Each loss with its targets, and its part of what the model gave."""
+    values = lambda part: part.numpy() if isinstance(part, Tensor) else None
+    if not isinstance(loss, losses.Several):
+        return [Judged("", loss, values(output), y)]
+    return [Judged(name, one, values(at(output, path)) if output is not None else None, at(y, path)) for name, (path, one) in zip(loss.names, loss.losses.items(), strict=True)]
+
+
+def examine(model: Any, x: Any, y: Any, weights: Any, loss: Any) -> Examination:
     """Run the model in training mode forward and backward; every Variable holds afterwards what it held before."""
-    model(x[:1])
+    build(model, x)
     names = {id(module): name for name, module in model.modules().items()}
     seen: list[tuple[str, Module, np.ndarray]] = []
 
@@ -107,49 +140,62 @@ def examine(model: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, loss:
         if isinstance(result, Tensor) and id(module) in names and current_trace() is None:
             seen.append((names[id(module)], module, result.numpy()))
 
-    inputs = as_tensor(x)
+    inputs = trees.map(as_tensor, x)
+    floating = {path: tensor for path, tensor in zip(paths(x), leaves(inputs), strict=True) if tensor.dtype.kind == "f"}
     with unchanged(model), watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", losses.SoftmaxWarning)
-        output = model(inputs, training=True)
-        value = loss(output, y, weights=weights if (weights != 1).any() else None)
-        targets = {"parameters": model.parameters(), **({"x": inputs} if x.dtype.kind == "f" else {})}
-        found = gradients(value, targets)
-    grads = {name: g.numpy() for name, g in found["parameters"].items()}
-    x_gradient = found["x"].numpy() if "x" in found else None
-    return Examination(x, y, seen, output, grads, x_gradient, model.modules())
+        output = called(model, inputs, training=True)
+        value = objective_of(loss, output, y, weights if any((array != 1).any() for array in leaves(weights)) else None)
+        found = gradients(value, {"parameters": model.parameters(), "x": floating})
+    read = lambda part: {name: g.numpy() for name, g in found[part].items()}
+    return Examination(dict(zip(paths(x), leaves(x), strict=True)), seen, judged_targets(loss, y, output), read("parameters"), read("x"), model.modules())
 
 
 # ---- data
 
 def _inputs(model: Any, exam: Examination) -> Iterator[Finding]:
     first = next((m for _, m, _ in exam.layers if not isinstance(m, Flatten | Reshape)), None)
-    if exam.x.dtype.kind != "f" or isinstance(first, Normalization | Embedding):
-        return
-    columns = exam.x.reshape(-1, exam.x.shape[-1]).astype(np.float64)
+    for path, x in exam.inputs.items():
+        if x.dtype.kind == "f" and not _normalises(first if len(exam.inputs) == 1 else None, x, exam):
+            yield from _scale_of(x, display("", model) + (f" (input {path})" if path else " (input)"))
+
+
+def _normalises(first: Module | None, x: np.ndarray, exam: Examination) -> bool:
+    """Whether the input meets a layer to which its scale means nothing; of several inputs, one that gives what has its shape."""
+    return isinstance(first, Normalization | Embedding) or (
+        first is None and any(isinstance(m, Normalization) and values.shape == x.shape for _, m, values in exam.layers))
+
+
+def _scale_of(x: np.ndarray, where: str) -> Iterator[Finding]:
+    columns = x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1).astype(np.float64)
     means, deviations = columns.mean(axis=0), columns.std(axis=0)
     worst = int(np.argmax(np.maximum(np.abs(means), deviations)))
     if max(abs(means[worst]), deviations[worst]) > INPUT_SCALE:
-        yield Finding("inputs not normalised", display("", model) + " (input)",
-                      f"column {worst} has mean {means[worst]:.3g} and standard deviation {deviations[worst]:.3g}",
+        yield Finding("inputs not normalised", where, f"column {worst} has mean {means[worst]:.3g} and standard deviation {deviations[worst]:.3g}",
                       "x = (x - x_train.mean(0)) / x_train.std(0); pixels: x / 255")
     elif 0 < columns.std() < 1 / (INPUT_SCALE * 100):
-        yield Finding("inputs not normalised", display("", model) + " (input)",
-                      f"all values lie within {columns.std():.2g} of {columns.mean():.3g}",
+        yield Finding("inputs not normalised", where, f"all values lie within {columns.std():.2g} of {columns.mean():.3g}",
                       "x = (x - x_train.mean(0)) / x_train.std(0)")
 
 
-def _targets(y: np.ndarray, loss: Any) -> Iterator[Finding]:
+def _targets(outputs: list[Judged]) -> Iterator[Finding]:
+    for one in outputs:
+        if isinstance(one.y, np.ndarray):
+            yield from _targets_of(one.y, one.loss, f"targets {one.name}".strip())
+
+
+def _targets_of(y: np.ndarray, loss: Any, where: str) -> Iterator[Finding]:
     if y.dtype.kind in "iub" and y.ndim == 1:
         _, counts = np.unique(y, return_counts=True)
         if len(counts) > 1 and len(counts) <= len(y) / 5 and counts.max() / counts.min() >= IMBALANCE:
-            yield Finding("class imbalance", "targets",
+            yield Finding("class imbalance", where,
                           f"the most frequent class has {counts.max():,} samples, the rarest {counts.min():,}; "
                           f"always answering the former is right in {counts.max() / len(y):.0%}",
                           "give rare classes weight: data = (x, y, w) with w = N / (classes * counts[y])")
     elif loss.name.startswith(("mean_squared", "mean_absolute", "huber", "log_cosh")) and y.size:
         scale = max(abs(float(y.mean(dtype=np.float64))), float(y.std(dtype=np.float64)))
         if scale > TARGET_SCALE:
-            yield Finding("targets not normalised", "targets", f"mean {y.mean():.3g}, standard deviation {y.std():.3g}",
+            yield Finding("targets not normalised", where, f"mean {y.mean():.3g}, standard deviation {y.std():.3g}",
                           "train on (y - y_train.mean()) / y_train.std() and turn predictions back")
 
 
@@ -165,12 +211,23 @@ def _function(module: Module) -> Any:
     return LAYER_FUNCTIONS.get(type(module), getattr(module, "activation", None))
 
 
-def _outputs(exam: Examination, loss: Any) -> Iterator[Finding]:
-    leaves = _leaves(exam)
-    if not leaves or not isinstance(exam.output, Tensor):
-        return
-    name, module, _ = leaves[-1]
-    values, where = exam.output.numpy(), display(name, module)
+def _last(exam: Examination, values: np.ndarray) -> tuple[str, Module] | None:
+    """The layer that gave an output: the last of all for the only one, else the last that gave just these numbers."""
+    ran = _leaves(exam)
+    if len(exam.outputs) == 1:
+        return ran[-1][:2] if ran else None
+    return next(((name, module) for name, module, found in reversed(ran) if found.shape == values.shape and np.array_equal(found, values, equal_nan=True)), None)
+
+
+def _outputs(exam: Examination) -> Iterator[Finding]:
+    for one in exam.outputs:
+        last = None if one.values is None else _last(exam, one.values)
+        if last is not None and one.values is not None:
+            yield from _output_of(one.values, one.loss, *last)
+
+
+def _output_of(values: np.ndarray, loss: Any, name: str, module: Module) -> Iterator[Finding]:
+    where = display(name, module)
     if loss.name == "cross_entropy" and values.ndim > 1 and values.shape[-1] > 1:
         if (values >= 0).all() and np.abs(values.sum(axis=-1) - 1).max() < 1e-3:
             yield Finding("softmax before cross-entropy", where, "the outputs are probabilities, the loss takes logits",
@@ -227,8 +284,9 @@ def _dead(exam: Examination) -> Iterator[Finding]:
 
 
 def _saturated(exam: Examination) -> Iterator[Finding]:
+    ends = {last[0] for one in exam.outputs if one.values is not None and (last := _last(exam, one.values)) is not None}
     for name, module, values in _leaves(exam)[:-1]:
-        function = _function(module)
+        function = _function(module) if name not in ends else None
         if function in (tanh, sigmoid):
             flat = np.abs(values) > 0.99 if function is tanh else np.abs(values - 0.5) > 0.49
             if flat.mean() >= SATURATED_SHARE:
@@ -265,9 +323,10 @@ def _gradients(exam: Examination, kinds: set[str]) -> Iterator[Finding]:
 
 def _through_time(exam: Examination) -> Iterator[Finding]:
     layer = next(((n, m) for n, m, _ in exam.layers if isinstance(m, Recurrent)), None)
-    if layer is None or exam.input_gradient is None or exam.x.ndim != 3 or exam.x.shape[1] < 10:
+    sequences = [g for g in exam.input_gradients.values() if g.ndim == 3]
+    if layer is None or len(sequences) != 1 or sequences[0].shape[1] < 10:
         return
-    norms = np.sqrt(np.square(exam.input_gradient.astype(np.float64)).sum(axis=(0, 2)))
+    norms = np.sqrt(np.square(sequences[0].astype(np.float64)).sum(axis=(0, 2)))
     norms = norms[::-1] if layer[1].reverse else norms
     early, late = norms[:max(1, len(norms) // 10)].max(), norms[-max(1, len(norms) // 10):].max()
     if early < LOST_IN_TIME * norms.max():
@@ -318,8 +377,10 @@ class Spreads(list[Spread]):
     __repr__ = __str__
 
 
-def activation_report(model: ModelLike, x: ArrayLike) -> Spreads:
+def activation_report(model: ModelLike, x: ArrayLike | DataLike) -> Spreads:
     """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table.
+
+    x is an array, or a tuple or dict of them, as of `predict`.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(2)])
     >>> report = cr.train.activation_report(model, np.ones((4, 3), "float32"))
@@ -327,10 +388,11 @@ def activation_report(model: ModelLike, x: ArrayLike) -> Spreads:
     True
     """
     seen: list[tuple[Module, np.ndarray]] = []
-    model(np.asarray(x)[:1])
+    given = structure(x, "x", model)
+    build(model, given)
     names = {id(module): name for name, module in model.modules().items()}
-    with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor) else None):
-        model(x)
+    with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor) and current_trace() is None else None):
+        called(model, given)
     return Spreads(Spread(display(names[id(m)], m), float(v.mean()), float(v.std())) for m, v in seen
                    if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes()))
 
@@ -339,27 +401,28 @@ def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optim
                       batch_size: int = 16, backend: str | None = None) -> float:
     """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
 
-    Afterwards the model has its old weights again.
+    Afterwards the model has its old weights again. `data` and `loss` are what `fit` takes; the batch are the first samples.
 
     >>> x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
     >>> model = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(2)])
     >>> cr.train.overfit_one_batch(model, (x, (x[:, 0] > 0).astype(int)), loss="cross_entropy", steps=1000) < 0.1
     True
     """
-    whole = as_samples(data, model=model)
-    x, y, weights = whole.batch(np.arange(min(batch_size, len(whole))))
-    model(x[:1])
-    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend, weighted=whole.weighted)
+    whole, chosen = some(data, model, batch_size), optim.get(optimizer)
+    batch = whole.batch(np.arange(min(batch_size, len(whole))))
+    build(model, whole.x)
+    found = losses.of_outputs(loss, targets=whole.y)
+    step = training_step(model, found, chosen, None, backend, weighted=whole.weighted, parts=built_for(chosen, model, found, whole))
     with unchanged(model):
         for _ in range(steps):
-            total, weight, _, _ = step.arrays(x, y, weights)
-        return float(total.item() / weight.item())
+            total, weight, _, _ = step.arrays(*batch)
+        return float(loss_columns(found, total, weight)["loss"])
 
 
-def _flips(pipeline: Any, data: Any) -> Iterator[Finding]:
+def _flips(pipeline: Any, data: Samples) -> Iterator[Finding]:
     """Flips of things that have a handedness, such as digits."""
     for operation in getattr(pipeline, "operations", [pipeline]):
-        if isinstance(operation, Flip) and data.x.ndim == 4 and data.y.ndim == 1 and data.y.dtype.kind in "iu":
+        if isinstance(operation, Flip) and data.plain and data.x.ndim == 4 and data.y.ndim == 1 and data.y.dtype.kind in "iu":
             found = handedness(data.x, data.y, operation.axis)
             if found.matters:
                 yield Finding("flipped samples mean something else", repr(operation), str(found), "leave the flip out")
@@ -368,7 +431,7 @@ def _flips(pipeline: Any, data: Any) -> Iterator[Finding]:
 class Doctor(Callback):
     """Looks at the run before the first step, every `every` epochs and at the end, and says what is new.
 
-    Whether the learning rate is wrong or the model too small is judged at the end only. `doctor.findings` is
+    It looks at the training samples, or at the first batch where they come in batches. Whether the learning rate is wrong or the model too small is judged at the end only. `doctor.findings` is
     the Report of all that was found. The run's weights are the same bits as without it.
 
     >>> x = np.ones((8, 1), "float32")
@@ -381,12 +444,10 @@ class Doctor(Callback):
         self.every, self.samples = every, samples
         self.findings = Report()
 
-    def needs_arrays(self, model: Any) -> bool:
-        """It looks at samples."""
-        return True
+    only_fit = True
 
     def begin(self, run: TrainingRun) -> None:
-        for finding in _flips(run.augment, run.data):
+        for finding in _flips(run.augment, run.examples):
             self.findings.append(finding)
             run.reporter.say(str(finding))
         self._look(run)
@@ -399,8 +460,7 @@ class Doctor(Callback):
         self._look(run, ended=True)
 
     def _look(self, run: Any, ended: bool = False) -> None:
-        data = (run.data.x, run.data.y, run.data.weights)
-        for finding in diagnose(run.model, data, loss=run.loss, history=run.history, samples=self.samples):
+        for finding in diagnosed(run.model, run.examples, run.loss, run.history, self.samples):
             if finding.where == "training loss" and not ended:
                 continue
             place = self.findings.place(finding)

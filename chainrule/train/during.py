@@ -15,13 +15,19 @@ import numpy as np
 from .. import losses
 from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain
+from ..foundations import tree as trees
 from ..ir import Tensor, as_tensor
 from ..nn.core.module import Module, display, watching
 from ..typing import DataLike, LossLike, ModelLike, TrainingRun
+from .batched import some
 from .callbacks import Callback
-from .data import samples as as_samples
+from .evaluate import build
 from .history import History
 from .keep import unchanged
+from .step import objective_of
+from .structure import called
+
+FIRST = 256  # samples of data that come in batches
 
 
 class Validation(Callback):
@@ -97,6 +103,8 @@ def deltas(model: ModelLike, data: DataLike, *, loss: LossLike) -> dict[str, np.
     """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the
     first.
 
+    `data` and `loss` are as of `fit`: all of what is in memory is the batch, of a source, a loader or a stream the first 256 samples.
+
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
     >>> x = np.ones((4, 3), "float32")
     >>> {name: delta.shape for name, delta in cr.train.deltas(model, (x, x[:, :1]), loss="mse").items()}
@@ -106,8 +114,9 @@ def deltas(model: ModelLike, data: DataLike, *, loss: LossLike) -> dict[str, np.
 
 
 def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    whole, results = as_samples(data, model=model), dict[str, Tensor]()
-    model(whole.x[:1])
+    batch, results = some(data, model, FIRST), dict[str, Tensor]()
+    build(model, batch.x)
+    chosen = losses.of_outputs(loss, targets=batch.y)
     names = {id(module): name for name, module in model.modules().items()}
 
     def watch(module: Module, result: Any) -> None:
@@ -116,14 +125,14 @@ def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], 
             results[names[id(module)]] = result
 
     with unchanged(model), watching(watch):
-        value = losses.get(loss)(model(as_tensor(whole.x), training=True), whole.y, weights=whole.weights if whole.weighted else None)
+        value = objective_of(chosen, called(model, trees.map(as_tensor, batch.x), training=True), batch.y, batch.weights if batch.weighted else None)
         found = gradients(value, {"results": results, "parameters": model.parameters()})
     read = lambda part: {name: g.numpy() for name, g in found[part].items()}
     return dict(reversed(read("results").items())), read("parameters")
 
 
 def gradient_report(model: ModelLike, data: DataLike, *, loss: LossLike) -> GradientReport:
-    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input.
+    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input; `data` and `loss` are as of `deltas`.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
     >>> x = np.ones((4, 3), "float32")
@@ -158,12 +167,11 @@ class GradientNorms(Callback):
         self.every, self.samples = every, samples
         self.reports: dict[int, GradientReport] = {}
 
-    def needs_arrays(self, model: Any) -> bool:
-        """It looks at samples."""
-        return True
+    only_fit = True
 
     def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         if row["epoch"] % self.every == 0:
-            first = np.arange(min(self.samples, len(run.data)))
-            report = self.reports[row["epoch"]] = gradient_report(run.model, run.data.batch(first), loss=run.loss)
+            examples = run.examples
+            first = examples.batch(np.arange(min(self.samples, len(examples))))
+            report = self.reports[row["epoch"]] = gradient_report(run.model, first, loss=run.loss)
             run.reporter.say(f"gradients after epoch {row['epoch']}\n{report}")

@@ -18,9 +18,9 @@ from ..metrics.intervals import Estimate
 from ..nn.core.module import Module
 from ..statistics.paired import mean_interval
 from ..typing import ArrayLike, DataLike, LossLike, ModelLike
-from .batched import Batched, in_order, is_batched
+from .batched import Batched, given, in_order, is_batched
 from .checks import in_data, say_bad_inputs
-from .data import Samples, samples, structure
+from .data import Samples, structure
 from .measured import measured as metrics_of
 from .programs import remembered
 from .states import fixed_rows
@@ -87,7 +87,7 @@ def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, 
     """
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
-    found = Batched(data, "the data", model, batch_size) if is_batched(data) else samples(data, model=model, nested=True)
+    found = given(data, model, batch_size)
     chosen, items = None if loss is None else losses.of_outputs(loss, loss_weights, found.y), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
     measured = _fresh_metrics(metrics, chosen)
     step = (_without_loss(model, backend, precision, found.x) if chosen is None
@@ -207,7 +207,7 @@ def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], bat
         metric.reset()
     total, weight, kept = np.float64(0.0), np.float64(0.0), list[Any]()
     start = 0
-    for x, y, weights, count in _padded_batches(data, batch_size, rows):
+    for x, y, weights, count in padded_batches(data, batch_size, rows):
         try:
             batch_total, batch_weight, outputs = step(x, y, weights)
             outputs = _first_rows(outputs, count)
@@ -263,13 +263,13 @@ def _numbers_of_all(loss: Any, outputs: Sequence[Any], targets: Any) -> dict[str
         return loss_columns(loss, total.numpy().astype(np.float64), weight.numpy().astype(np.float64))
 
 
-def _padded_batches(data: Samples | Batched, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
+def padded_batches(data: Samples | Batched, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
     """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
     if isinstance(data, Batched):
         size = rows or 0
         for batch in data:
             size = rows or max(size, len(batch))
-            yield from _padded_batches(batch, size, size)
+            yield from padded_batches(batch, size, size)
         return
     size = rows or min(batch_size, len(data))
     for start in range(0, len(data), size):
@@ -296,7 +296,7 @@ def predict(model: ModelLike, x: ArrayLike | DataLike, *, batch_size: int = 256,
     if is_batched(x) and not _is_array_like(x):
         batches = Batched(in_order(x), "x", model, batch_size, targets=False)
         step = predicting_step(model, batches.x, backend, precision)
-        parts = [_first_rows(step(padded), count) for padded, _, _, count in _padded_batches(batches, batch_size, fixed_rows(model))]
+        parts = [_first_rows(step(padded), count) for padded, _, _, count in padded_batches(batches, batch_size, fixed_rows(model))]
         return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
     data = structure(x, "x", model)
     one_length(data, "x")

@@ -106,12 +106,12 @@ def _split(data: Any, validation: Any, model: Any, batch_size: int, shuffle: boo
                                         fix="two sources: cr.data.subset(source, indices)"))
         training: Samples | Stream = stream_of(data, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last, steps=steps, augment=augment)
     else:
-        training = samples(data, "the training data", model, nested=True)
+        training = samples(data, "the training data", model)
         if share:
             return held_out(training, float(validation), seed, shuffle)
     if validation is None:
         return training, None
-    return training, Batched(validation, name, model, batch_size) if is_batched(validation) else samples(validation, name, model, nested=True)
+    return training, Batched(validation, name, model, batch_size) if is_batched(validation) else samples(validation, name, model)
 
 
 __all__ = ["Training", "fit"]

@@ -15,9 +15,11 @@ import numpy as np
 from .. import losses, optim
 from ..errors import ArgumentError, explain
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
-from .data import Samples, samples
+from .batched import some
+from .data import Samples
+from .evaluate import build
 from .keep import unchanged
-from .step import training_step
+from .step import built_for, training_step
 
 SMALL, SPARE = (8, 16), 0.9   # batches that are compiled; share of the free memory that may be used
 
@@ -27,6 +29,7 @@ def largest_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer
                   backend: str | None = None) -> int:
     """The largest power of two, at most `most`, for which a training step fits into `memory` bytes.
 
+    `data` is what `fit` takes; of a source, a loader or a stream the first samples are enough. `loss` may be one for each output.
     `memory` defaults to nine tenths of what is free: the address space under a resource limit, or the machine's memory.
     The model stays as it is. Raises ArgumentError if not even one sample fits.
 
@@ -34,10 +37,12 @@ def largest_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer
     >>> cr.train.largest_batch(nn.Dense(1), (x, x[:, :1]), loss="mse", memory=10_000_000, most=64)
     64
     """
-    whole = samples(data, model=model)
-    model(whole.x[:1])
+    whole, chosen = some(data, model, SMALL[1]), optim.get(optimizer)
+    build(model, whole.x)
+    found = losses.of_outputs(loss, targets=whole.y)
     budget = free_memory() * SPARE if memory is None else memory
-    step = training_step(model, losses.get(loss), optim.get(optimizer), None, backend, weighted=whole.weighted)
+    parts = built_for(chosen, model, found, whole)
+    step = training_step(model, found, chosen, None, backend, weighted=whole.weighted, parts=parts)
     a, b = (bytes_of(step.lower(*_batch(whole, size))) for size in SMALL)
     each = max((b - a) / (SMALL[1] - SMALL[0]), 1.0)
     size = 1
@@ -63,7 +68,7 @@ def _tried(model: Any, step: Any, whole: Samples, size: int) -> int:
                 size //= 2
 
 
-def _batch(whole: Samples, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _batch(whole: Samples, size: int) -> tuple[Any, Any, Any]:
     return whole.batch(np.arange(size) % len(whole))
 
 

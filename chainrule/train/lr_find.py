@@ -9,20 +9,19 @@ its old weights again. Source: Smith, Cyclical Learning Rates, WACV 2017.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import losses, optim
-from ..data import Batches
 from ..errors import ArgumentError, explain
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
-from .data import samples
-from .evaluate import loss_columns
+from .batched import endless, some
+from .evaluate import build, loss_columns
 from .keep import unchanged
-from .step import training_step
-from .structure import called, take
+from .step import built_for, training_step
 
 SMOOTHING, TOO_HIGH = 0.9, 4.0     # of the running mean; times the best loss ends the test
 SAFE = 8.0  # how far below the rate with the least loss a rate is with which one trains
@@ -75,30 +74,26 @@ def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Opti
     if not 0 < low < high or steps < 10:
         raise ArgumentError(explain("these rates make no test", got=f"low {low}, high {high}, steps {steps}",
                                     expected="0 < low < high, steps >= 10"))
-    whole, optimizer = samples(data, model=model, nested=True), optim.get(optimizer)
-    chosen = losses.of_outputs(loss, targets=whole.y)
+    first, optimizer = some(data, model, batch_size), optim.get(optimizer)
+    chosen = losses.of_outputs(loss, targets=first.y)
     rates = np.geomspace(low, high, steps)
-    called(model, take(whole.x, slice(1)))
+    build(model, first.x)
     with unchanged(model):
-        seen = _losses(whole, training_step(model, chosen, optimizer, None, backend, weighted=whole.weighted), optimizer, rates,
-                       batch_size, seed, chosen)
+        step = training_step(model, chosen, optimizer, None, backend, weighted=first.weighted, parts=built_for(optimizer, model, chosen, first))
+        seen = _losses(endless(data, model, batch_size, seed), step, optimizer, rates, chosen)
     return _read(rates[:len(seen)], _smoothed(seen))
 
 
-def _losses(whole: Any, step: Any, optimizer: Any, rates: np.ndarray, batch_size: int, seed: int, loss: Any) -> list[float]:
-    batches, seen, best = Batches(len(whole), min(batch_size, len(whole)), seed=seed,
-                                  drop_last=True), list[float](), math.inf
-    while len(seen) < len(rates):
-        for indices in batches:
-            if len(seen) == len(rates):
-                break
-            optimizer.learning_rate = float(rates[len(seen)])
-            total, weight, _, finite = step.arrays(*whole.batch(indices))
-            value = loss_columns(loss, total, weight)["loss"]
-            if not finite or value > TOO_HIGH * best:
-                return seen
-            seen.append(value)
-            best = min(best, _smoothed(seen)[-1])
+def _losses(batches: Iterator[Any], step: Any, optimizer: Any, rates: np.ndarray, loss: Any) -> list[float]:
+    seen, best = list[float](), math.inf
+    for rate, batch in zip(rates, batches, strict=False):
+        optimizer.learning_rate = float(rate)
+        total, weight, _, finite = step.arrays(*batch)
+        value = loss_columns(loss, total, weight)["loss"]
+        if not finite or value > TOO_HIGH * best:
+            return seen
+        seen.append(value)
+        best = min(best, _smoothed(seen)[-1])
     return seen
 
 

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from .. import metrics, optim
+from ..data import Loader, subset
 from ..data.folds import Fold, folds
 from ..errors import ArgumentError, explain
 from ..nn.core.module import Module
 from ..statistics.repeated import Repeated, measured
 from ..statistics.runs import Comparison, Run, compare_all
 from ..typing import DataLike, LossLike, OptimizerLike
-from .data import samples
+from .batched import is_batched
+from .data import Samples, samples
 from .evaluate import evaluate
 from .fit import fit
 
@@ -64,6 +66,7 @@ def cross_validate(make: Callable[[], Any], data: DataLike, *, loss: LossLike, m
 
     Args:
         make: gives a new, untrained model.
+        data: (x, y) or (x, y, weights), nested or not, or a source of samples by number.
         parts: number of folds, or pairs (training indices, test indices) such as `data.time_folds` gives.
         stratify, groups: as in `data.folds`.
         optimizer: a name or an optimiser, of which each fold gets a fresh one.
@@ -77,16 +80,38 @@ def cross_validate(make: Callable[[], Any], data: DataLike, *, loss: LossLike, m
     if isinstance(make, Module):
         raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}", expected="a function that makes one",
                                     fix="cross_validate(lambda: ..., data)"))
-    whole = samples(data, model=make(), nested=True)
-    pairs = folds(len(whole), parts, seed, whole.y if stratify else None, groups) if isinstance(parts, int) else parts
+    whole = _numbered(data, make())
+    pairs = folds(len(whole), parts, seed, _labels(whole) if stratify else None, groups) if isinstance(parts, int) else parts
     found: dict[str, list[float]] = {}
     for train, test in pairs:
         model = make()
-        fit(model, whole.batch(train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend,
+        fit(model, _part(whole, train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend,
             **({"progress": False} | options))
-        for name, value in evaluate(model, whole.batch(test), loss=loss, metrics=metrics, backend=backend, loss_weights=options.get("loss_weights")).items():
+        for name, value in evaluate(model, _part(whole, test), loss=loss, metrics=metrics, backend=backend, loss_weights=options.get("loss_weights")).items():
             found.setdefault(name, []).append(getattr(value, "value", value))
     return {name: scores(name, values) for name, values in found.items()}
+
+
+def _numbered(data: Any, model: Any) -> Any:
+    """Samples that can be taken by number: those in memory, or a source."""
+    if not is_batched(data):
+        return samples(data, model=model)
+    if isinstance(data, Loader) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        raise ArgumentError(explain("folds are made of samples by number", got=type(data).__name__, expected="(x, y), or a source with __len__ and __getitem__",
+                                    fix="give the source of the loader" if isinstance(data, Loader) else "list(stream), if it fits into memory"))
+    return data
+
+
+def _part(whole: Any, indices: Any) -> Any:
+    return whole.batch(indices) if isinstance(whole, Samples) else subset(whole, indices)
+
+
+def _labels(whole: Any) -> Any:
+    labels = whole.y if isinstance(whole, Samples) else getattr(whole, "labels", None)
+    if not isinstance(labels, np.ndarray):
+        raise ArgumentError(explain("stratify=True needs one array of labels", got="several targets" if isinstance(whole, Samples) else f"a {type(whole).__name__} that does not know its labels",
+                                    fix="parts=cr.data.folds(len(source), 5, stratify=labels)"))
+    return labels
 
 
 def _fresh(optimizer: Any) -> Any:

@@ -30,7 +30,7 @@ from ..ops.index import SCATTER
 from ..optim.rows import NOWHERE, rows_of
 from .checks import check_outputs
 from .programs import strong
-from .structure import called
+from .structure import called, symbols, traced
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -68,6 +68,11 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
     return compile(step, backend=backend, precision=precision)
 
 
+def objective_of(loss: Any, outputs: Any, y: Any, weights: Any = None) -> Tensor:
+    """The loss of a batch as one number: of several losses, their weighted sum."""
+    return loss.objective(*loss.sum_and_weight(outputs, y, weights)) if isinstance(loss, Several) else loss(outputs, y, weights=weights)
+
+
 def _update_parts(loss: Several, total: Tensor, weight: Tensor, model: Any, optimizer: Any, penalty: Any) -> tuple[Tensor, list[Any]]:
     """Let an optimiser add up the gradients of each loss by its own weight, and those of a penalty by batches; (objective, all gradients)."""
     parts: list[tuple[Tensor, Any]] = list(zip(loss.terms(total, weight), [weight[k] for k in range(len(loss.names))], strict=True))
@@ -91,6 +96,18 @@ def accumulated_parts(loss: Any, optimizer: Any, outputs: Any, y: Any, weighted:
     if found is not None and not any(node.op is INPUT for node in topological([found.node])):
         return 1
     return len(loss.names) + (penalty is not None)
+
+
+def built_for(optimizer: Any, model: Any, loss: Any, data: Any, outputs: Any = None, rows: int = 1, constant: bool = False, penalty: Any = None) -> int:
+    """Make the slots of the optimiser; for how many parts of the objective it adds up gradients apart.
+
+    `data` has x, y and `weighted`; `outputs` are symbols of so many rows, if they are there already. `constant`: whether only the number of rows differs
+    from batch to batch.
+    """
+    outputs = traced(model, data.x, rows) if outputs is None else outputs
+    parts = accumulated_parts(loss, optimizer, outputs, symbols(data.y, rows), data.weighted or not constant, penalty)
+    optimizer.build(model.parameters(), **({"parts": parts} if parts > 1 else {}))
+    return parts
 
 
 def summed(g: Any) -> Tensor:

@@ -14,9 +14,14 @@ import numpy as np
 from .. import losses
 from ..compiler.compile import compile
 from ..errors import ShapeError, explain
+from ..foundations import tree as trees
+from ..ops.elementwise import where
+from ..ops.reduce import sum
 from ..typing import DataLike, LossLike, ModelLike
-from .data import samples
-from .evaluate import _padded_batches
+from .batched import given, in_order
+from .evaluate import build, padded_batches
+from .states import fixed_rows
+from .structure import called, leaves, paths, take
 
 
 @dataclass(frozen=True)
@@ -31,47 +36,70 @@ class TopLosses:
 
     indices: np.ndarray
     losses: np.ndarray
-    targets: np.ndarray
-    outputs: np.ndarray
+    targets: Any
+    outputs: Any
     share: float
 
     def __str__(self) -> str:
         rows = [f"{len(self.indices)} samples with {self.share:.0%} of the whole loss"]
-        labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and self.outputs.ndim == 2
-        for i, loss, target, output in zip(self.indices, self.losses, self.targets, self.outputs, strict=True):
-            predicted = f", predicted {output.argmax()}" if labels else ""
-            rows.append(f"sample {i:<8} loss {loss:<9.4g} target {target}{predicted}")
+        rows += [f"sample {i:<8} loss {loss:<9.4g} {self._compared(row)}" for row, (i, loss) in enumerate(zip(self.indices, self.losses, strict=True))]
         return "\n".join(rows)
+
+    def _compared(self, row: int) -> str:
+        """The target of a sample, and the class that was predicted where there is one; of several outputs, each."""
+        if not isinstance(self.targets, np.ndarray):
+            return ", ".join(f"target {path} {array[row]}" for path, array in zip(paths(self.targets), leaves(self.targets), strict=True))
+        labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and isinstance(self.outputs, np.ndarray) and self.outputs.ndim == 2
+        return f"target {self.targets[row]}" + (f", predicted {self.outputs[row].argmax()}" if labels else "")
 
     __repr__ = __str__
 
 
 def sample_losses(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: int = 256,
-                  backend: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+                  backend: str | None = None) -> tuple[np.ndarray, Any]:
     """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
-    sample.
+    sample, those steps of a sequence left out that do not exist.
+
+    `data` is what `fit` takes, a loader without shuffling. Of several outputs the loss is the sum of their losses, and outputs are structured
+    as the model gives them.
 
     >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.array([[1.0], [2.0]], "float32")
     >>> losses, outputs = cr.train.sample_losses(model, (x, x), loss="mse")
     >>> losses
     array([1., 4.], dtype=float32)
     """
-    whole, loss = samples(data, model=model), losses.get(loss)
+    return _measured(model, data, loss, batch_size, backend)[:2]
+
+
+def _measured(model: Any, data: Any, loss: Any, batch_size: int, backend: str | None) -> tuple[np.ndarray, Any, Any]:
+    """Losses, outputs and targets of all samples."""
+    found = given(in_order(data), model, batch_size)
+    chosen = losses.of_outputs(loss, targets=found.y)
+    build(model, found.x)
+    step, parts = _step(model, chosen, backend), []
+    for x, y, weights, count in padded_batches(found, batch_size, fixed_rows(model)):
+        values, outputs = step.arrays(x, y, trees.map(_existing, weights))
+        if values.shape != leaves(x)[0].shape[:1]:
+            raise ShapeError(explain(f"the loss {chosen.name} does not give one value per sample", got=f"shape {values.shape}", expected=f"({len(leaves(x)[0])}, ...)"))
+        parts.append(trees.map(lambda array, count=count: array[:count].copy(), (values, outputs, y)))
+    return trees.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _step(model: Any, loss: Any, backend: str | None) -> Any:
+    factors = loss.factors if isinstance(loss, losses.Several) else None
 
     @compile(backend=backend)
-    def step(x: Any, y: Any) -> tuple[Any, Any]:
-        outputs = model(x, training=False)
-        return loss(outputs, y, reduction="none"), outputs
+    def step(x: Any, y: Any, weights: Any) -> tuple[Any, Any]:
+        outputs = called(model, x, training=False)
+        totals, counts = loss.per_sample(outputs, y, weights)
+        means = where(counts > 0, totals / where(counts > 0, counts, 1.0), 0.0)
+        return means if factors is None else sum(means * factors, axis=1), outputs
+    return step
 
-    values, outputs = [], []
-    for x, y, _, count in _padded_batches(whole, batch_size):
-        value, output = step.arrays(x, y)
-        if value.shape[:1] != (len(x),):
-            raise ShapeError(explain(f"the loss {loss.name} does not give one value per sample",
-                                     got=f"shape {value.shape}", expected=f"({len(x)}, ...)"))
-        values.append(value[:count].reshape(count, -1).mean(axis=1))
-        outputs.append(output[:count].copy())
-    return np.concatenate(values), np.concatenate(outputs)
+
+def _existing(weights: np.ndarray) -> np.ndarray:
+    """Weights of the parts of samples, which may not exist; samples themselves count 1."""
+    return weights if weights.ndim > 1 else np.ones_like(weights)
 
 
 def top_losses(model: ModelLike, data: DataLike, *, loss: LossLike, count: int = 10, batch_size: int = 256,
@@ -82,8 +110,8 @@ def top_losses(model: ModelLike, data: DataLike, *, loss: LossLike, count: int =
     >>> cr.train.top_losses(model, (x, x), loss="mse", count=2).indices
     array([1, 2])
     """
-    values, outputs = sample_losses(model, data, loss=loss, batch_size=batch_size, backend=backend)
+    values, outputs, targets = _measured(model, data, loss, batch_size, backend)
     order = np.argsort(-values, kind="stable")[:count]
     total = values.sum(dtype=np.float64)
-    return TopLosses(order, values[order], samples(data, model=model).y[order], outputs[order],
+    return TopLosses(order, values[order], take(targets, order), take(outputs, order),
                      float(values[order].sum(dtype=np.float64) / total) if total else 0.0)

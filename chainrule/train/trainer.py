@@ -89,6 +89,10 @@ class Trainer(Loop):
         """The first optimiser among the objects."""
         return next((thing for thing in self.objects.values() if isinstance(thing, Optimizer)), None)
 
+    def modules(self) -> dict[str, Module]:
+        """Name → module of all models."""
+        return {f"{name}.{key}" if key else name: module for name, thing in self.objects.items() if isinstance(thing, Module) for key, module in thing.modules().items()}
+
     def variables(self) -> dict[str, Variable]:
         """Name → Variable of all objects."""
         return {f"{name}.{key}" if key else name: v for name, thing in self.objects.items() for key, v in _variables(thing, name).items()}
@@ -112,7 +116,9 @@ class Trainer(Loop):
         """
         checks.check_epochs(epochs)
         feed = feed_of(data, batch_size, shuffle, seed, drop_last, steps_per_epoch)
-        self._begin(feed, epochs=epochs, checkpoint=checkpoint, callbacks=checks.callbacks(callbacks), progress=progress, max_time=max_time)
+        listed = checks.callbacks(callbacks)
+        checks.check_for_trainer(listed, [thing for thing in self.objects.values() if isinstance(thing, Module)])
+        self._begin(feed, epochs=epochs, checkpoint=checkpoint, callbacks=listed, progress=progress, max_time=max_time)
         self._build(seed)
         if resume is not None:
             self.restore(resume)

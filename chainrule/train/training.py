@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import losses, optim, random
 from ..data import Batches
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, DataError, explain
 from ..foundations import tree as trees
 from ..io.tensors import variable_arrays
 from ..ir import Variable
@@ -37,9 +37,9 @@ from .measured import check_paths, measured
 from .programs import remembered
 from .progress import Quiet
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
-from .step import accumulated_parts, flush_step, training_step
+from .step import built_for, flush_step, training_step
 from .stretch import Stretch
-from .structure import leaves, paths, symbols, take, traced
+from .structure import leaves, paths, take, traced
 from .tally import Tally, numbers
 
 
@@ -107,8 +107,7 @@ class Training(Loop):
         for checked in (data if self.augment is None else None, self.validation):
             if isinstance(checked, Samples):
                 checks.check_targets(self.loss, self.metrics, outputs, checked)
-        self.parts = accumulated_parts(self.loss, self.optimizer, outputs, symbols(data.y, rows), self.learnt.weighted or self.stream is not None, penalty)
-        self.optimizer.build(self.model.parameters(), **({"parts": self.parts} if self.parts > 1 else {}))
+        self.parts = built_for(self.optimizer, self.model, self.loss, self.learnt, outputs, rows, self.stream is None, penalty)
         check_batches(self.model, len(data), rows, shuffle)
         self._check_callbacks(callbacks)
 
@@ -120,11 +119,10 @@ class Training(Loop):
         checks.check_parameters(self.model)
 
     def _check_callbacks(self, callbacks: Sequence[Any]) -> None:
-        """ArgumentError for a callback that works on arrays where there are none."""
-        for callback in callbacks if self.stream is not None or not self._samples.plain else ():
-            if getattr(callback, "needs_arrays", _never)(self.model):
-                raise ArgumentError(explain(f"{type(callback).__name__} works on the training samples as one array x and one array y", got="data in batches" if self.stream is not None else "nested data",
-                                            expected="(x, y) in memory", fix="leave it out"))
+        """ArgumentError for a callback that works on all samples where they come in batches."""
+        for callback in callbacks if self.stream is not None else ():
+            if checks.needs_arrays(callback, self.model):
+                raise ArgumentError(explain(f"{type(callback).__name__} works on all training samples", got="data in batches", expected="(x, y) in memory", fix="leave it out"))
 
     def _keeping(self, callbacks: list[Any], wanted: bool) -> list[Any]:
         """The callbacks, and one that keeps the best weights where none of them chooses the weights."""
@@ -163,6 +161,11 @@ class Training(Loop):
         self._of_memory("run.data", True)
         return self._samples
 
+    @property
+    def examples(self) -> Samples:
+        """Training samples to look at: all in memory, or the first batch of others."""
+        return self._samples
+
     # ---- the loop
 
     def run(self) -> History:
@@ -188,6 +191,9 @@ class Training(Loop):
         """(the arguments of the step; targets and weights for metrics)."""
         if rows is None:
             batch = of_batch(self.feed.next(), f"epoch {self.epoch + 1}, step {self.feed.step + 1}", self.model)
+            if batch.weighted and not self.learnt.weighted:
+                raise DataError(explain("a batch has weights, or sequences of different lengths as targets, and the first one had none", got=f"epoch {self.epoch + 1}, step {self.feed.step + 1}",
+                                        expected="weights in all batches or in none", fix="give the others weights of 1"))
             return (batch.x, batch.y, batch.weights), batch.y, batch.weights
         x, y, weights = self.feed.batch(rows)
         measured = y
@@ -265,10 +271,6 @@ class Training(Loop):
         self._stopped = state["stopped"] if self.stop else None
         self._unfinished = self.stop and state["ended"] is None and self.feed.step > 0
         return state["ended"] if self.stop and state["ended"] else state
-
-
-def _never(model: Any) -> bool:
-    return False
 
 
 def _names(arguments: tuple[Any, ...]) -> list[str]:

@@ -19,9 +19,11 @@ from ..compiler.transform import gradients
 from ..errors import ArgumentError, explain
 from ..losses.base import OneNumber
 from ..typing import DataLike, LossLike, ModelLike, TrainingRun
+from .batched import Batched, given
 from .callbacks import Callback
-from .data import Samples, samples
-from .evaluate import _padded_batches
+from .data import Samples
+from .evaluate import build, padded_batches
+from .structure import called
 
 
 class Until(Callback):
@@ -119,40 +121,48 @@ class _Norm:
 
 
 def _sums_of_gradients(model: Any, loss: Any, backend: str | None) -> Any:
+    """step(x, y, weights) -> for each loss (gradients of the sum of its values, sum of weights)."""
     @compile(backend=backend)
-    def step(x: Any, y: Any, weights: Any) -> tuple[Any, Any]:
-        total, weight = loss.sum_and_weight(model(x, training=False), y, weights)
-        return gradients(total, model), weight
+    def step(x: Any, y: Any, weights: Any) -> Any:
+        total, weight = loss.sum_and_weight(called(model, x, training=False), y, weights)
+        if not isinstance(loss, losses.Several):
+            return [(gradients(total, model), weight)]
+        return [(gradients(total[k] * factor, model, unrelated="zero"), weight[k]) for k, factor in enumerate(loss.factors.tolist())]
     return step
 
 
-def total_gradient(step: Any, data: Samples, batch_size: int) -> dict[str, np.ndarray]:
-    """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums."""
+def total_gradient(step: Any, data: Samples | Batched, batch_size: int) -> dict[str, np.ndarray]:
+    """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums; of several losses, of the sum of their means."""
     try:
-        return _mean_gradient(step, _padded_batches(data, batch_size))
+        return _mean_gradient(step, padded_batches(data, batch_size))
     except OneNumber:  # of all samples at once
-        if data.weighted:
+        if data.weighted or isinstance(data, Batched):
             raise
         return _mean_gradient(step, [(data.x, data.y, None, len(data))])
 
 
 def _mean_gradient(step: Any, batches: Iterable[Any]) -> dict[str, np.ndarray]:
-    sums: dict[str, np.ndarray] = {}
-    whole = 0.0
+    sums: dict[tuple[int, str], np.ndarray] = {}
+    whole: dict[int, float] = {}
     for x, y, weights, _ in batches:
-        grads, weight = step.arrays(x, y, weights)
-        whole += float(weight)
-        for name, g in grads.items():
-            sums[name] = sums.get(name, 0.0) + g.astype(np.float64)
-    return {name: g / whole for name, g in sums.items()}
+        for k, (grads, weight) in enumerate(step.arrays(x, y, weights)):
+            whole[k] = whole.get(k, 0.0) + float(weight)
+            for name, g in grads.items():
+                sums[k, name] = sums.get((k, name), 0.0) + g.astype(np.float64)
+    found: dict[str, np.ndarray] = {}
+    for (k, name), g in sums.items():
+        found[name] = found.get(name, 0.0) + (g / whole[k] if whole[k] or len(whole) == 1 else 0.0 * g)
+    return found
 
 
 def gradient(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: int = 256,
              backend: str | None = None) -> dict[str, np.ndarray]:
-    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size.
+    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size. `data` and `loss` are as of `fit`.
 
     >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.ones((4, 1), "float32")
     >>> cr.train.gradient(model, (x, x), loss="mse")
     {'weight': array([[-2.]]), 'bias': array([-2.])}
     """
-    return total_gradient(_sums_of_gradients(model, losses.get(loss), backend), samples(data, model=model), batch_size)
+    found = given(data, model, batch_size)
+    build(model, found.x)
+    return total_gradient(_sums_of_gradients(model, losses.of_outputs(loss, targets=found.y), backend), found, batch_size)

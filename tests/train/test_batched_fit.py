@@ -173,7 +173,7 @@ def test_a_run_that_time_ended_goes_on_with_the_same_bits(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("options", "text"), [
     ({"class_weight": "balanced"}, "class_weight needs all samples in memory"), ({"augment": cr.augment.Flip()}, "changes its samples itself"),
-    ({"callbacks": [train.SWA(start=1)]}, None), ({"callbacks": [train.Doctor()]}, "Doctor works on the training samples as one array"), ({"steps_per_epoch": 0}, "no number of steps"), ({"max_time": -1}, "number of seconds"),
+    ({"callbacks": [train.SWA(start=1)]}, None), ({"callbacks": [train.Doctor()]}, None), ({"callbacks": [train.Until(gradient=1e-3)]}, "Until works on all training samples"), ({"steps_per_epoch": 0}, "no number of steps"), ({"max_time": -1}, "number of seconds"),
 ])
 def test_what_batches_cannot_do_is_told(options, text: str | None) -> None:
     if text is None:

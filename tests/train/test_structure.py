@@ -212,13 +212,9 @@ def test_rates_and_folds_take_nested_data() -> None:
     assert {"loss", "number_loss", "label_loss", "label_accuracy"} == set(scores)
 
 
-def test_other_functions_say_that_they_take_one_array() -> None:
-    with pytest.raises(ArgumentError, match="takes one array"):
-        train.largest_batch(built(), DICT, loss="mse")
+def test_what_needs_one_array_says_so() -> None:
     with pytest.raises(ArgumentError, match="one array of labels"):
         cr.fit(built(), DICT, loss=LOSS, class_weight="balanced", progress=False)
-    with pytest.raises(ArgumentError, match="Doctor works on"):
-        cr.fit(built(), DICT, loss=LOSS, callbacks=[train.Doctor()], progress=False)
     with pytest.raises(ArgumentError, match="one array of inputs"):
         cr.fit(built(), DICT, loss=LOSS, augment=cr.augment.Flip(), progress=False)
 
