@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shipping.onnx_runs import run, same, session
+from shipping.onnx_runs import leaves, run, same, session
 from tables.layers import LAYERS, STEPS
 
 import chainrule as cr
@@ -36,7 +36,10 @@ def test_a_layer_gives_the_same_at_any_batch(name, tmp_path):
     make, shape = LAYERS[name]
     shapes = shape if isinstance(shape, list) else [shape]
     model, still = make(), lambda rest: rest
-    same(called(model, shapes), tmp_path / "layer.onnx", draws(name, shapes, [(shapes[0][0], still), (1, still), (6, still)]))
+    given = draws(name, shapes, [(shapes[0][0], still), (1, still), (6, still)])
+    same(called(model, shapes), tmp_path / "layer.onnx", given)
+    found = cr.io.load_onnx(tmp_path / "layer.onnx")(*given[2])  # and read again
+    np.testing.assert_allclose(leaves(found), leaves(called(model, shapes)(*given[2])), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, shape) in LAYERS.items() if shape == STEPS or isinstance(shape, list)])

@@ -36,10 +36,11 @@ def read_onnx(path: Path) -> Weights:
         names = dict(found)
         if len(names) != len(found):
             raise damaged(path, "two initialisers have one name")
-        return Weights({name: _entry(path, name, tensor) for name, tensor in found})
+        return Weights({name: tensor_entry(path, name, tensor) for name, tensor in found})
 
 
-def _entry(path: Path, name: str, tensor: Message) -> Entry:
+def tensor_entry(path: Path, name: str, tensor: Message) -> Entry:
+    """The array of a TensorProto."""
     what, kind, shape = f"initialiser {name!r}", tensor.integer(KIND), tuple(tensor.integers(DIMS))
     if kind not in DTYPES and kind not in WIDE:
         raise damaged(path, f"{what} has a type that cannot be read", got=f"type {kind}", expected="numbers")
