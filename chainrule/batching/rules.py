@@ -124,6 +124,15 @@ def _apart(x: Tensor, n: int) -> Tensor:
     return move(reshape(x, (*x.shape[:-1], n, x.shape[-1] // n)), x.ndim - 1, 0)
 
 
+def _packed_product(op: Op, n: int, xs: Sequence[Tensor], on: Flags, attrs: dict[str, Any]) -> Tensor:
+    """A batch of x alone is more rows."""
+    if on[1] or on[2]:
+        return one_by_one(op, n, xs, on, attrs)
+    x = xs[0]
+    y = bind(op, reshape(x, (n * x.shape[1], x.shape[2])), *xs[1:], **attrs)
+    return reshape(y, (n, x.shape[1], y.shape[1]))
+
+
 def _convolution(shared: int | None) -> Rule:
     """A face of the convolution. If only the operands with images have the batch axis (the other one, the filter at
     place `shared`, has not), the examples are more images; else they are more groups of channels."""
@@ -218,6 +227,7 @@ RULES: dict[str, Rule] = {
     "sort":      _axis,
     "argsort":   _axis,
     "contract":  _contract,
+    "packed_product": _packed_product,
     "conv":                 _convolution(shared=1),
     "conv_input_gradient":  _convolution(shared=1),
     "conv_filter_gradient": _convolution(shared=None),

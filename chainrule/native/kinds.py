@@ -9,6 +9,7 @@ from .nest.inline import RULES, is_partition
 
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin", "unwindow")
 PRODUCTS = ("contract",)
+UNPACKING = ("packed_product",)
 ATTENTIONS = ("attention", "attention_gradient")
 CONVOLUTIONS = ("conv", "conv_input_gradient")
 COSTS = {
@@ -21,7 +22,7 @@ OWN_STEPS = {"scatter": "scatter", "cumsum": "running"}
 
 
 def kind_of(node: Node) -> str:
-    """leaf, inline, reduce, product, attention, scatter, running or host: how a node is computed."""
+    """leaf, inline, reduce, product, unpacking, attention, scatter, running or host: how a node is computed."""
     name = node.op.name
     if name in ("input", "constant"):
         return "leaf"
@@ -31,6 +32,8 @@ def kind_of(node: Node) -> str:
         return "reduce" if isinstance(node.type, Type) else "host"
     if name in PRODUCTS:
         return "product" if node.dtype.kind == "f" else "host"
+    if name in UNPACKING:
+        return "unpacking" if node.type.size and node.inputs[0].type.size else "host"
     if name in RULES:
         return "inline"
     if name in ATTENTIONS:

@@ -2,7 +2,7 @@
 """The words: each primitive is one record (type rule, NumPy meaning, derivative); `compose` builds the rest from them.
 
 In the order of the imports: movement, broadcast, elementwise, reduce, contract, control, index, attention, random, scan, linalg,
-precision, compose, operators.
+precision, compose, operators, packed.
 """
 
 from . import (
@@ -16,11 +16,12 @@ from . import (
            linalg,
            movement,
            operators,
+           packed,
            precision,
            random,
            reduce,
            scan,
 )
 
-__all__ = ["attention", "broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators",
+__all__ = ["attention", "broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators", "packed",
            "precision", "random", "reduce", "scan"]

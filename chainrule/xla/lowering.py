@@ -15,6 +15,7 @@ from jax import lax
 
 from ..ir import Graph
 from ..ir.node import Shape
+from ..ops.packed import OFFSET
 from ..ops.require import Demand
 from . import faults
 from .attention import attention, attention_gradient
@@ -83,6 +84,13 @@ def _unwindow(x: Any, *, extents: Shape, axes: Shape, **attrs: Any) -> Any:
 
 
 # ---- products
+
+def _packed_product(x: Any, integers: Any, scale: Any, *, bits: int) -> Any:
+    q = integers if bits == 8 else jnp.concatenate([integers & 15, integers >> 4]).astype(jnp.int8) - OFFSET
+    groups, columns = scale.shape
+    weight = q.astype(scale.dtype).reshape(groups, q.shape[0] // groups if groups else 0, columns) * scale[:, None]
+    return jnp.matmul(x, weight.reshape(q.shape), precision=EXACT)
+
 
 def _contract(a: Any, b: Any, *, contracting: Any, batch: Any) -> Any:
     return lax.dot_general(a, b, (contracting, batch), precision=EXACT, preferred_element_type=_sum_dtype(a))
@@ -271,6 +279,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
     "cumsum": lambda x, *, axis: jnp.cumsum(x, axis=axis, dtype=x.dtype),
 
     "contract":             _contract,
+    "packed_product":       _packed_product,
     "conv":                 _conv,
     "conv_input_gradient":  _conv_input_gradient,
     "conv_filter_gradient": _conv_filter_gradient,

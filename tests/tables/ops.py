@@ -298,6 +298,13 @@ def _shift(shape: tuple[int, ...], dtypes: tuple[str, ...]) -> Case:
 
 
 # fmt: off
+def _packed_products() -> tuple[Case, ...]:
+    """(m, k, n, groups, bits): one row and several, columns that fill no vector, groups that 4 bits cut in two, nothing at all."""
+    uses = ((1, 64, 40, 2, 8), (3, 6, 5, 3, 8), (17, 96, 7, 3, 4), (2, 10, 1, 5, 4), (1, 4, 3, 1, 4), (2, 700, 19, 7, 8), (0, 4, 3, 2, 8), (2, 0, 3, 1, 8), (2, 4, 0, 1, 4))
+    return tuple(Case(operands(array((m, k)), integers((k, n), -127, 128, "int8") if bits == 8 else integers((k // 2, n), 0, 256, "uint8"), array((groups, n), 0.1, 1.0)),
+                      {"bits": bits}) for m, k, n, groups, bits in uses)
+
+
 ROWS: dict[str, Row] = {
     # elementwise, one operand
     "neg":   elementwise(1, (*FLOATS, *INTS), 2, special=SPECIAL),
@@ -388,6 +395,7 @@ ROWS: dict[str, Row] = {
                           {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((2,), (1,)), "batch": ((0,), (0,))},
                           {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((1,), (0,)), "batch": ((), ())},
                           dtypes=(*FLOATS, "int64")), 2, rtol=1e-4, atol=1e-5),
+    "packed_product": Row(_packed_products(), 2, rtol=1e-4, atol=1e-4),
     "attention":          Row(_heads(back=False), 2, rtol=1e-4, atol=1e-5),
     "attention_gradient": Row(_heads(back=True), 1, rtol=1e-4, atol=1e-5),
     "conv":                 Row(_convolution_cases("conv"), 2, rtol=1e-4, atol=1e-5),

@@ -20,6 +20,7 @@ from ..kernels.convolution.convolution import has_pairs
 from ..kernels.convolution.spec import ConvSpec
 from ..kernels.cumulative import RunningSpec
 from ..kernels.product.product import ProductSpec
+from ..kernels.product.unpack import Packing
 from ..kernels.scatter import ScatterSpec
 from ..kinds import kind_of
 from ..nest.affine import row_major
@@ -86,6 +87,8 @@ class Lowering:
             self._convolve(node)
         elif kind == "product" and self._is_solid(node):
             self._contract(node)
+        elif kind == "unpacking":
+            self._unpack(node)
         elif kind == "scatter":
             self._scatter(node)
         elif kind == "running":
@@ -186,7 +189,7 @@ class Lowering:
 
     # ---- products
 
-    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0, first: tuple[int, int] = (0, 0)) -> None:
+    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0, first: tuple[int, ...] = (0, 0)) -> None:
         target = self.memory.fresh(node.shape, node.dtype.name)
         self.memory.buffers[node] = target
         self.memory.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node), first))
@@ -205,6 +208,14 @@ class Lowering:
         if panels is not None:
             spec, right, b_first = dataclasses.replace(spec, packed=True), panels, 0
         self._product(node, spec, [left, right], 2 * node.type.size * k, (a_first, b_first))
+
+    def _unpack(self, node: Node) -> None:
+        """A product with packed integers, which are read where they lie."""
+        x, integers, scale = (resolve(x) for x in node.inputs)
+        (m, k), n = x.shape, node.shape[1]
+        left, strides, first = self.memory.operand(x)
+        spec = ProductSpec(m, n, k, strides, (n, 1), (n, 1), dtype=node.dtype.name, packing=Packing(node.attrs["bits"], k // scale.shape[0]))
+        self._product(node, spec, [left, self.memory.whole(integers), self.memory.whole(scale)], 2 * node.type.size * k, (first, 0, 0))
 
     def _attention(self, node: Node) -> None:
         targets = [self.memory.fresh(t.shape, t.dtype.name) for t in node.type]

@@ -204,7 +204,7 @@ class ProductStep(Step):
 
     spec: ProductSpec | ConvSpec
     flops: int = 0
-    first: tuple[int, int] = (0, 0)  # the elements of the operands' buffers at which they begin
+    first: tuple[int, ...] = (0, 0)  # the elements of the operands' buffers at which they begin
     finish: Finish | None = None  # what is computed from the result on the way
 
     @cached_property

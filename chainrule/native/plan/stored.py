@@ -85,6 +85,10 @@ class Grouping:
         if kind == "product":
             for x in node.inputs:
                 self._store_operand(resolve(x))
+        elif kind == "unpacking":
+            self._store_operand(resolve(node.inputs[0]))
+            for x in node.inputs[1:]:
+                self.store(resolve(x))
         elif kind == "attention":
             for i, x in enumerate(node.inputs):
                 (self._store_operand if i in HEADS and x.dtype.kind == "f" else self.store)(resolve(x))

@@ -165,7 +165,7 @@ class SegmentEmitter:
 
     def _product(self, step: ProductStep, alone: bool) -> None:
         reads = [self._moved(self.pointer(b), INDEX(n * b.item)) if n else self.pointer(b)
-                 for b, n in zip(step.reads[:2], step.first, strict=True)]
+                 for b, n in zip(step.reads, step.first, strict=False)]  # behind the operands come those of the epilogue
         pointers = [*reads, *map(self.pointer, step.pointers)]
         turn = [self.turn] if isinstance(step.spec, ProductSpec) and step.spec.packed else []
         for number, function in enumerate(self.functions_of(step)):

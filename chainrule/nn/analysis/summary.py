@@ -23,6 +23,8 @@ def flops(node: Node) -> int:
     """Multiplications and additions of one product node."""
     if node.op.name == "contract":
         return 2 * node.type.size * math.prod(node.inputs[0].shape[i] for i in node.attrs["contracting"][0])
+    if node.op.name == "packed_product":
+        return 2 * node.type.size * node.inputs[0].shape[1]
     if node.op.name == "conv":
         return 2 * node.type.size * math.prod(node.inputs[1].shape[:-1])
     if node.op.name == "conv_input_gradient":

@@ -24,6 +24,7 @@ from .dots import FEW, Dots, emit_dots
 from .pack import Panel, emit_pack
 from .pack_pairs import emit_pairs
 from .row import TOGETHER, Row, block_vectors, emit_row
+from .unpack import BYTE, Packing, Unpacking, emit_unpack
 
 LONGEST = 384  # steps of the reduction that one packed panel holds
 RESIDENT = 1 << 15  # bytes of a panel packed beforehand that stay in the L1 cache from row tile to row tile
@@ -35,6 +36,7 @@ SHORT_TILE = 8  # rows of a tile below which operands are read so often that pac
 WAYS = 8  # of the L1 cache: so many rows that fall on the same sets live there beside each other
 FEW_COLUMN_TILES = 16  # below which a is read in place, so that its rows should not drive each other out
 MOST_ROWS = 16  # of a tile; more gain nothing, and compile longer
+NEAR = 1 << 15  # bytes of an unpacked panel that the first cache level keeps until one row tile has read it
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -59,11 +61,17 @@ class ProductSpec:
     epilogue: tuple[tuple[str, ...], ...] = ()
     narrow: bool = False  # a and b hold bfloat16, c and all sums are float32; needs `Target.pairs`
     packed: bool = False  # b is given as `gemm_panels` packs it, once for many products
+    packing: Packing | None = None  # b is small integers (k, n), and a further operand behind it their scales
 
     @property
     def steps(self) -> int:
-        """Steps of the reduction: pairs of elements if the operands are narrow."""
-        return -(-self.k // 2) if self.narrow else self.k
+        """Steps of the reduction: pairs of elements if the operands are narrow, rows of bytes if b is packed integers."""
+        return self.k // self.parts if self.packing else -(-self.k // 2) if self.narrow else self.k
+
+    @property
+    def parts(self) -> int:
+        """Rows of b that one step takes in, k / parts apart."""
+        return self.packing.parts if self.packing else 1
 
     @property
     def reads_pairs(self) -> bool:
@@ -128,7 +136,7 @@ def canonical(spec: ProductSpec, target: Target) -> tuple[ProductSpec, bool]:
         merge = lambda strides: (*strides[:-3], *strides[-2:])
         spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m, a_strides=merge(spec.a_strides),
                                    b_strides=merge(spec.b_strides), c_strides=merge(spec.c_strides))
-    if spec.packed or not _swaps(spec, target.lanes(spec.dtype)):
+    if spec.packed or spec.packing or not _swaps(spec, target.lanes(spec.dtype)):
         return spec, False
     swap = lambda strides: (*strides[:-2], strides[-1], strides[-2])
     return dataclasses.replace(spec, m=spec.n, n=spec.m, a_strides=swap(spec.b_strides), b_strides=swap(spec.a_strides),
@@ -210,6 +218,8 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     """The cut of a product; `spec` is canonical. In BLIS's words: `steps` is k_c, `tiles_per_block` times the width of a tile is n_c, and
     m_c is all rows, since every thread packs what it reads itself.
     """
+    if spec.packing:
+        return _unpacking_plan(spec, target)
     size = SIZES[spec.dtype]
     tiling = _tiling(spec, target, size)
     pack_b = not (tiling.special or spec.packed) and _packs_b(spec, size, tiling)
@@ -263,6 +273,24 @@ def _tiles_per_block(spec: ProductSpec, size: int, tiling: Tiling, steps: int, p
     wanted = ENOUGH_UNITS // 2 if pack_a else ENOUGH_UNITS  # every block packs its rows of a anew
     blocks = min(tiles, max(-(-tiles // fit), -(-wanted // max(1, units))))
     return -(-tiles // max(1, blocks))
+
+
+def _unpacking_plan(spec: ProductSpec, target: Target) -> Plan:
+    """The cut of a product with packed integers: each block of columns is one tile wide, and unpacked for all row tiles together."""
+    lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
+    vectors = choose_vectors(spec.m, -(-spec.n // lanes), target)
+    width = vectors * lanes
+    whole_tiles, rest = divmod(spec.n, width)
+    tiles = whole_tiles + bool(rest)
+    row_tiles, rows, tall = split(spec.m, min(MOST_ROWS, tile_rows(target, vectors)))
+    step_blocks, steps, longer = split(spec.steps, max(1, LONGEST // spec.parts if row_tiles > 1 else NEAR // (width * size * spec.parts)))
+    steps += bool(longer)
+    pack_a = row_tiles > 1 and tiles >= 4 and _collides(spec, size)
+    scratch = lambda columns: -(-spec.parts * steps * columns * size // 64) * 64 // size  # whole cache lines
+    return Plan(
+        row_tiles=row_tiles, rows=rows, tall=tall, vectors=vectors, whole_tiles=whole_tiles, rest=rest, blocks=tiles, tiles_per_block=1,
+        steps=steps, step_blocks=step_blocks, pack_a=pack_a, pack_b=True, dots=False, row=False, staged=False,
+        a_size=scratch(rows + bool(tall)) if pack_a else 0, b_size=scratch(width), tile_size=0)
 
 
 def _dots(spec: ProductSpec, lanes: int) -> bool:
@@ -329,6 +357,7 @@ def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target
                  pointers: int = 0) -> list[ir.Function]:
     """Functions ``void (a, b, c, extras…, scratch, i64 thread, i64 threads)``, to be called in turn with barriers between.
 
+    Behind b that is packed integers come their scales.
     `epilogue` (with its number of extra `pointers`) replaces the named steps of the spec; see `kernel_finish`. Its row
     counts over batch and m together. c must overlap neither the operands nor the extras. A packed product has a further
     argument, `turn`: if it is 1, panels are taken in the opposite order, so that a loop which takes turns finds those of the
@@ -339,13 +368,14 @@ def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target
     elif not spec.epilogue:
         spec = dataclasses.replace(spec, epilogue=(("callback",),))
     spec, swapped = canonical(spec, target)
-    arguments = [("a", POINTER), ("b", POINTER), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
+    arguments = [("a", POINTER), ("b", POINTER), *([("scales", POINTER)] if spec.packing else []), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
                  ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX), *([("turn", INDEX)] if spec.packed else [])]
     function, writer = open_function(module, name, arguments, spec.dtype, target)
-    a, b, c, *rest = function.args
+    a, b, *scales, c = function.args[:3 + bool(spec.packing)]
+    rest = function.args[3 + bool(spec.packing):]
     extras, (scratch, thread, threads, *turn) = rest[:pointers], rest[pointers:]
     if spec.m and spec.n and 0 not in spec.batch:
-        emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras, swapped)
+        emitter = _Product(writer, name, spec, make_plan(spec, target), epilogue, extras, swapped, *scales)
         emitter.emit(b if swapped else a, a if swapped else b, c, scratch, thread, threads, *turn)
     writer.builder.ret_void()
     return [function]
@@ -355,8 +385,8 @@ class _Product:
     """One kernel being written: groups (batch item and column block), then blocks of the reduction, then tiles."""
 
     def __init__(self, writer: Writer, name: str, spec: ProductSpec, plan: Plan, epilogue: Epilogue | None,
-                 extras: list[ir.Value], swapped: bool):
-        self.writer, self.spec, self.plan, self.extras, self.swapped = writer, spec, plan, extras, swapped
+                 extras: list[ir.Value], swapped: bool, scales: ir.Value | None = None):
+        self.writer, self.spec, self.plan, self.extras, self.swapped, self.scales = writer, spec, plan, extras, swapped, scales
         self.module, self.target = writer.module, writer.target
         self.width = plan.vectors * writer.lanes
         self.out_step = self.width if plan.staged else spec.c_strides[-2]
@@ -407,7 +437,7 @@ class _Product:
         first = writer.mul(start, 2) if spec.narrow else start
         self.packed = writer.minimum(2 * plan.steps, writer.sub(spec.k, first)) if spec.narrow else self.count
         a = writer.at(a, writer.mul(first, spec.a_strides[-1]), self.kind)
-        b = b if spec.packed else writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
+        b = b if spec.packed or spec.packing else writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
         self.start = start
         if plan.pack_b:
             self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
@@ -423,9 +453,16 @@ class _Product:
             left = writer.at(a, writer.mul(row, spec.a_strides[-2]), self.kind)
             if plan.pack_a:
                 panel = Panel(spec.dtype, height, height, spec.a_strides[-2], spec.a_strides[-1])
-                writer.builder.call(self.pack(self.module, panel, self.target), [left, self.a_panel, constant(self.packed)])
+                for part in range(spec.parts):
+                    places = writer.at(left, part * self._apart, self.kind), writer.at(self.a_panel, part * plan.steps * height)
+                    writer.builder.call(self.pack(self.module, panel, self.target), [*places, constant(self.packed)])
                 left = self.a_panel
             self._over_columns(lambda column, number, valid: self._tile(height, row, column, number, valid, left, b, c))
+
+    @property
+    def _apart(self) -> int:
+        """Elements of a between the parts of a step."""
+        return self.spec.k // self.spec.parts * self.spec.a_strides[-1]
 
     def _over_columns(self, body) -> None:  # type: ignore[no-untyped-def]
         """Call body(first column, number of the tile in its block, columns that exist) for the tiles of this block."""
@@ -444,12 +481,17 @@ class _Product:
     def _pack_b(self, b: ir.Value, column: Index, number: Index, valid: int) -> None:
         writer, strides = self.writer, self.spec.b_strides
         width = -(-valid // writer.lanes) * writer.lanes
+        if self.spec.packing:
+            unpacking = Unpacking(self.spec.dtype, self.spec.packing, width, valid, self.spec.n, self.spec.k)
+            places = writer.at(b, column, BYTE), writer.at(self.scales, column), self._b_panel(number)
+            writer.builder.call(emit_unpack(self.module, unpacking, self.target), [*places, *map(constant, (self.start, self.count))])
+            return
         pack = self.pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
         source = writer.at(b, writer.mul(column, strides[-1]), self.kind)
         writer.builder.call(pack, [source, self._b_panel(number), constant(self.packed)])
 
     def _b_panel(self, number: Index) -> ir.Value:
-        return self.writer.at(self.b_panels, self.writer.mul(number, self.plan.steps * self.width))
+        return self.writer.at(self.b_panels, self.writer.mul(number, self.spec.parts * self.plan.steps * self.width))
 
     def _panel(self, b: ir.Value, column: Index, valid: int) -> ir.Value:
         """Where this block of a panel packed beforehand begins: panels lie one after the other, steps in turn."""
@@ -495,8 +537,10 @@ class _Product:
         vectors, tail = -(-valid // lanes), valid % lanes
         panels = plan.pack_b or spec.packed
         right_step = vectors * lanes if panels else spec.b_strides[-2]
-        return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, right_step),),
-                    self.out_step, 0 if panels else tail, tail, pairs=spec.narrow)
+        apart = plan.steps * height if plan.pack_a else self._apart
+        taps = tuple((part * apart, part * right_step, 0, height) for part in range(spec.parts)) if spec.parts > 1 else ()
+        return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, spec.parts * right_step),),
+                    self.out_step, 0 if panels else tail, tail, pairs=spec.narrow, taps=taps)
 
     def _ahead(self, row: Index, column: Index, rows: int, columns: int) -> None:
         """Fetch what the epilogue will read, while the sums are made."""
