@@ -13,7 +13,18 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from ...llvm.writer import INDEX, POINTER, SHORT, Index, Writer, constant, in_all_lanes, intrinsic, load_lanes, open_function
+from ...llvm.writer import (
+    INDEX,
+    POINTER,
+    SHORT,
+    Index,
+    Writer,
+    constant,
+    in_all_lanes,
+    intrinsic,
+    load_lanes,
+    open_function,
+)
 from ...target import Target
 
 AHEAD = 32  # rows of bytes
