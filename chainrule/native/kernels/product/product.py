@@ -37,6 +37,8 @@ WAYS = 8  # of the L1 cache: so many rows that fall on the same sets live there 
 FEW_COLUMN_TILES = 16  # below which a is read in place, so that its rows should not drive each other out
 MOST_ROWS = 16  # of a tile; more gain nothing, and compile longer
 NEAR = 1 << 15  # bytes of an unpacked panel that the first cache level keeps until one row tile has read it
+STRETCH = 2048  # columns of packed integers that are read in one go
+FEWEST_UNITS = 4  # of work where stretches could be longer
 ENOUGH_UNITS = 16  # units of work below which the columns are cut into more blocks
 SIZES = {"float32": 4, "float64": 8}
 
@@ -276,7 +278,9 @@ def _tiles_per_block(spec: ProductSpec, size: int, tiling: Tiling, steps: int, p
 
 
 def _unpacking_plan(spec: ProductSpec, target: Target) -> Plan:
-    """The cut of a product with packed integers: each block of columns is one tile wide, and unpacked for all row tiles together."""
+    """The cut of a product with packed integers. A panel is one tile wide; it is unpacked for all row tiles together, or, where there is only
+    one of them, just before its tile, so that rows of the integers are read in long stretches.
+    """
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
     vectors = choose_vectors(spec.m, -(-spec.n // lanes), target)
     width = vectors * lanes
@@ -286,9 +290,11 @@ def _unpacking_plan(spec: ProductSpec, target: Target) -> Plan:
     step_blocks, steps, longer = split(spec.steps, max(1, LONGEST // spec.parts if row_tiles > 1 else NEAR // (width * size * spec.parts)))
     steps += bool(longer)
     pack_a = row_tiles > 1 and tiles >= 4 and _collides(spec, size)
+    tiles_per_block = 1 if row_tiles > 1 else max(1, min(STRETCH // width, tiles // FEWEST_UNITS))
     scratch = lambda columns: -(-spec.parts * steps * columns * size // 64) * 64 // size  # whole cache lines
     return Plan(
-        row_tiles=row_tiles, rows=rows, tall=tall, vectors=vectors, whole_tiles=whole_tiles, rest=rest, blocks=tiles, tiles_per_block=1,
+        row_tiles=row_tiles, rows=rows, tall=tall, vectors=vectors, whole_tiles=whole_tiles, rest=rest, blocks=-(-tiles // tiles_per_block),
+        tiles_per_block=tiles_per_block,
         steps=steps, step_blocks=step_blocks, pack_a=pack_a, pack_b=True, dots=False, row=False, staged=False,
         a_size=scratch(rows + bool(tall)) if pack_a else 0, b_size=scratch(width), tile_size=0)
 
@@ -439,6 +445,9 @@ class _Product:
         a = writer.at(a, writer.mul(first, spec.a_strides[-1]), self.kind)
         b = b if spec.packed or spec.packing else writer.at(b, writer.mul(first, spec.b_strides[-2]), self.kind)
         self.start = start
+        if spec.packing and plan.row_tiles == 1:
+            self._over_columns(lambda column, number, valid: self._unpacked_tile(column, valid, a, b, c))
+            return
         if plan.pack_b:
             self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
         heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall), 0) if plan.tall else None
@@ -482,13 +491,18 @@ class _Product:
         writer, strides = self.writer, self.spec.b_strides
         width = -(-valid // writer.lanes) * writer.lanes
         if self.spec.packing:
-            unpacking = Unpacking(self.spec.dtype, self.spec.packing, width, valid, self.spec.n, self.spec.k)
+            unpacking = Unpacking(self.spec.dtype, self.spec.packing, width, valid, self.spec.n, self.spec.k, self.plan.steps)
             places = writer.at(b, column, BYTE), writer.at(self.scales, column), self._b_panel(number)
             writer.builder.call(emit_unpack(self.module, unpacking, self.target), [*places, *map(constant, (self.start, self.count))])
             return
         pack = self.pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
         source = writer.at(b, writer.mul(column, strides[-1]), self.kind)
         writer.builder.call(pack, [source, self._b_panel(number), constant(self.packed)])
+
+    def _unpacked_tile(self, column: Index, valid: int, a: ir.Value, b: ir.Value, c: ir.Value) -> None:
+        """A panel of packed integers, and the one tile that reads it."""
+        self._pack_b(b, column, 0, valid)
+        self._tile(self.spec.m, 0, column, 0, valid, a, b, c)
 
     def _b_panel(self, number: Index) -> ir.Value:
         return self.writer.at(self.b_panels, self.writer.mul(number, self.spec.parts * self.plan.steps * self.width))

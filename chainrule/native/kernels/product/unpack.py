@@ -27,7 +27,6 @@ from ...llvm.writer import (
 )
 from ...target import Target
 
-AHEAD = 32  # rows of bytes
 OFFSET = 8  # that numbers of 4 bits are kept with
 BYTE, WORD = ir.IntType(8), ir.IntType(32)
 
@@ -47,7 +46,7 @@ class Packing:
 
 @dataclass(frozen=True)
 class Unpacking:
-    """The constants of one function: `valid` columns of `width` exist; `n` columns and `k` rows in all."""
+    """The constants of one function: `valid` columns of `width` exist; `n` columns and `k` rows in all; rows of bytes `ahead` are fetched."""
 
     dtype: str
     packing: Packing
@@ -55,6 +54,7 @@ class Unpacking:
     valid: int
     n: int
     k: int
+    ahead: int
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ def _fetch(writer: Writer, unpacking: Unpacking, source: ir.Value) -> None:
     """Bring a row of bytes nearer that comes later; there may be none, a fetch never fails."""
     narrow = ir.IntType(32)
     function = intrinsic(writer.module, "llvm.prefetch.p0", ir.VoidType(), [POINTER, narrow, narrow, narrow])
-    ahead: Index = AHEAD * unpacking.n
+    ahead: Index = unpacking.ahead * unpacking.n
     for place in sorted({*range(0, unpacking.valid, 64), unpacking.valid - 1}):
         address = writer.builder.gep(source, [constant(writer.add(ahead, place))], source_etype=BYTE)
         writer.builder.call(function, [address, narrow(0), narrow(3), narrow(1)])
