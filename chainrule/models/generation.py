@@ -34,7 +34,7 @@ class Decoder:
 
     def __init__(self, model: LanguageModel, batch: int = 1):
         self.model, self.batch, self.caches = model, batch, model.cache(batch)
-        self.step = compile(lambda ids: model(ids, cache=self.caches)[:, -1])
+        self.step = compile(lambda ids: model(ids, cache=self.caches, last=True)[:, -1])
         self.history = np.zeros((batch, 0), np.int64)
 
     def read(self, ids: ArrayLike) -> np.ndarray:

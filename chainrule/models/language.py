@@ -63,13 +63,14 @@ class LanguageModel(nn.Module):
         self.norm = (nn.LayerNorm if norm == "layer" else nn.RMSNorm)(epsilon=epsilon)
         self.head = None if tied else nn.Dense(vocabulary, bias=False)
 
-    def forward(self, ids: Any, cache: list[KeyValueCache] | None = None) -> Any:
+    def forward(self, ids: Any, cache: list[KeyValueCache] | None = None, last: bool = False) -> Any:
+        """Logits after each step; `last`: after the last one alone, (batch, 1, vocabulary), which spares the products of the others."""
         if ids.ndim != 2:
             raise ShapeError(explain("a language model reads tokens", got=f"shape {ids.shape}", expected="(batch, steps)", fix="one text is ids[None]"))
         x = self.dropout(self._placed(self.tokens(ids), cache))
         for i, block in enumerate(self.blocks):
             x = block(x, causal=True, cache=None if cache is None else cache[i])
-        x = self.norm(x)
+        x = self.norm(x[:, -1:] if last else x)
         return matmul(x, permute_dims(self.tokens.weight.value, (1, 0))) if self.head is None else self.head(x)
 
     def _placed(self, x: Any, cache: list[KeyValueCache] | None) -> Any:

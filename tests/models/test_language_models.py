@@ -534,3 +534,11 @@ def test_tokenizer_file(tmp_path):
     assert models.load_tokenizer(tmp_path).encode("chain rule x").ids == [0, 1, 2]
     with pytest.raises(DataError, match=r"tokenizer\.json"):
         models.load_tokenizer(tmp_path / "none")
+
+
+def test_the_last_step_alone_is_the_last_of_all(model):
+    ids = np.arange(12).reshape(2, 6) % model.vocabulary
+    np.testing.assert_allclose(model(ids, last=True).numpy(), model(ids).numpy()[:, -1:], rtol=1e-5, atol=1e-6)
+    program = models.Decoder(model, 2).step.lower(ids).program
+    made = [buffer.shape for step in program.plan.steps for buffer in step.writes]
+    assert max(np.prod(shape) for shape in made if model.vocabulary in shape) == 2 * model.vocabulary, "logits are made of one step"
