@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..files import close_names, existing, fault
 from ..table import is_missing, parse_number, read_table
 from .arrays import Arrays
 from .frames import plain_column
+from .parquet import Column, columns_in_file, opened
 
 ARROW = {".arrow", ".feather", ".ipc"}
 
@@ -28,7 +30,9 @@ class Rows(Arrays):
         target: name of the column that is the second half of each sample.
 
     Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are texts. Parquet and
-    Arrow files need pyarrow. Of an uncompressed Arrow file, columns of numbers of which none is missing stay in the file; all others are read into memory.
+    Arrow files need pyarrow. Of an uncompressed Arrow file, columns of numbers of which none is missing stay in the file. Of a Parquet file, row groups are decoded
+    when their rows are asked for, and the last 256 MiB of them are kept: a larger file is quick in its order, or shuffled once it is in `cr.data.cache(source)`.
+    All else is read into memory.
     Raises DataError that names the file or the column.
 
     >>> from pathlib import Path
@@ -40,11 +44,18 @@ class Rows(Arrays):
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):
         self.path, self._told = str(existing(path)), (None if columns is None else list(columns), target)
-        found = read_columns(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
+        found = _columns_of(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
         if target is None:
             super().__init__(found)
         else:
             super().__init__(({name: column for name, column in found.items() if name != target}, _chosen(found, target, self.path)))
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:  # type: ignore[override]
+        """Class of each row where the target is a column of whole numbers; read when it is asked for."""
+        last = self.leaves[-1]
+        whole = self._told[1] is not None and isinstance(last, Column) and last.dtype.kind in "iub"
+        return last[np.arange(len(last))] if whole else None
 
     def where(self, index: int) -> str:
         return f"{self.path}, row {index + 1:,}"
@@ -64,7 +75,23 @@ def _chosen(columns: dict[str, Any], name: str, path: str) -> Any:
 def read_columns(path: str, wanted: list[str] | None = None) -> dict[str, np.ndarray]:
     """The columns of a file by name (all, or those that are `wanted`); DataError that names the file or the column."""
     suffix = os.path.splitext(path)[1].lower()
-    columns = _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path)
+    return _checked(path, _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path), wanted)
+
+
+def _columns_of(path: str, wanted: list[str] | None) -> dict[str, Any]:
+    """The same, with what can be left in the file read by row groups."""
+    if os.path.splitext(path)[1].lower() != ".parquet":
+        return read_columns(path, wanted)
+    _pyarrow(path)
+    with reading(path, "table"):
+        names = opened(path).schema_arrow.names
+        columns = columns_in_file(path, wanted if wanted is None or set(wanted) <= set(names) else None)
+        missing = [name for name, column in columns.items() if column is None]
+        columns |= _of_arrow(opened(path).read(columns=missing)) if missing else {}
+    return _checked(path, columns, wanted)
+
+
+def _checked(path: str, columns: dict[str, Any], wanted: list[str] | None) -> dict[str, Any]:
     if wanted is not None:
         columns = {name: _chosen(columns, name, path) for name in wanted}
     if not columns or not len(next(iter(columns.values()))):
@@ -133,7 +160,8 @@ class Chunks:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        """One number, or those at rising indices."""
+        """One number, those at rising indices, or a slice."""
+        index = np.arange(len(self))[index] if isinstance(index, slice) else index
         places = np.searchsorted(self.ends, index, side="right")
         if np.ndim(index) == 0:
             return self.chunks[places][index - self.ends[places] + len(self.chunks[places])]
