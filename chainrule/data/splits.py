@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, explain
+from ..errors import ArgumentError, explain, shown
 from ..typing import ArrayLike
 
 SPLIT_STREAM = 2**64 - 1
@@ -26,11 +26,25 @@ def permutation(n: int, seed: int, stream: int = 0) -> np.ndarray:
     >>> sorted(cr.data.permutation(5, seed=0).tolist())
     [0, 1, 2, 3, 4]
     """
-    seed = operator.index(seed)
-    if not 0 <= seed < 2**64:
-        raise ArgumentError(explain("the seed cannot be used", got=str(seed), expected="a whole number from 0 to 2**64-1"))
-    words = np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(n)
+    words = np.random.Philox(key=np.array([seed_of(seed), stream], np.uint64)).random_raw(n)
     return np.argsort(words, kind="stable").astype(np.int64)
+
+
+def seed_of(given: Any) -> int:
+    """A seed as an integer of Python; ArgumentError for what is none."""
+    if not hasattr(given, "__index__") or not 0 <= operator.index(given) < 2**64:
+        raise ArgumentError(explain("the seed cannot be used", got=shown(given), expected="a whole number from 0 to 2**64-1"))
+    return operator.index(given)
+
+
+def check_place(state: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
+    """ArgumentError where a saved place was one among other samples, batches or orders than those of `now`."""
+    if not isinstance(state, Mapping):
+        raise ArgumentError(explain("this is no saved place", got=shown(state), expected="what state() gave"))
+    other = [name for name, value in now.items() if state.get(name) != value]
+    if other:
+        raise ArgumentError(explain(f"the saved place belongs to {what}", got=", ".join(f"{name} {state.get(name)}" for name in other),
+                                    expected=", ".join(f"{name} {now[name]}" for name in other)))
 
 
 def size_of(n: Any) -> int:
@@ -169,11 +183,7 @@ class Batches:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state()` was taken; ArgumentError if the samples, the batch size or the seed were others."""
-        other = {name: (state.get(name), value) for name, value in self._settings().items() if state.get(name) != value}
-        if other:
-            raise ArgumentError(explain("the saved position belongs to other batches",
-                                        got=", ".join(f"{name} {was}" for name, (was, _) in other.items()),
-                                        expected=", ".join(f"{name} {now}" for name, (_, now) in other.items())))
+        check_place(state, self._settings(), "other batches")
         epoch, step = int(state["epoch"]), int(state["step"])
         if epoch < 0 or not 0 <= step <= len(self):
             raise ArgumentError(explain("the saved position lies outside the epoch", got=f"epoch {epoch}, step {step}",

@@ -105,6 +105,18 @@ def _unflatten_object(kind: Any, held: dict[Any, Any]) -> Any:
     return made
 
 
+def paths(structure: Any, prefix: str = "") -> list[str]:
+    """A name for each leaf: "image", "0", "parts.left"; the name of a structure that is one leaf is `prefix`."""
+    return _paths(flatten(structure)[1], prefix)
+
+
+def _paths(tree: Tree, prefix: str) -> list[str]:
+    if tree == LEAF:
+        return [prefix]
+    keys = tree.keys or getattr(tree.kind, "_fields", None) or range(len(tree.children))
+    return [path for key, child in zip(keys, tree.children, strict=True) for path in _paths(child, f"{prefix}.{key}" if prefix else str(key))]
+
+
 def map(function: Callable[..., Any], structure: Any, *others: Any) -> Any:
     """The structure with `function` applied to each leaf (and to the leaves of `others`, which have the same structure)."""
     leaves, tree = flatten(structure)

@@ -8,7 +8,7 @@ branches runs, and only one of their derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ def _steps(xs: Any, sliced: list[Tensor], length: int | None) -> int:
     if not sliced and length is None:
         raise ArgumentError(explain("scan without xs needs to know how many steps there are", fix="scan(body, carry, None, length=10)"))
     if None in lengths or len(lengths | ({length} if length is not None else set())) > 1:
-        got = ", ".join(f"{path} {x.shape}" for path, x in zip(_paths(xs), sliced, strict=True))
+        got = ", ".join(f"{path} {x.shape}" for path, x in zip(trees.paths(xs), sliced, strict=True))
         raise ShapeError(explain("scan goes through the first axis of all xs", got=got + (f", length={length}" if length is not None else ""), expected="one length"))
     steps = length if length is not None else lengths.pop()
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
@@ -264,7 +264,7 @@ def _kinds_of(function: Callable[..., Any], operands: Sequence[Any]) -> tuple[li
     with tracing():
         result = function(*operands)
         leaves, tree = _tensors(result)
-    return [x.node.type for x in leaves], tree, _paths(result)
+    return [x.node.type for x in leaves], tree, trees.paths(result)
 
 
 def _same_kinds(first: tuple[list[Type], trees.Tree, list[str]], second: tuple[list[Type], trees.Tree, list[str]]) -> None:
@@ -328,28 +328,11 @@ def _same(after: Any, before: Sequence[Tensor], tree: trees.Tree, names: Any, wh
     """The new carry, if it has the structure and the types of the one before."""
     new, found = _tensors(after)
     if found != tree:
-        raise ArgumentError(explain(f"the body of {what} returns a carry of another structure than it got", got=", ".join(_paths(after)) or "nothing",
-                                    expected=", ".join(_paths(trees.unflatten(tree, list(before)))) or "nothing"))
-    for path, a, b in zip(_paths(after), new, before, strict=True):
+        raise ArgumentError(explain(f"the body of {what} returns a carry of another structure than it got", got=", ".join(trees.paths(after)) or "nothing",
+                                    expected=", ".join(trees.paths(trees.unflatten(tree, list(before)))) or "nothing"))
+    for path, a, b in zip(trees.paths(after), new, before, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
             error = ShapeError if a.shape != b.shape else DTypeError
             raise error(explain(f"the carry{path and f' {path}'} of {what} changes its {'shape' if a.shape != b.shape else 'dtype'}", got=f"{b.dtype} {b.shape} went in, {a.dtype} {a.shape} came out",
                                 expected="the same in each step", fix=f"begin with an array of {a.dtype} {a.shape}" if a.shape == b.shape else "keep one shape, for example with cr.where and a mask"))
     return new
-
-
-def _paths(structure: Any) -> list[str]:
-    """A name for each leaf: "state.x", "0"; "" for a structure that is one leaf."""
-    return list(_walk(structure, ""))
-
-
-def _walk(structure: Any, prefix: str) -> Iterator[str]:
-    items = structure.items() if isinstance(structure, dict) else enumerate(structure) if isinstance(structure, tuple | list) else None
-    if structure is None:
-        return
-    if items is None:
-        leaves, tree = trees.flatten(structure)
-        yield from [prefix] if tree == trees.LEAF else (f"{prefix}[{i}]" for i in range(len(leaves)))
-        return
-    for key, item in items:
-        yield from _walk(item, f"{prefix}.{key}" if prefix else str(key))

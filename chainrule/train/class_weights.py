@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, explain
+from ..foundations import tree as trees
 from .data import Samples
-from .structure import paths
 
 RARE = 10.0  # times as many samples of the most frequent class as of the rarest are worth a word
 MOST = 1000  # more values than that are no classes
@@ -27,7 +27,7 @@ def by_class(data: Samples, wanted: Any) -> Samples:
 
 def _labels(data: Samples) -> np.ndarray:
     if not isinstance(data.y, np.ndarray) or not isinstance(data.weights, np.ndarray):
-        raise ArgumentError(explain("class weights need one array of labels", got=f"targets {', '.join(paths(data.y, 'y'))}", expected="class numbers, one per sample",
+        raise ArgumentError(explain("class weights need one array of labels", got=f"targets {', '.join(trees.paths(data.y, 'y'))}", expected="class numbers, one per sample",
                                     fix="weights by output: fit(model, (x, y, {output: weights}), ...)"))
     labels = data.y.reshape(-1) if data.y.size == len(data) else None
     if labels is None or (labels.dtype.kind == "f" and not (labels == np.round(labels)).all()):

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, ShapeError, explain
 from ..foundations import tree as trees
 from ..foundations.arguments import unmasked
 from ..nn.core.module import float_type
-from .structure import leaves, one_length, paths, take
+from .structure import leaves, one_length, take
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,13 @@ def held_out(data: Samples, share: float, seed: int, shuffle: bool) -> tuple[Sam
 def over_all(pipeline: Any, x: np.ndarray) -> Any:
     """An augmentation that knows the range of values of all samples, so that it treats those of each batch alike."""
     if pipeline is not None and not isinstance(x, np.ndarray):
-        raise ArgumentError(explain("an augmentation changes one array of inputs", got=f"inputs {', '.join(paths(x))}", expected="x as one array",
+        raise ArgumentError(explain("an augmentation changes one array of inputs", got=f"inputs {', '.join(trees.paths(x))}", expected="x as one array",
                                     fix="cr.data.Loader(source, augment=function) with a function (sample, generator) -> sample"))
     return pipeline.over(x) if hasattr(pipeline, "over") else pipeline
 
 
 def _check_weights(weights: Any, name: str, whole: bool) -> None:
-    for path, array in zip(paths(weights), leaves(weights), strict=True):
+    for path, array in zip(trees.paths(weights), leaves(weights), strict=True):
         _check_factors(array, f"{name} ({path})" if path else name, whole)
 
 

@@ -40,7 +40,7 @@ from .evaluate import build, loss_columns
 from .findings import Finding, Report
 from .keep import unchanged
 from .step import built_for, objective_of, training_step
-from .structure import at, called, leaves, paths
+from .structure import at, called, leaves
 
 DEAD_SHARE, SATURATED_SHARE = 0.5, 0.8      # of units; of values
 VANISHED, EXPLODED = 1e-4, 1e3              # ratio of gradient norms between layers; a norm
@@ -141,14 +141,14 @@ def examine(model: Any, x: Any, y: Any, weights: Any, loss: Any) -> Examination:
             seen.append((names[id(module)], module, result.numpy()))
 
     inputs = trees.map(as_tensor, x)
-    floating = {path: tensor for path, tensor in zip(paths(x), leaves(inputs), strict=True) if tensor.dtype.kind == "f"}
+    floating = {path: tensor for path, tensor in zip(trees.paths(x), leaves(inputs), strict=True) if tensor.dtype.kind == "f"}
     with unchanged(model), watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", losses.SoftmaxWarning)
         output = called(model, inputs, training=True)
         value = objective_of(loss, output, y, weights if any((array != 1).any() for array in leaves(weights)) else None)
         found = gradients(value, {"parameters": model.parameters(), "x": floating})
     read = lambda part: {name: g.numpy() for name, g in found[part].items()}
-    return Examination(dict(zip(paths(x), leaves(x), strict=True)), seen, judged_targets(loss, y, output), read("parameters"), read("x"), model.modules())
+    return Examination(dict(zip(trees.paths(x), leaves(x), strict=True)), seen, judged_targets(loss, y, output), read("parameters"), read("x"), model.modules())
 
 
 # ---- data

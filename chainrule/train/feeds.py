@@ -19,7 +19,6 @@ from ..foundations import tree as trees
 from .checks import in_data
 from .data import Samples
 from .describe import fingerprint
-from .structure import paths
 
 
 class Feed:
@@ -300,7 +299,7 @@ def _arrays(data: Any, steps: int | None, **options: Any) -> Arrays:
     lengths = [len(leaf) for leaf in trees.flatten(data)[0]]
     if len(set(lengths)) != 1:
         raise ShapeError(explain("the arrays of the data have different numbers of samples",
-                                 got=", ".join(f"{path} {leaf.shape}" for path, leaf in zip(paths(data), trees.flatten(data)[0], strict=True)), expected="one length"))
+                                 got=", ".join(f"{path} {leaf.shape}" for path, leaf in zip(trees.paths(data), trees.flatten(data)[0], strict=True)), expected="one length"))
     return Arrays(data, Batches(lengths[0], **options), steps)
 
 

@@ -89,14 +89,6 @@ def leaves(x: Any) -> list[Any]:
     return [x] if isinstance(x, np.ndarray) else trees.flatten(x)[0]
 
 
-def paths(x: Any, prefix: str = "") -> list[str]:
-    """A name for each leaf: "image", "0", "parts.left"; the name of a whole that is no structure is `prefix`."""
-    items = x.items() if isinstance(x, Mapping) else zip(("values", "lengths"), x, strict=True) if isinstance(x, Ragged) else enumerate(x) if isinstance(x, tuple | list) else None
-    if items is None:
-        return [prefix]
-    return [path for key, item in items for path in paths(item, f"{prefix}.{key}" if prefix else str(key))]
-
-
 def at(x: Any, path: tuple[Any, ...]) -> Any:
     """The part of a structure that a path of keys leads to."""
     for key in path:
@@ -106,7 +98,7 @@ def at(x: Any, path: tuple[Any, ...]) -> Any:
 
 def one_length(x: Any, name: str) -> None:
     """ShapeError unless all arrays of x have as many samples."""
-    counts = {path: len(array) for path, array in zip(paths(x, name), leaves(x), strict=True)}
+    counts = {path: len(array) for path, array in zip(trees.paths(x, name), leaves(x), strict=True)}
     if len(set(counts.values())) > 1:
         usual = max(set(counts.values()), key=list(counts.values()).count)
         odd = next(path for path, count in counts.items() if count != usual)

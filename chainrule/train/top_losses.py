@@ -21,7 +21,7 @@ from ..typing import DataLike, LossLike, ModelLike
 from .batched import given, in_order
 from .evaluate import build, padded_batches
 from .states import fixed_rows
-from .structure import called, leaves, paths, take
+from .structure import called, leaves, take
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TopLosses:
     def _compared(self, row: int) -> str:
         """The target of a sample, and the class that was predicted where there is one; of several outputs, each."""
         if not isinstance(self.targets, np.ndarray):
-            return ", ".join(f"target {path} {array[row]}" for path, array in zip(paths(self.targets), leaves(self.targets), strict=True))
+            return ", ".join(f"target {path} {array[row]}" for path, array in zip(trees.paths(self.targets), leaves(self.targets), strict=True))
         labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and isinstance(self.outputs, np.ndarray) and self.outputs.ndim == 2
         return f"target {self.targets[row]}" + (f", predicted {self.outputs[row].argmax()}" if labels else "")
 

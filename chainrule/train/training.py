@@ -39,7 +39,7 @@ from .progress import Quiet
 from .states import check_batches, fixed_rows, generators, least_rows, states_aside
 from .step import built_for, flush_step, training_step
 from .stretch import Stretch
-from .structure import leaves, paths, take, traced
+from .structure import leaves, take, traced
 from .tally import Tally, numbers
 
 
@@ -275,4 +275,4 @@ class Training(Loop):
 
 def _names(arguments: tuple[Any, ...]) -> list[str]:
     """What the arrays of a step are called in errors."""
-    return [f"{what} {path}".strip() for what, part in zip(PARTS, arguments, strict=True) for path in paths(part)]
+    return [f"{what} {path}".strip() for what, part in zip(PARTS, arguments, strict=True) for path in trees.paths(part)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import Batches, folds, permutation, split
+from chainrule.data import Batches, Loader, folds, permutation, split
 from chainrule.errors import ArgumentError
 
 
@@ -120,3 +120,16 @@ def test_batches_without_a_full_batch_are_refused():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ArgumentError, match="seed"):
         permutation(3, -1)
+
+
+@pytest.mark.parametrize("seed", [1.5, -1, 2**64, "a", None])
+def test_what_is_no_seed_is_told(seed):
+    for make in (lambda: permutation(5, seed), lambda: Loader([1, 2, 3], seed=seed)):
+        with pytest.raises(ArgumentError, match="the seed cannot be used"):
+            make()
+
+
+def test_what_is_no_place_is_told():
+    for thing in (Batches(5, 2), Loader([1, 2, 3])):
+        with pytest.raises(ArgumentError, match="no saved place"):
+            thing.restore([1, 2])

@@ -17,6 +17,7 @@ from ...foundations.names import Checked
 from ...typing import ArrayLike, SourceLike
 from ..files import count
 from ..sources.arrays import as_source
+from ..splits import check_place, seed_of
 from .ahead import Ahead
 from .buffers import Buffers
 from .changes import Changes
@@ -132,13 +133,7 @@ class Loader(metaclass=Checked):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state()` was taken. ArgumentError if the samples, the batch size or the order were others; DataError, in words, where a stream cannot go there."""
-        if not isinstance(state, Mapping):
-            raise ArgumentError(explain("this is no saved place", got=shown(state), expected="what state() gave"))
-        now = self._feed.settings()
-        other = {name: (state.get(name), value) for name, value in now.items() if state.get(name) != value}
-        if other:
-            raise ArgumentError(explain("the saved place belongs to another loader", got=", ".join(f"{name} {was}" for name, (was, _) in other.items()),
-                                        expected=", ".join(f"{name} {is_now}" for name, (_, is_now) in other.items())))
+        check_place(state, self._feed.settings(), "another loader")
         epoch, step = int(state["epoch"]), int(state["step"])
         if epoch < 0 or step < 0:
             raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected="numbers from 0 on"))
@@ -266,9 +261,7 @@ def _check_numbers(loader: Loader, shard: Any) -> None:
         value = getattr(loader, name)
         if not ((none and value is None) or (isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low)):
             raise ArgumentError(explain(f"{name} cannot be used", got=shown(value), expected=f"a whole number from {low} on"))
-    if not isinstance(loader.seed, int | np.integer) or not 0 <= loader.seed < 2**64:
-        raise ArgumentError(explain("the seed cannot be used", got=shown(loader.seed), expected="a whole number from 0 to 2**64-1"))
-    loader.seed = int(loader.seed)
+    loader.seed = seed_of(loader.seed)
     if shard is not None and not (isinstance(shard, tuple | list) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
         raise ArgumentError(explain("shard cannot be used", got=shown(shard), expected="(k, n) with 0 <= k < n"))
 
