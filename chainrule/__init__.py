@@ -26,11 +26,11 @@ from .version import __version__
 
 _MODULES = (
     "augment", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
-    "metrics", "models", "nn", "optim", "random", "rl", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
+    "mesh", "metrics", "models", "nn", "optim", "random", "rl", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
-         "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal", "export": "shipping"}
+         "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal", "export": "shipping", "distribute": "mesh"}
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from ..errors import ArgumentError, explain, shown
 from ..foundations import config, tree
 from ..foundations.debug import say
 from ..ir import Graph, Node, Op, Program, Tensor, Type, Variable, current_trace, graph_text, recording, verify
+from ..ir.mesh import Mesh
 from ..ir.node import CONSTANT
 from ..ir.program import Wrapped
 from ..ir.variable import lock_of, note
@@ -351,8 +352,8 @@ class Compiled:
 
     @property
     def backend(self) -> str:
-        """reference, native or xla."""
-        return self._backend or config.backend()
+        """reference, native or xla; on a mesh of devices xla, unless another one was asked for."""
+        return self._backend or (config.backend() if Mesh.current is None else "xla")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is not None:  # a compiled function inside another becomes part of it
@@ -411,7 +412,7 @@ class Compiled:
             call = read_call(args, kwargs)
             return self._entry(call), call.arrays, call.nodes
         arrays, key, nodes = flat
-        place = self.backend, key
+        place = self.backend, key, Mesh.current
         entry = self._flat.get(place)
         if entry is None:
             entry = self._flat[place] = self._entry(read_call(args, kwargs))
@@ -437,7 +438,7 @@ class Compiled:
         return all(state.get(place, key) == key for place, key in made_for.items())
 
     def _entry(self, call: Call) -> Entry:
-        key = (self.backend, call.key)
+        key = (self.backend, call.key, Mesh.current)
         with self._making:
             entry = self.entries.get(key)
             if entry is None:
@@ -469,7 +470,7 @@ class Compiled:
         whole = [isinstance(leaf, Static) and type(leaf.value) is int for leaf in call.leaves]
         if not any(whole):
             return None
-        key = self.backend, tuple(int if one else leaf for one, leaf in zip(whole, call.leaves, strict=True)), call.tree
+        key = self.backend, Mesh.current, tuple(int if one else leaf for one, leaf in zip(whole, call.leaves, strict=True)), call.tree
         groups = self._alike.setdefault(key, [])
         for alike in groups:
             apart = numbers_apart(alike.first, captured)

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..foundations import config
 from ..ir import Graph, Type
+from ..ir.mesh import Mesh
 from ..ir.node import REGISTRY, Node
 from ..ir.program import Again, Program
 from ..passes import erase, nested
@@ -79,7 +80,7 @@ _erase = nested(erase)
 
 def key_of(graph: Graph, backend: str, precision: str) -> Any:
     """Equal for graphs of which one program can be made; None where that cannot be told, or compiling is being watched."""
-    if config.debug():
+    if config.debug() or Mesh.current is not None:
         return None
     held: list[Any] = []
     try:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, explain
 from ..foundations.names import called_as
+from ..mesh import place
 from ..typing import DataLike, LossLike, ModelLike, OptimizerLike
 from .batched import Batched, is_batched, stream_of
 from .callbacks import Callback
@@ -27,7 +28,7 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
         checkpoint: str | Path | None = None, resume: str | Path | None = None, progress: bool | str = True,
         backend: str | None = None, precision: str = "float32", class_weight: Any = None, keep_best: bool = True,
         loss_weights: Any = None, keep: str = "best", drop_last: bool = False, steps_per_epoch: int | None = None,
-        max_time: float | None = None) -> History:
+        max_time: float | None = None, shard: Mapping[str, Any] | None = None) -> History:
     """Train a model on arrays, a source of samples, a loader or a stream of batches.
 
     Args:
@@ -70,6 +71,8 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
         backend: "native", "reference" or "xla".
         precision: of products and convolutions, "float32" or "bfloat16" (see `compile`); weights, optimiser and checkpoints are
             float32 in both, and so is what is measured after each epoch.
+        shard: on a mesh of devices (`cr.distribute`), where Variables lie: name with wildcards → for each axis the axis of the mesh along
+            which it is cut, or None, such as {"blocks.*.weight": (None, "model")}.
 
     Returns the History. Ctrl-C ends the run early, keeps what was learnt and marks `history.interrupted`.
     Raises NonFiniteError, naming layer, operation and line, when a NaN or infinity turns up; the model then still has
@@ -90,6 +93,7 @@ def fit(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Optimize
                    callbacks=callbacks, penalty=penalty, augment=augment, shuffle=shuffle, checkpoint=checkpoint, progress=progress, backend=backend,
                    precision=precision, class_weight=class_weight, keep_best=keep_best and keep == "best", loss_weights=loss_weights,
                    drop_last=drop_last, steps_per_epoch=steps_per_epoch, max_time=max_time)
+    place(shard, model, run.optimizer)
     if resume is not None:
         run.restore(resume)
     return run.run()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ..errors import MissingExtra
 from ..ir import Graph
+from ..ir.mesh import Mesh
 
 try:
     import jax as _jax  # noqa: F401
@@ -20,12 +21,13 @@ except ImportError as _error:
     raise MissingExtra("the xla backend", "jax", "xla") from _error
 
 from .lowering import LOWERINGS
+from .partitioned import PartitionedProgram, devices
 from .program import XlaProgram
 
 
 def load(graph: Graph) -> XlaProgram:
     """A program for the graph: a callable from a list of NumPy arrays to a list of NumPy arrays."""
-    return XlaProgram(graph)
+    return XlaProgram(graph) if Mesh.current is None else PartitionedProgram(graph, Mesh.current)
 
 
-__all__ = ["LOWERINGS", "XlaProgram", "load"]
+__all__ = ["LOWERINGS", "PartitionedProgram", "XlaProgram", "devices", "load"]

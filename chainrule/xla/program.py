@@ -23,7 +23,7 @@ from .emit import emit
 from .lowering import LOWERINGS
 
 
-def _wide() -> Any:
+def wide() -> Any:
     """64-bit types for the time of one of our calls, whatever the user has set."""
     return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(True)
 
@@ -49,7 +49,7 @@ class XlaProgram(Program):
     def __init__(self, graph: Graph):
         self.graph = graph
         self._aliases = graph.aliases
-        with _wide():
+        with wide():
             self._compiled = self._lowered.compile()
         self._checked = bool(self._sites)
 
@@ -74,7 +74,7 @@ class XlaProgram(Program):
     def _lowered(self) -> Any:
         """What XLA gets; `_sites` are noted on the way."""
         kinds = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.graph.inputs]
-        with _wide():
+        with wide():
             return jax.jit(self._run, donate_argnums=tuple(sorted({index for _, index in self._aliases}))).lower(*kinds)
 
     @property
@@ -85,7 +85,7 @@ class XlaProgram(Program):
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of the graph; none shares memory with an input."""
-        with _wide():
+        with wide():
             outputs, fault = self._call(arrays)
             if fault is not None:
                 raise fault
@@ -93,9 +93,9 @@ class XlaProgram(Program):
 
     def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
         """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as before."""
-        with _wide():
+        with wide():
             assigned = set(map(id, writes))
-            taken = [variable.take_remote(_sent, id(variable) in assigned) for variable in reads]
+            taken = [self._here(variable.take_remote(_sent, id(variable) in assigned)) for variable in reads]
             try:
                 outputs, fault = self._call([*arrays, *taken])
             except BaseException:
@@ -111,6 +111,10 @@ class XlaProgram(Program):
             if fault is not None:
                 raise fault
             return list(map(_received, outputs[:results]))
+
+    def _here(self, array: Any) -> Any:
+        """An array on the one device of this program, from wherever it lies."""
+        return array if len(array.sharding.device_set) == 1 else _sent(_received(array))
 
     def _call(self, arrays: Sequence[Any]) -> tuple[list[Any], BoundsError | None]:
         outputs, wrong, indices = self._compiled(*(x if isinstance(x, jax.Array) else np.asarray(x, order="C") for x in arrays))

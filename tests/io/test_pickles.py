@@ -29,6 +29,7 @@ from chainrule import (
     distributions,
     generative,
     losses,
+    mesh,
     metrics,
     models,
     nn,
@@ -265,6 +266,7 @@ def folder_of(kind):
 
 
 EXAMPLES = {
+    mesh.Mesh: lambda: mesh.Mesh({"data": 2, "model": 1, "sequence": 1}), mesh.Plan: lambda: mesh.Mesh({"data": 1}).plan(nn.Dense(2, input_shape=(3,))),
     augment.Augmented: lambda: augment.Augmented(RNG.random((4, 8, 8, 3)), Y[:4], augment.Flip()), augment.Batch: lambda: augment.Batch(X),
     augment.Compose: lambda: augment.Compose([augment.Flip(), augment.Rotate(10)]), augment.Crop: lambda: augment.Crop(4),
     augment.Draws: lambda: augment.Draws(0, 1, np.arange(3), 0), augment.Handedness: lambda: augment.Handedness(1.0, 0.5),
