@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import ArgumentError, explain
 from ...ir.node import Node, Type
+from ...ops.packed import OFFSET
 from ..sizes import Family, Sizes, fixed
 from . import wire
 from .writer import LAST, Value, Writer
@@ -490,6 +491,22 @@ def _product(use: Use, a: str, b: str) -> str:
     return use.add("Einsum", a, b, equation=_equation(ranks, contracting, batch, free))
 
 
+def _packed_product(use: Use, x: Value, integers: Value, scale: Value) -> Value:
+    """The integers as floats, times their scales, and a MatMul: they stay small in the file."""
+    (rows, columns), (groups, _) = use.family.extents(use.node.inputs[1]), use.family.extents(use.node.inputs[2])
+    bits, name = use.node.attrs["bits"], use.full(integers, 1)
+    if bits == 4:
+        low = use.add("BitwiseAnd", name, use.scalar(15, "uint8"))
+        name = use.add("Concat", low, use.add("BitShift", name, use.scalar(4, "uint8"), direction="RIGHT"), axis=0)
+        rows = tuple(2 * n for n in rows)
+    numbers = cast(use.writer, name, use.dtype)
+    numbers = use.add("Sub", numbers, use.scalar(OFFSET, use.dtype)) if bits == 4 else numbers
+    size = tuple(n // g if g else 0 for n, g in zip(rows, groups, strict=True))
+    grouped = use.add("Reshape", numbers, use.writer.shape((groups, size, columns)), allowzero=1)
+    weight = use.add("Mul", grouped, use.add("Unsqueeze", use.full(scale, 2), use.writer.integers(1)))
+    return Value(use.add("MatMul", use.full(x, 0), use.add("Reshape", weight, use.writer.shape((rows, columns)), allowzero=1)))
+
+
 def _equation(ranks: tuple[int, int], contracting: Any, batch: Any, free: list[list[int]]) -> str:
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     words = [[""] * ranks[0], [""] * ranks[1]]
@@ -722,6 +739,7 @@ RULES: dict[str, Rule] = {
     "cumsum": _cumsum,
 
     "contract":             _contract,
+    "packed_product":       _packed_product,
     "conv":                 _conv,
     "conv_input_gradient":  _conv_input_gradient,
     "conv_filter_gradient": _conv_filter_gradient,
