@@ -59,7 +59,7 @@ def _escaped(text: str) -> str:
     return escape(in_own_words(text))
 
 
-Source = Annotated[str, typer.Argument(help="digits (embedded), a .npz with x and y, an idx file or a folder of them, a .csv, or a folder of images with one folder per class", show_default=True)]
+Source = Annotated[str, typer.Argument(help="digits (embedded), a .npz with x and y, an idx file or a folder of them, a .csv, a folder of images with one folder per class, or an environment for an agent, such as CartPole-v1", show_default=True)]
 
 
 @app.command(cls=Command)
@@ -87,6 +87,9 @@ def train(
     class_weight: Annotated[list[str] | None, typer.Option(help="what the samples of a class count in training: balanced (all classes the same), or LABEL=WEIGHT, several times for several classes (others count 1)")] = None,
     validation_fraction: Annotated[float, typer.Option(help="share of the training data to validate on after each epoch; 0 for none")] = 0.1,
     patience: Annotated[int | None, typer.Option(help="stop early after this many epochs without a better validation loss, and keep the best weights")] = None,
+    agent: Annotated[str | None, typer.Option(help="environments: ppo, a2c, reinforce, dqn, sac or td3 (default: ppo, and sac for continuous actions)")] = None,
+    steps: Annotated[int | None, typer.Option(help="environments: steps of learning, over all copies")] = None,
+    copies: Annotated[int | None, typer.Option(help="environments: how many copies the agent learns in at once")] = None,
     seed: Annotated[int, typer.Option(help="of weights, order and dropout: the same seed gives the same bits; the test part is the same for all seeds")] = 0,
     backend: Annotated[str | None, typer.Option(help="native, reference or xla")] = None,
     output: Annotated[Path | None, typer.Option(help="run folder (default: runs/<name>-<number>)")] = None,
@@ -111,13 +114,21 @@ def train(
 
       chainrule train defects.csv --class-weight balanced
 
+      chainrule train CartPole-v1 --agent ppo --steps 200000
+
     Exit status: 0 done, or ended by Ctrl-C and kept; 1 the files or settings cannot be used; 2 the command cannot be understood;
     130 Ctrl-C before there was anything to keep; 141 nobody reads the output any more.
     """
+    from . import agents
     from .run import train_run
 
     given = _given(context)
     show = _progress(progress)
+    if _is_of_an_agent(source, resume, config, given):
+        _train_agent(given, output, config, resume, show)
+        return
+    if alone := [name for name in ("agent", "steps", "copies") if name in given]:
+        raise ArgumentError(explain(f"{option(alone[0])} belongs to an agent in an environment", got=source, expected=", ".join(agents.ENVIRONMENTS), fix="chainrule train CartPole-v1"))
     if resume is not None:
         _only(given, {"resume", "backend", "epochs", "progress"}, "--resume goes on with the settings of the run")
         settings = read_settings(_config_file(resume))
@@ -125,6 +136,25 @@ def train(
         settings = Settings() if config is None else read_settings(_config_file(config))
     settings = replace(settings, **{name: value for name, value in given.items() if name in FIELDS})
     train_run(check(settings), output, resume=resume, progress=show, say=_say)
+
+
+def _is_of_an_agent(source: str, resume: Path | None, config: Path | None, given: dict[str, Any]) -> bool:
+    from .agents import is_agent_run, is_environment
+
+    earlier = resume or config
+    return is_environment(source) if earlier is None or "source" in given else is_agent_run(earlier)
+
+
+def _train_agent(given: dict[str, Any], output: Path | None, config: Path | None, resume: Path | None, show: bool | str) -> None:
+    from .agents import OPTIONS, AgentSettings, read_agent_settings, train_agent
+
+    if resume is not None:
+        _only(given, {"resume", "backend", "progress"}, "--resume goes on with the settings of the run")
+    _only(given, OPTIONS | {"config", "resume"}, "an agent in an environment has no such setting")
+    earlier = resume or config
+    settings = AgentSettings("") if earlier is None else read_agent_settings(earlier)
+    changed = {name: value for name, value in given.items() if name in {field.name for field in fields(AgentSettings)}}
+    train_agent(replace(settings, **changed), output, resume=resume, progress=show, say=_say)
 
 
 FIELDS = {field.name for field in fields(Settings)}
@@ -169,9 +199,15 @@ def evaluate(
     The run knows its samples by what they hold: if its file has changed, the samples that were held out are measured as far as
     they are still there, and what changed is said.
     """
+    from . import agents
     from .use import evaluate_run
 
     check_backend(backend)
+    if agents.is_agent_run(run):
+        if source is not None or target is not None or backend is not None:
+            raise ArgumentError(explain("an agent is evaluated in its own environment", got=f"{source or option('target' if target else 'backend')}", fix=f"chainrule evaluate {run}"))
+        _say(agents.evaluate_agent(run))
+        return
     if target is not None and source is None:
         raise ArgumentError(explain("--target belongs to other data, and none are named", got=f"--target {target}", fix=f"chainrule evaluate {run} DATA --target {target}"))
     _say(evaluate_run(run, source, target, backend))
@@ -247,6 +283,26 @@ def doctor(
     typer.echo(json.dumps(found, indent=2) if as_json else text_of(found))
     if not is_well(found):
         raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def play(
+    run: Annotated[Path, typer.Argument(help="the run folder of an agent")],
+    gif: Annotated[Path | None, typer.Option(help="write the episode as an animated GIF (needs Pillow)")] = None,
+    seed: Annotated[int, typer.Option(help="of the episode's start: the same seed gives the same episode")] = 0,
+    steps: Annotated[int | None, typer.Option(help="stop after this many (default: the end of the episode)")] = None,
+) -> None:
+    """Play one episode with a saved agent.
+
+    Examples:
+
+      chainrule play runs/CartPole-v1-001 --gif balance.gif
+
+    Exit status: 0 done; 1 the run cannot be used; 2 the command cannot be understood.
+    """
+    from .agents import play_agent
+
+    _say(play_agent(run, gif, seed, steps))
 
 
 def _note(text: str) -> None:

@@ -14,8 +14,10 @@ from ..foundations.names import unknown_attribute
 from .a2c import A2C, Reinforce
 from .agent import Agent
 from .classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from .doctor import diagnose
 from .dqn import DQN
 from .environment import Environment, Transition
+from .episode import Episode, play
 from .evaluate import Returns, evaluate_policy
 from .gym import Gym
 from .mdp import (
@@ -30,14 +32,15 @@ from .mdp import (
 from .ppo import PPO
 from .registry import make
 from .sac import SAC, TD3
+from .seeds import Seeds, draw_learning_curves, over_seeds
 from .spaces import Box, Discrete, MultiDiscrete
 from .tabular import SARSA, DoubleQLearning, ExpectedSARSA, QLearning, TabularAgent, exponential, linear
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "ExpectedSARSA", "FrozenLake", "GridWorld", "Gym",
-    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
-    "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "policy_iteration", "policy_values", "value_iteration",
+    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "Episode", "ExpectedSARSA", "FrozenLake", "GridWorld", "Gym",
+    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Seeds", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
+    "diagnose", "draw_learning_curves", "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "over_seeds", "play", "policy_iteration", "policy_values", "value_iteration",
 ]
 
 

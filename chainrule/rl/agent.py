@@ -104,7 +104,7 @@ class Agent(nn.Module):
             seed: of the environment, the weights and all that is drawn: the same seed gives the same bits.
             checkpoint, resume, callbacks, progress, max_time: as of `cr.train.Trainer.run`.
 
-        A row of the history has the mean `return` of the last 100 episodes (0 until the first has ended) and the agent's own numbers.
+        A row of the history has the mean `return` of the last 100 episodes (0 until the first has ended), the `steps` until then and the agent's own numbers.
         """
         env = make(env) if isinstance(env, str) else env
         if not isinstance(env, Environment):
@@ -119,11 +119,14 @@ class Agent(nn.Module):
         updates = max(1, int(steps) // learner.steps)
         per_row = max(1, updates // ROWS)
         trainer = Trainer(learner.step, {"agent": self, "environment": env, **learner.objects}, backend=backend)
-        return trainer.run(None, epochs=max(1, updates // per_row), steps_per_epoch=per_row, seed=seed, checkpoint=checkpoint, resume=resume,
-                           callbacks=callbacks, progress=progress, max_time=max_time)
+        history = trainer.run(None, epochs=max(1, updates // per_row), steps_per_epoch=per_row, seed=seed, checkpoint=checkpoint, resume=resume,
+                              callbacks=callbacks, progress=progress, max_time=max_time)
+        for row in history.rows:
+            row["steps"] = row["epoch"] * per_row * learner.steps
+        return history
 
     def _know(self, env: Environment, seed: int) -> None:
-        spaces = {"observation": env.observation_space.to_config(), "action": env.action_space.to_config()}
+        spaces = spaces_of(env)
         if self.spaces is not None and self.spaces != spaces:
             raise ArgumentError(explain("this agent was made for another environment", got=repr(env), expected=shown(self.spaces), fix="a new agent"))
         if self.spaces is None:
@@ -133,6 +136,11 @@ class Agent(nn.Module):
         observation, _ = env.reset(seed)
         with no_grad():
             self(observation)
+
+
+def spaces_of(env: Any) -> dict[str, Any]:
+    """What an agent keeps of an environment, as data for JSON."""
+    return {"observation": env.observation_space.to_config(), "action": env.action_space.to_config()}
 
 
 class Learner:

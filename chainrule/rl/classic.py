@@ -11,6 +11,7 @@ import numpy as np
 from .. import arrays as cr
 from ..ir import Tensor
 from ..random import Generator
+from . import pictures
 from .environment import Environment, State
 from .spaces import Discrete, box
 
@@ -64,6 +65,10 @@ class CartPole(Environment):
         """(batch, 4): position, velocity, angle, angular velocity."""
         return _columns(state["x"], state["velocity"], state["angle"], state["spin"])
 
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.cart_pole(state)
+
 
 class MountainCar(Environment):
     """A car too weak for its hill, which has to swing: push left (0), nothing (1), right (2) (Moore, 1990). The reward is -1 per step.
@@ -99,6 +104,10 @@ class MountainCar(Environment):
     def observe(self, state: State) -> Tensor:
         """(batch, 2): position, velocity."""
         return _columns(state["position"], state["velocity"])
+
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.mountain_car(state, self.GOAL)
 
 
 class MountainCarContinuous(MountainCar):
@@ -155,6 +164,10 @@ class Acrobot(Environment):
         """(batch, 6): cosine and sine of both angles, angular velocities."""
         a, b = state["angle1"], state["angle2"]
         return _columns(cr.cos(a), cr.sin(a), cr.cos(b), cr.sin(b), state["spin1"], state["spin2"])
+
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.acrobot(state)
 
 
 def _acrobot(y: tuple[Tensor, ...], torque: Tensor) -> tuple[Tensor, ...]:
@@ -214,3 +227,7 @@ class Pendulum(Environment):
     def observe(self, state: State) -> Tensor:
         """(batch, 3): cosine and sine of the angle, angular velocity."""
         return _columns(cr.cos(state["angle"]), cr.sin(state["angle"]), state["spin"])
+
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.pendulum(state)

@@ -34,7 +34,7 @@ class DQN(Agent):
         batch_size: transitions of one update.
         learning_starts: steps with random actions before the first update.
         train_every, updates: steps of each copy between updates, and how many updates follow.
-        target_every: updates between copies of the weights to the target network.
+        target_every, tau: updates between those of the target network, and the share by which it follows then; 1 copies the weights.
         gamma: discount.
         exploration: share of the steps in which ε falls linearly from 1 to `exploration_end`.
         double: choose a' by the network that learns (van Hasselt et al., 2016).
@@ -46,13 +46,13 @@ class DQN(Agent):
     The error is Huber's. A truncated episode bootstraps from the observation to which its last step led.
     """
 
-    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "relu", learning_rate: float = 2.3e-3, anneal: bool = False, buffer: int = 100_000, batch_size: int = 64,
-                 learning_starts: int = 1000, train_every: int = 256, updates: int = 128, target_every: int = 256, gamma: float = 0.99, exploration: float = 0.16,
+    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "relu", learning_rate: float = 2.3e-3, anneal: bool = True, buffer: int = 100_000, batch_size: int = 64,
+                 learning_starts: int = 1000, train_every: int = 256, updates: int = 128, target_every: int = 128, tau: float = 1.0, gamma: float = 0.99, exploration: float = 0.16,
                  exploration_end: float = 0.04, double: bool = True, duelling: bool = False, n_step: int = 1, clip_norm: float | None = 10.0,
                  spaces: dict[str, Any] | None = None):
         self.hidden, self.activation, self.learning_rate, self.anneal, self.clip_norm = tuple(hidden), activation, float(learning_rate), anneal, clip_norm
         self.buffer, self.batch_size, self.learning_starts = int(buffer), int(batch_size), int(learning_starts)
-        self.train_every, self.updates, self.target_every, self.gamma = int(train_every), int(updates), int(target_every), float(gamma)
+        self.train_every, self.updates, self.target_every, self.tau, self.gamma = int(train_every), int(updates), int(target_every), float(tau), float(gamma)
         self.exploration, self.exploration_end, self.double, self.duelling, self.n_step = float(exploration), float(exploration_end), double, duelling, int(n_step)
         self._made(spaces)
 
@@ -150,7 +150,7 @@ class _Deep(Learner):
         loss = cr.mean(cr.where(error < 1, 0.5 * error ** 2, error - 0.5))
         with seen_gradients() as found:
             self.optimizer.update(agent.network, gradients(loss, agent.network))
-        follow(agent.target, agent.network, cr.where(self.optimizer.step.value % agent.target_every == 0, np.float32(1), np.float32(0)))
+        follow(agent.target, agent.network, cr.where(self.optimizer.step.value % agent.target_every == 0, np.float32(agent.tau), np.float32(0)))
         return loss, cr.mean(q), sum(map(summed, found), cr.asarray(np.float32(0)))
 
 

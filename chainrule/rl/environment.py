@@ -96,7 +96,22 @@ class Environment:
         """What an agent sees of a state."""
         raise NotImplementedError
 
+    def picture(self, state: Mapping[str, Any]) -> np.ndarray:
+        """What the state of one copy (name → NumPy value) looks like, uint8 (height, width, 3)."""
+        raise ArgumentError(explain("nobody has said what this environment looks like", got=repr(self), fix="give its class a function picture(state)"))
+
     # ---- for users
+
+    def render(self, copy: int = 0) -> np.ndarray:
+        """A picture of the present state of one copy, uint8 (height, width, 3).
+
+        Raises ArgumentError before `reset`, for a copy that does not exist, and for a class without `picture`.
+        """
+        if not self.state:
+            raise ArgumentError(explain("no episode has begun", got="render()", expected="reset first", fix="env.reset(seed=0)"))
+        if isinstance(copy, bool) or not isinstance(copy, int | np.integer) or not 0 <= copy < self.batch:
+            raise ArgumentError(explain("there is no such copy of the environment", got=shown(copy), expected=f"0 to {self.batch - 1}", fix="env.render(0)"))
+        return self.picture({name: v.numpy()[copy] for name, v in self.state.items()})
 
     def reset(self, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes in all copies; (observation (batch, …), {}).

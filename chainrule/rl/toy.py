@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from .. import arrays as cr
 from ..errors import ArgumentError, explain, shown
 from ..ir import Tensor
 from ..random import Generator
+from . import pictures
 from .environment import Environment, State
 from .mdp import MDP
 from .spaces import Discrete, MultiDiscrete
@@ -18,6 +20,7 @@ from .spaces import Discrete, MultiDiscrete
 LEFT, DOWN, RIGHT, UP = range(4)
 LAKES = {"4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
          "8x8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG")}
+CLIFF = ("." * 12, "." * 12, "." * 12, "S" + 10 * "X" + "G")  # as it is drawn
 Outcome = tuple[float, int, float, bool]
 
 
@@ -98,6 +101,7 @@ class GridWorld(Tabular):
     """
 
     id = "GridWorld"
+    free = pictures.LIGHT
 
     def __init__(self, drawing: str | Sequence[str], batch: int = 1, *, slip: float = 0.0, goal: float = 1.0, hole: float = 0.0, step: float = 0.0,
                  max_steps: int | None = 100):
@@ -128,6 +132,10 @@ class GridWorld(Tabular):
     def _letter(self, state: int) -> str:
         return self.drawing[state // self._columns][state % self._columns]
 
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.grid(self.drawing, state, free=self.free)
+
 
 def _lines(drawing: str | Sequence[str]) -> tuple[str, ...]:
     lines = tuple(line.strip() for line in drawing.strip().splitlines()) if isinstance(drawing, str) else tuple(drawing)
@@ -155,6 +163,7 @@ class FrozenLake(GridWorld):
     """
 
     id, reward_threshold = "FrozenLake-v1", 0.70
+    free = pictures.ICE
 
     def __init__(self, batch: int = 1, *, map_name: str = "4x4", is_slippery: bool = True):
         if map_name not in LAKES:
@@ -192,6 +201,10 @@ class CliffWalking(Tabular):
             return 36, -100.0, False
         return row * 12 + column, -1.0, (row, column) == (3, 11)
 
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.grid(CLIFF, state, free=pictures.LIGHT)
+
 
 class Taxi(Tabular):
     """A taxi fetches a passenger and brings them to a hotel: down 0, up 1, right 2, left 3, take 4, let out 5 (Dietterich, 2000).
@@ -228,6 +241,10 @@ class Taxi(Tabular):
         elif action == 3 and column > 0 and (row, column - 1) not in self.WALLS:
             column -= 1
         return [(1.0, int(np.ravel_multi_index((row, column, passenger, hotel), (5, 5, 5, 4))), reward, ends)]
+
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.taxi(state, self.PLACES, self.WALLS)
 
 
 class Blackjack(Environment):
@@ -271,6 +288,10 @@ class Blackjack(Environment):
         """(batch, 3): the player's sum, the dealer's card, whether an ace counts 11."""
         usable = state["ace"] & (state["player"] + 10 <= 21)
         return cr.stack([_best(state["player"], state["ace"]), state["shown"], cr.astype(usable, "int64")], axis=1)
+
+    def picture(self, state: Any) -> np.ndarray:
+        """One copy, drawn."""
+        return pictures.blackjack(state)
 
     def _cards(self, random: Generator, count: int) -> list[Tensor]:
         drawn = cr.minimum(random.randint(1, 14, (count, self.batch)), 10)

@@ -279,6 +279,7 @@ EXAMPLES = {
     metrics.Coverage: lambda: metrics.coverage(X, X), metrics.PrecisionRecall: lambda: metrics.precision_recall(X, X),
     rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9), rl.GridWorld: lambda: rl.GridWorld("SG"), rl.Environment: None, rl.Tabular: None, rl.Gym: None,
     rl.Transition: lambda: rl.Transition(*[cr.ones(2)] * 5), train.Run: None, train.Trainer: None,
+    rl.Episode: lambda: rl.play(np.zeros(3, int), "CartPole-v1"), rl.Seeds: None,
     data.Batches: lambda: data.Batches((X, Y), 4), data.CharacterTokenizer: lambda: data.CharacterTokenizer(["abc"]),
     data.Dataset: lambda: data.Dataset("d", X, Y, X, Y, data.FeatureScaling((0.0,), (1.0,), (4,)), data.Target("regression")),
     data.Duplicates: lambda: data.Duplicates(()), data.FeatureScaling: lambda: data.FeatureScaling((0.0,), (1.0,), (1,)),
