@@ -103,7 +103,8 @@ def train_agent(settings: AgentSettings, output: Path | None, *, resume: Path | 
         checkpoint = folder / CHECKPOINT
         history = agent.fit(rl.make(settings.source, batch=settings.copies or 1), settings.steps or 1, seed=settings.seed, checkpoint=checkpoint,
                             resume=checkpoint if resume and checkpoint.exists() else None, callbacks=[train.json_log(folder / "history.jsonl")],
-                            progress=progress, backend=settings.backend)
+                            progress=progress, backend=settings.backend,
+                            validation_episodes=recipe(settings.agent or "", settings.source).validation_episodes)
         io.save(agent, folder / AGENT)
         if history.interrupted:
             say(f"go on with: chainrule train --resume {folder}")

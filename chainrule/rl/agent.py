@@ -15,14 +15,17 @@ from ..compiler.compile import Compiled, compile
 from ..errors import ArgumentError, ShapeError, explain, shown
 from ..ir import Tensor, no_grad
 from ..train import Callback, History
+from ..train.callbacks import KeepBest
 from ..train.programs import remembered
 from ..train.trainer import Trainer
 from .environment import Environment
+from .evaluate import played
 from .networks import vector
 from .registry import make
 from .spaces import Box, Space, space_of
 
 ROWS = 20  # of the history, at most
+FAR = 1_000_003  # from the seed of a run to that of its validation
 
 
 class Agent(nn.Module):
@@ -95,7 +98,8 @@ class Agent(nn.Module):
         return actions[0] if single else actions
 
     def fit(self, env: Environment | str, steps: int = 100_000, *, seed: int = 0, checkpoint: str | Path | None = None, resume: str | Path | None = None,
-            callbacks: Sequence[Callback] = (), progress: bool | str = True, max_time: float | None = None, backend: str | None = None) -> History:
+            callbacks: Sequence[Callback] = (), progress: bool | str = True, max_time: float | None = None, backend: str | None = None,
+            validation_episodes: int = 0) -> History:
         """Learn for `steps` steps of the environment, over all its copies; returns the History.
 
         Args:
@@ -103,6 +107,9 @@ class Agent(nn.Module):
             steps: rounded down to whole updates, one at least.
             seed: of the environment, the weights and all that is drawn: the same seed gives the same bits.
             checkpoint, resume, callbacks, progress, max_time: as of `cr.train.Trainer.run`.
+            validation_episodes: played with the best actions after each part of the run (a row of the history, `validation_return`), in copies of
+                the environment and from starts of their own. The agent then ends with the weights of its best part, as `cr.fit` keeps those of
+                the best epoch. Their steps are not counted.
 
         A row of the history has the mean `return` of the last 100 episodes (0 until the first has ended), the `steps` until then and the agent's own numbers.
         """
@@ -119,6 +126,8 @@ class Agent(nn.Module):
         updates = max(1, int(steps) // learner.steps)
         per_row = max(1, updates // ROWS)
         trainer = Trainer(learner.step, {"agent": self, "environment": env, **learner.objects}, backend=backend)
+        if validation_episodes:
+            callbacks = [_Validation(self, env.copies(int(validation_episodes)), seed), *callbacks, KeepBest("validation_return", larger_is_better=True)]
         history = trainer.run(None, epochs=max(1, updates // per_row), steps_per_epoch=per_row, seed=seed, checkpoint=checkpoint, resume=resume,
                               callbacks=callbacks, progress=progress, max_time=max_time)
         for row in history.rows:
@@ -136,6 +145,17 @@ class Agent(nn.Module):
         observation, _ = env.reset(seed)
         with no_grad():
             self(observation)
+
+
+class _Validation(Callback):
+    """Plays after each part of a run; draws nothing, so the run's random numbers stay as they are."""
+
+    def __init__(self, agent: Agent, env: Environment, seed: int):
+        self.agent, self.env, self.seed = agent, env, seed + FAR
+
+    def after_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        returns, _ = played(self.agent.act, self.env, self.env.batch, self.seed)
+        row["validation_return"] = float(returns.mean())
 
 
 def spaces_of(env: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A subclass writes three pure functions of arrays (`start`, `move`, `observe`); e
 
 from __future__ import annotations
 
+import copy as copying
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -154,6 +155,16 @@ class Environment:
         if ((given < 0) | (given >= most)).any():
             raise ArgumentError(explain("there is no such action", got=shown(given), expected=f"0 to {np.max(most) - 1}"))
         return given.astype(np.int64)
+
+    def copies(self, batch: int) -> Environment:
+        """The same environment in another number of copies, with a state of its own.
+
+        >>> cr.rl.GridWorld("S..G").copies(3)
+        GridWorld('GridWorld', batch=3)
+        """
+        other = copying.copy(self)
+        Environment.__init__(other, batch)
+        return other
 
     def variables(self) -> dict[str, Variable]:
         """Name → Variable of all that a step reads and changes."""

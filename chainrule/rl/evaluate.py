@@ -57,13 +57,14 @@ def evaluate_policy(agent: Any, env: Environment | str, episodes: int = 100, *, 
     env = make(env, batch=min(int(episodes), 64)) if isinstance(env, str) else env
     act = (lambda x: agent.act(x, deterministic=deterministic)) if hasattr(agent, "act") else agent
     random.seed(seed)
-    values, lengths = _played(act, env, int(episodes), seed)
+    values, lengths = played(act, env, int(episodes), seed)
     mean = float(values.mean())
     low, high = (mean, mean) if len(values) < 2 or not values.std() else t_interval(values, level)
     return Returns(values, lengths, mean, float(low), float(high))
 
 
-def _played(act: Any, env: Any, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def played(act: Any, env: Any, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(returns, lengths) of episodes played with act(observations)."""
     share = np.diff(np.linspace(0, episodes, env.batch + 1).astype(int))  # of each copy
     returns, lengths = np.zeros(env.batch), np.zeros(env.batch, int)
     fresh = np.zeros(env.batch, bool)

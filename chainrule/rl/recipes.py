@@ -21,21 +21,22 @@ AGENTS: dict[str, type[Agent]] = {"ppo": PPO, "a2c": A2C, "reinforce": Reinforce
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of an agent, how many copies of the environment it learns in, and for how many steps over all of them."""
+    """Settings of an agent, how many copies of the environment it learns in, for how many steps over all of them, and how many episodes validate each part."""
 
     steps: int
     copies: int
     settings: dict[str, Any] = field(default_factory=dict)
+    validation_episodes: int = 0
 
 
 RECIPES: dict[tuple[str, str], Recipe] = {
     ("ppo", "CartPole-v1"): Recipe(200_000, 32),
     ("ppo", "Pendulum-v1"): Recipe(300_000, 16, {"gamma": 0.9, "epochs": 10, "scale_rewards": True, "normalize_observations": True}),
     ("ppo", "Acrobot-v1"): Recipe(300_000, 16, {"normalize_observations": True, "entropy": 0.01}),
-    ("dqn", "CartPole-v1"): Recipe(50_000, 1),
+    ("dqn", "CartPole-v1"): Recipe(50_000, 1, validation_episodes=20),
     ("sac", "Pendulum-v1"): Recipe(20_000, 1),
 }
-USUAL: dict[str, Recipe] = {"ppo": Recipe(300_000, 32), "a2c": Recipe(300_000, 32), "reinforce": Recipe(300_000, 32), "dqn": Recipe(100_000, 1),
+USUAL: dict[str, Recipe] = {"ppo": Recipe(300_000, 32), "a2c": Recipe(300_000, 32), "reinforce": Recipe(300_000, 32), "dqn": Recipe(100_000, 1, validation_episodes=20),
                             "sac": Recipe(30_000, 1), "td3": Recipe(30_000, 1)}
 
 

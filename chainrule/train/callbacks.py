@@ -173,8 +173,8 @@ class EarlyStopping(Callback):
 class KeepBest(EarlyStopping):
     """Keep the best weights by `monitor`, and stop never: what `fit` does with validation data."""
 
-    def __init__(self, monitor: str = "validation_loss"):
-        super().__init__(monitor, patience=2**62)
+    def __init__(self, monitor: str = "validation_loss", larger_is_better: bool | None = None):
+        super().__init__(monitor, patience=2**62, larger_is_better=larger_is_better)
 
 
 class Checkpoint(Callback):

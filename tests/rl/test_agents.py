@@ -154,3 +154,23 @@ def test_means_of_episodes_do_not_prefer_short_ones():
     returns = cr.rl.evaluate_policy(lambda x: np.ones(len(x), int), cr.rl.make("CartPole-v1", batch=3), episodes=9, seed=0)
     assert len(returns.values) == 9 and (returns.values == returns.lengths).all()
     assert returns.low < returns.mean < returns.high and 8 <= returns.mean <= 11
+
+
+def test_the_weights_of_the_best_part_are_kept_and_validation_changes_nothing_else():
+    make = lambda: cr.rl.DQN(hidden=(16,), train_every=32, updates=16, learning_starts=64, batch_size=16)
+    plain, kept = make(), make()
+    one = plain.fit("CartPole-v1", 1280, seed=0, progress=False)
+    two = kept.fit("CartPole-v1", 1280, seed=0, progress=False, validation_episodes=6)
+    assert one["loss"] == two["loss"] and one["return"] == two["return"]
+    best = max(two["validation_return"])
+    assert two.kept == {"epoch": two["validation_return"].index(best) + 1, "validation_return": best}
+    again = cr.rl.evaluate_policy(kept, cr.rl.make("CartPole-v1", batch=6), episodes=6, seed=1_000_003)
+    assert again.mean == best
+
+
+def test_copies_of_an_environment_have_its_settings_and_a_state_of_their_own():
+    env = cr.rl.make("FrozenLake-v1", batch=2, is_slippery=False)
+    env.reset(seed=0), env.step([1, 1])
+    other = env.copies(3)
+    other.reset(seed=0)
+    assert other.step([2, 1, 0])[0].tolist() == [1, 4, 0] and env.step([1, 1])[0].tolist() == [8, 8] and other.id == env.id
