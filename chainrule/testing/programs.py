@@ -36,12 +36,17 @@ def random_graph(seed: int, size: int = 12, dtype: DTypeLike = "float32") -> tup
     arrays = [rng.standard_normal(_shape(rng)).astype(dtype) for _ in range(3)]
     symbols = [input_node(Type(x.shape, x.dtype)) for x in arrays]
     with tracing():
-        pool = [Tensor(node) for node in symbols]
-        for _ in range(size):
-            x, other = pool[rng.integers(len(pool))], pool[rng.integers(len(pool))]
-            pool.append(_STEPS[rng.integers(len(_STEPS))](rng, x, other))
+        pool = grown(rng, [Tensor(node) for node in symbols], size)
     outputs = [pool[-1], pool[-2], pool[rng.integers(len(pool))]]
     return close(symbols, [y.node for y in outputs]), arrays
+
+
+def grown(rng: np.random.Generator, pool: list[Tensor], size: int) -> list[Tensor]:
+    """The tensors, and so many that are made of them and of one another by random operations."""
+    for _ in range(size):
+        x, other = pool[rng.integers(len(pool))], pool[rng.integers(len(pool))]
+        pool.append(_STEPS[rng.integers(len(_STEPS))](rng, x, other))
+    return pool
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, ...]:

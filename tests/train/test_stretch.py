@@ -221,6 +221,43 @@ def test_an_index_out_of_bounds_is_reported_as_before():
     assert said[0] == said[1]
 
 
+class Lookup(nn.Module):
+    """A loop over the steps of a sequence that looks up a row of a table in each."""
+
+    def __init__(self):
+        self.table, self.last = nn.Embedding(20, 4), nn.Dense(3)
+
+    def forward(self, ids, training=False):
+        def body(state, index):
+            return cr.tanh(state * 0.5 + self.table(index)), None
+        state, _ = cr.scan(body, cr.zeros((ids.shape[0], 4)), cr.permute_dims(ids, (1, 0)))
+        return self.last(state)
+
+
+def test_a_loop_that_looks_up_by_index(lengths):
+    ids = np.random.default_rng(0).integers(0, 20, (203, 5))
+    (one, stretched), (two, single) = both(Lookup, (ids, ids.sum(axis=1) % 3))
+    assert bits(one) == bits(two)
+    assert rows(stretched) == rows(single)
+    assert max(lengths) == LENGTH
+    model = Lookup()
+    run(model, (ids, ids.sum(axis=1) % 3), backend="reference")
+    for name, v in model.variables().items():
+        np.testing.assert_allclose(one.variables()[name].numpy(), v.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_an_index_out_of_bounds_in_a_loop_is_reported_as_before():
+    ids = np.random.default_rng(0).integers(0, 20, (80, 5))
+    ids[57, 3] = 20
+    said = []
+    for callbacks in ([], [EachStep()]):
+        model = Lookup()
+        with pytest.raises(errors.BoundsError) as info:
+            run(model, (ids, np.arange(80) % 3), callbacks=callbacks)
+        said.append((str(info.value), bits(model)))
+    assert said[0] == said[1]
+
+
 def test_the_length_follows_the_time(monkeypatch):
     monkeypatch.undo()
     made = stretch.Stretch(None, None, outputs=False, possible=True)
