@@ -25,7 +25,7 @@ from .ops.types import strict_broadcasting
 from .version import __version__
 
 _MODULES = (
-    "augment", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
+    "augment", "boxes", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
     "mesh", "metrics", "models", "nn", "optim", "random", "rl", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",

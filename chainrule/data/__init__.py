@@ -23,6 +23,7 @@ from .series import Series, read_series, windows
 from .sound import read_sound, write_sound
 from .sources.arrays import as_source
 from .sources.base import Source
+from .sources.boxes import BoxImages
 from .sources.cached import cache
 from .sources.collate import Ragged, collate
 from .sources.compose import concat, filter, map, shuffle, subset
@@ -38,7 +39,7 @@ from .tokens import CharacterTokenizer, pack
 from .toys import two_spirals, xor
 
 __all__ = [
-    "Assignment", "AudioFolder", "Batches", "CharacterTokenizer", "Dataset", "Dialect", "Duplicates",
+    "Assignment", "AudioFolder", "Batches", "BoxImages", "CharacterTokenizer", "Dataset", "Dialect", "Duplicates",
     "FeatureScaling", "Fingerprints", "ImageFolder", "ImageScaling", "Loader", "Memmap", "Ragged", "Rows", "Series",
     "Source", "TablePreprocess", "TarShards", "Target", "TextLines", "as_inputs", "as_network_inputs", "as_source",
     "assign", "cache", "collate", "concat", "digits", "duplicates", "filter", "fingerprints", "folds", "load",

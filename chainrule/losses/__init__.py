@@ -6,6 +6,7 @@ from typing import Any
 
 from ..foundations.names import unknown_attribute
 from .base import REDUCTIONS, TABLE, Loss, get, loss
+from .boxes import box_iou
 from .classification import (
     SoftmaxWarning,
     _warned,  # noqa: F401 (which warnings were given)
@@ -43,7 +44,7 @@ from .several import Several, of_outputs
 from .words import SHORT, answer
 
 __all__ = [
-    "REDUCTIONS", "SHORT", "TABLE", "Loss", "Several", "SoftmaxWarning", "binary_cross_entropy", "categorical_focal", "categorical_hinge",
+    "REDUCTIONS", "SHORT", "TABLE", "Loss", "Several", "SoftmaxWarning", "binary_cross_entropy", "box_iou", "categorical_focal", "categorical_hinge",
     "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
     "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "linear_cross_entropy", "log_cosh",
     "loss",

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import explain
 from .base import Metric
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy, confusion_matrix
+from .detection import DetectionScores, mean_average_precision
 from .direction import direction, larger_is_better
 from .intervals import Estimate, bootstrap, wilson
 from .regression import R2, Mean, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
@@ -25,9 +26,9 @@ from .table import NAMES, answer, get
 from .text import BLEU
 
 __all__ = [
-    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Coverage", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
+    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Coverage", "DetectionScores", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
     "MeanSquaredError", "Metric", "Precision", "PrecisionRecall", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
-    "confusion_matrix", "coverage", "direction", "energy_distance", "frechet_distance", "get", "larger_is_better", "precision_recall", "wilson",
+    "confusion_matrix", "coverage", "direction", "energy_distance", "frechet_distance", "get", "larger_is_better", "mean_average_precision", "precision_recall", "wilson",
 ]
 
 def __getattr__(name: str) -> Any:

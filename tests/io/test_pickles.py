@@ -25,6 +25,7 @@ import pytest
 import chainrule as cr
 from chainrule import (
     augment,
+    boxes,
     data,
     distributions,
     generative,
@@ -252,6 +253,15 @@ def file_of(name):
     return path
 
 
+def boxed_images():
+    """A folder in YOLO's form, whose image is read only when it is asked for."""
+    for name, content in (("images/1.png", b""), ("labels/1.txt", b""), ("classes.txt", b"cell")):
+        path = FILES / "boxed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return FILES / "boxed"
+
+
 def folder_of(kind):
     for name in ("one", "two"):
         folder = FILES / kind / name
@@ -272,6 +282,8 @@ EXAMPLES = {
     augment.Draws: lambda: augment.Draws(0, 1, np.arange(3), 0), augment.Handedness: lambda: augment.Handedness(1.0, 0.5),
     augment.OneOf: lambda: augment.OneOf([augment.Flip(), augment.Rotate(10)]), augment.ResizedCrop: lambda: augment.ResizedCrop(4),
     augment.Rotate: lambda: augment.Rotate(10), augment.Scale: lambda: augment.Scale(0.1), augment.Shear: lambda: augment.Shear(0.1),
+    boxes.Detections: lambda: boxes.Detections(X[:2], [0, 1], [0.5, 0.6]), data.BoxImages: lambda: data.BoxImages(boxed_images()),
+    metrics.DetectionScores: lambda: metrics.mean_average_precision([boxes.Detections(X[:2], [0, 1], [0.5, 0.6])], [boxes.Detections(X[:2], [0, 1])], resamples=4),
     data.Ragged: lambda: data.Ragged(X, np.array([1, 2])), data.Loader: lambda: data.Loader((X, Y), batch_size=4), data.Memmap: lambda: data.Memmap(file_of("x.npy")),
     data.TextLines: lambda: data.TextLines(file_of("lines.txt")), data.Rows: lambda: data.Rows(file_of("rows.csv")), data.ImageFolder: lambda: data.ImageFolder(folder_of("png")),
     data.AudioFolder: lambda: data.AudioFolder(folder_of("wav")), data.TarShards: lambda: data.TarShards(file_of("shard.tar")),

@@ -16,6 +16,7 @@ SHARES, LABELS = RNG.dirichlet(np.ones(K), N), RNG.integers(0, K, N)
 SIGNS, BITS, POSITIVE = np.where(B > 0, 1.0, -1.0), (B > 0).astype(float), np.abs(B) + 0.1
 WORDS = np.array([[1, 2, 3], [1, 1, -1], [3, -1, -1], [-1, -1, -1], [2, 2, 3], [2, -1, -1], [1, 3, -1]])
 IMAGES, IMAGE_BITS = RNG.normal(size=(N, 3, 2, K)), (RNG.normal(size=(N, 3, 2, K)) > 0).astype(float)
+BOXES = np.concatenate([A[:, :2], A[:, :2] + 1 + np.abs(A[:, 2:])], axis=1)
 EXAMPLES: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "smooth_l1", "quantile", "mean_absolute_percentage_error",
                      "cosine_distance"), (A, B)),
@@ -25,7 +26,7 @@ EXAMPLES: dict[str, tuple[Any, Any]] = {
     **dict.fromkeys(("hinge", "squared_hinge", "soft_margin"), (A, SIGNS)),
     **dict.fromkeys(("focal", "binary_cross_entropy", "multi_label_soft_margin"), (A, BITS)),
     **dict.fromkeys(("dice", "jaccard", "tversky"), (IMAGES, IMAGE_BITS)),
-    "gaussian_kl": ((A, B), None), "cosine_embedding": ((A, B), SIGNS[:, 0]), "contrastive": ((A, B), BITS[:, 0]), "triplet": ((A, B, C), None),
+    "gaussian_kl": ((A, B), None), "box_iou": (BOXES, BOXES + RNG.normal(size=(N, 4)) * 0.2), "cosine_embedding": ((A, B), SIGNS[:, 0]), "contrastive": ((A, B), BITS[:, 0]), "triplet": ((A, B, C), None),
     "margin_ranking": ((A, B), SIGNS), "info_nce": ((A, B), None), "ctc": (RNG.normal(size=(N, 6, K)), WORDS),
     "linear_cross_entropy": ((A, RNG.normal(size=(K, 5)), RNG.normal(size=5)), LABELS),
 }

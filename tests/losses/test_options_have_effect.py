@@ -16,7 +16,7 @@ WEIGHTS = np.array([1.0, 2.0, 0.5, 3.0])
 OTHERS = {
     "alpha": 0.4, "beta": 0.7, "delta": 0.3, "gamma": 0.5, "q": 0.8, "epsilon": 0.9, "label_smoothing": 0.2, "positive_weight": 3.0, "margin": 0.4,
     "power": 1, "swap": True, "temperature": 0.7, "symmetric": True, "smooth": 0.2, "exclusive": True, "full": True, "log_rates": False, "logits": False,
-    "log_targets": True, "class_weights": WEIGHTS, "ignore_label": 2, "blank": 3, "zero_infinity": True, "chunk": 3,
+    "log_targets": True, "class_weights": WEIGHTS, "ignore_label": 2, "blank": 3, "zero_infinity": True, "chunk": 3, "kind": "plain",
     "output_lengths": np.full(7, 5), "target_lengths": np.array([2, 1, 1, 0, 2, 1, 1]),
 }
 SPECIAL = {("multi_margin", "power"): 2, ("contrastive", "margin"): 9.0, ("linear_cross_entropy", "chunk"): None}  # a chunk changes the memory alone

@@ -31,7 +31,10 @@ def bits(*shares):
     return np.tile(ENDS, len(shares))[:, None], np.repeat(np.float32(shares), len(ENDS))[:, None]
 
 
+SIZES = np.float32([1e-30, 1e-10, 1.0, 1e10, 1e30])[:, None]
 CASES = {
+    "box_iou": [(np.float32([[0, 0, 2, 2]]) * SIZES, np.float32([[x, 1, x + 2, 3]]) * SIZES, {"kind": kind})
+                for x in (1, 5) for kind in ("plain", "generalized", "distance", "complete")],
     **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "smooth_l1", "quantile", "mean_absolute_percentage_error",
                      "mean_squared_logarithmic_error"), ((X, T, {}),)),
     "poisson": [(X, np.abs(T), {}), (np.abs(X), np.minimum(np.abs(T), 1e3), {"log_rates": False}), (X, np.minimum(np.abs(T), 1e30), {"full": True})],

@@ -24,7 +24,9 @@ P, Q, R = (rng.standard_normal((10, 4)).astype("float32") for _ in range(3))
 SIGNS, MASKS = np.sign(T - 0.5), np.round(T)
 STEPS = rng.standard_normal((10, 6, 4)).astype("float32")
 WORDS = np.array([[1, 2, 3], [1, 1, -1], [3, -1, -1], [-1, -1, -1], [2, 2, 3]] * 2)
+BOXES = np.concatenate([X[:, :2], X[:, :2] + 1 + np.abs(X[:, 2:])], axis=1)
 EXAMPLES = {
+    "box_iou": (BOXES, BOXES + 0.2 * T),
     "cross_entropy": (X, Y), "categorical_focal": (X, Y), "multi_margin": (X, Y),
     "kl_divergence": (X, T / T.sum(-1, keepdims=True)), "jensen_shannon": (X, T / T.sum(-1, keepdims=True)),
     "hinge": (X, SIGNS), "squared_hinge": (X, SIGNS), "soft_margin": (X, SIGNS), "categorical_hinge": (X, np.eye(4, dtype="float32")[Y]),

@@ -16,7 +16,9 @@ A, B, C = (RNG.normal(size=(N, K)) for _ in range(3))
 SHARES, LABELS = RNG.dirichlet(np.ones(K), N), RNG.integers(0, K, N)
 SIGNS, BITS, POSITIVE = np.where(B > 0, 1.0, -1.0), (B > 0).astype(float), np.abs(B) + 0.1
 WORDS = np.array([[1, 2, 3], [1, 1, -1], [3, -1, -1], [-1, -1, -1], [2, 2, 3], [2, -1, -1], [1, 3, -1]])
+BOXES = np.concatenate([A[:, :2], A[:, :2] + 1 + np.abs(A[:, 2:])], axis=1)
 EXAMPLES = {
+    "box_iou": (BOXES, BOXES + B * 0.2),
     "cross_entropy": (A, LABELS), "categorical_focal": (A, LABELS), "multi_margin": (A, LABELS), "kl_divergence": (A, SHARES),
     "jensen_shannon": (A, SHARES), "hinge": (A, SIGNS), "squared_hinge": (A, SIGNS), "soft_margin": (A, SIGNS),
     "categorical_hinge": (A, np.eye(K)[LABELS]), "dice": (A, BITS), "jaccard": (A, BITS), "tversky": (A, BITS), "focal": (A, BITS),
