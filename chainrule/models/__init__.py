@@ -11,6 +11,7 @@ from .cnn import cnn
 from .convnext import convnext
 from .dcgan import dcgan_critic, dcgan_generator
 from .efficientnet import efficientnet
+from .forecasts import DLinear, ForecastNetwork, NLinear, PatchLSTM, PatchTCN, PatchTST, TiDE
 from .generation import Decoder, generate, generate_text
 from .heads import SequenceClassifier, SpanReader, TokenClassifier
 from .hub import load_pretrained, load_tokenizer, save_pretrained
@@ -22,6 +23,7 @@ from .mobilenet import mobilenet_v2, mobilenet_v3
 from .perceptron import Perceptron
 from .resnet import resnet, resnet_cifar
 from .sequences import EncoderDecoder, sequence_classifier, sequence_tagger
+from .tabular import PiecewiseLinear, TabularLinear, TabularNetwork
 from .texts import GramBag, NaiveBayesBag, TextCNN, TextNetwork
 from .timed import TimeEmbedding, TimeMLP, TimeUNet
 from .translation import TranslationTransformer
@@ -31,17 +33,27 @@ from .vit import VisionTransformer, vit
 
 __all__ = [
     "BERT",
+    "DLinear",
     "Decoder",
     "EncoderDecoder",
+    "ForecastNetwork",
     "GramBag",
     "LanguageModel",
     "MaskedLanguageModel",
+    "NLinear",
     "NaiveBayesBag",
+    "PatchLSTM",
+    "PatchTCN",
+    "PatchTST",
     "Perceptron",
+    "PiecewiseLinear",
     "SequenceClassifier",
     "SpanReader",
+    "TabularLinear",
+    "TabularNetwork",
     "TextCNN",
     "TextNetwork",
+    "TiDE",
     "TimeEmbedding",
     "TimeMLP",
     "TimeUNet",

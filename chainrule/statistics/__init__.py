@@ -17,6 +17,7 @@ from .bayes import (
     posterior,
 )
 from .calibration import Reliability, expected_calibration_error, reliability
+from .forecasts import diebold_mariano, long_run_variance, mean_over_time
 from .likelihood import maximize, mle
 from .naive_bayes import GaussianNB, MultinomialNB
 from .paired import adjust, mcnemar, mean_interval, paired_proportions, paired_t, permutation, t_interval, wilcoxon
@@ -26,6 +27,6 @@ from .streaming import Moments
 __all__ = [
     "BetaBinomial", "Comparison", "DirichletMultinomial", "GaussianNB", "Moments", "MultinomialNB", "NormalNormal",
     "Reliability", "Run", "adjust", "compare", "compare_all", "condition", "condition_normal", "conditional",
-    "expected_calibration_error", "fingerprint", "marginal", "maximize", "mcnemar", "mean_interval", "mle", "paired_proportions",
+    "diebold_mariano", "expected_calibration_error", "fingerprint", "long_run_variance", "marginal", "maximize", "mcnemar", "mean_interval", "mean_over_time", "mle", "paired_proportions",
     "paired_t", "permutation", "posterior", "reliability", "t_interval", "wilcoxon",
 ]

@@ -13,10 +13,12 @@ objective alone (output layer, loss, metrics) for a network of one's own.
 from __future__ import annotations
 
 from .base import Task
+from .forecast import Forecast, Forecaster
 from .objective import Objective, binary, multiclass, multilabel, regression, right_labels
 from .report import Report
+from .tabular import TabularClassifier, TabularRegressor
 from .text import TextClassifier
 
 __all__ = [
-    "Objective", "Report", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
+    "Forecast", "Forecaster", "Objective", "Report", "TabularClassifier", "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
 ]

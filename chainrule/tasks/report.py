@@ -7,13 +7,15 @@ Each comparison is paired, sample by sample, and the p-values are corrected (Hol
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
 from ..metrics.intervals import Estimate
-from ..statistics.runs import Comparison, Run, compare_all
+from ..statistics.paired import adjust
+from ..statistics.runs import Comparison, Run, compare
 from ..train.evaluate import Result
 
 TINY = 1e-12
@@ -70,10 +72,7 @@ def _short(value: Estimate) -> str:
 
 def verdicts(network: Run, baselines: Sequence[Run]) -> dict[str, Comparison]:
     """Network against each baseline, corrected for their number; a baseline with the very same values has shown no difference."""
-    found = [compare_all([network], baseline=baseline, correction="none")[0] for baseline in baselines]
-    from dataclasses import replace
-
-    from ..statistics.paired import adjust
+    found = [compare(baseline, network) for baseline in baselines]
     p = adjust([one.p for one in found]) if found else ()
     return {run.name: replace(one, p=float(value), corrected_for=len(found)) for run, one, value in zip(baselines, found, p, strict=True)}
 

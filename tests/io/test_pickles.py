@@ -312,7 +312,7 @@ EXAMPLES = {
     models.TranslationTransformer: lambda: models.TranslationTransformer(9, width=8, depth=1, heads=2),
     nn.AttentionRecord: None, nn.KeyValueCache: lambda: nn.KeyValueCache(1, 2, 3, 4), nn.ReceptiveField: lambda: nn.ReceptiveField("a", (1,), (1,), (0,)),
     nn.Symbol: lambda: nn.Input((3,)), tasks.Objective: lambda: tasks.multiclass(3),
-    tasks.Report: lambda: tasks.Report({"accuracy": metrics.Estimate(0.5, 0.4, 0.6)}, 10),
+    tasks.Forecast: lambda: tasks.Forecast(np.zeros(3), np.zeros(3), np.ones(3)), tasks.Report: lambda: tasks.Report({"accuracy": metrics.Estimate(0.5, 0.4, 0.6)}, 10),
     optim.GradientNoise: OPTIMIZERS["noise"], optim.Proximal: OPTIMIZERS["proximal"], optim.Optimizer: None,
     optim.Minimum: lambda: optim.Minimum(0.0, 0.0, 1, 2, "gradient"),
     statistics.Run: lambda: statistics.Run("a", np.ones(3)), statistics.NormalNormal: lambda: statistics.NormalNormal(noise=1.0),
