@@ -38,11 +38,18 @@ def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
     size = source.size * dtype.itemsize
     if size < 16 * LINE:
         return np.array(source, dtype, order="C", copy=True)
-    raw = np.empty(size + LINE, np.uint8)
+    blank = _is_blank(source)
+    raw = (np.zeros if blank else np.empty)(size + LINE, np.uint8)
     start = -raw.__array_interface__["data"][0] % LINE
     array = raw[start:start + size].view(dtype).reshape(source.shape)
-    array[...] = source
+    if not blank:
+        array[...] = source
     return array
+
+
+def _is_blank(source: np.ndarray) -> bool:
+    """Whether a source repeats one zero: the system gives zeros as memory that costs nothing until something is written to it."""
+    return not any(source.strides) and not source.flat[0].tobytes().strip(b"\0")
 
 
 _bringing = threading.Lock()

@@ -187,7 +187,7 @@ def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainabl
     """A Variable of the given shape with what the initialiser gives."""
     shape = tuple(int(n) for n in shape)
     count_variable(shape, dtype)
-    value = np.zeros(shape, dtype) if filled_later() else np.asarray(get(initializer)(shape, dtype))
+    value = np.broadcast_to(np.zeros((), dtype), shape) if filled_later() else np.asarray(get(initializer)(shape, dtype))
     if value.shape != shape:
         raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape),
                                  expected=str(shape)))

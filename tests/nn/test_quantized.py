@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,20 @@ def test_what_cannot_be(options):
         nn.quantize(model, **options)
     with pytest.raises(ArgumentError, match="built"):
         nn.quantize(nn.Sequential([nn.Dense(3)]))
+
+
+def test_zeros_that_are_filled_later_take_no_memory():
+    statistics = Path("/proc/self/statm")
+    if not statistics.exists():
+        pytest.skip("the system does not show what is resident")
+    pages = lambda: int(statistics.read_text().split()[1])
+    before = pages()
+    kept = [cr.Variable(np.broadcast_to(np.zeros((), dtype), (1 << 14, 1 << 12))) for dtype in ("float32", "int8", "float64")]
+    assert (pages() - before) * 4096 < 64 << 20, "of 832 MB"
+    kept[1].assign(np.full((1 << 14, 1 << 12), 3, "int8"))
+    assert kept[1].numpy()[::5000, ::3000].tolist() == [[3] * 2] * 4 and not kept[0].value[7:9, 5:7].numpy().any()
+
+
+@pytest.mark.parametrize("value", [-0.0, 1.0, np.nan])
+def test_one_repeated_number_that_is_no_zero_is_kept(value):
+    np.testing.assert_array_equal(cr.Variable(np.broadcast_to(np.float32(value), (40, 50))).numpy().view("int32"), np.full((40, 50), value, "float32").view("int32"))

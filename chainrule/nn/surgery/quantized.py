@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import ArgumentError, explain
 from ...ir import Variable
 from ...ir.dtype import canonical
-from ...ops.packed import packed_product, unpack
+from ...ops.packed import KEPT, packed_product, unpack
 from ...typing import ActivationLike, DTypeLike
 from .. import activations
 from ..composition.config import copy_model
@@ -58,8 +58,8 @@ class QuantizedDense(Module):
         rows = x.shape[-1]
         self.groups = group_count(rows, self.group, self.bits)
         count_variable((rows * self.bits // 8, self.units), "uint8")
-        self.integers = Variable(np.zeros((rows * self.bits // 8, self.units), "int8" if self.bits == 8 else "uint8"), name="integers", trainable=False)
-        self.scale = Variable(np.zeros((self.groups, self.units), self.dtype), name="scale", trainable=False)
+        self.integers = _filled_later((rows * self.bits // 8, self.units), KEPT[self.bits], "integers")
+        self.scale = _filled_later((self.groups, self.units), self.dtype, "scale")
         if self.use_bias:
             self.bias = Variable(np.zeros(self.units, self.dtype), name="bias", trainable=False)
 
@@ -71,6 +71,11 @@ class QuantizedDense(Module):
     def weight(self) -> Any:
         """The matrix (in, units) that the integers stand for."""
         return unpack(self.integers.value, self.scale.value, self.bits)
+
+
+def _filled_later(shape: tuple[int, int], dtype: DTypeLike, name: str) -> Variable:
+    """Zeros that take no memory until the numbers come."""
+    return Variable(np.broadcast_to(np.zeros((), dtype), shape), name=name, trainable=False)
 
 
 def group_count(rows: int, group: int | None, bits: int) -> int:
