@@ -11,6 +11,7 @@ from .cnn import cnn
 from .convnext import convnext
 from .dcgan import dcgan_critic, dcgan_generator
 from .efficientnet import efficientnet
+from .factors import FactorModel
 from .forecasts import DLinear, ForecastNetwork, NLinear, PatchLSTM, PatchTCN, PatchTST, TiDE
 from .generation import Decoder, generate, generate_text
 from .heads import SequenceClassifier, SpanReader, TokenClassifier
@@ -36,6 +37,7 @@ __all__ = [
     "DLinear",
     "Decoder",
     "EncoderDecoder",
+    "FactorModel",
     "ForecastNetwork",
     "GramBag",
     "LanguageModel",

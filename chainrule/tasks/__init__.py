@@ -15,10 +15,11 @@ from __future__ import annotations
 from .base import Task
 from .forecast import Forecast, Forecaster
 from .objective import Objective, binary, multiclass, multilabel, regression, right_labels
+from .recommend import Recommender
 from .report import Report
 from .tabular import TabularClassifier, TabularRegressor
 from .text import TextClassifier
 
 __all__ = [
-    "Forecast", "Forecaster", "Objective", "Report", "TabularClassifier", "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
+    "Forecast", "Forecaster", "Objective", "Recommender", "Report", "TabularClassifier", "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
 ]
