@@ -131,7 +131,7 @@ class Arrays(Feed):
         self.order = self.batches.order(self.epoch)
 
     def rows(self, most: int) -> np.ndarray:
-        return self.batches.block(self.order, min(most, self.steps - self.step))
+        return self.batches.block(self.order, min(most, self.steps - self.batches.step))
 
     def next(self) -> Any:
         return self.batch(self.rows(1)[0])
