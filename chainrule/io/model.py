@@ -20,7 +20,7 @@ from ..typing import ModelLike
 from .tensors import assign_arrays, read_tensors, variable_arrays, write_tensors
 
 FORMAT = "chainrule model 1"
-LIBRARY = ("models", "generative", "rl", "tasks")  # where chainrule defines modules outside of nn
+LIBRARY = ("models", "generative", "rl", "tasks", "io.onnx")  # where chainrule defines modules outside of nn
 OTHERS = {".pt": "PyTorch", ".pth": "PyTorch", ".bin": "PyTorch", ".h5": "Keras", ".hdf5": "Keras", ".keras": "Keras", ".pb": "TensorFlow",
           ".tflite": "TensorFlow", ".onnx": "ONNX", ".gguf": "GGUF", ".msgpack": "Flax", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "pickle",
           ".npz": "NumPy", ".npy": "NumPy"}
