@@ -7,6 +7,7 @@ Whatever has `__array__` is array-like, so a Tensor and a Variable are; nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 __all__ = [
     "ActivationLike", "ArrayLike", "Axes", "AxisLike", "DTypeLike", "DataLike", "Device", "Extents", "InitializerLike",
-    "LearningRate", "LossLike", "ModelLike", "OptimizerLike", "PaddingLike", "RangeLike", "ShapeLike", "SourceLike", "Tokenizer", "TrainingRun",
+    "LearningRate", "LossLike", "ModelLike", "OptimizerLike", "PaddingLike", "PolicyLike", "RangeLike", "ShapeLike", "SourceLike", "TableLike", "Tokenizer", "TrainingRun",
 ]
 
 
@@ -31,6 +32,13 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> Any: ...
+
+
+class Acts(Protocol):
+    """What an agent does."""
+
+    def act(self, observation: Any, /, *, deterministic: bool = True) -> Any:
+        """One action for each observation of a batch."""
 
 
 class Axes(Protocol):
@@ -109,7 +117,11 @@ OptimizerLike: TypeAlias = str | Updates | type[Updates]
 """A name, an optimiser or its class."""
 ModelLike: TypeAlias = Callable[..., Any]
 """A module, or any function from inputs to outputs."""
+PolicyLike: TypeAlias = Acts | Callable[..., Any]
+"""An agent, or a function from a batch of observations to actions."""
 SourceLike: TypeAlias = Samples | Iterable[Any]
 """Samples by number, or an iterable of them."""
 DataLike: TypeAlias = tuple[Any, ...] | Mapping[str, Any] | SourceLike
 """(x, y), (x, y, weights), arrays or nested structures of them, a source or a stream."""
+TableLike: TypeAlias = DataLike | str | PathLike[str]
+"""What a task learns from: the path of a table, a frame of pandas, polars or Arrow, columns by name, or what `fit` takes."""

@@ -11,6 +11,7 @@ from .cnn import cnn
 from .convnext import convnext
 from .dcgan import dcgan_critic, dcgan_generator
 from .efficientnet import efficientnet
+from .ensemble import of_members
 from .factors import FactorModel
 from .forecasts import DLinear, ForecastNetwork, NLinear, PatchLSTM, PatchTCN, PatchTST, TiDE
 from .generation import Decoder, generate, generate_text
@@ -81,6 +82,7 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "mobilenet_v3",
+    "of_members",
     "resnet",
     "resnet_cifar",
     "save_pretrained",

@@ -37,7 +37,14 @@ def members_of(outputs: Sequence[Any]) -> Any:
 
 
 def of_members(loss: str) -> Callable[[Any, Any], Any]:
-    """A loss (outputs, targets) -> (n,) that is the mean over members of a loss of `chainrule.losses`, and of outputs (n, k) the loss itself."""
+    """A loss (outputs, targets) -> (n,) that is the mean over members of a loss of `chainrule.losses`, and of outputs (n, k) the loss itself.
+
+    It is what a network of members is trained by (`TextNetwork`, `TabularNetwork`): each member learns by its own error.
+
+    >>> loss = cr.models.of_members("cross_entropy")
+    >>> loss(np.zeros((1, 8, 2), "float32"), np.array([1])).shape
+    (1,)
+    """
     chosen = losses.get(loss)
 
     def each(outputs: Any, targets: Any) -> Any:

@@ -88,6 +88,8 @@ class TabularNetwork(nn.Module):
         width, depth: of the hidden layers; dropout: between them.
         kind: "classes" (logits) or "numbers".
 
+    Its loss is one of `models.of_members`: in training each member answers for itself, (N, members, outputs).
+
     >>> network = cr.models.TabularNetwork(2, [[0.0, 1.0]], [3], members=2, width=8)
     >>> network(np.zeros((4, 1), "float32"), np.zeros((4, 1), "int64"), np.zeros((4, 1), "int64")).shape
     (4, 2)

@@ -60,7 +60,7 @@ class TextCNN(nn.Module):
 
 
 class TextNetwork(nn.Module):
-    """Several classifiers of texts as one, on (ids of n-grams, ids of words in order): see `models.ensemble`.
+    """Several classifiers of texts as one, on (ids of n-grams, ids of words in order); its loss is one of `models.of_members`.
 
     Args:
         outputs: classes.

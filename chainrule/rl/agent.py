@@ -18,6 +18,7 @@ from ..train import Callback, History
 from ..train.callbacks import KeepBest
 from ..train.programs import remembered
 from ..train.trainer import Trainer
+from ..typing import ArrayLike
 from .environment import Environment
 from .evaluate import played
 from .networks import vector
@@ -74,11 +75,11 @@ class Agent(nn.Module):
         with no_grad():
             self.touch(self.seen(cr.zeros((1, *observation.shape[1:]), dtype=observation.dtype)))
 
-    def seen(self, observation: Any) -> Tensor:
+    def seen(self, observation: ArrayLike) -> Tensor:
         """Observations as the networks take them."""
         return vector(observation, self.observation_space)
 
-    def act(self, observation: Any, *, deterministic: bool = True) -> np.ndarray:
+    def act(self, observation: ArrayLike, *, deterministic: bool = True) -> np.ndarray:
         """The action for one observation, or the actions for a batch of them.
 
         Args:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class CartPole(Environment):
         """(batch, 4): position, velocity, angle, angular velocity."""
         return _columns(state["x"], state["velocity"], state["angle"], state["spin"])
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.cart_pole(state)
 
@@ -105,7 +106,7 @@ class MountainCar(Environment):
         """(batch, 2): position, velocity."""
         return _columns(state["position"], state["velocity"])
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.mountain_car(state, self.GOAL)
 
@@ -165,7 +166,7 @@ class Acrobot(Environment):
         a, b = state["angle1"], state["angle2"]
         return _columns(cr.cos(a), cr.sin(a), cr.cos(b), cr.sin(b), state["spin1"], state["spin2"])
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.acrobot(state)
 
@@ -228,6 +229,6 @@ class Pendulum(Environment):
         """(batch, 3): cosine and sine of the angle, angular velocity."""
         return _columns(cr.cos(state["angle"]), cr.sin(state["angle"]), state["spin"])
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.pendulum(state)

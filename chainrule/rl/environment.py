@@ -18,6 +18,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError, explain, shown
 from ..ir import Tensor, Variable, current_trace, no_grad
 from ..ops.index import scatter
 from ..random import Generator
+from ..typing import ArrayLike
 from .spaces import Box, Discrete, Space
 
 State = Mapping[str, Tensor]
@@ -76,7 +77,7 @@ class Environment:
         self.episodes = _kept("episodes", np.int64(0))
 
     @compile
-    def _step(self, action: Any) -> Any:
+    def _step(self, action: ArrayLike) -> Any:
         return self._next_step(action)
 
     @compile
@@ -126,7 +127,7 @@ class Environment:
         observation = self._begin() if current_trace() else self._fresh().numpy()
         return observation, {}
 
-    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step of all copies: (observation, reward, terminated, truncated, {}), each with the batch in front.
 
         A copy whose episode has ended begins a new one in the next step, whose action it does not see and whose reward is 0 (Gymnasium's
@@ -139,7 +140,7 @@ class Environment:
             raise ArgumentError(explain("no episode has begun", got="step(action)", expected="reset first", fix="env.reset(seed=0)"))
         return (*(x.numpy() for x in self._step(given)), {})
 
-    def checked(self, action: Any) -> np.ndarray:
+    def checked(self, action: ArrayLike) -> np.ndarray:
         """Actions as an array of their dtype; ShapeError, DTypeError or ArgumentError for what are none."""
         given = np.asarray(action)
         wanted = (self.batch, *self.action_space.shape)
@@ -178,7 +179,7 @@ class Environment:
         """The observation of the present state."""
         return self.observe({name: v.value for name, v in self.state.items()})
 
-    def advance(self, action: Any) -> Transition:
+    def advance(self, action: ArrayLike) -> Transition:
         """One step of all copies, after which those whose episode has ended are in a new one (same-step autoreset). Traceable."""
         with no_grad():
             before = {name: v.value for name, v in self.state.items()}
@@ -221,7 +222,7 @@ class Environment:
             v.assign(cr.zeros(v.shape, dtype=v.dtype))
         return self.now()
 
-    def _next_step(self, action: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _next_step(self, action: ArrayLike) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with no_grad():
             before = {name: v.value for name, v in self.state.items()}
             state, reward, terminated = self.move(before, cr.asarray(action), self.generator)

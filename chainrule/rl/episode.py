@@ -14,6 +14,7 @@ import numpy as np
 from .. import random
 from ..errors import ArgumentError, MissingExtra, ShapeError, explain, shown
 from ..foundations.files import write_atomically
+from ..typing import PolicyLike
 from .environment import Environment
 from .registry import make
 
@@ -84,7 +85,7 @@ def _pillow(frames: list[np.ndarray]) -> list[Any]:
     return [Image.fromarray(frame) for frame in frames]
 
 
-def play(agent: Any, env: Environment | str, *, seed: int = 0, steps: int | None = None, deterministic: bool = True, render: bool = False) -> Episode:
+def play(agent: PolicyLike, env: Environment | str, *, seed: int = 0, steps: int | None = None, deterministic: bool = True, render: bool = False) -> Episode:
     """Play one episode and keep it.
 
     Args:

@@ -12,6 +12,7 @@ from .. import random
 from ..errors import ArgumentError, explain, shown
 from ..metrics.intervals import check_level
 from ..statistics import t_interval
+from ..typing import PolicyLike
 from .environment import Environment
 from .registry import make
 
@@ -38,7 +39,7 @@ class Returns:
         return f"Returns({self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], {len(self.values)} episodes)"
 
 
-def evaluate_policy(agent: Any, env: Environment | str, episodes: int = 100, *, seed: int = 0, deterministic: bool = True, level: float = 0.95) -> Returns:
+def evaluate_policy(agent: PolicyLike, env: Environment | str, episodes: int = 100, *, seed: int = 0, deterministic: bool = True, level: float = 0.95) -> Returns:
     """The mean return of `episodes` episodes, with its confidence interval.
 
     Each copy of the environment plays its share of the episodes from fresh starts, so short ones are not preferred.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, MissingExtra, explain, shown
+from ..typing import ArrayLike
 from .spaces import Box, Discrete, MultiDiscrete
 
 
@@ -51,7 +52,7 @@ class Gym:
         """Begin new episodes in all copies: (observation (batch, …), infos)."""
         return self.copies.reset(seed=seed)
 
-    def step(self, action: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, action: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step of all copies: (observation, reward, terminated, truncated, infos); a copy whose episode has ended begins a new one in the next step."""
         return self.copies.step(np.asarray(action))
 

@@ -16,6 +16,7 @@ from ..ir import Tensor, Variable, no_grad
 from ..ops.scan import scan
 from ..optim.base import seen_gradients
 from ..train.step import summed
+from ..typing import ArrayLike
 from .agent import Agent, Learner
 from .environment import Environment
 from .loop import flat, repeat
@@ -46,7 +47,7 @@ class ActorCritic(Agent):
         """Call both networks."""
         self.actor(x), self.critic(x)
 
-    def seen(self, observation: Any) -> Tensor:
+    def seen(self, observation: ArrayLike) -> Tensor:
         """Observations, scaled by their running statistics if that is asked for."""
         x = vector(observation, self.observation_space)
         return self.scaling(x) if self.normalize_observations else x

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ArgumentError, explain, shown
 from ..random import randint
 from ..train import History
+from ..typing import ArrayLike
 from .environment import Environment
 from .registry import make
 from .spaces import Discrete
@@ -60,7 +61,7 @@ class TabularAgent:
         """What the target says of the next state, where `action` is the one that is taken there."""
         raise NotImplementedError
 
-    def act(self, observation: Any, *, deterministic: bool = True) -> Any:
+    def act(self, observation: ArrayLike, *, deterministic: bool = True) -> Any:
         """The best action for one state, or for a batch of them; ArgumentError before `fit`."""
         if self.q is None:
             raise ArgumentError(explain("this agent has learnt nothing yet", fix="agent.fit(env)"))

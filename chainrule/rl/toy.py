@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -132,7 +131,7 @@ class GridWorld(Tabular):
     def _letter(self, state: int) -> str:
         return self.drawing[state // self._columns][state % self._columns]
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.grid(self.drawing, state, free=self.free)
 
@@ -201,7 +200,7 @@ class CliffWalking(Tabular):
             return 36, -100.0, False
         return row * 12 + column, -1.0, (row, column) == (3, 11)
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.grid(CLIFF, state, free=pictures.LIGHT)
 
@@ -242,7 +241,7 @@ class Taxi(Tabular):
             column -= 1
         return [(1.0, int(np.ravel_multi_index((row, column, passenger, hotel), (5, 5, 5, 4))), reward, ends)]
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.taxi(state, self.PLACES, self.WALLS)
 
@@ -289,7 +288,7 @@ class Blackjack(Environment):
         usable = state["ace"] & (state["player"] + 10 <= 21)
         return cr.stack([_best(state["player"], state["ace"]), state["shown"], cr.astype(usable, "int64")], axis=1)
 
-    def picture(self, state: Any) -> np.ndarray:
+    def picture(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """One copy, drawn."""
         return pictures.blackjack(state)
 

@@ -11,10 +11,10 @@ import math
 import numpy as np
 
 from ..errors import ArgumentError, explain
-from ..foundations.arguments import counting, guard
+from ..foundations.arguments import count, counting, guard
 from ..metrics.intervals import Estimate, check_level
 from ..typing import ArrayLike
-from .checks import by_name
+from .checks import by_name, finite_numbers
 from .paired import differences
 from .runs import Comparison
 from .tails import t_quantile, t_two_sided
@@ -81,6 +81,6 @@ def mean_over_time(x: ArrayLike, horizon: int = 1, level: float = 0.95) -> Estim
 
 FUNCTIONS = ("diebold_mariano", "long_run_variance", "mean_over_time")
 
-guard(globals(), FUNCTIONS, by_name(FUNCTIONS, horizon=counting))
+guard(globals(), FUNCTIONS, by_name(FUNCTIONS, horizon=counting, lags=count, a=finite_numbers, b=finite_numbers))
 
 __all__ = list(FUNCTIONS)

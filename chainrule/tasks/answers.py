@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, DataError, explain, shown
 from ..metrics.scores import softmax
 from ..train.evaluate import predict
+from ..typing import TableLike
 from .base import NETWORK, Task
 from .report import Report, of_classes, of_numbers
 
@@ -78,16 +79,16 @@ class Classification(Task):
             return probabilities.argmax(axis=1)
         return (probabilities[:, 1] >= threshold).astype(np.int64)
 
-    def predict_proba(self, data: Any) -> np.ndarray:
+    def predict_proba(self, data: TableLike) -> np.ndarray:
         """Probabilities (n, classes) in the order of `classes`."""
         self._need_fit()
         return self._proba(self._inputs(data))
 
-    def predict(self, data: Any) -> np.ndarray:
+    def predict(self, data: TableLike) -> np.ndarray:
         """The class of each sample (n,), as it was called in the training data."""
         return np.array(self.classes)[self._choose(self.predict_proba(data))]
 
-    def evaluate(self, data: Any) -> Report:
+    def evaluate(self, data: TableLike) -> Report:
         """Accuracy, log loss and macro F1 (of two classes also the area under the ROC curve) with intervals, beside the most
         frequent class and the other baselines of the task, with paired tests (McNemar, mid-p)."""
         self._need_fit()
@@ -145,12 +146,12 @@ class Regression(Task):
         outputs = predict(self.parts[part], x, backend=self.backend, batch_size=1024).numpy().astype(np.float64)
         return outputs.reshape(len(outputs), -1)[:, 0] * self.state["std"] + self.state["mean"]
 
-    def predict(self, data: Any) -> np.ndarray:
+    def predict(self, data: TableLike) -> np.ndarray:
         """The number for each sample (n,), float64, in the unit of the training targets."""
         self._need_fit()
         return self._number(self._inputs(data))
 
-    def evaluate(self, data: Any) -> Report:
+    def evaluate(self, data: TableLike) -> Report:
         """Root mean squared error, mean absolute error and R² with intervals, beside the mean and the other baselines of the
         task, with paired tests of the squared errors."""
         self._need_fit()

@@ -20,6 +20,7 @@ from .. import io, nn, random
 from ..errors import ArgumentError, DataError, explain, shown
 from ..foundations.files import reading
 from ..foundations.names import closest, look_up
+from ..typing import TableLike
 
 NETWORK = "network"
 
@@ -81,7 +82,7 @@ class Task:
 
     # ---- learning
 
-    def fit(self, data: Any, validation: Any = None, seed: int = 0, **settings: Any) -> Self:
+    def fit(self, data: TableLike, validation: TableLike | None = None, seed: int = 0, **settings: Any) -> Self:
         """Learn from data; returns the task.
 
         Args:
@@ -127,11 +128,11 @@ class Task:
 
     # ---- use
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: TableLike) -> Any:
         """The answer for each sample of `data`, which has no targets."""
         raise NotImplementedError
 
-    def evaluate(self, data: Any) -> Any:
+    def evaluate(self, data: TableLike) -> Any:
         """Measured values on data with targets, with intervals, each beside the baselines: a `Report`."""
         raise NotImplementedError
 

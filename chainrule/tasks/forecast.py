@@ -23,6 +23,7 @@ from ..statistics.forecasts import diebold_mariano, mean_over_time
 from ..statistics.paired import adjust
 from ..train.evaluate import predict
 from ..train.fit import fit
+from ..typing import TableLike
 from .base import NETWORK, Task
 from .columns import as_days
 from .forms import table
@@ -201,7 +202,7 @@ class Forecaster(Task):
 
     # ---- use
 
-    def predict(self, data: Any) -> Forecast:
+    def predict(self, data: TableLike) -> Forecast:
         """The steps that follow `data`, of which there must be `lookback` at least; more of them calibrate the interval."""
         self._need_fit()
         values = self._series(data)
@@ -222,7 +223,7 @@ class Forecaster(Task):
             parts = [part[..., 0] for part in parts]
         return Forecast(*parts, level=self.level)
 
-    def forecasts(self, data: Any) -> Forecast:
+    def forecasts(self, data: TableLike) -> Forecast:
         """The forecast from every origin in `data`: arrays (origins, horizon) or (origins, horizon, series); the first origin comes after `lookback`
         steps. Each sees what came before it, intervals too."""
         self._need_fit()
@@ -239,7 +240,7 @@ class Forecaster(Task):
             out[start:start + self.horizon] = width
         return out
 
-    def evaluate(self, data: Any) -> Report:
+    def evaluate(self, data: TableLike) -> Report:
         """Measured from every origin in `data`, whose first `lookback` steps are only seen.
 
         Values: "mse" and "mae" in units of the training's standard deviation; "rmse" in the series' own unit (one series); "mase", the absolute error
@@ -291,7 +292,7 @@ class Forecaster(Task):
         share = Estimate(right / max(1, int(moved.sum())), low, high, percent=True)
         return share, ["the direction of the next step is told no better than by a coin"] if low <= 0.5 else []
 
-    def backtest(self, data: Any, folds: int = 3, seed: int = 0) -> list[Report]:
+    def backtest(self, data: TableLike, folds: int = 3, seed: int = 0) -> list[Report]:
         """Learn anew from each of `folds` growing pasts, and measure on the stretch that follows it; the task itself stays as it is."""
         values = self._series(data)
         reports = []

@@ -18,6 +18,7 @@ from ..metrics.intervals import Estimate
 from ..models.factors import FactorModel
 from ..statistics.paired import t_interval
 from ..statistics.runs import Run
+from ..typing import TableLike
 from .base import NETWORK, Task
 from .columns import as_numbers, as_texts
 from .forms import Columns, named, table
@@ -71,7 +72,8 @@ class Recommender(Task):
             raise ArgumentError(explain("a penalty keeps factors finite", got=f"regularization={self.regularization}, floor={self.floor}",
                                         expected="regularization 0 or more, floor and confidence above 0"))
 
-    def fit(self, data: Any, validation: Any = None, seed: int = 0, items: Any = None, users: Any = None, **settings: Any) -> Self:
+    def fit(self, data: TableLike, validation: TableLike | None = None, seed: int = 0,
+            items: TableLike | None = None, users: TableLike | None = None, **settings: Any) -> Self:
         """Learn from ratings; returns the task.
 
         Args:
@@ -180,7 +182,7 @@ class Recommender(Task):
             sides[which] = places, numbers
         return sides
 
-    def predict(self, data: Any, items: Any = None, users: Any = None) -> np.ndarray:
+    def predict(self, data: TableLike, items: TableLike | None = None, users: TableLike | None = None) -> np.ndarray:
         """The expected rating of each pair (n,), within the range of the training's; who is new counts as average, or by their properties
         in the tables `items` and `users`. Of a ranking: how much the item suits, without a unit."""
         self._need_fit()
@@ -192,7 +194,8 @@ class Recommender(Task):
     def _told(self, scores: np.ndarray) -> np.ndarray:
         return scores if self.goal == "ranking" else np.clip(scores + self.state["mean"], self.state["least"], self.state["most"])
 
-    def recommend(self, user: Any, count: int = TOP, exclude_seen: bool = True, among: Sequence[Any] | None = None, items: Any = None) -> list[tuple[str, float]]:
+    def recommend(self, user: int | str, count: int = TOP, exclude_seen: bool = True, among: Sequence[int | str] | None = None,
+                  items: TableLike | None = None) -> list[tuple[str, float]]:
         """The `count` best items for a user, best first, as (item, expected rating).
 
         Args:
@@ -212,7 +215,7 @@ class Recommender(Task):
         left.sort(key=lambda pair: -scores[pair[1]])
         return [(name, float(self._told(scores[i:i + 1])[0])) for name, i in left[:count]]
 
-    def evaluate(self, data: Any) -> Report:
+    def evaluate(self, data: TableLike) -> Report:
         """Of ratings: root mean squared error and the like, with tests of the squared errors. Of a ranking: NDCG@10 and recall@10 per user, all
         items that were not chosen in training being ranked, with paired t-tests."""
         self._need_fit()

@@ -146,7 +146,7 @@ class SWA(WeightAverage):
             mean = self.averages.get(name, array)
             self.averages[name] = mean + ((array - mean) / self.count).astype(array.dtype)
 
-    def needs_arrays(self, model: Any) -> bool:
+    def needs_arrays(self, model: ModelLike) -> bool:
         """To measure the statistics of batches with the averaged weights."""
         return any(isinstance(module, BatchNorm) and not module.running_mean.frozen for module in model.modules().values())
 

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import ArgumentError, explain
 from ..foundations.names import Checked
 from ..io.tensors import assign_arrays, variable_arrays
-from ..typing import TrainingRun
+from ..typing import ModelLike, TrainingRun
 from .logs import CsvLog, JsonLinesLog, Log, TensorBoardLog
 
 
@@ -63,7 +63,7 @@ class Callback(metaclass=Checked):
     def end(self, run: TrainingRun) -> None:
         """After the last step, also when the run was interrupted."""
 
-    def needs_arrays(self, model: Any) -> bool:
+    def needs_arrays(self, model: ModelLike) -> bool:
         """Whether it works on all training samples; a run with others than those in memory refuses it then."""
         return False
 

@@ -86,7 +86,7 @@ class Until(Callback):
             if self.gradient_norm < self.gradient:
                 self._stop(run, f"gradient norm {self.gradient_norm:.3g}")
 
-    def needs_arrays(self, model: Any) -> bool:
+    def needs_arrays(self, model: ModelLike) -> bool:
         """For the gradient over all samples."""
         return self.gradient is not None
 

@@ -13,6 +13,7 @@ import chainrule as cr
 from chainrule import losses, models, nn, optim
 from chainrule.errors import ArgumentError
 from chainrule.ir import Type
+from chainrule.nn.core.module import watching
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -39,7 +40,7 @@ def test_number_of_parameters(name):
 def test_shapes_on_the_way():
     model = models.resnet(18)
     shapes = []
-    with nn.module.watching(lambda m, y: shapes.append(y.shape[1:]) if isinstance(m, nn.Residual) else None):
+    with watching(lambda m, y: shapes.append(y.shape[1:]) if isinstance(m, nn.Residual) else None):
         model.trace(Type((1, 224, 224, 3), np.dtype("float32")))
     assert shapes[::2] == [(56, 56, 64), (28, 28, 128), (14, 14, 256), (7, 7, 512)]
     with pytest.raises(ArgumentError, match="no such residual network"):

@@ -27,6 +27,8 @@ CALLS = {
     "expected_calibration_error": (statistics.expected_calibration_error, {"probabilities": [0.5, 0.7], "labels": [0, 1]}),
     "maximize": (statistics.maximize, {"function": lambda x: -(x[0] - 1) ** 2, "start": [0.0]}), "mle": (statistics.mle, {"distribution": distributions.Normal, "data": D}),
     "compare": (statistics.compare, {"a": D, "b": D + 0.1}), "compare_all": (statistics.compare_all, {"runs": [statistics.Run.of_scores(n, D + i) for i, n in enumerate("ab")]}),
+    "diebold_mariano": (statistics.diebold_mariano, {"a": np.arange(9.0) ** 2, "b": np.arange(9.0)}),
+    "long_run_variance": (statistics.long_run_variance, {"x": np.arange(9.0), "lags": 1}), "mean_over_time": (statistics.mean_over_time, {"x": np.arange(9.0)}),
     "BetaBinomial": (statistics.BetaBinomial, {}), "BetaBinomial.update": (statistics.BetaBinomial().update, {"successes": 1, "failures": 2}),
     "BetaBinomial.log_predictive": (statistics.BetaBinomial().log_predictive, {"successes": 1, "trials": 2}),
     "DirichletMultinomial": (statistics.DirichletMultinomial, {"concentration": [1.0, 2.0]}),
@@ -40,7 +42,7 @@ CALLS = {
 }
 WRONG = ["x", None, object(), 1j, {"a": 1}, {1}, b"1", [[1.0], [1.0, 2.0]], ["1", "2"], np.ones(2, "complex64"), np.array(["2020-01-01"], "M8[D]"), np.array([object()]), len,
          math.nan, math.inf, [0.5, math.nan], np.ma.masked_array([1.0, 2.0], [False, True])]
-FREE = {("mle", "distribution"), ("Moments.update", "batch"), ("GaussianNB.fit", "y"), ("compare", "targets"), ("compare", "names"), ("compare", "b"), ("compare", "a"),
+FREE = {("mle", "distribution"), ("Moments.update", "batch"), ("GaussianNB.fit", "y"), ("compare", "targets"), ("compare", "names"), ("compare", "b"), ("compare", "a"), ("diebold_mariano", "names"),
         ("compare_all", "baseline"), ("compare", "higher_is_better"), ("compare", "percent"), ("compare_all", "options"), ("mle", "fixed")}
 RIGHT = {("maximize", "function"): len}
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -323,6 +324,8 @@ def told_apart(shape, high):
 
 IDS = told_apart((8, 17), 20)
 SOURCE = told_apart((8, 10), 8) + 1
+NOISE = np.random.default_rng(0).standard_normal((8, 64)).astype("float32")
+ROWS = NOISE[:, :6], np.arange(8)[:, None], np.zeros((8, 1), int)
 ZOO = {
     "mlp": (lambda: cr.models.mlp(3, (32,)), (6,)), "cnn": (lambda: cr.models.cnn(3, (12, 12, 1), dropout=0.0), (12, 12, 1)),
     "lenet": (lambda: cr.models.lenet5(3), (28, 28, 1)), "vgg": (lambda: cr.models.vgg(3, (16, 16, 3), widths=(8, 16)), (16, 16, 3)),
@@ -336,13 +339,31 @@ ZOO = {
     "llama": (lambda: cr.models.llama(20, length=16, width=32, depth=2, heads=4, key_heads=2), (IDS[:, :-1], IDS[:, 1:])),
     "bert": (lambda: cr.models.MaskedLanguageModel(cr.models.BERT(20, 17, 32, 2, 4, dropout=0.0)), (np.where(IDS % 7 == 1, 0, IDS), IDS)),
     "encoder and decoder": (Answers, (np.concatenate([SOURCE[:, :5], np.zeros((8, 1), int), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
+    "mobilenet v2": (lambda: cr.models.mobilenet_v2(3, (32, 32, 3), width=0.25), (32, 32, 3)), "mobilenet v3": (lambda: cr.models.mobilenet_v3("small", 3, (32, 32, 3), width=0.25), (32, 32, 3)),
+    "efficientnet": (lambda: cr.models.efficientnet(0, 3, (32, 32, 3), width=0.25), (32, 32, 3)),
+    "convnext": (lambda: cr.models.convnext("tiny", 3, (32, 32, 3), depths=(1, 1, 1, 1), widths=(8, 8, 8, 8)), (32, 32, 3)),
+    "vision transformer": (lambda: cr.models.VisionTransformer(3, (16, 16, 3), patch=8, width=16, depth=1, heads=2), (16, 16, 3)),
+    "u-net": (lambda: cr.models.UNet(3, width=8, depth=1), (NOISE[:4].reshape(4, 8, 8, 1), np.arange(256).reshape(4, 8, 8) % 3)),
+    "n-grams": (lambda: cr.models.GramBag(3, 20, dropout=0.0, gram_dropout=0.0), (IDS, np.arange(8) % 3)),
+    "words and convolutions": (lambda: cr.models.TextCNN(3, 20, 16, 16, dropout=0.0), (IDS, np.arange(8) % 3)),
+    "members of texts": (lambda: cr.models.TextNetwork(3, 20, 20, ("ngrams", "cnn"), dropout=0.0), ((IDS, IDS), np.arange(8) % 3)),
+    "naive Bayes": (lambda: cr.models.NaiveBayesBag(3, 20), ((IDS, IDS), np.arange(8) % 3)),
+    "pieces": (lambda: nn.Sequential([cr.models.PiecewiseLinear([np.linspace(-2, 2, 9)] * 6), nn.Dense(32), nn.ReLU(), nn.Dense(3)]), (6,)),
+    "rows": (lambda: cr.models.TabularNetwork(3, [np.linspace(-2, 2, 9)] * 6, [8], width=32, dropout=0.0), (ROWS, np.arange(8) % 3)),
+    "linear rows": (lambda: cr.models.TabularLinear(3, [8]), (ROWS, np.arange(8) % 3)),
+    "factors": (lambda: cr.models.FactorModel(8, 8, 4), ((np.arange(8), np.arange(8)[::-1]), NOISE[:8, :1])),
+    **{kind: (functools.partial(cr.models.ForecastNetwork, kind, 3), (NOISE[:8], NOISE[:8, :3])) for kind in ("nlinear", "dlinear", "tide", "patchtst", "lstm", "tcn")},
     "translation": (Translations, (np.concatenate([SOURCE[:, :5], np.full((8, 1), 8), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
 }
-WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens",
+WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens", "of_members",
                    "SequenceClassifier", "SpanReader", "TokenClassifier", "TimeEmbedding", "TimeMLP", "TimeUNet", "dcgan_critic", "dcgan_generator", "save_pretrained"}
 ROWS_OF = {"mlp": "mlp", "cnn": "cnn", "lenet5": "lenet", "vgg": "vgg", "resnet_cifar": "thin residual", "resnet": "resnet", "clip_network": "clips",
            "sequence_classifier": "recurrent", "sequence_tagger": "tagger", "gpt": "gpt", "LanguageModel": "gpt", "llama": "llama", "BERT": "bert",
-           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder", "TranslationTransformer": "translation"}
+           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder", "TranslationTransformer": "translation",
+           "mobilenet_v2": "mobilenet v2", "mobilenet_v3": "mobilenet v3", "efficientnet": "efficientnet", "convnext": "convnext", "VisionTransformer": "vision transformer",
+           "vit": "vision transformer", "UNet": "u-net", "GramBag": "n-grams", "TextCNN": "words and convolutions", "TextNetwork": "members of texts", "NaiveBayesBag": "naive Bayes",
+           "PiecewiseLinear": "pieces", "TabularNetwork": "rows", "TabularLinear": "linear rows", "FactorModel": "factors", "ForecastNetwork": "tide", "NLinear": "nlinear",
+           "DLinear": "dlinear", "TiDE": "tide", "PatchTST": "patchtst", "PatchLSTM": "lstm", "PatchTCN": "tcn"}
 
 
 def test_every_model_has_a_row():
@@ -356,5 +377,7 @@ def test_every_model_learns_one_batch_by_heart(name):
     if isinstance(data[0], int):
         generator = np.random.default_rng(0)
         data = generator.normal(size=(16, *data)).astype(np.float32), generator.integers(0, 3, 16)
-    steps = 120 if name in ("resnet", "bottlenecks") else 600
-    assert train.overfit_one_batch(make(), data, loss="cross_entropy", optimizer=optim.Adam(5e-3), steps=steps) < 1e-2
+    steps = {"resnet": 120, "bottlenecks": 120, "linear rows": 2000, "members of texts": 2000}.get(name, 600)
+    loss = "mse" if np.asarray(data[1]).dtype.kind == "f" else "cross_entropy"
+    loss = cr.models.of_members(loss) if name in ("rows", "members of texts") else loss
+    assert train.overfit_one_batch(make(), data, loss=loss, optimizer=optim.Adam(5e-3), steps=steps) < 1e-2

@@ -48,12 +48,13 @@ class BoxImages(Source):
     Raises DataError that names the file, for what is damaged and for images outside the folder.
 
     >>> import os
+    >>> from pathlib import Path
     >>> from PIL import Image
     >>> os.makedirs("cells/images"), os.makedirs("cells/labels")
     (None, None)
     >>> Image.new("RGB", (20, 10)).save("cells/images/1.png")
-    >>> _ = open("cells/labels/1.txt", "w").write("0 0.5 0.5 0.2 0.4")
-    >>> _ = open("cells/classes.txt", "w").write("red")
+    >>> _ = Path("cells/labels/1.txt").write_text("0 0.5 0.5 0.2 0.4")
+    >>> _ = Path("cells/classes.txt").write_text("red")
     >>> cr.data.BoxImages("cells")[0]["boxes"]
     array([[ 8.,  3., 12.,  7.]])
     """
