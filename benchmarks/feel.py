@@ -35,7 +35,8 @@ OURS = DATA + f"""
 import chainrule as cr
 from chainrule import nn, optim
 model = nn.Sequential([nn.Dense(128, activation="relu"), nn.Dense(10)])
-history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=3, batch_size={BATCH}, progress="bar", METRICS)
+history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=3, batch_size={BATCH},
+                 progress="bar", METRICS)
 print("seconds", min(history["seconds"][1:]))
 """
 THEIRS = DATA + """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the generative models reach: a ring of eight Gaussians, and MNIST.
 
-    python -m benchmarks.generative ring [--seeds 5]          # modes found, share within 3 sigma, seconds, for each model
+    python -m benchmarks.generative ring [--seeds 5]       # modes found, share within 3 sigma, seconds, for each model
     python -m benchmarks.generative vae|flow|gan --data FOLDER    # on MNIST (a folder that cr.data.load reads)
 
 The figures are printed as they come; a share has its 95 % interval.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generated code of many programs as hashes: what shows that a refactoring changed no kernel.
 
-    python -m benchmarks.kernel_texts                 compare with the hashes that are kept; exit status 1 where one differs
+    python -m benchmarks.kernel_texts                 compare with the hashes that are kept; status 1 where one differs
     python -m benchmarks.kernel_texts --write         keep the present ones
-    python -m benchmarks.kernel_texts --text FOLDER   also write each program's LLVM text there, to be compared line by line
+    python -m benchmarks.kernel_texts --text FOLDER   also write each program's LLVM text there, to be compared
 
 Programs: every training step and inference call of the benchmarks, and a hundred random graphs; for processors with AVX-512,
 AVX2 and NEON. The text is what the generators wrote, before LLVM sees it, so no processor is needed. It depends on how

@@ -168,7 +168,8 @@ def line(row: Row) -> str:
     """A row as text."""
     if row.problem:
         return f"{row.name:22}{row.problem}"
-    text = (f"{row.name:22}{row.seconds('chainrule') * 1e3:10.3f}{row.seconds('pytorch') * 1e3:12.3f}{row.ratio:8.2f}{row.best_ratio:7.2f}{GOALS[row.name]:7.2f}"
+    text = (f"{row.name:22}{row.seconds('chainrule') * 1e3:10.3f}{row.seconds('pytorch') * 1e3:12.3f}"
+            f"{row.ratio:8.2f}{row.best_ratio:7.2f}{GOALS[row.name]:7.2f}"
             f"{row.share('chainrule'):8.1%}{row.share('pytorch'):9.1%}")
     if row.starts:
         text += f"{row.starts['cold']:9.2f}{row.starts['warm']:8.2f}{row.starts['pytorch']:9.2f}"

@@ -3,7 +3,7 @@
 
     {"do": "export", "file": …}                 PyTorch: write weights, loss (or outputs) and gradients
     {"do": "export", "file": …, "exact": true}  the same, computed in float64; answers how far float32 is from it
-    {"do": "compare", "file": …}                chainrule: take those weights, answer with the largest relative deviations
+    {"do": "compare", "file": …}             chainrule: take those weights, answer with the largest relative deviations
     {"do": "time", "seconds": …, "least": …}    answer with the times of single steps, at least so many
     {"do": "memory"}                            answer with the peak resident memory
 

@@ -46,7 +46,7 @@ class Dataset:
 
     What it holds, with names by part (x_train, x_test, …):
 
-        x_*            images (N, H, W, C) of the files' depth: uint8, or uint16, int32, uint32, float32; vectors (N, features)
+        x_*            images (N, H, W, C) of the files' depth: uint8, uint16, int32, uint32 or float32; vectors (N, f)
                        as float32 or uint8, float64 where float32 is too coarse; tables already encoded float32
         y_*            class numbers int64 (N,), or float32 (N, outputs) in their own unit for regression (float64 where
                        float32 is too coarse)

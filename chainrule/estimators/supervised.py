@@ -19,27 +19,27 @@ from .scaling import Scale
 PARAMETERS = """
     Args:
         hidden: widths of the hidden layers; () is a linear model.
-        activation: of the hidden layers, by name or as a function; dropout: share of their units left out while learning.
+        activation: of the hidden layers, by name or as a function; dropout: share of their units left out.
         epochs: passes over the data, with a learning rate that falls from `learning_rate` to 0 by a half cosine.
         batch_size: rows of a step; "auto" takes at most 128.
         optimizer: name of one of `cr.optim`, or an optimiser, which then keeps its own rate and weight decay.
-        early_stopping: hold out `validation_fraction` of the samples, stop after `patience` epochs without a better loss there,
-            and keep the best weights.
+        early_stopping: hold out `validation_fraction` of the samples, stop after `patience` epochs without a better loss
+            there, and keep the best weights.
         standardize: bring each column to mean 0 and standard deviation 1 first; the scale is part of the estimator.
         network: a `cr.nn.Module` that is copied, or a function (features, outputs) -> Module, in place of `hidden`.
         random_state: seed of weights, order and dropout; with an integer, fitting again gives the same bits.
         precision: of products, "float32" or "bfloat16"; float64 data are computed in float64.
 
-    After `fit`: `network_`, `history_`, `n_iter_`, `loss_curve_`, `n_features_in_`, and `feature_names_in_` from a table with names.
-    Raises ValueError or TypeError with scikit-learn's words for what does not fit.
+    After `fit`: `network_`, `history_`, `n_iter_`, `loss_curve_`, `n_features_in_`, and, from a table with names,
+    `feature_names_in_`. Raises ValueError or TypeError with scikit-learn's words for what does not fit.
 """
 
 
 class Classifier(ClassifierMixin, NetworkEstimator):
-    __doc__ = f"""A network that tells classes apart: softmax and cross-entropy, or a yes or no for each of several labels.
+    __doc__ = f"""A network that tells classes apart: softmax and cross-entropy, or a yes or no for each label.
 
-    y is (n,) of any labels, or (n, labels) of 0 and 1 (multi-label). The objective is the weighted mean of the cross-entropy
-    -log p(y | x), with `sample_weight` and `class_weight` ({{label: weight}} or "balanced").
+    y is (n,) of any labels, or (n, labels) of 0 and 1 (multi-label). The objective is the weighted mean of the
+    cross-entropy -log p(y | x), with `sample_weight` and `class_weight` ({{label: weight}} or "balanced").
 {PARAMETERS}
     >>> import numpy as np, chainrule as cr
     >>> x = np.random.default_rng(0).normal(size=(200, 2))

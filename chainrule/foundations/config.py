@@ -3,8 +3,9 @@
 
     CHAINRULE_BACKEND   reference | native | xla: what `cr.compile` uses when it is not told (default: native)
     CHAINRULE_THREADS   threads of the native backend (default: all cores)
-    CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing. The folder and those
-                        above it must be such that only you (or root) can change what is in them, and no links
+    CHAINRULE_CACHE     directory of compiled code (default: the user's cache directory); `off` keeps nothing. The
+                        folder and those above it must be such that only you (or root) can change what is in them, and
+                        no links
     CHAINRULE_CACHE_SIZE  megabytes of compiled code that are kept, what was used last (default: 500)
     CHAINRULE_INSTRUCTIONS  sse2 | sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that
                         the processor has)

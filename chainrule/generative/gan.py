@@ -41,7 +41,8 @@ class GAN(GenerativeModel):
     >>> import numpy as np, chainrule as cr
     >>> from chainrule import nn
     >>> x = np.random.default_rng(0).normal(2.0, 0.5, size=(512, 1))
-    >>> generator, critic = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(1)]), nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(1)])
+    >>> generator = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(1)])
+    >>> critic = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(1)])
     >>> model = cr.generative.GAN(generator, critic, latent=2, loss="hinge")
     >>> history = model.fit(x, epochs=2, batch_size=64, progress=False)
     >>> model.sample(3).shape

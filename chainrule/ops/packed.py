@@ -95,7 +95,8 @@ def packed_product(x: ArrayLike, integers: ArrayLike, scale: ArrayLike, /, *, bi
     at most about k eps sum_i |x_i W_ij|. Gradients pass to x and to the scales.
 
     >>> from chainrule.ops.packed import packed_product
-    >>> packed_product(np.ones((1, 2), "float32"), np.array([[1], [-3]], "int8"), np.array([[0.5]], "float32"), bits=8).numpy()
+    >>> weight, scale = np.array([[1], [-3]], "int8"), np.array([[0.5]], "float32")
+    >>> packed_product(np.ones((1, 2), "float32"), weight, scale, bits=8).numpy()
     array([[-1.]], dtype=float32)
     """
     x, integers, scale = as_tensor(x), as_tensor(integers), as_tensor(scale)

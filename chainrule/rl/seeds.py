@@ -69,7 +69,9 @@ def over_seeds(agent: Callable[[], Any], env: str | Callable[..., Environment], 
     Two kinds of agents are compared by `cr.compare(a.run, b.run)`, and drawn by `draw_learning_curves`.
 
     >>> world = lambda batch: cr.rl.GridWorld("S..G", batch, step=-0.1, max_steps=20)
-    >>> cr.rl.over_seeds(lambda: cr.rl.QLearning(gamma=0.9, initial=1.0), world, seeds=2, steps=500, episodes=1).scores.round(3)
+    >>> def agent():
+    ...     return cr.rl.QLearning(gamma=0.9, initial=1.0)
+    >>> cr.rl.over_seeds(agent, world, seeds=2, steps=500, episodes=1).scores.round(3)
     array([0.8, 0.8])
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else tuple(seeds) if isinstance(seeds, Sequence) else ()

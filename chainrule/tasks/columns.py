@@ -3,7 +3,7 @@
 
     Number     standardised; missing ones are the median, and marked where training had any
     Category   an id: 0 for rare and unknown values, then the known ones, a missing value being one of them
-    Date       days since 1970 standardised, the time of the year and of the day as points on circles, the weekday as a category
+    Date       days since 1970 standardised, time of the year and of the day as points on circles, the weekday as a category
     Words      free text as a bag of words
     LeftOut    says nothing: constant, empty, or another value in each row
 """

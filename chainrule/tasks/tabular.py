@@ -144,17 +144,20 @@ class Tabular(Task):
         return linear
 
 
+ARGUMENTS = "".join((Tabular.__doc__ or "").partition("    Args:")[1:])
+
+
 class TabularClassifier(Tabular, Classification):
     __doc__ = f"""Which class a row of a table belongs to.
 
-    Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in `notes`, and so do
-    columns that name the rows (left out), that give the target away, and classes of unequal size.
-    {"".join((Tabular.__doc__ or "").partition("    Args:")[1:])}    class_weight: "balanced": all classes count the same in training.
-        threshold_by: "accuracy", "f1" or "balanced_accuracy": of two classes, choose the probability from which the second is
-            answered by this value on the held-out rows.
+    Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in
+    `notes`, and so do columns that name the rows (left out), that give the target away, and classes of unequal size.
+    {ARGUMENTS}    class_weight: "balanced": all classes count the same in training.
+        threshold_by: "accuracy", "f1" or "balanced_accuracy": of two classes, choose the probability from which
+            the second is answered by this value on the held-out rows.
 
-    Data are a table (file, DataFrame, dict of columns, list of dicts) with the column `target`, or (x, y) with such a table or an array
-    (n, columns) as x. Baselines: the most frequent class, and a linear model of the same columns.
+    Data are a table (file, DataFrame, dict of columns, list of dicts) with the column `target`, or (x, y) with such a table
+    or an array (n, columns) as x. Baselines: the most frequent class, and a linear model of the same columns.
 
     >>> rng = np.random.default_rng(0)
     >>> size, colour = rng.normal(size=300), rng.choice(["red", "blue"], 300)
@@ -201,11 +204,11 @@ class TabularClassifier(Tabular, Classification):
 class TabularRegressor(Tabular, Regression):
     __doc__ = f"""Which number belongs to a row of a table.
 
-    Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in `notes`, and so do
-    columns that name the rows (left out) and that give the target away.
-    {"".join((Tabular.__doc__ or "").partition("    Args:")[1:])}
-    Data are a table (file, DataFrame, dict of columns, list of dicts) with the column `target`, or (x, y) with such a table or an array
-    (n, columns) as x. Baselines: the mean, and a linear model of the same columns.
+    Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in
+    `notes`, and so do columns that name the rows (left out) and that give the target away.
+    {ARGUMENTS}
+    Data are a table (file, DataFrame, dict of columns, list of dicts) with the column `target`, or (x, y) with such a table
+    or an array (n, columns) as x. Baselines: the mean, and a linear model of the same columns.
 
     >>> x = np.random.default_rng(0).normal(size=(400, 2))
     >>> task = cr.tasks.TabularRegressor(epochs=20).fit((x, x[:, 0] * x[:, 1]))

@@ -40,7 +40,8 @@ class TextClassifier(Classification):
     Data are (texts, labels); or a table (file, DataFrame, dict of columns, list of dicts) with the columns `text` and `target`.
     To predict: texts, or such a table. Baselines: the most frequent class, and multinomial naive Bayes on the same n-grams.
 
-    >>> texts = ["good fun", "great film", "good film", "great fun", "bad plot", "dull film", "bad end", "dull plot"] * 4
+    >>> good, bad = ["good fun", "great film", "good film", "great fun"], ["bad plot", "dull film", "bad end", "dull plot"]
+    >>> texts = (good + bad) * 4
     >>> task = cr.tasks.TextClassifier(epochs=20).fit((texts, ["+", "+", "+", "+", "-", "-", "-", "-"] * 4))
     >>> task.predict(["what fun", "what a plot"]).tolist()
     ['+', '-']

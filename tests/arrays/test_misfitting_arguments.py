@@ -20,16 +20,24 @@ A, V = np.arange(6, dtype="float32").reshape(2, 3) + 1, np.array([1.0, 2.0, 3.0]
 I, M = np.arange(6).reshape(2, 3), np.array([[4.0, 1.0], [1.0, 3.0]])
 G = random.Generator(0)
 
-ONE = """abs acos acosh all any argmax argmin argsort asarray asin asinh atan atanh ceil conj cos cosh count_nonzero diff elu empty_like erf exp
-    expand_dims expm1 flip floor gelu hard_sigmoid hard_tanh imag isfinite isinf isnan leaky_relu log log10 log1p log2 log_sigmoid log_softmax
-    logical_not logsumexp matrix_transpose max mean min mish negative nonzero ones_like positive prod real reciprocal relu round selu sigmoid sign
-    signbit silu sin sinh softmax softplus softsign sort sqrt square std stop_gradient sum tan tanh tril triu trunc unique_all unique_counts
-    unique_inverse unique_values unstack var zeros_like""".split()
-TWO = """add atan2 broadcast_arrays copysign divide equal floor_divide greater greater_equal hypot less less_equal logaddexp logical_and logical_or
-    logical_xor maximum minimum multiply nextafter not_equal pow remainder subtract vecdot""".split()
+ONE = """
+    abs acos acosh all any argmax argmin argsort asarray asin asinh atan atanh ceil conj cos cosh count_nonzero
+    diff elu empty_like erf exp expand_dims expm1 flip floor gelu hard_sigmoid hard_tanh imag isfinite isinf
+    isnan leaky_relu log log10 log1p log2 log_sigmoid log_softmax logical_not logsumexp matrix_transpose max
+    mean min mish negative nonzero ones_like positive prod real reciprocal relu round selu sigmoid sign signbit
+    silu sin sinh softmax softplus softsign sort sqrt square std stop_gradient sum tan tanh tril triu trunc
+    unique_all unique_counts unique_inverse unique_values unstack var zeros_like
+""".split()
+TWO = """
+    add atan2 broadcast_arrays copysign divide equal floor_divide greater greater_equal hypot less less_equal
+    logaddexp logical_and logical_or logical_xor maximum minimum multiply nextafter not_equal pow remainder
+    subtract vecdot
+""".split()
 BITS = "bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor".split()
-MATRIX = """cholesky cond det diagonal eig eigh eigvals eigvalsh inv matrix_norm matrix_rank matrix_transpose pinv qr slogdet svd svdvals trace
-    vector_norm""".split()
+MATRIX = """
+    cholesky cond det diagonal eig eigh eigvals eigvalsh inv matrix_norm matrix_rank matrix_transpose pinv qr
+    slogdet svd svdvals trace vector_norm
+""".split()
 
 Row = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 ROWS: dict[str, Row] = {

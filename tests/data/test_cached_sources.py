@@ -133,7 +133,8 @@ def test_mapped_arrays_are_never_copied_whole(tmp_path):
     program = f"""
 import resource, numpy as np, chainrule as cr
 x = np.load({str(tmp_path / 'x.npy')!r}, mmap_mode="r")
-for source in (cr.data.Memmap({str(tmp_path / 'x.npy')!r}), cr.data.as_source((x, np.arange(400))), cr.data.as_source(x).subset(range(300)).shuffle(1)):
+for source in (cr.data.Memmap({str(tmp_path / 'x.npy')!r}), cr.data.as_source((x, np.arange(400))),
+               cr.data.as_source(x).subset(range(300)).shuffle(1)):
     with cr.data.Loader(source, 4, workers=2, seed=0) as loader:
         next(iter(loader))
         now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -40,7 +40,8 @@ except OutOfMemoryError as error:
     assert "14,400,000,000 bytes" in text and "  at " in text and "  fix " in text, text
 else:
     raise AssertionError("it had room")
-for make in (lambda: cr.zeros((60_000, 60_000)), lambda: cr.arange(10**10), lambda: cr.linspace(0, 1, 10**10), lambda: cr.random.normal((60_000, 60_000))):
+for make in (lambda: cr.zeros((60_000, 60_000)), lambda: cr.arange(10**10), lambda: cr.linspace(0, 1, 10**10),
+             lambda: cr.random.normal((60_000, 60_000))):
     try:
         make()
     except OutOfMemoryError as error:

@@ -111,7 +111,8 @@ class Kill(train.Callback):
         if run.step_number == 8:
             os.kill(os.getpid(), signal.SIGKILL)
 
-cr.fit(model(), loader(workers=2), metrics=["mae"], checkpoint={path!r}, callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()], **OPTIONS)
+cr.fit(model(), loader(workers=2), metrics=["mae"], checkpoint={path!r},
+       callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()], **OPTIONS)
 """
 
 

@@ -119,7 +119,8 @@ KILLED = """
     x, y = generator.normal(size=(70, 6, 6, 1)).astype("float32"), generator.integers(0, 3, 70)
     model = nn.Sequential([nn.Flatten(), nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.4), nn.Dense(3)])
     path = sys.argv[1]
-    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(optim.schedules.cosine(1e-2, 60)), epochs=6, batch_size=8, seed=5, progress=False,
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(optim.schedules.cosine(1e-2, 60)), epochs=6,
+           batch_size=8, seed=5, progress=False,
            metrics=["accuracy"], augment=augment.Translate(0.2), resume=path if os.path.exists(path) else None,
            callbacks=[train.Checkpoint(path, every_steps=3), Kill()])
     print(b"".join(v.numpy().tobytes() for v in model.variables().values()).hex())
@@ -146,8 +147,9 @@ KILLED_FROM_OUTSIDE = """
     x, y = generator.normal(size=(600, 12)).astype("float32"), generator.integers(0, 3, 600)
     model = nn.Sequential([nn.Dense(16), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.4), nn.Dense(3)])
     path = sys.argv[1]
-    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.accumulate(optim.Adam(1e-2), 2), epochs=40, batch_size=8, seed=5, progress=False,
-           resume=path if os.path.exists(path) else None, callbacks=[train.EMA(0.99), train.Checkpoint(path, every_steps=50)])
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.accumulate(optim.Adam(1e-2), 2), epochs=40, batch_size=8,
+           seed=5, progress=False, resume=path if os.path.exists(path) else None,
+           callbacks=[train.EMA(0.99), train.Checkpoint(path, every_steps=50)])
     print(b"".join(v.numpy().tobytes() for v in model.variables().values()).hex())
 """
 

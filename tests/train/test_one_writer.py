@@ -28,7 +28,8 @@ class Wait(cr.train.Callback):
         sys.stdin.readline()
 
 x = np.zeros((8, 2), np.float32)
-cr.fit(nn.Dense(2), (x, np.zeros(8, int)), loss="cross_entropy", batch_size=8, checkpoint="run", callbacks=[Wait()], progress=False, backend="reference")
+cr.fit(nn.Dense(2), (x, np.zeros(8, int)), loss="cross_entropy", batch_size=8, checkpoint="run", callbacks=[Wait()],
+       progress=False, backend="reference")
 """
 
 

@@ -145,7 +145,8 @@ class Kill(train.Callback):
         if run.step_number == 8:
             os.kill(os.getpid(), signal.SIGKILL)
 
-cr.fit(built(), DICT, loss=LOSS, metrics={{"label": ["accuracy"]}}, checkpoint={path!r}, callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()], **OPTIONS)
+cr.fit(built(), DICT, loss=LOSS, metrics={{"label": ["accuracy"]}}, checkpoint={path!r},
+       callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()], **OPTIONS)
 """
 
 

@@ -128,7 +128,8 @@ class Kill(train.Callback):
         if run.step_number == 8:
             os.kill(os.getpid(), signal.SIGKILL)
 
-Setting().trainer().run(DATA, epochs=3, batch_size=20, progress=False, checkpoint={path!r}, callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()])
+Setting().trainer().run(DATA, epochs=3, batch_size=20, progress=False, checkpoint={path!r},
+                        callbacks=[train.Checkpoint({path!r}, every_steps=3), Kill()])
 """
 
 

@@ -28,8 +28,10 @@ def pictures(folder: Path) -> None:
 
 def xml(objects: list, more: str = "") -> str:
     tags = ("xmin", "ymin", "xmax", "ymax")
-    rows = "".join(f"<object><name>{name}</name><bndbox>{''.join(f'<{tag}>{x}</{tag}>' for tag, x in zip(tags, box, strict=True))}</bndbox>"
-                   f"<part><name>head</name></part></object>" for name, box in objects)
+    rows = ""
+    for name, box in objects:
+        corners = "".join(f"<{tag}>{x}</{tag}>" for tag, x in zip(tags, box, strict=True))
+        rows += f"<object><name>{name}</name><bndbox>{corners}</bndbox><part><name>head</name></part></object>"
     return f"<annotation><size><width>20</width></size>{rows}{more}</annotation>"
 
 
@@ -83,7 +85,8 @@ def test_a_part_of_voc(tmp_path):
 
 def test_difficult_objects_and_boxes_without_area(tmp_path):
     root = voc(tmp_path / "set")
-    hard = "<object><name>dog</name><difficult>1</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object>"
+    hard = "<object><name>dog</name><difficult>1</difficult>" \
+        "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object>"
     (root / "Annotations" / "b.xml").write_text(xml([("cat", (3, 3, 3, 8))], hard))
     source = data.BoxImages(root)
     assert source.skipped == 1

@@ -37,7 +37,7 @@ class Loader(metaclass=Checked):
 
         loader = cr.data.Loader(cr.data.ImageFolder("photos/"), batch_size=64, seed=0, augment=augment.Flip())
         for batch in loader: ...            # one epoch; `loader.epoch` has then gone on by one
-        state = loader.state()              # anywhere; `restore(state)` goes on with the next batch, in another process too
+        state = loader.state()              # anywhere; `restore(state)` goes on behind it, in another process too
 
     The order of epoch e and all that `augment` does are functions of (seed, e, index of the sample), whatever `workers`, `prefetch` and `processes` are.
     Iterating again within an epoch goes on with the rest of it, as `Batches` does. Threads read several samples of a source at once: for one that is not made for that (an open file
@@ -185,7 +185,8 @@ class Loader(metaclass=Checked):
                 self._peeked = self._feed.take(self._pipeline(), self._position)
                 if self._peeked is not None and self._peeked.batch is not None:
                     self._kind.check(self._peeked.batch, self._feed.first_index(self._position), self.source)
-            except BaseException as error:  # an error of a sample, or Ctrl-C, ends all that was begun; iterating again begins with this batch
+            # an error of a sample, or Ctrl-C, ends all that was begun; iterating again begins with this batch
+            except BaseException as error:
                 self.close()
                 if isinstance(error, ChainruleError):
                     self._feed.begin()  # a source that has lost samples says that

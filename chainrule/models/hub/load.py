@@ -23,7 +23,8 @@ from .rules import Rule, fill
 
 Reader = Callable[[Config, Mapping[str, Any]], tuple[nn.Module, list[Rule]]]
 READERS: dict[str, Reader] = {"gpt2": read_gpt2, **dict.fromkeys(LLAMA_LIKE, read_llama), **dict.fromkeys(FAMILIES, read_encoder)}
-IGNORED = r"attn\.(masked_)?bias$|position_ids$|rotary_emb\.inv_freq$|^lm_head\.(decoder\.)?(weight|bias)$|cls\.|pooler\.|^vocab_projector\.weight$"
+IGNORED = (r"attn\.(masked_)?bias$|position_ids$|rotary_emb\.inv_freq$|^lm_head\.(decoder\.)?(weight|bias)$|cls\.|pooler\."
+           r"|^vocab_projector\.weight$")
 
 
 def load_pretrained(folder: str | Path) -> Any:
@@ -32,7 +33,7 @@ def load_pretrained(folder: str | Path) -> Any:
     | model_type | what comes out |
     |---|---|
     | gpt2, llama, mistral, qwen2, qwen3 | LanguageModel |
-    | bert, roberta, distilbert | BERT; with a head in the file MaskedLanguageModel, SequenceClassifier, TokenClassifier or SpanReader |
+    | bert, roberta, distilbert | BERT; with its head MaskedLanguageModel, SequenceClassifier, TokenClassifier, SpanReader |
 
     Raises DataError that lists what is missing, left over or of another shape, and for a setting in config.json that makes of the same
     weights another function.

@@ -55,7 +55,8 @@ class Tile:
     @property
     def name(self) -> str:
         """The name of the tile's function in its module."""
-        return f"tile_{SHORT[self.dtype]}_{len(self.offsets)}x{self.vectors}_{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        return f"tile_{SHORT[self.dtype]}_{len(self.offsets)}x{self.vectors}_{digest}"
 
 
 def split(extent: int, limit: int) -> tuple[int, int, int]:
