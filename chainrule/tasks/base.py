@@ -44,9 +44,7 @@ class Task:
     """The base of all tasks: settings are keyword arguments, every one with a default that `repr` and `settings` show.
 
     Attributes:
-        settings: the settings by name, as given or as chosen by the data.
         notes: what was found in the data and done with them, a line each.
-        network: the trained network; ArgumentError before `fit`.
 
     >>> isinstance(cr.tasks.TextClassifier(), cr.tasks.Task)
     True
@@ -67,7 +65,7 @@ class Task:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings by name."""
+        """The settings by name, as given or as chosen by the data."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def check(self) -> None:
@@ -122,7 +120,7 @@ class Task:
 
     @property
     def network(self) -> Any:
-        """The trained network."""
+        """The trained network; ArgumentError before `fit`."""
         self._need_fit()
         return self.parts[NETWORK]
 

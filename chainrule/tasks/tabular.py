@@ -144,7 +144,7 @@ class Tabular(Task):
         return linear
 
 
-ARGUMENTS = "".join((Tabular.__doc__ or "").partition("    Args:")[1:])
+ARGUMENTS = "Args:" + (Tabular.__doc__ or "").partition("    Args:")[2]
 
 
 class TabularClassifier(Tabular, Classification):
@@ -152,6 +152,7 @@ class TabularClassifier(Tabular, Classification):
 
     Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in
     `notes`, and so do columns that name the rows (left out), that give the target away, and classes of unequal size.
+
     {ARGUMENTS}    class_weight: "balanced": all classes count the same in training.
         threshold_by: "accuracy", "f1" or "balanced_accuracy": of two classes, choose the probability from which
             the second is answered by this value on the held-out rows.
@@ -206,6 +207,7 @@ class TabularRegressor(Tabular, Regression):
 
     Columns may be numbers, categories, dates and free text, with values missing; what each was taken for stands in
     `notes`, and so do columns that name the rows (left out) and that give the target away.
+
     {ARGUMENTS}
     Data are a table (file, DataFrame, dict of columns, list of dicts) with the column `target`, or (x, y) with such a table
     or an array (n, columns) as x. Baselines: the mean, and a linear model of the same columns.

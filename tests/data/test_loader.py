@@ -499,8 +499,12 @@ def test_a_stream_that_cannot_go_back_says_so():
         once.restore(state)
     with pytest.raises(DataError, match="used up"):
         values(once)
-    with cr.data.Loader(numbers()(), 8, workers=2) as left:
+    read: list[int] = []
+    with cr.data.Loader((read.append(i) or x for i, x in enumerate(numbers()())), 8, workers=2) as left:
         next(iter(left))
+        until = time.monotonic() + 60
+        while len(read) <= 8 and time.monotonic() < until:  # a worker reads ahead in its own time
+            time.sleep(0.001)
         left.close()
         with pytest.raises(DataError, match="cannot go back"):
             next(iter(left))

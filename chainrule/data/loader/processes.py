@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -199,12 +200,11 @@ class Processes:
 
     def _dead(self, child: _Child, error: Exception | None = None) -> None:
         """All that a worker had to do fails with the error, or with what ended it."""
+        code = None if error else _exit_code(child.process)
         with self._lock:
             if child.gone:
                 return
-            child.gone, jobs, child.jobs = True, list(child.jobs.values()), {}
-        child.process.join(0 if error else 1)
-        child.code = child.process.exitcode
+            child.gone, child.code, jobs, child.jobs = True, code, list(child.jobs.values()), {}
         for future, _ in jobs:
             future.set_exception(error or _died(child.code))
 
@@ -268,6 +268,15 @@ def _check_sendable(work: Work) -> None:
     except Exception as error:
         raise ArgumentError(explain("the source cannot be sent to another process", got=f"{type(error).__name__}: {error}",
                                     fix="use functions with names, defined in a module; or threads: leave out processes=True")) from error
+
+
+def _exit_code(process: Any) -> int | None:
+    """The exit code of a process that is ending; another thread may be the one that reaps it, and tells it a moment later."""
+    until = time.monotonic() + 1
+    while process.exitcode is None and time.monotonic() < until:
+        process.join(0.01)
+        time.sleep(0.001)
+    return process.exitcode
 
 
 def _died(code: int | None) -> DataError:
