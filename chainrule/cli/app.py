@@ -92,9 +92,10 @@ def train(
     copies: Annotated[int | None, typer.Option(help="environments: how many copies the agent learns in at once")] = None,
     seed: Annotated[int, typer.Option(help="of weights, order and dropout: the same seed gives the same bits; the test part is the same for all seeds")] = 0,
     backend: Annotated[str | None, typer.Option(help="native, reference or xla")] = None,
+    devices: Annotated[int, typer.Option(help="devices of the xla backend along which batches are cut (data parallel); 1 for none")] = 1,
     output: Annotated[Path | None, typer.Option(help="run folder (default: runs/<name>-<number>)")] = None,
     config: Annotated[Path | None, typer.Option(help="run again with the settings of this config.toml or run folder; what is given beside it replaces them")] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with the interrupted run in this folder; only --backend, --epochs and --progress may be given beside it")] = None,
+    resume: Annotated[Path | None, typer.Option(help="go on with the interrupted run in this folder; only --backend, --devices, --epochs and --progress may be given beside it")] = None,
     progress: Annotated[str, typer.Option(help="auto, bar, lines or none")] = "auto",
 ) -> None:
     """Train a network on your data and write a run folder.
@@ -130,7 +131,7 @@ def train(
     if alone := [name for name in ("agent", "steps", "copies") if name in given]:
         raise ArgumentError(explain(f"{option(alone[0])} belongs to an agent in an environment", got=source, expected=", ".join(agents.ENVIRONMENTS), fix="chainrule train CartPole-v1"))
     if resume is not None:
-        _only(given, {"resume", "backend", "epochs", "progress"}, "--resume goes on with the settings of the run")
+        _only(given, {"resume", "backend", "devices", "epochs", "progress"}, "--resume goes on with the settings of the run")
         settings = read_settings(_config_file(resume))
     else:
         settings = Settings() if config is None else read_settings(_config_file(config))

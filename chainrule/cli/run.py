@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import numpy as np
 from .. import __version__, data, io, random, train
 from ..errors import ArgumentError, DataError, explain
 from ..foundations.files import alone
+from ..mesh import distribute
 from . import kept, recipe, report
 from .ends import told
 from .settings import Settings, check
@@ -72,7 +74,8 @@ def _train(settings: Settings, dataset: data.Dataset, folder: Path, resumed: boo
     say(f"\n{_sentence(settings, model)}; run folder {folder}\n")
     if resumed and not (folder / CHECKPOINT).exists():
         say("the run was ended before its first checkpoint: it begins again\n")
-    history = _fit(settings, dataset, model, folder, resumed, progress)
+    with distribute(data=settings.devices) if settings.devices > 1 else contextlib.nullcontext():
+        history = _fit(settings, dataset, model, folder, resumed, progress)
     io.save(model, folder / "model.safetensors", extra=_extra(dataset))
     if history.interrupted:
         say(f"go on with: chainrule train --resume {folder}")

@@ -45,6 +45,7 @@ class Settings:
     patience: int | None = None
     seed: int = 0
     backend: str | None = None
+    devices: int = 1
 
     def write(self, path: Path, **facts: Any) -> None:
         """Write the settings, and `facts` about the run in a table of their own, as TOML."""
@@ -62,7 +63,7 @@ def read_settings(path: Path) -> Settings:
 # name: (least, most, whether the ends themselves are allowed)
 RANGES: dict[str, tuple[float, float, bool]] = {
     "epochs": (1, math.inf, True), "batch_size": (1, math.inf, True), "patience": (1, math.inf, True), "resize": (1, 65_535, True), "seed": (0, 2**32 - 1, True),
-    "learning_rate": (0, math.inf, False), "weight_decay": (0, 1e6, True), "dropout": (0, 0.99, True), "validation_fraction": (0, 0.9, True),
+    "devices": (1, math.inf, True), "learning_rate": (0, math.inf, False), "weight_decay": (0, 1e6, True), "dropout": (0, 0.99, True), "validation_fraction": (0, 0.9, True),
 }
 
 
@@ -79,6 +80,9 @@ def check(settings: Settings) -> Settings:
         raise ArgumentError(explain("there is no such task", got=settings.task, expected="classification | regression",
                                     fix=closest(settings.task, ("classification", "regression"))))
     check_backend(settings.backend)
+    if settings.devices > 1 and settings.backend not in (None, "xla"):
+        raise ArgumentError(explain("several devices belong to the xla backend", got=f"--backend {settings.backend} --devices {settings.devices}",
+                                    expected="--backend xla, or no --backend", fix="leave out --backend"))
     for name, (low, high, closed) in RANGES.items():
         value = getattr(settings, name)
         if value is not None and not (low <= value <= high if closed else low < value < high):
