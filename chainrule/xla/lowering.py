@@ -37,17 +37,31 @@ def _power(a: Any, b: Any) -> Any:
 
 
 def _floor_divide(a: Any, b: Any) -> Any:
-    """NumPy's: integers by 0 give 0, floats by 0 give a / b."""
+    if jnp.issubdtype(a.dtype, jnp.floating):
+        return _divided(a, b)[0]
     zero = b == 0
     divided = jnp.floor_divide(a, jnp.where(zero, jnp.ones_like(b), b))
-    return jnp.where(zero, a / b if jnp.issubdtype(a.dtype, jnp.floating) else jnp.zeros_like(a), divided)
+    return jnp.where(zero, jnp.zeros_like(a), divided)
 
 
 def _remainder(a: Any, b: Any) -> Any:
     if jnp.issubdtype(a.dtype, jnp.floating):
-        return jnp.remainder(a, b)
+        return _divided(a, b)[1]
     zero = b == 0
     return jnp.where(zero, jnp.zeros_like(a), jnp.remainder(a, jnp.where(zero, jnp.ones_like(b), b)))
+
+
+def _divided(a: Any, b: Any) -> tuple[Any, Any]:
+    """floor(a / b) and a - b floor(a / b) of floats; zeros have NumPy's signs, those of a / b and of b."""
+    rest = lax.rem(a, b)
+    quotient = (a - rest) / b
+    across = (rest != 0) & ((b < 0) != (rest < 0))
+    quotient = jnp.where(across, quotient - 1, quotient)
+    rest = jnp.where(rest != 0, jnp.where(across, rest + b, rest), jnp.copysign(jnp.zeros_like(b), b))
+    low = jnp.floor(quotient)
+    low = jnp.where(quotient - low > 0.5, low + 1, low)
+    low = jnp.where(quotient != 0, low, jnp.copysign(jnp.zeros_like(a), a / b))
+    return jnp.where(b == 0, a / b, low), rest
 
 
 # ---- movement
@@ -214,7 +228,7 @@ LOWERINGS: dict[str, Callable[..., Any]] = {
 
     "neg":   lax.neg,
     "abs":   lax.abs,
-    "sign":  lax.sign,
+    "sign":  lambda x: jnp.where(x == 0, jnp.zeros_like(x), lax.sign(x)),  # of -0.0 it is 0.0
     "exp":   lax.exp,
     "expm1": lax.expm1,
     "log":   lax.log,

@@ -248,3 +248,18 @@ def test_the_gradient_of_the_larger_is_not_lost() -> None:
     for value, wanted in zip(found, expected, strict=True):
         wrong = ~np.isclose(value.numpy(), wanted.numpy(), rtol=1e-3, atol=1e-4)
         assert wrong.mean() < 1e-3  # those on the kink
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "sign", "round", "trunc", "ceil", "multiply", "divide", "copysign", "atan2"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_zeros_have_the_signs_of_numpy(name: str, dtype: str) -> None:
+    values = np.array([0.0, -0.0, 0.3, -0.3, 1.0, -1.0, 2.5, -2.5, np.inf, -np.inf, np.nan], dtype)
+    pairs = [side.ravel() for side in np.meshgrid(values, values)]
+    function = getattr(cr, name)
+    arrays = pairs[:1] if name in ("sign", "round", "trunc", "ceil") else pairs
+    found = np.asarray(cr.compile(lambda *x: function(*x), backend="xla")(*arrays))
+    with np.errstate(all="ignore"):
+        expected = np.asarray(cr.compile(lambda *x: function(*x), backend="reference")(*arrays))
+    zeros = (found == 0) & (expected == 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.array_equal(np.signbit(found[zeros]), np.signbit(expected[zeros]))
