@@ -102,7 +102,8 @@ def test_an_option_given_twice_is_refused_where_the_last_would_win(place):
 
 OTHER = {"source": "a.npz", "target": "size", "test": "a.npz", "drop": "size", "categorical": "size", "task": "regression", "header": None, "delimiter": ";",
          "decimal": ",", "encoding": "latin-1", "missing": "zz", "resize": 7, "validation_fraction": 0.2, "model": "mlp", "hidden": 9, "dropout": 0.3, "epochs": 2,
-         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "class_weight": "balanced", "patience": 3, "seed": 4, "backend": "reference"}
+         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "class_weight": "balanced", "patience": 3, "seed": 4, "backend": "reference",
+         "devices": 2}
 
 
 def test_every_setting_is_an_option_and_reaches_the_run(place, monkeypatch):
@@ -117,7 +118,7 @@ def test_every_setting_is_an_option_and_reaches_the_run(place, monkeypatch):
         found, default = getattr(seen[-1], name), getattr(Settings(), name)
         assert found != default and found in (value, (value,), True)
         status, said = call("train", *word, "--resume", place / "run")
-        assert status == (0 if name in ("epochs", "backend") else 1), said
+        assert status == (0 if name in ("epochs", "backend", "devices") else 1), said
 
 
 @pytest.mark.parametrize(("option", "value"), [("seed", 1), ("dropout", 0.5), ("batch_size", 7), ("learning_rate", 0.1), ("weight_decay", 5.0), ("hidden", 7),
