@@ -26,7 +26,7 @@ from .version import __version__
 
 _MODULES = (
     "augment", "boxes", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
-    "mesh", "metrics", "models", "nn", "optim", "random", "rl", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
+    "mesh", "metrics", "models", "nn", "optim", "random", "rl", "serving", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
          "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",

@@ -267,6 +267,33 @@ def export(
 
 
 @app.command(cls=Command)
+def serve(
+    runs: Annotated[list[str], typer.Argument(help="run folders or saved models, each as PATH or NAME=PATH")],
+    host: Annotated[str, typer.Option(help="address to listen at; the default is reached from this machine alone")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for a free one")] = 8000,
+    batch: Annotated[int, typer.Option(help="rows that are computed together, of several requests")] = 64,
+    delay: Annotated[float, typer.Option(help="seconds that a request waits for others to be computed with; 0: only while the model is busy")] = 0.0,
+    timeout: Annotated[float, typer.Option(help="seconds that a request may take")] = 30.0,
+    max_bytes: Annotated[int, typer.Option(help="largest body of a request")] = 64 * 2**20,
+) -> None:
+    """Serve saved models by HTTP: the Open Inference Protocol (version 2), files, metrics, and a page to try them.
+
+    Examples:
+
+      chainrule serve runs/digits-001 --port 8000
+
+      chainrule serve digits=runs/digits-001 people=runs/people-003
+
+      curl -F file=@seven.png http://127.0.0.1:8000/v2/models/digits-001/files
+
+    Exit status: 0 ended by Ctrl-C or SIGTERM, which let requests in work end; 1 a model or an address cannot be used; 2 the command cannot be understood.
+    """
+    from .serve import serve_runs
+
+    serve_runs(runs, host, port, batch=batch, delay=delay, timeout=timeout, max_bytes=max_bytes)
+
+
+@app.command(cls=Command)
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of lines")] = False,
 ) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, DataError, explain, shown
 from ..metrics.scores import softmax
 from ..train.evaluate import predict
-from ..typing import TableLike
+from ..typing import ArrayLike, TableLike
 from .base import NETWORK, Task
 from .report import Report, of_classes, of_numbers
 
@@ -72,8 +72,9 @@ class Classification(Task):
     def _proba(self, x: Any, part: str = NETWORK) -> np.ndarray:
         return softmax(predict(self.parts[part], x, backend=self.backend, batch_size=1024).numpy().astype(np.float64))
 
-    def _choose(self, probabilities: np.ndarray) -> np.ndarray:
+    def choose(self, probabilities: ArrayLike) -> np.ndarray:
         """Class numbers: the most probable class, or of two classes the second where it reaches the threshold."""
+        probabilities = np.asarray(probabilities)
         threshold = self.state.get("threshold", 0.5)
         if len(self.state["classes"]) != 2 or threshold == 0.5:
             return probabilities.argmax(axis=1)
@@ -86,7 +87,7 @@ class Classification(Task):
 
     def predict(self, data: TableLike) -> np.ndarray:
         """The class of each sample (n,), as it was called in the training data."""
-        return np.array(self.classes)[self._choose(self.predict_proba(data))]
+        return np.array(self.classes)[self.choose(self.predict_proba(data))]
 
     def evaluate(self, data: TableLike) -> Report:
         """Accuracy, log loss and macro F1 (of two classes also the area under the ROC curve) with intervals, beside the most
@@ -96,7 +97,7 @@ class Classification(Task):
         codes = self._codes(labels)
         answers = {name: self._proba(x, name) for name in self.parts}
         answers["majority"] = np.tile(self.state["prior"], (len(codes), 1))
-        chosen = {NETWORK: self._choose(answers[NETWORK])}
+        chosen = {NETWORK: self.choose(answers[NETWORK])}
         names = ("accuracy", "log_loss", "f1_macro", *(("auc",) if len(self.state["classes"]) == 2 and len(set(codes.tolist())) == 2 else ()))
         return of_classes(answers, codes, chosen, names)
 

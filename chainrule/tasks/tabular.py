@@ -89,6 +89,12 @@ class Tabular(Task):
         return self._encoder(self._columns(data))
 
     @property
+    def used(self) -> list[str]:
+        """The columns that the network reads; ArgumentError before `fit`."""
+        self._need_fit()
+        return self._encoder.used
+
+    @property
     def _encoder(self) -> Encoder:
         return Encoder.from_config(self.state["encoder"])
 

@@ -30,7 +30,7 @@ WITHOUT: dict[str, str] = {
     "chainrule.train": "SavedRun",
 }  # module -> names that have no example yet; only ever shorter
 NEEDS = {"chainrule.models.fill_mask": "tokenizers", "chainrule.models.load_tokenizer": "tokenizers",
-         "chainrule.train.tensorboard": "tensorboard", "chainrule.rl.Gym": "gymnasium", "chainrule.distribute": "jax",
+         "chainrule.train.tensorboard": "tensorboard", "chainrule.rl.Gym": "gymnasium", "chainrule.distribute": "jax", "chainrule.serving.application": "starlette",
          **dict.fromkeys([f"chainrule.mesh.{name}" for name in ("distribute", "Mesh", "Mesh.shard", "Mesh.plan", "Plan", "Plan.fits")], "jax")}  # what is not there in every environment
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.\d*|\.\d+|\d+(?=e))(?:e[-+]?\d+)?")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-NEEDS = {"several-devices": "jax"}  # what is not there in every environment
+NEEDS = {"several-devices": "jax", "serve": "starlette"}  # what is not there in every environment
 PAGES = sorted([*DOCS.glob("how-to/*.md"), *DOCS.glob("from-*.md")])
 
 
