@@ -15,7 +15,7 @@ from .. import io, nn
 from ..data import TablePreprocess
 from ..errors import ArgumentError, ShapeError, explain
 from ..foundations.arguments import brief
-from ..tasks import Task
+from ..tasks import ImageClassifier, Task
 from ..tasks.answers import Classification, Regression
 from ..tasks.tabular import Tabular
 from ..tasks.text import TextClassifier
@@ -113,7 +113,7 @@ def served(source: str | os.PathLike[str] | SavedRun | Task | nn.Module, name: s
     """Something to serve, of a run folder, a file that `cr.save` wrote, or what `cr.load` gave.
 
     Args:
-        source: a path, a `SavedRun`, a task (TextClassifier, TabularClassifier, TabularRegressor) or a built Module.
+        source: a path, a `SavedRun`, a task (ImageClassifier, TextClassifier, TabularClassifier, TabularRegressor) or a built Module.
         name: in addresses; None: of the folder or file, or "model".
 
     Raises ArgumentError for a task that answers in another form, and for a model that is not built.
@@ -188,8 +188,10 @@ def _told(answers: Arrays, names: Any) -> list[dict[str, Any]]:
 
 def _of_task(task: Task, name: str) -> Served:
     kind = type(task).__name__
+    if isinstance(task, ImageClassifier):
+        return _of_images(task, name)
     if not isinstance(task, TextClassifier | Tabular):
-        raise ArgumentError(explain(f"a {kind} answers in a form of its own", got=kind, expected="a classifier or regressor of rows or texts",
+        raise ArgumentError(explain(f"a {kind} answers in a form of its own", got=kind, expected="a classifier or regressor of rows, texts or images",
                                     fix="serve its network: cr.serving.served(task.network)"))
     if isinstance(task, TextClassifier):
         inputs = (Field("text", TEXT, (-1,)),)
@@ -213,6 +215,16 @@ def _of_task(task: Task, name: str) -> Served:
     assert isinstance(task, Regression)
     return Served(name, "chainrule_task", inputs, _fields(False, 0, 1),
                   lambda arrays: {"prediction": np.asarray(task.predict(raw(arrays)), np.float32).reshape(-1, 1)})
+
+
+def _of_images(task: ImageClassifier, name: str) -> Served:
+    names = [str(label) for label in task.classes]
+
+    def answers(source: Any) -> Arrays:
+        probabilities = task.predict_proba(source)
+        return {"class": np.array([names[i] for i in task.choose(probabilities)], object), "probabilities": probabilities.astype(np.float32)}
+    return Served(name, "chainrule_task", (Field("input", NUMBER, (-1, *task.feature_shape)),), _fields(True, len(names), 0),
+                  lambda arrays: answers(arrays["input"]), lambda path: _told(answers(str(path)), names))
 
 
 # ---- models

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from .base import Task
 from .forecast import Forecast, Forecaster
+from .image import ImageClassifier
 from .objective import Objective, binary, multiclass, multilabel, regression, right_labels
 from .recommend import Recommender
 from .report import Report
@@ -21,5 +22,5 @@ from .tabular import TabularClassifier, TabularRegressor
 from .text import TextClassifier
 
 __all__ = [
-    "Forecast", "Forecaster", "Objective", "Recommender", "Report", "TabularClassifier", "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
+    "Forecast", "Forecaster", "ImageClassifier", "Objective", "Recommender", "Report", "TabularClassifier", "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
 ]

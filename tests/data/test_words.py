@@ -96,7 +96,7 @@ def test_several_quantiles_are_their_single_losses():
 
 
 def test_several_quantiles_are_learnt():
-    x, y = np.zeros((400, 1), np.float32), R.random(400).astype(np.float32)
+    x, y = np.zeros((400, 1), np.float32), np.random.default_rng(0).random(400).astype(np.float32)
     model = nn.Sequential([nn.Dense(3)])
     cr.fit(model, (x, y), loss=losses.quantile.using(q=[0.1, 0.5, 0.9]), optimizer=cr.optim.Adam(0.02), epochs=60, batch_size=100, seed=0, progress=False)
-    np.testing.assert_allclose(np.asarray(model(x[:1]))[0], [0.1, 0.5, 0.9], atol=0.05)
+    np.testing.assert_allclose(np.asarray(model(x[:1]))[0], np.quantile(y, [0.1, 0.5, 0.9]), atol=0.03)
