@@ -16,7 +16,7 @@ import chainrule as cr
 
 from .folder import data
 
-SOURCES = {"mnist": "mnist", "fashion": "fashion-mnist", "pneumonia": "pneumoniamnist/pneumoniamnist.npz", "cifar10": "cifar10"}
+SOURCES = {"mnist": "mnist", "fashion": "fashion-mnist", "pneumonia": "pneumoniamnist", "cifar10": "cifar10"}
 
 
 def main() -> None:
@@ -27,7 +27,8 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=1)
     options = arguments.parse_args()
     for name in options.names:
-        found = cr.data.load(data(SOURCES[name]))
+        folder = data(SOURCES[name])
+        found = cr.data.load(next(iter(folder.glob("*.npz")), folder))
         for seed in range(options.seeds):
             row(name, found, seed, {"epochs": options.epochs})
 

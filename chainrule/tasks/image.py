@@ -23,10 +23,9 @@ from .base import NETWORK
 from .forms import is_pair
 
 MODELS = ("auto", "cnn", "resnet")
-STEPS = 3000  # of the optimiser, where the number of epochs is not given
+STEPS = 1800  # of the optimiser, where the number of epochs is not given
 SIDE = 64     # pixels to which images are brought whose sizes differ
 LARGE = 24    # pixels from which colour images get a residual network
-SMALL = 16    # pixels below which half as many channels do
 LINEAR_EPOCHS = 8
 
 
@@ -153,7 +152,7 @@ class ImageClassifier(Classification):
 
     def _choose(self, images: int) -> None:
         self.batch_size = min(images, self.batch_size or (128 if images >= 20_000 else 64 if images >= 4000 else 32))
-        self.epochs = self.epochs or int(np.clip(round(STEPS * self.batch_size / images), 6, 60))
+        self.epochs = self.epochs or int(np.clip(round(STEPS * self.batch_size / images), 4, 40))
 
     def _network(self, shape: tuple[int, ...]) -> nn.Module:
         kind = self.model
@@ -161,7 +160,7 @@ class ImageClassifier(Classification):
             kind = "resnet" if shape[-1] == 3 and min(shape[:2]) >= LARGE else "cnn"
         count = len(self.classes)
         self.notes.append(f"model: {kind}")
-        return resnet_cifar(20, count, shape) if kind == "resnet" else cnn(count, shape, width=16 if min(shape[:2]) < SMALL else 32)  # type: ignore[arg-type]
+        return resnet_cifar(20, count, shape) if kind == "resnet" else cnn(count, shape, width=16)  # type: ignore[arg-type]
 
     def _optimizer(self, images: int) -> Any:
         steps = (self.epochs or 1) * -(-images // (self.batch_size or 1))

@@ -118,8 +118,12 @@ def test_tasks_answer_as_in_python(tmp_path: Path) -> None:
     text = cr.tasks.TextClassifier(epochs=2).fit((words, (["yes"] * 4 + ["no"] * 4) * 4))
     cells = {"size": RNG.normal(size=200), "colour": RNG.choice(["red", "blue"], 200)}
     rows = cr.tasks.TabularRegressor(target="price", epochs=2).fit({**cells, "price": cells["size"] * 2})
+    images = cr.tasks.ImageClassifier(epochs=1).fit(cr.data.digits())
+    x = cr.data.digits().x_test[:3]
     path = cr.save(text, tmp_path / "moods.safetensors")
-    app = application([served(path), served(rows, "prices")])
+    app = application([served(path), served(rows, "prices"), served(images, "numbers")])
+    numbers, = ask(app, post("numbers", {"inputs": [tensor("input", x, "UINT8")]}))
+    np.testing.assert_allclose(outputs(numbers)["probabilities"], images.predict_proba(x), rtol=1e-4, atol=1e-6)
     asked = np.array(["good plot", "dull end", ""], object)
     moods, prices = ask(app, post("moods", {"inputs": [tensor("text", asked, "BYTES")]}),
                         post("prices", {"inputs": [tensor("size", np.array([1.0, 2.0]), "FP64"), tensor("colour", np.array(["red", "blue"], object), "BYTES")]}))
