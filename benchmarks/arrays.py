@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Array programs beside NumPy: chains, products with a vector, elementary functions, reductions, order, movements, integers.
+"""Array programs beside NumPy: chains, products with a vector, elementary functions, reductions, order, movements,
+integers.
 
     python -m benchmarks.arrays [part of a row's name …] [--rounds 15]
 
 Both sides are in one process and take turns; a cell is the best of the rounds, in milliseconds. NumPy uses its own
-threads in products only (unset OPENBLAS_CORETYPE and its kin: they hold its products to old processors). The last columns
-are NumPy ÷ ours and the bytes that must move, inputs and outputs once, by our time.
+threads in products only (unset OPENBLAS_CORETYPE and its kin: they hold its products to old processors). The last
+columns are NumPy ÷ ours and the bytes that must move, inputs and outputs once, by our time.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ def rows() -> dict[str, Row]:
     million, ten = (numbers(10**6), numbers(10**6, seed=1)), (numbers(10**7), numbers(10**7, seed=1))
     square, vector = numbers(4096, 4096), numbers(4096)
     positive, table = numbers(10**6, low=0.1), numbers(1000, 1000)
-    whole, small = np.random.default_rng(2).integers(-1000, 1000, 10**6, dtype="int32"), np.random.default_rng(3).integers(1, 50, 10**6, dtype="int32")
+    whole, small = (np.random.default_rng(2).integers(-1000, 1000, 10**6, dtype="int32"),
+                    np.random.default_rng(3).integers(1, 50, 10**6, dtype="int32"))
     places, mask = np.random.default_rng(4).integers(0, 1000, 1000), positive > 1.5
-    both = lambda name: (getattr(cr, name), getattr(np, name.replace("a", "arc", 1) if name in ("asin", "asinh", "atanh", "atan2") else name))
+    both = lambda name: (getattr(cr, name),
+                         getattr(np, name.replace("a", "arc", 1) if name in ("asin", "asinh", "atanh", "atan2")
+                                 else name))
     return {
         "ten operations, 10^7": (chain(cr), chain(np), ten),
         "dot product, 10^6": (cr.matmul, np.matmul, million),
@@ -59,7 +63,8 @@ def rows() -> dict[str, Row]:
         **{f"{name}, 10^6": (*both(name), million[:1]) for name in ("tan", "sinh", "asinh")},
         **{f"{name}, 10^6": (*both(name), (million[0] / np.float32(3.1),)) for name in ("asin", "atanh")},
         "x ** y, 10^6": (lambda x, y: x ** y, np.power, (positive, million[1])),
-        "x ** y in float64, 10^6": (lambda x, y: x ** y, np.power, (positive.astype("float64"), million[1].astype("float64"))),
+        "x ** y in float64, 10^6": (lambda x, y: x ** y, np.power,
+                                    (positive.astype("float64"), million[1].astype("float64"))),
         "atan2, 10^6": (*both("atan2"), million),
         **{f"{name} along axis {axis}, 1000 x 1000": (along(cr, name, axis), along(np, name, axis), (table,))
            for name in ("sum", "var", "max", "argmax", "cumulative_sum") for axis in (0, 1)},
@@ -68,14 +73,18 @@ def rows() -> dict[str, Row]:
         "matrix + row, 1000 x 1000": (*both("add"), (table, table[0].copy())),
         "x // y, int32, 10^6": (*both("floor_divide"), (whole, small)),
         "x ** 2, int32, 10^6": (lambda x: x ** 2, lambda x: x ** 2, (whole,)),
-        "cast from int64, 10^6": (lambda x: cr.astype(x, "float32"), lambda x: x.astype("float32"), (whole.astype("int64"),)),
+        "cast from int64, 10^6": (lambda x: cr.astype(x, "float32"), lambda x: x.astype("float32"),
+                                  (whole.astype("int64"),)),
         "transpose, 1000 x 1000": (cr.matrix_transpose, lambda x: np.ascontiguousarray(x.T), (table,)),
-        "rows by position, 1000 x 1000": (lambda x, i: cr.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=0), (table, places)),
-        "elements by position, 1000 x 1000": (cr.take_along_axis, lambda x, i: np.take_along_axis(x, i, axis=-1), (table, np.tile(places, (1000, 1)))),
+        "rows by position, 1000 x 1000": (lambda x, i: cr.take(x, i, axis=0), lambda x, i: np.take(x, i, axis=0),
+                                          (table, places)),
+        "elements by position, 1000 x 1000": (cr.take_along_axis, lambda x, i: np.take_along_axis(x, i, axis=-1),
+                                              (table, np.tile(places, (1000, 1)))),
         "sort, 10^6": (*both("sort"), million[:1]),
         "sort in float64, 10^6": (*both("sort"), (million[0].astype("float64"),)),
         "sort of rows, 1000 x 1000": (along(cr, "sort", 1), along(np, "sort", 1), (table,)),
-        "stable order, 1000 x 1000": (lambda x: cr.argsort(x, axis=1), lambda x: np.argsort(x, axis=1, stable=True), (numbers(1000, 1000),)),
+        "stable order, 1000 x 1000": (lambda x: cr.argsort(x, axis=1), lambda x: np.argsort(x, axis=1, stable=True),
+                                      (numbers(1000, 1000),)),
     }
 
 
@@ -104,7 +113,8 @@ def main() -> None:
         if options.names and not any(part in name for part in options.names):
             continue
         ours, theirs, moved = best(row, options.rounds)
-        print(f"{name:38}{ours * 1e3:10.3f}{theirs * 1e3:10.3f}{theirs / ours:8.2f}{moved / ours / 1e9:8.1f}", flush=True)
+        print(f"{name:38}{ours * 1e3:10.3f}{theirs * 1e3:10.3f}{theirs / ours:8.2f}{moved / ours / 1e9:8.1f}",
+              flush=True)
 
 
 if __name__ == "__main__":

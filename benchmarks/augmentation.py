@@ -3,9 +3,9 @@
 
     python -m benchmarks.augmentation FOLDER [--seeds 3] [--epochs 40] [--width 16]
 
-FOLDER holds `cifar10` with `train_first4000.bin` and `test_batch_first1000.bin` (binary records: a label and 32 x 32 pixels
-in three planes). A seed fixes first weights, order and dropout, so the recipes are compared pair by pair: `cr.compare` gives
-the mean difference of the test accuracy with its interval and p-value.
+FOLDER holds `cifar10` with `train_first4000.bin` and `test_batch_first1000.bin` (binary records: a label and 32 x 32
+pixels in three planes). A seed fixes first weights, order and dropout, so the recipes are compared pair by pair:
+`cr.compare` gives the mean difference of the test accuracy with its interval and p-value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def network(width: int) -> nn.Sequential:
     model = nn.Sequential()
     for block in range(3):
         shape = {"input_shape": (32, 32, 3)} if block == 0 else {}
-        for layer in (nn.Conv2D(width << block, 3, padding="same", bias=False, **shape), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2)):
+        for layer in (nn.Conv2D(width << block, 3, padding="same", bias=False, **shape), nn.BatchNorm(), nn.ReLU(),
+                      nn.MaxPool2D(2)):
             model.add(layer)
     for layer in (nn.Flatten(), nn.Dropout(0.3), nn.Dense(10)):
         model.add(layer)
@@ -54,8 +55,8 @@ def accuracy(recipe: Any, seed: int, train: Any, test: Any, epochs: int, width: 
     cr.random.seed(seed)
     steps = epochs * -(-len(train[0]) // 64)
     model = network(width)
-    cr.fit(model, train, loss="cross_entropy", optimizer=optim.Adam(optim.schedules.one_cycle(5e-3, steps)), epochs=epochs, batch_size=64,
-           seed=seed, augment=recipe, progress=False)
+    cr.fit(model, train, loss="cross_entropy", optimizer=optim.Adam(optim.schedules.one_cycle(5e-3, steps)),
+           epochs=epochs, batch_size=64, seed=seed, augment=recipe, progress=False)
     return cr.evaluate(model, test, loss="cross_entropy", metrics=["accuracy"])["accuracy"].value
 
 

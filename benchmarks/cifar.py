@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-20 on CIFAR-10 from the pictures to the accuracy with its interval, beside published weights of the same network.
+"""ResNet-20 on CIFAR-10 from the pictures to the accuracy with its interval, beside published weights of the same
+network.
 
     python -m benchmarks.cifar FOLDER [--epochs 24] [--precision bfloat16] [--checkpoint cifar.safetensors] [--seed 0]
 
-FOLDER holds `cifar10` (the training and the test set as JPEG files in tar files, and the first 1,000 test images as they were
-before) and, to compare, `pretrained/resnet-cifar10/resnet20.safetensors`. A run that was stopped goes on from its checkpoint
-with the same bits. Recipe: shifts by up to four pixels and mirror images, SGD with Nesterov's momentum 0.9 and weight decay
-5e-4, batches of 128, one cycle up to a learning rate of 0.3; the test images are looked at once, at the end.
+FOLDER holds `cifar10` (the training and the test set as JPEG files in tar files, and the first 1,000 test images as
+they were before) and, to compare, `pretrained/resnet-cifar10/resnet20.safetensors`. A run that was stopped goes on from
+its checkpoint with the same bits. Recipe: shifts by up to four pixels and mirror images, SGD with Nesterov's momentum
+0.9 and weight decay 5e-4, batches of 128, one cycle up to a learning rate of 0.3; the test images are looked at once,
+at the end.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def standard(images: np.ndarray) -> np.ndarray:
 
 def pictures(folder: Path) -> tuple[Images, Images]:
     """The training and the test set as JPEG files hold them."""
-    found = data.load(folder / "cifar10" / "cifar10_jpg_train.tar.gz", test=folder / "cifar10" / "cifar10_jpg_test.tar.gz")
+    found = data.load(folder / "cifar10" / "cifar10_jpg_train.tar.gz",
+                      test=folder / "cifar10" / "cifar10_jpg_test.tar.gz")
     return (standard(found.x_train), found.y_train), (standard(found.x_test), found.y_test)
 
 
@@ -72,8 +75,9 @@ def train(training: Images, epochs: int, precision: str, checkpoint: Path, seed:
     cr.random.seed(seed)
     model = models.resnet_cifar(20)
     steps = -(-len(training[0]) // BATCH) * epochs
-    cr.fit(model, training, loss="cross_entropy", epochs=epochs, batch_size=BATCH, seed=seed, precision=precision, progress="lines",
-           optimizer=optim.SGD(optim.schedules.one_cycle(0.3, steps), momentum=0.9, nesterov=True, weight_decay=5e-4),
+    cr.fit(model, training, loss="cross_entropy", epochs=epochs, batch_size=BATCH, seed=seed, precision=precision,
+           progress="lines", optimizer=optim.SGD(optim.schedules.one_cycle(0.3, steps), momentum=0.9, nesterov=True,
+                                                 weight_decay=5e-4),
            augment=augment.Compose([augment.Crop(32, padding=4), augment.Flip()]), metrics=["accuracy"],
            checkpoint=checkpoint, resume=checkpoint if checkpoint.exists() else None)
     return model
@@ -95,7 +99,8 @@ def main() -> None:
         networks["published weights"] = published(weights)
     for images, name in ((test, "10,000 JPEG"), (lossless(options.folder), "1,000 lossless")):
         for who, model in networks.items():
-            print(f"{name} test images, {who}: {cr.evaluate(model, images, metrics=['accuracy'])['accuracy']}", flush=True)
+            print(f"{name} test images, {who}: {cr.evaluate(model, images, metrics=['accuracy'])['accuracy']}",
+                  flush=True)
 
 
 if __name__ == "__main__":

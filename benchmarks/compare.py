@@ -3,8 +3,9 @@
 
     python -m benchmarks.compare A B [--tolerance 0.05]
 
-A and B are files that `benchmarks.run --json` wrote, or names of versions in `benchmarks/history/`. Times of ours are compared directly where
-both ran on the same processor, else by their ratios to PyTorch's in the same run. Ends with 1 if a row is slower by more than the tolerance.
+A and B are files that `benchmarks.run --json` wrote, or names of versions in `benchmarks/history/`. Times of ours are
+compared directly where both ran on the same processor, else by their ratios to PyTorch's in the same run. Ends with 1
+if a row is slower by more than the tolerance.
 """
 
 from __future__ import annotations

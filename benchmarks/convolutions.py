@@ -4,8 +4,8 @@
     python -m benchmarks.convolutions [part of a row's name …] [--threads 1] [--seconds 0.15]
 
 Each cell is milliseconds of ours and PyTorch ÷ ours; PyTorch's side is the faster of its two layouts, called without
-autograd around it. Both sides take turns, and a cell is the best of each. Shapes are odd on purpose: they are none of those
-that the kernels were tuned on.
+autograd around it. Both sides take turns, and a cell is the best of each. Shapes are odd on purpose: they are none of
+those that the kernels were tuned on.
 """
 
 from __future__ import annotations
@@ -103,18 +103,21 @@ def theirs(spec: ConvSpec, kind: str) -> list[Callable[[], object]]:
     return ways[:1] if rank == 1 else ways
 
 
-def _call(x: torch.Tensor, w: torch.Tensor, g: torch.Tensor, spec: ConvSpec, padding: list[int], kind: str) -> Callable[[], object]:
+def _call(x: torch.Tensor, w: torch.Tensor, g: torch.Tensor, spec: ConvSpec, padding: list[int],
+          kind: str) -> Callable[[], object]:
     stride, dilation, rank = list(spec.stride), list(spec.dilation), len(spec.spatial)
     if kind == "forward":
         return lambda: torch.convolution(x, w, None, stride, padding, dilation, False, [0] * rank, spec.groups)
     mask = [kind == "input_gradient", kind == "filter_gradient", False]
-    return lambda: torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, dilation, False, [0] * rank, spec.groups, mask)
+    return lambda: torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, dilation, False, [0] * rank,
+                                                       spec.groups, mask)
 
 
 def ours(spec: ConvSpec, kind: str, team: Team) -> tuple[Callable[[], None], int]:
     """A call that repeats the kernel, and how many times it does."""
     rng, module, spec = np.random.default_rng(0), ir.Module(), dataclasses.replace(spec, kind=kind)
-    x, w, g = (Variable(rng.standard_normal(shape).astype(spec.dtype)).take_array(write=False) for shape in spec.shapes)  # from a cache line on
+    # from a cache line on
+    x, w, g = (Variable(rng.standard_normal(shape).astype(spec.dtype)).take_array(write=False) for shape in spec.shapes)
     arrays = {"forward": [x, w, g], "input_gradient": [g, w, x], "filter_gradient": [x, g, w]}[kind]
     kernel = Compiled(module, repeated(module, emit_convolution(module, "convolution", spec, HOST)), HOST)
     scratch = aligned(convolution_scratch(spec, HOST, team.size))
@@ -163,7 +166,8 @@ def main() -> None:
         if options.names and not any(part in name for part in options.names):
             continue
         cells = [cell(spec, kind, team, options.seconds) for kind in KINDS]
-        print(f"{name:28}" + "".join(f"{ms:13.3f} ({ratio:4.2f}, {rate:5.1f})" for ms, ratio, rate in cells), flush=True)
+        print(f"{name:28}" + "".join(f"{ms:13.3f} ({ratio:4.2f}, {rate:5.1f})" for ms, ratio, rate in cells),
+              flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 
     python -m benchmarks.estimators [--epochs 50]
 
-Both are fitted in turns on the same rows, in float64 and float32; the figures are medians of whole `fit` calls in a warm process,
-which include everything that a call does (checks, tracing, loading machine code), and the accuracy on held-out rows.
+Both are fitted in turns on the same rows, in float64 and float32; the figures are medians of whole `fit` calls in a
+warm process, which include everything that a call does (checks, tracing, loading machine code), and the accuracy on
+held-out rows.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def row(name: str, x: np.ndarray, y: np.ndarray, epochs: int) -> None:
             seconds[side].append(fit_seconds(model := estimator(side, epochs), parts))
             scores[side] = model.score(parts[1], parts[3])
     ours, theirs = (statistics.median(seconds[side]) for side in ("ours", "sklearn"))
-    print(f"{name:12} {x.dtype!s:8} {ours:8.3f} {theirs:10.3f} {theirs / ours:6.2f} {scores['ours']:7.4f} {scores['sklearn']:8.4f}", flush=True)
+    print(f"{name:12} {x.dtype!s:8} {ours:8.3f} {theirs:10.3f} {theirs / ours:6.2f} {scores['ours']:7.4f} "
+          f"{scores['sklearn']:8.4f}", flush=True)
 
 
 def estimator(side: str, epochs: int) -> Any:
@@ -57,9 +59,10 @@ def estimator(side: str, epochs: int) -> Any:
 
     import chainrule as cr
     if side == "ours":
-        return cr.estimators.Classifier((64, 64), epochs=epochs, batch_size=128, optimizer="adam", learning_rate=1e-3, weight_decay=0.0,
-                                        standardize=False, random_state=0)
-    return MLPClassifier((64, 64), max_iter=epochs, batch_size=128, learning_rate_init=1e-3, alpha=0.0, tol=0.0, n_iter_no_change=epochs, random_state=0)
+        return cr.estimators.Classifier((64, 64), epochs=epochs, batch_size=128, optimizer="adam", learning_rate=1e-3,
+                                        weight_decay=0.0, standardize=False, random_state=0)
+    return MLPClassifier((64, 64), max_iter=epochs, batch_size=128, learning_rate_init=1e-3, alpha=0.0, tol=0.0,
+                         n_iter_no_change=epochs, random_state=0)
 
 
 def fit_seconds(model: Any, parts: Any) -> float:

@@ -5,8 +5,8 @@
 
 Each figure comes from new processes, both sides in turns, medians. Starts and memory stand in the table of
 `benchmarks.run`. The epoch: 60,000 rows of 784 numbers in memory, shuffled, batches of 32, Adam, 784-128-10, two
-threads; ours with the progress bar on, PyTorch's with its DataLoader and with indexing by hand; the better of two epochs
-after a first one.
+threads; ours with the progress bar on, PyTorch's with its DataLoader and with indexing by hand; the better of two
+epochs after a first one.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ print("seconds", best)
 """
 LOADER = f"torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size={BATCH}, shuffle=True)"
 BY_HAND = f"((x[i], y[i]) for i in torch.randperm(len(x)).split({BATCH}))"
-EPOCHS = {"chainrule, bar": OURS.replace(", METRICS", ""), "chainrule, bar, accuracy": OURS.replace("METRICS", 'metrics=["accuracy"]'),
-          "pytorch, DataLoader": THEIRS.replace("BATCHES", LOADER), "pytorch, by hand": THEIRS.replace("BATCHES", BY_HAND)}
+EPOCHS = {"chainrule, bar": OURS.replace(", METRICS", ""),
+          "chainrule, bar, accuracy": OURS.replace("METRICS", 'metrics=["accuracy"]'),
+          "pytorch, DataLoader": THEIRS.replace("BATCHES", LOADER),
+          "pytorch, by hand": THEIRS.replace("BATCHES", BY_HAND)}
 BITS = """
 import hashlib
 from benchmarks.workloads import build
@@ -77,8 +79,8 @@ IMPORTS = {"chainrule": "import chainrule", "pytorch": "import torch"}
 
 def output(code: str, word: str, **environment: str) -> str:
     """What a new Python process prints after `word`."""
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT | environment, capture_output=True, text=True,
-                          cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT | environment, capture_output=True,
+                          text=True, cwd=ROOT, check=True)
     return re.findall(rf"^{word} (\S+)", done.stdout, re.M)[-1]
 
 
@@ -87,7 +89,8 @@ def imports(rounds: int = 7) -> dict[str, float]:
     found: dict[str, list[float]] = {side: [] for side in IMPORTS}
     for _ in range(rounds):
         for side, code in IMPORTS.items():
-            found[side].append(float(output(f"import time\nt = time.perf_counter()\n{code}\nprint('seconds', time.perf_counter() - t)", "seconds")))
+            found[side].append(float(output(f"import time\nt = time.perf_counter()\n{code}\nprint('seconds', "
+                                            "time.perf_counter() - t)", "seconds")))
     return {side: statistics.median(times[1:]) for side, times in found.items()}
 
 
@@ -103,7 +106,8 @@ def epochs(rounds: int = 3) -> dict[str, float]:
 
 def bits(names: tuple[str, ...] = ("mlp-b32", "mnist-cnn-b64", "gpt-d128-l4-b16-t128")) -> dict[str, bool]:
     """Whether three training steps end with the same bits on 1 and on 2 threads."""
-    return {name: len({output(BITS.replace("NAME", name), "bits", CHAINRULE_THREADS=threads) for threads in "12"}) == 1 for name in names}
+    return {name: len({output(BITS.replace("NAME", name), "bits", CHAINRULE_THREADS=threads) for threads in "12"}) == 1
+            for name in names}
 
 
 def installed() -> dict[str, float]:
@@ -142,10 +146,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = {"import, s": imports(), "installed, bytes": installed(), "epoch, s": epochs(), "same bits on 1 and 2 threads": bits()}
+    found = {"import, s": imports(), "installed, bytes": installed(), "epoch, s": epochs(),
+             "same bits on 1 and 2 threads": bits()}
     for what, values in found.items():
         for name, value in values.items():
-            print(f"{what:32}{name:28}{value:,.3f}" if isinstance(value, float) else f"{what:32}{name:28}{value:,}", flush=True)
+            print(f"{what:32}{name:28}{value:,.3f}" if isinstance(value, float) else f"{what:32}{name:28}{value:,}",
+                  flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

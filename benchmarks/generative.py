@@ -47,19 +47,23 @@ def ring_models(seed: int) -> dict[str, Any]:
 
     def flow() -> np.ndarray:
         model = generative.FlowMatching(models.TimeMLP(2, width=128, depth=4))
-        model.fit(x, epochs=120, batch_size=512, optimizer=optim.Adam(optim.schedules.cosine(4e-3, 120 * 39)), ema=0.99, seed=seed, progress=False)
+        model.fit(x, epochs=120, batch_size=512, optimizer=optim.Adam(optim.schedules.cosine(4e-3, 120 * 39)), ema=0.99,
+                  seed=seed, progress=False)
         return model.sample(2000, seed=seed + 1, steps=50)
 
     def diffusion() -> np.ndarray:
         model = generative.Diffusion(models.TimeMLP(2, width=128, depth=4), steps=200, predict="velocity")
-        model.fit(x, epochs=120, batch_size=512, optimizer=optim.Adam(optim.schedules.cosine(4e-3, 120 * 39)), ema=0.99, seed=seed, progress=False)
+        model.fit(x, epochs=120, batch_size=512, optimizer=optim.Adam(optim.schedules.cosine(4e-3, 120 * 39)), ema=0.99,
+                  seed=seed, progress=False)
         return model.sample(2000, seed=seed + 1, steps=100)
 
     def gan() -> np.ndarray:
         hidden = lambda: [nn.Dense(128, activation="relu"), nn.Dense(128, activation="relu")]
-        model = generative.GAN(nn.Sequential([*hidden(), nn.Dense(2)]), nn.Sequential([*hidden(), nn.Dense(1)]), latent=8, loss="non_saturating", gradient_penalty=0.1,
+        model = generative.GAN(nn.Sequential([*hidden(), nn.Dense(2)]), nn.Sequential([*hidden(), nn.Dense(1)]),
+                               latent=8, loss="non_saturating", gradient_penalty=0.1,
                                critic_optimizer=optim.Adam(1e-3, beta1=0.0))
-        model.fit(x, epochs=120, batch_size=256, optimizer=optim.Adam(1e-3, beta1=0.0), ema=0.999, seed=seed, progress=False)
+        model.fit(x, epochs=120, batch_size=256, optimizer=optim.Adam(1e-3, beta1=0.0), ema=0.999, seed=seed,
+                  progress=False)
         return model.sample(2000, seed=seed + 1)
     return {"flow matching": flow, "diffusion": diffusion, "GAN": gan}
 
@@ -72,7 +76,8 @@ def run_ring(seeds: int) -> None:
             samples = learn()
             modes, near = found(samples)
             distance = cr.metrics.energy_distance(samples, ring(2000, 1000 + seed), resamples=0)
-            print(f"{name:14} seed {seed}  modes {modes}/8  within 3 sigma {100 * near:.1f} %  energy distance {distance:.4f}  {time.perf_counter() - start:.1f} s", flush=True)
+            print(f"{name:14} seed {seed}  modes {modes}/8  within 3 sigma {100 * near:.1f} %  energy distance "
+                  f"{distance:.4f}  {time.perf_counter() - start:.1f} s", flush=True)
 
 
 def mnist(folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -90,10 +95,12 @@ def run_vae(folder: str, epochs: int) -> None:
     hidden = lambda: [nn.Dense(400, activation="relu"), nn.Dense(400, activation="relu")]
     model = generative.VAE(nn.Sequential(hidden()), nn.Sequential([*hidden(), nn.Dense(784)]), latent=32)
     start = time.perf_counter()
-    model.fit(x, epochs=epochs, batch_size=128, optimizer=optim.Adam(optim.schedules.cosine(2e-3, epochs * (len(x) // 128))), progress="lines")
+    model.fit(x, epochs=epochs, batch_size=128,
+              optimizer=optim.Adam(optim.schedules.cosine(2e-3, epochs * (len(x) // 128))), progress="lines")
     bound, tighter = model.bound(test), model.bound(test, samples=50)
     low, high = cr.statistics.mean_interval(bound, np.ones(len(bound)))
-    print(f"VAE on binarised MNIST: ELBO {bound.mean():.2f} (95 % {low:.2f} to {high:.2f}) nats, 50 samples {tighter.mean():.2f}, {time.perf_counter() - start:.0f} s")
+    print(f"VAE on binarised MNIST: ELBO {bound.mean():.2f} (95 % {low:.2f} to {high:.2f}) nats, 50 samples "
+          f"{tighter.mean():.2f}, {time.perf_counter() - start:.0f} s")
 
 
 def main() -> None:

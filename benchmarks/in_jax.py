@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workloads in plain JAX, as its users write them: a pure function of a list of arrays, one jitted step with Adam whose
+"""The workloads in plain JAX, as its users write them: a pure function of a list of arrays, one jitted step with Adam
+whose
 state is given away to it. JAX is imported here and nowhere else in this folder.
 
 The list of parameters is in chainrule's order and layouts, so that both can start from the same weights.
@@ -81,7 +82,8 @@ def resnet(p: Parameters, x: Any, shape: Shape, training: bool) -> Any:
 def recurrent_shapes(shape: Shape) -> list[tuple[int, ...]]:
     h, gates = shape.hidden, 4 if shape.kind == "lstm" else 3
     extra = [(h,)] if shape.kind == "gru" else []
-    return [(VOCABULARY, EMBEDDING), (EMBEDDING, gates * h), (h, gates * h), (gates * h,), *extra, (h, VOCABULARY), (VOCABULARY,)]
+    return [(VOCABULARY, EMBEDDING), (EMBEDDING, gates * h), (h, gates * h), (gates * h,), *extra, (h, VOCABULARY),
+            (VOCABULARY,)]
 
 
 def lstm(p: Parameters, tokens: Any, shape: Shape, training: bool) -> Any:
@@ -137,7 +139,8 @@ def gpt(p: Parameters, tokens: Any, shape: Shape, training: bool) -> Any:
 
 
 NETWORKS: dict[str, tuple[Callable[[Shape], list[tuple[int, ...]]], Callable[..., Any]]] = {
-    "mlp": (mlp_shapes, mlp), "cnn": (cnn_shapes, cnn), "resnet": (resnet_shapes, resnet), "lstm": (recurrent_shapes, lstm),
+    "mlp": (mlp_shapes, mlp), "cnn": (cnn_shapes, cnn), "resnet": (resnet_shapes, resnet),
+    "lstm": (recurrent_shapes, lstm),
     "gru": (recurrent_shapes, gru), "gpt": (gpt_shapes, gpt)}
 
 
@@ -167,7 +170,8 @@ class Workload:
             return
         shapes, network = NETWORKS[shape.kind]
         self.model = network
-        self.values = [jnp.asarray(glorot_like(s, i) if len(s) > 1 else np.zeros(s, np.float32)) for i, s in enumerate(shapes(shape))]
+        self.values = [jnp.asarray(glorot_like(s, i) if len(s) > 1 else np.zeros(s, np.float32))
+                       for i, s in enumerate(shapes(shape))]
         self.derive = jax.jit(jax.value_and_grad(self._loss))
         self.infer = jax.jit(lambda p, x: network(p, x, shape, False))
         self.train = jax.jit(self._train, donate_argnums=0)
@@ -185,7 +189,8 @@ class Workload:
         t = t + 1
         m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
         v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g, strict=True)]
-        p = [w - 1e-3 * (a / (1 - 0.9**t)) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8) for w, a, b in zip(p, m, v, strict=True)]
+        p = [w - 1e-3 * (a / (1 - 0.9**t)) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8)
+             for w, a, b in zip(p, m, v, strict=True)]
         return (p, m, v, t), value
 
     def _step(self) -> Any:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workloads in Keras 3 on its JAX backend, as its users write them: layers, compile(optimizer, loss), train_on_batch.
+"""The workloads in Keras 3 on its JAX backend, as its users write them: layers, compile(optimizer, loss),
+train_on_batch.
 
-Keras is imported here and nowhere else in this folder. Its layouts are chainrule's; only the GRU keeps its two biases as
-one array.
+Keras is imported here and nowhere else in this folder. Its layouts are chainrule's; only the GRU keeps its two biases
+as one array.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def mlp(shape: Shape) -> keras.Model:
 
 def cnn(shape: Shape) -> keras.Model:
     return keras.Sequential([
-        layers.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"), layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(2),
+        layers.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"), layers.Conv2D(64, 3, activation="relu"),
+        layers.MaxPooling2D(2),
         layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(CLASSES)])
 
 
@@ -158,7 +160,8 @@ class Workload:
         def loss(trainable: Any, rest: Any) -> Any:
             logits, _ = self.model.stateless_call(trainable, rest, self.x, training=True)
             return ops.mean(ops.sparse_categorical_crossentropy(self.y, logits, from_logits=True))
-        value, gradients = jax.value_and_grad(loss)([v.value for v in self.model.trainable_variables], [v.value for v in self.model.non_trainable_variables])
+        value, gradients = jax.value_and_grad(loss)([v.value for v in self.model.trainable_variables],
+                                                    [v.value for v in self.model.non_trainable_variables])
         return np.asarray(value), [slot.of(np.asarray(gradients[i])) for i, slot in self.slots()]
 
 

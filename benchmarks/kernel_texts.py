@@ -5,9 +5,9 @@
     python -m benchmarks.kernel_texts --write         keep the present ones
     python -m benchmarks.kernel_texts --text FOLDER   also write each program's LLVM text there, to be compared
 
-Programs: every training step and inference call of the benchmarks, and a hundred random graphs; for processors with AVX-512,
-AVX2 and NEON. The text is what the generators wrote, before LLVM sees it, so no processor is needed. It depends on how
-llvmlite prints; hashes are kept with its version and compared under the same one only.
+Programs: every training step and inference call of the benchmarks, and a hundred random graphs; for processors with
+AVX-512, AVX2 and NEON. The text is what the generators wrote, before LLVM sees it, so no processor is needed. It
+depends on how llvmlite prints; hashes are kept with its version and compared under the same one only.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def kept() -> dict[str, dict[str, str]] | None:
 
 def differences(found: dict[str, dict[str, str]], expected: dict[str, dict[str, str]]) -> list[str]:
     """`program family` of each text that is not the one that is kept."""
-    return [f"{name} {family}" for name, texts in found.items() for family, value in texts.items() if expected.get(name, {}).get(family) != value]
+    return [f"{name} {family}" for name, texts in found.items() for family, value in texts.items()
+            if expected.get(name, {}).get(family) != value]
 
 
 def main() -> int:

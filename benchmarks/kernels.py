@@ -174,7 +174,8 @@ def product_row(spec: ProductSpec, team: Team) -> tuple[float, float]:
               for size in (spec.m * spec.k, spec.k * spec.n, spec.m * spec.n)]
     functions = emit_product(module, "product", spec, HOST)
     work = 2.0 * items * spec.m * spec.n * spec.k
-    time_, compile_time = seconds(module, functions, arrays, aligned(product_scratch(spec, HOST, team.size)), team, work)
+    time_, compile_time = seconds(module, functions, arrays, aligned(product_scratch(spec, HOST, team.size)), team,
+                                  work)
     return work / time_ / 1e9, compile_time
 
 
@@ -184,7 +185,8 @@ def convolution_row(spec: ConvSpec, team: Team) -> tuple[float, float]:
     arrays = {"forward": [x, w, y], "input_gradient": [y, w, x], "filter_gradient": [x, y, w]}[spec.kind]
     functions = emit_convolution(module, "convolution", spec, HOST)
     work = 2.0 * y.size * w.size / spec.out_channels
-    time_, compile_time = seconds(module, functions, arrays, aligned(convolution_scratch(spec, HOST, team.size)), team, work)
+    time_, compile_time = seconds(module, functions, arrays, aligned(convolution_scratch(spec, HOST, team.size)), team,
+                                  work)
     return work / time_ / 1e9, compile_time
 
 
@@ -201,7 +203,8 @@ def main(wanted: list[str]) -> None:
     """Print the table."""
     teams = [Team(1), Team(2)]
     limits = [product_row(dense(28 * team.size, 64, 64, batch=(64,)), team)[0] for team in teams]
-    limits = [max(limit, product_row(dense(28, 32, 128, batch=(16,)), team)[0]) for limit, team in zip(limits, teams, strict=True)]
+    limits = [max(limit, product_row(dense(28, 32, 128, batch=(16,)), team)[0])
+              for limit, team in zip(limits, teams, strict=True)]
     print(f"{'GFLOP/s (share of the limit)':42}{'1 thread':>16}{'2 threads':>16}{'compile':>12}")
     print(f"{'limit':42}" + "".join(f"{limit:10.1f}      " for limit in limits))
     for name, spec, measure in rows():

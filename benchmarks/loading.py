@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data that do not lie in memory: images per second from files to a training step beside PyTorch's DataLoader, and tokens per second from a mapped file.
+"""Data that do not lie in memory: images per second from files to a training step beside PyTorch's DataLoader, and
+tokens per second from a mapped file.
 
     python -m benchmarks.loading FOLDER [--images 20000] [--seconds 4] [--keep PICTURES] [--only images|tokens]
 
-FOLDER holds `cifar10` with its training images as JPEG files in a tar file; of these, so many images of 64 x 64 are made as JPEG files (in PICTURES, if it is
-named, where they stay). Both sides decode with Pillow, crop at random out of a border of four pixels, mirror, and train the same small network on one thread beside one
-to three workers, whichever serves each best. "Decoder" is reading and decoding alone, on one core. Wall time and CPU time of all processes are given.
+FOLDER holds `cifar10` with its training images as JPEG files in a tar file; of these, so many images of 64 x 64 are
+made as JPEG files (in PICTURES, if it is named, where they stay). Both sides decode with Pillow, crop at random out of
+a border of four pixels, mirror, and train the same small network on one thread beside one to three workers, whichever
+serves each best. "Decoder" is reading and decoding alone, on one core. Wall time and CPU time of all processes are
+given.
 """
 
 from __future__ import annotations
@@ -64,7 +67,8 @@ def spent() -> float:
     return now.user + now.system + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def rate(batches: Iterable[Any], step: Callable[[Any], Any], seconds: float, size: Callable[[Any], int], warm: int = 20) -> tuple[float, float]:
+def rate(batches: Iterable[Any], step: Callable[[Any], Any], seconds: float, size: Callable[[Any], int],
+         warm: int = 20) -> tuple[float, float]:
     """(samples, CPU seconds) per second of wall time, after some batches that do not count."""
     steps = iter(batches)
     for batch in itertools.islice(steps, warm):
@@ -91,8 +95,10 @@ def for_ever(loader: Any) -> Iterator[Any]:
 def our_step() -> Callable[[Any], Any]:
     """A training step of a small network, which takes bytes."""
     cr.random.seed(0)
-    model = nn.Sequential([nn.Conv2D(8, 3, stride=2, padding="same", activation="relu", input_shape=(SIZE, SIZE, 3)), nn.MaxPool2D(2),
-                           nn.Conv2D(16, 3, padding="same", activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(CLASSES)])
+    model = nn.Sequential([nn.Conv2D(8, 3, stride=2, padding="same", activation="relu", input_shape=(SIZE, SIZE, 3)),
+                           nn.MaxPool2D(2),
+                           nn.Conv2D(16, 3, padding="same", activation="relu"), nn.MaxPool2D(2), nn.Flatten(),
+                           nn.Dense(CLASSES)])
     optimizer = optim.SGD(1e-2, momentum=0.9)
 
     @cr.compile
@@ -119,7 +125,8 @@ def decoder(folder: Path, seconds: float) -> tuple[float, float]:
 def ours(folder: Path, seconds: float, workers: int, processes: bool) -> tuple[float, float]:
     """(images per second, CPU seconds per second) of our side."""
     pipeline = augment.Compose([augment.Crop(SIZE, padding=BORDER), augment.Flip()])
-    with cr.data.Loader(cr.data.ImageFolder(folder), BATCH, seed=0, workers=workers, processes=processes, drop_last=True, augment=pipeline) as loader:
+    with cr.data.Loader(cr.data.ImageFolder(folder), BATCH, seed=0, workers=workers, processes=processes,
+                        drop_last=True, augment=pipeline) as loader:
         return rate(for_ever(loader), our_step(), seconds, lambda batch: len(batch[0]))
 
 
@@ -147,8 +154,9 @@ def theirs(folder: Path, seconds: float, workers: int) -> tuple[float, float]:
             cut = padded[top:top + SIZE, left:left + SIZE, ::-1 if turn else 1]
             return torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1))), int(self.labels[i])  # type: ignore[index]
 
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Conv2d(8, 16, 3, 1, 1), torch.nn.ReLU(),
-                                torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16 * 8 * 8, CLASSES))
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+                                torch.nn.Conv2d(8, 16, 3, 1, 1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+                                torch.nn.Flatten(), torch.nn.Linear(16 * 8 * 8, CLASSES))
     optimizer = torch.optim.SGD(model.parameters(), 1e-2, momentum=0.9)
 
     def step(batch: Any) -> None:
@@ -159,7 +167,8 @@ def theirs(folder: Path, seconds: float, workers: int) -> tuple[float, float]:
 
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     options = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
-    loader: Any = DataLoader(Pictures(), BATCH, shuffle=True, num_workers=workers, drop_last=True, **options)  # type: ignore[arg-type]
+    loader: Any = DataLoader(Pictures(), BATCH, shuffle=True, num_workers=workers, drop_last=True,
+                             **options)  # type: ignore[arg-type]
     return rate(for_ever(loader), step, seconds, lambda batch: len(batch[0]))
 
 
@@ -171,7 +180,8 @@ def images(folder: Path, seconds: float) -> None:
     def row(name: str, found: float, cores: float) -> None:
         side = name.split(",")[0]
         results[side] = max(results.get(side, 0.0), found)
-        print(f"{name:30} {found:8,.0f} images/s   {cores:.2f} cores busy   {cores / found * 1e6:5.0f} µs of CPU per image", flush=True)
+        print(f"{name:30} {found:8,.0f} images/s   {cores:.2f} cores busy   {cores / found * 1e6:5.0f} µs of CPU per "
+              "image", flush=True)
 
     row("decoder, alone", *decoder(folder, seconds))
     rows = [("chainrule, {} threads", workers, lambda n: ours(folder, seconds, n, False)) for workers in (1, 2)]
@@ -179,7 +189,8 @@ def images(folder: Path, seconds: float) -> None:
     rows += [("PyTorch, {} processes", workers, lambda n: theirs(folder, seconds, n)) for workers in (0, 1, 2, 3)]
     for name, workers, measure in rows:
         row(name.format(workers), *measure(workers))
-    print(f"chainrule : PyTorch {results['chainrule'] / results['PyTorch']:.2f}    chainrule : decoder {results['chainrule'] / results['decoder']:.2f}")
+    print(f"chainrule : PyTorch {results['chainrule'] / results['PyTorch']:.2f}    chainrule : decoder "
+          f"{results['chainrule'] / results['decoder']:.2f}")
 
 
 # ---- tokens
@@ -193,7 +204,9 @@ def tokens(seconds: float, length: int = 256, count: int = 50_000_000) -> None:
         held = np.fromfile(path, np.uint16)
         windows = np.lib.stride_tricks.sliding_window_view(held, length + 1)[::length]
         in_memory = (windows[:, :-1], windows[:, 1:])
-        for name, source in (("in memory", in_memory), ("mapped", cr.data.Memmap(path, "uint16", window=length, targets=True)), ("in memory", in_memory)):
+        for name, source in (("in memory", in_memory),
+                             ("mapped", cr.data.Memmap(path, "uint16", window=length, targets=True)),
+                             ("in memory", in_memory)):
             with cr.data.Loader(source, BATCH, seed=0, workers=1) as loader:
                 found, cores = rate(for_ever(loader), lambda batch: None, seconds, lambda batch: batch[0].size)
             print(f"tokens {name:12} {found / 1e6:8.1f} million/s   {cores:.2f} cores busy", flush=True)

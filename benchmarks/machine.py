@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limit of this machine: multiply-adds of float32 (or bfloat16) from registers and the first cache, on all threads of the benchmark.
+"""The limit of this machine: multiply-adds of float32 (or bfloat16) from registers and the first cache, on all threads
+of the benchmark.
 
 The measured number is the best of many short runs of a product whose operands stay in the first cache level, through
 the kernels of the native backend, so it holds on any processor that it knows.
@@ -20,7 +21,8 @@ def processor() -> str:
     """Its name, as the system tells it."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.processor())
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")),
+                        platform.processor())
     except OSError:
         return platform.processor()
 
@@ -31,7 +33,8 @@ def load() -> float:
 
 
 def limit(seconds: float = 2.0, precision: str = "float32") -> float:
-    """FLOP/s of all threads together: that of one, times their number; the machine's clock may be lower when all run."""
+    """FLOP/s of all threads together: that of one, times their number; the machine's clock may be lower when all run.
+    """
     import chainrule as cr
 
     random = np.random.default_rng(0)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Python side of a call costs, in microseconds of processor time on one thread, so that other processes count less.
+"""What the Python side of a call costs, in microseconds of processor time on one thread, so that other processes count
+less.
 
     python -m benchmarks.overhead
 
 Rows: a compiled function of two vectors of four numbers, inference of the small network with a batch of one, and a
-training step of `cr.fit` with a batch of 32, alone in a call and one of two hundred; for each the machine code alone, and
-what the call adds to it.
+training step of `cr.fit` with a batch of 32, alone in a call and one of two hundred; for each the machine code alone,
+and what the call adds to it.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def fit_step() -> tuple[float, float]:
     """A step in a call of its own, with its batch gathered by NumPy."""
     step, data, batches = training()
     out, chosen = np.empty((32, 784), np.float32), iter(range(10**9))
-    return parts(step, data.batch(batches[0], out), lambda *_: step.arrays(*data.batch(batches[next(chosen) % len(batches)], out)))
+    return parts(step, data.batch(batches[0], out),
+                 lambda *_: step.arrays(*data.batch(batches[next(chosen) % len(batches)], out)))
 
 
 def fit_steps(many: int = 200) -> tuple[float, float]:
@@ -107,7 +109,8 @@ def fit_steps(many: int = 200) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     print(f"{'microseconds':24}{'call':>10}{'machine code':>14}{'Python':>10}")
-    for name, measure in (("x + y", tiny), ("inference, batch 1", inference), ("step of fit, batch 32", fit_step), ("one of many steps", fit_steps)):
+    for name, measure in (("x + y", tiny), ("inference, batch 1", inference), ("step of fit, batch 32", fit_step),
+                          ("one of many steps", fit_steps)):
         whole, code = measure()
         print(f"{name:24}{whole:10.1f}{code:14.1f}{whole - code:10.1f}", flush=True)
 

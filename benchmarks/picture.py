@@ -23,7 +23,8 @@ def draw(rows: Sequence[Any], path: Path) -> None:
     left.set_xlabel("times as fast as PyTorch")
     places = range(len(names))
     for offset, side, colour in ((-0.2, "chainrule", "#2a6f97"), (0.2, "pytorch", "#c9ada7")):
-        right.barh([i + offset for i in places], [100 * row.share(side) for row in measured], 0.4, color=colour, label=side)
+        right.barh([i + offset for i in places], [100 * row.share(side) for row in measured], 0.4, color=colour,
+                   label=side)
     right.set_xlabel("% of the limit of this machine")
     right.legend()
     left.invert_yaxis()

@@ -3,9 +3,10 @@
 
     python -m benchmarks.precision FOLDER [--seeds 3] [--samples 20000] [--epochs 2] [--steps 300]
 
-FOLDER holds `mnist` (four idx files) and `tiny-shakespeare` (input.txt). Every run of a seed has the same first weights and
-the same batches in both precisions. What is shown: the mean training loss of the last part of the run, and loss (and
-accuracy) on data that was not trained on, measured in float32; then the mean difference beside the spread over the seeds.
+FOLDER holds `mnist` (four idx files) and `tiny-shakespeare` (input.txt). Every run of a seed has the same first weights
+and the same batches in both precisions. What is shown: the mean training loss of the last part of the run, and loss
+(and accuracy) on data that was not trained on, measured in float32; then the mean difference beside the spread over the
+seeds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def digits(folder: Path, samples: int) -> tuple[np.ndarray, ...]:
     read = lambda part, kind: idx.read_idx(folder / "mnist" / f"{part}-{kind}.gz")
     image = lambda x: (x[..., None] / 255).astype(np.float32)
     x, y = image(read("train", "images-idx3-ubyte")), read("train", "labels-idx1-ubyte").astype(np.int64)
-    return x[:samples], y[:samples], image(read("t10k", "images-idx3-ubyte")), read("t10k", "labels-idx1-ubyte").astype(np.int64)
+    return (x[:samples], y[:samples], image(read("t10k", "images-idx3-ubyte")),
+            read("t10k", "labels-idx1-ubyte").astype(np.int64))
 
 
 def train_cnn(data: tuple[np.ndarray, ...], precision: str, seed: int, epochs: int) -> Found:
@@ -45,10 +47,11 @@ def train_cnn(data: tuple[np.ndarray, ...], precision: str, seed: int, epochs: i
     x, y, test_x, test_y = data
     cr.random.seed(seed)
     model = NETWORKS["cnn"](SHAPES["mnist-cnn-b64"])
-    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=epochs, batch_size=64, seed=seed,
-                     progress=False, precision=precision)
+    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=epochs, batch_size=64,
+                     seed=seed, progress=False, precision=precision)
     measured = cr.evaluate(model, (test_x, test_y), loss="cross_entropy", metrics=["accuracy"])
-    return {"training loss": history.rows[-1]["loss"], "test loss": measured["loss"], "test accuracy": measured["accuracy"].value}
+    return {"training loss": history.rows[-1]["loss"], "test loss": measured["loss"],
+            "test accuracy": measured["accuracy"].value}
 
 
 def text(folder: Path) -> np.ndarray:
@@ -59,11 +62,13 @@ def text(folder: Path) -> np.ndarray:
 
 
 def train_gpt(tokens: np.ndarray, precision: str, seed: int, steps: int) -> Found:
-    """The network of the row gpt-d128: the next character, with Adam and a warm-up; the last tenth of the text is kept back."""
+    """The network of the row gpt-d128: the next character, with Adam and a warm-up; the last tenth of the text is kept
+    back."""
     shape, generator = SHAPES["gpt-d128-l4-b16-t128"], np.random.default_rng(seed)
     batch, length = shape.input
     cr.random.seed(seed)
-    model, optimizer = NETWORKS["gpt"](shape), optim.Adam(optim.schedules.warmup_cosine(1e-3, max(1, steps // 10), steps))
+    model, optimizer = (NETWORKS["gpt"](shape),
+                        optim.Adam(optim.schedules.warmup_cosine(1e-3, max(1, steps // 10), steps)))
     model.trace(Type((batch, length), np.dtype(np.int64)))
     cut = len(tokens) * 9 // 10
 
@@ -100,7 +105,8 @@ def compare(name: str, run: Any, seeds: int) -> dict[str, tuple[float, float, fl
             print(f"{name:10} seed {seed}  {precision:9} {figures}  {time.perf_counter() - began:.1f} s", flush=True)
     values = lambda precision, key: [row[key] for row in found[precision]]
     return {key: (statistics.fmean(values("float32", key)), statistics.fmean(values("bfloat16", key)),
-                  statistics.stdev(values("float32", key)) if seeds > 1 else float("nan")) for key in found["float32"][0]}
+                  statistics.stdev(values("float32", key)) if seeds > 1 else float("nan"))
+            for key in found["float32"][0]}
 
 
 def main() -> None:
@@ -115,7 +121,8 @@ def main() -> None:
             "gpt-d128": lambda precision, seed: train_gpt(tokens, precision, seed, options.steps)}
     for name, run in runs.items():
         for key, (wide, narrow, spread) in compare(name, run, options.seeds).items():
-            print(f"{name:10} {key:14} float32 {wide:.4f}  bfloat16 {narrow:.4f}  difference {narrow - wide:+.4f}  spread over seeds {spread:.4f}")
+            print(f"{name:10} {key:14} float32 {wide:.4f}  bfloat16 {narrow:.4f}  difference {narrow - wide:+.4f}  "
+                  f"spread over seeds {spread:.4f}")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ class Side:
     """A process that holds one side of one workload and carries out orders."""
 
     def __init__(self, side: str, name: str, precision: str = "float32"):
-        self.process = subprocess.Popen([*COMMAND, side, name, "--precision", precision], env=os.environ | ENVIRONMENT, cwd=ROOT, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*COMMAND, side, name, "--precision", precision], env=os.environ | ENVIRONMENT,
+                                        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL)
         self.checked = False
 
     def ready(self) -> None:
@@ -58,10 +59,12 @@ class Side:
 
 
 def start(side: str, name: str, cache: str, precision: str = "float32", steps: int = 6) -> tuple[float, int]:
-    """(seconds from a new process to the end of its first step, peak bytes after all steps), with that directory as cache."""
+    """(seconds from a new process to the end of its first step, peak bytes after all steps), with that directory as
+    cache."""
     began = time.time()
-    done = subprocess.run([*COMMAND, side, name, "--first", str(steps), "--precision", precision], env=os.environ | ENVIRONMENT | {"CHAINRULE_CACHE": cache},
-                          capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([*COMMAND, side, name, "--first", str(steps), "--precision", precision],
+                          env=os.environ | ENVIRONMENT | {"CHAINRULE_CACHE": cache}, capture_output=True, text=True,
+                          cwd=ROOT)
     if done.returncode:
         raise Failed(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}")
     report = json.loads(done.stdout.splitlines()[-1])

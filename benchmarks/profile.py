@@ -32,18 +32,22 @@ def report(name: str, top: int, repeat: int) -> None:
     start = time.perf_counter() - began
     found = rows(workload, repeat)
     total = sum(row[2] for row in found)
-    print(f"\n## {name}: {len(found)} kernels, {total * 1e3:.3f} ms in all on one thread, first step after {start:.2f} s")
+    print(
+        f"\n## {name}: {len(found)} kernels, {total * 1e3:.3f} ms in all on one thread, first step after {start:.2f} s"
+    )
     groups = grouped(found)
     for (kind, label), (count, seconds, flops, moved) in groups[:top]:
         print(f"{count:4} x {seconds * 1e3:9.3f} ms {seconds / total:5.1%} {flops / seconds / 1e9:7.1f} GFLOP/s "
               f"{moved / seconds / 1e9:6.1f} GB/s  {kind:8} {label}")
     loops = sum(seconds for (kind, _), (_, seconds, _, _) in groups if kind == "loops")
     step = median(workload.step, 1.5)
-    print(f"loops {loops / total:.1%} of the sum; whole step {step * 1e3:.3f} ms, {SHAPES[name].flops / step / 1e9:.1f} GFLOP/s, "
+    print(f"loops {loops / total:.1%} of the sum; whole step {step * 1e3:.3f} ms, "
+          f"{SHAPES[name].flops / step / 1e9:.1f} GFLOP/s, "
           f"sum / step {total / step:.2f}", flush=True)
 
 
-def grouped(found: list[tuple[str, str, float, float, float]]) -> list[tuple[tuple[str, str], tuple[int, float, float, float]]]:
+def grouped(found: list[tuple[str, str, float, float,
+                              float]]) -> list[tuple[tuple[str, str], tuple[int, float, float, float]]]:
     """((kind, operation and shape), (count, seconds, FLOPs, bytes)), slowest first."""
     groups: dict[tuple[str, str], tuple[int, float, float, float]] = {}
     for label, kind, seconds, gflops, gbytes in found:

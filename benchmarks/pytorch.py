@@ -33,13 +33,15 @@ def cnn(shape: Shape) -> nn.Module:
 
 
 def normalised(channels_in: int, channels: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, groups=groups, bias=False), nn.BatchNorm2d(channels)]
+    return [nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(channels)]
 
 
 class Residual(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()
-        self.body = nn.Sequential(*normalised(channels_in, channels, 3, stride), nn.ReLU(), *normalised(channels, channels, 3))
+        self.body = nn.Sequential(*normalised(channels_in, channels, 3, stride), nn.ReLU(),
+                                  *normalised(channels, channels, 3))
         self.shortcut = nn.Sequential(*normalised(channels_in, channels, 1, stride)) if stride > 1 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -49,13 +51,15 @@ class Residual(nn.Module):
 def resnet(shape: Shape) -> nn.Module:
     widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
     blocks = [Residual(a, b, 1 if a == b else 2) for a, b in pairwise(widths)]
-    return nn.Sequential(*normalised(3, 16, 3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
+    return nn.Sequential(*normalised(3, 16, 3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(64, CLASSES))
 
 
 def separable(shape: Shape) -> nn.Module:
     layers: list[nn.Module] = []
     for channels_in, channels, stride in SEPARABLE:
-        layers += [*normalised(channels_in, channels_in, 3, stride, channels_in), nn.ReLU(), *normalised(channels_in, channels, 1), nn.ReLU()]
+        layers += [*normalised(channels_in, channels_in, 3, stride, channels_in), nn.ReLU(),
+                   *normalised(channels_in, channels, 1), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, CLASSES))
 
 
@@ -75,8 +79,10 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm_attention, self.qkv, self.output = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.norm_network, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm_attention, self.qkv, self.output = (nn.LayerNorm(width), nn.Linear(width, 3 * width),
+                                                      nn.Linear(width, width))
+        self.norm_network, self.up, self.down = (nn.LayerNorm(width), nn.Linear(width, 4 * width),
+                                                 nn.Linear(4 * width, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, steps, width = x.shape
@@ -179,7 +185,8 @@ class Workload:
         if self.shape.kind in ("resnet", "separable"):
             self.model, x = self.model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         self.x, self.y = x, y
-        self.step = self._minimise if self.shape.kind == "lbfgs" else self._train if self.shape.training else self._infer
+        self.step = (self._minimise if self.shape.kind == "lbfgs" else self._train if self.shape.training
+                     else self._infer)
         if self.shape.training:
             self.loss = LOSSES.get(self.shape.kind, nn.CrossEntropyLoss())
             self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, foreach=True)
@@ -209,8 +216,9 @@ class Workload:
         """All iterations of L-BFGS, from zero."""
         for parameter in self.model.parameters():
             nn.init.zeros_(parameter)
-        optimizer = torch.optim.LBFGS(self.model.parameters(), max_iter=self.shape.layers, max_eval=10**6, tolerance_grad=0, tolerance_change=0,
-                                      history_size=10, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS(self.model.parameters(), max_iter=self.shape.layers, max_eval=10**6,
+                                      tolerance_grad=0, tolerance_change=0, history_size=10,
+                                      line_search_fn="strong_wolfe")
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad(set_to_none=True)
@@ -274,7 +282,8 @@ def exported(model: nn.Module, read: Read, join: Join) -> list[np.ndarray]:
 
 
 def arranged(layer: nn.Module, own: list[torch.Tensor], join: Join) -> list[torch.Tensor]:
-    """(out, in, height, width) becomes (height, width, in, out), (out, in) becomes (in, out); what was joined is split."""
+    """(out, in, height, width) becomes (height, width, in, out), (out, in) becomes (in, out); what was joined is split.
+    """
     if isinstance(layer, nn.Conv2d):
         return [own[0].permute(2, 3, 1, 0), *own[1:]]
     if isinstance(layer, nn.LSTM):
@@ -294,10 +303,12 @@ def linear(layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> list[t
         weight = weight.reshape(-1, channels, height, width).permute(0, 2, 3, 1).reshape(weight.shape)
     if weight.shape[0] != 3 * weight.shape[1]:
         return [weight.T, bias]
-    return [part for pair in zip(weight.T.chunk(3, 1), bias.chunk(3), strict=True) for part in pair]  # query, key, value
+    # query, key, value
+    return [part for pair in zip(weight.T.chunk(3, 1), bias.chunk(3), strict=True) for part in pair]
 
 
-def gru(weight: torch.Tensor, recurrent: torch.Tensor, bias: torch.Tensor, state_bias: torch.Tensor, join: Join) -> list[torch.Tensor]:
+def gru(weight: torch.Tensor, recurrent: torch.Tensor, bias: torch.Tensor, state_bias: torch.Tensor,
+        join: Join) -> list[torch.Tensor]:
     """Gates r, z, n become z, r, n; the biases of r and z are one, those of n are two."""
     (r, z, n), (state_r, state_z, state_n) = bias.chunk(3), state_bias.chunk(3)
     return [swapped(weight).T, swapped(recurrent).T, torch.cat([join(z, state_z), join(r, state_r), n]), state_n]

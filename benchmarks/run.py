@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workloads, chainrule beside PyTorch: first equality, then times in turns, then starts and memory.
 
-    python -m benchmarks.run [NAME …] [--more] [--quick] [--others] [--precision bfloat16] [--json FILE] [--picture FILE]
+    python -m benchmarks.run [NAME …] [--more] [--quick] [--others] [--precision bfloat16] [--json FILE] [--picture
+    FILE]
 
 Every row has a process for each side, with 2 threads. Only one of them works at a time, in rounds A B A B …; a row's
 figure is the median of the medians of its rounds, so a disturbance of one round does not count; "best" is the ratio of
 the best rounds, which tells more on a busy machine: threads that wait for each other suffer most from others. No row is
 timed unless loss and gradients from the same weights agree to 1e-4, or are as near to those in float64 as PyTorch's are
 (in a deep network with kinks no two orders of summation agree better). `--quick` takes shorter rounds, without starts.
-With `--precision bfloat16` PyTorch runs under autocast; both sides are compared with float64 (inference: float32), and ours
-may be 1.5 times as far from it as autocast is. `--others` adds JAX and Keras (on JAX), where they are installed, after
-the same check.
+With `--precision bfloat16` PyTorch runs under autocast; both sides are compared with float64 (inference: float32), and
+ours may be 1.5 times as far from it as autocast is. `--others` adds JAX and Keras (on JAX), where they are installed,
+after the same check.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from .processes import Failed, Side, start
 from .shapes import MORE, SHAPES
 
 TOLERANCE = 1e-4
-GOALS = {"mlp-b32": 5, "mlp-b128": 2, "mnist-cnn-b64": 1.6, "resnet20-b128": 1.2, "lstm256-b32-t64": 1.25, "gru128-b16-t100": 2,
-         "gpt-d128-l4-b16-t128": 1.6, "gpt-d384-l6-b8-t256": 1.2, "infer-mlp-b1": 2, "infer-mnist-cnn-b1": 2, "infer-resnet20-b1": 2,
+GOALS = {"mlp-b32": 5, "mlp-b128": 2, "mnist-cnn-b64": 1.6, "resnet20-b128": 1.2, "lstm256-b32-t64": 1.25,
+         "gru128-b16-t100": 2,
+         "gpt-d128-l4-b16-t128": 1.6, "gpt-d384-l6-b8-t256": 1.2, "infer-mlp-b1": 2, "infer-mnist-cnn-b1": 2,
+         "infer-resnet20-b1": 2,
          "matmul-2048": 1.05, "depthwise-b64": 1.2, "infer-depthwise-b1": 2}
 GOALS |= {name: 1 for name in MORE if name not in GOALS}
 OTHERS = {"jax": "JAX", "keras": "Keras"}
@@ -75,7 +78,8 @@ class Row:
         """For JSON."""
         if self.problem:
             return {"name": self.name, "problem": self.problem, "deviation": self.deviation}
-        derived = {"ms": {side: self.seconds(side) * 1e3 for side in self.rounds}, "ratio": self.ratio, "best_ratio": self.best_ratio, "goal": GOALS[self.name],
+        derived = {"ms": {side: self.seconds(side) * 1e3 for side in self.rounds}, "ratio": self.ratio,
+                   "best_ratio": self.best_ratio, "goal": GOALS[self.name],
                    "share": {side: self.share(side) for side in self.rounds}}
         return asdict(self) | derived
 
@@ -109,7 +113,9 @@ def measure_times(row: Row, rounds: int, seconds: float, least: int) -> None:
         for _ in range(rounds):
             for name, side in sides.items():
                 time.sleep(REST)
-                row.rounds.setdefault(name, []).append(statistics.median(side.ask("time", seconds=seconds, least=least)))
+                row.rounds.setdefault(name, []).append(
+                    statistics.median(side.ask("time", seconds=seconds, least=least))
+                )
     finally:
         for side in sides.values():
             side.close()
@@ -124,7 +130,8 @@ def measure_other(row: Row, other: str, rounds: int, seconds: float, least: int)
         found = check(sides, exact=False, ours=other)
         if agree(found):
             time.sleep(REST)
-            row.rounds[other] = [statistics.median(sides[other].ask("time", seconds=seconds, least=least)) for _ in range(rounds)]
+            row.rounds[other] = [statistics.median(sides[other].ask("time", seconds=seconds, least=least))
+                                 for _ in range(rounds)]
     except Failed:
         pass  # a row without this side
     finally:
@@ -133,7 +140,8 @@ def measure_other(row: Row, other: str, rounds: int, seconds: float, least: int)
 
 
 def check(sides: dict[str, Side], exact: bool = False, ours: str = "chainrule") -> dict[str, float]:
-    """Relative deviations of ours from PyTorch's, from the same weights; if they are large (or `exact`), of both from float64."""
+    """Relative deviations of ours from PyTorch's, from the same weights; if they are large (or `exact`), of both from
+    float64."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "exported.npz")
         sides["pytorch"].ask("export", file=path)
@@ -147,7 +155,8 @@ def check(sides: dict[str, Side], exact: bool = False, ours: str = "chainrule") 
 
 def agree(found: dict[str, float]) -> bool:
     """Whether both sides compute the same, up to rounding."""
-    return all(found[name] <= max(TOLERANCE, 1.5 * found.get(f"pytorch_{name}", 0.0)) for name in ("value", "gradients"))
+    return all(found[name] <= max(TOLERANCE, 1.5 * found.get(f"pytorch_{name}", 0.0))
+               for name in ("value", "gradients"))
 
 
 def measure_starts(row: Row) -> None:
@@ -177,7 +186,8 @@ def line(row: Row) -> str:
     else:
         text += f"{'-':>9}{'-':>8}{'-':>9}{'-':>7}{'-':>9}"
     text += f"{max(row.deviation['value'], row.deviation['gradients']):11.1e}"
-    return text + "".join(f"{row.seconds(other) * 1e3:10.3f}" if other in row.rounds else f"{'-':>10}" for other in row.others)
+    return text + "".join(f"{row.seconds(other) * 1e3:10.3f}" if other in row.rounds else f"{'-':>10}"
+                          for other in row.others)
 
 
 def main() -> None:
@@ -196,7 +206,8 @@ def main() -> None:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}; there are {', '.join(SHAPES)}")
     others = tuple(side for side in OTHERS if options.others and importlib.util.find_spec(side))
     limit = machine.limit(precision=options.precision)
-    print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last minute {machine.load():.1f}\n"
+    print(f"{machine.processor()}: limit {limit / 1e9:.0f} GFLOP/s on {machine.THREADS} threads; load of the last "
+          f"minute {machine.load():.1f}\n"
           + HEAD + "".join(f"{OTHERS[other] + ' ms':>10}" for other in others))
     rows = []
     for name in options.names or [name for name in SHAPES if options.more or name not in MORE]:

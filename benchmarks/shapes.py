@@ -108,7 +108,8 @@ def bidirectional(hidden: int, batch: int, length: int) -> Shape:
 
 def norm(width: int, layers: int, rows: int) -> Shape:
     """The networks of transformer blocks alone: x + down(gelu(up(norm(x))))."""
-    return Shape("norm", (rows, width), rows * 2 * (layers * 8 * width * width + width * CLASSES), hidden=width, layers=layers)
+    return Shape("norm", (rows, width), rows * 2 * (layers * 8 * width * width + width * CLASSES), hidden=width,
+                 layers=layers)
 
 
 def ctc(hidden: int, batch: int, length: int) -> Shape:

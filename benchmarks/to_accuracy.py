@@ -4,9 +4,9 @@
     python -m benchmarks.to_accuracy FOLDER [--target 0.99] [--seeds 3] [--json FILE]
 
 FOLDER holds the four idx files of MNIST. Both sides train the network of the row mnist-cnn-b64 with Adam and batches of
-64, shuffled, two threads, and measure the test images twice an epoch; the clock starts before the process and stops when
-the target is reached, so imports, compilation (empty cache), reading and measuring count. Both start from their own
-usual weights: with how many epochs a side gets there is luck, so steps are shown too, and the time for each.
+64, shuffled, two threads, and measure the test images twice an epoch; the clock starts before the process and stops
+when the target is reached, so imports, compilation (empty cache), reading and measuring count. Both start from their
+own usual weights: with how many epochs a side gets there is luck, so steps are shown too, and the time for each.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def chainrule(folder: Path, target: float, seed: int) -> tuple[int, float]:
 
     x, y, test_x, test_y = digits(folder)
     watch = Reached(TWICE)
-    cr.fit(NETWORKS["cnn"](SHAPES["mnist-cnn-b64"]), (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=MOST_EPOCHS,
-           batch_size=BATCH, validation=(test_x, test_y), metrics=["accuracy"], seed=seed, callbacks=[watch], progress="lines")
+    cr.fit(NETWORKS["cnn"](SHAPES["mnist-cnn-b64"]), (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3),
+           epochs=MOST_EPOCHS, batch_size=BATCH, validation=(test_x, test_y), metrics=["accuracy"], seed=seed,
+           callbacks=[watch], progress="lines")
     return int(watch.history["step"][-1]), float(watch.history["validation_accuracy"][-1])
 
 
@@ -85,7 +86,8 @@ def pytorch(folder: Path, target: float, seed: int) -> tuple[int, float]:
             steps += 1
             if steps % TWICE == 0:
                 with torch.inference_mode():
-                    right = sum(int((model(a).argmax(1) == b).sum()) for a, b in zip(test_x.split(256), test_y.split(256), strict=True))
+                    right = sum(int((model(a).argmax(1) == b).sum())
+                                for a, b in zip(test_x.split(256), test_y.split(256), strict=True))
                 accuracy = right / len(test_y)
                 if accuracy >= target:
                     return steps, accuracy
@@ -97,9 +99,11 @@ def pytorch(folder: Path, target: float, seed: int) -> tuple[int, float]:
 def run(side: str, folder: Path, target: float, seed: int) -> dict[str, float]:
     """Seconds, steps and accuracy of one new process with an empty cache of compiled code."""
     with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "benchmarks.to_accuracy", str(folder), "--side", side, "--target", str(target), "--seed", str(seed)]
+        command = [sys.executable, "-m", "benchmarks.to_accuracy", str(folder), "--side", side, "--target", str(target),
+                   "--seed", str(seed)]
         began = time.perf_counter()
-        done = subprocess.run(command, env=os.environ | ENVIRONMENT | {"CHAINRULE_CACHE": cache}, capture_output=True, text=True, cwd=ROOT, check=True)
+        done = subprocess.run(command, env=os.environ | ENVIRONMENT | {"CHAINRULE_CACHE": cache}, capture_output=True,
+                              text=True, cwd=ROOT, check=True)
         seconds = time.perf_counter() - began
     return {"seconds": seconds, **json.loads(done.stdout.splitlines()[-1])}
 
@@ -123,10 +127,13 @@ def main() -> None:
     for seed in range(options.seed, options.seed + options.seeds):
         for side in SIDES:
             found[side].append(run(side, folder, options.target, seed))
-            print(f"seed {seed}  {side:10}", "  ".join(f"{name} {value:,.4g}" for name, value in found[side][-1].items()), flush=True)
+            print(f"seed {seed}  {side:10}",
+                  "  ".join(f"{name} {value:,.4g}" for name, value in found[side][-1].items()), flush=True)
     middle = {side: statistics.median(row["seconds"] for row in rows) for side, rows in found.items()}
-    a_step = {side: sum(row["seconds"] for row in rows) / sum(row["steps"] for row in rows) for side, rows in found.items()}
-    print(f"PyTorch / ours: {middle['pytorch'] / middle['chainrule']:.2f} of the medians, {a_step['pytorch'] / a_step['chainrule']:.2f} for each step")
+    a_step = {side: sum(row["seconds"] for row in rows) / sum(row["steps"] for row in rows)
+              for side, rows in found.items()}
+    print(f"PyTorch / ours: {middle['pytorch'] / middle['chainrule']:.2f} of the medians, "
+          f"{a_step['pytorch'] / a_step['chainrule']:.2f} for each step")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

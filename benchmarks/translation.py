@@ -4,9 +4,9 @@
     python -m benchmarks.translation FOLDER [--side chainrule|pytorch|both] [--epochs 6] [--keep .] [--seed 0]
 
 FOLDER holds `multi30k` ({train,val,test_2016_flickr}.{de,en}.gz). Both sides see the same batches of sentences of like
-length, the same learning rates (Adam, warmed up, then along a cosine) and label smoothing 0.1; only dropout draws differ.
-PyTorch's weights are decoded by our model, after a check that both give the same logits. A run that was stopped goes on
-from its checkpoint. At the end: BLEU of each side with its interval, and the interval of the difference over
+length, the same learning rates (Adam, warmed up, then along a cosine) and label smoothing 0.1; only dropout draws
+differ. PyTorch's weights are decoded by our model, after a check that both give the same logits. A run that was stopped
+goes on from its checkpoint. At the end: BLEU of each side with its interval, and the interval of the difference over
 samples of sentences drawn for both sides together (Koehn, 2004).
 """
 
@@ -95,7 +95,8 @@ class Ours:
 
     def __init__(self, seed: int, rate: Callable[[Any], Any]):
         cr.random.seed(seed)
-        self.model = models.TranslationTransformer(VOCABULARY, None, WIDTH, DEPTH, HEADS, HIDDEN, max(LENGTHS) + 2, DROPOUT)
+        self.model = models.TranslationTransformer(VOCABULARY, None, WIDTH, DEPTH, HEADS, HIDDEN, max(LENGTHS) + 2,
+                                                   DROPOUT)
         self.model(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
         self.optimizer = optim.Adam(rate, beta2=0.98, clip_norm=1.0)
         self.optimizer.build(self.model.parameters())
@@ -114,7 +115,8 @@ class Ours:
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        return {"model": variable_arrays(self.model.variables()), "optimizer": variable_arrays(self.optimizer.variables()),
+        return {"model": variable_arrays(self.model.variables()),
+                "optimizer": variable_arrays(self.optimizer.variables()),
                 "random": variable_arrays(cr.random.variables())}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -140,7 +142,8 @@ class Theirs:
         torch.set_num_threads(2)
         self.ours = Ours(seed, rate).model
         self.table = nn.Embedding(VOCABULARY, WIDTH)
-        self.transformer = nn.Transformer(WIDTH, HEADS, DEPTH, DEPTH, HIDDEN, DROPOUT, norm_first=True, batch_first=True)
+        self.transformer = nn.Transformer(WIDTH, HEADS, DEPTH, DEPTH, HIDDEN, DROPOUT, norm_first=True,
+                                          batch_first=True)
         self.dropout = nn.Dropout(DROPOUT)
         self.waves = torch.tensor(sinusoidal(max(LENGTHS) + 2, WIDTH), dtype=torch.float32)
         self.parameters = [*self.table.parameters(), *self.transformer.parameters()]
@@ -162,8 +165,10 @@ class Theirs:
         """(sentences, length, vocabulary)."""
         torch = self.torch
         hidden = torch.triu(torch.ones(given.shape[1], given.shape[1], dtype=torch.bool), 1)
-        placed = [self.dropout(self.table(ids) * math.sqrt(WIDTH) + self.waves[:ids.shape[1]]) for ids in (source, given)]
-        steps = self.transformer(*placed, tgt_mask=hidden, src_key_padding_mask=source == 0, memory_key_padding_mask=source == 0)
+        placed = [self.dropout(self.table(ids) * math.sqrt(WIDTH) + self.waves[:ids.shape[1]])
+                  for ids in (source, given)]
+        steps = self.transformer(*placed, tgt_mask=hidden, src_key_padding_mask=source == 0,
+                                 memory_key_padding_mask=source == 0)
         return steps @ self.table.weight.T
 
     def step(self, *batch: np.ndarray) -> float:
@@ -172,8 +177,8 @@ class Theirs:
         source, given, wanted = map(torch.tensor, batch)
         for group in self.optimizer.param_groups:
             group["lr"] = float(self.rate(self.done))
-        value = torch.nn.functional.cross_entropy(self.logits(source, given).reshape(-1, VOCABULARY), wanted.reshape(-1),
-                                                  ignore_index=0, label_smoothing=SMOOTHING)
+        value = torch.nn.functional.cross_entropy(self.logits(source, given).reshape(-1, VOCABULARY),
+                                                  wanted.reshape(-1), ignore_index=0, label_smoothing=SMOOTHING)
         self.optimizer.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -194,7 +199,8 @@ class Theirs:
         with torch.no_grad():
             for parameter, value in zip(self.parameters, state["weights"], strict=True):
                 parameter.copy_(torch.tensor(value))
-        slots = {int(i): {key: torch.tensor(value) for key, value in slot.items()} for i, slot in state["slots"].items()}
+        slots = {int(i): {key: torch.tensor(value) for key, value in slot.items()}
+                 for i, slot in state["slots"].items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
         self.done = state["done"]
         torch.set_rng_state(torch.tensor(state["random"]))
@@ -228,7 +234,8 @@ def _attention(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _layer(ours: Any, theirs: Any, decoder: bool) -> Iterator[tuple[Any, Any]]:
-    attentions = [(ours.attention, theirs.self_attn), *([(ours.cross_attention, theirs.multihead_attn)] if decoder else [])]
+    attentions = [(ours.attention, theirs.self_attn),
+                  *([(ours.cross_attention, theirs.multihead_attn)] if decoder else [])]
     norms = [ours.norm_attention, *([ours.norm_cross_attention] if decoder else []), ours.norm_network]
     for a, b in attentions:
         yield from _attention(a, b)
@@ -308,7 +315,8 @@ def main() -> None:
         print(f"{name}: BLEU {found[name].estimate()}; for example: {sources[0]} → {written[0]}", flush=True)
     if len(found) == 2:
         low, high = difference(*found.values())
-        print(f"difference {np.subtract(*(bleu.result() for bleu in found.values())):.2f} (95 % interval {low:.2f} to {high:.2f})")
+        print(f"difference {np.subtract(*(bleu.result() for bleu in found.values())):.2f} (95 % interval {low:.2f} to "
+              f"{high:.2f})")
 
 
 if __name__ == "__main__":

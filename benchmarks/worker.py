@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One side of one workload in a process of its own; it reads orders, one JSON object a line, and answers in the same form.
+"""One side of one workload in a process of its own; it reads orders, one JSON object a line, and answers in the same
+form.
 
     {"do": "export", "file": …}                 PyTorch: write weights, loss (or outputs) and gradients
     {"do": "export", "file": …, "exact": true}  the same, computed in float64; answers how far float32 is from it
@@ -51,7 +52,8 @@ def times(step: Any, seconds: float, least: int) -> list[float]:
 
 
 def peak_memory() -> int:
-    """Bytes; where Linux tells it, of this program alone: `ru_maxrss` counts what the process was before it became this one."""
+    """Bytes; where Linux tells it, of this program alone: `ru_maxrss` counts what the process was before it became this
+    one."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) * 1024
@@ -86,14 +88,16 @@ def compare(workload: Any, path: str) -> dict[str, float]:
         parameter.assign(theirs[f"weight{i}"])
     if "gradient0" not in theirs:
         return {"value": deviation(workload.value(), theirs["value"]), "gradients": 0.0}
-    return deviations_of(workload.loss_and_gradients(), (theirs["value"], [theirs[f"gradient{i}"] for i in range(len(parameters))]))
+    return deviations_of(workload.loss_and_gradients(),
+                         (theirs["value"], [theirs[f"gradient{i}"] for i in range(len(parameters))]))
 
 
 def deviations_of(ours: Found, theirs: Found) -> dict[str, float]:
     """Of the loss, and of the gradient that deviates most."""
     if not theirs[1]:
         return {"value": deviation(ours[0], theirs[0]), "gradients": 0.0}
-    typical = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in theirs[1]) / sum(g.size for g in theirs[1]))
+    typical = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in theirs[1])
+                        / sum(g.size for g in theirs[1]))
     worst = max(deviation(a, b, 1e-3 * typical) for a, b in zip(ours[1], theirs[1], strict=True))
     return {"value": deviation(ours[0], theirs[0]), "gradients": worst}
 

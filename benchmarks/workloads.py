@@ -62,7 +62,8 @@ def recurrent(shape: Shape) -> nn.Module:
     layer = getattr(nn, shape.kind.upper(), None)
     if layer is None:
         raise NotAvailable(f"nn.{shape.kind.upper()}")
-    return nn.Sequential([nn.Embedding(VOCABULARY, EMBEDDING), layer(shape.hidden, return_sequences=True), nn.Dense(VOCABULARY)])
+    return nn.Sequential([nn.Embedding(VOCABULARY, EMBEDDING), layer(shape.hidden, return_sequences=True),
+                          nn.Dense(VOCABULARY)])
 
 
 class GPT(nn.Module):
@@ -94,7 +95,8 @@ def bidirectional(shape: Shape) -> nn.Module:
 
 def norm(shape: Shape) -> nn.Module:
     width, gelu = shape.hidden, nn.GELU(approximate="tanh")
-    blocks = [nn.Residual([nn.LayerNorm(), nn.Dense(4 * width, activation=gelu), nn.Dense(width)]) for _ in range(shape.layers)]
+    blocks = [nn.Residual([nn.LayerNorm(), nn.Dense(4 * width, activation=gelu), nn.Dense(width)])
+              for _ in range(shape.layers)]
     return nn.Sequential([*blocks, nn.LayerNorm(), nn.Dense(CLASSES)])
 
 
@@ -115,7 +117,8 @@ class Grouped(nn.Module):
         return self.head(x)
 
 
-NETWORKS = {"mlp": mlp, "cnn": cnn, "resnet": resnet, "separable": separable, "lstm": recurrent, "gru": recurrent, "gpt": gpt,
+NETWORKS = {"mlp": mlp, "cnn": cnn, "resnet": resnet, "separable": separable, "lstm": recurrent, "gru": recurrent,
+            "gpt": gpt,
             "bigru": bidirectional, "norm": norm, "ctc": ctc, "gqa": lambda shape: Grouped(shape.heads, shape.layers),
             "lbfgs": lambda shape: nn.Dense(CLASSES)}
 LOSSES = {"ctc": losses.ctc}  # by kind; cross entropy otherwise
@@ -207,4 +210,5 @@ def build(name: str, precision: str = "float32") -> Workload:
     model = NETWORKS[shape.kind](shape)
     if shape.kind == "lbfgs":
         return minimise(model, x, y, shape.layers)
-    return train(model, x, y, precision, LOSSES.get(shape.kind, losses.cross_entropy)) if shape.training else infer(model, x, precision)
+    return (train(model, x, y, precision, LOSSES.get(shape.kind, losses.cross_entropy)) if shape.training
+            else infer(model, x, precision))

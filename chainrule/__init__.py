@@ -25,12 +25,15 @@ from .ops.types import strict_broadcasting
 from .version import __version__
 
 _MODULES = (
-    "augment", "boxes", "curvature", "data", "decomposition", "distributions", "estimators", "factorization", "generative", "inspect", "integration", "io", "linalg", "losses",
-    "mesh", "metrics", "models", "nn", "optim", "random", "rl", "serving", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
+    "augment", "boxes", "curvature", "data", "decomposition", "distributions", "estimators", "factorization",
+    "generative", "inspect", "integration", "io", "linalg", "losses", "mesh", "metrics", "models", "nn", "optim",
+    "random", "rl", "serving", "settings", "shipping", "signal", "statistics", "tasks", "testing", "train", "tuning",
 )
 _LAZY = {"fit": "train", "evaluate": "train", "predict": "train", "save": "io", "load": "io",
-         "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration", "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
-         "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal", "export": "shipping", "distribute": "mesh"}
+         "LatentFactors": "factorization", "integrate": "integration", "simpson": "integration",
+         "trapezoid": "integration", "PCA": "decomposition", "compress": "decomposition",
+         "diagnose": "train", "compare": "statistics", "tune": "tuning", "convolve": "signal", "correlate": "signal",
+         "export": "shipping", "distribute": "mesh"}
 
 
 def __getattr__(name: str) -> Any:
@@ -46,6 +49,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Named", "Tensor", "Variable", "__version__", "checkpoint", "compile", "cond", "einsum", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "named", "no_grad", "scan", "strict_broadcasting",
+    "Named", "Tensor", "Variable", "__version__", "checkpoint", "compile", "cond", "einsum", "grad", "gradients",
+    "hessian", "hvp", "jacobian", "jvp", "named", "no_grad", "scan", "strict_broadcasting",
     "value_and_grad", "vjp", "vmap", "while_loop", *_arrays.__all__,
 ]

@@ -4,8 +4,8 @@
     overlaps = cr.boxes.iou(found, true)                        # (n, m)
     kept = cr.boxes.nms(found, scores, 0.5, classes=labels)     # rows, the best first
 
-A box is (left, top, right, bottom) in pixels, the corner of the first pixel being (0, 0). NumPy only; the loss for training is
-`losses.box_iou`.
+A box is (left, top, right, bottom) in pixels, the corner of the first pixel being (0, 0). NumPy only; the loss for
+training is `losses.box_iou`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Detections:
         boxes: (n, 4) float64: left, top, right, bottom in pixels.
         labels: (n,) int64, class numbers.
         scores: (n,) float64, how sure each is; None for true objects.
-        crowd: (n,) bool, true boxes that stand for many objects or are too difficult: to find them is neither right nor wrong.
+        crowd: (n,) bool, true boxes that stand for many objects or are too difficult: to find them is neither right nor
+            wrong.
 
     Raises ShapeError if the lengths differ.
 
@@ -52,7 +53,8 @@ class Detections:
             if getattr(self, name) is not None:
                 rows[name] = np.asarray(getattr(self, name), dtype).reshape(-1)
         if len({len(value) for value in rows.values()}) != 1:
-            raise ShapeError(explain("each box has one label, and one score if there are any", got=", ".join(f"{name} {len(value)}" for name, value in rows.items())))
+            raise ShapeError(explain("each box has one label, and one score if there are any",
+                                     got=", ".join(f"{name} {len(value)}" for name, value in rows.items())))
         for name, value in rows.items():
             object.__setattr__(self, name, value)
 
@@ -61,7 +63,8 @@ class Detections:
 
     def take(self, rows: ArrayLike) -> Detections:
         """Some of the objects, by number or mask."""
-        return Detections(*(None if value is None else value[rows] for value in (self.boxes, self.labels, self.scores, self.crowd)))
+        return Detections(*(None if value is None else value[rows]
+                            for value in (self.boxes, self.labels, self.scores, self.crowd)))
 
     def __repr__(self) -> str:
         count = f"{len(self)} box" + ("es" if len(self) != 1 else "")
@@ -75,7 +78,8 @@ def rows_of(boxes: ArrayLike) -> np.ndarray:
     if not rows.size:
         return np.zeros((0, 4))
     if rows.ndim != 2 or rows.shape[1] != 4:
-        raise ShapeError(explain("boxes come as rows of four numbers", got=f"shape {rows.shape}", expected="(boxes, 4)", fix="boxes.reshape(-1, 4)"))
+        raise ShapeError(explain("boxes come as rows of four numbers", got=f"shape {rows.shape}", expected="(boxes, 4)",
+                                 fix="boxes.reshape(-1, 4)"))
     return rows
 
 
@@ -84,7 +88,8 @@ def rows_of(boxes: ArrayLike) -> np.ndarray:
 FORMATS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {  # from and to (left, top, right, bottom)
     "xyxy": (lambda a, b, c, d: (a, b, c, d), lambda a, b, c, d: (a, b, c, d)),
     "xywh": (lambda x, y, w, h: (x, y, x + w, y + h), lambda a, b, c, d: (a, b, c - a, d - b)),
-    "cxcywh": (lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2), lambda a, b, c, d: ((a + c) / 2, (b + d) / 2, c - a, d - b)),
+    "cxcywh": (lambda x, y, w, h: (x - w / 2, y - h / 2, x + w / 2, y + h / 2),
+               lambda a, b, c, d: ((a + c) / 2, (b + d) / 2, c - a, d - b)),
 }
 
 
@@ -92,7 +97,8 @@ def convert(boxes: ArrayLike, source: str, target: str = "xyxy") -> np.ndarray:
     """Boxes (n, 4) in another format, float64.
 
     Args:
-        source, target: "xyxy" (left, top, right, bottom), "xywh" (left, top, width, height: COCO) or "cxcywh" (centre, width, height: YOLO).
+        source, target: "xyxy" (left, top, right, bottom), "xywh" (left, top, width, height: COCO) or "cxcywh" (centre,
+            width, height: YOLO).
 
     Raises ArgumentError for a format of another name.
 
@@ -101,7 +107,8 @@ def convert(boxes: ArrayLike, source: str, target: str = "xyxy") -> np.ndarray:
     """
     for name in (source, target):
         if name not in FORMATS:
-            raise ArgumentError(explain("there is no such format of boxes", got=shown(name), expected=" | ".join(FORMATS)))
+            raise ArgumentError(explain("there is no such format of boxes", got=shown(name),
+                                        expected=" | ".join(FORMATS)))
     corners = FORMATS[source][0](*rows_of(boxes).T)
     return np.stack(FORMATS[target][1](*corners), axis=1)
 
@@ -129,13 +136,15 @@ def iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def intersection_over_first(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """The share of each of n boxes that lies in each of m (n, m): the overlap with a region that stands for many objects."""
+    """The share of each of n boxes that lies in each of m (n, m): the overlap with a region that stands for many
+    objects."""
     a, b = rows_of(a), rows_of(b)
     return _quotient(_areas(a, b)[0], np.broadcast_to(area(a)[:, None], (len(a), len(b))))
 
 
 def generalized_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """GIoU = IoU - (hull - union) / hull (n, m), from -1 to 1; hull is the smallest box around both (Rezatofighi et al., 2019).
+    """GIoU = IoU - (hull - union) / hull (n, m), from -1 to 1; hull is the smallest box around both (Rezatofighi et
+    al., 2019).
 
     >>> cr.boxes.generalized_iou([[0, 0, 1, 1]], [[2, 0, 3, 1]])
     array([[-0.33333333]])
@@ -147,7 +156,8 @@ def generalized_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def distance_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """DIoU = IoU - d² / c² (n, m): d between the centres, c the diagonal of the smallest box around both (Zheng et al., 2020).
+    """DIoU = IoU - d² / c² (n, m): d between the centres, c the diagonal of the smallest box around both (Zheng et al.,
+    2020).
 
     >>> cr.boxes.distance_iou([[0, 0, 1, 1]], [[2, 0, 3, 1]]).round(6)
     array([[-0.4]])
@@ -195,7 +205,8 @@ def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.5, classes: ArrayLike | None = None) -> np.ndarray:
     """Non-maximum suppression: rows of the boxes to keep, int64, by falling score.
 
-    A box goes if its IoU with a kept one of a higher score, and of its class, is above the threshold. Of equal scores the first row wins.
+    A box goes if its IoU with a kept one of a higher score, and of its class, is above the threshold. Of equal scores
+    the first row wins.
 
     Args:
         boxes: (n, 4); scores: (n,).
@@ -206,11 +217,14 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float = 0.5, classes: Ar
     array([1, 2])
     """
     rows, scores = rows_of(boxes), np.asarray(scores, np.float64).reshape(-1)
-    kinds = np.zeros(len(rows), np.int64) if classes is None else np.unique(np.asarray(classes), return_inverse=True)[1].reshape(-1)
+    kinds = (np.zeros(len(rows), np.int64) if classes is None
+             else np.unique(np.asarray(classes), return_inverse=True)[1].reshape(-1))
     if not len(rows) == len(scores) == len(kinds):
-        raise ShapeError(explain("each box has one score and one class", got=f"boxes {len(rows)}, scores {len(scores)}, classes {len(kinds)}"))
+        raise ShapeError(explain("each box has one score and one class",
+                                 got=f"boxes {len(rows)}, scores {len(scores)}, classes {len(kinds)}"))
     if not 0 <= threshold <= 1:
-        raise ArgumentError(explain("the threshold of overlap is a share", got=f"threshold={shown(threshold)}", expected="a number from 0 to 1"))
+        raise ArgumentError(explain("the threshold of overlap is a share", got=f"threshold={shown(threshold)}",
+                                    expected="a number from 0 to 1"))
     order = np.argsort(-scores, kind="stable")
     kept = [_survivors(rows, order[kinds[order] == kind], threshold) for kind in np.unique(kinds)]
     chosen = np.zeros(len(rows), bool)

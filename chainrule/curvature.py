@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The curvature of a loss: products with its Hessian, and the Hessian's extreme eigenvalues, without ever storing it.
 
-In come a function of no arguments that computes a scalar loss, and the model (or Variables) that it depends on; out come
-eigenvalues. One product costs about two gradients (Pearlmutter, 1994). `lanczos` finds extreme eigenvalues in a few dozen
-products (Golub and Van Loan, 2013, chapter 10), `power_iteration` is the simpler and slower way to the largest one. The
-largest, `sharpness`, bounds the learning rate of gradient descent: it diverges above 2 / sharpness.
+In come a function of no arguments that computes a scalar loss, and the model (or Variables) that it depends on; out
+come eigenvalues. One product costs about two gradients (Pearlmutter, 1994). `lanczos` finds extreme eigenvalues in a
+few dozen products (Golub and Van Loan, 2013, chapter 10), `power_iteration` is the simpler and slower way to the
+largest one. The largest, `sharpness`, bounds the learning rate of gradient descent: it diverges above 2 / sharpness.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def _variables(targets: Any) -> list[Variable]:
     if not leaves or not all(isinstance(x, Variable) for x in leaves):
         raise ArgumentError(explain("curvature is taken with respect to a model or to Variables",
                                     got=repr(targets)[:80],
-                                    fix="build the model first: call it on a batch, or give input_shape" if not leaves else None))
+                                    fix="build the model first: call it on a batch, or give input_shape" if not leaves
+                                    else None))
     return leaves
 
 
@@ -51,7 +52,8 @@ def hessian_vector_product(loss_function: Callable[[], Any], targets: Any, *, ba
 
     Args:
         loss_function: takes nothing, returns a scalar.
-        targets: a built model (its trainable parameters, in the order of `parameters()`), a Variable or a structure of them.
+        targets: a built model (its trainable parameters, in the order of `parameters()`), a Variable or a structure of
+            them.
         backend: see `cr.compile`; the product is compiled once and reads the Variables anew at each call.
 
     >>> w = cr.Variable([1.0, 1.0])
@@ -167,8 +169,8 @@ def _ritz(diagonal: list[float], beside: list[float]) -> tuple[np.ndarray, np.nd
     return values[::-1], vectors[:, ::-1]
 
 
-def spectrum(loss_function: Callable[[], Any], targets: Any, k: int = 1, *, iterations: int = 200, tolerance: float = 1e-6,
-             seed: int = 0, backend: str | None = None) -> Spectrum:
+def spectrum(loss_function: Callable[[], Any], targets: Any, k: int = 1, *, iterations: int = 200,
+             tolerance: float = 1e-6, seed: int = 0, backend: str | None = None) -> Spectrum:
     """The `k` largest eigenvalues of the Hessian of the loss; see `hessian_vector_product` and `lanczos`.
 
     >>> w = cr.Variable([1.0, 1.0])
@@ -176,11 +178,12 @@ def spectrum(loss_function: Callable[[], Any], targets: Any, k: int = 1, *, iter
     array([6., 2.])
     """
     product = hessian_vector_product(loss_function, targets, backend=backend)
-    return lanczos(product, sum(x.size for x in _variables(targets)), k, iterations=iterations, tolerance=tolerance, seed=seed)
+    return lanczos(product, sum(x.size for x in _variables(targets)), k, iterations=iterations, tolerance=tolerance,
+                   seed=seed)
 
 
-def sharpness(loss_function: Callable[[], Any], targets: Any, *, iterations: int = 200, tolerance: float = 1e-6, seed: int = 0,
-              backend: str | None = None) -> float:
+def sharpness(loss_function: Callable[[], Any], targets: Any, *, iterations: int = 200, tolerance: float = 1e-6,
+              seed: int = 0, backend: str | None = None) -> float:
     """The largest eigenvalue of the Hessian of the loss with respect to the model's parameters.
 
     >>> w = cr.Variable([1.0, 1.0])

@@ -2,8 +2,8 @@
 """What singular values are good for: principal components, whitening, and models with fewer weights.
 
 `PCA` and `Whitening` learn an affine map from rows of data (n, features); they take and return NumPy arrays, or tensors
-with gradients. `compress` replaces the dense and convolutional layers of a trained model by two factors of low rank, the
-best ones by the theorem of Eckart and Young (1936).
+with gradients. `compress` replaces the dense and convolutional layers of a trained model by two factors of low rank,
+the best ones by the theorem of Eckart and Young (1936).
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def _rows(x: Any) -> np.ndarray:
 
 
 def _principal(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values and right vectors (rows): by the covariance matrix where there are many more rows than features."""
+    """Singular values and right vectors (rows): by the covariance matrix where there are many more rows than features.
+    """
     n, features = centred.shape
     if n >= 10 * features and features <= 1000:
         values, vectors = np.linalg.eigh(centred.T @ centred)
@@ -178,7 +179,8 @@ class Whitening:
         if values[0] <= values[-1] * len(values) * np.finfo(float).eps:
             raise ArgumentError(explain("some direction has no variance, so it cannot be scaled to 1",
                                         got=f"variances from {values[0]:.3g} to {values[-1]:.3g}",
-                                        fix="give epsilon, such as 1e-5, or reduce the features with PCA(k, whiten=True)"))
+                                        fix="give epsilon, such as 1e-5, or reduce the features with PCA(k, "
+                                            "whiten=True)"))
         root = np.sqrt(values)
         if self.method == "cholesky":
             self.matrix = np.linalg.cholesky((vectors / values) @ vectors.T)
@@ -245,8 +247,8 @@ def compress(model: Module, *, rank: int | None = None, energy: float | None = N
     Args:
         rank: r for every layer.
         energy: share of the squared singular values to keep, in (0, 1]; r is the smallest that does.
-        budget: weights left in the whole model, as a number or as a share of today's; each rank is spent where it keeps the
-            largest share of a layer's energy per weight.
+        budget: weights left in the whole model, as a number or as a share of today's; each rank is spent where it keeps
+            the largest share of a layer's energy per weight.
         keep: dotted names of layers to leave alone, as in `model.modules()`.
         verbose: whether to print weights, bytes and FLOPs before and after.
 
@@ -291,7 +293,8 @@ def _share(energy: float) -> float:
 
 
 def _fits(layer: Module) -> bool:
-    return type(layer) in (nn.Dense, nn.Conv1D, nn.Conv2D, nn.Conv3D) and layer.built and getattr(layer, "groups", 1) == 1
+    return (type(layer) in (nn.Dense, nn.Conv1D, nn.Conv2D, nn.Conv3D) and layer.built and getattr(layer, "groups", 1)
+            == 1)
 
 
 def _factors(name: str, layer: Any) -> Factored:
@@ -302,7 +305,8 @@ def _factors(name: str, layer: Any) -> Factored:
 def _with_rank(f: Factored, rank: int) -> Factored:
     """The layer with this rank, or as it is if that saves nothing."""
     rank = max(rank, 1)
-    return f._replace(rank=rank) if f._replace(rank=rank).weights < f._replace(rank=None).weights else f._replace(rank=None)
+    return (f._replace(rank=rank) if f._replace(rank=rank).weights < f._replace(rank=None).weights
+            else f._replace(rank=None))
 
 
 def _with_energy(f: Factored, energy: float) -> Factored:
@@ -318,7 +322,8 @@ def _within_budget(found: list[Factored], model: Module, budget: Any) -> list[Fa
     smallest = [_with_rank(f, 1) for f in found]
     if not fits(smallest):
         raise ArgumentError(explain("the budget is too small", got=f"{allowed:,.0f} weights",
-                                    expected=f"at least {rest + sum(f.weights for f in smallest):,} (rank 1 everywhere)"))
+                                    expected=f"at least {rest + sum(f.weights for f in smallest):,} (rank 1 "
+                                             "everywhere)"))
     if fits(found):
         return found
     low, high, best = -60.0, 0.0, smallest  # logarithms to base 2
@@ -342,7 +347,8 @@ def _two_layers(f: Factored) -> Module:
         pair = [nn.Dense(rank, bias=False, dtype=layer.dtype), nn.Dense(layer.units, **last)]
     else:
         first = {name: arguments[name] for name in ("stride", "padding", "dilation") if name in arguments}
-        pair = [type(layer)(rank, layer.kernel, bias=False, dtype=layer.dtype, **first), type(layer)(layer.filters, 1, **last)]
+        pair = [type(layer)(rank, layer.kernel, bias=False, dtype=layer.dtype, **first),
+                type(layer)(layer.filters, 1, **last)]
     made = nn.Sequential(pair)
     made.trace(*layer._record.inputs)
     weights = [f.u[:, :rank] * root, root[:, None] * f.vh[:rank]]

@@ -54,7 +54,8 @@ class CallError(ArgumentError, TypeError):
 class BoundsError(ChainruleError, IndexError):
     """An index, a label or a token id lies outside the valid range.
 
-    Where it is known, `place` is its position in an array of this `shape`, and `moved(place)` the error with another position in its
+    Where it is known, `place` is its position in an array of this `shape`, and `moved(place)` the error with another
+    position in its
     words: that of the whole data in the place of that of a batch.
     """
 
@@ -103,7 +104,8 @@ class MissingExtra(ChainruleError, ImportError):
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value in a message: dtype, shape and first numbers of an array, the beginning of anything else that is long; one line."""
+    """A value in a message: dtype, shape and first numbers of an array, the beginning of anything else that is long;
+    one line."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(shape, tuple) and shape and dtype is not None and hasattr(value, "__array__"):
         return shortened(f"{dtype} of shape {tuple(shape)}{_first_numbers(value, shape)}", 2 * most)
@@ -124,10 +126,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def _items(value: list[Any] | tuple[Any, ...] | dict[Any, Any], most: int) -> str:
-    """Those of a container as they stand in it, as many as there is room for; how many there are if they are not all there."""
+    """Those of a container as they stand in it, as many as there is room for; how many there are if they are not all
+    there."""
     parts, room = [], most
     for item in value.items() if isinstance(value, dict) else value:
-        parts.append(f"{_item(item[0], most)}: {_item(item[1], most)}" if isinstance(value, dict) else _item(item, most))
+        parts.append(f"{_item(item[0], most)}: {_item(item[1], most)}" if isinstance(value, dict)
+                     else _item(item, most))
         room -= len(parts[-1]) + 2
         if room < 0:
             break
@@ -140,7 +144,8 @@ def _items(value: list[Any] | tuple[Any, ...] | dict[Any, Any], most: int) -> st
 
 
 def _item(value: object, most: int) -> str:
-    """One of a container; containers in containers get less room each time, so that one that holds itself comes to an end."""
+    """One of a container; containers in containers get less room each time, so that one that holds itself comes to an
+    end."""
     if type(value) not in (list, tuple, dict):
         return shown(value, most)
     return shown(value, most // 2) if most >= 10 else "…"
@@ -197,7 +202,8 @@ def layer_path() -> str | None:
 
 
 def user_frame() -> tuple[str, int] | None:
-    """(file, line) of the innermost frame that is neither chainrule's own nor a wrapper of Python's own; for a derivative, of the
+    """(file, line) of the innermost frame that is neither chainrule's own nor a wrapper of Python's own; for a
+    derivative, of the
     operation that is derived."""
     if (derived := _derived.get()) is not None:
         return derived

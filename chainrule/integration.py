@@ -40,8 +40,10 @@ class IntegrationWarning(UserWarning):
 
 
 # Kronrod's 15 nodes on [-1, 1] (the non-negative ones), their weights, and those of the 7 Gauss nodes among them
-NODES = np.array([0.991455371120812639206854697526329, 0.949107912342758524526189684047851, 0.864864423359769072789712788640926,
-                  0.741531185599394439863864773280788, 0.586087235467691130294144838258730, 0.405845151377397166906606412076961,
+NODES = np.array([0.991455371120812639206854697526329, 0.949107912342758524526189684047851,
+                  0.864864423359769072789712788640926,
+                  0.741531185599394439863864773280788, 0.586087235467691130294144838258730,
+                  0.405845151377397166906606412076961,
                   0.207784955007898467600689403773245, 0.0])
 KRONROD = np.array([0.022935322010529224963732008058970, 0.063092092629978553290700663189204,
                     0.104790010322250183839876322541518,
@@ -54,8 +56,8 @@ X15 = np.concatenate([-NODES, NODES[-2::-1]])
 K15, G7 = (np.concatenate([w, w[-2::-1]]) for w in (KRONROD, GAUSS))
 
 
-def integrate(f: Callable[[Tensor], Any], a: ArrayLike, b: ArrayLike, *, rtol: float = 1e-10, atol: float = 1e-12, limit: int = 500,
-              points: ArrayLike = ()) -> Tensor:
+def integrate(f: Callable[[Tensor], Any], a: ArrayLike, b: ArrayLike, *, rtol: float = 1e-10, atol: float = 1e-12,
+              limit: int = 500, points: ArrayLike = ()) -> Tensor:
     """∫ f(x) dx from a to b, a scalar in float64 (or one per component, where f gives several).
 
     Args:
@@ -106,7 +108,8 @@ Change = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def _substitution(limits: list[Tensor], low: float, high: float) -> tuple[Change, tuple[float, float]]:
-    """x(u) and dx / du on a fixed interval of u; the limits enter x as tensors, which is where their gradients come from."""
+    """x(u) and dx / du on a fixed interval of u; the limits enter x as tensors, which is where their gradients come
+    from."""
     a, b = limits
     if math.isfinite(low) and math.isfinite(high):
         return lambda u: (a + (b - a) * u, (b - a) + 0 * u), (0.0, 1.0)
@@ -146,7 +149,8 @@ def _sampled(f: Callable[[Tensor], Any], change: Change, u: np.ndarray) -> Tenso
 
 def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside: list[float],
            goal: tuple[float, float, int]) -> list[tuple[float, float]]:
-    """The subintervals of `unit` on which the 15 nodes are accurate enough: the one with the largest error is halved."""
+    """The subintervals of `unit` on which the 15 nodes are accurate enough: the one with the largest error is halved.
+    """
     rtol, atol, limit = goal
     edges = [unit[0], *inside, unit[1]]
     heap: list[Any] = []
@@ -157,7 +161,8 @@ def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside:
         if not np.isfinite(value).all():
             raise ArgumentError(explain("the integrand is not finite",
                                         got=f"an integral of {np.ravel(value)[~np.isfinite(np.ravel(value))][0]}",
-                                        fix="give the places of its singularities as points=[...], or limits that exclude them"))
+                                        fix="give the places of its singularities as points=[...], or limits that "
+                                            "exclude them"))
         if np.all(error <= np.maximum(atol, rtol * np.abs(value))) or -heap[0][0] == 0:
             break
         _, low, high, _, _ = heap[0]
@@ -170,7 +175,8 @@ def _adapt(g: Callable[[np.ndarray], Tensor], unit: tuple[float, float], inside:
     return sorted((h[1], h[2]) for h in heap)
 
 
-def _measured(g: Callable[[np.ndarray], Tensor], low: float, high: float) -> tuple[float, float, float, np.ndarray, np.ndarray]:
+def _measured(g: Callable[[np.ndarray], Tensor], low: float,
+              high: float) -> tuple[float, float, float, np.ndarray, np.ndarray]:
     """(-largest error, low, high, integral, error) by 15 nodes; QUADPACK's error estimate."""
     half = 0.5 * (high - low)
     with no_grad():
@@ -191,8 +197,10 @@ def _measured(g: Callable[[np.ndarray], Tensor], low: float, high: float) -> tup
 def _complain(value: np.ndarray, error: np.ndarray, pieces: int) -> None:
     worst = int(np.argmax(error))
     warnings.warn(explain("the integral did not reach the accuracy asked for",
-                          got=f"{value[worst]:.12g} with an estimated error of {error[worst]:.2g} after {pieces} intervals",
-                          fix="give kinks and jumps as points=[...], a larger limit, or a larger rtol"), IntegrationWarning, stacklevel=4)
+                          got=f"{value[worst]:.12g} with an estimated error of {error[worst]:.2g} after {pieces} "
+                              "intervals",
+                          fix="give kinks and jumps as points=[...], a larger limit, or a larger rtol"),
+                  IntegrationWarning, stacklevel=4)
 
 
 def _weighted_sum(f: Callable[[Tensor], Any], change: Change, pieces: list[tuple[float, float]]) -> Tensor:
@@ -261,7 +269,8 @@ def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Tensor, Tensor]:
         raise ShapeError(explain("the places do not fit the samples", got=f"x {x.shape}, y {y.shape}",
                                  expected=f"({n},)" + (f" or {y.shape}" if y.ndim > 1 else "")))
     x = permute_dims(x, order) if x.ndim > 1 else x
-    x, kind = (x, x.dtype) if is_float(x.dtype) else (astype(x, float64), y.dtype)  # neighbours that are large numbers stay apart
+    # neighbours that are large numbers stay apart
+    x, kind = (x, x.dtype) if is_float(x.dtype) else (astype(x, float64), y.dtype)
     return moved, astype(slice_axis(x, x.ndim - 1, 1, n) - slice_axis(x, x.ndim - 1, 0, n - 1), kind)
 
 
@@ -270,7 +279,8 @@ def _every(x: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _parabolas(y: Tensor, steps: Tensor, count: int) -> Tensor:
-    """The integrals over pairs of intervals h, k: (h + k) / 6 times ((2 - k/h) y0 + (h + k)^2 / (h k) y1 + (2 - h/k) y2)."""
+    """The integrals over pairs of intervals h, k: (h + k) / 6 times ((2 - k/h) y0 + (h + k)^2 / (h k) y1 + (2 - h/k)
+    y2)."""
     h, k = _every(steps, 0, count), _every(steps, 1, count)
     y0, y1, y2 = _every(y, 0, count), _every(y, 1, count), _every(y, 2, count + 1)
     return (h + k) / 6 * ((2 - k / h) * y0 + (h + k) ** 2 / (h * k) * y1 + (2 - h / k) * y2)
@@ -282,7 +292,8 @@ def _last_interval(y: Tensor, steps: Tensor) -> Tensor:
     y0, y1, y2 = (reshape(slice_axis(y, last, n - i, n - i + 1), y.shape[:-1]) for i in (3, 2, 1))
     m = steps.shape[-1]
     h, k = (reshape(slice_axis(steps, steps.ndim - 1, m - i, m - i + 1), steps.shape[:-1]) for i in (2, 1))
-    return (2 * k * k + 3 * h * k) / (6 * (h + k)) * y2 + (k * k + 3 * h * k) / (6 * h) * y1 - k**3 / (6 * h * (h + k)) * y0
+    return (2 * k * k + 3 * h * k) / (6 * (h + k)) * y2 + (k * k + 3 * h
+                                                           * k) / (6 * h) * y1 - k**3 / (6 * h * (h + k)) * y0
 
 
 __all__ = ["IntegrationWarning", "integrate", "simpson", "trapezoid"]

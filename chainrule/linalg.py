@@ -100,7 +100,8 @@ def qr(x: ArrayLike, /, *, mode: str = "reduced") -> QR:
     """Orthonormal columns q and upper triangular r with q r = x.
 
     Args:
-        mode: "reduced" (q of shape (..., m, min(m, n))) or "complete" (q square; no gradient through the columns added).
+        mode: "reduced" (q of shape (..., m, min(m, n))) or "complete" (q square; no gradient through the columns
+            added).
 
     >>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
     >>> q, r = cr.linalg.qr(x)
@@ -185,7 +186,8 @@ def _real_eig(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if np.any(np.abs(w.imag) > 100 * np.finfo(x.dtype).eps * np.abs(w).max()):
         raise DTypeError(explain("this matrix has complex eigenvalues",
                                  got=f"{w.ravel()[np.argmax(np.abs(w.imag))]:.4g}",
-                                 expected="real eigenvalues, as of symmetric, triangular or positive matrices similar to them"))
+                                 expected="real eigenvalues, as of symmetric, triangular or positive matrices similar "
+                                          "to them"))
     order = np.argsort(w.real, axis=-1)
     vectors = np.take_along_axis(v.real, order[..., None, :], axis=-1)
     return np.take_along_axis(w.real, order, axis=-1), vectors / np.linalg.vector_norm(vectors, axis=-2, keepdims=True)
@@ -249,9 +251,11 @@ def solve(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     a, b = _floating(x1, x2)
     if a.ndim < 2 or not b.ndim or a.shape[-1] != a.shape[-2] or b.shape[0 if b.ndim == 1 else -2] != a.shape[-1]:
         square = a.ndim > 1 and a.shape[-1] == a.shape[-2]
-        raise ShapeError(explain("the right-hand side does not fit the matrix" if square else "this needs square matrices",
+        raise ShapeError(explain("the right-hand side does not fit the matrix" if square
+                                 else "this needs square matrices",
                                  got=f"{a.shape} and {b.shape}", expected="(..., n, n) and (n,) or (..., n, k)",
-                                 fix="for a stack of vectors, solve(a, b[..., None])[..., 0]" if square else "for other shapes there are lstsq and pinv"))
+                                 fix="for a stack of vectors, solve(a, b[..., None])[..., 0]" if square
+                                 else "for other shapes there are lstsq and pinv"))
     if b.ndim == 1:
         return reshape(_solve(a, reshape(b, (b.size, 1))), (*a.shape[:-2], b.size))
     return _solve(a, b)
@@ -295,7 +299,8 @@ def det(x: ArrayLike, /) -> Tensor:
 
 
 def _cofactors(x: Tensor) -> Tensor:
-    """The gradient of the determinant: det(x) x^-T, or, near singular matrices, det(u v) u diag(prod of the other s) v^T."""
+    """The gradient of the determinant: det(x) x^-T, or, near singular matrices, det(u v) u diag(prod of the other s)
+    v^T."""
     n = x.shape[-1]
     if n == 0:
         return x
@@ -342,7 +347,8 @@ def _pinv_vjp(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
 
 
 def lstsq(a: ArrayLike, b: ArrayLike, /, *, rtol: ArrayLike | None = None) -> Tensor:
-    """The shortest y among those that minimise |a y - b|; b of one axis is a vector, else a stack of matrices (..., m, k).
+    """The shortest y among those that minimise |a y - b|; b of one axis is a vector, else a stack of matrices (..., m,
+    k).
 
     Any rank and shape of a: y = pinv(a) b, with the singular values that `pinv` counts as zero.
 
@@ -398,7 +404,8 @@ def matrix_power(x: ArrayLike, n: int, /) -> Tensor:
     """
     x = _matrix(x)
     if not isinstance(n, int | np.integer):
-        raise ArgumentError(explain("a power of matrices is a whole number", got=repr(n), fix="for symmetric matrices, (v * w ** n) @ v.mT of eigh"))
+        raise ArgumentError(explain("a power of matrices is a whole number", got=repr(n),
+                                    fix="for symmetric matrices, (v * w ** n) @ v.mT of eigh"))
     if x.shape[-1] != x.shape[-2]:
         raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)"))
     if n < 0:
@@ -476,7 +483,8 @@ def _turned(x: Tensor, axis: int, by: int) -> Tensor:
 # ---- norms
 
 def vector_norm(x: ArrayLike, /, *, axis: AxisLike = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not zero.
+    """(sum |x|^ord)^(1/ord) over `axis` (default: all); inf and -inf: largest and smallest |x|; 0: how many are not
+    zero.
 
     >>> cr.linalg.vector_norm([3.0, 4.0])
     Tensor(5., dtype=float32)
@@ -505,7 +513,8 @@ def _norm(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
 
 
 def _power_mean(x: Tensor, axes: tuple[int, ...], ord: float) -> Tensor:
-    """(sum |x|^ord)^(1/ord), |x| over its largest (ord < 0: smallest) value within the sum; gradient 0 where the norm is 0."""
+    """(sum |x|^ord)^(1/ord), |x| over its largest (ord < 0: smallest) value within the sum; gradient 0 where the norm
+    is 0."""
     if not x.size:
         return sum(abs(x), axis=axes, keepdims=True) ** (1 / ord)
     size = abs(x)

@@ -4,8 +4,9 @@
     with cr.distribute(data=4):
         cr.fit(model, (x, y), loss="cross_entropy", epochs=3)
 
-The graph stays that of one device; JAX's partitioner cuts it along the mesh. So statistics of BatchNorm are those of the whole batch, masks of dropout
-are the same, metrics are exact, and a checkpoint can be gone on with on another number of devices.
+The graph stays that of one device; JAX's partitioner cuts it along the mesh. So statistics of BatchNorm are those of
+the whole batch, masks of dropout are the same, metrics are exact, and a checkpoint can be gone on with on another
+number of devices.
 """
 
 from __future__ import annotations
@@ -29,21 +30,25 @@ COLUMNS = ("attention.query", "attention.key", "attention.value", "network.gate"
 ROWS = ("attention.output", "network.down", "network.2")
 TENSOR: dict[str, Placement] = {
     **{f"*{name}.weight": (None, MODEL) for name in COLUMNS}, **{f"*{name}.bias": (MODEL,) for name in COLUMNS},
-    **{f"*{name}.weight": (MODEL, None) for name in ROWS}}  # Megatron's pairs: one sum over devices for each pair of products
+    **{f"*{name}.weight": (MODEL, None)
+       for name in ROWS}}  # Megatron's pairs: one sum over devices for each pair of products
 
 __all__ = ["TENSOR", "Mesh", "Plan", "distribute"]
 
 
 def distribute(*, data: int = 1, model: int = 1, sequence: int = 1, strategy: str = "copies") -> Mesh:
-    """A mesh over the devices of the xla backend: `data` x `model` x `sequence` of them. Used as a context, it makes xla the default backend.
+    """A mesh over the devices of the xla backend: `data` x `model` x `sequence` of them. Used as a context, it makes
+    xla the default backend.
 
     Args:
-        data: devices along which batches are cut (data parallelism). A batch that cannot be cut into equal parts is computed by every device.
+        data: devices along which batches are cut (data parallelism). A batch that cannot be cut into equal parts is
+            computed by every device.
         model: devices along which Variables with a placement that names "model" are cut (tensor parallelism).
         sequence: devices along which the second axis of what programs are given is cut (sequence parallelism).
-        strategy: "copies": every device has all Variables, but for those with a placement of their own. "fully_sharded": all Variables, the slots of
-            the optimiser and so the gradients are cut along `data` (as in ZeRO and FSDP). "tensor": the products of attention and of feed-forward
-            networks are cut along `model` in pairs of columns and rows (Megatron-LM, Shoeybi et al., 2019; the patterns of `mesh.TENSOR`).
+        strategy: "copies": every device has all Variables, but for those with a placement of their own.
+            "fully_sharded": all Variables, the slots of the optimiser and so the gradients are cut along `data` (as in
+            ZeRO and FSDP). "tensor": the products of attention and of feed-forward networks are cut along `model` in
+            pairs of columns and rows (Megatron-LM, Shoeybi et al., 2019; the patterns of `mesh.TENSOR`).
 
     Raises ArgumentError where there are fewer devices, MissingExtra without JAX.
 
@@ -52,11 +57,13 @@ def distribute(*, data: int = 1, model: int = 1, sequence: int = 1, strategy: st
     Mesh(data=1, model=1, sequence=1, strategy='copies')
     """
     if strategy not in STRATEGIES:
-        raise ArgumentError(explain("there is no such strategy", got=shown(strategy), expected=" | ".join(map(repr, STRATEGIES))))
+        raise ArgumentError(explain("there is no such strategy", got=shown(strategy),
+                                    expected=" | ".join(map(repr, STRATEGIES))))
     axes = {BATCH: data, MODEL: model, TIME: sequence}
     for name, extent in axes.items():
         if isinstance(extent, bool) or not isinstance(extent, int) or extent < 1:
-            raise ArgumentError(explain(f"{name} is a number of devices", got=f"{name}={brief(extent)}", expected="a whole number from 1 on"))
+            raise ArgumentError(explain(f"{name} is a number of devices", got=f"{name}={brief(extent)}",
+                                        expected="a whole number from 1 on"))
     backend_module("xla").devices(math.prod(axes.values()))  # MissingExtra without JAX
     return Mesh(axes, strategy)
 
@@ -77,7 +84,8 @@ class Mesh(meshes.Mesh):
         self.strategy = strategy
 
     def __repr__(self) -> str:
-        return f"Mesh({', '.join(f'{name}={extent}' for name, extent in self.axes.items())}, strategy={self.strategy!r})"
+        return (f"Mesh({', '.join(f'{name}={extent}' for name, extent in self.axes.items())}, "
+                f"strategy={self.strategy!r})")
 
     def _arguments(self) -> tuple[Any, ...]:
         return self.axes, self.strategy
@@ -86,7 +94,8 @@ class Mesh(meshes.Mesh):
         """Give Variables their placements: `fit(shard=...)` does it for a model and its optimiser.
 
         Args:
-            patterns: name with wildcards → for each axis the axis of the mesh along which it is cut, or None: `{"blocks.*.weight": (None, "model")}`.
+            patterns: name with wildcards → for each axis the axis of the mesh along which it is cut, or None:
+                `{"blocks.*.weight": (None, "model")}`.
             objects: models and optimisers; an optimiser's slots lie as their parameters do.
 
         Raises ArgumentError for a pattern that fits nothing, and for an axis that cannot be cut into equal parts.
@@ -129,7 +138,8 @@ class Mesh(meshes.Mesh):
         each = {name: variable.type.bytes // math.prod(self.axes[axis] for axis in placements[name] if axis is not None)
                 for name, variable in named.items()}
         gradients = sum(each[name] for name in trained)
-        return Plan(self.strategy, math.prod(self.axes.values()), placements, sum(each.values()), gradients, slots * gradients)
+        return Plan(self.strategy, math.prod(self.axes.values()), placements, sum(each.values()), gradients,
+                    slots * gradients)
 
 
 def place(patterns: Mapping[str, Placement] | None, *objects: Any) -> None:
@@ -138,7 +148,8 @@ def place(patterns: Mapping[str, Placement] | None, *objects: Any) -> None:
     if isinstance(mesh, Mesh):
         mesh.shard(patterns, *objects)
     elif patterns:
-        raise ArgumentError(explain("there is no mesh of devices", got=f"shard={brief(patterns)}", fix="with cr.distribute(data=2, model=2): cr.fit(...)"))
+        raise ArgumentError(explain("there is no mesh of devices", got=f"shard={brief(patterns)}",
+                                    fix="with cr.distribute(data=2, model=2): cr.fit(...)"))
 
 
 @dataclass(frozen=True)
@@ -170,11 +181,13 @@ class Plan:
         """
         if self.bytes <= memory:
             return f"fits: {_bytes(self.bytes)} of {_bytes(memory)}"
-        fix = "more devices along model" if self.strategy == "fully_sharded" else 'strategy="fully_sharded", which cuts all of it along data'
+        fix = ("more devices along model" if self.strategy == "fully_sharded"
+               else 'strategy="fully_sharded", which cuts all of it along data')
         return f"does not fit: {_bytes(self.bytes)} of {_bytes(memory)}; {fix}"
 
     def __str__(self) -> str:
-        return (f"{_bytes(self.variables)} of Variables, {_bytes(self.gradients)} of gradients and {_bytes(self.slots)} of optimiser slots "
+        return (f"{_bytes(self.variables)} of Variables, {_bytes(self.gradients)} of gradients and "
+                f"{_bytes(self.slots)} of optimiser slots "
                 f"on each of {self.devices} devices; {self.strategy}")
 
 

@@ -97,8 +97,10 @@ class Generator:
         """
         return random_bits(self.next(), _shape(shape))
 
-    def uniform(self, shape: int | Sequence[int] = (), low: ArrayLike = 0.0, high: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
-        """Equally likely in [low, high); `low` and `high` may be tensors. Multiples of 2^-24 (float64: 2^-53) of the range.
+    def uniform(self, shape: int | Sequence[int] = (), low: ArrayLike = 0.0, high: ArrayLike = 1.0, *,
+                dtype: DTypeLike = float32) -> Tensor:
+        """Equally likely in [low, high); `low` and `high` may be tensors. Multiples of 2^-24 (float64: 2^-53) of the
+        range.
 
         >>> draws = cr.random.uniform((1000,), low=-1.0, high=1.0)
         >>> bool(cr.all(draws >= -1.0)), bool(cr.all(draws < 1.0))
@@ -108,12 +110,15 @@ class Generator:
         u = _unit(self.next(), _shape(shape), dtype)
         if isinstance(low, float | int) and isinstance(high, float | int):
             if low > high:
-                raise ArgumentError(explain("the lower bound is above the upper one", got=f"low {low}, high {high}", expected="low <= high"))
+                raise ArgumentError(explain("the lower bound is above the upper one", got=f"low {low}, high {high}",
+                                            expected="low <= high"))
             if (low, high) == (0, 1):
                 return u
-        return _between(*(astype(as_tensor(bound, dtype if isinstance(bound, float | int) else None), dtype) for bound in (low, high)), u)
+        return _between(*(astype(as_tensor(bound, dtype if isinstance(bound, float | int) else None), dtype)
+                          for bound in (low, high)), u)
 
-    def normal(self, shape: int | Sequence[int] = (), mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
+    def normal(self, shape: int | Sequence[int] = (), mean: ArrayLike = 0.0, std: ArrayLike = 1.0, *,
+               dtype: DTypeLike = float32) -> Tensor:
         """Normally distributed around `mean` with standard deviation `std` (numbers or tensors).
 
         z = sqrt(-2 log u) cos(2 pi v) for uniform u in (0, 1] and v in [0, 1) (Box and Muller, 1958).
@@ -129,7 +134,8 @@ class Generator:
         z = sqrt(-2 * log(_positive(first, dtype))) * cos((2 * math.pi) * _fraction(second, dtype))
         return astype(as_tensor(mean, like=dtype), dtype) + astype(as_tensor(std, like=dtype), dtype) * z
 
-    def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *, dtype: DTypeLike = int64) -> Tensor:
+    def randint(self, low: int, high: int | None = None, shape: int | Sequence[int] = (), *,
+                dtype: DTypeLike = int64) -> Tensor:
         """Integers, equally likely in low, ..., high - 1; with one bound, in 0, ..., low - 1.
 
         64 random bits modulo the number of values: no value is preferred by more than that number / 2^64.
@@ -143,8 +149,8 @@ class Generator:
             raise ArgumentError(explain("randint needs low < high", got=f"low {low}, high {high}"))
         dtype = canonical(dtype)
         if is_integer(dtype) and not np.iinfo(dtype).min <= low <= high - 1 <= np.iinfo(dtype).max:
-            raise ArgumentError(explain(f"numbers from {low} to {high - 1} do not fit into {dtype}", got=f"randint({low}, {high}, dtype={dtype})",
-                                        fix="take a wider dtype"))
+            raise ArgumentError(explain(f"numbers from {low} to {high - 1} do not fit into {dtype}",
+                                        got=f"randint({low}, {high}, dtype={dtype})", fix="take a wider dtype"))
         offset = remainder(_wide(self.next(), _shape(shape)), high - low)
         return astype(astype(offset, int64) + low, dtype)
 
@@ -157,11 +163,13 @@ class Generator:
         """
         p = as_float(p)
         if p.node.data is not None and ((p.node.data < 0) | (p.node.data > 1)).any():
-            raise ArgumentError(explain("a probability lies between 0 and 1", got=f"{p.node.data.min():g} to {p.node.data.max():g}",
+            raise ArgumentError(explain("a probability lies between 0 and 1",
+                                        got=f"{p.node.data.min():g} to {p.node.data.max():g}",
                                         fix="of logits, bernoulli(cr.sigmoid(logits))"))
         return less(_unit(self.next(), p.shape if shape is None else _shape(shape), p.dtype), p)
 
-    def exponential(self, shape: int | Sequence[int] = (), scale: ArrayLike = 1.0, *, dtype: DTypeLike = float32) -> Tensor:
+    def exponential(self, shape: int | Sequence[int] = (), scale: ArrayLike = 1.0, *,
+                    dtype: DTypeLike = float32) -> Tensor:
         """Exponentially distributed with mean `scale`: -scale log(u) for uniform u in (0, 1].
 
         >>> cr.random.seed(0)
@@ -174,7 +182,8 @@ class Generator:
         return astype(as_tensor(scale, like=dtype), dtype) * -log(_positive(draw(self.next(), _shape(shape)), dtype))
 
     def categorical(self, logits: ArrayLike, shape: int | Sequence[int] | None = None, *, axis: int = -1) -> Tensor:
-        """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the largest.
+        """Class indices (int64) with probabilities softmax(logits) along `axis`, by adding Gumbel noise and taking the
+        largest.
 
         Args:
             shape: of the result; it must broadcast with the other axes of `logits`, whose shape is the default.
@@ -189,7 +198,8 @@ class Generator:
         place = len(wanted) + 1 + axis
         full = (*wanted[:place], logits.shape[axis], *wanted[place:])
         if broadcast_shapes(full, logits.shape) != full:
-            raise ShapeError(explain("the shape of the samples does not fit the logits", got=f"{wanted} and {logits.shape}"))
+            raise ShapeError(explain("the shape of the samples does not fit the logits",
+                                     got=f"{wanted} and {logits.shape}"))
         noise = negative(log(-log(_open_unit(self.next(), full, logits.dtype))))
         return argmax(broadcast_to(logits, full) + noise, axis=place)
 
@@ -208,7 +218,8 @@ class Generator:
         return take(x, argsort(_wide(self.next(), (x.shape[axis],))), axis=axis)
 
 
-guard_methods(Generator, ("bernoulli", "bits", "categorical", "exponential", "normal", "permutation", "randint", "seed", "uniform"))
+guard_methods(Generator, ("bernoulli", "bits", "categorical", "exponential", "normal", "permutation", "randint", "seed",
+                          "uniform"))
 
 
 # ---- from bits to numbers
@@ -220,12 +231,14 @@ def _initial(seed: int) -> np.ndarray:
 
 def _whole_seed(seed: Any) -> int:
     if not is_whole(seed) or getattr(seed, "shape", ()) != ():
-        raise CallError(explain("a seed is one integer", got=f"seed={brief(seed)}", expected="an integer from 0 to 2**64 - 1",
-                                fix="turn it into a number first, for example zlib.crc32(text.encode())" if isinstance(seed, str) else None))
+        raise CallError(explain("a seed is one integer", got=f"seed={brief(seed)}",
+                                expected="an integer from 0 to 2**64 - 1",
+                                fix="turn it into a number first, for example zlib.crc32(text.encode())"
+                                if isinstance(seed, str) else None))
     number = operator.index(seed)
     if not 0 <= number < 2**64:
-        raise ArgumentError(explain("a seed has 64 bits and no sign", got=f"seed={brief(number)}", expected="an integer from 0 to 2**64 - 1",
-                                    fix="seed % 2**64"))
+        raise ArgumentError(explain("a seed has 64 bits and no sign", got=f"seed={brief(number)}",
+                                    expected="an integer from 0 to 2**64 - 1", fix="seed % 2**64"))
     return number
 
 
@@ -259,21 +272,24 @@ def _fraction(bits: Tensor, dtype: np.dtype) -> Tensor:
 
 
 def _between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
-    """low + (high - low) u, which rounding may carry to `high` or past it: then the number below; also where high - low overflows."""
+    """low + (high - low) u, which rounding may carry to `high` or past it: then the number below; also where high - low
+    overflows."""
     span = high - low
     value = where(less(span, math.inf), low + span * u, low * (1 - u) + high * u)
     return where(less_equal(high, value) & less(low, high), stop_gradient(_below(high)), value)
 
 
 def _below(x: Tensor) -> Tensor:
-    """The largest number of the dtype that is smaller than x: the bits of a float, read as an integer, count the floats by magnitude."""
+    """The largest number of the dtype that is smaller than x: the bits of a float, read as an integer, count the floats
+    by magnitude."""
     bits = bitcast(x, int64 if x.dtype == float64 else int32)
     least = float(np.nextafter(np.zeros((), x.dtype), -1))
     return where(equal(x, 0), least, bitcast(where(less(0, x), bits - 1, bits + 1), x.dtype))
 
 
 def _positive(bits: Tensor, dtype: np.dtype) -> Tensor:
-    """In (0, 1], fine near 0, where a logarithm needs it: (n + 1/2) 2^-32 (float32), (n + 1/2) 2^-64 (float64), rounded."""
+    """In (0, 1], fine near 0, where a logarithm needs it: (n + 1/2) 2^-32 (float32), (n + 1/2) 2^-64 (float64),
+    rounded."""
     return (astype(bits, dtype) + 0.5) * (2.0**-64 if dtype == float64 else 2.0**-32)
 
 
@@ -290,7 +306,8 @@ def _open_unit(state: Tensor, shape: Shape, dtype: np.dtype) -> Tensor:
 # ---- the default generator
 
 class _Default(Generator):
-    """The default generator: each thread has a state of its own, so that runs in several threads do not take numbers from each other.
+    """The default generator: each thread has a state of its own, so that runs in several threads do not take numbers
+    from each other.
 
     A thread that has not been seeded draws from a stream of the main thread's seed that no other has.
     """
@@ -322,8 +339,8 @@ default = _Default()
 def seed(seed: int) -> None:
     """Start the default generator again from `seed`: the same draws follow in the same order.
 
-    A seed is an integer from 0 to 2^64 - 1, ArgumentError otherwise. Each thread has a state of its own; what the main thread
-    says holds for all threads that say nothing themselves.
+    A seed is an integer from 0 to 2^64 - 1, ArgumentError otherwise. Each thread has a state of its own; what the main
+    thread says holds for all threads that say nothing themselves.
 
     >>> cr.random.seed(3)
     >>> a = cr.random.normal((2,))
@@ -356,7 +373,8 @@ exponential = default.exponential
 categorical = default.categorical
 permutation = default.permutation
 
-__all__ = ["Generator", "bernoulli", "bits", "categorical", "default", "exponential", "normal", "permutation", "randint",
+__all__ = ["Generator", "bernoulli", "bits", "categorical", "default", "exponential", "normal", "permutation",
+           "randint",
            "seed", "uniform", "variables"]
 
 guard(globals(), ("seed",))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference backend: a graph runs node by node by the NumPy meanings. Slow, simple, and what every program means."""
+"""The reference backend: a graph runs node by node by the NumPy meanings. Slow, simple, and what every program means.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 __all__ = [
     "ActivationLike", "ArrayLike", "Axes", "AxisLike", "DTypeLike", "DataLike", "Device", "Extents", "InitializerLike",
-    "LearningRate", "LossLike", "ModelLike", "OptimizerLike", "PaddingLike", "PolicyLike", "RangeLike", "ShapeLike", "SourceLike", "TableLike", "Tokenizer", "TrainingRun",
+    "LearningRate", "LossLike", "ModelLike", "OptimizerLike", "PaddingLike", "PolicyLike", "RangeLike", "ShapeLike",
+    "SourceLike", "TableLike", "Tokenizer", "TrainingRun",
 ]
 
 
@@ -68,8 +69,9 @@ class TrainingRun(Protocol):
         stop: set it to True, and the run ends after the current step (or call with many steps).
         validation: what is measured after each epoch, None if nothing is.
         reporter: `reporter.say(text)` tells the reader something.
-        loss, data, examples: of `fit` alone: the loss; the training samples `data.x`, `data.y`, `data.weights`, ArgumentError where they come in batches; and samples to look at,
-            which are all of them in memory, or the first batch.
+        loss, data, examples: of `fit` alone: the loss; the training samples `data.x`, `data.y`, `data.weights`,
+            ArgumentError where they come in batches; and samples to look at, which are all of them in memory, or the
+            first batch.
 
     >>> class Steps(cr.train.Callback):
     ...     def end(self, run: cr.train.Run):
@@ -124,4 +126,5 @@ SourceLike: TypeAlias = Samples | Iterable[Any]
 DataLike: TypeAlias = tuple[Any, ...] | Mapping[str, Any] | SourceLike
 """(x, y), (x, y, weights), arrays or nested structures of them, a source or a stream."""
 TableLike: TypeAlias = DataLike | str | PathLike[str]
-"""What a task learns from: the path of a table, a frame of pandas, polars or Arrow, columns by name, or what `fit` takes."""
+"""What a task learns from: the path of a table, a frame of pandas, polars or Arrow, columns by name, or what `fit`
+takes."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The documentation site: `python -m sphinx -W --keep-going -b html docs docs/_build`.
 
-Pages are Markdown (MyST); the API reference is made from the docstrings of every public name; the chapters of the tutorial are
-programs that run while the site is built, and their pictures and prints become part of it.
+Pages are Markdown (MyST); the API reference is made from the docstrings of every public name; the chapters of the
+tutorial are programs that run while the site is built, and their pictures and prints become part of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ project = "chainrule"
 copyright = "the chainrule developers, Apache-2.0"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton",
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon",
+              "sphinx.ext.viewcode", "sphinx_copybutton",
               "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "tutorial/*.rst", "tutorial/*.md"]
 default_role = "code"
@@ -64,22 +65,26 @@ MARKUP = re.compile(r"``[^`]*``|`[^`]*`|(?P<sign>[*|]|(?<=\w)_(?!\w))")  # of re
 
 
 def plain(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Our docstrings as reStructuredText: indented programs become literal blocks, signs in formulas (|x|, a * b) stay signs."""
+    """Our docstrings as reStructuredText: indented programs become literal blocks, signs in formulas (|x|, a * b) stay
+    signs."""
     found: list[str] = []
     in_program = in_example = False
     for line in lines:
         text = line.strip()
-        if text and not in_example and (line.startswith("    ") and found and not found[-1].strip()) and _is_prose(found) and not text.startswith(">>>"):
+        if text and not in_example and (line.startswith("    ") and found
+                                        and not found[-1].strip()) and _is_prose(found) and not text.startswith(">>>"):
             found += ["::", ""]
             in_program = True
         in_program = in_program and (line.startswith("    ") or not text)
         in_example = bool(text) and (in_example or text.startswith(">>>"))
-        found.append(line if in_program or in_example else MARKUP.sub(lambda x: "\\" + x[0] if x["sign"] else x[0], line))
+        found.append(line if in_program or in_example
+                     else MARKUP.sub(lambda x: "\\" + x[0] if x["sign"] else x[0], line))
     lines[:] = found
 
 
 def _is_prose(lines: list[str]) -> bool:
-    """Whether what stands last, above blank lines, is a paragraph at the margin that begins no section such as `Args:`."""
+    """Whether what stands last, above blank lines, is a paragraph at the margin that begins no section such as `Args:`.
+    """
     last = next((x for x in reversed(lines) if x.strip()), "")
     return not last.startswith(" ") and not re.fullmatch(r"[A-Z][a-z]+:", last.strip())
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which names are public, and the pages of the reference that are made of them.
 
-A module is public if it is an attribute of `chainrule` that its `__init__` lists; a name of it, if it is in its `__all__`, or, where it
-has none, if the module defines it.
+A module is public if it is an attribute of `chainrule` that its `__init__` lists; a name of it, if it is in its
+`__all__`, or, where it has none, if the module defines it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 import chainrule
 
 TOP = "chainrule"
-NOT_SHOWN = ("forward", "build", "config", *(f"set_{x}_request" for x in ("fit", "score", "predict", "predict_proba", "transform", "partial_fit")))
+NOT_SHOWN = ("forward", "build", "config",
+             *(f"set_{x}_request" for x in ("fit", "score", "predict", "predict_proba", "transform", "partial_fit")))
 BELOW = ("optim.schedules",)  # public modules inside public modules
 
 
@@ -26,9 +27,11 @@ def modules() -> list[str]:
 def names(module: str) -> list[str]:
     """The public names of a module that are not modules themselves."""
     found = importlib.import_module(module)
-    listed = getattr(found, "__all__", None) or [name for name, value in vars(found).items() if getattr(value, "__module__", "") == module]
+    listed = (getattr(found, "__all__", None)
+              or [name for name, value in vars(found).items() if getattr(value, "__module__", "") == module])
     listed = [*listed, *chainrule._LAZY] if module == TOP else listed
-    return sorted({name for name in listed if not name.startswith("_") and not isinstance(getattr(found, name), types.ModuleType)}, key=str.lower)
+    return sorted({name for name in listed if not name.startswith("_")
+                   and not isinstance(getattr(found, name), types.ModuleType)}, key=str.lower)
 
 
 def write_reference(folder: Path) -> None:
@@ -39,14 +42,18 @@ def write_reference(folder: Path) -> None:
     (folder / "names").mkdir(parents=True, exist_ok=True)
     for module in modules():
         _write(folder / f"{module}.rst", page(module))
-    pages = {f"{module}.{name}": name_page(module, name) for module in modules() for name in names(module) if is_ours(module, name)}
+    pages = {f"{module}.{name}": name_page(module, name) for module in modules() for name in names(module)
+             if is_ours(module, name)}
     for title, text in pages.items():
         _write(folder / "names" / f"{title}.rst", text)
     for path in (folder / "names").glob("*.rst"):
         if path.stem not in pages:
             path.unlink()
     entries = "\n".join(f"   {module}" for module in modules())
-    _write(folder / "index.rst", f"Reference\n=========\n\nEvery public name, by module. The examples stand below ``import chainrule as cr``, ``import numpy as np`` and ``from chainrule import nn``.\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n")
+    _write(folder / "index.rst",
+           "Reference\n=========\n\nEvery public name, by module. The examples stand below ``import chainrule as "
+           "cr``, ``import numpy as np`` and ``from chainrule import nn``.\n\n.. toctree::\n   :maxdepth: "
+           f"1\n\n{entries}\n")
 
 
 def is_ours(module: str, name: str) -> bool:
@@ -57,7 +64,8 @@ def is_ours(module: str, name: str) -> bool:
 
 def page(module: str) -> str:
     """The page of a module: its docstring and the table of its names."""
-    lines = [module, "=" * len(module), "", f".. automodule:: {module}", "   :no-members:", "", f".. currentmodule:: {module}", "",
+    lines = [module, "=" * len(module), "", f".. automodule:: {module}", "   :no-members:", "",
+             f".. currentmodule:: {module}", "",
              ".. autosummary::", "   :nosignatures:", ""]
     ours = [name for name in names(module) if is_ours(module, name)]
     others = [name for name in names(module) if name not in ours]
@@ -72,7 +80,8 @@ def name_page(module: str, name: str) -> str:
     """The page of a name: its docstring and, of a class, its methods."""
     value = getattr(importlib.import_module(module), name)
     kind = "class" if isinstance(value, type) else "function" if isinstance(value, types.FunctionType) else "data"
-    lines = [":orphan:", "", name, "=" * len(name), "", f"In :doc:`/reference/{module}`.", "", f".. currentmodule:: {module}", "", f".. auto{kind}:: {name}"]
+    lines = [":orphan:", "", name, "=" * len(name), "", f"In :doc:`/reference/{module}`.", "",
+             f".. currentmodule:: {module}", "", f".. auto{kind}:: {name}"]
     if kind == "class":
         lines += ["   :members:", f"   :exclude-members: {', '.join(NOT_SHOWN)}"]
     return "\n".join([*lines, ""])

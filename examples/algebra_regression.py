@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linear systems: the best line through points in one step (normal equations), and the same line by gradient descent."""
+"""Linear systems: the best line through points in one step (normal equations), and the same line by gradient descent.
+"""
 
 import numpy as np
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The singular value decomposition at work: principal components of images, and a trained layer with half the weights."""
+"""The singular value decomposition at work: principal components of images, and a trained layer with half the weights.
+"""
 
 import numpy as np
 

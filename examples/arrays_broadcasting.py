@@ -29,4 +29,5 @@ x, w = cr.named(table, "sample feature"), cr.named(rng.normal(size=(2, 3)), "uni
 normal = (x - x.mean("sample")) / x.std("sample")  # names instead of positions
 y = normal.dot(w, "feature")
 print(y)
-assert np.allclose(y.tensor("sample unit").numpy(), ((table - table.mean(0)) / table.std(0)) @ w.tensor("feature unit").numpy())
+assert np.allclose(y.tensor("sample unit").numpy(), ((table - table.mean(0)) / table.std(0))
+                   @ w.tensor("feature unit").numpy())

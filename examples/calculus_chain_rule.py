@@ -24,11 +24,13 @@ assert np.isclose(slope(x, y).item(), y**4 * np.sin(x * y))
 point = np.array([1.0, 2.0, 3.0])
 norm = lambda v: cr.sqrt(cr.sum(v * v))
 length = np.linalg.norm(point)
-assert np.allclose(cr.jacobian(lambda v: v / norm(v))(point).numpy(), np.eye(3) / length - np.outer(point, point) / length**3)
+assert np.allclose(cr.jacobian(lambda v: v / norm(v))(point).numpy(), np.eye(3) / length - np.outer(point, point)
+                   / length**3)
 assert np.allclose(cr.hessian(norm)(point).numpy(), np.eye(3) / length - np.outer(point, point) / length**3)
 
 w = cr.Variable(np.array([[0.4, -0.3]]), "w")  # and the chain rule itself: each local derivative and their products
 loss = cr.mean((cr.tanh(w @ np.array([[1.0], [2.0]])) - 0.5) ** 2)
 print(cr.inspect.explain(loss))
 z = 0.4 - 0.6
-assert np.allclose(cr.gradients(loss, w).numpy(), 2 * (np.tanh(z) - 0.5) * (1 - np.tanh(z) ** 2) * np.array([[1.0, 2.0]]))
+assert np.allclose(cr.gradients(loss, w).numpy(), 2 * (np.tanh(z) - 0.5) * (1 - np.tanh(z) ** 2)
+                   * np.array([[1.0, 2.0]]))

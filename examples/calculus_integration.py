@@ -20,7 +20,9 @@ print(f"d/dt of the integral of exp(-t x) at t = 2: {inside:.9f} = -1/4")
 assert abs(inside + 0.25) < 1e-8  # Leibniz: the derivative goes inside
 
 x = np.linspace(0, np.pi, 101)
-print(f"by samples: trapezoid {cr.trapezoid(np.sin(x), x).item():.6f}, Simpson {cr.simpson(np.sin(x), x).item():.9f} (2)")
+print(
+    f"by samples: trapezoid {cr.trapezoid(np.sin(x), x).item():.6f}, Simpson {cr.simpson(np.sin(x), x).item():.9f} (2)"
+)
 assert abs(cr.simpson(np.sin(x), x).item() - 2) < 1e-7
 
 points = cr.random.uniform((100_000, 2)).numpy()

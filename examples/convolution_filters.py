@@ -11,12 +11,14 @@ SOBEL = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], "float32")
 image = np.zeros((8, 8), "float32")
 image[:, 4:] = 1  # dark on the left, light on the right
 print("Sobel on an upright edge, one row:", cr.correlate(image, SOBEL, "same").numpy()[3, 1:7])
-print("all ones, 3x3, is nine times the mean of the neighbours:", cr.correlate(image, np.ones((3, 3)), "same").numpy()[3, 2:6])
+print("all ones, 3x3, is nine times the mean of the neighbours:",
+      cr.correlate(image, np.ones((3, 3)), "same").numpy()[3, 2:6])
 
 
 def fixed(kernel):
     """A layer whose kernel is given and is not trained."""
-    layer = nn.Conv2D(1, 3, padding="same", bias=False, weight_initializer=lambda shape, dtype: kernel.reshape(shape).astype(dtype))
+    layer = nn.Conv2D(1, 3, padding="same", bias=False,
+                      weight_initializer=lambda shape, dtype: kernel.reshape(shape).astype(dtype))
     layer(np.zeros((1, 8, 8, 1), "float32"))
     layer.freeze()
     return layer

@@ -21,8 +21,10 @@ def pictures(rng, count):
 
 cr.random.seed(0)
 rng, optimizer = np.random.default_rng(0), optim.Adam(5e-3)
-model = nn.Sequential([nn.Conv2D(8, 3, padding="same", activation="relu"), nn.Conv2D(16, 3, padding="same", activation="relu"),
-                       nn.MaxPool2D(2), nn.Conv2D(16, 3, padding="same", activation="relu"), nn.GlobalAvgPool2D(), nn.Dense(2)])
+model = nn.Sequential([nn.Conv2D(8, 3, padding="same", activation="relu"),
+                       nn.Conv2D(16, 3, padding="same", activation="relu"),
+                       nn.MaxPool2D(2), nn.Conv2D(16, 3, padding="same", activation="relu"), nn.GlobalAvgPool2D(),
+                       nn.Dense(2)])
 
 
 @cr.compile
@@ -40,10 +42,11 @@ x, y, corners = pictures(np.random.default_rng(1), 100)
 heat = inspect.grad_cam(model, x, layer=3)
 peaks = np.array([np.unravel_index(h.argmax(), h.shape) for h in heat])
 inside = np.all((corners <= peaks) & (peaks < corners + 6), axis=1).mean()
-print(f"named right: {(model(x).numpy().argmax(1) == y).mean():.0%}; the brightest point lies in the object: {inside:.0%}")
+print(f"named right: {(model(x).numpy().argmax(1) == y).mean():.0%}; the brightest point lies in the object: "
+      f"{inside:.0%}")
 print("the first picture's map, in tenths:")
 print("\n".join("".join(f"{int(9 * value)}" if value > 0.5 else "." for value in row) for row in heat[0]))
-print("written:", inspect.draw_grad_cam(model, x[:8], 3, "grad_cam.png"), inspect.draw_feature_maps(model, x[0], 1, "maps.png"),
-      inspect.draw_filters(model[0], "filters.png"))
+print("written:", inspect.draw_grad_cam(model, x[:8], 3, "grad_cam.png"),
+      inspect.draw_feature_maps(model, x[0], 1, "maps.png"), inspect.draw_filters(model[0], "filters.png"))
 
 assert inside >= 0.8

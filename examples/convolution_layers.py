@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a convolutional network one by one: strides and paddings, 1x1, depthwise and transposed convolutions, pooling
+"""The parts of a convolutional network one by one: strides and paddings, 1x1, depthwise and transposed convolutions,
+pooling
 and its inverse, windows as vectors, noise; each with what one should see."""
 
 import numpy as np
@@ -21,19 +22,24 @@ narrow = nn.Conv2D(2, 1)  # 1x1: the same Dense layer at every pixel
 np.testing.assert_allclose(narrow(image).numpy(), image @ narrow.weight.numpy()[0, 0], rtol=1e-4, atol=1e-5)
 
 count = lambda layer: sum(v.size for v in layer.parameters().values())
-layers = {"plain": nn.Conv2D(32, 3, bias=False), "separable": nn.SeparableConv2D(32, 3, bias=False), "depthwise": nn.DepthwiseConv2D(3, bias=False)}
+layers = {"plain": nn.Conv2D(32, 3, bias=False), "separable": nn.SeparableConv2D(32, 3, bias=False),
+          "depthwise": nn.DepthwiseConv2D(3, bias=False)}
 for name, layer in layers.items():
     print(f"{name:10} {image.shape[1:]} → {size(layer)} with {count(layer)} weights")
 assert count(layers["plain"]) == 9 * 4 * 32 and count(layers["separable"]) == 9 * 4 + 4 * 32
 
 smaller = nn.Conv2D(8, 3, stride=2, padding="same")(image)
-print("a transposed convolution goes back:", smaller.shape[1:], "→", size(nn.Conv2DTranspose(4, 3, stride=2, padding="same"), smaller))
-print("as upsampling does:", size(nn.UpSampling2D(2, "linear"), smaller), "and moving channels into pixels:", size(nn.PixelShuffle(2), smaller))
+print("a transposed convolution goes back:", smaller.shape[1:], "→",
+      size(nn.Conv2DTranspose(4, 3, stride=2, padding="same"), smaller))
+print("as upsampling does:", size(nn.UpSampling2D(2, "linear"), smaller), "and moving channels into pixels:",
+      size(nn.PixelShuffle(2), smaller))
 
 square = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
 maxima, places = nn.MaxPool2D(2, return_indices=True)(square)
-print("maxima\n", maxima.numpy()[0, :, :, 0], "\nput back where they were\n", nn.MaxUnpool2D(2)(maxima, places).numpy()[0, :, :, 0])
-edge = [nn.AvgPool2D(3, stride=1, padding=1, count_padding=counted)(square).numpy()[0, 0, 0, 0].item() for counted in (False, True)]
+print("maxima\n", maxima.numpy()[0, :, :, 0], "\nput back where they were\n",
+      nn.MaxUnpool2D(2)(maxima, places).numpy()[0, :, :, 0])
+edge = [nn.AvgPool2D(3, stride=1, padding=1, count_padding=counted)(square).numpy()[0, 0, 0, 0].item()
+        for counted in (False, True)]
 print("mean at the corner, without and with the zeros outside:", edge)
 assert np.allclose(edge, [2.5, 10 / 9])
 

@@ -8,11 +8,13 @@ from chainrule import nn
 
 cr.random.seed(0)
 model = nn.Sequential([
-    nn.Conv2D(4, 3, padding="same", activation="relu"), nn.Conv2D(4, 3, padding="same", activation="relu"), nn.MaxPool2D(2),
+    nn.Conv2D(4, 3, padding="same", activation="relu"), nn.Conv2D(4, 3, padding="same", activation="relu"),
+    nn.MaxPool2D(2),
     nn.Conv2D(4, 3, padding="same", dilation=2),
 ], input_shape=(32, 32, 1))
 for field in nn.receptive_field(model):
-    print(f"{field.layer:20} sees {field.size[0]:2} x {field.size[1]:2} pixels, the next output {field.stride[0]} further")
+    print(f"{field.layer:20} sees {field.size[0]:2} x {field.size[1]:2} pixels, the next output {field.stride[0]} "
+          "further")
 
 x = np.random.default_rng(0).standard_normal((20, 32, 32, 1)).astype("float32")
 slope = nn.effective_receptive_field(model, x, (8, 8))

@@ -12,8 +12,10 @@ x = np.random.default_rng(0).standard_normal((4, 16, 16, 1)).astype("float32")
 models = {
     "convolution, ends joined": nn.Conv2D(4, 3, padding="same", padding_mode="circular"),
     "convolution, zeros around": nn.Conv2D(4, 3, padding="same"),
-    "convolution and pooling": nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"), nn.MaxPool2D(2)]),
-    "and the mean of all pixels": nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"), nn.ReLU(), nn.GlobalAvgPool2D()]),
+    "convolution and pooling": nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"),
+                                              nn.MaxPool2D(2)]),
+    "and the mean of all pixels": nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"), nn.ReLU(),
+                                                 nn.GlobalAvgPool2D()]),
     "fully connected": nn.Sequential([nn.Flatten(), nn.Dense(4)]),
 }
 found = {name: inspect.shifts(model, x, (1, 2)) for name, model in models.items()}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why networks need activations: a deep network without them is one matrix, so it fails at exclusive or; one hidden layer
+"""Why networks need activations: a deep network without them is one matrix, so it fails at exclusive or; one hidden
+layer
 with an activation solves it."""
 
 import numpy as np
@@ -15,7 +16,8 @@ for seed in range(10):
     networks = {"linear": nn.Sequential([nn.Dense(8), nn.Dense(8), nn.Dense(2)]),
                 "tanh": nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(2)])}
     for name, model in networks.items():
-        cr.fit(model, (x, y), loss="cross_entropy", optimizer=cr.optim.Adam(0.05), epochs=120, seed=seed, progress=False)
+        cr.fit(model, (x, y), loss="cross_entropy", optimizer=cr.optim.Adam(0.05), epochs=120, seed=seed,
+               progress=False)
         right[name].append(float((model(x).numpy().argmax(1) == y).mean()))
 for name, found in right.items():
     print(f"{name:7} right on xor in 10 runs: " + " ".join(f"{100 * r:.0f} %" for r in found))

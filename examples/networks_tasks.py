@@ -19,7 +19,8 @@ for name, (task, y) in cases.items():
     model = task.network(hidden=(32,))
     task.fit(model, (x[:400], y[:400]), epochs=40, optimizer=cr.optim.Adam(0.01), progress=False)
     found = task.evaluate(model, (x[400:], y[400:]))
-    print(f"{name}: {task.outputs} output(s), {task.loss}", *(f"{k} {v}" for k, v in found.items() if k != "loss"), sep="\n    ")
+    print(f"{name}: {task.outputs} output(s), {task.loss}", *(f"{k} {v}" for k, v in found.items() if k != "loss"),
+          sep="\n    ")
     answers = task.predict(model, x[400:])
     right = np.corrcoef(answers, y[400:])[0, 1] if name == "regression" else (answers == y[400:]).mean()
     assert right > 0.93

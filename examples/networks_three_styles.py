@@ -25,7 +25,8 @@ def drawn():
 
 
 outputs = {}
-for style, make in (("list", lambda: nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(3)])), ("graph", drawn), ("class", Network)):
+for style, make in (("list", lambda: nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(3)])), ("graph", drawn),
+                    ("class", Network)):
     cr.random.seed(0)
     model = make()
     outputs[style] = model(x).numpy()

@@ -10,13 +10,15 @@ cr.random.seed(0)
 for family in (d.Normal(1.0, 2.0), d.Bernoulli(0.3), d.Binomial(10, 0.4), d.Poisson(3.0), d.Gamma(2.0, 1.5)):
     x = family.sample((50_000,)).numpy().astype(float)
     mean, variance = float(np.asarray(family.mean)), float(np.asarray(family.variance))
-    print(f"{type(family).__name__:10} mean {mean:6.3f} (samples {x.mean():6.3f})   variance {variance:6.3f} (samples {x.var():6.3f})")
+    print(f"{type(family).__name__:10} mean {mean:6.3f} (samples {x.mean():6.3f})   variance {variance:6.3f} (samples "
+          f"{x.var():6.3f})")
     assert abs(x.mean() - mean) < 5 * np.sqrt(variance / len(x)) + 1e-3
 
 # What a loss is: the negative log-likelihood of a distribution
 p, label = 0.8, 1.0
 assert np.isclose(-d.Bernoulli(p).log_prob(label).item(), -np.log(p))  # binary cross-entropy
-assert np.isclose(-d.Normal(2.0, 1.0).log_prob(3.0).item(), 0.5 * (3 - 2) ** 2 + 0.5 * np.log(2 * np.pi))  # squared error / 2 + constant
+# squared error / 2 + constant
+assert np.isclose(-d.Normal(2.0, 1.0).log_prob(3.0).item(), 0.5 * (3 - 2) ** 2 + 0.5 * np.log(2 * np.pi))
 
 # How far is one distribution from another: closed form, and by samples
 a, b = d.Normal(0.0, 1.0), d.Normal(1.0, 2.0)

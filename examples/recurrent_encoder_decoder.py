@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoder and decoder with attention: sequences of digits are read whole, then written sorted, longest first to shortest."""
+"""Encoder and decoder with attention: sequences of digits are read whole, then written sorted, longest first to
+shortest."""
 
 import numpy as np
 

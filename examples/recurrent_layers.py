@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences of different lengths, recurrent layers on top of each other and both ways, a cell of one's own, and a network
+"""Sequences of different lengths, recurrent layers on top of each other and both ways, a cell of one's own, and a
+network
 that says one thing about a sequence: are there more ones than twos in it?"""
 
 import numpy as np

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recurrent network learns a text letter by letter: the state goes on from piece to piece, gradients do not (truncated
+"""A recurrent network learns a text letter by letter: the state goes on from piece to piece, gradients do not
+(truncated
 back-propagation through time), and then it writes on its own, one step at a time."""
 
 import numpy as np
@@ -17,7 +18,8 @@ cr.random.seed(0)
 
 class Writer(nn.Module):
     def __init__(self):
-        self.embedding, self.memory, self.logits = nn.Embedding(len(letters), 16), nn.GRU(64, True, stateful=True), nn.Dense(len(letters))
+        self.embedding, self.memory, self.logits = (nn.Embedding(len(letters), 16), nn.GRU(64, True, stateful=True),
+                                                    nn.Dense(len(letters)))
 
     def forward(self, x):
         return self.logits(self.memory(self.embedding(x)))

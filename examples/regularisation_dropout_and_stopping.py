@@ -41,7 +41,8 @@ gap(model)
 probabilities = np.exp(z := train.predict_samples(model, x_test, samples=40)) / np.exp(z).sum(-1, keepdims=True)
 spread = probabilities.std(0).max(-1)
 wrong = probabilities.mean(0).argmax(-1) != digits.y_test
-print(f"spread over 40 masks: {spread[wrong].mean():.2f} where the answer is wrong, {spread[~wrong].mean():.2f} where right")
+print(f"spread over 40 masks: {spread[wrong].mean():.2f} where the answer is wrong, {spread[~wrong].mean():.2f} where "
+      "right")
 
 assert max(gaps["dropout"], gaps["early stopping"], gaps["augmentation"]) < gaps["nothing"]
 assert spread[wrong].mean() > spread[~wrong].mean()

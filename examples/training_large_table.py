@@ -19,10 +19,13 @@ model = nn.Sequential([nn.EmbeddingBag(WORDS, 16), nn.Dense(2)])
 model(x[:1])
 before = model[0].weight.numpy()
 
-optimizer = optim.Adam(1e-2, lazy=True)  # SGD and Adagrad need no switch: rows without a gradient stay as they are anyway
-history = cr.fit(model, (x, group), loss="cross_entropy", optimizer=optimizer, epochs=4, metrics=["accuracy"], progress=False)
+# SGD and Adagrad need no switch: rows without a gradient stay as they are anyway
+optimizer = optim.Adam(1e-2, lazy=True)
+history = cr.fit(model, (x, group), loss="cross_entropy", optimizer=optimizer, epochs=4, metrics=["accuracy"],
+                 progress=False)
 changed = np.flatnonzero((model[0].weight.numpy() != before).any(axis=1))
-print(f"accuracy {history['accuracy'][-1]:.3f}; {len(changed)} of {WORDS:,} rows have changed, {len(np.unique(x))} occur")
+print(f"accuracy {history['accuracy'][-1]:.3f}; {len(changed)} of {WORDS:,} rows have changed, {len(np.unique(x))} "
+      "occur")
 
 assert history["accuracy"][-1] > 0.99
 np.testing.assert_array_equal(changed, np.unique(x))

@@ -34,7 +34,8 @@ ours = layer(x, mask=exists[None]).numpy()
 theirs = layer(x, mask=nn.masks.from_torch(key_padding_mask=~exists[None])).numpy()  # PyTorch: True means "do not look"
 changed = x.copy()
 changed[:, 5:] = 100
-print("what is masked bears on nothing:", bool(np.allclose(layer(changed, mask=exists[None]).numpy()[:, :5], ours[:, :5], atol=1e-5)))
+print("what is masked bears on nothing:",
+      bool(np.allclose(layer(changed, mask=exists[None]).numpy()[:, :5], ours[:, :5], atol=1e-5)))
 
 assert np.allclose(weights[0], by_hand, atol=1e-5)
 assert np.allclose(weights.sum(-1), 1, atol=1e-5)

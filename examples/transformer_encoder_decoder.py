@@ -15,11 +15,13 @@ class Reverser(nn.Module):
     input_dtype = "int64"
 
     def __init__(self, width=32):
-        self.embedding, self.positions = nn.Embedding(LETTERS + 1, width), nn.PositionalEncoding("learned", length=LENGTH)
+        self.embedding, self.positions = (nn.Embedding(LETTERS + 1, width),
+                                          nn.PositionalEncoding("learned", length=LENGTH))
         self.transformer, self.logits = nn.Transformer(4, 64, encoder_depth=1, decoder_depth=1), nn.Dense(LETTERS)
 
     def forward(self, source, target):
-        return self.logits(self.transformer(self.positions(self.embedding(source)), self.positions(self.embedding(target))))
+        return self.logits(self.transformer(self.positions(self.embedding(source)),
+                                            self.positions(self.embedding(target))))
 
 
 model = Reverser()

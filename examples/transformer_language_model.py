@@ -8,7 +8,8 @@ import chainrule as cr
 from chainrule import models, optim
 from chainrule.data import CharacterTokenizer, pack
 
-VERSE = "twinkle, twinkle, little star, how i wonder what you are. up above the world so high, like a diamond in the sky. "
+VERSE = ("twinkle, twinkle, little star, how i wonder what you are. up above the world so high, like a diamond in the "
+         "sky. ")
 
 text = VERSE * 20
 tokenizer = CharacterTokenizer(text)
@@ -17,7 +18,8 @@ print(f"{len(tokenizer)} characters, {len(x)} windows of {x.shape[1]}")
 
 cr.random.seed(0)
 model = models.gpt(len(tokenizer), length=32, width=48, depth=1, heads=4)
-history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(5e-3), epochs=6, batch_size=32, progress=False)
+history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(5e-3), epochs=6, batch_size=32,
+                 progress=False)
 print("loss by epoch:", [round(row["loss"], 2) for row in history.rows])
 
 written = models.generate_text(model, tokenizer, "twinkle, ", 80, temperature=0)

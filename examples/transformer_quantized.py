@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in few bits: the same language model with its matrices in 8 and in 4 bits, its perplexity and its size on disk."""
+"""Weights in few bits: the same language model with its matrices in 8 and in 4 bits, its perplexity and its size on
+disk."""
 
 import tempfile
 from pathlib import Path
@@ -20,7 +21,8 @@ cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(3e-3), epochs=8
 
 perplexities = {}
 with tempfile.TemporaryDirectory() as folder:
-    for name, made in (("float32", model), ("8 bits", nn.quantize(model, 8)), ("4 bits, groups of 32", nn.quantize(model, 4, group=32))):
+    for name, made in (("float32", model), ("8 bits", nn.quantize(model, 8)),
+                       ("4 bits, groups of 32", nn.quantize(model, 4, group=32))):
         perplexities[name] = float(np.exp(losses.cross_entropy(made(x), y).item()))
         size = cr.save(made, Path(folder) / "model.safetensors").stat().st_size
         print(f"{name:>20}: perplexity {perplexities[name]:.3f}, {size / 1024:.0f} KiB")

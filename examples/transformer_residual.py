@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual connections and normalisation: through fifty blocks a gradient keeps its size only if there is a way round."""
+"""Residual connections and normalisation: through fifty blocks a gradient keeps its size only if there is a way round.
+"""
 
 import numpy as np
 

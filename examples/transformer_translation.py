@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A transformer translates sentences of a small language, in which the words stand in another order, and BLEU measures it."""
+"""A transformer translates sentences of a small language, in which the words stand in another order, and BLEU measures
+it."""
 
 import itertools
 
@@ -26,7 +27,8 @@ names = {i: word for word, i in english.items()}
 source = np.array([[german[word] for word in text] for text, _ in learnt])
 target = np.array([[START, *(english[word] for word in text), END] for _, text in learnt])
 
-model = models.TranslationTransformer(len(german) + 3, len(english) + 3, width=32, depth=1, heads=4, length=8, dropout=0.0)
+model = models.TranslationTransformer(len(german) + 3, len(english) + 3, width=32, depth=1, heads=4, length=8,
+                                      dropout=0.0)
 optimizer = optim.Adam(optim.schedules.warmup(3e-3, 50))
 
 

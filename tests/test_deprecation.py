@@ -26,7 +26,8 @@ def version(text: str) -> tuple[int, int]:
 
 def overdue(source: str, now: str) -> list[str]:
     """Calls of `deprecated` in a program that allow less than two minor versions, or whose time is up."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "deprecated"]
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "")
+             == "deprecated"]
     found = []
     for call in calls:
         told = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg in ("since", "gone")}
@@ -38,9 +39,11 @@ def overdue(source: str, now: str) -> list[str]:
 
 def test_nothing_is_overdue():
     files = Path(chainrule.__file__).parent.rglob("*.py")
-    assert {str(path): late for path in files if (late := overdue(path.read_text(encoding="utf-8"), chainrule.__version__))} == {}
+    assert {str(path): late for path in files
+            if (late := overdue(path.read_text(encoding="utf-8"), chainrule.__version__))} == {}
 
 
-@pytest.mark.parametrize("since, gone, now, late", [("0.3", "0.5", "0.4.1", False), ("0.3", "0.5", "0.5.0", True), ("0.3", "0.4", "0.3.0", True), ("0.9", "1.0", "0.9.0", False)])
+@pytest.mark.parametrize("since, gone, now, late", [("0.3", "0.5", "0.4.1", False), ("0.3", "0.5", "0.5.0", True),
+                                                    ("0.3", "0.4", "0.3.0", True), ("0.9", "1.0", "0.9.0", False)])
 def test_time_is_up_when_the_version_is_reached(since, gone, now, late):
     assert bool(overdue(f'deprecated("x", instead="y", since="{since}", gone="{gone}")', now)) is late

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""House rules: no circle of imports in the package, wherever an import stands; and pytest finds files by base name, so each is used once."""
+"""House rules: no circle of imports in the package, wherever an import stands; and pytest finds files by base name, so
+each is used once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the polynomials and rational functions of chainrule/native/llvm/math/coefficients.py and print them as Python tuples.
+"""Fit the polynomials and rational functions of chainrule/native/llvm/math/coefficients.py and print them as Python
+tuples.
 
 In: for every function the remainder to approximate, a weight that turns its error into a relative error of the result,
 and an interval. Out: the coefficients of lowest degree whose weighted error is below the target, lowest power first.
@@ -144,8 +145,10 @@ FITS = {
 
 
 # name: (value, parts, rounding of each part, bits that the first part leaves free)
-CONSTANTS = {"LN2": (mp.log(2), 2, mp.nint, 0), "LN2_BELOW": (mp.log(2), 2, mp.floor, 0), "LOG10_2": (mp.log10(2), 2, mp.nint, 11),
-             "LOG2_E": (1 / mp.log(2), 2, mp.nint, 0), "LOG10_E": (1 / mp.log(10), 2, mp.nint, 0), "HALF_PI": (mp.pi / 2, 3, mp.nint, 0)}
+CONSTANTS = {"LN2": (mp.log(2), 2, mp.nint, 0), "LN2_BELOW": (mp.log(2), 2, mp.floor, 0),
+             "LOG10_2": (mp.log10(2), 2, mp.nint, 11),
+             "LOG2_E": (1 / mp.log(2), 2, mp.nint, 0), "LOG10_E": (1 / mp.log(10), 2, mp.nint, 0),
+             "HALF_PI": (mp.pi / 2, 3, mp.nint, 0)}
 
 
 def parts(value, bits: int, count: int, rounding, free: int) -> list[float]:
@@ -159,7 +162,8 @@ def parts(value, bits: int, count: int, rounding, free: int) -> list[float]:
     return result
 
 
-# Of the sixteen parts into which native/llvm/math/significand.py cuts [3/4, 3/2): 32 / m is about the number, so that m / 32 times it less 1 is exact and small
+# Of the sixteen parts into which native/llvm/math/significand.py cuts [3/4, 3/2): 32 / m is about the number, so that m
+# / 32 times it less 1 is exact and small
 PARTS = (42, 41, 39, 38, 37, 35, 34, 33, 32, 30, 28, 27, 26, 24, 23, 22)
 
 

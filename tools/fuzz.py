@@ -3,8 +3,8 @@
 
     python -m tools.fuzz [--seconds 60] [--seed S]
 
-Prints its seed first, and for a difference the seed of that one call, with which `--seed S --seconds 0` shows it again. Exit status 1
-if there was a difference. What NumPy refuses must be refused, by an error of ours.
+Prints its seed first, and for a difference the seed of that one call, with which `--seed S --seconds 0` shows it again.
+Exit status 1 if there was a difference. What NumPy refuses must be refused, by an error of ours.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ import chainrule as cr
 from chainrule.errors import AxisError, ChainruleError
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan, 1e-40, 3e38, 7.0]
-UNARY = ["abs", "ceil", "floor", "trunc", "round", "sign", "signbit", "sqrt", "square", "negative", "exp", "log", "sin", "cos", "tanh", "isnan", "isfinite", "isinf"]
-BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "less", "greater_equal", "not_equal", "floor_divide", "remainder", "copysign", "hypot"]
-REDUCTIONS = ["sum", "prod", "max", "min", "mean", "any", "all", "argmax", "argmin", "cumulative_sum", "sort", "argsort", "flip"]
+UNARY = ["abs", "ceil", "floor", "trunc", "round", "sign", "signbit", "sqrt", "square", "negative", "exp", "log", "sin",
+         "cos", "tanh", "isnan", "isfinite", "isinf"]
+BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "less", "greater_equal", "not_equal",
+          "floor_divide", "remainder", "copysign", "hypot"]
+REDUCTIONS = ["sum", "prod", "max", "min", "mean", "any", "all", "argmax", "argmin", "cumulative_sum", "sort",
+              "argsort", "flip"]
 EXACT = 0.0
 CLOSE = {"float32": 3e-5, "float64": 1e-12}
 ROUNDED = {"exp", "log", "sin", "cos", "tanh", "sum", "prod", "mean", "cumulative_sum", "hypot", "divide", "sqrt"}
@@ -75,14 +78,17 @@ def outcome(function: Callable[..., Any], operands: list[np.ndarray], options: d
 
 
 def difference(name: str, ours: Any, wanted: Any, operands: list[np.ndarray]) -> str | None:
-    """What is wrong with our outcome, None where nothing is; where dtypes alone are refused by one side, that is its own matter.
+    """What is wrong with our outcome, None where nothing is; where dtypes alone are refused by one side, that is its
+    own matter.
 
     NumPy lets some reductions of a number name an axis, which it does not have.
     """
     if isinstance(ours, AxisError) and not operands[0].ndim:
         return None
     if isinstance(ours, Exception):
-        return None if isinstance(ours, ChainruleError | np.linalg.LinAlgError) and (isinstance(wanted, Exception) or "DType" in type(ours).__name__) else f"{type(ours).__name__}: {ours}"
+        return (None if isinstance(ours, ChainruleError | np.linalg.LinAlgError)
+                and (isinstance(wanted, Exception) or "DType" in type(ours).__name__)
+                else f"{type(ours).__name__}: {ours}")
     if isinstance(wanted, Exception):
         return None if isinstance(wanted, TypeError) else f"a value, where NumPy raises {wanted}"
     if ours.shape != wanted.shape:
@@ -102,7 +108,8 @@ def check(seed: int) -> list[str]:
     wanted = outcome(theirs, [x.astype("float32") if small and x.dtype.itemsize == 1 else x for x in operands],
                      {**options, "stable": True} if name == "argsort" else options)
     compiled = cr.compile(lambda *x: ours(*x, **options))
-    found = {"eager": difference(name, outcome(ours, operands, options), wanted, operands), "compiled": difference(name, outcome(compiled, operands, {}), wanted, operands)}
+    found = {"eager": difference(name, outcome(ours, operands, options), wanted, operands),
+             "compiled": difference(name, outcome(compiled, operands, {}), wanted, operands)}
     text = f"{name}({', '.join(f'{x.dtype}{list(x.shape)}' for x in operands)}, {options})"
     return [f"seed {seed}: {how} {text}: {what}" for how, what in found.items() if what]
 

@@ -3,8 +3,9 @@
 
     python -m benchmarks.tasks.forecasting [etth1|airline|sunspots] [--models nlinear,dlinear,tide,patchtst,lstm,tcn]
 
-A row for each model: mean squared error in units of the training's deviation, with an interval that allows for overlapping windows, coverage of
-the 90 % intervals, MASE, seconds of `fit` (and of the processor), and the test against seasonal-naive.
+A row for each model: mean squared error in units of the training's deviation, with an interval that allows for
+overlapping windows, coverage of the 90 % intervals, MASE, seconds of `fit` (and of the processor), and the test against
+seasonal-naive.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def row(name: str, model: str, values: np.ndarray, cuts: tuple[int, int], settin
     seconds, processor = time.perf_counter() - started, time.process_time() - processor
     report = task.evaluate(values[cuts[1] - (task.lookback or 0):])
     mase = f"  MASE {float(report['mase']):.3f}" if "mase" in report else ""
-    print(f"{name:9} {model:9} mse {report['mse']}  coverage {100 * report['coverage']:.1f} %{mase}  {seconds:.1f} s ({processor:.1f} s of the processor)", flush=True)
-    print(f"          seasonal-naive {float(report.baselines['seasonal-naive']['mse']):.4f}: {report.verdicts['seasonal-naive']}", flush=True)
+    print(f"{name:9} {model:9} mse {report['mse']}  coverage {100 * report['coverage']:.1f} %{mase}  {seconds:.1f} s "
+          f"({processor:.1f} s of the processor)", flush=True)
+    print(f"          seasonal-naive {float(report.baselines['seasonal-naive']['mse']):.4f}: "
+          f"{report.verdicts['seasonal-naive']}", flush=True)
 
 
 def etth1() -> Any:

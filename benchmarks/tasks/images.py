@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ImageClassifier` on MNIST, Fashion-MNIST, chest X-rays (PneumoniaMNIST) and CIFAR-10's JPEG copies, official test sets.
+"""`ImageClassifier` on MNIST, Fashion-MNIST, chest X-rays (PneumoniaMNIST) and CIFAR-10's JPEG copies, official test
+sets.
 
     python -m benchmarks.tasks.images [mnist fashion pneumonia cifar10] [--epochs N] [--seeds 1]
 
-A row for each data set and seed: test accuracy with its interval, that of the linear model, log loss, area under the ROC curve (two classes),
-seconds of `fit`.
+A row for each data set and seed: test accuracy with its interval, that of the linear model, log loss, area under the
+ROC curve (two classes), seconds of `fit`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def row(name: str, found: cr.data.Dataset, seed: int, settings: dict) -> None:
     seconds = time.perf_counter() - started
     report = task.evaluate(found)
     more = f"  auc {report['auc']}" if "auc" in report else ""
-    print(f"{name:9} seed {seed}  accuracy {report['accuracy']}  linear {100 * report.baselines['linear']['accuracy']:.1f} %  "
+    print(f"{name:9} seed {seed}  accuracy {report['accuracy']}  linear "
+          f"{100 * report.baselines['linear']['accuracy']:.1f} %  "
           f"log loss {report['log_loss']}{more}  {task.epochs} epochs, {seconds:.1f} s", flush=True)
     print(f"          {'; '.join(task.notes)}; temperature {task.state['temperature']:.2f}")
 

@@ -3,8 +3,8 @@
 
     python -m benchmarks.tasks.recommender
 
-Ratings: root mean squared error over all folds, those of the biases and the mean, seconds of `fit` and `predict` in all five. Ranking: the films that each user rated 4 or more, a
-fifth of them held out, beside popularity.
+Ratings: root mean squared error over all folds, those of the biases and the mean, seconds of `fit` and `predict` in all
+five. Ranking: the films that each user rated 4 or more, a fifth of them held out, beside popularity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from .folder import data
 
 def main() -> None:
     """Print both rows."""
-    users, items, ratings = np.loadtxt(data("movielens-latest-small") / "ratings.csv", delimiter=",", skiprows=1, usecols=(0, 1, 2)).T
+    users, items, ratings = np.loadtxt(data("movielens-latest-small") / "ratings.csv", delimiter=",", skiprows=1,
+                                       usecols=(0, 1, 2)).T
     rate(users, items, ratings)
     rank(users[ratings >= 4], items[ratings >= 4])
 
@@ -35,7 +36,8 @@ def rate(users: np.ndarray, items: np.ndarray, ratings: np.ndarray) -> None:
         task.predict((users[held], items[held]))
         seconds, processor = seconds + time.perf_counter() - started, processor + time.process_time() - before
         report = task.evaluate((users[held], items[held], ratings[held]))
-        for name, value in [("network", report["rmse"]), *((name, found["rmse"]) for name, found in report.baselines.items())]:
+        for name, value in [("network", report["rmse"]),
+                            *((name, found["rmse"]) for name, found in report.baselines.items())]:
             errors.setdefault(name, []).append(np.float64(value))
     low, high = cr.statistics.t_interval(np.array(errors["network"]))
     text = "  ".join(f"{name} {np.sqrt(np.mean(np.square(found))):.4f}" for name, found in errors.items())

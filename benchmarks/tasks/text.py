@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`TextClassifier` on the Stanford sentences (two classes) and TREC's questions (six), official test sets, beside naive Bayes.
+"""`TextClassifier` on the Stanford sentences (two classes) and TREC's questions (six), official test sets, beside naive
+Bayes.
 
     python -m benchmarks.tasks.text [--model ngrams|cnn|both] [--seeds 3]
 
-A row for each seed: test accuracy with its interval, that of naive Bayes, seconds of `fit`, and words read per second in it.
+A row for each seed: test accuracy with its interval, that of naive Bayes, seconds of `fit`, and words read per second
+in it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def row(name: str, train: Texts, test: Texts, seed: int, settings: dict) -> None
     seconds = time.perf_counter() - started
     report = task.evaluate(test)
     words = sum(len(text.split()) for text in train[0]) * (task.epochs or 1)
-    print(f"{name:5} seed {seed}  accuracy {report['accuracy']}  naive Bayes {100 * report.baselines['naive Bayes']['accuracy']:.1f} %  "
+    print(f"{name:5} seed {seed}  accuracy {report['accuracy']}  naive Bayes "
+          f"{100 * report.baselines['naive Bayes']['accuracy']:.1f} %  "
           f"{seconds:.1f} s  {words / seconds:,.0f} words/s", flush=True)
     print(f"      beside naive Bayes: {report.verdicts['naive Bayes']}")
 
@@ -50,7 +53,8 @@ def sst(part: str) -> Texts:
 
 def trec(part: str) -> Texts:
     """Questions and their coarse classes."""
-    rows = [row.split(" ", 1) for row in (data("trec-questions") / f"TREC.{part}").read_text(encoding="latin-1").splitlines()]
+    rows = [row.split(" ", 1)
+            for row in (data("trec-questions") / f"TREC.{part}").read_text(encoding="latin-1").splitlines()]
     return [row[1] for row in rows], [row[0].split(":")[0] for row in rows]
 
 

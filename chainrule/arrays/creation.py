@@ -41,7 +41,8 @@ def check_device(device: Any) -> None:
 
 # ---- from what is there already
 
-def asarray(obj: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None, copy: bool | None = None) -> Tensor:
+def asarray(obj: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device = None,
+            copy: bool | None = None) -> Tensor:
     """A Tensor of `obj`: Tensor, Variable, NumPy array, number, nested sequence, buffer or DLPack array of any library.
 
     Args:
@@ -113,7 +114,8 @@ def from_dlpack(x: ArrayLike, /, *, device: Device = None, copy: bool | None = N
 
 # ---- from a shape
 
-def full(shape: int | Sequence[int], fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
+def full(shape: int | Sequence[int], fill_value: ArrayLike, *, dtype: DTypeLike | None = None,
+         device: Device = None) -> Tensor:
     """An array of the shape, each element `fill_value`.
 
     >>> cr.full((2, 2), 7)
@@ -158,7 +160,8 @@ def empty(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, device:
     return zeros(shape, dtype=dtype, device=device)
 
 
-def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
+def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DTypeLike | None = None,
+              device: Device = None) -> Tensor:
     """An array of the shape (and dtype, unless given) of `x`, each element `fill_value`.
 
     >>> cr.full_like([1.0, 2.0], 5)
@@ -197,7 +200,8 @@ def ones_like(x: ArrayLike, /, *, dtype: DTypeLike | None = None, device: Device
 
 # ---- from a rule
 
-def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
+def arange(start: float, /, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None,
+           device: Device = None) -> Tensor:
     """start, start + step, ... up to and without `stop`; `arange(n)` counts 0, 1, ..., n - 1.
 
     ints give int64, floats float32; the values are computed in float64 and rounded once.
@@ -229,8 +233,10 @@ def _arange(start: float, stop: float, step: float, target: np.dtype) -> np.ndar
     return start + np.arange(count) * step
 
 
-def linspace(start: float, stop: float, /, num: int, *, dtype: DTypeLike | None = None, device: Device = None, endpoint: bool = True) -> Tensor:
-    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is given.
+def linspace(start: float, stop: float, /, num: int, *, dtype: DTypeLike | None = None, device: Device = None,
+             endpoint: bool = True) -> Tensor:
+    """`num` evenly spaced values from `start` to `stop` (without it, if not `endpoint`); float32 unless `dtype` is
+    given.
 
     >>> cr.linspace(0, 1, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
@@ -238,12 +244,14 @@ def linspace(start: float, stop: float, /, num: int, *, dtype: DTypeLike | None 
     check_device(device)
     target = DEFAULT_FLOAT if dtype is None else canonical(dtype)
     if np.ndim(start) or np.ndim(stop):
-        raise ShapeError(explain("the ends of a row of numbers are two numbers", got=f"shapes {np.shape(start)} and {np.shape(stop)}"))
+        raise ShapeError(explain("the ends of a row of numbers are two numbers",
+                                 got=f"shapes {np.shape(start)} and {np.shape(stop)}"))
     with room_for("linspace", (num,), np.float64):
         return as_tensor(np.linspace(start, stop, num, endpoint=endpoint, dtype=np.float64).astype(target))
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DTypeLike | None = None, device: Device = None) -> Tensor:
+def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DTypeLike | None = None,
+        device: Device = None) -> Tensor:
     """Ones on diagonal `k` (0 the main one, 1 the one above it), zeros elsewhere.
 
     >>> cr.eye(2, 3, k=1)
@@ -313,7 +321,8 @@ def _along(x: Tensor, axis: int, ndim: int) -> Tensor:
     return reshape(x, tuple(x.size if i == axis else 1 for i in range(ndim)))
 
 
-__all__ = ["arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid",
+__all__ = ["arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace",
+           "meshgrid",
            "ones", "ones_like", "tril", "triu", "zeros", "zeros_like"]
 
 guard(globals(), __all__)

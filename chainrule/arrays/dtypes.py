@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data type functions of the array API standard, and what the library says about itself (`__array_namespace_info__`)."""
+"""Data type functions of the array API standard, and what the library says about itself (`__array_namespace_info__`).
+"""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def finfo(type: DTypeLike, /) -> FloatInfo:
     """
     dtype = _dtype_of(type)
     if not is_float(dtype):
-        raise DTypeError(explain("finfo describes floating-point types", got=str(dtype), fix="use cr.iinfo for integers"))
+        raise DTypeError(explain("finfo describes floating-point types", got=str(dtype),
+                                 fix="use cr.iinfo for integers"))
     found = np.finfo(dtype)
     return FloatInfo(found.bits, *(float(v) for v in (found.eps, found.max, found.min, found.smallest_normal)), dtype)
 
@@ -75,7 +77,8 @@ def iinfo(type: DTypeLike, /) -> IntInfo:
 
 
 def isdtype(dtype: DTypeLike, kind: Any) -> bool:
-    """Whether `dtype` is `kind`: a dtype, the name of a kind ("bool", "integral", "real floating" ...), or a tuple of such.
+    """Whether `dtype` is `kind`: a dtype, the name of a kind ("bool", "integral", "real floating" ...), or a tuple of
+    such.
 
     >>> cr.isdtype("float32", "real floating"), cr.isdtype("int8", "unsigned integer")
     (True, False)
@@ -134,7 +137,8 @@ class NamespaceInfo:
         return list(DEVICES)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype]:
-        """The dtypes of arrays made from Python numbers; "complex floating" is absent: complex types do not exist here."""
+        """The dtypes of arrays made from Python numbers; "complex floating" is absent: complex types do not exist here.
+        """
         check_device(device)
         return {"real floating": DEFAULT_FLOAT, "integral": DEFAULT_INT, "indexing": DEFAULT_INT}
 

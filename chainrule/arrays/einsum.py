@@ -88,7 +88,8 @@ def _spread(part: str, x: Tensor, subscripts: str) -> int:
     extra = x.ndim - _letters(part)
     if extra < 0 or (extra > 0 and "..." not in part):
         raise ShapeError(explain(f"the term {part!r} of the einsum {subscripts!r} does not fit its operand",
-                                 got=f"shape {x.shape}", expected=f"{_letters(part)} axes{' or more' if '...' in part else ''}"))
+                                 got=f"shape {x.shape}",
+                                 expected=f"{_letters(part)} axes{' or more' if '...' in part else ''}"))
     return extra
 
 
@@ -123,7 +124,8 @@ def _diagonals(x: Tensor, labels: Labels) -> Term:
 def _diagonal(x: Tensor, labels: Labels, a: int, b: int) -> Term:
     n = x.shape[a]
     if x.shape[b] != n:
-        raise ShapeError(explain(f"the label {labels[a]!r} of an einsum names axes of two extents", got=f"{n} and {x.shape[b]}"))
+        raise ShapeError(explain(f"the label {labels[a]!r} of an einsum names axes of two extents",
+                                 got=f"{n} and {x.shape[b]}"))
     rest = [i for i in range(x.ndim) if i not in (a, b)]
     flat = reshape(permute_dims(x, (*rest, a, b)), (*(x.shape[i] for i in rest), n * n))
     return slice_axis(flat, flat.ndim - 1, 0, n * n, n + 1), (*(labels[i] for i in rest), labels[a])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manipulation functions of the array API standard: axes added, moved, rolled, repeated and split; all differentiable."""
+"""Manipulation functions of the array API standard: axes added, moved, rolled, repeated and split; all differentiable.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +84,8 @@ def _each_axis(axes: int | Sequence[int], ndim: int) -> list[int]:
 
 
 def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | None = None) -> Tensor:
-    """The elements moved by `shift` along `axis` (default: of the flattened array); what leaves at the end returns in front.
+    """The elements moved by `shift` along `axis` (default: of the flattened array); what leaves at the end returns in
+    front.
 
     >>> cr.roll([1, 2, 3, 4], 1)
     Tensor([4, 1, 2, 3], dtype=int64)
@@ -94,7 +96,8 @@ def roll(x: ArrayLike, /, shift: int | Sequence[int], *, axis: int | Sequence[in
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
     if len(shifts) != len(axes):
-        raise ArgumentError(explain("roll needs one shift for each axis", got=f"{len(shifts)} shifts, {len(axes)} axes"))
+        raise ArgumentError(explain("roll needs one shift for each axis",
+                                    got=f"{len(shifts)} shifts, {len(axes)} axes"))
     for one, along in zip(shifts, axes, strict=True):
         x = _roll(x, one, normalize_axis(along, x.ndim))
     return x

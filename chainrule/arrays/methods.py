@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable with NumPy's methods; methods of
+"""The methods that the array API standard asks of an array beside operators, put on Tensor and Variable with NumPy's
+methods; methods of
 PyTorch's arrays are functions here, which the message about a missing one says.
 
-`x += y` makes a new Tensor, as `x = x + y`: whoever else holds the old one keeps it. A Variable is assigned to in place.
+`x += y` makes a new Tensor, as `x = x + y`: whoever else holds the old one keeps it. A Variable is assigned to in
+place.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from .numpy_methods import METHODS
 
 VERSION = "2024.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", VERSION)
-_IN_PLACE = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift", "rshift")
+_IN_PLACE = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor", "lshift",
+             "rshift")
 
 
 def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> ModuleType:
@@ -45,15 +48,23 @@ def to_device(self: Tensor, device: Device, /, *, stream: Any = None) -> Tensor:
 
 GRADIENT = "gradients are results: cr.gradients(loss, model), or cr.grad(function)(x)"
 FUNCTIONS = {  # methods of other libraries that are functions of another name here
-    "backward": GRADIENT, "grad": GRADIENT, "requires_grad": GRADIENT, "requires_grad_": GRADIENT, "detach": "cr.stop_gradient(x)",
+    "backward": GRADIENT, "grad": GRADIENT, "requires_grad": GRADIENT, "requires_grad_": GRADIENT,
+    "detach": "cr.stop_gradient(x)",
     "view": "x.reshape(shape)", "permute": "x.transpose(axes)", "t": "x.T", "unsqueeze": "cr.expand_dims(x, axis=...)",
-    "expand": "cr.broadcast_to(x, shape)", "mm": "x @ y", "bmm": "x @ y", "clone": "x.copy()", "contiguous": "x itself", "cpu": "x itself",
-    "to": "x.astype(dtype)", "float": "x.astype('float32')", "double": "x.astype('float64')", "long": "x.astype('int64')",
-    "int": "x.astype('int32')", "bool": "x.astype(bool)", "half": "x.astype('float32'): 16-bit floats do not exist here",
-    "type": "x.astype(dtype)", "norm": "cr.linalg.vector_norm(x)", "clamp": "x.clip(low, high)", "add_": "x += y", "mul_": "x *= y",
-    "cuda": "cr.compile(f, backend='xla') computes on another device", "is_cuda": "x.device", "data": "x.numpy()", "fill": "cr.full_like(x, value)",
-    "masked_fill": "cr.where(mask, value, x)", "scatter_": "x[i] = value", "gather": "cr.take_along_axis(x, i, axis=...)", "item_": "x.item()",
-    "fill_": "cr.full_like(x, value)", "zero_": "cr.zeros_like(x)", "nelement": "x.size", "numel": "x.size", "dim": "x.ndim",
+    "expand": "cr.broadcast_to(x, shape)", "mm": "x @ y", "bmm": "x @ y", "clone": "x.copy()", "contiguous": "x itself",
+    "cpu": "x itself",
+    "to": "x.astype(dtype)", "float": "x.astype('float32')", "double": "x.astype('float64')",
+    "long": "x.astype('int64')",
+    "int": "x.astype('int32')", "bool": "x.astype(bool)",
+    "half": "x.astype('float32'): 16-bit floats do not exist here",
+    "type": "x.astype(dtype)", "norm": "cr.linalg.vector_norm(x)", "clamp": "x.clip(low, high)", "add_": "x += y",
+    "mul_": "x *= y",
+    "cuda": "cr.compile(f, backend='xla') computes on another device", "is_cuda": "x.device", "data": "x.numpy()",
+    "fill": "cr.full_like(x, value)",
+    "masked_fill": "cr.where(mask, value, x)", "scatter_": "x[i] = value",
+    "gather": "cr.take_along_axis(x, i, axis=...)", "item_": "x.item()",
+    "fill_": "cr.full_like(x, value)", "zero_": "cr.zeros_like(x)", "nelement": "x.size", "numel": "x.size",
+    "dim": "x.ndim",
 }
 
 

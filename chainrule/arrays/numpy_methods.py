@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NumPy's methods on Tensor and Variable, with NumPy's arguments: each is the function of the array API standard by another door.
+"""NumPy's methods on Tensor and Variable, with NumPy's arguments: each is the function of the array API standard by
+another door.
 
 So gradients pass and a compiled function may use them. `out=None` is there because NumPy's own functions hand it on.
 """
@@ -33,13 +34,15 @@ def method(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def called(self: Any, *args: Any, **options: Any) -> Any:
         if "out" in options and options["out"] is not None and "out" in known:
-            raise ArgumentError(explain("a Tensor is not written into", got="out=...", fix=f"x.{function.__name__}() gives a new one"))
+            raise ArgumentError(explain("a Tensor is not written into", got="out=...",
+                                        fix=f"x.{function.__name__}() gives a new one"))
         try:
             bound = signature.bind(self, *args, **options)
         except TypeError as error:
             check_options(function.__name__, options, known)
             bare = ", ".join(str(p.replace(annotation=p.empty)) for p in list(signature.parameters.values())[1:])
-            raise ArgumentError(explain(f"x.{function.__name__} is called otherwise: {error}", expected=f"x.{function.__name__}({bare})")) from None
+            raise ArgumentError(explain(f"x.{function.__name__} is called otherwise: {error}",
+                                        expected=f"x.{function.__name__}({bare})")) from None
         return function(as_tensor(self), *bound.args[1:], **bound.kwargs)
     return named(METHODS)(called)
 
@@ -51,35 +54,40 @@ def _as(x: Tensor, dtype: Any) -> Tensor:
 # ---- reductions
 
 @method
-def sum(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
+def sum(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None,
+        keepdims: bool = False) -> Tensor:
     """Sum over `axis` (default: all)."""
     return reduce.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @method
-def prod(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
+def prod(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None,
+         keepdims: bool = False) -> Tensor:
     """Product over `axis` (default: all)."""
     return reduce.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @method
-def mean(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False) -> Tensor:
+def mean(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None,
+         keepdims: bool = False) -> Tensor:
     """Arithmetic mean over `axis` (default: all)."""
     return reduce.mean(_as(x, dtype), axis=axis, keepdims=keepdims)
 
 
 @method
-def var(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
-        correction: float | None = None) -> Tensor:
+def var(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0,
+        keepdims: bool = False, *, correction: float | None = None) -> Tensor:
     """Variance over `axis` (default: all), divided by n - ddof; `correction` is the array API's word for `ddof`."""
-    return reduce.var(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction), keepdims=keepdims)
+    return reduce.var(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction),
+                      keepdims=keepdims)
 
 
 @method
-def std(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0, keepdims: bool = False, *,
-        correction: float | None = None) -> Tensor:
+def std(x: Tensor, axis: AxisLike = None, dtype: DTypeLike | None = None, out: None = None, ddof: float = 0,
+        keepdims: bool = False, *, correction: float | None = None) -> Tensor:
     """Standard deviation over `axis` (default: all), the square root of `var`."""
-    return reduce.std(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction), keepdims=keepdims)
+    return reduce.std(_as(x, dtype), axis=axis, correction=float(ddof if correction is None else correction),
+                      keepdims=keepdims)
 
 
 @method
@@ -138,10 +146,12 @@ def _flat_without(x: Tensor, axis: int | None) -> Tensor:
 
 @method
 def reshape(x: Tensor, *shape: ShapeLike, order: str = "C", copy: bool | None = None) -> Tensor:
-    """The same elements in row-major order in another shape, given as integers or as one tuple; one extent may be -1."""
+    """The same elements in row-major order in another shape, given as integers or as one tuple; one extent may be -1.
+    """
     _refuse_order(order)
     if not shape:
-        raise ArgumentError(explain("x.reshape needs a shape", got="nothing", expected="x.reshape(2, 3) or x.reshape((2, 3))"))
+        raise ArgumentError(explain("x.reshape needs a shape", got="nothing",
+                                    expected="x.reshape(2, 3) or x.reshape((2, 3))"))
     return movement.reshape(x, _one_tuple(shape))
 
 
@@ -150,7 +160,8 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
     """The axes in the order `axes`, given as integers or as one tuple; without any, in reverse order."""
     order = () if axes == (None,) else _one_tuple(axes)
     if len(order) == 2 != x.ndim:
-        raise ArgumentError(explain("x.transpose names all axes in their new order", got=f"axes {order} of shape {x.shape}",
+        raise ArgumentError(explain("x.transpose names all axes in their new order",
+                                    got=f"axes {order} of shape {x.shape}",
                                     fix=f"x.swapaxes({order[0]}, {order[1]}) exchanges two of them"))
     return movement.permute_dims(x, order or range(x.ndim)[::-1])
 
@@ -191,7 +202,8 @@ def _one_tuple(given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _refuse_order(order: str) -> None:
     if order not in ("C", "A", "K"):
-        raise ArgumentError(explain("elements are in row-major order", got=f"order={order!r}", expected='"C"', fix="x.transpose() first"))
+        raise ArgumentError(explain("elements are in row-major order", got=f"order={order!r}", expected='"C"',
+                                    fix="x.transpose() first"))
 
 
 # ---- elements
@@ -210,11 +222,13 @@ def clip(x: Tensor, min: ArrayLike | None = None, max: ArrayLike | None = None, 
 
 @method
 def round(x: Tensor, decimals: int = 0, out: None = None) -> Tensor:
-    """Rounded to `decimals` places after the point (before it if negative), halves to the even neighbour; gradient 0."""
+    """Rounded to `decimals` places after the point (before it if negative), halves to the even neighbour; gradient 0.
+    """
     if not decimals or (decimals > 0 and not is_float(x.dtype)):
         return elementwise.round(x)
     if not is_float(x.dtype):
-        raise ArgumentError(explain("integers are not rounded to tens", got=f"{x.dtype}, decimals={decimals}", fix="x.astype('float64').round(-1)"))
+        raise ArgumentError(explain("integers are not rounded to tens", got=f"{x.dtype}, decimals={decimals}",
+                                    fix="x.astype('float64').round(-1)"))
     scale = 10.0 ** abs(decimals)
     return elementwise.round(x * scale) / scale if decimals > 0 else elementwise.round(x / scale) * scale
 
@@ -270,7 +284,8 @@ def item(x: Tensor, *place: Any) -> Any:
     try:
         return x.numpy().item(*_one_tuple(place))
     except (IndexError, ValueError, TypeError) as error:
-        raise BoundsError(explain(f"there is no such element: {error}", got=f"item{_one_tuple(place)}", expected=f"an index into shape {x.shape}")) from None
+        raise BoundsError(explain(f"there is no such element: {error}", got=f"item{_one_tuple(place)}",
+                                  expected=f"an index into shape {x.shape}")) from None
 
 
 @method

@@ -26,7 +26,8 @@ def _one_dtype(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
 
 
 def tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
-    """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in pairs.
+    """The product summed over axes: the last `axes` of x1 with the first `axes` of x2, or two sequences of axes in
+    pairs.
 
     >>> cr.tensordot([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]], axes=2)
     Tensor(5., dtype=float32)
@@ -34,7 +35,8 @@ def tensordot(x1: ArrayLike, x2: ArrayLike, /, *, axes: int | tuple[Sequence[int
     a, b = _one_dtype(x1, x2)
     if isinstance(axes, int):
         if not 0 <= axes <= (a.ndim if a.ndim < b.ndim else b.ndim):
-            raise ArgumentError(explain("so many axes cannot be summed over", got=f"axes={axes} for shapes {a.shape} and {b.shape}",
+            raise ArgumentError(explain("so many axes cannot be summed over",
+                                        got=f"axes={axes} for shapes {a.shape} and {b.shape}",
                                         expected="from 0 to the smaller number of axes"))
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:

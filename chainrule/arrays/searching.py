@@ -65,12 +65,14 @@ def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
     x = as_tensor(x)
     if not x.ndim:
         raise ArgumentError(explain("nonzero needs at least one axis", got="a 0-d array", fix="reshape it to (1,)"))
-    data = _known(x, "nonzero", "use cr.where(condition, a, b), or cr.count_nonzero, whose shapes do not depend on the data")
+    data = _known(x, "nonzero",
+                  "use cr.where(condition, a, b), or cr.count_nonzero, whose shapes do not depend on the data")
     return tuple(as_tensor(index) for index in np.nonzero(data))
 
 
 def unique_all(x: ArrayLike, /) -> UniqueAll:
-    """The different values in ascending order, where each comes first, where each element went, and how often each occurs.
+    """The different values in ascending order, where each comes first, where each element went, and how often each
+    occurs.
 
     NaNs count as different from each other. Not inside compiled functions.
 
@@ -78,7 +80,8 @@ def unique_all(x: ArrayLike, /) -> UniqueAll:
     Tensor([1, 2], dtype=int64)
     """
     data = _known(as_tensor(x), "a unique function", "compute it outside, and pass what it gives as an argument")
-    values, first, inverse, counts = np.unique(data, return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
+    values, first, inverse, counts = np.unique(data, return_index=True, return_inverse=True, return_counts=True,
+                                               equal_nan=False)
     found = values, first.astype(np.int64), inverse.reshape(data.shape).astype(np.int64), counts.astype(np.int64)
     return UniqueAll(*map(as_tensor, found))
 
@@ -144,7 +147,8 @@ def searchsorted(x1: ArrayLike, x2: ArrayLike, /, *, side: str = "left", sorter:
     high = low + table.size
     for _ in range(math.ceil(math.log2(table.size + 1))):
         middle = (low + high) // 2
-        go = logical_and(less(middle, high), _precedes(take(table, middle * astype(less(middle, table.size), int64), axis=0), values, side))
+        go = logical_and(less(middle, high),
+                         _precedes(take(table, middle * astype(less(middle, table.size), int64), axis=0), values, side))
         low, high = where(go, middle + 1, low), where(go, high, middle)
     return low
 
@@ -158,7 +162,8 @@ def _precedes(a: Tensor, b: Tensor, side: str) -> Tensor:
     return logical_or(before, isnan(b) if side == "right" else logical_and(isnan(b), logical_not(isnan(a))))
 
 
-def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1, prepend: ArrayLike | None = None, append: ArrayLike | None = None) -> Tensor:
+def diff(x: ArrayLike, /, *, axis: int = -1, n: int = 1, prepend: ArrayLike | None = None,
+         append: ArrayLike | None = None) -> Tensor:
     """x[i + 1] - x[i] along `axis`, applied `n` times; of booleans, whether neighbours differ.
 
     Args:
@@ -187,6 +192,7 @@ def _joinable(part: Any, x: Tensor, axis: int) -> Tensor:
     return part if part.ndim else broadcast_to(reshape(part, (1,) * x.ndim), (*x.shape[:axis], 1, *x.shape[axis + 1:]))
 
 
-__all__ = ["count_nonzero", "diff", "nonzero", "searchsorted", "unique_all", "unique_counts", "unique_inverse", "unique_values"]
+__all__ = ["count_nonzero", "diff", "nonzero", "searchsorted", "unique_all", "unique_counts", "unique_inverse",
+           "unique_values"]
 
 guard(globals(), __all__)

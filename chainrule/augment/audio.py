@@ -41,7 +41,8 @@ class TimeShift(Augmentation):
         x = _check(batch.x)
         most = round(self.by * x.shape[1])
         place = np.arange(x.shape[1]) - draws.integers(-most, most)[:, np.newaxis]
-        return changed(batch, x=self._moved(x, place), masks=None if batch.masks is None else self._moved(np.asarray(batch.masks), place))
+        return changed(batch, x=self._moved(x, place), masks=None if batch.masks is None
+                       else self._moved(np.asarray(batch.masks), place))
 
     def _moved(self, x: np.ndarray, place: np.ndarray) -> np.ndarray:
         moved = x[np.arange(len(x))[:, np.newaxis], place % x.shape[1]]

@@ -55,7 +55,8 @@ class Batch:
     def put(self, chosen: np.ndarray, other: Batch) -> Batch:
         """These samples, with those at `chosen` replaced."""
         if self.x.shape[1:] != other.x.shape[1:]:
-            raise ShapeError(explain("an operation that some samples escape cannot change their shape", got=f"{other.x.shape[1:]} from {self.x.shape[1:]}",
+            raise ShapeError(explain("an operation that some samples escape cannot change their shape",
+                                     got=f"{other.x.shape[1:]} from {self.x.shape[1:]}",
                                      fix="give it the size of the images, or probability=1"))
         return replace(self, **{name: _put(getattr(self, name), chosen, getattr(other, name)) for name in FIELDS})
 
@@ -76,8 +77,8 @@ def _put(value: Any, chosen: np.ndarray, new: Any) -> Any:
 class Augmentation:
     """Base of all operations; a subclass writes `apply`.
 
-    `probability` is the share of samples to which the operation is applied; the others keep their bits. What an operation
-    that moves or mixes images cannot take along stands in `leaves_behind`, and is refused beside them.
+    `probability` is the share of samples to which the operation is applied; the others keep their bits. What an
+    operation that moves or mixes images cannot take along stands in `leaves_behind`, and is refused beside them.
 
     >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
     >>> isinstance(cr.augment.Flip(), cr.augment.Augmentation)
@@ -95,7 +96,8 @@ class Augmentation:
         if beside:
             raise ArgumentError(explain(f"{' and '.join(self.leaves_behind)} cannot follow {type(self).__name__}",
                                         got=f"{' and '.join(beside)} beside the images",
-                                        fix=f"leave out {type(self).__name__}; augment.Affine and others with a matrix move them along"))
+                                        fix=f"leave out {type(self).__name__}; augment.Affine and others with a matrix "
+                                            "move them along"))
 
     def apply(self, batch: Batch, draws: Draws) -> Batch:
         """What happens to every sample of the batch."""
@@ -148,8 +150,9 @@ class Compose(Several):
         operations: of this module; their places in the list are part of what makes their random numbers.
         targets: what y is in a batch (x, y): None for labels or numbers that stay as they are, or "masks", "boxes" or
             "keypoints", which follow the image.
-        value_range: (black, white) of the images. By default (0, 255) for uint8; floating-point images are taken to go from
-            0 to 1 if they do, from 0 to 255 if they reach from 16 to 255, and are refused by operations on values otherwise.
+        value_range: (black, white) of the images. By default (0, 255) for uint8; floating-point images are taken to go
+            from 0 to 1 if they do, from 0 to 255 if they reach from 16 to 255, and are refused by operations on values
+            otherwise.
 
     >>> pipeline = cr.augment.Compose([cr.augment.Crop(6), cr.augment.Flip()])
     >>> x, y = pipeline.batch(np.zeros((4, 8, 8, 1), "float32"), np.arange(4), seed=0)
@@ -165,7 +168,8 @@ class Compose(Several):
         self.value_range = check_value_range(_agreed("value_range", value_range, operations))
         for op in self.operations:
             if not isinstance(op, Augmentation):
-                raise ArgumentError(explain("this is not an augmentation", got=repr(op), expected="operations such as augment.Flip()",
+                raise ArgumentError(explain("this is not an augmentation", got=repr(op),
+                                            expected="operations such as augment.Flip()",
                                             fix=f"{op.__name__}(...)" if isinstance(op, type) else None))
         if targets not in TARGETS:
             raise ArgumentError(explain("targets of this kind are not known", got=repr(targets),
@@ -183,8 +187,8 @@ class Compose(Several):
             batch = operation.run(batch, Draws(draws.seed, draws.epoch, draws.indices, i))
         return batch
 
-    def batch(self, x: np.ndarray, y: ArrayLike | None = None, *, seed: int = 0, epoch: int = 0, indices: ArrayLike | None = None,
-              workers: int = 1) -> tuple[np.ndarray, Any]:
+    def batch(self, x: np.ndarray, y: ArrayLike | None = None, *, seed: int = 0, epoch: int = 0,
+              indices: ArrayLike | None = None, workers: int = 1) -> tuple[np.ndarray, Any]:
         """(x, y) changed: x (N, ...), y what `targets` says; `indices` (N,) are the samples' numbers in the data set.
 
         The bits do not depend on `workers` (threads), nor, but for MixUp and CutMix, on what else is in the batch.
@@ -246,8 +250,8 @@ def _agreed(name: str, own: Any, operations: Any) -> Any:
     said = [own, *(getattr(op, name) for op in operations if isinstance(op, Compose))]
     given = [value for value in said if value is not None]
     if any(value != given[0] for value in given):
-        raise ArgumentError(explain(f"pipelines within each other say different {name}", got=" and ".join(map(repr, given)),
-                                    fix=f"give {name} to the outer one only"))
+        raise ArgumentError(explain(f"pipelines within each other say different {name}",
+                                    got=" and ".join(map(repr, given)), fix=f"give {name} to the outer one only"))
     return given[0] if given else None
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brightness, contrast, saturation, hue, noise, blur and erasing: the values of pixels change, their places do not.
 
-They work between black and white: 0 and 255 for uint8; for floating-point images 0 and 1, 0 and 255, or what `value_range` of the
-pipeline says (see `Compose`). Results are limited to this range, and images that leave it are refused; so these come before a
-normalisation to mean 0. Formulas count from black: x is the value minus black, white the difference. Weights of grey are those of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+They work between black and white: 0 and 255 for uint8; for floating-point images 0 and 1, 0 and 255, or what
+`value_range` of the pipeline says (see `Compose`). Results are limited to this range, and images that leave it are
+refused; so these come before a normalisation to mean 0. Formulas count from black: x is the value minus black, white
+the difference. Weights of grey are those of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class GaussianNoise(Pixelwise):
 
 
 class Blur(Pixelwise):
-    """Smoothed with a normal kernel whose standard deviation in pixels comes from `sigma`, (low, high) or one number; the
+    """Smoothed with a normal kernel whose standard deviation in pixels comes from `sigma`, (low, high) or one number;
+    the
     edges go on outside.
 
     The kernel reaches three of the largest standard deviations far and is normalised to sum 1, so any values will do.

@@ -36,11 +36,14 @@ class Geometric(Augmentation):
 
 
 def move(batch: Batch, matrices: np.ndarray, size: tuple[int, int] | None = None, fill: float | str = 0.0) -> Batch:
-    """Everything in the batch under the matrices (N, 3, 3): images linearly, masks by the nearest pixel (0 outside where the image gets a
-    number, else as the image), boxes by their corners, clipped to the image (those that leave it are dropped, with their labels), keypoints as points."""
+    """Everything in the batch under the matrices (N, 3, 3): images linearly, masks by the nearest pixel (0 outside
+    where the image gets a
+    number, else as the image), boxes by their corners, clipped to the image (those that leave it are dropped, with
+    their labels), keypoints as points."""
     size = size or batch.x.shape[1:3]
     x = warp(batch.x, matrices, size, fill)
-    masks = None if batch.masks is None else warp(np.asarray(batch.masks), matrices, size, mask_fill(fill), nearest=True)
+    masks = (None if batch.masks is None else warp(np.asarray(batch.masks), matrices, size, mask_fill(fill),
+                                                   nearest=True))
     points = None if batch.keypoints is None else [
         move_points(p, m, size) for p, m in zip(batch.keypoints, matrices, strict=True)]
     moved = changed(batch, x=x, masks=masks, keypoints=points)
@@ -170,8 +173,8 @@ class Affine(Geometric):
     (1, 8, 8, 3)
     """
 
-    def __init__(self, degrees: RangeLike = 0.0, translate: RangeLike = 0.0, scale: RangeLike = 0.0, shear: RangeLike = 0.0,
-                 fill: float | str = 0.0, probability: float = 1.0):
+    def __init__(self, degrees: RangeLike = 0.0, translate: RangeLike = 0.0, scale: RangeLike = 0.0,
+                 shear: RangeLike = 0.0, fill: float | str = 0.0, probability: float = 1.0):
         self.degrees, self.translate = interval("degrees", degrees), interval("translate", translate)
         self.scale, self.shear = interval("scale", scale, 1.0), interval("shear", shear)
         self.fill, self.probability = fill, share(probability)

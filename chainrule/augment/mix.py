@@ -2,8 +2,9 @@
 """MixUp and CutMix: two samples become one, and so do their targets.
 
 Each sample is mixed with another of its batch: lambda of the sample, 1 - lambda of its partner, in x and in the target.
-Masks are mixed as the images are, boxes and keypoints are refused. lambda is drawn from Beta(alpha, alpha) and the larger share stays with the sample itself (mixing i with j by lambda is
-mixing j with i by 1 - lambda), so its own label is the one that counts most. Labels become rows of probabilities.
+Masks are mixed as the images are, boxes and keypoints are refused. lambda is drawn from Beta(alpha, alpha) and the
+larger share stays with the sample itself (mixing i with j by lambda is mixing j with i by 1 - lambda), so its own label
+is the one that counts most. Labels become rows of probabilities.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Mix(Augmentation):
 
 
 class MixUp(Mix):
-    """lambda x_i + (1 - lambda) x_j, and the same for the targets and for masks of floating-point numbers (Zhang et al., 2018).
+    """lambda x_i + (1 - lambda) x_j, and the same for the targets and for masks of floating-point numbers (Zhang et
+    al., 2018).
 
     >>> x = np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1))]).astype("float32")
     >>> x, y = cr.augment.MixUp(classes=2).batch(x, np.array([0, 1]), seed=0)
@@ -64,8 +66,10 @@ class MixUp(Mix):
     def check(self, batch: Batch) -> None:
         super().check(batch)
         if batch.masks is not None and np.asarray(batch.masks).dtype.kind != "f":
-            raise ArgumentError(explain("MixUp mixes masks as it mixes images", got=f"masks of {np.asarray(batch.masks).dtype}",
-                                        expected="shares, floating point", fix="masks.astype('float32'), or augment.CutMix, which pastes"))
+            raise ArgumentError(explain("MixUp mixes masks as it mixes images",
+                                        got=f"masks of {np.asarray(batch.masks).dtype}",
+                                        expected="shares, floating point",
+                                        fix="masks.astype('float32'), or augment.CutMix, which pastes"))
 
     def mix(self, x: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[Callable[..., np.ndarray], np.ndarray]:
         if x.dtype.kind != "f":
@@ -89,7 +93,8 @@ class CutMix(Mix):
     def mix(self, x: np.ndarray, share: np.ndarray, draws: Draws) -> tuple[Callable[..., np.ndarray], np.ndarray]:
         check_images(x)
         hole = rectangle(draws, *x.shape[1:3], 1 - share)
-        return lambda own, other: np.where(hole.reshape(*hole.shape, *(1,) * (own.ndim - 3)), other, own), 1 - hole.mean(axis=(1, 2))
+        return (lambda own, other: np.where(hole.reshape(*hole.shape, *(1,) * (own.ndim - 3)), other, own),
+                1 - hole.mean(axis=(1, 2)))
 
 
 def _larger(share: np.ndarray) -> np.ndarray:

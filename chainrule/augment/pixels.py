@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moving pixels: images sampled at the positions that an affine matrix gives, and separable resizing.
 
-A matrix (3, 3) maps (x, y, 1) of the old image to the new one, up to a factor, in pixels with the corner of the first pixel at
-(0, 0).
+A matrix (3, 3) maps (x, y, 1) of the old image to the new one, up to a factor, in pixels with the corner of the first
+pixel at (0, 0).
 Images are interpolated linearly between the four nearest centres, masks take the nearest one. At whole positions the
 weights are exactly 0 and 1, so flips, quarter turns, whole shifts and the identity keep every bit.
 """
@@ -70,13 +70,15 @@ def _wide(weights: np.ndarray, rank: int) -> np.ndarray:
 
 
 def _sources(matrices: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) of the old image where the centres of the new pixels come from: (N, h, w), or, where rows stay rows,
+    """(rows, columns) of the old image where the centres of the new pixels come from: (N, h, w), or, where rows stay
+    rows,
     (N, h, 1) and (N, 1, w)."""
     y, x = np.arange(size[0])[:, np.newaxis] + 0.5, np.arange(size[1]) + 0.5
     if (matrices[:, 2] != [0, 0, 1]).any():
         across, down, depth = np.moveaxis(np.linalg.inv(matrices), 1, 0)[..., np.newaxis, np.newaxis]
         behind = depth[:, 0] * x + depth[:, 1] * y + depth[:, 2]
-        return (down[:, 0] * x + down[:, 1] * y + down[:, 2]) / behind, (across[:, 0] * x + across[:, 1] * y + across[:, 2]) / behind
+        return (down[:, 0] * x + down[:, 1] * y
+                + down[:, 2]) / behind, (across[:, 0] * x + across[:, 1] * y + across[:, 2]) / behind
     inverse = inverted(matrices)[..., np.newaxis, np.newaxis]
     if not (inverse[:, 1, 0].any() or inverse[:, 0, 1].any()):
         return inverse[:, 1, 1] * y + inverse[:, 1, 2], inverse[:, 0, 0] * x + inverse[:, 0, 2]
@@ -99,7 +101,12 @@ def inverted(matrices: np.ndarray) -> np.ndarray:
 
 def _gather(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str, value: float) -> np.ndarray:
     height, width = x.shape[1:3]
-    if mode == "constant" and rows.shape[2] == 1 == columns.shape[1] and _are_runs(rows[:, :, 0]) and _are_runs(columns[:, 0]):
+    if (
+        mode == "constant"
+        and rows.shape[2] == 1 == columns.shape[1]
+        and _are_runs(rows[:, :, 0])
+        and _are_runs(columns[:, 0])
+    ):
         return _cut(x, rows[:, :, 0], columns[:, 0], value)
     inside_rows, inside_columns = _inside(rows, height, mode), _inside(columns, width, mode)
     first = (np.arange(len(x)) * (height * width))[:, np.newaxis, np.newaxis]
@@ -120,11 +127,14 @@ def _are_runs(index: np.ndarray) -> bool:
 
 
 def _cut(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, value: float) -> np.ndarray:
-    """As `_gather` for rows (N, h) and columns (N, w) that are runs: crops, shifts and mirror images are copies of slices."""
+    """As `_gather` for rows (N, h) and columns (N, w) that are runs: crops, shifts and mirror images are copies of
+    slices."""
     out = np.empty((len(x), rows.shape[1], columns.shape[1], *x.shape[3:]), x.dtype)
     fill, whole = constant(value, x.dtype), out.shape[1:3]
     old, new = _whole_pixels(x), _whole_pixels(out)
-    for n, ((into_rows, from_rows), (into_columns, from_columns)) in enumerate(zip(_slices(rows, x.shape[1]), _slices(columns, x.shape[2]), strict=True)):
+    for n, ((into_rows, from_rows),
+            (into_columns, from_columns)) in enumerate(zip(_slices(rows, x.shape[1]), _slices(columns, x.shape[2]),
+                                                           strict=True)):
         if (into_rows.stop - into_rows.start, into_columns.stop - into_columns.start) != whole:
             out[n] = fill
         new[n, into_rows, into_columns] = old[n, from_rows, from_columns]
@@ -148,7 +158,8 @@ def _slices(index: np.ndarray, extent: int) -> list[tuple[slice, slice]]:
         else:
             begin = max(0, first - extent + 1)
             end = max(begin, min(size, first + 1))
-            found.append((slice(begin, end), slice(first - begin, first - end if end <= first else None, -1) if end > begin else slice(0, 0)))
+            found.append((slice(begin, end), slice(first - begin, first - end if end <= first else None, -1) if end
+                          > begin else slice(0, 0)))
     return found
 
 
@@ -168,7 +179,8 @@ def resize(x: np.ndarray, size: int | tuple[int, int], antialias: bool = True) -
     """
     x, size = np.asarray(x), size_of(size)
     if x.ndim != 4:
-        raise ShapeError(explain("images are resized in batches", got=f"shape {x.shape}", expected="(images, height, width, channels)",
+        raise ShapeError(explain("images are resized in batches", got=f"shape {x.shape}",
+                                 expected="(images, height, width, channels)",
                                  fix="one image: augment.resize(x[None], size)[0]" if x.ndim == 3 else None))
     rows, columns = (_weights(old, new, antialias) for old, new in zip(x.shape[1:3], size, strict=True))
     half = np.tensordot(x.astype(np.float32, copy=False), columns, axes=(2, 1))  # (N, H, C, w)

@@ -48,13 +48,15 @@ class WordDropout(Augmentation):
         x = _rows(batch.x)
         dropped = (draws.uniform(x.shape[1]) < self.rate) & (x != _padding(x, self.padding))
         words = x.dtype.kind == "U"
-        unknown = np.asarray(("<unk>" if words else 1) if self.unknown is None else self.unknown, None if words else x.dtype)
+        unknown = np.asarray(("<unk>" if words else 1) if self.unknown is None else self.unknown,
+                             None if words else x.dtype)
         return changed(batch, x=np.where(dropped, unknown, x))
 
 
 class WordDeletion(Augmentation):
     """Each word is left out with probability `rate`, at least one stays (Wei and Zou, 2019); the rest moves up and the
-    padding grows. The arguments are those of WordDropout. Masks (N, T), numbers of the words such as tags, follow, with 0 for the padding.
+    padding grows. The arguments are those of WordDropout. Masks (N, T), numbers of the words such as tags, follow, with
+    0 for the padding.
 
     >>> words = np.array([[5, 6, 7, 8]])
     >>> cr.augment.WordDeletion(rate=0.5).batch(words, seed=0)[0].shape

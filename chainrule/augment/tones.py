@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tones of an image: grey, inverted, solarised, in few steps, stretched, equalised, sharper; and ready-made mixtures.
+"""The tones of an image: grey, inverted, solarised, in few steps, stretched, equalised, sharper; and ready-made
+mixtures.
 
 What black and white are is said in `colour`. For uint8 the results are Pillow's.
 """
@@ -83,7 +84,8 @@ class Posterize(Pixelwise):
 
     def __init__(self, bits: int = 4, probability: float = 0.5):
         if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-            raise ArgumentError(explain("tones have so many bits", got=repr(bits), expected="a whole number from 1 to 8"))
+            raise ArgumentError(explain("tones have so many bits", got=repr(bits),
+                                        expected="a whole number from 1 to 8"))
         self.bits, self.probability = bits, share(probability)
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
@@ -109,7 +111,8 @@ class AutoContrast(Pixelwise):
 
 
 class Equalize(Pixelwise):
-    """Each channel gets about as many pixels in every tone; 256 tones from black to white, also for floating-point images.
+    """Each channel gets about as many pixels in every tone; 256 tones from black to white, also for floating-point
+    images.
 
     >>> x = np.random.default_rng(0).uniform(size=(1, 8, 8, 1)).astype("float32")
     >>> cr.augment.Equalize(probability=1.0).batch(x)[0].shape
@@ -121,8 +124,10 @@ class Equalize(Pixelwise):
 
     def values(self, x: np.ndarray, draws: Draws, white: float) -> np.ndarray:
         n, height, width, channels = x.shape
-        tones = np.rint(np.clip(x, 0, white) * (255 / white)).astype(np.int64).transpose(0, 3, 1, 2).reshape(n * channels, height * width)
-        counts = np.bincount((tones + 256 * np.arange(len(tones))[:, np.newaxis]).ravel(), minlength=256 * len(tones)).reshape(-1, 256)
+        tones = np.rint(np.clip(x, 0, white)
+                        * (255 / white)).astype(np.int64).transpose(0, 3, 1, 2).reshape(n * channels, height * width)
+        counts = np.bincount((tones + 256 * np.arange(len(tones))[:, np.newaxis]).ravel(),
+                             minlength=256 * len(tones)).reshape(-1, 256)
         last = np.take_along_axis(counts, tones.max(axis=1, keepdims=True), axis=1)
         step = (counts.sum(axis=1, keepdims=True) - last) // 255
         before = np.cumsum(counts, axis=1) - counts
@@ -156,13 +161,15 @@ class ColourJitter(Compose):
     (1, 8, 8, 3)
     """
 
-    def __init__(self, brightness: RangeLike = 0.2, contrast: RangeLike = 0.2, saturation: RangeLike = 0.2, hue: RangeLike = 0.0):
+    def __init__(self, brightness: RangeLike = 0.2, contrast: RangeLike = 0.2, saturation: RangeLike = 0.2,
+                 hue: RangeLike = 0.0):
         parts: list[Augmentation] = [Brightness(brightness), Contrast(contrast), Saturation(saturation)]
         super().__init__([*parts, *([Hue(hue)] if hue else [])])
 
 
 class RandAugment(Compose):
-    """`count` operations for each sample, each of them one of eleven by chance, of a common strength (Cubuk et al., 2020).
+    """`count` operations for each sample, each of them one of eleven by chance, of a common strength (Cubuk et al.,
+    2020).
 
     Args:
         count: operations one after the other.
@@ -175,7 +182,8 @@ class RandAugment(Compose):
 
     def __init__(self, count: int = 2, strength: float = 0.3):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ArgumentError(explain("operations are counted", got=repr(count), expected="a whole number, 1 or more"))
+            raise ArgumentError(explain("operations are counted", got=repr(count),
+                                        expected="a whole number, 1 or more"))
         s = share(strength)
         choices = [*_common(s), Brightness(0.9 * s), Contrast(0.9 * s), Saturation(0.9 * s), Sharpness(0.9 * s)]
         super().__init__([OneOf(choices) for _ in range(count)])
@@ -183,12 +191,14 @@ class RandAugment(Compose):
 
 def _common(strength: float) -> list[Augmentation]:
     """The operations that both ready-made mixtures choose from."""
-    return [AutoContrast(1.0), Equalize(1.0), Posterize(max(1, 8 - round(6 * strength)), 1.0), Solarize(1 - strength, 1.0),
+    return [AutoContrast(1.0), Equalize(1.0), Posterize(max(1, 8 - round(6 * strength)), 1.0),
+            Solarize(1 - strength, 1.0),
             Rotate(30 * strength), Shear(17 * strength), Translate(0.45 * strength)]
 
 
 class AugMix(Augmentation):
-    """m x + (1 - m) (w_1 x_1 + ... + w_n x_n): each image mixed with copies of it, each of which went through 1 to `depth` of seven operations by
+    """m x + (1 - m) (w_1 x_1 + ... + w_n x_n): each image mixed with copies of it, each of which went through 1 to
+    `depth` of seven operations by
     chance; m is even in [0, 1), the w are positive and even on sum 1 (Hendrycks et al., 2020).
 
     For classification: boxes, masks and keypoints are refused, since copies that were moved differently are mixed.
@@ -208,8 +218,10 @@ class AugMix(Augmentation):
     leaves_behind = ("masks", "boxes", "keypoints")
 
     def __init__(self, chains: int = 3, depth: int = 3, strength: float = 0.3, probability: float = 1.0):
-        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in (chains, depth)) or chains * depth > MOST:
-            raise ArgumentError(explain("these are no numbers of copies and operations", got=f"chains={chains!r}, depth={depth!r}",
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1
+                   for n in (chains, depth)) or chains * depth > MOST:
+            raise ArgumentError(explain("these are no numbers of copies and operations",
+                                        got=f"chains={chains!r}, depth={depth!r}",
                                         expected=f"whole numbers from 1, their product at most {MOST}"))
         self.chains, self.depth, self.strength, self.probability = chains, depth, share(strength), share(probability)
 

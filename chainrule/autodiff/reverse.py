@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reverse-mode differentiation (back-propagation): reverse accumulation over nodes: eager tape and traced graph are the same thing, so there is one function for both.
+"""Reverse-mode differentiation (back-propagation): reverse accumulation over nodes: eager tape and traced graph are the
+same thing, so there is one function for both.
 
 Every vjp is written with operations, so what comes out is made of nodes again and can be differentiated again.
 """

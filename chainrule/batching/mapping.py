@@ -270,7 +270,8 @@ class _Batch:
         return Value(tuple(tensors), (*flags[:m], *stacked))
 
     def _while(self, node: Node, xs: list[Tensor], on: list[bool]) -> Value:
-        """One loop for all examples; where they decide for themselves, it goes on as long as any of them does, and the others keep their carry."""
+        """One loop for all examples; where they decide for themselves, it goes on as long as any of them does, and the
+        others keep their carry."""
         body, m, flags = node.attrs["body"], node.attrs["carries"], list(on)
         while True:
             graph, outputs = self._body(body, flags, m)
@@ -314,7 +315,8 @@ class _Batch:
 
 
 def _each_for_itself(body: Graph, carries: int) -> Graph:
-    """The body of a loop over examples that end at different times: (any flag, flags, carries…) of which a false flag keeps the carry."""
+    """The body of a loop over examples that end at different times: (any flag, flags, carries…) of which a false flag
+    keeps the carry."""
     with tracing("vmap"):
         whole, symbols = input_node(Type((), np.dtype(bool))), [input_node(x.type) for x in body.inputs]
         flags = Tensor(symbols[0])

@@ -201,7 +201,8 @@ def _places(indices: Tensor, extent: int) -> Tensor:
 _same = along()
 _axis, _axes = along("axis"), along("axes")
 _POINTWISE = (
-    "neg abs sign exp expm1 log log1p log2 log10 sqrt sin cos tan asin acos sinh cosh tanh asinh acosh atanh erf floor ceil round "
+    "neg abs sign exp expm1 log log1p log2 log10 sqrt sin cos tan asin acos sinh cosh tanh asinh acosh atanh erf floor "
+    "ceil round "
     "not add sub mul div pow maximum minimum "
     "atan2 floor_divide remainder and or xor shift_left shift_right equal less less_equal where cast bitcast bfloat16 "
     "barrier require "

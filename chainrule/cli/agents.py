@@ -74,14 +74,17 @@ def read_agent_settings(path: Path) -> AgentSettings:
 def chosen(settings: AgentSettings) -> AgentSettings:
     """With agent, steps and copies filled in; ArgumentError for what makes no sense."""
     if settings.source not in ENVIRONMENTS:
-        raise ArgumentError(explain("there is no such environment", got=settings.source, expected=", ".join(ENVIRONMENTS), fix=closest(settings.source, ENVIRONMENTS)))
+        raise ArgumentError(explain("there is no such environment", got=settings.source,
+                                    expected=", ".join(ENVIRONMENTS), fix=closest(settings.source, ENVIRONMENTS)))
     name = settings.agent or usual_agent(rl.make(settings.source))
     known = recipe(name, settings.source)
-    filled = replace(settings, agent=name, steps=known.steps if settings.steps is None else settings.steps, copies=known.copies if settings.copies is None else settings.copies)
+    filled = replace(settings, agent=name, steps=known.steps if settings.steps is None else settings.steps,
+                     copies=known.copies if settings.copies is None else settings.copies)
     for field in ("steps", "copies", "learning_rate", *(["hidden"] if filled.hidden else [])):
         value = getattr(filled, field)
         if value is not None and not (min(value) if isinstance(value, tuple) else value) > 0:
-            raise ArgumentError(explain(f"{option(field)} is too small", got=shown(value), expected="a positive number"))
+            raise ArgumentError(explain(f"{option(field)} is too small", got=shown(value),
+                                        expected="a positive number"))
     if not 0 <= filled.seed < 2**32:
         raise ArgumentError(explain("--seed is out of range", got=str(filled.seed), expected="0 to 4294967295"))
     check_backend(filled.backend)
@@ -89,7 +92,8 @@ def chosen(settings: AgentSettings) -> AgentSettings:
     return filled
 
 
-def train_agent(settings: AgentSettings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True, say: Any = print) -> None:
+def train_agent(settings: AgentSettings, output: Path | None, *, resume: Path | None = None,
+                progress: bool | str = True, say: Any = print) -> None:
     """Learn, evaluate and write the run folder; `resume` goes on in a folder that was interrupted."""
     started, settings = time.perf_counter(), chosen(settings)
     check_writable(resume or output or Path("runs"))
@@ -99,10 +103,12 @@ def train_agent(settings: AgentSettings, output: Path | None, *, resume: Path | 
         head = "# everything needed to run this again:  chainrule train --config config.toml\n"
         facts = {"version": __version__, "python": platform.python_version(), "numpy": np.__version__}
         write_atomically(folder / "config.toml", head + toml({TABLE: to_dict(settings), "made_by": facts}))
-        say(f"{agent} in {settings.copies} copies of {settings.source}, {settings.steps:,} steps, seed {settings.seed}; run folder {folder}\n")
+        say(f"{agent} in {settings.copies} copies of {settings.source}, {settings.steps:,} steps, seed "
+            f"{settings.seed}; run folder {folder}\n")
         checkpoint = folder / CHECKPOINT
-        history = agent.fit(rl.make(settings.source, batch=settings.copies or 1), settings.steps or 1, seed=settings.seed, checkpoint=checkpoint,
-                            resume=checkpoint if resume and checkpoint.exists() else None, callbacks=[train.json_log(folder / "history.jsonl")],
+        history = agent.fit(rl.make(settings.source, batch=settings.copies or 1), settings.steps or 1,
+                            seed=settings.seed, checkpoint=checkpoint, resume=checkpoint if resume
+                            and checkpoint.exists() else None, callbacks=[train.json_log(folder / "history.jsonl")],
                             progress=progress, backend=settings.backend,
                             validation_episodes=recipe(settings.agent or "", settings.source).validation_episodes)
         io.save(agent, folder / AGENT)
@@ -124,33 +130,43 @@ def _agent(settings: AgentSettings, spaces: dict[str, Any] | None = None) -> Any
 
 def _measured(agent: Any, settings: AgentSettings, folder: Path) -> str:
     returns = rl.evaluate_policy(agent, settings.source, EPISODES, seed=settings.seed + 1)
-    write_atomically(folder / "result.json", json.dumps({"return": {"value": returns.mean, "low": returns.low, "high": returns.high, "level": 0.95}}, indent=2) + "\n")
+    write_atomically(folder / "result.json",
+                     json.dumps({"return": {"value": returns.mean, "low": returns.low, "high": returns.high,
+                                            "level": 0.95}}, indent=2) + "\n")
     return _told(returns, settings.source)
 
 
 def _told(returns: Any, id: str) -> str:
     wanted = rl.make(id).reward_threshold
-    solved = "" if wanted is None else f"; {'at or above' if returns.mean >= wanted else 'below'} the {wanted:g} at which it counts as solved"
-    return f"return    {returns.mean:.4g} [{returns.low:.4g}, {returns.high:.4g}]  on {len(returns.values)} episodes{solved}"
+    solved = ("" if wanted is None
+              else f"; {'at or above' if returns.mean >= wanted else 'below'} the {wanted:g} at which it counts as "
+                   "solved")
+    return (f"return    {returns.mean:.4g} [{returns.low:.4g}, {returns.high:.4g}]  on {len(returns.values)} "
+            f"episodes{solved}")
 
 
 def evaluate_agent(run: Path) -> str:
     """The mean return of a saved agent over fresh episodes, as text."""
     settings = read_agent_settings(run)
-    return _told(rl.evaluate_policy(saved_agent(run), settings.source, EPISODES, seed=settings.seed + 1), settings.source)
+    return _told(rl.evaluate_policy(saved_agent(run), settings.source, EPISODES, seed=settings.seed + 1),
+                 settings.source)
 
 
 def saved_agent(run: Path) -> Any:
     """The agent of a run folder; DataError where none is."""
     if not (run / AGENT).exists():
-        raise DataError(explain(f"{run}: this folder holds no agent", expected=AGENT, fix="chainrule train CartPole-v1"))
+        raise DataError(explain(f"{run}: this folder holds no agent", expected=AGENT,
+                                fix="chainrule train CartPole-v1"))
     return io.load(run / AGENT)
 
 
 def play_agent(run: Path, gif: Path | None, seed: int, steps: int | None) -> str:
     """Play one episode and draw it; what came of it, as text."""
     if not is_agent_run(run):
-        raise DataError(explain("this is no run of an agent", got=str(run), expected="a folder of `chainrule train ENVIRONMENT`", fix="chainrule train CartPole-v1"))
+        raise DataError(explain("this is no run of an agent", got=str(run),
+                                expected="a folder of `chainrule train ENVIRONMENT`",
+                                fix="chainrule train CartPole-v1"))
     episode = rl.play(saved_agent(run), read_agent_settings(run).source, seed=seed, steps=steps, render=gif is not None)
-    lines = [f"{len(episode)} steps, return {episode.total:.4g}, {'terminated' if episode.terminated else 'truncated' if episode.truncated else 'stopped by --steps'}"]
+    lines = [f"{len(episode)} steps, return {episode.total:.4g}, "
+             f"{'terminated' if episode.terminated else 'truncated' if episode.truncated else 'stopped by --steps'}"]
     return "\n".join([*lines, *([f"written to {episode.save_gif(gif)}"] if gif is not None else [])])

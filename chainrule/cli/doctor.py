@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment for a bug report: versions, processor and instructions, threads, memory, the cache of compiled code, backends, extras."""
+"""The environment for a bug report: versions, processor and instructions, threads, memory, the cache of compiled code,
+backends, extras."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ SECTIONS = ("chainrule", "python", "machine", "cache", "backends", "extras", "se
 
 def environment() -> dict[str, Any]:
     """What there is here, as plain data for JSON, one dict per section."""
-    return {"chainrule": {"version": __version__, "folder": str(Path(__file__).parents[1])}, "python": _python(), "machine": _machine(),
+    return {"chainrule": {"version": __version__, "folder": str(Path(__file__).parents[1])}, "python": _python(),
+            "machine": _machine(),
             "cache": _cache(), "backends": {name: _backend(name) for name in config.BACKENDS}, "extras": _extras(),
             "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("CHAINRULE_")}}
 
@@ -42,7 +44,8 @@ def is_well(found: dict[str, Any]) -> bool:
 
 
 def _python() -> dict[str, str]:
-    return {"version": platform.python_version(), "implementation": platform.python_implementation(), "executable": sys.executable,
+    return {"version": platform.python_version(), "implementation": platform.python_implementation(),
+            "executable": sys.executable,
             "numpy": np.__version__, "llvmlite": _installed("llvmlite")}
 
 
@@ -50,8 +53,10 @@ def _machine() -> dict[str, Any]:
     from ..native.target import Target
 
     target = Target.host()
-    return {"system": platform.platform(), "processor": target.processor, "vectors": f"{8 * target.vector_bytes} bits, {target.registers} registers",
-            "instructions": config.instructions() or "the processor's own", "bfloat16 products": "yes" if target.pairs else "no",
+    return {"system": platform.platform(), "processor": target.processor,
+            "vectors": f"{8 * target.vector_bytes} bits, {target.registers} registers",
+            "instructions": config.instructions() or "the processor's own", "bfloat16 products": "yes" if target.pairs
+            else "no",
             "cores": os.cpu_count(), "threads": config.threads(), "memory": _memory()}
 
 
@@ -68,7 +73,8 @@ def _cache() -> dict[str, str]:
         return {"folder": "none: CHAINRULE_CACHE is off, or there is no home directory"}
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
     place = next(path for path in (folder, *folder.parents) if path.exists())
-    return {"folder": str(folder), "holds": f"{len(files):,} files, {sum(map(_size, files)) / 2**20:.1f} of {config.cache_size() >> 20} MiB",
+    return {"folder": str(folder),
+            "holds": f"{len(files):,} files, {sum(map(_size, files)) / 2**20:.1f} of {config.cache_size() >> 20} MiB",
             "may be written": "yes" if os.access(place, os.W_OK) else "no"}
 
 

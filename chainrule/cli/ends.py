@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a command begins and ends: options given twice are refused, and what the system refuses is told in words.
 
-Exit status: 0 done (a training that Ctrl-C ended too: it is kept); 1 the files or options cannot be used, or the disk is
-full; 2 the command cannot be understood; 70 a fault of chainrule's own; 130 Ctrl-C with nothing to keep; 141 nobody reads
-the output any more, as in `chainrule predict RUN FILES | head`.
+Exit status: 0 done (a training that Ctrl-C ended too: it is kept); 1 the files or options cannot be used, or the disk
+is full; 2 the command cannot be understood; 70 a fault of chainrule's own; 130 Ctrl-C with nothing to keep; 141 nobody
+reads the output any more, as in `chainrule predict RUN FILES | head`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from typer.core import TyperCommand
 from ..errors import DataError, explain
 
 CLOSED = 141
-REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the file system is read-only",
-           errno.EACCES: "permission is denied", errno.EPERM: "permission is denied", errno.ENOTDIR: "a file lies where a folder is expected",
-           errno.EISDIR: "a folder lies where a file is expected", errno.ENAMETOOLONG: "the name is too long", errno.EIO: "the disk does not answer",
-           errno.EMFILE: "too many files are open", errno.ELOOP: "links lead in a circle", errno.EFBIG: "the file is larger than allowed"}
+REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
+           errno.EROFS: "the file system is read-only",
+           errno.EACCES: "permission is denied", errno.EPERM: "permission is denied",
+           errno.ENOTDIR: "a file lies where a folder is expected",
+           errno.EISDIR: "a folder lies where a file is expected", errno.ENAMETOOLONG: "the name is too long",
+           errno.EIO: "the disk does not answer",
+           errno.EMFILE: "too many files are open", errno.ELOOP: "links lead in a circle",
+           errno.EFBIG: "the file is larger than allowed"}
 
 
 class Command(TyperCommand):
@@ -52,9 +56,11 @@ class Command(TyperCommand):
 def told(error: OSError, what: str = "") -> DataError:
     """An error of the operating system as one of ours: what happened where, and what to do."""
     reason = REASONS.get(error.errno or 0, str(error.strerror or error))
-    place = error.filename or what or ("the standard output, or the run folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else None)
+    place = (error.filename or what
+             or ("the standard output, or the run folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else None))
     fix = {errno.ENOSPC: "make room; a training that was under way goes on with: chainrule train --resume RUN",
-           errno.EROFS: "choose another place: --output FOLDER", errno.EACCES: "choose another place, or change the permissions"}.get(error.errno or 0)
+           errno.EROFS: "choose another place: --output FOLDER",
+           errno.EACCES: "choose another place, or change the permissions"}.get(error.errno or 0)
     return DataError(explain(reason, got=None if place is None else str(place), fix=fix))
 
 

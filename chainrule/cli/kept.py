@@ -32,9 +32,11 @@ class Kept:
 
 def keep(folder: Path, dataset: data.Dataset) -> None:
     """Write down what the run must know of its data."""
-    arrays = {f"{part}.{kind}": getattr(marks, kind) for part, marks in data.split_of(dataset).items() for kind in ("whole", "inputs")}
+    arrays = {f"{part}.{kind}": getattr(marks, kind) for part, marks in data.split_of(dataset).items()
+              for kind in ("whole", "inputs")}
     write_tensors(folder / FILE, arrays, {"format": FORMAT, "name": dataset.name, "description": dataset.description,
-                                          "preprocess": dataset.preprocess.to_config(), "target": dataset.target.to_config()})
+                                          "preprocess": dataset.preprocess.to_config(),
+                                          "target": dataset.target.to_config()})
 
 
 def read_kept(folder: Path) -> Kept:
@@ -42,7 +44,8 @@ def read_kept(folder: Path) -> Kept:
     path = folder / FILE
     if not path.exists():
         raise DataError(explain("this run folder does not say which samples were held out", got=f"no {path}",
-                                fix=f"name data to measure on: chainrule evaluate {folder} DATA; or train again: chainrule train --config {folder}"))
+                                fix=f"name data to measure on: chainrule evaluate {folder} DATA; or train again: "
+                                    f"chainrule train --config {folder}"))
     arrays, header = read_tensors(path, "record of the run's data")
     try:
         if header["format"] != FORMAT:
@@ -59,28 +62,35 @@ def held_out(folder: Path, settings: Settings) -> data.Dataset:
     """The data of the run with at least its test part; its description says what changed."""
     dataset, found = _again(folder, settings)
     if not len(found.rows["test"]):
-        raise DataError(explain(f"the data changed: none of the {found.saved['test']:,} samples that were held out is there any more",
+        raise DataError(explain(f"the data changed: none of the {found.saved['test']:,} samples that were held out is "
+                                "there any more",
                                 got=f"{settings.source}: {'; '.join(dataset.description)}",
-                                fix=f"measure on all samples of a file: chainrule evaluate {folder} {settings.test or settings.source}"))
+                                fix=f"measure on all samples of a file: chainrule evaluate {folder} "
+                                    f"{settings.test or settings.source}"))
     return dataset
 
 
 def to_go_on(folder: Path, settings: Settings) -> data.Dataset:
-    """The data of a run that was interrupted, each sample in its part; ArgumentError if what it learns from is not what it was."""
+    """The data of a run that was interrupted, each sample in its part; ArgumentError if what it learns from is not what
+    it was."""
     dataset, found = _again(folder, settings)
     if any(found.gone(part) or found.relabelled[part] for part in found.saved if part != "test"):
-        raise ArgumentError(explain("the data changed: the run cannot go on as if they had not", got="; ".join(dataset.description),
+        raise ArgumentError(explain("the data changed: the run cannot go on as if they had not",
+                                    got="; ".join(dataset.description),
                                     expected="the training and validation samples that it began with, in any order",
                                     fix=f"put the old data back, or train anew: chainrule train --config {folder}"))
     if not len(found.rows["test"]):
-        raise DataError(explain("the data changed: no sample of the test part is there any more", got="; ".join(dataset.description)))
+        raise DataError(explain("the data changed: no sample of the test part is there any more",
+                                got="; ".join(dataset.description)))
     dataset.description = [*read_kept(folder).description, *dataset.description]
     return dataset
 
 
 def _again(folder: Path, settings: Settings) -> tuple[data.Dataset, data.Assignment]:
     kept = read_kept(folder)
-    dataset, found = data.load_again(settings.source, kept.preprocess, kept.target, kept.split, settings.target, test=settings.test,
-                                     dialect=data.Dialect(settings.header, settings.delimiter, settings.decimal, settings.encoding))
+    dataset, found = data.load_again(settings.source, kept.preprocess, kept.target, kept.split, settings.target,
+                                     test=settings.test,
+                                     dialect=data.Dialect(settings.header, settings.delimiter, settings.decimal,
+                                                          settings.encoding))
     dataset.name = kept.name
     return dataset, found

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A saved model used on files: whatever names them, a batch at a time, told line by line or written as one table.
 
-The table has the columns id, prediction and, for classes, probability_<class> for every class of the model, in its order.
+The table has the columns id, prediction and, for classes, probability_<class> for every class of the model, in its
+order.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ Samples = tuple[list[str], np.ndarray]  # an id for each network input
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
-def predict_run(run: Path, files: Sequence[str], *, output: Path | None, top: int | None, batch_size: int, backend: str | None,
-                say: Callable[[str], None], tell: Callable[[str], None]) -> None:
-    """Predict every sample of the files; `say` gets a line for each, unless `output` gets them all; `tell` gets remarks."""
+def predict_run(run: Path, files: Sequence[str], *, output: Path | None, top: int | None, batch_size: int,
+                backend: str | None, say: Callable[[str], None], tell: Callable[[str], None]) -> None:
+    """Predict every sample of the files; `say` gets a line for each, unless `output` gets them all; `tell` gets
+    remarks."""
     write = None if output is None else writer(output)
     saved = SavedRun(run)
     if top is not None and saved.target.task == "regression":
-        raise ArgumentError(explain("--top concerns classes, and this model predicts numbers", got=f"--top {top}", fix="leave it out"))
+        raise ArgumentError(explain("--top concerns classes, and this model predicts numbers", got=f"--top {top}",
+                                    fix="leave it out"))
     found = _predicted(saved, files, batch_size, backend, tell)
     if write is None or output is None:
         for ids, values in found:
@@ -56,7 +59,8 @@ def predict_run(run: Path, files: Sequence[str], *, output: Path | None, top: in
     tell(f"{count:,} predictions written to {output}")
 
 
-def _predicted(saved: SavedRun, files: Sequence[str], batch_size: int, backend: str | None, tell: Callable[[str], None]) -> Iterator[Samples]:
+def _predicted(saved: SavedRun, files: Sequence[str], batch_size: int, backend: str | None,
+               tell: Callable[[str], None]) -> Iterator[Samples]:
     for ids, inputs in _gathered(_inputs(saved, files, batch_size, tell), batch_size):
         yield ids, saved.outputs(inputs, backend, batch_size)
 
@@ -133,7 +137,8 @@ def read_inputs(saved: SavedRun, name: str, path: Path, tell: Callable[[str], No
     if not isinstance(saved.preprocess, data.TablePreprocess):
         return saved.inputs(path)
     if (kind := sniff(existing(path))) != "table":
-        raise fault(f"{name}: a model of tables predicts rows", got=f"a file of kind {kind}", expected=f".csv with {', '.join(saved.preprocess.used)}")
+        raise fault(f"{name}: a model of tables predicts rows", got=f"a file of kind {kind}",
+                    expected=f".csv with {', '.join(saved.preprocess.used)}")
     words = saved.preprocess.missing
     table = data.read_table(path, missing=None if words == MISSING else sorted(words))
     for note in saved.preprocess.unseen(table):
@@ -148,7 +153,8 @@ def writer(output: Path) -> Callable[[BinaryIO, Any, Iterable[Samples]], None]:
     """What writes a file of this suffix; an error for one that cannot be written, before any work is done."""
     suffix = output.suffix.lower()
     if suffix not in WRITERS:
-        raise ArgumentError(explain("predictions cannot be written like this", got=str(output), expected=", ".join(TABLE_SUFFIXES)))
+        raise ArgumentError(explain("predictions cannot be written like this", got=str(output),
+                                    expected=", ".join(TABLE_SUFFIXES)))
     if output.is_dir():
         raise ArgumentError(explain("a folder lies where the file would be written", got=str(output)))
     check_writable(output.absolute().parent)
@@ -212,4 +218,5 @@ def _arrow() -> Any:
     return pyarrow, pyarrow.parquet
 
 
-WRITERS: dict[str, Callable[[BinaryIO, Any, Iterable[Samples]], None]] = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
+WRITERS: dict[str, Callable[[BinaryIO, Any, Iterable[Samples]],
+                            None]] = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}

@@ -31,8 +31,10 @@ def choose(settings: Settings, dataset: Dataset) -> Settings:
     return replace(
         settings, model=kind,
         hidden=settings.hidden or ((128,) if kind == "cnn" else (256, 128) if not small else (64, 32)),
-        dropout=_default(settings.dropout, 0.25 if kind == "cnn" else 0.2 if not small and dataset.task == "classification" else 0.0),
-        epochs=_default(settings.epochs, 30 if kind == "cnn" and small else 8 if kind == "cnn" else 100 if small else _epochs(dataset)),
+        dropout=_default(settings.dropout, 0.25 if kind == "cnn" else 0.2 if not small and dataset.task
+                         == "classification" else 0.0),
+        epochs=_default(settings.epochs, 30 if kind == "cnn" and small else 8 if kind == "cnn" else 100 if small
+                        else _epochs(dataset)),
         batch_size=_default(settings.batch_size, 32 if small else 128),
         learning_rate=_default(settings.learning_rate, 2e-3 if kind == "cnn" or small else 1e-3),
     )
@@ -41,14 +43,18 @@ def choose(settings: Settings, dataset: Dataset) -> Settings:
 def _check_model(settings: Settings, dataset: Dataset) -> None:
     """ArgumentError for a network that does not fit the data, and for options that would change nothing in it."""
     if settings.model == "cnn" and not is_image(dataset):
-        raise ArgumentError(explain("--model cnn needs images", got=f"{dataset.name}: samples of shape {dataset.feature_shape}", fix="--model mlp, or leave it out"))
+        raise ArgumentError(explain("--model cnn needs images",
+                                    got=f"{dataset.name}: samples of shape {dataset.feature_shape}",
+                                    fix="--model mlp, or leave it out"))
     if len(settings.hidden) > 1 and (settings.model == "cnn" or (settings.model == "auto" and is_image(dataset))):
-        raise ArgumentError(explain("a cnn has one hidden layer", got=" ".join(f"--hidden {width}" for width in settings.hidden),
+        raise ArgumentError(explain("a cnn has one hidden layer",
+                                    got=" ".join(f"--hidden {width}" for width in settings.hidden),
                                     fix="give --hidden once, or --model mlp"))
 
 
 def _epochs(dataset: Dataset) -> int:
-    """Of a network for a large table. Numbers take longer to fit than classes: 15 epochs leave R2 of the California housing at 0.77, 40 reach 0.80."""
+    """Of a network for a large table. Numbers take longer to fit than classes: 15 epochs leave R2 of the California
+    housing at 0.77, 40 reach 0.80."""
     return 15 if dataset.task == "classification" else max(15, min(40, 800_000 // len(dataset.x_train)))
 
 
@@ -66,7 +72,8 @@ def build(settings: Settings, dataset: Dataset) -> Any:
 def optimizer(settings: Settings, steps: int) -> Any:
     """AdamW with a short warm-up and a cosine decay over all steps."""
     warm = max(1, min(steps // 20, 200))
-    schedule = optim.schedules.warmup_cosine(settings.learning_rate, warmup_steps=warm, decay_steps=max(steps, warm + 1))
+    schedule = optim.schedules.warmup_cosine(settings.learning_rate, warmup_steps=warm,
+                                             decay_steps=max(steps, warm + 1))
     return optim.AdamW(schedule, weight_decay=settings.weight_decay)
 
 
@@ -84,17 +91,20 @@ BALANCED = "balanced"
 
 
 def class_weight(settings: Settings, dataset: Dataset) -> str | dict[int, float] | None:
-    """What each class counts in training, as `fit` takes it; ArgumentError for what is neither balanced nor weights of known classes."""
+    """What each class counts in training, as `fit` takes it; ArgumentError for what is neither balanced nor weights of
+    known classes."""
     given = settings.class_weight
     if not given:
         return None
     if dataset.task != "classification":
-        raise ArgumentError(explain("--class-weight weighs classes, and this is a regression", got=_weights_given(given), fix="leave it out"))
+        raise ArgumentError(explain("--class-weight weighs classes, and this is a regression",
+                                    got=_weights_given(given), fix="leave it out"))
     if given == (BALANCED,):
         return BALANCED
     pairs = [_weight(text, dataset.target) for text in given]
     if len({label for label, _ in pairs}) < len(pairs):
-        raise ArgumentError(explain("--class-weight names a class twice", got=_weights_given(given), expected="each class once"))
+        raise ArgumentError(explain("--class-weight names a class twice", got=_weights_given(given),
+                                    expected="each class once"))
     return dict(pairs)
 
 
@@ -106,7 +116,8 @@ def class_weight_line(settings: Settings, dataset: Dataset) -> list[str]:
     if weights == BALANCED:
         weights = {int(i): sizes.sum() / (np.count_nonzero(sizes) * sizes[i]) for i in np.flatnonzero(sizes)}
     each = [f"{dataset.class_names[i]} {weights.get(i, 1.0):.4g}" for i in range(len(sizes))]
-    return [f"class weights{' (balanced)' if settings.class_weight == (BALANCED,) else ''}: {', '.join(each[:8])}{', …' if len(each) > 8 else ''}; "
+    return [f"class weights{' (balanced)' if settings.class_weight == (BALANCED,) else ''}: "
+            f"{', '.join(each[:8])}{', …' if len(each) > 8 else ''}; "
             "in training only: what is measured counts each sample once"]
 
 
@@ -118,8 +129,9 @@ def _weight(text: str, target: Target) -> tuple[int, float]:
     except ValueError:
         value = math.nan
     if not sign or not math.isfinite(value) or value < 0:
-        raise ArgumentError(explain("--class-weight takes balanced, or a class and what it counts", got=_weights_given((text,)),
-                                    expected="LABEL=WEIGHT with a weight of 0 or more", fix="for example --class-weight balanced"))
+        raise ArgumentError(explain("--class-weight takes balanced, or a class and what it counts",
+                                    got=_weights_given((text,)), expected="LABEL=WEIGHT with a weight of 0 or more",
+                                    fix="for example --class-weight balanced"))
     for names in (target.values, target.class_names):
         if label in names:
             return names.index(label), value

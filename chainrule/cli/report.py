@@ -27,7 +27,8 @@ def report(model: Any, dataset: Dataset, history: Any, folder: Path, backend: st
     if dataset.task == "classification":
         _draw_classes(outputs, dataset, folder)
     else:
-        draw_regression(dataset.y_test[:, 0], recipe.unstandardise(dataset.target, outputs)[:, 0], folder / "regression.png")
+        draw_regression(dataset.y_test[:, 0], recipe.unstandardise(dataset.target, outputs)[:, 0],
+                        folder / "regression.png")
     return result
 
 

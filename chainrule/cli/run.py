@@ -43,7 +43,8 @@ class Finished:
     result: Any
 
 
-def train_run(settings: Settings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True, say: Any = print) -> Finished:
+def train_run(settings: Settings, output: Path | None, *, resume: Path | None = None, progress: bool | str = True,
+              say: Any = print) -> Finished:
     """Train, evaluate and write the run folder; `resume` goes on in a folder that was interrupted."""
     started = time.perf_counter()
     check_writable(resume or output or Path("runs"))
@@ -58,12 +59,14 @@ def train_run(settings: Settings, output: Path | None, *, resume: Path | None = 
             return _train(settings, dataset, folder, resume is not None, progress, say, started)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
-                print(f"nobody reads the output any more; go on with: chainrule train --resume {folder}", file=sys.stderr)
+                print(f"nobody reads the output any more; go on with: chainrule train --resume {folder}",
+                      file=sys.stderr)
                 raise
             raise told(error, str(folder)) from error
 
 
-def _train(settings: Settings, dataset: data.Dataset, folder: Path, resumed: bool, progress: bool | str, say: Any, started: float) -> Finished:
+def _train(settings: Settings, dataset: data.Dataset, folder: Path, resumed: bool, progress: bool | str, say: Any,
+           started: float) -> Finished:
     if not resumed:
         if (folder / "config.toml").exists():
             raise _taken(folder)
@@ -86,10 +89,12 @@ def _train(settings: Settings, dataset: data.Dataset, folder: Path, resumed: boo
 
 
 def load(settings: Settings) -> data.Dataset:
-    """The data of a new run; the split is a function of the data alone, so that runs with other seeds are measured on the same samples."""
-    return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize, task=settings.task,
-                     categorical=settings.categorical, header=settings.header, delimiter=settings.delimiter, decimal=settings.decimal,
-                     encoding=settings.encoding, missing=settings.missing, val_fraction=settings.validation_fraction)
+    """The data of a new run; the split is a function of the data alone, so that runs with other seeds are measured on
+    the same samples."""
+    return data.load(settings.source, settings.target, test=settings.test, drop=settings.drop, resize=settings.resize,
+                     task=settings.task, categorical=settings.categorical, header=settings.header,
+                     delimiter=settings.delimiter, decimal=settings.decimal, encoding=settings.encoding,
+                     missing=settings.missing, val_fraction=settings.validation_fraction)
 
 
 UNEQUAL = 3  # times as many samples in the largest class as in the smallest: worth a word
@@ -101,15 +106,19 @@ def imbalance(dataset: data.Dataset) -> list[str]:
         return []
     sizes = np.bincount(dataset.y_train, minlength=len(dataset.class_names))
     if 2 * len(sizes) > sizes.sum():
-        return [f"{len(sizes):,} classes for {sizes.sum():,} training samples: there is hardly anything to learn of each; is it another column, --target NAME?"]
+        return [f"{len(sizes):,} classes for {sizes.sum():,} training samples: there is hardly anything to learn of "
+                "each; is it another column, --target NAME?"]
     if sizes.max() < UNEQUAL * max(sizes.min(), 1):
         return []
     large, small = (dataset.class_names[int(i)] for i in (sizes.argmax(), sizes.argmin()))
-    return [f"classes of unequal size: {large} has {sizes.max() / sizes.sum() * 100:.1f} % of the training samples, {small} {sizes.min() / sizes.sum() * 100:.1f} %; "
-            f"always saying {large} would have that accuracy: look at f1_macro and at the confusion matrix, or let all classes count the same: --class-weight balanced"]
+    return [f"classes of unequal size: {large} has {sizes.max() / sizes.sum() * 100:.1f} % of the training samples, "
+            f"{small} {sizes.min() / sizes.sum() * 100:.1f} %; "
+            f"always saying {large} would have that accuracy: look at f1_macro and at the confusion matrix, or let all "
+            "classes count the same: --class-weight balanced"]
 
 
-def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resumed: bool, progress: bool | str) -> Any:
+def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, resumed: bool,
+         progress: bool | str) -> Any:
     steps = recipe.steps(settings, len(dataset.x_train))
     checkpoint = folder / CHECKPOINT
     callbacks: list[Any] = [train.json_log(folder / "history.jsonl")]
@@ -117,9 +126,11 @@ def _fit(settings: Settings, dataset: data.Dataset, model: Any, folder: Path, re
         callbacks.append(train.EarlyStopping(patience=settings.patience))
     validation = None if dataset.x_val is None else (dataset.inputs("val"), recipe.targets(dataset, "val"))
     return train.fit(model, (dataset.inputs("train"), recipe.targets(dataset, "train")), loss=recipe.loss_name(dataset),
-                     optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs, batch_size=settings.batch_size,
-                     validation=validation, class_weight=recipe.class_weight(settings, dataset), metrics=recipe.metric_names(dataset), seed=settings.seed, callbacks=callbacks,
-                     checkpoint=checkpoint, resume=checkpoint if resumed and checkpoint.exists() else None, progress=progress, backend=settings.backend)
+                     optimizer=recipe.optimizer(settings, steps), epochs=settings.epochs,
+                     batch_size=settings.batch_size, validation=validation,
+                     class_weight=recipe.class_weight(settings, dataset), metrics=recipe.metric_names(dataset),
+                     seed=settings.seed, callbacks=callbacks, checkpoint=checkpoint, resume=checkpoint if resumed
+                     and checkpoint.exists() else None, progress=progress, backend=settings.backend)
 
 
 def _extra(dataset: data.Dataset) -> dict[str, Any]:
@@ -129,7 +140,8 @@ def _extra(dataset: data.Dataset) -> dict[str, Any]:
 
 def _sentence(settings: Settings, model: Any) -> str:
     count = sum(v.size for v in model.parameters().values())
-    return (f"{settings.model} with {count:,} parameters, {settings.epochs} epochs in batches of {settings.batch_size}, "
+    return (f"{settings.model} with {count:,} parameters, {settings.epochs} epochs in batches of "
+            f"{settings.batch_size}, "
             f"learning rate {settings.learning_rate:g}, seed {settings.seed}")
 
 
@@ -152,16 +164,19 @@ def new_folder(output: Path | None, name: str) -> Path:
 
 
 def _taken(output: Path) -> ArgumentError:
-    return ArgumentError(explain("the output folder holds a run already", got=str(output), fix=f"choose another --output, or go on with --resume {output}"))
+    return ArgumentError(explain("the output folder holds a run already", got=str(output),
+                                 fix=f"choose another --output, or go on with --resume {output}"))
 
 
 def check_writable(path: Path) -> None:
-    """DataError if no file could be written into the folder `path`, which may not be there yet: before any work is done."""
+    """DataError if no file could be written into the folder `path`, which may not be there yet: before any work is
+    done."""
     above = path
     while not above.exists() and above != above.parent:
         above = above.parent
     if not above.is_dir():
-        raise DataError(explain("a file lies where a folder is expected", got=str(above), fix="choose another --output"))
+        raise DataError(explain("a file lies where a folder is expected", got=str(above),
+                                fix="choose another --output"))
     try:
         with tempfile.TemporaryFile(dir=above) as probe:
             probe.write(b"x")

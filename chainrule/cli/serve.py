@@ -12,7 +12,8 @@ from ..serving import Limits, serve, served
 HIGHEST_PORT = 65_535
 
 
-def serve_runs(runs: Sequence[str], host: str, port: int, *, batch: int, delay: float, timeout: float, max_bytes: int) -> None:
+def serve_runs(runs: Sequence[str], host: str, port: int, *, batch: int, delay: float, timeout: float,
+               max_bytes: int) -> None:
     """Open what is named by PATH or NAME=PATH, and serve it."""
     if not 0 <= port <= HIGHEST_PORT:
         raise ArgumentError(explain("--port is no port", got=str(port), expected=f"0 to {HIGHEST_PORT:,}"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that decides a training run, as one frozen record; `config.toml` of a run folder holds it, to run it again."""
+"""Everything that decides a training run, as one frozen record; `config.toml` of a run folder holds it, to run it
+again."""
 
 from __future__ import annotations
 
@@ -62,8 +63,10 @@ def read_settings(path: Path) -> Settings:
 
 # name: (least, most, whether the ends themselves are allowed)
 RANGES: dict[str, tuple[float, float, bool]] = {
-    "epochs": (1, math.inf, True), "batch_size": (1, math.inf, True), "patience": (1, math.inf, True), "resize": (1, 65_535, True), "seed": (0, 2**32 - 1, True),
-    "devices": (1, math.inf, True), "learning_rate": (0, math.inf, False), "weight_decay": (0, 1e6, True), "dropout": (0, 0.99, True), "validation_fraction": (0, 0.9, True),
+    "epochs": (1, math.inf, True), "batch_size": (1, math.inf, True), "patience": (1, math.inf, True),
+    "resize": (1, 65_535, True), "seed": (0, 2**32 - 1, True),
+    "devices": (1, math.inf, True), "learning_rate": (0, math.inf, False), "weight_decay": (0, 1e6, True),
+    "dropout": (0, 0.99, True), "validation_fraction": (0, 0.9, True),
 }
 
 
@@ -75,29 +78,34 @@ def option(name: str) -> str:
 def check(settings: Settings) -> Settings:
     """The settings themselves, if they make sense; ArgumentError otherwise."""
     if settings.model not in MODELS:
-        raise ArgumentError(explain("there is no such model", got=settings.model, expected=" | ".join(MODELS), fix=closest(settings.model, MODELS)))
+        raise ArgumentError(explain("there is no such model", got=settings.model, expected=" | ".join(MODELS),
+                                    fix=closest(settings.model, MODELS)))
     if settings.task not in (None, "classification", "regression"):
         raise ArgumentError(explain("there is no such task", got=settings.task, expected="classification | regression",
                                     fix=closest(settings.task, ("classification", "regression"))))
     check_backend(settings.backend)
     if settings.devices > 1 and settings.backend not in (None, "xla"):
-        raise ArgumentError(explain("several devices belong to the xla backend", got=f"--backend {settings.backend} --devices {settings.devices}",
+        raise ArgumentError(explain("several devices belong to the xla backend",
+                                    got=f"--backend {settings.backend} --devices {settings.devices}",
                                     expected="--backend xla, or no --backend", fix="leave out --backend"))
     for name, (low, high, closed) in RANGES.items():
         value = getattr(settings, name)
         if value is not None and not (low <= value <= high if closed else low < value < high):
-            what = "too small" if value < low or (value == low and not closed) else "too large" if value > high else "not a number"
+            what = ("too small" if value < low or (value == low and not closed) else "too large" if value > high
+                    else "not a number")
             above = f"at least {low:g}" if closed else f"more than {low:g}"
-            raise ArgumentError(explain(f"{option(name)} is {what}", got=str(value), expected=above if high == math.inf else f"{above}, at most {high:g}"))
+            raise ArgumentError(explain(f"{option(name)} is {what}", got=str(value), expected=above if high == math.inf
+                                        else f"{above}, at most {high:g}"))
     if any(width < 1 for width in settings.hidden):
         raise ArgumentError(explain("--hidden is too small", got=str(min(settings.hidden)), expected="at least 1"))
     if settings.patience is not None and settings.validation_fraction == 0:
-        raise ArgumentError(explain("--patience waits for a better validation loss, and there is no validation part", got="--validation-fraction 0",
-                                    fix="leave out one of the two"))
+        raise ArgumentError(explain("--patience waits for a better validation loss, and there is no validation part",
+                                    got="--validation-fraction 0", fix="leave out one of the two"))
     return settings
 
 
 def check_backend(backend: str | None) -> None:
     """ArgumentError for a backend that is not known."""
     if backend not in (None, *BACKENDS):
-        raise ArgumentError(explain("there is no such backend", got=str(backend), expected=" | ".join(BACKENDS), fix=closest(str(backend), BACKENDS)))
+        raise ArgumentError(explain("there is no such backend", got=str(backend), expected=" | ".join(BACKENDS),
+                                    fix=closest(str(backend), BACKENDS)))

@@ -19,8 +19,10 @@ def export_run(run: Path, path: Path, free: bool) -> str:
     """Write the file; returns a line that says what it is."""
     saved = SavedRun(run)
     export(answering(saved), path, {"x": np.zeros((2, *saved.feature_shape), "float32")}, free=(0,) if free else ())
-    what = f"probabilities of {len(saved.class_names)} classes" if saved.task == "classification" else "numbers in their own unit"
-    return f"{path} written ({path.stat().st_size:,} bytes): x (batch, {', '.join(map(str, saved.feature_shape))}) to {what}"
+    what = (f"probabilities of {len(saved.class_names)} classes" if saved.task == "classification"
+            else "numbers in their own unit")
+    return (f"{path} written ({path.stat().st_size:,} bytes): x (batch, {', '.join(map(str, saved.feature_shape))}) to "
+            f"{what}")
 
 
 def answering(saved: SavedRun) -> Callable[[Any], Any]:

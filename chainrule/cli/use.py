@@ -30,7 +30,8 @@ def evaluate_run(run: Path, source: str | None, target: str | None, backend: str
 def _held_out(run: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The test part of the data that the run was trained on, and what changed since."""
     if not run.is_dir():
-        raise DataError(explain("a model alone does not say what it was tested on", got=str(run), fix=f"chainrule evaluate {run} DATA"))
+        raise DataError(explain("a model alone does not say what it was tested on", got=str(run),
+                                fix=f"chainrule evaluate {run} DATA"))
     dataset = kept.held_out(run, read_settings(run / "config.toml"))
     return dataset.inputs("test"), dataset.y_test, dataset.description
 
@@ -42,4 +43,5 @@ def _other(run: Path, saved: SavedRun, source: str, target: str | None) -> tuple
         return x, y, []
     found = data.assign(data.fingerprints(x, y), kept.read_kept(run).split)
     known = sum(len(rows) for part, rows in found.rows.items() if part != "test")
-    return x, y, [f"{known:,} of the {len(x):,} samples were trained on: their values are better than those of new samples"] if known else []
+    return (x, y, [f"{known:,} of the {len(x):,} samples were trained on: their values are better than those of new "
+                   "samples"] if known else [])

@@ -61,7 +61,8 @@ KEPT_VALUES = 512  # for which a program that takes numbers as inputs need not b
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles of garbage meanwhile: compiling makes many objects that live until its end, and each search looks at all of them."""
+    """No search for cycles of garbage meanwhile: compiling makes many objects that live until its end, and each search
+    looks at all of them."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -137,12 +138,13 @@ class Entry:
         """Run once: the result of the function with NumPy arrays in the place of Tensors."""
         return self.captured.result.build(self._run(arrays))
 
-    def repeated(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]) -> Callable[[np.ndarray], tuple[int, Any]] | None:
+    def repeated(self, data: Sequence[np.ndarray], rows: int, flag: int,
+                 keep: frozenset[int]) -> Callable[[np.ndarray], tuple[int, Any]] | None:
         """A function that runs many steps in one call, if the program can; else None.
 
-        It takes int64 (steps, rows): the rows of `data` which are the arguments of each step; and returns how many steps were
-        run and the result of the function with arrays that have an axis of steps in front, None where the number of the
-        output is not in `keep`. The last step is the first after which output `flag` is false.
+        It takes int64 (steps, rows): the rows of `data` which are the arguments of each step; and returns how many
+        steps were run and the result of the function with arrays that have an axis of steps in front, None where the
+        number of the output is not in `keep`. The last step is the first after which output `flag` is false.
         """
         run = self.program.repeat(data, rows, flag, keep, len(self.types))
         return None if run is None else functools.partial(self._repeat, run)
@@ -172,7 +174,8 @@ class Entry:
     @cached_property
     def _idle(self) -> dict[int, Node]:
         """Leaves in the places of assigned Variables whose former content no result needs."""
-        places = [i for i, (_, write) in enumerate(self._reads) if write and i + self._arguments not in self._links.state]
+        places = [i for i, (_, write) in enumerate(self._reads) if write and i
+                  + self._arguments not in self._links.state]
         kinds = {i: self.captured.reads[i].type for i in places}
         return {i: Node(CONSTANT, (), {}, kind, np.zeros(kind.shape, kind.dtype)) for i, kind in kinds.items()}
 
@@ -186,7 +189,8 @@ class Entry:
         return {}
 
     def pull(self, seeded: tuple[int, ...]) -> tuple[Entry, list[int]]:
-        """The program of the derivative (see `tape.pulled`) by the results `seeded`, and the inputs whose gradients it gives."""
+        """The program of the derivative (see `tape.pulled`) by the results `seeded`, and the inputs whose gradients it
+        gives."""
         if seeded not in self._pulls:
             graph, found, reads = pulled(self.captured.graph, len(self.types), seeded, sorted(self._links.inputs))
             result = Result((None,) * len(found), tree.flatten(tuple(range(len(found))))[1])
@@ -198,10 +202,12 @@ class Entry:
         """Run once, so that gradients can pass."""
         tensors = tuple([node for _, node in known])
         if not self._links.kept:
-            return self._remember(LOST_CALL, (*tensors, *self._lost) if tensors else self._lost, {"entry": self}, self._run(arrays))
+            return self._remember(LOST_CALL, (*tensors, *self._lost) if tensors else self._lost, {"entry": self},
+                                  self._run(arrays))
         if self._update or self.captured.writes:
             with self._lock:
-                leaves = [variable.lend() if not write else self._idle.get(i) or _kept(variable) for i, (variable, write) in enumerate(self._reads)]
+                leaves = [variable.lend() if not write else self._idle.get(i) or _kept(variable)
+                          for i, (variable, write) in enumerate(self._reads)]
                 outputs = self._run(arrays)
         else:
             leaves = [variable.lent or variable.lend() for variable in self.captured.reads]
@@ -228,10 +234,12 @@ class Entry:
         return lock_of((*self.captured.reads, *self.captured.writes))
 
     def _run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Read the Variables, run the program, put the assigned Variables back: for one program of these Variables at a time."""
+        """Read the Variables, run the program, put the assigned Variables back: for one program of these Variables at a
+        time."""
         reads, writes = self.captured.reads, self.captured.writes
         if not writes and self._update is None:
-            leaves = [variable.lent or variable.lend() for variable in reads]  # held meanwhile, so that nobody writes into the arrays
+            # held meanwhile, so that nobody writes into the arrays
+            leaves = [variable.lent or variable.lend() for variable in reads]
             return self.program(arrays + [leaf.data for leaf in leaves])
         with self._lock:
             note(writes)
@@ -276,7 +284,8 @@ class Filled(Entry):
 
 @dataclass
 class Alike:
-    """Calls that differ in integers alone: the first trace, the numbers in it that depend on them, and the entry that takes these."""
+    """Calls that differ in integers alone: the first trace, the numbers in it that depend on them, and the entry that
+    takes these."""
 
     first: Captured
     places: frozenset[int] = frozenset()
@@ -316,7 +325,8 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], backend: str | None = None, precision: str = "float32"):
         if backend is not None and backend not in config.BACKENDS:
-            raise ArgumentError(explain("there is no such backend", got=shown(backend), expected=" | ".join(config.BACKENDS)))
+            raise ArgumentError(explain("there is no such backend", got=shown(backend),
+                                        expected=" | ".join(config.BACKENDS)))
         if precision not in PRECISIONS:
             raise ArgumentError(explain("there is no such precision of products", got=shown(precision),
                                         expected=" | ".join(map(repr, PRECISIONS))))
@@ -331,7 +341,8 @@ class Compiled:
         self._methods: dict[int, Compiled] = {}
         self._making = threading.RLock()  # one thread compiles, others wait for it
         self._changes = changes()
-        self._own: dict[Place, int] = {}  # how often tracing itself changed a value: what it always changes is no reason to trace again
+        # how often tracing itself changed a value: what it always changes is no reason to trace again
+        self._own: dict[Place, int] = {}
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method, a compiled function of each object's own."""
@@ -362,12 +373,15 @@ class Compiled:
         return entry(arrays, nodes)
 
     def __reduce__(self) -> Any:
-        """A function that is found under its name is pickled as this name, another one is compiled anew where it arrives."""
+        """A function that is found under its name is pickled as this name, another one is compiled anew where it
+        arrives."""
         if _named(self.__module__, self.__qualname__) is self:
             return self.__qualname__
         if _named(self.__module__, self.__qualname__) is not self.function:
-            raise ArgumentError(explain("only a compiled function of a module's top can be pickled", got=f"{self.__module__}.{self.__qualname__}",
-                                        fix="define it with def at the top of a module, or pickle what it is made from and compile it there"))
+            raise ArgumentError(explain("only a compiled function of a module's top can be pickled",
+                                        got=f"{self.__module__}.{self.__qualname__}",
+                                        fix="define it with def at the top of a module, or pickle what it is made from "
+                                            "and compile it there"))
         return Compiled, (self.function, self._backend, self.precision)
 
     def __deepcopy__(self, memo: Any) -> Compiled:
@@ -399,7 +413,8 @@ class Compiled:
         if args or kwargs:
             return self.lower(*args, **kwargs)
         if not self.entries:
-            raise ArgumentError(explain("nothing is compiled yet", fix="call the function once, or show(stage, *arguments)"))
+            raise ArgumentError(explain("nothing is compiled yet",
+                                        fix="call the function once, or show(stage, *arguments)"))
         return list(self.entries.values())[-1]
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, list[np.ndarray], Tensors]:
@@ -419,7 +434,8 @@ class Compiled:
         return entry, arrays, nodes
 
     def _look_again(self) -> None:
-        """Something that the function may have read has changed: take the programs that were made for the present state."""
+        """Something that the function may have read has changed: take the programs that were made for the present
+        state."""
         self._changes = changes()
         around = self._surroundings()
         state = around.state()
@@ -466,11 +482,13 @@ class Compiled:
         return entry
 
     def _filled(self, call: Call, captured: Captured) -> Filled | None:
-        """The entry of a program that takes as inputs the numbers that integers in the call have become, where they became nothing else."""
+        """The entry of a program that takes as inputs the numbers that integers in the call have become, where they
+        became nothing else."""
         whole = [isinstance(leaf, Static) and type(leaf.value) is int for leaf in call.leaves]
         if not any(whole):
             return None
-        key = self.backend, Mesh.current, tuple(int if one else leaf for one, leaf in zip(whole, call.leaves, strict=True)), call.tree
+        key = (self.backend, Mesh.current,
+               tuple(int if one else leaf for one, leaf in zip(whole, call.leaves, strict=True)), call.tree)
         groups = self._alike.setdefault(key, [])
         for alike in groups:
             apart = numbers_apart(alike.first, captured)
@@ -494,18 +512,23 @@ class Compiled:
             del self.entries[filled[0]]
 
     def _warn_of_many(self, call: Call) -> None:
-        programs = [key[1][0] for key, entry in self.entries.items() if key[1][1] == call.tree and not isinstance(entry, Filled)]
+        programs = [key[1][0] for key, entry in self.entries.items() if key[1][1] == call.tree
+                    and not isinstance(entry, Filled)]
         programs.append(call.leaves)
         for place, leaf in enumerate(call.leaves):
             if not isinstance(leaf, Static) or type(leaf.value) is not int:
                 continue
             values = {leaves[place].value for leaves in programs if isinstance(leaves[place], Static)}
             if len(values) == MANY_VALUES:
-                warnings.warn(f"{self.__name__} was compiled {MANY_VALUES} times, once for each value of {path_of(call.tree, place, self.function)} "
-                              f"(now {leaf.value!r:.40}); pass a number that changes as an array, cr.asarray(i)", stacklevel=6)
-        made = sum(not isinstance(entry, Filled) for entry in (*self.entries.values(), *(entry for _, entry in self._outdated)))
+                warnings.warn(f"{self.__name__} was compiled {MANY_VALUES} times, once for each value of "
+                              f"{path_of(call.tree, place, self.function)} "
+                              f"(now {leaf.value!r:.40}); pass a number that changes as an array, cr.asarray(i)",
+                              stacklevel=6)
+        made = sum(not isinstance(entry, Filled)
+                   for entry in (*self.entries.values(), *(entry for _, entry in self._outdated)))
         if made + 1 == MANY_PROGRAMS:
-            warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; keep shapes fixed, for example by padding the last batch, "
+            warnings.warn(f"{self.__name__} was compiled {MANY_PROGRAMS} times; keep shapes fixed, for example by "
+                          "padding the last batch, "
                           "and what the function reads beside its arguments", stacklevel=6)
 
 
@@ -553,30 +576,34 @@ def _stage_text(entry: Entry, stage: str) -> str:
     return "\n".join(parts)
 
 
-def compile(function: Callable[..., Any] | None = None, /, *, backend: str | None = None, precision: str = "float32") -> Any:
+def compile(function: Callable[..., Any] | None = None, /, *, backend: str | None = None,
+            precision: str = "float32") -> Any:
     """Compile a function of tensors: traced once per signature, differentiated, optimised, run as one program.
 
     Args:
         function: any function built from chainrule's operations; it may read and assign Variables. Python control flow
             runs while tracing; conditions on tensors need `cr.where`.
         backend: "native" (machine code for this CPU), "reference" (NumPy) or "xla" (JAX); default CHAINRULE_BACKEND.
-        precision: of matrix products and convolutions of float32 tensors, gradients included: "float32", or "bfloat16": operands
-            are rounded to bfloat16 and summed in float32; Variables and results stay float32. An unknown one raises ArgumentError.
+        precision: of matrix products and convolutions of float32 tensors, gradients included: "float32", or "bfloat16":
+            operands are rounded to bfloat16 and summed in float32; Variables and results stay float32. An unknown one
+            raises ArgumentError.
 
-    Arrays (of NumPy or any library that shares memory: torch, pandas, jax) and Python floats are dynamic, also within lists, tuples,
-    dicts and other mappings, dataclasses and namespaces; ints, words and other values are part of the signature, so another value is
-    traced again. Where an integer was only calculated with, its values share a program; else each has its own, and a warning names the
-    integer that had eight. An array, cr.asarray(i), is not traced again. An object that holds arrays and is none of these is refused.
+    Arrays (of NumPy or any library that shares memory: torch, pandas, jax) and Python floats are dynamic, also within
+    lists, tuples, dicts and other mappings, dataclasses and namespaces; ints, words and other values are part of the
+    signature, so another value is traced again. Where an integer was only calculated with, its values share a program;
+    else each has its own, and a warning names the integer that had eight. An array, cr.asarray(i), is not traced again.
+    An object that holds arrays and is none of these is refused.
 
-    Called eagerly, a compiled function is an operation: gradients, `vmap` and other transforms pass through it; within another compiled
-    function it becomes part of that, with its backend and precision. Where it has overwritten the Variables that its results were
-    computed from, a gradient by these raises TraceError. As a method it belongs to each object separately.
+    Called eagerly, a compiled function is an operation: gradients, `vmap` and other transforms pass through it; within
+    another compiled function it becomes part of that, with its backend and precision. Where it has overwritten the
+    Variables that its results were computed from, a gradient by these raises TraceError. As a method it belongs to each
+    object separately.
 
-    What the function finds beside its arguments is noticed when it changes: names of enclosing functions and of the module, attributes that
-    it reads of plain objects, items of small lists and dicts, attributes of layers, losses and optimisers. Not noticed, because
-    looking would cost more than the call: elements written into a NumPy array that the function closes over (pass it as an argument, or hold
-    it in a Variable), items of containers deeper than four levels or longer than 64, what `__init__` or a library computed from a
-    value before, and environment variables.
+    What the function finds beside its arguments is noticed when it changes: names of enclosing functions and of the
+    module, attributes that it reads of plain objects, items of small lists and dicts, attributes of layers, losses and
+    optimisers. Not noticed, because looking would cost more than the call: elements written into a NumPy array that the
+    function closes over (pass it as an argument, or hold it in a Variable), items of containers deeper than four levels
+    or longer than 64, what `__init__` or a library computed from a value before, and environment variables.
 
     >>> @cr.compile
     ... def f(x):

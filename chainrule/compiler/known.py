@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cache of compiled programs: programs that are found again by the structure of their graphs.
 
-A fresh optimiser, or a fresh model of the same layers, is traced anew, and what its trace says is compared with what is known: operations,
-attributes, constants, types, the order of inputs and outputs, and which memory is used again. Variables are inputs like any other, so whose they
-are does not matter, nor do layers and lines, which a program asks its own graph for when it has something to tell. Where all
-is the same, the code is taken over, with memory of its own; nothing is guessed from objects or names.
+A fresh optimiser, or a fresh model of the same layers, is traced anew, and what its trace says is compared with what is
+known: operations, attributes, constants, types, the order of inputs and outputs, and which memory is used again.
+Variables are inputs like any other, so whose they are does not matter, nor do layers and lines, which a program asks
+its own graph for when it has something to tell. Where all is the same, the code is taken over, with memory of its own;
+nothing is guessed from objects or names.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ _erase = nested(erase)
 
 
 def key_of(graph: Graph, backend: str, precision: str) -> Any:
-    """Equal for graphs of which one program can be made; None where that cannot be told, or compiling is being watched."""
+    """Equal for graphs of which one program can be made; None where that cannot be told, or compiling is being watched.
+    """
     if config.debug() or Mesh.current is not None:
         return None
     held: list[Any] = []
@@ -87,7 +89,8 @@ def key_of(graph: Graph, backend: str, precision: str) -> Any:
         plain = _Reader(held).graph(_erase(graph))
     except _Unreadable:
         return None
-    return backend, precision, config.threads(), config.instructions(), hashlib.sha256(marshal.dumps(plain, VERSION)).digest(), tuple(map(Same, held))
+    return (backend, precision, config.threads(), config.instructions(),
+            hashlib.sha256(marshal.dumps(plain, VERSION)).digest(), tuple(map(Same, held)))
 
 
 class _Reader:
@@ -100,7 +103,8 @@ class _Reader:
         """All that the outputs need and the inputs, with nodes numbered in their order."""
         numbers = {node: i for i, node in enumerate(graph.nodes)}
         nodes = tuple([self.node(node, numbers) for node in graph.nodes])
-        return "graph", nodes, tuple([numbers[x] for x in graph.inputs]), tuple([numbers[x] for x in graph.outputs]), graph.aliases
+        return ("graph", nodes, tuple([numbers[x] for x in graph.inputs]), tuple([numbers[x] for x in graph.outputs]),
+                graph.aliases)
 
     def node(self, node: Node, numbers: dict[Node, int]) -> Any:
         """One operation."""
@@ -131,16 +135,20 @@ class _Reader:
         return "array", type(value) is np.ndarray, value.dtype.str, value.shape, value.tobytes()
 
     def object(self, value: Any) -> Any:
-        """Anything else: data types, graphs of loops' bodies, slices, records by their fields, functions that enclose nothing."""
+        """Anything else: data types, graphs of loops' bodies, slices, records by their fields, functions that enclose
+        nothing."""
         if isinstance(value, np.dtype):
             return "dtype", value.str
         if isinstance(value, Graph):
             return self.graph(value)
         if isinstance(value, slice):
             return "slice", self.value(value.start), self.value(value.stop), self.value(value.step)
-        if isinstance(value, type | BuiltinFunctionType | np.ufunc) or (isinstance(value, FunctionType) and not value.__closure__):
+        if isinstance(value, type | BuiltinFunctionType
+                      | np.ufunc) or (isinstance(value, FunctionType) and not value.__closure__):
             return self.same(value)
-        if dataclasses.is_dataclass(value) and vars(value).keys() == {field.name for field in dataclasses.fields(value)}:
+        if dataclasses.is_dataclass(value) and vars(value).keys() == {
+            field.name for field in dataclasses.fields(value)
+        }:
             return "record", self.same(type(value)), *[(name, self.value(x)) for name, x in vars(value).items()]
         raise _Unreadable
 

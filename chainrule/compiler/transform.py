@@ -39,8 +39,8 @@ def gradients(loss: Any, targets: Any, *, unrelated: str = "error") -> Any:
             gives a dict: dotted name → gradient of each trainable parameter).
         unrelated: "error" or "zero", where the loss was computed from none of the targets.
 
-    Of several targets, those that the loss does not depend on have gradient zero. If it depends on none, as after `cr.no_grad`, a
-    detour through NumPy or with another model's parameters, ArgumentError is raised.
+    Of several targets, those that the loss does not depend on have gradient zero. If it depends on none, as after
+    `cr.no_grad`, a detour through NumPy or with another model's parameters, ArgumentError is raised.
 
     >>> w = cr.Variable([1.0, 2.0])
     >>> loss = cr.sum(w * w)
@@ -48,11 +48,13 @@ def gradients(loss: Any, targets: Any, *, unrelated: str = "error") -> Any:
     {'w': Tensor([2., 4.], dtype=float32)}
     """
     if unrelated not in ("error", "zero"):
-        raise ArgumentError(explain("gradients do not know this", got=f"unrelated={unrelated!r}", expected="'error' or 'zero'"))
+        raise ArgumentError(explain("gradients do not know this", got=f"unrelated={unrelated!r}",
+                                    expected="'error' or 'zero'"))
     loss = _result(loss)
     if loss.shape != ():
         raise ShapeError(explain("a gradient needs a scalar loss", got=f"shape {loss.shape}", expected="shape ()",
-                                 fix="did you forget cr.mean(loss) or cr.sum(loss)? For all outputs use cr.jacobian or cr.vjp"))
+                                 fix="did you forget cr.mean(loss) or cr.sum(loss)? For all outputs use cr.jacobian or "
+                                     "cr.vjp"))
     if not is_float(loss.dtype):
         raise DTypeError(explain("a gradient needs a floating-point loss", got=str(loss.dtype)))
     structure = targets.parameters() if hasattr(targets, "parameters") else targets
@@ -65,9 +67,11 @@ def gradients(loss: Any, targets: Any, *, unrelated: str = "error") -> Any:
 
 def _unrelated(leaves: Sequence[Any]) -> str:
     names = [x.name or "an unnamed Variable" if isinstance(x, Variable) else f"Tensor({x.node.type})" for x in leaves]
-    return explain("the loss was not computed from what its gradient is asked for", got=", ".join(names[:3]) + (", …" if len(names) > 3 else ""),
+    return explain("the loss was not computed from what its gradient is asked for",
+                   got=", ".join(names[:3]) + (", …" if len(names) > 3 else ""),
                    expected="a loss computed from these by chainrule's operations, outside cr.no_grad()",
-                   fix='give the tensors that went into the loss (not copies, and not through NumPy); if zeros are meant, unrelated="zero"')
+                   fix='give the tensors that went into the loss (not copies, and not through NumPy); if zeros are '
+                       'meant, unrelated="zero"')
 
 
 def _result(value: Any) -> Tensor:
@@ -75,10 +79,13 @@ def _result(value: Any) -> Tensor:
     if isinstance(value, Tensor | Variable):
         return as_tensor(value)
     if callable(value):
-        raise ArgumentError(explain("no gradient is taken of a function here", got=f"the function {getattr(value, '__name__', 'given')}", expected="the loss, a tensor",
-                                    fix="give what it returns: cr.gradients(loss, model); of a function there is cr.grad(function)(x)"))
-    raise ArgumentError(explain("no gradient passes what is no tensor", got=f"a result of type {type(value).__name__}", expected="a tensor",
-                                fix=_instead(value)))
+        raise ArgumentError(explain("no gradient is taken of a function here",
+                                    got=f"the function {getattr(value, '__name__', 'given')}",
+                                    expected="the loss, a tensor",
+                                    fix="give what it returns: cr.gradients(loss, model); of a function there is "
+                                        "cr.grad(function)(x)"))
+    raise ArgumentError(explain("no gradient passes what is no tensor", got=f"a result of type {type(value).__name__}",
+                                expected="a tensor", fix=_instead(value)))
 
 
 def _instead(value: Any) -> str:
@@ -90,7 +97,8 @@ def _instead(value: Any) -> str:
 
 
 def _applied(function: Callable[..., Any], args: Sequence[Any], places: Sequence[int]) -> Any:
-    """function(*args). If it took values out and no argument at `places` has to do with the results, that is a detour, no constant."""
+    """function(*args). If it took values out and no argument at `places` has to do with the results, that is a detour,
+    no constant."""
     before = values_taken()
     result = function(*args)
     if values_taken() != before:
@@ -113,7 +121,8 @@ def _recorded(derivative: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any], stops: Sequence[Tensor] = ()) -> list[Tensor]:
+def _pull(outputs: Sequence[Tensor], seeds: Sequence[Tensor], targets: Sequence[Any],
+          stops: Sequence[Tensor] = ()) -> list[Tensor]:
     keys = [_target(x) for x in targets]
     found = backward([y.node for y in outputs], seeds, keys, {x.node for x in stops})
     return [astype(g, x.dtype) if g is not None else zeros_like(x) for g, x in zip(found, targets, strict=True)]
@@ -129,7 +138,8 @@ def _target(x: Any) -> Any:
             raise DTypeError(explain("only floating-point tensors have gradients", got=f"Tensor({x.node.type})",
                                      fix="cast it with cr.astype(x, cr.float32) before it is used"))
         return x.node.source if x.node.source is not None else x.node
-    raise ArgumentError(explain("gradients are taken with respect to Variables, tensors or modules", got=type(x).__name__))
+    raise ArgumentError(explain("gradients are taken with respect to Variables, tensors or modules",
+                                got=type(x).__name__))
 
 
 def _fresh(x: Any) -> Tensor:
@@ -142,13 +152,16 @@ def _scalar_output(result: Any, has_aux: bool) -> tuple[Tensor, Any]:
     value, aux = result if has_aux else (result, None)
     value = _result(value)
     if value.shape != ():
-        raise ShapeError(explain("a gradient needs a function with a scalar result", got=f"shape {value.shape}", expected="shape ()",
+        raise ShapeError(explain("a gradient needs a function with a scalar result", got=f"shape {value.shape}",
+                                 expected="shape ()",
                                  fix="did you forget cr.mean or cr.sum? For all outputs use cr.jacobian"))
     return value, aux
 
 
-def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """A function that returns (f(*args), gradient with respect to the arguments `argnums`); keyword arguments are constants.
+def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0,
+                   has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns (f(*args), gradient with respect to the arguments `argnums`); keyword arguments are
+    constants.
 
     >>> cr.value_and_grad(lambda x: x * x)(cr.asarray(3.0))
     (Tensor(9., dtype=float32), Tensor(6., dtype=float32))
@@ -170,17 +183,21 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
 def _called(function: Callable[..., Any]) -> Callable[..., Any]:
     if not callable(function):
-        raise ArgumentError(explain("this differentiates a function", got=type(function).__name__, expected="a function of tensors",
-                                    fix="cr.grad(lambda x: cr.sum(x * x))(x); of a computed loss, cr.gradients(loss, model)"))
+        raise ArgumentError(explain("this differentiates a function", got=type(function).__name__,
+                                    expected="a function of tensors",
+                                    fix="cr.grad(lambda x: cr.sum(x * x))(x); of a computed loss, cr.gradients(loss, "
+                                        "model)"))
     return function
 
 
 def _places(argnums: int | Sequence[int], args: Sequence[Any]) -> tuple[int, ...]:
-    """The positions of the arguments to differentiate by, checked against those that came; negative ones count from the last."""
+    """The positions of the arguments to differentiate by, checked against those that came; negative ones count from the
+    last."""
     places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     if all(-len(args) <= place < len(args) for place in places):
         return tuple(place % len(args) for place in places)
-    raise ArgumentError(explain("there is no such argument to differentiate by", got=f"argnums={argnums!r} of {len(args)} arguments",
+    raise ArgumentError(explain("there is no such argument to differentiate by",
+                                got=f"argnums={argnums!r} of {len(args)} arguments",
                                 expected=f"0 to {len(args) - 1}" if args else "at least one argument",
                                 fix="arguments given by name are constants: give it by position"))
 
@@ -201,7 +218,8 @@ def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux
 
 
 def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """(f(*primals), pull): pull(cotangents) gives one gradient per primal, the product of the cotangents with the Jacobian.
+    """(f(*primals), pull): pull(cotangents) gives one gradient per primal, the product of the cotangents with the
+    Jacobian.
 
     >>> value, pull = cr.vjp(lambda x: x * x, cr.asarray([1.0, 2.0]))
     >>> pull(cr.asarray([1.0, 10.0]))
@@ -217,14 +235,16 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
         seeds = [as_tensor(c, like=y.dtype) for c, y in zip(tree.flatten(cotangents)[0], outputs, strict=True)]
         for seed, y in zip(seeds, outputs, strict=True):
             if seed.shape != y.shape or seed.dtype != y.dtype:
-                raise ShapeError(explain("a cotangent must look like the result", got=str(seed.node.type), expected=str(y.node.type)))
+                raise ShapeError(explain("a cotangent must look like the result", got=str(seed.node.type),
+                                         expected=str(y.node.type)))
         return tree.unflatten(shape, _pull(outputs, seeds, leaves))
     return result, pull
 
 
 @_recorded
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """(f(*primals), directional derivative along `tangents`): the derivative of the vjp, which is linear in its argument.
+    """(f(*primals), directional derivative along `tangents`): the derivative of the vjp, which is linear in its
+    argument.
 
     >>> value, slope = cr.jvp(cr.sin, (cr.asarray(0.0),), (cr.asarray(1.0),))
     >>> float(value), float(slope)
@@ -243,7 +263,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
 
 def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns d f / d argument, shape (*output, *argument): one reverse pass, mapped over the output elements.
+    """A function that returns d f / d argument, shape (*output, *argument): one reverse pass, mapped over the output
+    elements.
 
     For several `argnums`, a tuple with one of them each. Keyword arguments are constants.
 
@@ -258,7 +279,8 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
     def rows(*args: Any, **options: Any) -> Any:
         places = _places(argnums, args)
         fresh = [_fresh(arg) if i in places else arg for i, arg in enumerate(args)]
-        found = _jacobians(_result(_applied(functools.partial(function, **options), fresh, places)), [fresh[i] for i in places])
+        found = _jacobians(_result(_applied(functools.partial(function, **options), fresh, places)),
+                           [fresh[i] for i in places])
         return found[0] if isinstance(argnums, int) else tuple(found)
     return rows
 
@@ -266,7 +288,8 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
 def _jacobians(y: Tensor, xs: Sequence[Tensor]) -> list[Tensor]:
     if y.size <= 1:
         found = _pull([y], [ones_like(y)], xs) if y.size else [as_tensor(0, x.dtype) for x in xs]
-        return [broadcast_to(reshape(g, (*(1,) * y.ndim, *g.shape)), (*y.shape, *x.shape)) for g, x in zip(found, xs, strict=True)]
+        return [broadcast_to(reshape(g, (*(1,) * y.ndim, *g.shape)), (*y.shape, *x.shape))
+                for g, x in zip(found, xs, strict=True)]
     units = astype(equal(iota((y.size, y.size), 0), iota((y.size, y.size), 1)), y.dtype)
     rows = vmap(lambda unit: tuple(_pull([y], [reshape(unit, y.shape)], xs)))(units)
     return [reshape(g, (*y.shape, *x.shape)) for g, x in zip(rows, xs, strict=True)]
@@ -280,14 +303,15 @@ def hessian(function: Callable[..., Any], argnums: int = 0) -> Callable[..., Ten
             [2., 0.]], dtype=float32)
     """
     if not isinstance(argnums, int):
-        raise ArgumentError(explain("a Hessian is taken with respect to one argument", got=f"argnums={argnums!r}", expected="an integer",
-                                    fix="for mixed derivatives, cr.jacobian(cr.grad(f, i), j)"))
+        raise ArgumentError(explain("a Hessian is taken with respect to one argument", got=f"argnums={argnums!r}",
+                                    expected="an integer", fix="for mixed derivatives, cr.jacobian(cr.grad(f, i), j)"))
     return jacobian(grad(function, argnums), argnums)
 
 
 @_recorded
 def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
-    """The Hessian of a scalar function times a vector, without the Hessian: H v = grad of <grad f, v>, at two gradients' cost.
+    """The Hessian of a scalar function times a vector, without the Hessian: H v = grad of <grad f, v>, at two
+    gradients' cost.
 
     Args:
         function: takes the primals, returns a scalar.
@@ -311,7 +335,8 @@ def hvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 def inner_product(a: Sequence[Any], b: Sequence[Any]) -> Tensor:
     """The sum over all arrays of the sums of elementwise products; ShapeError unless they are alike."""
     if [x.shape for x in a] != [as_tensor(y).shape for y in b] or not a:
-        raise ShapeError(explain("a vector must look like what is differentiated", got=", ".join(str(as_tensor(y).shape) for y in b),
+        raise ShapeError(explain("a vector must look like what is differentiated",
+                                 got=", ".join(str(as_tensor(y).shape) for y in b),
                                  expected=", ".join(str(x.shape) for x in a)))
     terms = [total(x * as_tensor(y, like=x.dtype)) for x, y in zip(a, b, strict=True)]
     return functools.reduce(add, terms)
@@ -333,7 +358,8 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Tensor]:
         with noting_assignments() as held:
             value = as_tensor(function(*inputs))
         used = _uses(value, inputs, before)
-        compute_again = _copy(value, (*inputs, *used)) if value.node.data is None else _call(function, len(inputs), used, held)
+        compute_again = (_copy(value, (*inputs, *used)) if value.node.data is None
+                         else _call(function, len(inputs), used, held))
 
         def rule(g: Tensor, y: Tensor, *values: Tensor) -> tuple[Any, ...]:
             result, leaves = compute_again(values)
@@ -358,7 +384,8 @@ def _copy(value: Tensor, known: Sequence[Tensor]) -> Again:
 
 
 def _call(function: Callable[..., Any], count: int, used: Sequence[Tensor], held: dict[Any, np.ndarray]) -> Again:
-    """What calls the function once more; it reads from outside what it read before, and what it assigned (random states,
+    """What calls the function once more; it reads from outside what it read before, and what it assigned (random
+    states,
     running statistics) holds for that time what it `held` then."""
     def again(values: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         fresh, now = [_fresh(barrier(x)) for x in values[:count]], {variable: variable.numpy() for variable in held}
@@ -381,7 +408,8 @@ def _forgetful(value: Tensor) -> Tensor:
 
 
 def _uses(result: Tensor, inputs: Sequence[Tensor], before: int) -> list[Tensor]:
-    """What `result` was computed from beside `inputs`: leaves of Variables, and float tensors older than node number `before`."""
+    """What `result` was computed from beside `inputs`: leaves of Variables, and float tensors older than node number
+    `before`."""
     known = {x.node for x in inputs}
     ends = lambda node: node in known or node.source is not None or node.number < before
     nodes = topological([result.node], (), lambda node: () if ends(node) else node.inputs)

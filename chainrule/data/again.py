@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data of a run that has been trained, read once more: with what was fitted then, each sample in the part it was in.
+"""The data of a run that has been trained, read once more: with what was fitted then, each sample in the part it was
+in.
 
-A file may have changed since. What is new is left out of every part, what is gone or has another target is said; nothing
-is fitted, so a column in another unit does not pass for the old one: its samples are not those that were held out.
+A file may have changed since. What is new is left out of every part, what is gone or has another target is said;
+nothing is fitted, so a column in another unit does not pass for the old one: its samples are not those that were held
+out.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from .target import Target
 
 
 def load_again(source: Source, preprocess: TablePreprocess | Scaling, fitted: Target, split: Mapping[str, Fingerprints],
-               target: Any = None, *, test: Source | None = None, dialect: Dialect | None = None) -> tuple[Dataset, Assignment]:
+               target: Any = None, *, test: Source | None = None,
+               dialect: Dialect | None = None) -> tuple[Dataset, Assignment]:
     """The samples of a source in the parts of a saved `split`, and what has become of each part.
 
-    `preprocess` and `fitted` are those of the run, `dialect` what was told of its file. The description of the Dataset says how the data changed, and is
-    empty if they did not. Raises DataError where the data cannot be read as those of the run.
+    `preprocess` and `fitted` are those of the run, `dialect` what was told of its file. The description of the Dataset
+    says how the data changed, and is empty if they did not. Raises DataError where the data cannot be read as those of
+    the run.
 
     >>> data = cr.data.load("digits")
     >>> again, found = cr.data.load_again("digits", data.preprocess, data.target, cr.data.split_of(data))
@@ -56,19 +60,20 @@ def split_of(dataset: Dataset) -> dict[str, Fingerprints]:
 def _samples(part: Part, preprocess: TablePreprocess | Scaling) -> np.ndarray:
     table = isinstance(preprocess, TablePreprocess)
     if isinstance(part.x, Table) != table:
-        raise fault(f"{part.origin}: the data changed their form since the training", got="arrays" if table else "a table",
-                    expected="a table" if table else "arrays")
+        raise fault(f"{part.origin}: the data changed their form since the training",
+                    got="arrays" if table else "a table", expected="a table" if table else "arrays")
     if table:
         return preprocess.transform(part.x)
     if part.x.shape[1:] != preprocess.feature_shape:
-        raise fault(f"{part.origin}: the data changed their shape since the training", got=f"samples of shape {part.x.shape[1:]}",
-                    expected=f"samples of shape {preprocess.feature_shape}")
+        raise fault(f"{part.origin}: the data changed their shape since the training",
+                    got=f"samples of shape {part.x.shape[1:]}", expected=f"samples of shape {preprocess.feature_shape}")
     return part.x
 
 
-def _dataset(name: str, x: np.ndarray, y: np.ndarray, found: Assignment, preprocess: TablePreprocess | Scaling, fitted: Target,
-             notes: list[str]) -> Dataset:
-    arrays = {f"{letter}_{part}": array[rows] for part, rows in found.rows.items() for letter, array in (("x", x), ("y", y))}
+def _dataset(name: str, x: np.ndarray, y: np.ndarray, found: Assignment, preprocess: TablePreprocess | Scaling,
+             fitted: Target, notes: list[str]) -> Dataset:
+    arrays = {f"{letter}_{part}": array[rows] for part, rows in found.rows.items()
+              for letter, array in (("x", x), ("y", y))}
     table = isinstance(preprocess, TablePreprocess)
     return Dataset(name, preprocess=preprocess, target=fitted, feature_names=preprocess.feature_names if table else (),
                    description=notes, encoded=table, **arrays)
@@ -79,7 +84,8 @@ def _dataset(name: str, x: np.ndarray, y: np.ndarray, found: Assignment, preproc
 
 def _changes(found: Assignment) -> list[str]:
     """What changed, in one line, or nothing."""
-    gone = [f"{found.gone(part):,} of {found.saved[part]:,} in the {_WORDS[part]} part" for part in found.saved if found.gone(part)]
+    gone = [f"{found.gone(part):,} of {found.saved[part]:,} in the {_WORDS[part]} part" for part in found.saved
+            if found.gone(part)]
     other = sum(found.relabelled.values())
     said = [*([f"{count(len(found.new), 'sample')} new, in no part"] if len(found.new) else []),
             *([f"gone or with other values: {', '.join(gone)}"] if gone else []),
@@ -98,6 +104,7 @@ def _news(part: Part, preprocess: TablePreprocess | Scaling, fitted: Target) -> 
         added = [name for name in part.x.names if name not in preprocess.names]
         gone = [name for name in preprocess.names if name not in part.x.names]
         notes += [f"{part.origin}: {word}: {', '.join(names)}" for word, names in
-                  (("columns that are new, and not used", added), ("columns that are gone, and were not used", gone)) if names]
+                  (("columns that are new, and not used", added), ("columns that are gone, and were not used", gone))
+                  if names]
         notes += preprocess.unseen(part.x)
     return notes

@@ -67,7 +67,8 @@ def read_inputs_npz(path: Path) -> np.ndarray:
     arrays = _open(path)
     name = next(iter(arrays)) if len(arrays) == 1 else _find(arrays, INPUTS, "train") or _find(arrays, INPUTS, "test")
     if name is None:
-        raise fault(f"{path}: it is not clear which array holds the inputs", got=listed(list(arrays)) or "no arrays", expected="x")
+        raise fault(f"{path}: it is not clear which array holds the inputs", got=listed(list(arrays)) or "no arrays",
+                    expected="x")
     return arrays[name]
 
 
@@ -98,7 +99,8 @@ def _refuse_bombs(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _array(stream: Any, place: str, size: int) -> np.ndarray:
-    """The array in a stream of `size` bytes: what its header says is compared with that before anything is allocated."""
+    """The array in a stream of `size` bytes: what its header says is compared with that before anything is allocated.
+    """
     with reading(place, "array"):
         version = np.lib.format.read_magic(stream)
         if version not in _HEADERS:
@@ -106,15 +108,19 @@ def _array(stream: Any, place: str, size: int) -> np.ndarray:
         shape, fortran, dtype = _HEADERS[version](stream, max_header_size=LONGEST_HEADER)
         if dtype.hasobject:
             raise fault(f"{place} holds Python objects (dtype object), which could run code when opened: refused",
-                        expected="arrays of numbers", fix="save numbers of one dtype and shape: np.stack(...).astype('float32')")
+                        expected="arrays of numbers",
+                        fix="save numbers of one dtype and shape: np.stack(...).astype('float32')")
         wanted = math.prod(shape) * dtype.itemsize
         if wanted > size or len(shape) > MOST_AXES or min(shape, default=0) < 0:
             raise fault(f"{place} cannot be read: the file is damaged or cut off", got=f"{size:,} bytes",
-                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says", fix="copy or save the file again")
+                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says",
+                        fix="copy or save the file again")
         content = stream.read(wanted)
         if len(content) < wanted:
-            raise fault(f"{place} cannot be read: the file is damaged or cut off", got=f"{len(content):,} bytes of data",
-                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says", fix="copy or save the file again")
+            raise fault(f"{place} cannot be read: the file is damaged or cut off",
+                        got=f"{len(content):,} bytes of data",
+                        expected=f"{wanted:,} for {dtype} of shape {shape}, as its header says",
+                        fix="copy or save the file again")
         if dtype.itemsize == 0:
             raise fault(f"{place} holds nothing", got=str(dtype))
         stream.read(1)  # the end of a member of an archive is where its checksum is compared
@@ -192,7 +198,8 @@ def _narrow(x: np.ndarray, name: str) -> np.ndarray:
 
 
 def loses(x: np.ndarray) -> bool:
-    """Whether float32 is too coarse for a feature of float64 `x` (last axis): its steps there exceed 1e-5 of the spread."""
+    """Whether float32 is too coarse for a feature of float64 `x` (last axis): its steps there exceed 1e-5 of the
+    spread."""
     features = x.reshape(-1, x.shape[-1])
     least, most, spread = features.min(axis=0), features.max(axis=0), features.std(axis=0)
     step = np.spacing(np.maximum(np.abs(least), np.abs(most)).astype(np.float32)).astype(np.float64)

@@ -24,7 +24,8 @@ RARE_SHARE = 0.001      # categories in fewer rows (and in fewer than 2) share o
 LARGEST = 3.4e38        # of float32
 IDENTIFIER_SHARE = 0.5  # with more different texts per row, a column names its rows
 
-OTHERWISE = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d*\.\d+)")  # numbers of some dialect
+# numbers of some dialect
+OTHERWISE = re.compile(r"[-+]?(\d+,\d+|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d*\.\d+)")
 
 FEW_ROWS = 20
 IDENTIFIER = re.compile(r"(^|[_\W])(id|index|key|nr|no|number)$|^unnamed|^column_0$", re.IGNORECASE)
@@ -44,7 +45,8 @@ class Column:
         """The names of its slots."""
         return []
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place,
+               words: frozenset[str] = MISSING) -> None:
         """Fill `out` (N, slots), which is zero at first."""
 
     @classmethod
@@ -76,7 +78,8 @@ class NumericColumn(Column):
         """The number itself, and perhaps the mark."""
         return [self.name, f"{self.name} (missing)"] if self.marks_missing else [self.name]
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place,
+               words: frozenset[str] = MISSING) -> None:
         """Fill the number and the mark; DataError for a text that is no number."""
         values, missing = read_numbers(texts, decimal, place, words)
         out[:, 0] = (np.where(missing, self.median, values) - self.mean) / self.std
@@ -97,7 +100,8 @@ class CategoryColumn(Column):
         names = [f"{self.name}={category}" for category in (*self.categories, "(other)")]
         return [*names, f"{self.name}=(missing)"] if self.has_missing else names
 
-    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place, words: frozenset[str] = MISSING) -> None:
+    def encode(self, texts: Sequence[str], out: np.ndarray, decimal: str, place: Place,
+               words: frozenset[str] = MISSING) -> None:
         """Set one slot of each row."""
         slots = {category: slot for slot, category in enumerate(self.categories)}
         other = len(self.categories)
@@ -122,7 +126,8 @@ def read_numbers(texts: Sequence[str], decimal: str, place: Place,
             raise fault(f"{place(row)}: {shown(text)} is not a number, and the other values are",
                         fix="correct the value, leave it empty, or name the column in categorical=")
         if not abs(number) <= LARGEST:
-            raise fault(f"{place(row)}: {shown(text)} is not a finite number", fix="correct the value or leave it empty")
+            raise fault(f"{place(row)}: {shown(text)} is not a finite number",
+                        fix="correct the value or leave it empty")
         values[row] = number
     return values, missing
 
@@ -153,7 +158,8 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
     """
     plain = None if categorical else plain_numbers(texts, decimal, words)
     if plain is not None and plain.min() < plain.max():
-        return NumericColumn(name, float(plain.mean()), _spread(plain), float(np.median(plain)), False), _row_numbers(name, plain)
+        return (NumericColumn(name, float(plain.mean()), _spread(plain), float(np.median(plain)), False),
+                _row_numbers(name, plain))
     present = [text for text in texts if not is_missing(text, words)]
     if not present:
         return DroppedColumn(name, "empty"), f"{column_label(name)}: no values → left out"
@@ -170,10 +176,12 @@ def fit_column(name: str, texts: Sequence[str], decimal: str, categorical: bool,
 
 def _refuse_other_numbers(texts: Sequence[str], sizes: Counter[str], numbers: int, decimal: str, place: Place) -> None:
     """DataError if nearly all values would be numbers in some dialect of files, such as 1,5 or 1.234,5 or 1,234."""
-    other = {text: size for text, size in sizes.items() if OTHERWISE.fullmatch(text) and parse_number(text, decimal) is None}
+    other = {text: size for text, size in sizes.items() if OTHERWISE.fullmatch(text)
+             and parse_number(text, decimal) is None}
     if other and numbers + sum(other.values()) > MOSTLY * sum(sizes.values()):
         first = next(iter(other))
-        raise fault(f"{place(texts.index(first))}: {shown(first)} is a number in some files, and not where the decimal sign is {decimal!r}",
+        raise fault(f"{place(texts.index(first))}: {shown(first)} is a number in some files, and not where the decimal "
+                    f"sign is {decimal!r}",
                     expected="one decimal sign in the whole file, and nothing between thousands",
                     fix=f"say which decimal sign it is, decimal={'.' if decimal == ',' else ','!r}; correct the file; "
                         "or name the column in categorical=")
@@ -220,13 +228,15 @@ def _fit_numbers(name: str, texts: Sequence[str], decimal: str, place: Place,
     values, missing = read_numbers(texts, decimal, place, words)
     known = values[~missing]
     if known.min() == known.max() and len({text for text, gone in zip(texts, missing, strict=True) if not gone}) > 1:
-        return DroppedColumn(name, "digits"), (f"{column_label(name)}: its numbers differ by less than float64 can hold → left out "
+        return DroppedColumn(name, "digits"), (f"{column_label(name)}: its numbers differ by less than float64 can "
+                                               "hold → left out "
                                                "(categorical= takes them as names)")
     median = float(np.median(known))
     column = NumericColumn(name, float(known.mean()), _spread(known), median, bool(missing.any()))
     if not missing.any():
         return column, None
-    return column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks them{_missing_words(texts, words)}"
+    return (column, f"{column_label(name)}: {missing.sum():,} missing → median {median:g} and a column that marks "
+                    f"them{_missing_words(texts, words)}")
 
 
 def _fit_categories(name: str, texts: Sequence[str], sizes: Counter[str],

@@ -103,8 +103,9 @@ class Dataset:
         """Network inputs, float32 (N, *feature_shape), of "train", "test" or "val", all or those of `indices`."""
         x = getattr(self, f"x_{part}", None)
         if x is None:
-            raise ArgumentError(explain("the data set has no such part", got=repr(part), expected='"train", "test" or "val"',
-                                        fix="load(..., val_fraction=0.1)" if part == "val" else None))
+            raise ArgumentError(explain("the data set has no such part", got=repr(part),
+                                        expected='"train", "test" or "val"', fix="load(..., val_fraction=0.1)" if part
+                                        == "val" else None))
         x = x if indices is None else x[indices]
         return x if self.encoded else self.preprocess.transform(x)
 
@@ -112,7 +113,8 @@ class Dataset:
         return "\n".join(self.description)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{part} {len(x):,}" for part in ("train", "val", "test") if (x := getattr(self, f"x_{part}")) is not None)
+        sizes = ", ".join(f"{part} {len(x):,}" for part in ("train", "val", "test")
+                          if (x := getattr(self, f"x_{part}")) is not None)
         what = f"{len(self.class_names)} classes" if self.task == "classification" else "regression"
         return f"Dataset({self.name!r}: {sizes} samples of shape {self.feature_shape}, {what})"
 
@@ -135,10 +137,10 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     `test` is a second source of the same form; without one, and if the source has no test part, `test_fraction` of the
     samples are set aside, each class in its share (`seed`). `val_fraction` sets aside a part of the training data too.
     `task` and `classes` override what `target.fit_target` decides: numbers with a fraction or more than 20 values are
-    regression. `header`, `categorical`, `drop` concern tables, and so do `delimiter`, `decimal` ("." or ","), `encoding`
-    and `missing` (the words that mean that there is no value, besides the empty cell; ?, NA, NaN, null and the like
-    unless told, where in a target of names every word is a class); what is not told is found out on the whole file.
-    `resize` and `colour` ("grey", "rgb") concern images.
+    regression. `header`, `categorical`, `drop` concern tables, and so do `delimiter`, `decimal` ("." or ","),
+    `encoding` and `missing` (the words that mean that there is no value, besides the empty cell; ?, NA, NaN, null and
+    the like unless told, where in a target of names every word is a class); what is not told is found out on the whole
+    file. `resize` and `colour` ("grey", "rgb") concern images.
     Raises DataError that names the file and the place; MissingExtra if images need Pillow and it is not there.
 
     >>> from pathlib import Path
@@ -148,7 +150,8 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
     >>> data.task, data.class_names, data.x_train.shape
     ('classification', ('big', 'small'), (16, 4))
     """
-    _refuse_without_effect(source, {"target": target, "test": test, "header": header, "delimiter": delimiter, "decimal": decimal,
+    _refuse_without_effect(source, {"target": target, "test": test, "header": header, "delimiter": delimiter,
+                                    "decimal": decimal,
                                     "encoding": encoding, "missing": missing, "resize": resize, "colour": colour})
     if isinstance(source, str) and source == DIGITS:
         parts, name = embedded.read_digits(), DIGITS
@@ -163,9 +166,11 @@ def load(source: Source, target: str | int | os.PathLike | None = None, *, test:
 
 TABLES, IMAGES = frozenset({"table"}), frozenset({"images", "tar"})
 # what an option concerns; all but the embedded digits, if it does not stand here
-CONCERNS = {"target": frozenset({"table", "npz", "idx"}), "resize": IMAGES, "colour": IMAGES, "header": TABLES, "delimiter": TABLES, "decimal": TABLES,
+CONCERNS = {"target": frozenset({"table", "npz", "idx"}), "resize": IMAGES, "colour": IMAGES, "header": TABLES,
+            "delimiter": TABLES, "decimal": TABLES,
             "encoding": TABLES, "missing": TABLES}
-KINDS = {"table": "a table", "npz": "an .npz file", "idx": "an idx file", "images": "a folder of images", "tar": "images in a tar file",
+KINDS = {"table": "a table", "npz": "an .npz file", "idx": "an idx file", "images": "a folder of images",
+         "tar": "images in a tar file",
          "idx folder": "a folder of idx files", "pair": "a pair of idx files", "digits": "the embedded digits"}
 
 
@@ -176,7 +181,8 @@ def _refuse_without_effect(source: Source, options: dict[str, Any]) -> None:
     for name, value in given.items():
         if kind in KINDS and kind not in CONCERNS.get(name, KINDS.keys() - {"digits"}):
             concerned = ", ".join(KINDS[k] for k in KINDS if k in CONCERNS.get(name, KINDS.keys() - {"digits"}))
-            raise ArgumentError(explain(f"{name} has no effect on {KINDS[kind]}", got=f"{name}={value!r}", expected=f"{concerned}", fix="leave it out"))
+            raise ArgumentError(explain(f"{name} has no effect on {KINDS[kind]}", got=f"{name}={value!r}",
+                                        expected=f"{concerned}", fix="leave it out"))
 
 
 def _kind(source: Source) -> str:
@@ -200,7 +206,8 @@ def load_digits() -> Dataset:
     return load(DIGITS)
 
 
-def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Target, target: str | int | os.PathLike | None = None,
+def load_like(source: Source, preprocess: TablePreprocess | Scaling, fitted: Target,
+              target: str | int | os.PathLike | None = None,
               ) -> tuple[np.ndarray, np.ndarray]:
     """(network inputs, encoded targets) of another source, as a fitted preprocessing and target expect them.
 
@@ -223,7 +230,8 @@ def read_parts(source: Source, preprocess: TablePreprocess | Scaling, target: An
     shape = preprocess.feature_shape
     pictures = images.pictures_from(shape[:2] if len(shape) == 3 else None, _colour(shape), _depth(preprocess))
     column = preprocess.target if isinstance(preprocess, TablePreprocess) and target is None else target
-    words = sorted(preprocess.missing) if isinstance(preprocess, TablePreprocess) and preprocess.missing != MISSING else None
+    words = (sorted(preprocess.missing) if isinstance(preprocess, TablePreprocess) and preprocess.missing != MISSING
+             else None)
     dialect = replace(told or Dialect(), missing=words)
     parts = _read(source, column, pictures, dialect)
     if test is not None:
@@ -369,7 +377,8 @@ def _target_words(texts: list[str], table: Table) -> tuple[frozenset[str], list[
 def _assemble(name: str, parts: Parts, task: str | None, classes: int | Sequence[str] | None,
               options: dict[str, Any], fractions: tuple[float, float], seed: int) -> Dataset:
     decimal = getattr(parts.train.x, "decimal", ".")
-    target = fit_target(parts.train.y, parts.train.where, task, parts.class_names if classes is None else classes, decimal)
+    target = fit_target(parts.train.y, parts.train.where, task, parts.class_names if classes is None else classes,
+                        decimal)
     _set_aside(parts, target, fractions, seed)
     if target.task == "regression":
         target = fit_target(parts.train.y, parts.train.where, "regression", decimal=decimal)
@@ -427,7 +436,8 @@ def _set_aside(parts: Parts, target: Target, fractions: tuple[float, float], see
 
 def _describe_target(target: Target, y: np.ndarray) -> str:
     if target.task == "classification":
-        return f"classification into {count(len(target.class_names), 'class', 'classes')}: {class_sizes(target.class_names, y)}"
+        return (f"classification into {count(len(target.class_names), 'class', 'classes')}: "
+                f"{class_sizes(target.class_names, y)}")
     shown = f"{float(y.min()):.4g} to {float(y.max()):.4g}, mean {target.mean[0]:.4g}, spread {target.std[0]:.4g}"
     return f"regression of {count(y.shape[1], 'number')}: {shown}"
 

@@ -19,7 +19,8 @@ TRAIN, TEST = 1437, 360
 
 def read_digits() -> Parts:
     """Images (N, 8, 8, 1) uint8, 0 to 255, and labels: 1,437 for training, 360 for testing, each class in its share."""
-    with resources.as_file(resources.files(__package__) / "digits.npz") as path, np.load(path, allow_pickle=False) as file:
+    with resources.as_file(resources.files(__package__)
+                           / "digits.npz") as path, np.load(path, allow_pickle=False) as file:
         counts, labels = file["images"].reshape(-1, 8, 8, 1), file["labels"]
     images = ((counts.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)  # 0..16 as common grey values
     everything = Part(images, labels, "digits", lambda item: f"digits: item {item}")

@@ -32,7 +32,8 @@ def fault(problem: str, *, got: str | None = None, expected: str | None = None, 
 
 
 def existing(path: str | os.PathLike) -> Path:
-    """The path as a Path; a DataError that suggests similar names if nothing is there, an ArgumentError for what is no path."""
+    """The path as a Path; a DataError that suggests similar names if nothing is there, an ArgumentError for what is no
+    path."""
     if not isinstance(path, str | os.PathLike):
         raise ArgumentError(explain("the path of a file is expected", got=shown(path), expected="a str or a Path",
                                     fix="arrays and DataFrames go to cr.fit(model, (x, y)) as they are"))
@@ -128,7 +129,8 @@ def first_bytes(path: Path, count: int = 512) -> bytes:
 
 
 def sniff(path: Path) -> str:
-    """The kind of a file: ``npz``, ``npy``, ``tar``, ``idx``, ``parquet``, ``image``, or ``table`` for anything else."""
+    """The kind of a file: ``npz``, ``npy``, ``tar``, ``idx``, ``parquet``, ``image``, or ``table`` for anything else.
+    """
     start = first_bytes(path)
     if start[257:262] == b"ustar" or ".tar" in path.suffixes or path.suffix == ".tgz":
         return "tar"

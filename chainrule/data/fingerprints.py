@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sample is which, wherever it stands in its file: hashes that are kept with a run, so that its split can be found again.
+"""Which sample is which, wherever it stands in its file: hashes that are kept with a run, so that its split can be
+found again.
 
 A sample has two: of what the network gets (`inputs`), and of that with its target (`whole`). A saved split is the pair
 of arrays of each part; `assign` puts the samples of a file that may have changed since back into their parts.
@@ -60,8 +61,10 @@ class Assignment:
         return self.saved[part] - len(self.rows[part])
 
 
-def fingerprints(x: np.ndarray, y: np.ndarray, transform: Callable[[np.ndarray], np.ndarray] | None = None) -> Fingerprints:
-    """The hashes (BLAKE2b, 64 bits) of samples with encoded targets, by what the network gets of them: x, or what `transform` makes of x.
+def fingerprints(x: np.ndarray, y: np.ndarray, transform: Callable[[np.ndarray], np.ndarray]
+                 | None = None) -> Fingerprints:
+    """The hashes (BLAKE2b, 64 bits) of samples with encoded targets, by what the network gets of them: x, or what
+    `transform` makes of x.
 
     >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
     >>> a, b = cr.data.fingerprints(x, y), cr.data.fingerprints(x[:1], y[:1] + 1)
@@ -80,7 +83,8 @@ def fingerprints(x: np.ndarray, y: np.ndarray, transform: Callable[[np.ndarray],
 
 
 def assign(found: Fingerprints, split: Mapping[str, Fingerprints]) -> Assignment:
-    """Put each sample into the part that it was in: by its whole content first, then by its inputs, if its target changed.
+    """Put each sample into the part that it was in: by its whole content first, then by its inputs, if its target
+    changed.
 
     A sample that is there more often than before counts as new; so no sample is in two parts, and one that was trained
     on is never tested on.

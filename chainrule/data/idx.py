@@ -48,7 +48,8 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
 
 def _header(path: Path, start: bytes) -> tuple[tuple[int, ...], np.dtype]:
     if len(start) < 4:
-        raise fault(f"{path}: the file ends too early, at byte {len(start)}", expected="an idx header of 4 bytes or more")
+        raise fault(f"{path}: the file ends too early, at byte {len(start)}",
+                    expected="an idx header of 4 bytes or more")
     if start[:2] != b"\0\0" or start[3] == 0:
         raise fault(f"{path}: this is not an idx file: wrong magic in bytes 0 to 3", got=f"0x{start[:4].hex()}",
                     expected="0x0000, a type code and the number of axes, such as 0x00000803 for images")
@@ -61,8 +62,8 @@ def _header(path: Path, start: bytes) -> tuple[tuple[int, ...], np.dtype]:
                     expected=f"{end} header bytes for {start[3]} axes")
     shape = tuple(int(size) for size in np.frombuffer(start[4:end], ">u4"))
     if len(shape) > MOST_AXES or 0 in shape:
-        raise fault(f"{path}: the shape in bytes 4 to {end - 1} cannot be used", got=f"{len(shape)} axes, {shape[:6]!s}",
-                    expected=f"1 to {MOST_AXES} axes, none of them empty")
+        raise fault(f"{path}: the shape in bytes 4 to {end - 1} cannot be used",
+                    got=f"{len(shape)} axes, {shape[:6]!s}", expected=f"1 to {MOST_AXES} axes, none of them empty")
     return shape, np.dtype(DTYPES[start[2]])
 
 
@@ -76,7 +77,8 @@ def read_pair(images: str | os.PathLike, labels: str | os.PathLike | None = None
     if len(x) != len(y):
         raise fault(f"{images} and {labels} do not belong together", got=f"{len(x):,} images, {len(y):,} labels",
                     expected="as many labels as images")
-    return Part(prepare(x, str(images), [], image=True), y, str(images), lambda item: f"{labels}: item {item} (byte {8 + item * y.itemsize})")
+    return Part(prepare(x, str(images), [], image=True), y, str(images),
+                lambda item: f"{labels}: item {item} (byte {8 + item * y.itemsize})")
 
 
 def _labels_beside(images: Path) -> Path:

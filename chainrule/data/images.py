@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures in folders, one folder per class, on disk or in a tar file: decoded in threads to (N, H, W, C) of the files' depth.
+"""Pictures in folders, one folder per class, on disk or in a tar file: decoded in threads to (N, H, W, C) of the files'
+depth.
 
     cats/1.png dogs/7.jpg                 one set               photos/train/cats/1.png photos/test/dogs/7.jpg
     anything/above/cats/1.png             common folders above the classes do not matter
 
-A tar file is read member by member in memory; nothing is ever written, and links or paths that lead outside are refused.
+A tar file is read member by member in memory; nothing is ever written, and links or paths that lead outside are
+refused.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ class Listing:
 
 
 def read_folder(folder: Path, pictures: Pictures) -> Parts:
-    """The images below a folder as train (and test, val) parts; raises DataError naming the file that cannot be used."""
+    """The images below a folder as train (and test, val) parts; raises DataError naming the file that cannot be used.
+    """
     listing = Listing(str(folder))
     _walk(folder, folder, listing, ())
     return _read(listing, pictures)
@@ -200,7 +203,8 @@ def _places(listing: Listing) -> list[tuple[str, str]]:
 
 def _same_shape(parts: dict[str, Part]) -> None:
     channels = max(part.x.shape[-1] for part in parts.values())
-    dtype, _ = _common_depth([part.where(0) for part in parts.values()], [part.x for part in parts.values()], Pictures())
+    dtype, _ = _common_depth([part.where(0) for part in parts.values()], [part.x for part in parts.values()],
+                             Pictures())
     for part in parts.values():
         part.x = to_depth(part.x, dtype)
         if part.x.shape[-1] != channels:
@@ -212,7 +216,8 @@ def _same_shape(parts: dict[str, Part]) -> None:
 # ---- from bytes to arrays
 
 
-def _decode_part(origin: str, images: list[tuple[str, str, Callable[[], bytes]]], pictures: Pictures) -> tuple[Part, list[str]]:
+def _decode_part(origin: str, images: list[tuple[str, str, Callable[[], bytes]]],
+                 pictures: Pictures) -> tuple[Part, list[str]]:
     names = [name for name, _, _ in images]
     pixels, notes = _decode_all([(name, read) for name, _, read in images], pictures)
     return Part(pixels, np.array([label for _, label, _ in images]), origin, lambda item: names[item]), notes
@@ -227,7 +232,8 @@ def _decode_all(images: list[tuple[str, Callable[[], bytes]]], pictures: Picture
         found = [picture for chunk in decoded for picture in chunk]
     for (name, _), picture in zip(images, found, strict=True):
         if isinstance(picture, BaseException):
-            raise fault(f"{name}: the image cannot be read", got=told(picture), fix="replace or remove the file") from picture
+            raise fault(f"{name}: the image cannot be read", got=told(picture),
+                        fix="replace or remove the file") from picture
     names, arrays = [name for name, _ in images], [picture.pixels for picture in found]
     for name, array in zip(names, arrays, strict=True):
         if array.shape[:2] != arrays[0].shape[:2]:
@@ -237,7 +243,8 @@ def _decode_all(images: list[tuple[str, Callable[[], bytes]]], pictures: Picture
     for item, array in enumerate(arrays):
         out[item] = to_depth(array, dtype)
     transparent = sum(picture.transparent for picture in found)
-    return out, [*notes, *([f"{count(transparent, 'image')} with transparent pixels laid on white"] if transparent else [])]
+    return (out, [*notes, *([f"{count(transparent, 'image')} with transparent pixels laid on white"] if transparent
+                            else [])])
 
 
 def _common_depth(names: list[str], arrays: list[np.ndarray], pictures: Pictures) -> tuple[np.dtype, list[str]]:
@@ -248,10 +255,12 @@ def _common_depth(names: list[str], arrays: list[np.ndarray], pictures: Pictures
         if to_depth(np.zeros(1, kind), wanted) is None:
             other = "the model was fitted on" if pictures.dtype else f"{kinds[wanted]} has"
             raise fault(f"{name}: the image has pixels of another kind than the others", got=str(kind),
-                        expected=f"{wanted}, which {other}", fix="write all images with the same number of bits per channel")
+                        expected=f"{wanted}, which {other}",
+                        fix="write all images with the same number of bits per channel")
     if len(kinds) > 1:
         return wanted, [f"images of 8 and of 16 bits: all brought to {wanted}"]
-    return wanted, [] if wanted == np.uint8 else [f"pixels are {wanted}, as in the files, up to {max(array.max() for array in arrays):g}"]
+    return (wanted, [] if wanted == np.uint8
+            else [f"pixels are {wanted}, as in the files, up to {max(array.max() for array in arrays):g}"])
 
 
 def _sizes_differ(name: str, size: tuple[int, ...], first: str, first_size: tuple[int, ...]) -> Exception:
@@ -265,7 +274,8 @@ def pictures_from(resize: int | tuple[int, int] | None, colour: str | None, dtyp
     if isinstance(resize, int):
         resize = (resize, resize)
     if resize is not None and (len(resize) != 2 or min(resize) < 1):
-        raise ArgumentError(explain("resize cannot be used", got=str(resize), expected="(height, width), or one number"))
+        raise ArgumentError(explain("resize cannot be used", got=str(resize),
+                                    expected="(height, width), or one number"))
     if colour not in (None, "grey", "rgb"):
         raise ArgumentError(explain("colour cannot be used", got=repr(colour), expected='"grey", "rgb" or None'))
     return Pictures(resize, colour, dtype)

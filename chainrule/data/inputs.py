@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trained network is asked about, in the user's own form: files, folders, DataFrames, rows or arrays to network inputs."""
+"""What a trained network is asked about, in the user's own form: files, folders, DataFrames, rows or arrays to network
+inputs."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def _numbers(source: Any) -> np.ndarray:
     try:
         array = np.asarray(source)
     except ValueError as error:
-        raise fault("the input is no array", got=f"{type(source).__name__}: {error}", expected="samples of one shape") from None
+        raise fault("the input is no array", got=f"{type(source).__name__}: {error}",
+                    expected="samples of one shape") from None
     if array.dtype.kind not in "buif":
         raise fault("the input does not hold numbers", got=f"{type(source).__name__} of dtype {array.dtype}")
     return array
@@ -83,7 +85,8 @@ def _of_path(path: Path, preprocess: TablePreprocess | Scaling) -> np.ndarray:
         return preprocess.transform(images.read_files([path], _pictures(preprocess)))
     readers = {"npy": read_npy, "npz": read_inputs_npz, "idx": idx.read_idx}
     if kind not in readers:
-        raise fault(f"{path}: this kind of file cannot be predicted", got="a text or another file" if kind == "table" else f"a {kind} file",
+        raise fault(f"{path}: this kind of file cannot be predicted", got="a text or another file" if kind == "table"
+                    else f"a {kind} file",
                     expected="images, .npy, .npz or idx files")
     return preprocess.transform(batched(readers[kind](path), preprocess.feature_shape, str(path)))
 
@@ -99,4 +102,5 @@ def _pictures(preprocess: Scaling) -> images.Pictures:
     if len(shape) != 3:
         raise fault("the model was not trained on images", expected=f"arrays of shape {shape}")
     colour = {1: "grey", 3: "rgb"}.get(shape[-1])
-    return images.pictures_from(shape[:2], colour, (preprocess.dtype or "uint8") if isinstance(preprocess, ImageScaling) else None)
+    return images.pictures_from(shape[:2], colour, (preprocess.dtype or "uint8") if isinstance(preprocess, ImageScaling)
+                                else None)

@@ -16,7 +16,8 @@ import numpy as np
 
 @dataclass
 class Part:
-    """Inputs `x` (an array or a Table) and raw targets `y` (N,), from `origin`; `where(item)` is the place in the file."""
+    """Inputs `x` (an array or a Table) and raw targets `y` (N,), from `origin`; `where(item)` is the place in the file.
+    """
 
     x: Any
     y: np.ndarray

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture file as numbers of the depth it was written with: bytes in, (H, W, 1 or 3) uint8, uint16, int32, uint32 or float32 out.
+"""One picture file as numbers of the depth it was written with: bytes in, (H, W, 1 or 3) uint8, uint16, int32, uint32
+or float32 out.
 
 Pillow keeps 16 bits of grey pictures only and gives the high byte of each channel of the others; the low bytes come
 from reading them a second time with the other byte order. Transparent pixels are laid on white. Only the formats named
@@ -27,7 +28,8 @@ UNSIGNED, SAMPLE_FORMAT = 1, 339  # of TIFF's tags
 
 @dataclass
 class Pictures:
-    """How pictures become arrays: `resize` to (height, width), `colour` "grey", "rgb" or None (as the files are), `dtype` of
+    """How pictures become arrays: `resize` to (height, width), `colour` "grey", "rgb" or None (as the files are),
+    `dtype` of
     the depth that is wanted, None for that of the files.
     """
 
@@ -66,7 +68,8 @@ FEW_PIXELS = 1 << 24
 
 
 def _plain_jpeg(content: bytes, pictures: Pictures) -> Picture | None:
-    """A JPEG of 8 bits without turns, colour profiles or resizing; None for all others, and for what is damaged, which Pillow then tells."""
+    """A JPEG of 8 bits without turns, colour profiles or resizing; None for all others, and for what is damaged, which
+    Pillow then tells."""
     head = _jpeg_head(content)
     if head is None or pictures.resize not in (None, head[:2]):
         return None
@@ -90,8 +93,10 @@ def _jpeg_head(content: bytes) -> tuple[int, int, int] | None:
         if marker == 0xDA:
             return found
         if marker in FRAMES:
-            bits, height, width, channels = content[place + 4], *struct.unpack(">HH", content[place + 5:place + 9]), content[place + 9]
-            found = (height, width, channels) if bits == 8 and channels in (1, 3) and 0 < height * width <= FEW_PIXELS else None
+            bits, height, width, channels = (content[place + 4], *struct.unpack(">HH", content[place + 5:place + 9]),
+                                             content[place + 9])
+            found = (height, width,
+                     channels) if bits == 8 and channels in (1, 3) and 0 < height * width <= FEW_PIXELS else None
         place += 2 + (content[place + 2] << 8 | content[place + 3])
     return None
 
@@ -219,7 +224,8 @@ def _coloured(pixels: np.ndarray, colour: str | None) -> np.ndarray:
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bilinear, channel by channel, in float32 from the smallest value on, which keeps 24 bits of the range exact."""
     low = pixels.min()
-    planes = [library().fromarray((pixels[..., c].astype(np.float64) - low).astype(np.float32)).resize(size[::-1], resample=2)
+    planes = [library().fromarray((pixels[..., c].astype(np.float64)
+                                   - low).astype(np.float32)).resize(size[::-1], resample=2)
               for c in range(pixels.shape[2])]
     return _as(np.stack([np.asarray(plane) for plane in planes], axis=2) + np.float64(low), pixels.dtype)
 

@@ -48,7 +48,8 @@ class TablePreprocess:
     missing: frozenset[str] = MISSING
 
     def __repr__(self) -> str:
-        return f"TablePreprocess({count(len(self.columns), 'column')} to {count(len(self.feature_names), 'feature')}, target {self.target!r})"
+        return (f"TablePreprocess({count(len(self.columns), 'column')} to {count(len(self.feature_names), 'feature')}, "
+                f"target {self.target!r})")
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -70,8 +71,10 @@ class TablePreprocess:
         if isinstance(rows, Table):
             table = align(rows, self.used)
             columns = {name: table.column(i) for i, name in enumerate(table.names)}
-            return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)), table.decimal)
-        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self.used, self.decimal)
+            return self._encode(columns, len(table), lambda row, name: table.place(row, table.names.index(name)),
+                                table.decimal)
+        columns = _columns_of(rows, [name for name in self.names if name != self.target], self.names, self.used,
+                              self.decimal)
         return self._encode(columns, len(rows), lambda row, name: f"row {row}, {column_label(name)}", self.decimal)
 
     @property
@@ -88,11 +91,13 @@ class TablePreprocess:
             other = [text for text in texts if not is_missing(text, self.missing) and text not in known]
             if other:
                 shown = ", ".join(map(repr, sorted(set(other))[:5])) + (", …" if len(set(other)) > 5 else "")
-                notes.append(f"{column_label(column.name)}: {count(len(other), 'row')} with a category that was rare or not there in training "
+                notes.append(f"{column_label(column.name)}: {count(len(other), 'row')} with a category that was rare "
+                             "or not there in training "
                              f"({shown}), taken as one category (other)")
         return notes
 
-    def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str], decimal: str) -> np.ndarray:
+    def _encode(self, columns: Mapping[str, list[str]], size: int, place: Callable[[int, str], str],
+                decimal: str) -> np.ndarray:
         out = np.zeros((size, *self.feature_shape), np.float32)
         start = 0
         for column in self.columns:
@@ -149,7 +154,8 @@ def fit_table(table: Table, target: int, categorical: Sequence[str | int] = (),
     return preprocess, notes
 
 
-def _columns_of(rows: Any, sources: list[str], names: Sequence[str], used: list[str], decimal: str) -> dict[str, list[str]]:
+def _columns_of(rows: Any, sources: list[str], names: Sequence[str], used: list[str],
+                decimal: str) -> dict[str, list[str]]:
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # a DataFrame of pandas or polars
         given = {str(name): name for name in rows.columns}
         if absent := [name for name in used if name not in given]:
@@ -181,7 +187,8 @@ def _text(value: Any, decimal: str) -> str:
 
 @dataclass(frozen=True)
 class Scaling:
-    """(x - mean) / std along the last axis as float32, computed in float64 where the numbers need it; a single mean and std
+    """(x - mean) / std along the last axis as float32, computed in float64 where the numbers need it; a single mean and
+    std
     hold for all features. `dtype` is that of the data it was fitted on, None if it is not known.
     """
 
@@ -211,7 +218,8 @@ class Scaling:
         return out
 
     def _coarse(self) -> bool:
-        """Whether float32 is fine enough for the difference from the mean: its steps there are below 1e-6 of the spread."""
+        """Whether float32 is fine enough for the difference from the mean: its steps there are below 1e-6 of the
+        spread."""
         mean, std = np.asarray(self.mean), np.asarray(self.std)
         return bool((np.spacing(np.abs(mean).astype(np.float32)) < 1e-6 * std).all())
 
@@ -227,7 +235,8 @@ class Scaling:
 
     def to_config(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std), "feature_shape": list(self.feature_shape),
+        return {"kind": self.kind, "mean": list(self.mean), "std": list(self.std),
+                "feature_shape": list(self.feature_shape),
                 "dtype": self.dtype}
 
     @classmethod
@@ -284,10 +293,12 @@ def _moments(x: np.ndarray, width: int) -> tuple[tuple[float, ...], tuple[float,
         mean = _fold(rows, width, np.float64, lambda block: block.astype(np.float64))[0] / size
         tiled = np.tile(mean, rows.shape[1] // width)
         scale = _furthest(rows, tiled, width)  # so that neither the smallest nor the largest squares leave float64
-        spread = _fold(rows, width, np.float64, lambda block: (block - tiled) / np.tile(scale, rows.shape[1] // width))[1]
+        spread = _fold(rows, width, np.float64,
+                       lambda block: (block - tiled) / np.tile(scale, rows.shape[1] // width))[1]
         std = scale * np.sqrt(spread / size)
     constant = _constant(rows, width) | (std == 0)
-    return tuple(map(float, mean)), tuple(1.0 if same else float(value) for same, value in zip(constant, std, strict=True))
+    return (tuple(map(float, mean)),
+            tuple(1.0 if same else float(value) for same, value in zip(constant, std, strict=True)))
 
 
 def _furthest(rows: np.ndarray, mean: np.ndarray, width: int) -> np.ndarray:
@@ -316,8 +327,8 @@ def _fold(rows: np.ndarray, width: int, dtype: Any, change: Callable[[np.ndarray
 def fit_array(x: np.ndarray) -> Scaling:
     """ImageScaling for (N, H, W, C), FeatureScaling for everything else; DataError if all values are the same."""
     if x.size and x.min() == x.max():
-        raise fault("the training inputs are all the same: there is nothing to learn from", got=f"every value is {x.flat[0]:g}",
-                    fix="look at how the files were written")
+        raise fault("the training inputs are all the same: there is nothing to learn from",
+                    got=f"every value is {x.flat[0]:g}", fix="look at how the files were written")
     return ImageScaling.fit(x) if x.ndim == 4 else FeatureScaling.fit(x)
 
 

@@ -90,7 +90,8 @@ def windows(series: ArrayLike, length: int, horizon: int = 1, stride: int = 1) -
     """
     values = np.asarray(series)
     if values.dtype.kind not in "buifc":
-        raise ArgumentError(explain("a series holds numbers", got=shown(series), expected="a Series, or an array of numbers"))
+        raise ArgumentError(explain("a series holds numbers", got=shown(series),
+                                    expected="a Series, or an array of numbers"))
     values = values[:, np.newaxis] if values.ndim == 1 else values
     if values.ndim != 2:
         raise ShapeError(explain("a series has steps and columns", got=f"shape {values.shape}",

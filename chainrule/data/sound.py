@@ -42,7 +42,8 @@ def read_sound(path: str | Path) -> tuple[np.ndarray, int]:
         kind = struct.unpack("<H", chunks["fmt "][24:26])[0]
     if not channels or not bits or not rate or frame != channels * ((bits + 7) // 8):
         raise DataError(explain(f"{path} is damaged: its format contradicts itself",
-                                got=f"{channels} channels of {bits} bits in frames of {frame} bytes, {rate} per second"))
+                                got=f"{channels} channels of {bits} bits in frames of {frame} bytes, {rate} per "
+                                    "second"))
     data = chunks["data"][:len(chunks["data"]) // frame * frame]
     return _numbers(data, kind, bits, path).reshape(-1, channels), rate
 

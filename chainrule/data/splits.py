@@ -33,7 +33,8 @@ def permutation(n: int, seed: int, stream: int = 0) -> np.ndarray:
 def seed_of(given: Any) -> int:
     """A seed as an integer of Python; ArgumentError for what is none."""
     if not hasattr(given, "__index__") or not 0 <= operator.index(given) < 2**64:
-        raise ArgumentError(explain("the seed cannot be used", got=shown(given), expected="a whole number from 0 to 2**64-1"))
+        raise ArgumentError(explain("the seed cannot be used", got=shown(given),
+                                    expected="a whole number from 0 to 2**64-1"))
     return operator.index(given)
 
 
@@ -43,7 +44,8 @@ def check_place(state: Mapping[str, Any], now: Mapping[str, Any], what: str) -> 
         raise ArgumentError(explain("this is no saved place", got=shown(state), expected="what state() gave"))
     other = [name for name, value in now.items() if state.get(name) != value]
     if other:
-        raise ArgumentError(explain(f"the saved place belongs to {what}", got=", ".join(f"{name} {state.get(name)}" for name in other),
+        raise ArgumentError(explain(f"the saved place belongs to {what}",
+                                    got=", ".join(f"{name} {state.get(name)}" for name in other),
                                     expected=", ".join(f"{name} {now[name]}" for name in other)))
 
 
@@ -52,17 +54,19 @@ def size_of(n: Any) -> int:
     if hasattr(n, "__len__"):
         return len(n)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-        raise ArgumentError(explain("this is not a number of samples", got=repr(n), expected="a whole number, or an array of samples"))
+        raise ArgumentError(explain("this is not a number of samples", got=repr(n),
+                                    expected="a whole number, or an array of samples"))
     return int(n)
 
 
 def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: Any = None) -> tuple[np.ndarray, ...]:
     """Disjoint sorted index arrays, one per fraction, deterministic in (n, fractions, seed, stratify).
 
-    `n` is the number of samples, or an array of them. `fractions` (a single number f stands for (f, 1 - f)) are shares of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that
-    sum to more than 1, counts. With `stratify` (n labels) every part has each class in its share, to within about one
-    sample; a first part of more than half gets every class of two samples or more. Raises ArgumentError for shares that
-    do not fit or a wrong number of labels.
+    `n` is the number of samples, or an array of them. `fractions` (a single number f stands for (f, 1 - f)) are shares
+    of n (sum at most 1; largest remainders are rounded up) or, if all are whole numbers that sum to more than 1,
+    counts. With `stratify` (n labels) every part has each class in its share, to within about one sample; a first part
+    of more than half gets every class of two samples or more. Raises ArgumentError for shares that do not fit or a
+    wrong number of labels.
 
     >>> train, test = cr.data.split(10, 0.8, seed=0)
     >>> len(train), len(test)
@@ -70,7 +74,8 @@ def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: A
     """
     n, fractions = size_of(n), (fractions, 1 - fractions) if isinstance(fractions, float) else fractions
     if hasattr(fractions, "shape") and np.shape(fractions) and len(fractions) == n > 1:
-        raise ArgumentError(explain("the second argument of split holds one entry for each sample", got=f"an array of shape {np.shape(fractions)}",
+        raise ArgumentError(explain("the second argument of split holds one entry for each sample",
+                                    got=f"an array of shape {np.shape(fractions)}",
                                     expected="shares such as 0.8 or (0.7, 0.15, 0.15)",
                                     fix="train, test = data.split(x, 0.8, stratify=y); then x[train], y[train]"))
     counts = _counts(n, fractions)
@@ -84,7 +89,8 @@ def split(n: Any, fractions: float | Sequence[float], seed: int = 0, stratify: A
 def _interleave(order: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
     """Sort by (rank within the class + 1/2) / (size of the class): any cut then takes the same share of each class."""
     if labels.shape != (n,):
-        raise ArgumentError(explain("stratify needs one label per sample", got=f"shape {labels.shape}", expected=f"({n},)"))
+        raise ArgumentError(explain("stratify needs one label per sample", got=f"shape {labels.shape}",
+                                    expected=f"({n},)"))
     _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     by_class = order[np.argsort(codes[order], kind="stable")]
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -118,18 +124,22 @@ class Batches:
                 state = batches.state()             # restore(state) goes on with the next batch
 
     `arrays` is the number of samples, an array, or arrays of equal length. The order of epoch e depends only on
-    (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full; a last
-    batch of fewer than `least` samples joins the one before it.
+    (seed, e). `shuffle=False` keeps the order of the samples; `drop_last` leaves out a last batch that is not full; a
+    last batch of fewer than `least` samples joins the one before it.
 
     >>> batches = cr.data.Batches(5, batch_size=2, shuffle=False)
     >>> [batch.tolist() for batch in batches]
     [[0, 1], [2, 3], [4]]
     """
 
-    def __init__(self, arrays: ArrayLike, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False, least: int = 1):
+    def __init__(self, arrays: ArrayLike, batch_size: int, seed: int = 0, shuffle: bool = True, drop_last: bool = False,
+                 least: int = 1):
         self.size = _common_length(arrays)
         self.batch_size, self.seed, self.shuffle, self.drop_last = int(batch_size), int(seed), shuffle, drop_last
-        self._position, self._joins = (0, 0), 0 < self.size % max(self.batch_size, 1) < least and self.size > self.batch_size
+        self._position, self._joins = (
+            (0, 0),
+            0 < self.size % max(self.batch_size, 1) < least and self.size > self.batch_size,
+        )
         if self.batch_size < 1 or len(self) == 0:
             raise ArgumentError(explain("no batch can be made", got=f"{self.size:,} samples, batch_size {batch_size}",
                                         fix="use a batch_size from 1 to the number of samples"))
@@ -158,7 +168,8 @@ class Batches:
         self.end_epoch()
 
     def block(self, order: np.ndarray, most: int) -> np.ndarray:
-        """The next batches, int64 (batches, rows): up to `most` full ones, or a last one that is smaller; nothing moves."""
+        """The next batches, int64 (batches, rows): up to `most` full ones, or a last one that is smaller; nothing
+        moves."""
         start = self.step * self.batch_size
         if self._joins and self.step == len(self) - 1:
             return order[start:].reshape(1, -1)

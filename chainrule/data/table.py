@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """CSV and its relatives: a text file comes in, a Table of trimmed texts with the line of each row goes out.
 
-Encoding, delimiter (',' ';' tab '|'), decimal comma and header line are told (`Dialect`) or found out on the whole file,
-and said in the notes; where a file can be read in two ways, it is asked which. A row with too few or too many columns
-is a DataError with file and line; nothing is skipped silently. What the texts mean is decided in `preprocess.py`; here
-stand only the two rules that both need: what is a number, and what is missing.
+Encoding, delimiter (',' ';' tab '|'), decimal comma and header line are told (`Dialect`) or found out on the whole
+file, and said in the notes; where a file can be read in two ways, it is asked which. A row with too few or too many
+columns is a DataError with file and line; nothing is skipped silently. What the texts mean is decided in
+`preprocess.py`; here stand only the two rules that both need: what is a number, and what is missing.
 """
 
 from __future__ import annotations
@@ -62,13 +62,17 @@ class Dialect:
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ",") or self.delimiter == self.decimal == ",":
-            raise ArgumentError(explain("the decimal sign cannot be used", got=repr(self.decimal), expected='"." or ",", and not the delimiter'))
+            raise ArgumentError(explain("the decimal sign cannot be used", got=repr(self.decimal),
+                                        expected='"." or ",", and not the delimiter'))
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise ArgumentError(explain("the delimiter cannot be used", got=repr(self.delimiter), expected='one character, such as ";"'))
+            raise ArgumentError(explain("the delimiter cannot be used", got=repr(self.delimiter),
+                                        expected='one character, such as ";"'))
         if self.encoding is not None and not _known_encoding(self.encoding):
-            raise ArgumentError(explain("the encoding is not known", got=repr(self.encoding), expected='such as "utf-8", "cp1252" or "utf-16-le"'))
+            raise ArgumentError(explain("the encoding is not known", got=repr(self.encoding),
+                                        expected='such as "utf-8", "cp1252" or "utf-16-le"'))
         if isinstance(self.missing, str):
-            raise ArgumentError(explain("the words for missing values are several", got=repr(self.missing), expected=f"[{self.missing!r}]"))
+            raise ArgumentError(explain("the words for missing values are several", got=repr(self.missing),
+                                        expected=f"[{self.missing!r}]"))
 
     @property
     def words(self) -> frozenset[str]:
@@ -152,7 +156,8 @@ def column_label(name: str) -> str:
 
 
 def read_text(path: str | os.PathLike, encoding: str | None = None) -> str:
-    """A text file, whatever its encoding (UTF-8, UTF-16, else Windows-1252 or Latin-1); `CharacterTokenizer(text)` makes numbers of it.
+    """A text file, whatever its encoding (UTF-8, UTF-16, else Windows-1252 or Latin-1); `CharacterTokenizer(text)`
+    makes numbers of it.
 
     >>> from pathlib import Path
     >>> size = Path("poem.txt").write_text("Grüße", encoding="utf-16")
@@ -192,7 +197,8 @@ def read_dialect(path: str | os.PathLike, told: Dialect) -> Table:
         raise fault(f"{path}:{lines[0]}: the first line may name the columns or be a row", got=_shortened(rows[0]),
                     fix="say which: header=True or header=False")
     names = _unique_names(rows[0]) if has_header else [f"column_{i}" for i in range(len(rows[0]))]
-    table = Table(str(path), names, rows[has_header:], lines[has_header:], has_header, delimiter, decimal, missing=told.words)
+    table = Table(str(path), names, rows[has_header:], lines[has_header:], has_header, delimiter, decimal,
+                  missing=told.words)
     if not table.rows:
         raise fault(f"{path}: the file holds a header line and no rows below it")
     table.notes.append(_describe(table, encoding))
@@ -238,17 +244,20 @@ def _decode(path: Path, content: bytes, told: str | None) -> tuple[str, str]:
     encoding = told or marked or "utf-8"
     if encoding in ("utf-8", "utf-8-sig") and (zero := content.find(b"\0")) >= 0:
         raise fault(f"{path}: this is not a text file: byte {zero:,} is zero",
-                    expected="a CSV, .npz, idx or tar file, or a folder of images", fix='if it is a text, name its encoding: encoding="utf-16-le"')
+                    expected="a CSV, .npz, idx or tar file, or a folder of images",
+                    fix='if it is a text, name its encoding: encoding="utf-16-le"')
     try:
         return content.decode(encoding), encoding
     except (UnicodeError, ValueError) as error:
         if told or marked:
-            raise fault(f"{path}: the text cannot be read as {encoding}", got=str(error), fix="name another encoding, or copy the file again") from error
+            raise fault(f"{path}: the text cannot be read as {encoding}", got=str(error),
+                        fix="name another encoding, or copy the file again") from error
         return _western(content)
 
 
 def _western(content: bytes) -> tuple[str, str]:
-    """A text that is not UTF-8: Windows' own encoding if it has what would be control characters in Latin-1, such as €."""
+    """A text that is not UTF-8: Windows' own encoding if it has what would be control characters in Latin-1, such as €.
+    """
     text = content.decode("latin-1")
     if re.search("[\x80-\x9f]", text):
         with contextlib.suppress(UnicodeDecodeError):
@@ -275,7 +284,8 @@ def rank_delimiters(text: str) -> list[str]:
 
 
 def _parse(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t",
+                        strict=True)
     rows, lines, line = [], [], 1
     try:
         for row in reader:
@@ -286,7 +296,8 @@ def _parse(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list
             line = reader.line_num + 1
     except csv.Error as error:
         raise fault(f"{path}:{line}: the row cannot be read", got=str(error),
-                    fix="check the quotes: each opening quote needs a closing one, a quote inside is doubled") from error
+                    fix="check the quotes: each opening quote needs a closing one, a quote inside is "
+                        "doubled") from error
     return rows, lines
 
 
@@ -319,11 +330,14 @@ def looks_like_header(rows: list[list[str]], decimal: str = ".", missing: frozen
     first, below = rows[0], rows[1:]
     if not below:
         return False
-    numbers = [i for i, cell in enumerate(first) if parse_number(cell, decimal) is not None and not is_missing(cell, missing)]
+    numbers = [i for i, cell in enumerate(first) if parse_number(cell, decimal) is not None
+               and not is_missing(cell, missing)]
     words = [i for i in range(len(first)) if i not in set(numbers)]
-    named = any(_is_numeric([row[i] for row in below], decimal, missing) for i in words if not is_missing(first[i], missing))
+    named = any(_is_numeric([row[i] for row in below], decimal, missing) for i in words
+                if not is_missing(first[i], missing))
     if numbers:
-        named = named or any(first[i] == "" and _is_numeric([row[i] for row in below], decimal, frozenset()) for i in words)
+        named = (named or any(first[i] == "" and _is_numeric([row[i] for row in below], decimal, frozenset())
+                              for i in words))
         weak = any(first[i] and first[i] not in {row[i] for row in below} for i in words)
         return _named_by_numbers(first, below, numbers, named, weak, decimal)
     if named or any(_is_numeric([row[i] for row in below], decimal, missing) for i in words):
@@ -332,15 +346,23 @@ def looks_like_header(rows: list[list[str]], decimal: str = ".", missing: frozen
     return len(set(first)) == len(first) and all(cell not in column for cell, column in zip(first, seen, strict=True))
 
 
-def _named_by_numbers(first: list[str], below: list[list[str]], numbers: list[int], named: bool, weak: bool, decimal: str) -> bool | None:
-    """The rule for a first row that holds numbers (in these columns); `named`: it also has a word, or nothing, above numbers;
+def _named_by_numbers(first: list[str], below: list[list[str]], numbers: list[int], named: bool, weak: bool,
+                      decimal: str) -> bool | None:
+    """The rule for a first row that holds numbers (in these columns); `named`: it also has a word, or nothing, above
+    numbers;
     `weak`: it has a word that does not come again below.
     """
     names = [first[i] for i in numbers]
     whole = all(name.isdigit() for name in names) and len(set(names)) == len(names)
     counted = whole and len(names) > 2 and _counts(names) and not _counts([below[0][i] for i in numbers])
     outside = whole and all(_outside(float(first[i]), [row[i] for row in below], decimal) for i in numbers)
-    if not named and weak and len(names) > 1 and outside and all(name.isdigit() and int(name) in YEARS for name in names):
+    if (
+        not named
+        and weak
+        and len(names) > 1
+        and outside
+        and all(name.isdigit() and int(name) in YEARS for name in names)
+    ):
         return True
     if not named:
         return counted and names[0] in ("0", "1") and names[-1] == str(int(names[0]) + len(names) - 1)

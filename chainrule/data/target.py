@@ -140,7 +140,8 @@ def _fit_classes(found: list[str], where: Callable[[int], str], classes: int | S
     named = classes is not None and not isinstance(classes, int)
     values = _digits(len(names)) if named and not set(found) <= set(names) else names
     if len(names) < 2:
-        raise fault(f"{where(0)}: all samples have one class, {names[0] if names else 'none'}", expected="2 classes or more")
+        raise fault(f"{where(0)}: all samples have one class, {names[0] if names else 'none'}",
+                    expected="2 classes or more")
     return Target("classification", values, names)
 
 

@@ -38,8 +38,10 @@ class CharacterTokenizer:
         try:
             return [self.ids[c] for c in text]
         except KeyError as error:
-            raise DataError(explain("a character is not in the vocabulary", got=f"{error.args[0]!r} at position {text.index(error.args[0])}",
-                                    expected=f"one of {len(self)} characters", fix="CharacterTokenizer(text, unknown='?')")) from None
+            raise DataError(explain("a character is not in the vocabulary",
+                                    got=f"{error.args[0]!r} at position {text.index(error.args[0])}",
+                                    expected=f"one of {len(self)} characters",
+                                    fix="CharacterTokenizer(text, unknown='?')")) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids."""
@@ -67,9 +69,11 @@ def pack(tokens: ArrayLike, length: int, stride: int | None = None) -> tuple[np.
            [2, 3]]), array([[1, 2],
            [3, 4]]))
     """
-    parts = [np.asarray(t, np.int64).ravel() for t in (tokens if isinstance(tokens, list | tuple) and len(tokens) and np.ndim(tokens[0]) else [tokens])]
+    parts = [np.asarray(t, np.int64).ravel() for t in (tokens if isinstance(tokens, list | tuple) and len(tokens)
+                                                       and np.ndim(tokens[0]) else [tokens])]
     flat, stride = np.concatenate(parts), stride or length
     if len(flat) <= length:
-        raise DataError(explain("the text is too short", got=f"{len(flat)} tokens", expected=f"more than {length}", fix="use shorter samples"))
+        raise DataError(explain("the text is too short", got=f"{len(flat)} tokens", expected=f"more than {length}",
+                                fix="use shorter samples"))
     windows = np.lib.stride_tricks.sliding_window_view(flat, length + 1)[::stride]
     return np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])

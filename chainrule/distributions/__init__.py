@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Probability distributions with one interface, built from operations: differentiable, compiled, batched by broadcasting.
+"""Probability distributions with one interface, built from operations: differentiable, compiled, batched by
+broadcasting.
 
     p = distributions.Normal(mean, std)
     x = p.rsample(100)                   # a differentiable draw of shape (100, *batch)

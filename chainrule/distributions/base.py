@@ -64,17 +64,19 @@ class Distribution:
         """Draws of shape (*shape, *batch, *event), through which no gradient passes.
 
         Args:
-            generator: a chainrule.random.Generator, or a seed; default: the generator of `chainrule.random`. Each call is
-                one draw from it, with the same result eagerly and compiled.
+            generator: a chainrule.random.Generator, or a seed; default: the generator of `chainrule.random`. Each call
+                is one draw from it, with the same result eagerly and compiled.
         """
         return stop_gradient(self._draw(self._full_shape(shape), _source(generator)))
 
     def rsample(self, shape: int | Sequence[int] = (), generator: random.Generator | int | None = None) -> Tensor:
         """Draws as a differentiable function of the parameters; ArgumentError where there is none."""
         if not self.reparameterized:
-            raise ArgumentError(explain(f"samples of {type(self).__name__} are not a differentiable function of its parameters",
+            raise ArgumentError(explain(f"samples of {type(self).__name__} are not a differentiable function of its "
+                                        "parameters",
                                         got="rsample",
-                                        fix="weight log_prob(sample) by the reward instead (the score-function gradient)"))
+                                        fix="weight log_prob(sample) by the reward instead (the score-function "
+                                            "gradient)"))
         return self._draw(self._full_shape(shape), _source(generator))
 
     def _full_shape(self, shape: int | Sequence[int]) -> Shape:
@@ -125,7 +127,8 @@ class Distribution:
         if type(other) is not type(self):
             raise ArgumentError(explain("the divergence is known within one family only",
                                         got=f"{type(self).__name__} and {type(other).__name__}",
-                                        fix="estimate it from samples: x = p.sample(n); cr.mean(p.log_prob(x) - q.log_prob(x))"))
+                                        fix="estimate it from samples: x = p.sample(n); cr.mean(p.log_prob(x) - "
+                                            "q.log_prob(x))"))
         return self._kl(other)
 
     def _kl(self, other: Any) -> Tensor:
@@ -141,7 +144,8 @@ class Distribution:
         return ArgumentError(explain(f"{type(self).__name__} has no closed form for {what}", fix=fix))
 
     def _parameters(self, *values: Any, dtype: Any = None, event: int = 0) -> list[Tensor]:
-        """The parameters as tensors of one floating-point dtype; sets `dtype` and, without event axes, `batch_shape`."""
+        """The parameters as tensors of one floating-point dtype; sets `dtype` and, without event axes, `batch_shape`.
+        """
         tensors = [as_tensor(x, dtype if isinstance(x, int | float) else None) for x in values]
         kind = promote(*(x.dtype for x in tensors))
         self.dtype = canonical(dtype) if dtype is not None else kind if is_float(kind) else DEFAULT_FLOAT
@@ -196,7 +200,8 @@ def _source(generator: random.Generator | int | None) -> random.Generator:
 
 
 def in_float64(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A formula whose terms are large and cancel: computed in float64, and rounded once to the dtype of parameters and value."""
+    """A formula whose terms are large and cancel: computed in float64, and rounded once to the dtype of parameters and
+    value."""
     @functools.wraps(formula)
     def method(self: Distribution, *given: Any) -> Tensor:
         values = [x if isinstance(x, Distribution) else self._value(x) for x in given]
@@ -225,9 +230,11 @@ def scipy_special(feature: str) -> Any:
 
 
 def by_scipy(what: str, function: Callable[..., Any], *inputs: Tensor) -> Tensor:
-    """function(*arrays) computed in float64 at once outside the language; asking for its gradient raises ArgumentError."""
+    """function(*arrays) computed in float64 at once outside the language; asking for its gradient raises ArgumentError.
+    """
     if any(x.node.data is None for x in inputs):
-        raise TraceError(explain(f"{what} is computed by SciPy and needs the values of its operands; this function is being compiled",
+        raise TraceError(explain(f"{what} is computed by SciPy and needs the values of its operands; this function is "
+                                 "being compiled",
                                  fix="call it outside the compiled function"))
     dtype = promote(*(x.dtype for x in inputs))
     value = np.asarray(function(*(x.node.data.astype(np.float64) for x in inputs)), dtype)

@@ -82,14 +82,16 @@ class _Chance(Distribution):
 
 
 class Bernoulli(_Chance):
-    """1 with probability p, else 0. `Bernoulli(0.3)` or `Bernoulli(logits=x)`; its log_prob is minus the binary cross-entropy.
+    """1 with probability p, else 0. `Bernoulli(0.3)` or `Bernoulli(logits=x)`; its log_prob is minus the binary
+    cross-entropy.
 
     >>> d = cr.distributions.Bernoulli(0.3)
     >>> d.mean, d.prob(1)
     (Tensor(0.3, dtype=float32), Tensor(0.29999998, dtype=float32))
     """
 
-    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
+    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None,
+                 dtype: DTypeLike | None = None):
         by_logits = _one_of("Bernoulli", probabilities, logits)
         self._chance(self._parameters(logits if by_logits else probabilities, dtype=dtype)[0], by_logits)
 
@@ -133,7 +135,8 @@ class Binomial(_Chance):
     (Tensor(5., dtype=float32), Tensor(0.24609375, dtype=float32))
     """
 
-    def __init__(self, trials: ArrayLike, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
+    def __init__(self, trials: ArrayLike, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None,
+                 dtype: DTypeLike | None = None):
         by_logits = _one_of("Binomial", probabilities, logits)
         (given,) = self._parameters(logits if by_logits else probabilities, dtype=dtype)
         self._chance(given, by_logits)
@@ -250,7 +253,8 @@ class Poisson(Distribution):
     def entropy(self) -> Tensor:
         """The sum over k = 0, ..., 255 for rates up to 100; above, the asymptotic series to rate^-3 (error below 1e-8).
 
-        log(2 pi e rate) / 2 - 1 / (12 rate) - 1 / (24 rate^2) - 19 / (360 rate^3); Evans and Boersma, SIAM Review 30 (1988).
+        log(2 pi e rate) / 2 - 1 / (12 rate) - 1 / (24 rate^2) - 19 / (360 rate^3); Evans and Boersma, SIAM Review 30
+        (1988).
         """
         large = less(self.LARGE, self.rate)
         low = astype(reshape(where(large, 1.0, self.rate), (*self.rate.shape, 1)), float64)
@@ -310,7 +314,8 @@ class _Classes(Distribution):
 
 
 class Categorical(_Classes):
-    """Class i = 0, ..., k - 1 with probability p_i. `Categorical(p)` or `Categorical(logits=x)`; log_prob is minus the cross-entropy.
+    """Class i = 0, ..., k - 1 with probability p_i. `Categorical(p)` or `Categorical(logits=x)`; log_prob is minus the
+    cross-entropy.
 
     Sampling: from logits by Gumbel noise and the largest, from probabilities by the inverse of the cumulated sum.
 
@@ -319,7 +324,8 @@ class Categorical(_Classes):
     (Tensor(0.5, dtype=float32), (4,))
     """
 
-    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
+    def __init__(self, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None,
+                 dtype: DTypeLike | None = None):
         self._chances("Categorical", probabilities, logits, dtype)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
@@ -338,7 +344,8 @@ class Categorical(_Classes):
     def _entry(self, table: Tensor, index: Tensor, shape: Shape) -> Tensor:
         if table.ndim == 1:  # one distribution and many values: nothing has to be repeated
             return reshape(take(table, reshape(index, (index.size,))), shape)
-        found = take_along_axis(broadcast_to(table, (*shape, self.classes)), reshape(broadcast_to(index, shape), (*shape, 1)), axis=-1)
+        found = take_along_axis(broadcast_to(table, (*shape, self.classes)),
+                                reshape(broadcast_to(index, shape), (*shape, 1)), axis=-1)
         return reshape(found, shape)
 
     def cdf(self, value: ArrayLike) -> Tensor:
@@ -379,7 +386,8 @@ class Multinomial(_Classes):
     (Tensor([2., 1., 1.], dtype=float32), Tensor(0.1875, dtype=float32))
     """
 
-    def __init__(self, trials: int, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None, dtype: DTypeLike | None = None):
+    def __init__(self, trials: int, probabilities: ArrayLike | None = None, *, logits: ArrayLike | None = None,
+                 dtype: DTypeLike | None = None):
         self._chances("Multinomial", probabilities, logits, dtype)
         if not isinstance(trials, int | np.integer) or trials < 0:
             raise ArgumentError(explain("Multinomial: trials is a whole number, 0 or more", got=repr(trials)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`expectation`: E[f(X)], exactly where the support is finite, else as the mean over samples.
 
-Exact: sum of p(x) f(x) over the support of Bernoulli, Binomial and Categorical. Monte-Carlo: over differentiable samples
-where there are any, so that gradients reach the parameters.
+Exact: sum of p(x) f(x) over the support of Bernoulli, Binomial and Categorical. Monte-Carlo: over differentiable
+samples where there are any, so that gradients reach the parameters.
 """
 
 from __future__ import annotations

@@ -89,10 +89,12 @@ class MultivariateNormal(Distribution):
 
     reparameterized = True
 
-    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, *, scale_tril: ArrayLike | None = None, dtype: DTypeLike | None = None):
+    def __init__(self, mean: ArrayLike, covariance: ArrayLike | None = None, *, scale_tril: ArrayLike | None = None,
+                 dtype: DTypeLike | None = None):
         if (covariance is None) == (scale_tril is None):
             raise ArgumentError(explain("MultivariateNormal needs a covariance or a scale_tril, one of them"))
-        self.location, matrix = self._parameters(mean, covariance if scale_tril is None else scale_tril, dtype=dtype, event=1)
+        self.location, matrix = self._parameters(mean, covariance if scale_tril is None else scale_tril, dtype=dtype,
+                                                 event=1)
         d = self.location.shape[-1] if self.location.ndim else 0
         if matrix.ndim < 2 or matrix.shape[-2:] != (d, d):
             raise ShapeError(explain("mean and covariance do not fit together",
@@ -112,7 +114,8 @@ class MultivariateNormal(Distribution):
         """L^-1 difference."""
         lower = astype(self.scale_tril, difference.dtype)
         if lower.ndim == 2:
-            flat = reshape(difference, (-1, lower.shape[-1])) if difference.size else reshape(difference, (0, lower.shape[-1]))
+            flat = (reshape(difference, (-1, lower.shape[-1])) if difference.size
+                    else reshape(difference, (0, lower.shape[-1])))
             return reshape(permute_dims(linalg.solve(lower, permute_dims(flat, (1, 0))), (1, 0)), difference.shape)
         z = linalg.solve(lower, reshape(difference, (*difference.shape, 1)))
         return reshape(z, z.shape[:-1])
@@ -218,14 +221,16 @@ class StudentT(Distribution):
 
     reparameterized = True
 
-    def __init__(self, df: ArrayLike, location: ArrayLike = 0.0, scale: ArrayLike = 1.0, *, dtype: DTypeLike | None = None):
+    def __init__(self, df: ArrayLike, location: ArrayLike = 0.0, scale: ArrayLike = 1.0, *,
+                 dtype: DTypeLike | None = None):
         self.df, self.location, self.scale = self._parameters(df, location, scale, dtype=dtype)
         self._positive(df=self.df, scale=self.scale)
 
     def _draw(self, shape: Shape, generator: random.Generator) -> Tensor:
         own = child(generator)
         half = broadcast_to(0.5 * self.df, shape)
-        return self.location + self.scale * own.normal(shape, dtype=self.dtype) * sqrt(half / standard_gamma(half, shape, own))
+        return (self.location + self.scale * own.normal(shape, dtype=self.dtype)
+                * sqrt(half / standard_gamma(half, shape, own)))
 
     def _log_norm(self) -> Tensor:
         return 0.5 * log(self.df) + lbeta(0.5 * self.df, 0.5) + log(self.scale)

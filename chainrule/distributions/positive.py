@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distributions of positive numbers and of shares: Exponential, Gamma, Beta, Dirichlet.
 
-Beta and Dirichlet samples are quotients of gamma samples, taken as logarithms so that tiny parameters do not give 0 / 0;
-all are differentiable with respect to the parameters.
+Beta and Dirichlet samples are quotients of gamma samples, taken as logarithms so that tiny parameters do not give 0 /
+0; all are differentiable with respect to the parameters.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Exponential(Distribution):
 
 
 class Gamma(Distribution):
-    """Gamma distribution: p(x) = rate^alpha x^(alpha - 1) e^(-rate x) / Gamma(alpha) for x > 0, with alpha = `concentration`.
+    """Gamma distribution: p(x) = rate^alpha x^(alpha - 1) e^(-rate x) / Gamma(alpha) for x > 0, with alpha =
+    `concentration`.
 
     Samples by Marsaglia and Tsang; `rsample` is differentiable to first order (implicit reparameterisation).
 
@@ -144,7 +145,8 @@ class Beta(Distribution):
         x = self._value(value)
         outside = beyond(x, 0, 1)
         safe = where(outside, 0.5, x)
-        return impossible_where(outside, xlogy(self.alpha - 1, safe) + xlog1py(self.beta - 1, -safe) - lbeta(self.alpha, self.beta))
+        return impossible_where(outside, xlogy(self.alpha - 1, safe) + xlog1py(self.beta - 1, -safe)
+                                - lbeta(self.alpha, self.beta))
 
     def cdf(self, value: ArrayLike) -> Tensor:
         """By SciPy, without gradient and outside compiled functions."""
@@ -169,7 +171,8 @@ class Beta(Distribution):
     @in_float64
     def _kl(self, other: Beta) -> Tensor:
         a, b, c, d = self.alpha, self.beta, other.alpha, other.beta
-        return lbeta(c, d) - lbeta(a, b) + (a - c) * digamma(a) + (b - d) * digamma(b) + (c - a + d - b) * digamma(a + b)
+        return (lbeta(c, d) - lbeta(a, b) + (a - c) * digamma(a) + (b - d) * digamma(b) + (c - a + d - b)
+                * digamma(a + b))
 
 
 class Dirichlet(Distribution):
@@ -206,7 +209,8 @@ class Dirichlet(Distribution):
 
     @in_float64
     def log_prob(self, value: ArrayLike) -> Tensor:
-        """sum (alpha_i - 1) log(x_i) - log B(alpha); -inf unless the shares sum to 1 (to 1e-3 in float32, 1e-6 in float64)."""
+        """sum (alpha_i - 1) log(x_i) - log B(alpha); -inf unless the shares sum to 1 (to 1e-3 in float32, 1e-6 in
+        float64)."""
         x = self._value(value)
         outside = any(less(x, 0), axis=-1) | less(1e-6 if x.dtype.itemsize == 8 else 1e-3, abs(sum(x, axis=-1) - 1))
         safe = where(less(x, 0), 0.5, x)

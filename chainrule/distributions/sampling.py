@@ -85,7 +85,8 @@ def standard_gamma(alpha: Tensor, shape: Shape, generator: random.Generator) -> 
 
 
 def log_gamma_draw(alpha: Tensor, shape: Shape, generator: random.Generator) -> Tensor:
-    """The logarithm of a Gamma(alpha, 1) draw: log of a Gamma(alpha + 1) draw plus log(u) / alpha, finite also for tiny alpha."""
+    """The logarithm of a Gamma(alpha, 1) draw: log of a Gamma(alpha + 1) draw plus log(u) / alpha, finite also for tiny
+    alpha."""
     generator, alpha = child(generator), broadcast_to(alpha, shape)
     small = less(alpha, 1)
     boosted = where(small, alpha + 1, alpha)
@@ -123,7 +124,8 @@ def gamma_sensitivity(x: Tensor, alpha: Tensor) -> Tensor:
     """dx / dalpha of a Gamma(alpha, 1) quantile, for alpha >= 1.
 
     dF/dalpha is the integral of (log t - digamma(alpha)) p(t) from 0 to x, or its negative from x upwards (the whole is
-    0). With t = x e^(-s) below the mean and t = x e^s above, the integrand falls from s = 0 on: Gauss-Legendre, 40 points.
+    0). With t = x e^(-s) below the mean and t = x e^s above, the integrand falls from s = 0 on: Gauss-Legendre, 40
+    points.
     """
     x, alpha = stop_gradient(x), stop_gradient(alpha)
     sign = astype(where(less(x, alpha), -1.0, 1.0), x.dtype)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gamma functions as sentences of operations: `lgamma`, `digamma`, `polygamma`, `lbeta`; and products that are 0 times log 0.
+"""Gamma functions as sentences of operations: `lgamma`, `digamma`, `polygamma`, `lbeta`; and products that are 0 times
+log 0.
 
 Arguments are shifted upwards by the recurrence until Stirling's asymptotic series reaches the precision of float64, and
 reflected below 0. Each derivative is the next polygamma function (a rule of its own), so every order exists.
@@ -96,7 +97,8 @@ def digamma(x: ArrayLike, /) -> Tensor:
     x = as_float(x)
     mirrored = less(x, 0.5)
     z = where(mirrored, 1 - x, x)
-    value = _recurrence(z, log, lambda x: negative(0.5 / x) - _series(x, [b / (2 * k) for k, b in enumerate(BERNOULLI, 1)]))
+    value = _recurrence(z, log, lambda x: negative(0.5 / x)
+                        - _series(x, [b / (2 * k) for k, b in enumerate(BERNOULLI, 1)]))
     angle = math.pi * _fraction(x)
     value = where(mirrored, value - math.pi * cos(angle) / sin(angle), value)
     value = where(less_equal(x, 0) & equal(x, round(x)), math.nan, value)
@@ -181,8 +183,9 @@ STEP, TERMS = 0.5, 12
 def erfc(x: Any, /) -> Tensor:
     """1 - erf(x), with all digits where it is small; computed in float64.
 
-    Above 1/2 by the trapezoidal rule for 2 x / pi e^-x^2 times the integral of e^-t^2 / (x^2 + t^2) over t > 0, with the
-    residue of the pole at i x where that lies below pi / step (Matta and Reichl, Mathematics of Computation 25, 1971).
+    Above 1/2 by the trapezoidal rule for 2 x / pi e^-x^2 times the integral of e^-t^2 / (x^2 + t^2) over t > 0, with
+    the residue of the pole at i x where that lies below pi / step (Matta and Reichl, Mathematics of Computation 25,
+    1971).
     """
     x = as_float(x)
     wide = astype(x, "float64")

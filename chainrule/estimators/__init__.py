@@ -4,8 +4,8 @@
     from sklearn.model_selection import cross_val_score
     print(cross_val_score(cr.estimators.Classifier(hidden=(64,)), x, y, cv=5))
 
-What comes in is checked by scikit-learn's own functions, so that its users read the messages they know; the network behind an
-estimator is `estimator.network_`, a `cr.nn.Module` like any other.
+What comes in is checked by scikit-learn's own functions, so that its users read the messages they know; the network
+behind an estimator is `estimator.network_`, a `cr.nn.Module` like any other.
 """
 
 from typing import Any

@@ -25,15 +25,17 @@ FLOATS = (np.float64, np.float32)  # what comes in as one of them is computed in
 
 
 class NetworkEstimator(BaseEstimator):
-    """Parameters, training and outputs of an estimator; subclasses turn targets into numbers and outputs into answers."""
+    """Parameters, training and outputs of an estimator; subclasses turn targets into numbers and outputs into answers.
+    """
 
     _loss: str
 
-    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0, epochs: int = 100,
-                 batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
-                 early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10, standardize: bool = True,
-                 network: Module | Callable[[int, int], Module] | None = None, random_state: Any = None, precision: str = "float32",
-                 backend: str | None = None, verbose: bool = False):
+    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0,
+                 epochs: int = 100, batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw",
+                 learning_rate: float = 0.01, weight_decay: float = 1e-4, early_stopping: bool = False,
+                 validation_fraction: float = 0.1, patience: int = 10, standardize: bool = True,
+                 network: Module | Callable[[int, int], Module] | None = None, random_state: Any = None,
+                 precision: str = "float32", backend: str | None = None, verbose: bool = False):
         self.hidden = hidden
         self.activation = activation
         self.dropout = dropout
@@ -54,7 +56,8 @@ class NetworkEstimator(BaseEstimator):
 
     # ---- training
 
-    def _learn(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, outputs: int, **options: Any) -> Any:
+    def _learn(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, outputs: int,
+               **options: Any) -> Any:
         """Fit a fresh network to numbers."""
         x, targets, weights = _with_weight(x, targets, weights)
         self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -68,7 +71,8 @@ class NetworkEstimator(BaseEstimator):
         self.loss_curve_ = [row["loss"] for row in self.history_.rows]
         return self
 
-    def _learn_more(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, outputs: int, first: bool, **options: Any) -> Any:
+    def _learn_more(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, outputs: int, first: bool,
+                    **options: Any) -> Any:
         """One pass over a part of the data, at a constant rate; the first part decides the scale of the inputs."""
         x, targets, weights = _with_weight(x, targets, weights)
         if first:
@@ -85,8 +89,10 @@ class NetworkEstimator(BaseEstimator):
 
     def _run(self, learnt: Any, held_out: Any, epochs: int, **options: Any) -> train.History:
         callbacks = [train.EarlyStopping(patience=self.patience)] if held_out is not None else []
-        return train.fit(self.network_, learnt, loss=self._loss, optimizer=self.optimizer_, epochs=epochs, batch_size=self._rows(len(learnt[0])),
-                         validation=held_out, callbacks=callbacks, seed=self._seed, progress=self.verbose, precision=self.precision, backend=self.backend, **options)
+        return train.fit(self.network_, learnt, loss=self._loss, optimizer=self.optimizer_, epochs=epochs,
+                         batch_size=self._rows(len(learnt[0])), validation=held_out, callbacks=callbacks,
+                         seed=self._seed, progress=self.verbose, precision=self.precision, backend=self.backend,
+                         **options)
 
     def _split(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[Any, Any]:
         """(what is learnt from, what is held out to know when to stop)."""
@@ -94,14 +100,16 @@ class NetworkEstimator(BaseEstimator):
             return (self._scale(x), targets, weights), None
         classes = targets if targets.dtype.kind == "i" and targets.ndim == 1 else None
         x_learnt, x_held, y_learnt, y_held, w_learnt, w_held = train_test_split(
-            self._scale(x), targets, weights, test_size=self.validation_fraction, random_state=self._seed, stratify=classes)
+            self._scale(x), targets, weights, test_size=self.validation_fraction, random_state=self._seed,
+            stratify=classes)
         return (x_learnt, y_learnt, w_learnt), (x_held, y_held, w_held)
 
     def _rows(self, samples: int) -> int:
         if self.batch_size == "auto":
             return min(LARGEST_BATCH, samples)
         if isinstance(self.batch_size, str) or self.batch_size < 1:
-            raise ArgumentError(explain("this is no size of a batch", got=f"batch_size={self.batch_size!r}", expected='a positive integer or "auto"'))
+            raise ArgumentError(explain("this is no size of a batch", got=f"batch_size={self.batch_size!r}",
+                                        expected='a positive integer or "auto"'))
         return min(int(self.batch_size), samples)
 
     def _fresh_network(self, features: int, outputs: int, dtype: np.dtype) -> Module:
@@ -133,19 +141,23 @@ class NetworkEstimator(BaseEstimator):
         x = validate_data(self, x, dtype=FLOATS, reset=False).astype(self._scale.dtype, copy=False)
         return train.predict(self.network_, self._scale(x), precision=self.precision, backend=self.backend).numpy()
 
-    def _checked(self, x: Any, y: Any, sample_weight: Any, reset: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _checked(self, x: Any, y: Any, sample_weight: Any,
+                 reset: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         x, y = validate_data(self, x, y, dtype=FLOATS, multi_output=True, y_numeric=self._numbers, reset=reset)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
+        weights = (None if sample_weight is None
+                   else _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True))
         return x, y, weights
 
     _numbers = False
 
 
-def _with_weight(x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _with_weight(x: np.ndarray, targets: np.ndarray,
+                 weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The samples that weigh anything: one of no weight is one that is not there, in every batch and in the scale."""
     if weights is None:
         return x, targets, np.ones(len(x), x.dtype)
     there = weights > 0
     if not there.any():
-        raise ArgumentError(explain("no sample has a weight above zero", got=f"{len(x)} weights of 0", fix="leave out sample_weight"))
+        raise ArgumentError(explain("no sample has a weight above zero", got=f"{len(x)} weights of 0",
+                                    fix="leave out sample_weight"))
     return x[there], targets[there], weights[there]

@@ -23,8 +23,8 @@ PARAMETERS = """
         epochs: passes over the data, with a learning rate that falls from `learning_rate` to 0 by a half cosine.
         batch_size: rows of a step; "auto" takes at most 128.
         optimizer: name of one of `cr.optim`, or an optimiser, which then keeps its own rate and weight decay.
-        early_stopping: hold out `validation_fraction` of the samples, stop after `patience` epochs without a better loss
-            there, and keep the best weights.
+        early_stopping: hold out `validation_fraction` of the samples, stop after `patience` epochs without a better
+            loss there, and keep the best weights.
         standardize: bring each column to mean 0 and standard deviation 1 first; the scale is part of the estimator.
         network: a `cr.nn.Module` that is copied, or a function (features, outputs) -> Module, in place of `hidden`.
         random_state: seed of weights, order and dropout; with an integer, fitting again gives the same bits.
@@ -48,14 +48,17 @@ class Classifier(ClassifierMixin, NetworkEstimator):
     ['same', 'other']
     """
 
-    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0, epochs: int = 100,
-                 batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw", learning_rate: float = 0.01, weight_decay: float = 1e-4,
-                 class_weight: Mapping[Any, float] | str | None = None, early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10,
-                 standardize: bool = True, network: ModelLike | None = None, random_state: Any = None, precision: str = "float32", backend: str | None = None,
-                 verbose: bool = False):
-        super().__init__(hidden, activation=activation, dropout=dropout, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
-                         weight_decay=weight_decay, early_stopping=early_stopping, validation_fraction=validation_fraction, patience=patience,
-                         standardize=standardize, network=network, random_state=random_state, precision=precision, backend=backend, verbose=verbose)
+    def __init__(self, hidden: Sequence[int] = (64,), *, activation: ActivationLike = "relu", dropout: float = 0.0,
+                 epochs: int = 100, batch_size: int | str = "auto", optimizer: OptimizerLike = "adamw",
+                 learning_rate: float = 0.01, weight_decay: float = 1e-4, class_weight: Mapping[Any, float] | str
+                 | None = None, early_stopping: bool = False, validation_fraction: float = 0.1, patience: int = 10,
+                 standardize: bool = True, network: ModelLike | None = None, random_state: Any = None,
+                 precision: str = "float32", backend: str | None = None, verbose: bool = False):
+        super().__init__(hidden, activation=activation, dropout=dropout, epochs=epochs, batch_size=batch_size,
+                         optimizer=optimizer, learning_rate=learning_rate, weight_decay=weight_decay,
+                         early_stopping=early_stopping, validation_fraction=validation_fraction, patience=patience,
+                         standardize=standardize, network=network, random_state=random_state, precision=precision,
+                         backend=backend, verbose=verbose)
         self.class_weight = class_weight
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Classifier:
@@ -63,18 +66,23 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         x, y, weights = self._checked(X, y, sample_weight)
         y = _labels(y)
         self._find_classes(y, y if weights is None else y[weights > 0])
-        return self._learn(x, self._encoded(y), weights, self._outputs_of_network(), class_weight=self._weights_of_classes())
+        return self._learn(x, self._encoded(y), weights, self._outputs_of_network(),
+                           class_weight=self._weights_of_classes())
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: Any = None, sample_weight: ArrayLike | None = None) -> Classifier:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: Any = None,
+                    sample_weight: ArrayLike | None = None) -> Classifier:
         """One pass over a part of the data; `classes`, all labels there will be, goes with the first. Returns self."""
         first = not hasattr(self, "network_")
         x, y, weights = self._checked(X, y, sample_weight, reset=first)
         y = _labels(y)
         if first:
             if classes is None and type_of_target(y) != "multilabel-indicator":
-                raise ArgumentError(explain("the first call of partial_fit has to know all classes", got="classes=None", fix="partial_fit(X, y, classes=np.unique(all_y))"))
-            self._find_classes(y if classes is None else np.asarray(classes), y if classes is None else np.asarray(classes))
-        return self._learn_more(x, self._encoded(y), weights, self._outputs_of_network(), first, class_weight=self._weights_of_classes())
+                raise ArgumentError(explain("the first call of partial_fit has to know all classes", got="classes=None",
+                                            fix="partial_fit(X, y, classes=np.unique(all_y))"))
+            self._find_classes(y if classes is None else np.asarray(classes),
+                               y if classes is None else np.asarray(classes))
+        return self._learn_more(x, self._encoded(y), weights, self._outputs_of_network(), first,
+                                class_weight=self._weights_of_classes())
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Logits: (n,) of the second class where there are two, else (n, classes)."""
@@ -107,18 +115,21 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
-            raise ArgumentError(explain("several columns of classes at once are not one classifier's work", got=f"y of shape {y.shape}",
+            raise ArgumentError(explain("several columns of classes at once are not one classifier's work",
+                                        got=f"y of shape {y.shape}",
                                         fix="sklearn.multioutput.MultiOutputClassifier(cr.estimators.Classifier())"))
         self._multilabel = kind == "multilabel-indicator"
         self.classes_ = np.arange(y.shape[1]) if self._multilabel else unique_labels(y)
         if not self._multilabel and len(unique_labels(weighing)) < 2:
-            raise ArgumentError(explain("a classifier needs samples of at least two classes", got=f"one class, {unique_labels(weighing)[0]!r}"))
+            raise ArgumentError(explain("a classifier needs samples of at least two classes",
+                                        got=f"one class, {unique_labels(weighing)[0]!r}"))
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         if self._multilabel:
             return y.astype(self._target_type)
         if len(unknown := np.setdiff1d(y, self.classes_)):
-            raise ArgumentError(explain("`y` has classes that the first call did not name", got=str(unknown[:5].tolist()), expected=str(self.classes_.tolist()[:20])))
+            raise ArgumentError(explain("`y` has classes that the first call did not name",
+                                        got=str(unknown[:5].tolist()), expected=str(self.classes_.tolist()[:20])))
         return np.searchsorted(self.classes_, y).astype(np.int64)
 
     _target_type = np.float32
@@ -134,8 +145,10 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         if not isinstance(self.class_weight, Mapping):
             return self.class_weight
         if strange := [label for label in self.class_weight if label not in self.classes_]:
-            raise ArgumentError(explain("class_weight names labels that y does not have", got=repr(strange[:5]), expected=str(self.classes_.tolist()[:20])))
-        return {int(np.searchsorted(self.classes_, label)): float(weight) for label, weight in self.class_weight.items()}
+            raise ArgumentError(explain("class_weight names labels that y does not have", got=repr(strange[:5]),
+                                        expected=str(self.classes_.tolist()[:20])))
+        return {int(np.searchsorted(self.classes_, label)): float(weight)
+                for label, weight in self.class_weight.items()}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

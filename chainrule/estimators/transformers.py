@@ -18,13 +18,15 @@ FLOATS = (np.float64, np.float32)
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Principal component analysis z = (x - mean) V as a transformer (Pearson, 1901); `cr.PCA` with scikit-learn's names.
+    """Principal component analysis z = (x - mean) V as a transformer (Pearson, 1901); `cr.PCA` with scikit-learn's
+    names.
 
     Args:
         n_components: how many, or the share of the variance in (0, 1) to explain; None keeps all.
         whiten: whether each component is divided by its standard deviation.
 
-    After `fit`: `components_` (k, features), `mean_`, `explained_variance_`, `explained_variance_ratio_`, `singular_values_`.
+    After `fit`: `components_` (k, features), `mean_`, `explained_variance_`, `explained_variance_ratio_`,
+        `singular_values_`.
 
     >>> import numpy as np, chainrule as cr
     >>> cr.estimators.PCA(1).fit_transform([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]).round(3).ravel().tolist()
@@ -40,7 +42,10 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         x = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         self._pca = decomposition.PCA(self.n_components, self.whiten).fit(x)
         self.mean_, self.components_ = self._pca.mean, self._pca.components
-        self.explained_variance_, self.explained_variance_ratio_ = self._pca.explained_variance, self._pca.explained_variance_ratio
+        self.explained_variance_, self.explained_variance_ratio_ = (
+            self._pca.explained_variance,
+            self._pca.explained_variance_ratio,
+        )
         self.singular_values_, self.n_components_ = self._pca.singular_values, len(self._pca.components)
         return self
 
@@ -66,7 +71,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 class Features(TransformerMixin, BaseEstimator):
-    """What a trained network, or one of its layers, makes of each row: an embedding (n, features) for what follows in a pipeline.
+    """What a trained network, or one of its layers, makes of each row: an embedding (n, features) for what follows in a
+    pipeline.
 
     Args:
         network: a built `cr.nn.Module`; it learns nothing here.
@@ -88,7 +94,8 @@ class Features(TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Features:
         """Check that there is a network; returns self."""
         if not isinstance(self.network, Module):
-            raise ArgumentError(explain("there is no network to make features", got=f"network={self.network!r}", expected="a cr.nn.Module that was trained"))
+            raise ArgumentError(explain("there is no network to make features", got=f"network={self.network!r}",
+                                        expected="a cr.nn.Module that was trained"))
         validate_data(self, X, dtype=FLOATS)
         return self
 

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What everything stands on and knows nothing of arrays: argument checks, configuration, debugging, files, forks, names, pickling, nested structures."""
+"""What everything stands on and knows nothing of arrays: argument checks, configuration, debugging, files, forks,
+names, pickling, nested structures."""

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The door of public functions: an argument is what its name says, and whatever goes wrong below is told as our mistakes are.
+"""The door of public functions: an argument is what its name says, and whatever goes wrong below is told as our
+mistakes are.
 
-`guard(globals(), __all__)` at the end of a module puts it before each of the functions. An argument is checked by its name (an
-`axis` is an integer, `keepdims` a switch, a `shape` has no negative extent), so a new function has the checks of the old ones.
-Errors of Python and NumPy from within, a call that does not fit the signature included, become an ArgumentError that shows the
-call; it is a TypeError too where Python raised one.
+`guard(globals(), __all__)` at the end of a module puts it before each of the functions. An argument is checked by its
+name (an `axis` is an integer, `keepdims` a switch, a `shape` has no negative extent), so a new function has the checks
+of the old ones. Errors of Python and NumPy from within, a call that does not fit the signature included, become an
+ArgumentError that shows the call; it is a TypeError too where Python raised one.
 """
 
 from __future__ import annotations
@@ -27,13 +28,20 @@ BELOW = (PACKAGE, os.path.dirname(np.__file__) + os.sep, "<frozen", "<__array_fu
 
 
 def unmasked(x: Any) -> Any:
-    """`x` itself; ArgumentError for a masked array (or a sequence with one) of which an element is masked: here it would count."""
+    """`x` itself; ArgumentError for a masked array (or a sequence with one) of which an element is masked: here it
+    would count."""
     if isinstance(x, list | tuple):
         for item in x:
             unmasked(item)
-    elif isinstance(x, np.ndarray) and type(x) is not np.ndarray and isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+    elif (
+        isinstance(x, np.ndarray)
+        and type(x) is not np.ndarray
+        and isinstance(x, np.ma.MaskedArray)
+        and np.ma.is_masked(x)
+    ):
         raise ArgumentError(explain("elements of this array are masked, and arrays here have no masks",
-                                    got=f"{int(np.ma.count_masked(x))} of {x.size} masked", expected="an array whose elements all count",
+                                    got=f"{int(np.ma.count_masked(x))} of {x.size} masked",
+                                    expected="an array whose elements all count",
                                     fix="x.filled(value), or the data and the mask apart: x.data, ~x.mask"))
     return x
 
@@ -43,7 +51,8 @@ def is_whole(value: Any) -> bool:
     if type(value) is int:
         return True
     kind = getattr(value, "dtype", None)
-    return not isinstance(value, bool | np.bool_) and hasattr(value, "__index__") and (kind is None or np.dtype(kind).kind in "iu")
+    return (not isinstance(value, bool | np.bool_) and hasattr(value, "__index__")
+            and (kind is None or np.dtype(kind).kind in "iu"))
 
 
 def whole(value: Any) -> str | None:
@@ -68,7 +77,8 @@ def optional(check: Check) -> Check:
 
 def wholes(value: Any) -> str | None:
     """The check of one integer or several."""
-    fine = is_whole(value) or (isinstance(value, tuple | list | range | np.ndarray) and all(is_whole(item) for item in value))
+    fine = (is_whole(value) or (isinstance(value, tuple | list | range | np.ndarray)
+                                and all(is_whole(item) for item in value)))
     return None if fine else "an integer, or a sequence of integers"
 
 
@@ -91,7 +101,8 @@ def _device(value: Any) -> str | None:
 
 def _pairs(value: Any) -> str | None:
     pairs = isinstance(value, tuple | list | np.ndarray) and all(
-        isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2 and all(count(n) is None for n in pair) for pair in value)
+        isinstance(pair, tuple | list | np.ndarray) and len(pair) == 2 and all(count(n) is None for n in pair)
+        for pair in value)
     return None if pairs else "a pair of integers (before, after), 0 or more, for each axis"
 
 
@@ -124,7 +135,8 @@ def numbers(value: Any) -> str | None:
         array = np.asarray(unmasked(value))
     except FOREIGN:  # rows of several lengths
         return "an array of numbers"
-    return None if array.dtype.kind in "biuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size else "an array of real numbers"
+    return (None if array.dtype.kind in "biuf" or (array.dtype.kind == "V" and not array.dtype.names) or not array.size
+            else "an array of real numbers")
 
 
 def places(value: Any) -> str | None:
@@ -145,9 +157,11 @@ def function(value: Any) -> str | None:
 
 CHECKS: dict[str, Check] = {
     "axis": optional(wholes), "shape": optional(extents), "shift": wholes, "source": wholes, "destination": wholes,
-    "repetitions": wholes, "widths": _pairs, "device": _device, "copy": optional(switch), "k": whole, "offset": whole, "n": whole,
+    "repetitions": wholes, "widths": _pairs, "device": _device, "copy": optional(switch), "k": whole, "offset": whole,
+    "n": whole,
     "num": count, "n_rows": count, "n_cols": optional(count), "classes": count,
-    **dict.fromkeys(("keepdims", "descending", "stable", "full_matrices", "upper", "include_initial", "endpoint", "invert"), switch),
+    **dict.fromkeys(("keepdims", "descending", "stable", "full_matrices", "upper", "include_initial", "endpoint",
+                     "invert"), switch),
 }
 
 
@@ -178,7 +192,8 @@ def guarded(function: Callable[..., Any], /, **own: Check) -> Callable[..., Any]
     return checked
 
 
-def refuse_unfit(title: str, names: Iterable[str], checks: Mapping[str, Check], args: Iterable[Any], options: Mapping[str, Any]) -> None:
+def refuse_unfit(title: str, names: Iterable[str], checks: Mapping[str, Check], args: Iterable[Any],
+                 options: Mapping[str, Any]) -> None:
     """ArgumentError for an argument of a call that does not fit; `names` are those of the parameters, in order."""
     for name, value in [*zip(names, args, strict=False), *options.items()]:
         if name in checks and (expected := checks[name](value)):
@@ -186,7 +201,8 @@ def refuse_unfit(title: str, names: Iterable[str], checks: Mapping[str, Check], 
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether an error of Python or NumPy was raised below code of this library that nobody else's code was called from."""
+    """Whether an error of Python or NumPy was raised below code of this library that nobody else's code was called
+    from."""
     if isinstance(error, ChainruleError | np.linalg.LinAlgError) or not isinstance(error, FOREIGN):
         return False
     trace = error.__traceback__
@@ -197,19 +213,22 @@ def is_ours(error: BaseException) -> bool:
     return all(file.startswith(BELOW) for file in files)
 
 
-def told(title: str, args: Iterable[Any], options: Mapping[str, Any], error: Exception, fix: str | None = None) -> ArgumentError:
+def told(title: str, args: Iterable[Any], options: Mapping[str, Any], error: Exception,
+         fix: str | None = None) -> ArgumentError:
     """Our error for one of Python or NumPy from below a call of `title`."""
     given = ", ".join([*map(brief, args), *(f"{name}={brief(value)}" for name, value in options.items())])
     kind = CallError if isinstance(error, TypeError) else ArgumentError
     return kind(explain(f"{title} does not take these arguments: {error}", got=f"{title}({given})", fix=fix))
 
 
-FIXES = {"learning_rate": "for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"}  # by the name of an argument that means the same everywhere
+# by the name of an argument that means the same everywhere
+FIXES = {"learning_rate": "for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"}
 
 
 def _unfit(title: str, name: str, value: Any, expected: str) -> ArgumentError:
     kind = ArgumentError if isinstance(value, int | np.integer) and not isinstance(value, bool) else CallError
-    return kind(explain(f"{title}: the argument {name} does not fit", got=f"{name}={brief(value)}", expected=expected, fix=FIXES.get(name)))
+    return kind(explain(f"{title}: the argument {name} does not fit", got=f"{name}={brief(value)}", expected=expected,
+                        fix=FIXES.get(name)))
 
 
 def _told(function: Callable[..., Any], args: Any, options: Mapping[str, Any], error: Exception) -> ArgumentError:
@@ -218,7 +237,8 @@ def _told(function: Callable[..., Any], args: Any, options: Mapping[str, Any], e
     args = args[1:] if "self" in signature.parameters else args
     given = ", ".join([*map(brief, args), *(f"{name}={brief(value)}" for name, value in options.items())])
     unknown = next((name for name in options if name not in signature.parameters), None)
-    bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()], return_annotation=signature.empty)
+    bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+                             return_annotation=signature.empty)
     kind = CallError if isinstance(error, TypeError) else ArgumentError
     return kind(explain(f"{title} does not take these arguments: {error}", got=f"{title}({given})",
                         expected=f"{title}{bare}", fix=closest(unknown, signature.parameters) if unknown else None))
@@ -239,8 +259,13 @@ def guard_methods(owner: type, names: Iterable[str], own: Mapping[str, Mapping[s
 
 
 def guard(module: dict[str, Any], names: Iterable[str], own: Mapping[str, Mapping[str, Check]] | None = None) -> None:
-    """Put the door before the functions `names` of a module that are its own; `own` holds further checks by function and argument."""
+    """Put the door before the functions `names` of a module that are its own; `own` holds further checks by function
+    and argument."""
     for name in names:
         function = module.get(name)
-        if inspect.isfunction(function) and function.__module__ == module["__name__"] and not hasattr(function, "guarded"):
+        if (
+            inspect.isfunction(function)
+            and function.__module__ == module["__name__"]
+            and not hasattr(function, "guarded")
+        ):
             module[name] = guarded(function, **(own or {}).get(name, {}))

@@ -7,8 +7,8 @@
                         folder and those above it must be such that only you (or root) can change what is in them, and
                         no links
     CHAINRULE_CACHE_SIZE  megabytes of compiled code that are kept, what was used last (default: 500)
-    CHAINRULE_INSTRUCTIONS  sse2 | sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default: all that
-                        the processor has)
+    CHAINRULE_INSTRUCTIONS  sse2 | sse | avx2 | avx512 | avx512_bf16 | neon: what the native backend writes (default:
+                        all that the processor has)
     CHAINRULE_DEBUG     0 to 7: each step prints one stage deeper (see chainrule.foundations.debug)
 """
 
@@ -23,7 +23,8 @@ from ..errors import ArgumentError, explain
 BACKENDS = {"native": "llvmlite", "reference": "numpy", "xla": "jax"}  # the module of each has its name; what it needs
 
 
-_environment: Any = getattr(os.environ, "_data", os.environ)  # asking os.environ for what is missing costs 0.7 µs, in every call
+# asking os.environ for what is missing costs 0.7 µs, in every call
+_environment: Any = getattr(os.environ, "_data", os.environ)
 _BACKEND = os.environ.encodekey("CHAINRULE_BACKEND") if _environment is not os.environ else "CHAINRULE_BACKEND"
 
 
@@ -43,7 +44,8 @@ def threads() -> int:
 
 
 def instructions() -> str | None:
-    """The family of instructions that the native backend writes (`chainrule.native.target.FAMILIES`); None: the processor's own."""
+    """The family of instructions that the native backend writes (`chainrule.native.target.FAMILIES`); None: the
+    processor's own."""
     return os.environ.get("CHAINRULE_INSTRUCTIONS") or None
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a public name or argument goes away: it warns for two minor versions, and says what to write instead.
 
-The policy stands in `docs/deprecation.md`; a test fails as soon as a version is reached in which something should be gone.
+The policy stands in `docs/deprecation.md`; a test fails as soon as a version is reached in which something should be
+gone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def deprecated(what: str, *, instead: str, since: str, gone: str) -> None:
         since: the first version that warns.
         gone: the version without it, at least two minor versions later.
     """
-    warnings.warn(explain(f"{what} goes away", got=f"deprecated since {since}", expected=f"not to be used from version {gone} on", fix=f"write {instead}"),
+    warnings.warn(explain(f"{what} goes away", got=f"deprecated since {since}",
+                          expected=f"not to be used from version {gone} on", fix=f"write {instead}"),
                   DeprecationWarning, stacklevel=_users_level())
 
 

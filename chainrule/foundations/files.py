@@ -85,10 +85,12 @@ def _sync_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def alone(path: str | os.PathLike[str], fix: str) -> Iterator[None]:
-    """Hold a folder, or a file that may not be there yet, for one training at a time; ArgumentError with `fix` if another one holds it.
+    """Hold a folder, or a file that may not be there yet, for one training at a time; ArgumentError with `fix` if
+    another one holds it.
 
-    An empty hidden file in the folder, or beside the file, is locked, as what is written by renaming is another file each time. The
-    lock is the system's, so it goes with its holder, however that ends. Where there are no locks, nothing is held.
+    An empty hidden file in the folder, or beside the file, is locked, as what is written by renaming is another file
+    each time. The lock is the system's, so it goes with its holder, however that ends. Where there are no locks,
+    nothing is held.
     """
     folder, place, held = os.path.isdir(path), Path(os.path.realpath(path)), None
     place = place / ".lock" if folder else place.with_name(f".{place.name[:200]}.lock")
@@ -164,8 +166,10 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike[str], what: str = "file", fix: str | None = "copy or save the file again") -> Iterator[None]:
-    """What a damaged file makes its readers raise comes out as a DataError; errors of ours that do not name the file do so."""
+def reading(path: str | os.PathLike[str], what: str = "file",
+            fix: str | None = "copy or save the file again") -> Iterator[None]:
+    """What a damaged file makes its readers raise comes out as a DataError; errors of ours that do not name the file do
+    so."""
     try:
         yield
     except ChainruleError as error:
@@ -173,7 +177,8 @@ def reading(path: str | os.PathLike[str], what: str = "file", fix: str | None = 
             raise
         raise type(error)(f"{path}: {error}") from error
     except DAMAGES as error:
-        raise DataError(explain(f"{path}: the {what} cannot be read, it is damaged or of another kind", got=told(error), fix=fix)) from error
+        raise DataError(explain(f"{path}: the {what} cannot be read, it is damaged or of another kind", got=told(error),
+                                fix=fix)) from error
 
 
 def told(error: BaseException, most: int = 200) -> str:
@@ -185,13 +190,15 @@ def told(error: BaseException, most: int = 200) -> str:
 
 
 def parse_json(content: bytes | str, path: str | os.PathLike[str], what: str = "file") -> dict[str, Any]:
-    """The object in a JSON text; DataError naming the file and the line if it is damaged, nested too deeply or no object."""
+    """The object in a JSON text; DataError naming the file and the line if it is damaged, nested too deeply or no
+    object."""
     with reading(path, what):
         text = content.decode("utf-8") if isinstance(content, bytes) else content
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:
-            raise DataError(explain(f"{path}:{error.lineno}: the {what} is not JSON", got=f"{error.msg} at column {error.colno}",
+            raise DataError(explain(f"{path}:{error.lineno}: the {what} is not JSON",
+                                    got=f"{error.msg} at column {error.colno}",
                                     fix="copy or save the file again")) from None
     if not isinstance(found, dict):
         raise DataError(explain(f"{path}: the {what} holds no object", got=type(found).__name__, expected="{...}"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forked processes: cached properties of Python 3.11 hold a lock while they compute, which a child of another thread would find closed for ever."""
+"""Forked processes: cached properties of Python 3.11 hold a lock while they compute, which a child of another thread
+would find closed for ever."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from functools import cached_property
 
 
 def renew_locks() -> None:
-    """New locks for the cached properties of all classes of the library, in a child, which has one thread; later Pythons need none."""
+    """New locks for the cached properties of all classes of the library, in a child, which has one thread; later
+    Pythons need none."""
     if sys.version_info >= (3, 12):
         return
     modules = [x for name, x in list(sys.modules.items()) if name.startswith(f"{__name__.partition('.')[0]}.")]

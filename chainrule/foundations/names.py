@@ -22,21 +22,34 @@ SYNONYMS = {
     "sparse_categorical_crossentropy": "cross_entropy", "categorical_crossentropy": "cross_entropy",
             "mse": "mean_squared_error",
     "binary_crossentropy": "binary_cross_entropy", "mae": "mean_absolute_error", "swish": "silu", "num_heads": "heads",
-    "avg": "mean", "average": "mean", "ave": "mean", "hidden_size": "units", "go_backwards": "reverse", "nonlinearity": "activation",
-    "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden", "elementwise_affine": "scale", "affine": "scale",
-    "center": "shift", "attention_mask": "mask", "axis": "axes", "dim": "axis", "dims": "axis", "keepdim": "keepdims", "unbiased": "ddof",
+    "avg": "mean", "average": "mean", "ave": "mean", "hidden_size": "units", "go_backwards": "reverse",
+    "nonlinearity": "activation",
+    "initial_state": "states", "hx": "states", "nhead": "heads", "dim_feedforward": "hidden",
+    "elementwise_affine": "scale", "affine": "scale",
+    "center": "shift", "attention_mask": "mask", "axis": "axes", "dim": "axis", "dims": "axis", "keepdim": "keepdims",
+    "unbiased": "ddof",
     "crossentropyloss": "cross_entropy", "mseloss": "mean_squared_error", "bcewithlogitsloss": "binary_cross_entropy",
-    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label", "validation_data": "validation", "restore_best_weights": "keep_best", "class_weights": "class_weight", "verbose": "progress",
-    "criterion": "loss", "xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",
-    "kaiming_normal": "he_normal", "random_normal": "normal", "randomnormal": "normal", "random_uniform": "uniform", "randomuniform": "uniform",
-    "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter", "horizontalflip": "Flip",
-    "randomhorizontalflip": "Flip", "verticalflip": "Flip", "randomverticalflip": "Flip", "randomrotation": "Rotate", "randomcrop": "Crop",
-    "randomresizedcrop": "ResizedCrop", "randomaffine": "Affine", "randomerasing": "Erase", "coarsedropout": "Erase", "gaussianblur": "Blur",
+    "crossentropy": "cross_entropy", "bce": "binary_cross_entropy", "ignore_index": "ignore_label",
+    "validation_data": "validation", "restore_best_weights": "keep_best", "class_weights": "class_weight",
+    "verbose": "progress",
+    "criterion": "loss", "xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal",
+    "kaiming_uniform": "he_uniform",
+    "kaiming_normal": "he_normal", "random_normal": "normal", "randomnormal": "normal", "random_uniform": "uniform",
+    "randomuniform": "uniform",
+    "grayscale": "Greyscale", "togray": "Greyscale", "randomgrayscale": "Greyscale", "colorjitter": "ColourJitter",
+    "horizontalflip": "Flip",
+    "randomhorizontalflip": "Flip", "verticalflip": "Flip", "randomverticalflip": "Flip", "randomrotation": "Rotate",
+    "randomcrop": "Crop",
+    "randomresizedcrop": "ResizedCrop", "randomaffine": "Affine", "randomerasing": "Erase", "coarsedropout": "Erase",
+    "gaussianblur": "Blur",
     "gaussnoise": "GaussianNoise", "randomperspective": "Perspective", "elastictransform": "Elastic",
-    "steplr": "step", "multisteplr": "multi_step", "exponentiallr": "exponential", "cosineannealinglr": "cosine", "cosinedecay": "cosine",
-    "cosineannealingwarmrestarts": "cosine_restarts", "onecyclelr": "one_cycle", "cycliclr": "cyclic", "linearlr": "linear",
+    "steplr": "step", "multisteplr": "multi_step", "exponentiallr": "exponential", "cosineannealinglr": "cosine",
+    "cosinedecay": "cosine",
+    "cosineannealingwarmrestarts": "cosine_restarts", "onecyclelr": "one_cycle", "cycliclr": "cyclic",
+    "linearlr": "linear",
     "polynomiallr": "polynomial", "constantlr": "constant", "sequentiallr": "sequence", "chainedscheduler": "product",
-    "reducelronplateau": "Plateau", "sparseadam": "Adam", "modelcheckpoint": "Checkpoint", "csvlogger": "csv_log", "averagedmodel": "EMA",
+    "reducelronplateau": "Plateau", "sparseadam": "Adam", "modelcheckpoint": "Checkpoint", "csvlogger": "csv_log",
+    "averagedmodel": "EMA",
 }
 
 
@@ -68,16 +81,19 @@ def named(table: dict[str, Any]) -> Callable[[Any], Any]:
     return enter
 
 
-def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str], fixes: Mapping[str, str] | None = None) -> None:
-    """ArgumentError for the first option that `owner` does not have, with the line of `fixes` for it or the nearest it has."""
+def check_options(owner: str, options: Mapping[str, Any], known: Sequence[str],
+                  fixes: Mapping[str, str] | None = None) -> None:
+    """ArgumentError for the first option that `owner` does not have, with the line of `fixes` for it or the nearest it
+    has."""
     for name, value in options.items():
         if name not in known:
-            raise ArgumentError(explain(f"{owner} has no argument {name!r}", got=f"{name}={shown(value)}", expected=", ".join(known),
-                                        fix=(fixes or {}).get(name) or closest(name, known)))
+            raise ArgumentError(explain(f"{owner} has no argument {name!r}", got=f"{name}={shown(value)}",
+                                        expected=", ".join(known), fix=(fixes or {}).get(name) or closest(name, known)))
 
 
 class Checked(type):
-    """The type of classes whose constructors say which argument they do not have, with the line of the class's `FIXES` for it."""
+    """The type of classes whose constructors say which argument they do not have, with the line of the class's `FIXES`
+    for it."""
 
     @property
     def __signature__(cls) -> inspect.Signature:
@@ -102,20 +118,24 @@ def called_as(example: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 signature.bind(*args, **options)
             except TypeError as error:
                 given = ", ".join([*(type(x).__name__ for x in args), *(f"{name}=..." for name in options)])
-                bare = signature.replace(parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+                bare = signature.replace(parameters=[p.replace(annotation=p.empty)
+                                                     for p in signature.parameters.values()],
                                          return_annotation=signature.empty)
                 raise ArgumentError(explain(f"{function.__name__} cannot be called with these arguments: {error}",
-                                            got=f"{function.__name__}({given})", expected=f"{function.__name__}{bare}", fix=example)) from None
+                                            got=f"{function.__name__}({given})", expected=f"{function.__name__}{bare}",
+                                            fix=example)) from None
             return function(*args, **options)
         return checked
     return enter
 
 
 def unknown_member(owner: str, name: str, fixes: Mapping[str, str]) -> AttributeError:
-    """The error for an attribute that an object does not have, with the line of `fixes` for the words of other libraries."""
+    """The error for an attribute that an object does not have, with the line of `fixes` for the words of other
+    libraries."""
     if name not in fixes:
         return AttributeError(f"{owner!r} object has no attribute {name!r}")
-    return AttributeError(explain(f"a {owner} has no {name}", got=f".{name}", expected="a name in dir(x)", fix=fixes[name]))
+    return AttributeError(explain(f"a {owner} has no {name}", got=f".{name}", expected="a name in dir(x)",
+                                  fix=fixes[name]))
 
 
 def unknown_attribute(module: str, name: str, known: Iterable[str], fix: str | None = None) -> AttributeError:

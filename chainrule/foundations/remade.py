@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions that are made by a call, such as schedules and penalties: shown, copied and pickled as the call that made them."""
+"""Functions that are made by a call, such as schedules and penalties: shown, copied and pickled as the call that made
+them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ P = ParamSpec("P")
 class Made:
     """A function and the call that made it."""
 
-    def __init__(self, function: Callable[..., Any], maker: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]):
+    def __init__(self, function: Callable[..., Any], maker: Callable[..., Any], args: tuple[Any, ...],
+                 options: dict[str, Any]):
         self.__wrapped__, self.__name__, self.__doc__ = function, maker.__name__, maker.__doc__
         self.maker, self.args, self.options = maker, args, options
 
@@ -32,7 +34,8 @@ class Made:
 
 
 def remade(maker: Callable[P, Callable[..., Any]], checks: Mapping[str, Check] | None = None) -> Callable[P, Any]:
-    """A decorator for a function at the top of a module that makes functions: what it makes can be pickled if its arguments can.
+    """A decorator for a function at the top of a module that makes functions: what it makes can be pickled if its
+    arguments can.
 
     Arguments are checked by their names, with `checks` before those of all functions.
     """

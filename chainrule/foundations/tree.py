@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nested structures (tuples, lists, dicts and other mappings, dataclasses, namespaces, None) as flat lists of leaves and back:
+"""Nested structures (tuples, lists, dicts and other mappings, dataclasses, namespaces, None) as flat lists of leaves
+and back:
 the only notion of structure.
 
 A structure is described by a hashable `Tree`, so it can be part of a key. Dicts are taken in the order of their keys as
@@ -48,7 +49,8 @@ PLAIN_DICTS = (dict, OrderedDict, defaultdict)
 
 def _is_container(x: Any) -> bool:
     return isinstance(x, deque | Mapping | SimpleNamespace | Namespace) or (
-        dataclasses.is_dataclass(x) and not isinstance(x, type) and not type(x).__module__.startswith(__name__.partition(".")[0] + "."))
+        dataclasses.is_dataclass(x) and not isinstance(x, type)
+        and not type(x).__module__.startswith(__name__.partition(".")[0] + "."))
 
 
 def _flatten_object(x: Any) -> tuple[list[Any], Tree]:
@@ -60,7 +62,8 @@ def _flatten_object(x: Any) -> tuple[list[Any], Tree]:
     if dataclasses.is_dataclass(x):
         held = {field.name: getattr(x, field.name) for field in dataclasses.fields(x) if hasattr(x, field.name)} | held
     leaves, tree = _flatten(type(x), tuple(held), held.values())
-    value = type(x).__hash__ not in (None, object.__hash__) and not any(hasattr(type(leaf), "__array__") for leaf in leaves)
+    value = (type(x).__hash__ not in (None, object.__hash__)
+             and not any(hasattr(type(leaf), "__array__") for leaf in leaves))
     return ([x], LEAF) if value else (leaves, tree)
 
 
@@ -114,11 +117,13 @@ def _paths(tree: Tree, prefix: str) -> list[str]:
     if tree == LEAF:
         return [prefix]
     keys = tree.keys or getattr(tree.kind, "_fields", None) or range(len(tree.children))
-    return [path for key, child in zip(keys, tree.children, strict=True) for path in _paths(child, f"{prefix}.{key}" if prefix else str(key))]
+    return [path for key, child in zip(keys, tree.children, strict=True)
+            for path in _paths(child, f"{prefix}.{key}" if prefix else str(key))]
 
 
 def map(function: Callable[..., Any], structure: Any, *others: Any) -> Any:
-    """The structure with `function` applied to each leaf (and to the leaves of `others`, which have the same structure)."""
+    """The structure with `function` applied to each leaf (and to the leaves of `others`, which have the same
+    structure)."""
     leaves, tree = flatten(structure)
     columns = []
     for other in others:

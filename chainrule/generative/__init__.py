@@ -19,7 +19,8 @@ from .matching import FlowMatching
 from .pictures import SampleGrid, grid
 from .vae import VAE
 
-__all__ = ["GAN", "VAE", "Diffusion", "FlowMatching", "GenerativeModel", "RealNVP", "SampleGrid", "grid", "signal_levels"]
+__all__ = ["GAN", "VAE", "Diffusion", "FlowMatching", "GenerativeModel", "RealNVP", "SampleGrid", "grid",
+           "signal_levels"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,14 +15,17 @@ from ..nn import Module
 
 
 class Average:
-    """a = d a + (1 - d) w for each parameter, with d = min(decay, (1 + t) / (10 + t)) in step t = 1, 2, …, so that the start is soon forgotten."""
+    """a = d a + (1 - d) w for each parameter, with d = min(decay, (1 + t) / (10 + t)) in step t = 1, 2, …, so that the
+    start is soon forgotten."""
 
     def __init__(self, model: Module, decay: float):
         if not 0 <= decay < 1:
-            raise ArgumentError(explain("the decay of an average lies in [0, 1)", got=f"ema={shown(decay)}", expected="for example 0.999"))
+            raise ArgumentError(explain("the decay of an average lies in [0, 1)", got=f"ema={shown(decay)}",
+                                        expected="for example 0.999"))
         self.decay, self.parameters = float(decay), model.parameters()
         self.count = Variable(np.float32(0), name="average.count", trainable=False)
-        self.values = {name: Variable(p.numpy(), name=f"average.{name}", trainable=False) for name, p in self.parameters.items()}
+        self.values = {name: Variable(p.numpy(), name=f"average.{name}", trainable=False)
+                       for name, p in self.parameters.items()}
 
     def variables(self) -> dict[str, Variable]:
         """Name → Variable."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all generative models share: `fit` through the Trainer, and `sample` as one compiled program that is a function of its seed."""
+"""What all generative models share: `fit` through the Trainer, and `sample` as one compiled program that is a function
+of its seed."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from .pictures import SampleGrid
 
 
 class GenerativeModel(Module):
-    """Base of the generative models: a subclass has `losses`, numbers of a batch with the objective "loss", and `draw`, its sampler.
+    """Base of the generative models: a subclass has `losses`, numbers of a batch with the objective "loss", and `draw`,
+    its sampler.
 
     >>> model = cr.generative.VAE(nn.Dense(4), nn.Dense(2), latent=2)
     >>> isinstance(model, cr.generative.GenerativeModel)
@@ -70,16 +72,19 @@ class GenerativeModel(Module):
 
     # ---- training
 
-    def fit(self, x: ArrayLike, *, condition: ArrayLike | None = None, epochs: int = 10, batch_size: int = 128, optimizer: OptimizerLike = "adam", ema: float | None = None, seed: int = 0,
-            samples: str | Path | None = None, checkpoint: str | Path | None = None, resume: str | Path | None = None, callbacks: Sequence[Callback] = (),
-            progress: bool | str = True, max_time: float | None = None, backend: str | None = None, precision: str = "float32") -> History:
+    def fit(self, x: ArrayLike, *, condition: ArrayLike | None = None, epochs: int = 10, batch_size: int = 128,
+            optimizer: OptimizerLike = "adam", ema: float | None = None, seed: int = 0,
+            samples: str | Path | None = None, checkpoint: str | Path | None = None, resume: str | Path | None = None,
+            callbacks: Sequence[Callback] = (), progress: bool | str = True, max_time: float | None = None,
+            backend: str | None = None, precision: str = "float32") -> History:
         """Learn from samples x (N, ...), with a `condition` (N,) for a model that takes one; returns the History.
 
         Args:
             optimizer: of `cr.optim`, or its name.
             ema: decay of an exponential moving average of the weights, such as 0.999, which are the model's at the end.
             samples: a folder into which a picture of samples is saved after each epoch.
-            epochs, batch_size, seed, checkpoint, resume, callbacks, progress, max_time: as of `cr.train.Trainer.run`; batches are full ones.
+            epochs, batch_size, seed, checkpoint, resume, callbacks, progress, max_time: as of `cr.train.Trainer.run`;
+            batches are full ones.
         """
         x = _samples(x)
         data = (x,) if condition is None else (x, _conditions(condition, len(x)))
@@ -93,11 +98,13 @@ class GenerativeModel(Module):
             if average is not None:
                 average.update()
             return numbers
-        trainer = Trainer(whole, self.objects(chosen) | ({} if average is None else {"average": average}), backend=backend, precision=precision)
+        trainer = Trainer(whole, self.objects(chosen) | ({} if average is None else {"average": average}),
+                          backend=backend, precision=precision)
         shown_with = None if condition is None else data[1][:64]
         pictures = [] if samples is None else [SampleGrid(self, samples, average, min(64, len(x)), shown_with)]
-        history = trainer.run(data, epochs=epochs, batch_size=min(self.rows(batch_size), len(x)), drop_last=True, seed=seed, checkpoint=checkpoint, resume=resume,
-                              callbacks=[*callbacks, *pictures], progress=progress, max_time=max_time)
+        history = trainer.run(data, epochs=epochs, batch_size=min(self.rows(batch_size), len(x)), drop_last=True,
+                              seed=seed, checkpoint=checkpoint, resume=resume, callbacks=[*callbacks, *pictures],
+                              progress=progress, max_time=max_time)
         if average is not None and not history.interrupted:
             average.apply()
         return history
@@ -113,7 +120,8 @@ class GenerativeModel(Module):
 
     # ---- sampling
 
-    def sample(self, count: int = 1, *, seed: int = 0, condition: ArrayLike | None = None, **options: Any) -> np.ndarray:
+    def sample(self, count: int = 1, *, seed: int = 0, condition: ArrayLike | None = None,
+               **options: Any) -> np.ndarray:
         """`count` samples (count, ...); the same seed gives the same bits.
 
         Args:
@@ -121,10 +129,13 @@ class GenerativeModel(Module):
             options: of the model's sampler, see its `draw`.
         """
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ArgumentError(explain("this is no number of samples", got=shown(count), expected="a positive integer"))
+            raise ArgumentError(explain("this is no number of samples", got=shown(count),
+                                        expected="a positive integer"))
         if not self.built:
-            raise ArgumentError(explain("this model has learnt from nothing yet, so it does not know what a sample looks like", fix="fit(x) first"))
-        program: Compiled = remembered("sampler", self, (int(count), tuple(sorted(options.items()))), None, lambda model: _sampler(model, int(count), options))
+            raise ArgumentError(explain("this model has learnt from nothing yet, so it does not know what a sample "
+                                        "looks like", fix="fit(x) first"))
+        program: Compiled = remembered("sampler", self, (int(count), tuple(sorted(options.items()))), None,
+                                       lambda model: _sampler(model, int(count), options))
         wanted = () if condition is None else (_for_each(condition, int(count)),)
         return program(start(seed), *wanted).numpy()
 
@@ -139,19 +150,22 @@ def _sampler(model: Any, count: int, options: dict[str, Any]) -> Compiled:
 def _samples(x: Any) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim < 2 or not len(x) or x.dtype.kind not in "biuf":
-        raise ShapeError(explain("these are no samples to learn from", got=f"{x.dtype} {x.shape}", expected="numbers (samples, ...), with at least one axis of features"))
+        raise ShapeError(explain("these are no samples to learn from", got=f"{x.dtype} {x.shape}",
+                                 expected="numbers (samples, ...), with at least one axis of features"))
     return x.astype(np.float32)
 
 
 def _conditions(condition: Any, count: int) -> np.ndarray:
     condition = np.asarray(condition)
     if condition.shape[:1] != (count,):
-        raise ShapeError(explain("there is not one condition for each sample", got=f"shape {condition.shape}", expected=f"({count:,}, ...)"))
+        raise ShapeError(explain("there is not one condition for each sample", got=f"shape {condition.shape}",
+                                 expected=f"({count:,}, ...)"))
     return condition
 
 
 def _for_each(condition: Any, count: int) -> np.ndarray:
     condition = np.asarray(condition)
     if condition.ndim and len(condition) != count:
-        raise ShapeError(explain("there is not one condition for each sample", got=f"shape {condition.shape}", expected=f"one condition, or ({count:,}, ...)"))
+        raise ShapeError(explain("there is not one condition for each sample", got=f"shape {condition.shape}",
+                                 expected=f"one condition, or ({count:,}, ...)"))
     return np.repeat(condition[None], count, axis=0) if condition.ndim == 0 else condition

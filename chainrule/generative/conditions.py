@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Class conditions of networks that are called as network(x, t) or network(x, t, label): dropped while learning, guided by while sampling."""
+"""Class conditions of networks that are called as network(x, t) or network(x, t, label): dropped while learning, guided
+by while sampling."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from ..ir import Tensor
 
 
 class Guided(nn.Module):
-    """network(x, t, label), where the label `classes` stands for none, with classifier-free guidance (Ho and Salimans, 2022)."""
+    """network(x, t, label), where the label `classes` stands for none, with classifier-free guidance (Ho and Salimans,
+    2022)."""
 
     def __init__(self, network: nn.Module, classes: int | None = None, drop: float = 0.1):
         self.network, self.classes, self.drop = network, classes, float(drop)
@@ -21,7 +23,8 @@ class Guided(nn.Module):
         """What the network says at times t (N,); while `training`, a share `drop` of the labels is taken away."""
         if self.classes is None:
             if label is not None:
-                raise ArgumentError(explain("this model takes no condition", fix="classes=10 for the ten classes 0 to 9"))
+                raise ArgumentError(explain("this model takes no condition",
+                                            fix="classes=10 for the ten classes 0 to 9"))
             return self.network(x, t)
         none = cr.full((x.shape[0],), self.classes, dtype="int64")
         label = none if label is None else cr.astype(label, "int64")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Diffusion`: denoising diffusion models (Ho, Jain and Abbeel, 2020), with the ancestral sampler and DDIM (Song, Meng and Ermon, 2021)."""
+"""`Diffusion`: denoising diffusion models (Ho, Jain and Abbeel, 2020), with the ancestral sampler and DDIM (Song, Meng
+and Ermon, 2021)."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ from .loops import repeat
 def signal_levels(schedule: str, steps: int) -> np.ndarray:
     """ᾱ_t, the share of the variance that is signal, at t = 0 (1: no noise), 1, …, steps: float64 (steps + 1,).
 
-    "linear": β_t from 1e-4 to 0.02, scaled to 1,000 steps (Ho et al., 2020); "cosine": cos²((t/T + s) / (1 + s) · π/2), s = 0.008
-    (Nichol and Dhariwal, 2021), with β_t at most 0.999.
+    "linear": β_t from 1e-4 to 0.02, scaled to 1,000 steps (Ho et al., 2020); "cosine": cos²((t/T + s) / (1 + s) · π/2),
+    s = 0.008 (Nichol and Dhariwal, 2021), with β_t at most 0.999.
 
     >>> levels = cr.generative.signal_levels("cosine", 100)
     >>> len(levels), bool(levels[0] > levels[-1])
@@ -36,12 +37,14 @@ def signal_levels(schedule: str, steps: int) -> np.ndarray:
         at = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * math.pi / 2) ** 2
         betas = 1 - at[1:] / at[:-1]
     else:
-        raise ArgumentError(explain("there is no such schedule of noise", got=shown(schedule), expected='"cosine" or "linear"'))
+        raise ArgumentError(explain("there is no such schedule of noise", got=shown(schedule),
+                                    expected='"cosine" or "linear"'))
     return np.concatenate([[1.0], np.cumprod(1 - np.minimum(betas, 0.999))])
 
 
 class Diffusion(GenerativeModel):
-    """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε; the network learns the noise ε from (x_t, t), and samples are what it takes away step by step.
+    """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) ε; the network learns the noise ε from (x_t, t), and samples are what it takes away
+    step by step.
 
     loss = E |ε̂(x_t, t) - ε|² for t uniform in 1, …, steps.
 
@@ -58,12 +61,16 @@ class Diffusion(GenerativeModel):
     True
     """
 
-    def __init__(self, network: nn.Module, steps: int = 1000, schedule: str = "cosine", predict: str = "noise", classes: int | None = None, drop: float = 0.1):
+    def __init__(self, network: nn.Module, steps: int = 1000, schedule: str = "cosine", predict: str = "noise",
+                 classes: int | None = None, drop: float = 0.1):
         if predict not in ("noise", "velocity"):
-            raise ArgumentError(explain("there is nothing of this name to predict", got=shown(predict), expected='"noise" or "velocity"'))
+            raise ArgumentError(explain("there is nothing of this name to predict", got=shown(predict),
+                                        expected='"noise" or "velocity"'))
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ArgumentError(explain("diffusion takes a number of steps", got=f"steps={shown(steps)}", expected="a positive integer, such as 1000"))
-        self.denoiser, self.steps, self.schedule, self.predict = Guided(network, classes, drop), steps, schedule, predict
+            raise ArgumentError(explain("diffusion takes a number of steps", got=f"steps={shown(steps)}",
+                                        expected="a positive integer, such as 1000"))
+        self.denoiser, self.steps = Guided(network, classes, drop), steps
+        self.schedule, self.predict = schedule, predict
         self.levels = signal_levels(schedule, steps)
         self.range = Variable(np.array([-np.inf, np.inf], np.float32), name="range", trainable=False)
 
@@ -89,19 +96,25 @@ class Diffusion(GenerativeModel):
         noise = random.normal(x.shape)
         signal, spread = self._scales(t, x.ndim)
         wanted = noise if self.predict == "noise" else signal * noise - spread * x
-        found = self.denoiser(signal * x + spread * noise, cr.astype(t, "float32") / self.steps, condition, training=True)
+        found = self.denoiser(signal * x + spread * noise, cr.astype(t, "float32") / self.steps, condition,
+                              training=True)
         return {"loss": cr.mean((found - wanted) ** 2)}
 
-    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "ddim", guidance: float = 0.0, clip: float | None = None) -> Tensor:
-        """Samples by "ddim" (no noise on the way) or "ancestral" (noise in each step) over `steps` of the times, with `guidance`.
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "ddim",
+             guidance: float = 0.0, clip: float | None = None) -> Tensor:
+        """Samples by "ddim" (no noise on the way) or "ancestral" (noise in each step) over `steps` of the times, with
+        `guidance`.
 
-        What is predicted as x_0 in each step is kept inside the range of the data that were learnt, or in [-clip, clip]: where there is hardly any
-        signal, an error of the noise would be many times as large there (Ho et al., 2020).
+        What is predicted as x_0 in each step is kept inside the range of the data that were learnt, or in [-clip,
+        clip]: where there is hardly any signal, an error of the noise would be many times as large there (Ho et al.,
+            2020).
         """
         if method not in ("ddim", "ancestral"):
-            raise ArgumentError(explain("there is no such sampler", got=shown(method), expected='"ddim" or "ancestral"'))
+            raise ArgumentError(explain("there is no such sampler", got=shown(method),
+                                        expected='"ddim" or "ancestral"'))
         if not 1 <= steps <= self.steps:
-            raise ArgumentError(explain("a sampler goes through some of the times", got=f"steps={steps}", expected=f"1 to {self.steps}"))
+            raise ArgumentError(explain("a sampler goes through some of the times", got=f"steps={steps}",
+                                        expected=f"1 to {self.steps}"))
         times = np.rint(np.linspace(self.steps, 0, steps + 1)).astype(np.int64)
 
         def step(carry: tuple[Tensor, Tensor], i: Any) -> tuple[Tensor, Tensor]:
@@ -116,7 +129,8 @@ class Diffusion(GenerativeModel):
     def _split(self, x: Tensor, t: Any, condition: Any, guidance: float, clip: float | None) -> tuple[Tensor, Tensor]:
         """(x_0, ε) as the network sees them in x_t."""
         count = x.shape[0]
-        found = self.denoiser.guided(x, cr.broadcast_to(cr.astype(t, "float32") / self.steps, (count,)), condition, guidance)
+        found = self.denoiser.guided(x, cr.broadcast_to(cr.astype(t, "float32") / self.steps, (count,)), condition,
+                                     guidance)
         signal, spread = self._scales(t, 0)
         x0 = (x - spread * found) / signal if self.predict == "noise" else signal * x - spread * found
         low, high = (self.range.value[0], self.range.value[1]) if clip is None else (-clip, clip)
@@ -124,7 +138,8 @@ class Diffusion(GenerativeModel):
         return x0, (x - signal * x0) / spread
 
     def _back(self, x0: Tensor, noise: Tensor, now: Any, after: Any, draws: Draws | None) -> Tensor:
-        """x at the time `after` from x_0 and ε at `now`; the variance of new noise is that of the posterior (DDPM's β̃)."""
+        """x at the time `after` from x_0 and ε at `now`; the variance of new noise is that of the posterior (DDPM's
+        β̃)."""
         signal, spread = self._scales(after, 0)
         if draws is None:
             return signal * x0 + spread * noise
@@ -137,5 +152,7 @@ class Diffusion(GenerativeModel):
 
     def _scales(self, t: Any, ndim: int) -> tuple[Tensor, Tensor]:
         """(√ᾱ, √(1 - ᾱ)) at times t, from float64, in the shape of a factor for arrays of `ndim` axes."""
-        both = [cr.take(cr.asarray(table.astype(np.float32)), t) for table in (np.sqrt(self.levels), np.sqrt(1 - self.levels))]
-        return tuple(cr.reshape(s, (s.shape[0], *[1] * (ndim - 1))) if ndim else s for s in both)  # type: ignore[return-value]
+        both = [cr.take(cr.asarray(table.astype(np.float32)), t)
+                for table in (np.sqrt(self.levels), np.sqrt(1 - self.levels))]
+        return tuple(cr.reshape(s, (s.shape[0], *[1] * (ndim - 1))) if ndim else s
+                     for s in both)  # type: ignore[return-value]

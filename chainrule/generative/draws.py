@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random numbers inside a sampler: a generator whose state is a value of the program, so that samples are a function of the seed alone."""
+"""Random numbers inside a sampler: a generator whose state is a value of the program, so that samples are a function of
+the seed alone."""
 
 from __future__ import annotations
 

@@ -22,14 +22,16 @@ from .draws import Draws
 
 
 class Coupling(nn.Module):
-    """Affine coupling: the part under the mask stays, y = x exp(s) + t for the rest, with s and t computed from the part that stays.
+    """Affine coupling: the part under the mask stays, y = x exp(s) + t for the rest, with s and t computed from the
+    part that stays.
 
     s is bounded by 2 tanh(·/2), so that no sample can be blown up.
     """
 
     def __init__(self, features: int, hidden: Sequence[int], odd: bool):
         self.mask = (np.arange(features) % 2 == int(odd)).astype(np.float32)
-        self.network = nn.Sequential([*(nn.Dense(width, activation="relu") for width in hidden), nn.Dense(2 * features, weight_initializer="zeros")])
+        self.network = nn.Sequential([*(nn.Dense(width, activation="relu") for width in hidden),
+                                      nn.Dense(2 * features, weight_initializer="zeros")])
 
     def forward(self, x: Any, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """(y, log |dy/dx|), or (x, log |dx/dy|) of the inverse."""
@@ -59,7 +61,9 @@ class RealNVP(GenerativeModel):
 
     def __init__(self, features: int, layers: int = 8, hidden: Sequence[int] = (64, 64)):
         if features < 2 or layers < 1:
-            raise ArgumentError(explain("a coupling changes some features by the others", got=f"features={shown(features)}, layers={shown(layers)}", expected="features >= 2, layers >= 1"))
+            raise ArgumentError(explain("a coupling changes some features by the others",
+                                        got=f"features={shown(features)}, layers={shown(layers)}",
+                                        expected="features >= 2, layers >= 1"))
         self.features = int(features)
         self.couplings = [Coupling(self.features, tuple(hidden), odd=i % 2 == 1) for i in range(layers)]
 

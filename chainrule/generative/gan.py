@@ -26,17 +26,20 @@ class GAN(GenerativeModel):
 
     Args:
         generator: z (N, latent) → samples; with `classes`, called as generator(z, label).
-        critic: samples → one number each, (N, 1) or (N,), larger for real ones; with `classes`, called as critic(x, label).
+        critic: samples → one number each, (N, 1) or (N,), larger for real ones; with `classes`, called as critic(x,
+            label).
         latent: dimensions of z ~ N(0, I).
-        loss: "non_saturating" (-log σ(D); Goodfellow et al., 2014), "hinge" (Lim and Ye, 2017), or "wasserstein_gp" (Gulrajani et al.,
-            2017): E D(fake) - E D(real) + λ E (|∇D(x̂)| - 1)² on points x̂ between real and fake ones.
+        loss: "non_saturating" (-log σ(D); Goodfellow et al., 2014), "hinge" (Lim and Ye, 2017), or "wasserstein_gp"
+            (Gulrajani et al., 2017): E D(fake) - E D(real) + λ E (|∇D(x̂)| - 1)² on points x̂ between real and fake
+            ones.
         critic_steps: steps of the critic, each on samples of its own, for one of the generator.
-        gradient_penalty: λ; for the other losses R1, λ/2 E |∇D(real)|² (Mescheder et al., 2018), where it is not 0. None: 10 for
-            "wasserstein_gp", else 0.
+        gradient_penalty: λ; for the other losses R1, λ/2 E |∇D(real)|² (Mescheder et al., 2018), where it is not 0.
+            None: 10 for "wasserstein_gp", else 0.
         critic_optimizer: None makes another one like the generator's.
         classes: number of classes for conditions.
 
-    `fit(..., ema=0.999)` averages the weights of the generator. Spectral normalisation: `nn.SpectralNorm` around the critic's layers.
+    `fit(..., ema=0.999)` averages the weights of the generator. Spectral normalisation: `nn.SpectralNorm` around the
+    critic's layers.
 
     >>> import numpy as np, chainrule as cr
     >>> from chainrule import nn
@@ -49,14 +52,18 @@ class GAN(GenerativeModel):
     (3, 1)
     """
 
-    def __init__(self, generator: nn.Module, critic: nn.Module, latent: int = 64, loss: str = "non_saturating", critic_steps: int = 1,
-                 gradient_penalty: float | None = None, critic_optimizer: OptimizerLike | None = None, classes: int | None = None):
+    def __init__(self, generator: nn.Module, critic: nn.Module, latent: int = 64, loss: str = "non_saturating",
+                 critic_steps: int = 1, gradient_penalty: float | None = None,
+                 critic_optimizer: OptimizerLike | None = None, classes: int | None = None):
         if loss not in LOSSES:
             raise ArgumentError(explain("there is no such loss of a GAN", got=shown(loss), expected=", ".join(LOSSES)))
         if critic_steps < 1:
-            raise ArgumentError(explain("the critic makes one step or more for one of the generator", got=f"critic_steps={shown(critic_steps)}"))
-        self.generator, self.critic, self.latent, self.loss, self.critic_steps = generator, critic, int(latent), loss, int(critic_steps)
-        self.gradient_penalty = (10.0 if loss == "wasserstein_gp" else 0.0) if gradient_penalty is None else float(gradient_penalty)
+            raise ArgumentError(explain("the critic makes one step or more for one of the generator",
+                                        got=f"critic_steps={shown(critic_steps)}"))
+        self.generator, self.critic = generator, critic
+        self.latent, self.loss, self.critic_steps = int(latent), loss, int(critic_steps)
+        self.gradient_penalty = (10.0 if loss == "wasserstein_gp"
+                                 else 0.0) if gradient_penalty is None else float(gradient_penalty)
         self.critic_optimizer, self.classes = critic_optimizer, classes
 
     def forward(self, z: Any, label: Any = None) -> Tensor:
@@ -88,7 +95,8 @@ class GAN(GenerativeModel):
         if not self.gradient_penalty:
             return value
         slope = gradients(cr.sum(self._judged(real, label)), real)
-        return value + 0.5 * self.gradient_penalty * cr.mean(cr.sum(cr.reshape(slope, (real.shape[0], -1)) ** 2, axis=1))
+        return (value + 0.5 * self.gradient_penalty
+                * cr.mean(cr.sum(cr.reshape(slope, (real.shape[0], -1)) ** 2, axis=1)))
 
     def generator_loss(self, fake: ArrayLike, label: ArrayLike | None = None) -> Tensor:
         """What the generator minimises."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`FlowMatching`: a vector field that carries noise to data along straight lines (Lipman et al., 2023; Liu et al., 2023)."""
+"""`FlowMatching`: a vector field that carries noise to data along straight lines (Lipman et al., 2023; Liu et al.,
+2023)."""
 
 from __future__ import annotations
 
@@ -20,14 +21,16 @@ from .transport import paired
 
 
 class FlowMatching(GenerativeModel):
-    """x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I) and x_1 a sample; the network learns the velocity x_1 - x_0 at (x_t, t).
+    """x_t = (1 - t) x_0 + t x_1 with x_0 ~ N(0, I) and x_1 a sample; the network learns the velocity x_1 - x_0 at (x_t,
+    t).
 
     loss = E |v(x_t, t) - (x_1 - x_0)|² for t ~ U(0, 1); sampling solves dx/dt = v(x, t) from 0 to 1.
 
     Args:
-        network: called as network(x, t), t (N,) in [0, 1]; with `classes`, as network(x, t, label), label (N,) in 0, …, classes
-            (the last for no label); such as `cr.models.TimeMLP` and `cr.models.TimeUNet`.
-        coupling: "independent", or "optimal": noise and samples of a batch are paired by optimal transport (Tong et al., 2024).
+        network: called as network(x, t), t (N,) in [0, 1]; with `classes`, as network(x, t, label), label (N,) in 0, …,
+            classes (the last for no label); such as `cr.models.TimeMLP` and `cr.models.TimeUNet`.
+        coupling: "independent", or "optimal": noise and samples of a batch are paired by optimal transport (Tong et
+            al., 2024).
         classes: number of classes for conditions; `drop` is the share of labels taken away while learning.
 
     >>> import numpy as np, chainrule as cr
@@ -38,9 +41,11 @@ class FlowMatching(GenerativeModel):
     True
     """
 
-    def __init__(self, network: nn.Module, coupling: str = "independent", classes: int | None = None, drop: float = 0.1):
+    def __init__(self, network: nn.Module, coupling: str = "independent", classes: int | None = None,
+                 drop: float = 0.1):
         if coupling not in ("independent", "optimal"):
-            raise ArgumentError(explain("there is no such coupling", got=shown(coupling), expected='"independent" or "optimal"'))
+            raise ArgumentError(explain("there is no such coupling", got=shown(coupling),
+                                        expected='"independent" or "optimal"'))
         self.field, self.coupling = Guided(network, classes, drop), coupling
 
     def forward(self, x: Any, t: Any, label: Any = None) -> Tensor:
@@ -62,12 +67,15 @@ class FlowMatching(GenerativeModel):
         velocity = self.field((1 - at) * noise + at * x, t, condition, training=True)
         return {"loss": cr.mean((velocity - (x - noise)) ** 2)}
 
-    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "heun", guidance: float = 0.0) -> Tensor:
-        """The solution at t = 1 by `steps` steps of "euler" or "heun", with classifier-free `guidance` of the given strength."""
+    def draw(self, random: Draws, count: int, condition: ArrayLike | None = None, steps: int = 50, method: str = "heun",
+             guidance: float = 0.0) -> Tensor:
+        """The solution at t = 1 by `steps` steps of "euler" or "heun", with classifier-free `guidance` of the given
+        strength."""
         if method not in ("euler", "heun"):
             raise ArgumentError(explain("there is no such solver", got=shown(method), expected='"euler" or "heun"'))
         h = 1.0 / steps
-        slope = lambda x, t: self.field.guided(x, cr.broadcast_to(cr.astype(t, "float32"), (count,)), condition, guidance)
+        slope = lambda x, t: self.field.guided(x, cr.broadcast_to(cr.astype(t, "float32"), (count,)), condition,
+                                               guidance)
 
         def step(x: Tensor, i: Any) -> Tensor:
             t = cr.astype(i, "float32") * h

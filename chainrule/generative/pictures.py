@@ -14,7 +14,8 @@ from ..typing import ArrayLike, ModelLike, TrainingRun
 
 
 def grid(samples: np.ndarray, columns: int = 8) -> np.ndarray:
-    """Images (N, H, W) or (N, H, W, C) side by side with a border of one pixel: (rows (H + 1) + 1, columns (W + 1) + 1, C).
+    """Images (N, H, W) or (N, H, W, C) side by side with a border of one pixel: (rows (H + 1) + 1, columns (W + 1) + 1,
+    C).
 
     >>> import numpy as np
     >>> from chainrule.generative import grid
@@ -24,7 +25,8 @@ def grid(samples: np.ndarray, columns: int = 8) -> np.ndarray:
     samples = samples[..., None] if samples.ndim == 3 else samples
     count, height, width, channels = samples.shape
     rows = -(-count // columns)
-    page = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), samples.max(initial=0), samples.dtype)
+    page = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), samples.max(initial=0),
+                   samples.dtype)
     for i, image in enumerate(samples):
         top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
         page[top:top + height, left:left + width] = image
@@ -39,7 +41,8 @@ def draw(samples: np.ndarray, path: str | Path, low: float | None = None, high: 
     if samples.ndim >= 3:
         page = grid(samples)
         low, high = samples.min() if low is None else low, samples.max() if high is None else high
-        axes.imshow(np.clip((page - low) / max(high - low, 1e-9), 0, 1).squeeze(-1) if page.shape[-1] == 1 else np.clip((page - low) / max(high - low, 1e-9), 0, 1),
+        axes.imshow(np.clip((page - low) / max(high - low, 1e-9), 0, 1).squeeze(-1) if page.shape[-1] == 1
+                    else np.clip((page - low) / max(high - low, 1e-9), 0, 1),
                     cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.axis("off")
     elif samples.shape[-1] == 2:
@@ -61,10 +64,13 @@ class SampleGrid(Callback):
     16
     """
 
-    def __init__(self, model: ModelLike, folder: str | Path, average: Any = None, count: int = 64, condition: ArrayLike | None = None):
-        self.model, self.folder, self.average, self.count, self.condition = model, Path(folder), average, count, condition
+    def __init__(self, model: ModelLike, folder: str | Path, average: Any = None, count: int = 64,
+                 condition: ArrayLike | None = None):
+        self.model, self.folder = model, Path(folder)
+        self.average, self.count, self.condition = average, count, condition
 
     def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.nullcontext() if self.average is None else self.average.swapped():
-            draw(self.model.sample(self.count, condition=self.condition), self.folder / f"samples-{row['epoch']:04}.png")
+            draw(self.model.sample(self.count, condition=self.condition),
+                 self.folder / f"samples-{row['epoch']:04}.png")

@@ -21,7 +21,8 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 class VAE(GenerativeModel):
-    """z ~ N(0, I), x ~ p(x | z): an encoder q(z | x) = N(μ, σ²) and a decoder learn together by the evidence lower bound
+    """z ~ N(0, I), x ~ p(x | z): an encoder q(z | x) = N(μ, σ²) and a decoder learn together by the evidence lower
+    bound
 
     ELBO = E_q log p(x | z) - KL(q(z | x) || N(0, I)) <= log p(x).
 
@@ -31,7 +32,8 @@ class VAE(GenerativeModel):
         latent: dimensions of z.
         likelihood: "bernoulli" for x in [0, 1], or "gaussian" with one standard deviation that is learnt.
         beta: weight of the KL divergence (Higgins et al., 2017).
-        free_bits: nats of KL that each latent dimension may have for nothing, on the mean of a batch (Kingma et al., 2016).
+        free_bits: nats of KL that each latent dimension may have for nothing, on the mean of a batch (Kingma et al.,
+            2016).
 
     >>> import numpy as np, chainrule as cr
     >>> x = (np.random.default_rng(0).random((64, 8)) < 0.5).astype("float32")
@@ -41,9 +43,11 @@ class VAE(GenerativeModel):
     (5, 8)
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int = 16, likelihood: str = "bernoulli", beta: float = 1.0, free_bits: float = 0.0):
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int = 16, likelihood: str = "bernoulli",
+                 beta: float = 1.0, free_bits: float = 0.0):
         if likelihood not in ("bernoulli", "gaussian"):
-            raise ArgumentError(explain("there is no such likelihood", got=shown(likelihood), expected='"bernoulli" or "gaussian"'))
+            raise ArgumentError(explain("there is no such likelihood", got=shown(likelihood),
+                                        expected='"bernoulli" or "gaussian"'))
         self.encoder, self.decoder, self.latent = encoder, decoder, int(latent)
         self.mean, self.log_variance = nn.Dense(self.latent), nn.Dense(self.latent)
         self.likelihood, self.beta, self.free_bits = likelihood, float(beta), float(free_bits)
@@ -80,10 +84,12 @@ class VAE(GenerativeModel):
         x = self.decode(random.normal((count, self.latent)))
         if not noise:
             return x
-        return cr.astype(random.bernoulli(x), x.dtype) if self.likelihood == "bernoulli" else x + cr.exp(self.log_scale.value) * random.normal(x.shape)
+        return (cr.astype(random.bernoulli(x), x.dtype) if self.likelihood == "bernoulli" else x
+                + cr.exp(self.log_scale.value) * random.normal(x.shape))
 
     def bound(self, x: ArrayLike, samples: int = 1, seed: int = 0, batch_size: int = 256) -> np.ndarray:
-        """Importance-weighted bound on log p(x) of each sample, in nats (Burda et al., 2016): log 1/k Σ p(x, z_i) / q(z_i | x).
+        """Importance-weighted bound on log p(x) of each sample, in nats (Burda et al., 2016): log 1/k Σ p(x, z_i) /
+        q(z_i | x).
 
         For one sample it is the ELBO; it rises to log p(x) with the number of samples.
         """
@@ -95,7 +101,8 @@ class VAE(GenerativeModel):
                 noise = draws.normal(mean.shape)
                 z = mean + cr.exp(0.5 * log_variance) * noise
                 log_prior = -0.5 * cr.sum(z ** 2, axis=1)
-                log_posterior = -0.5 * cr.sum(noise ** 2 + log_variance, axis=1)  # both without log 2π, which they share
+                # both without log 2π, which they share
+                log_posterior = -0.5 * cr.sum(noise ** 2 + log_variance, axis=1)
                 return self._log_likelihood(x, z) + log_prior - log_posterior, draws.now
         x, state, found = np.asarray(x, np.float32), random.Generator(seed).state.numpy(), []
         for start in range(0, len(x), batch_size):
@@ -109,7 +116,8 @@ class VAE(GenerativeModel):
 
     def _decoded(self, z: Any) -> Tensor:
         out = self.decoder(z)
-        return out if self.event is None or out.shape[1:] == self.event else cr.reshape(out, (out.shape[0], *self.event))
+        return (out if self.event is None or out.shape[1:] == self.event
+                else cr.reshape(out, (out.shape[0], *self.event)))
 
     def _log_likelihood(self, x: Any, z: Any, training: bool = False) -> Tensor:
         """log p(x | z), (N,)."""

@@ -17,7 +17,8 @@ from .pictures import draw_confusion_matrix, draw_history, draw_mistakes, draw_r
 from .projection import draw_explained_variance, draw_scatter
 
 __all__ = [
-    "Explanation", "Importance", "LayerRecord", "Shifts", "activation_curve", "capture", "descend", "draw_activations", "draw_attention",
+    "Explanation", "Importance", "LayerRecord", "Shifts", "activation_curve", "capture", "descend", "draw_activations",
+    "draw_attention",
     "draw_confusion_matrix", "draw_descent", "draw_explained_variance", "draw_feature_maps", "draw_filters",
     "draw_gates", "draw_grad_cam", "draw_history", "draw_mistakes", "draw_regression", "draw_scatter",
     "draw_schedules", "draw_tiles", "explain", "feature_maps", "grad_cam", "maximize_activation",

@@ -74,7 +74,8 @@ class Explanation:
         return f"Explanation({len(self.steps)} steps, {len(self.gradients)} Variables)"
 
     def draw(self, path: pictures.PathLike | None = None, ax: Axes | None = None) -> Any:
-        """Write the graph as a picture (PNG): values in black, gradients in orange, local derivatives beside the arrows."""
+        """Write the graph as a picture (PNG): values in black, gradients in orange, local derivatives beside the
+        arrows."""
         return _draw(self, path, ax)
 
 
@@ -119,7 +120,8 @@ def _check(loss: Tensor) -> None:
 # ---- nodes
 
 def _parents(node: Node) -> tuple[Node, ...]:
-    """What a node was computed from; one result of several, and the value beside a custom derivative, are passed over."""
+    """What a node was computed from; one result of several, and the value beside a custom derivative, are passed over.
+    """
     if node.source is not None:
         return ()
     if node.op is OUTPUT:
@@ -256,11 +258,13 @@ def _backward(e: Explanation) -> list[str]:
 def _draw(e: Explanation, path: pictures.PathLike | None = None, ax: Any = None) -> Any:
     places = _places(e)
     columns, rows = (max(p[i] for p in places.values()) - min(p[i] for p in places.values()) + 1 for i in (0, 1))
-    return pictures._picture(max(6.0, 3.1 * columns), max(3.0, 1.15 * rows), path, lambda figure: _paint(figure, e, places), ax)
+    return pictures._picture(max(6.0, 3.1 * columns), max(3.0, 1.15 * rows), path,
+                             lambda figure: _paint(figure, e, places), ax)
 
 
 def _places(e: Explanation) -> dict[str, tuple[float, float]]:
-    """(x, y) of each step: one row above the first use, below the steps that it was computed from if they have a place."""
+    """(x, y) of each step: one row above the first use, below the steps that it was computed from if they have a place.
+    """
     shown = {step.name: step for step in e.steps if step.kind != "constant"}
     depth: dict[str, int] = {e.steps[-1].name: 0}
     for step in reversed(shown.values()):
@@ -269,7 +273,8 @@ def _places(e: Explanation) -> dict[str, tuple[float, float]]:
     places: dict[str, tuple[float, float]] = {}
     for row in sorted(set(depth.values())):
         names = [name for name in shown if depth[name] == row]
-        middle = {name: np.mean([places[i][0] for i in shown[name].inputs if i in places] or [np.inf]) for name in names}
+        middle = {name: np.mean([places[i][0] for i in shown[name].inputs if i in places] or [np.inf])
+                  for name in names}
         names.sort(key=lambda name: (middle[name], name))
         places.update({name: (k - (len(names) - 1) / 2, -row) for k, name in enumerate(names)})
     return places
@@ -280,7 +285,8 @@ def _paint(figure: Any, e: Explanation, places: dict[str, tuple[float, float]]) 
     axes.set_axis_off()
     for step in e.steps:
         for name, local in step.local.items():
-            _paint_arrow(axes, places[name], places[step.name], _brief(local) if local.size > 1 else _number(local.item(), 3))
+            _paint_arrow(axes, places[name], places[step.name],
+                         _brief(local) if local.size > 1 else _number(local.item(), 3))
     for step in e.steps:
         if step.name in places:
             _paint_step(axes, step, places[step.name])
@@ -291,7 +297,8 @@ def _paint(figure: Any, e: Explanation, places: dict[str, tuple[float, float]]) 
 
 def _paint_arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], text: str) -> None:
     axes.annotate("", xy=(end[0], end[1] + 0.3), xytext=(start[0], start[1] - 0.3),
-                  arrowprops={"arrowstyle": "-|>", "color": pictures.GREY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0})
+                  arrowprops={"arrowstyle": "-|>", "color": pictures.GREY, "linewidth": 1.2, "shrinkA": 0,
+                              "shrinkB": 0})
     middle = [0.5 * (a + b) for a, b in zip(start, end, strict=True)]
     axes.text(middle[0] + 0.02, middle[1], text, fontsize=7, color=pictures.GREY, va="center", ha="left",
               bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})
@@ -307,7 +314,8 @@ def _paint_step(axes: Any, step: Step, place: tuple[float, float]) -> None:
                                   facecolor="white", edgecolor=colour, linewidth=1.5, zorder=3))
     head = f"{step.name}: {step.origin}" if leaf_step else f"{step.name} = {step.expression}"
     gradient = f"dL/d{step.name} = {_brief(step.gradient)}"
-    for height, text, tint in ((0.17, head, colour), (0, _brief(step.value), "black"), (-0.17, gradient, pictures.ORANGE)):
+    for height, text, tint in ((0.17, head, colour), (0, _brief(step.value), "black"),
+                               (-0.17, gradient, pictures.ORANGE)):
         axes.text(x, y + height, pictures._short(text, 44), ha="center", va="center", fontsize=8, color=tint, zorder=4)
 
 

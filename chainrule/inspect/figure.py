@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figure that a picture is, and a place for it in a figure of somebody else. Imported when the first picture is drawn."""
+"""The figure that a picture is, and a place for it in a figure of somebody else. Imported when the first picture is
+drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from ..foundations.files import write_atomically
 
 
 class Figure(Plain):
-    """A figure of matplotlib that belongs to no window, and that notebooks show. What reads files takes it for the file that it was written to.
+    """A figure of matplotlib that belongs to no window, and that notebooks show. What reads files takes it for the file
+    that it was written to.
 
     Attributes:
         path: where it was written, or None.
@@ -33,7 +35,8 @@ class Figure(Plain):
 
     def __fspath__(self) -> str:
         if self.path is None:
-            raise ArgumentError(explain("this picture was not written", got=shown(self), fix="give it a path: path='picture.png', or figure.savefig(path)"))
+            raise ArgumentError(explain("this picture was not written", got=shown(self),
+                                        fix="give it a path: path='picture.png', or figure.savefig(path)"))
         return os.fspath(self.path)
 
     def __str__(self) -> str:
@@ -45,7 +48,8 @@ class Figure(Plain):
 
 
 class Place:
-    """What a painter takes for its figure where the picture goes into the place of axes: the axes themselves if one plot is all it draws,
+    """What a painter takes for its figure where the picture goes into the place of axes: the axes themselves if one
+    plot is all it draws,
     a figure below theirs if it needs several.
     """
 
@@ -74,7 +78,8 @@ class Place:
     def _below(self) -> Any:
         if self.below is None:
             figure, box = self.axes.figure, self.axes.get_position()
-            spec = self.axes.get_subplotspec() or figure.add_gridspec(1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1)[0]
+            spec = (self.axes.get_subplotspec()
+                    or figure.add_gridspec(1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1)[0])
             self.axes.remove()
             self.below = figure.add_subfigure(spec)
             if self.title is not None:

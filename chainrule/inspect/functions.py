@@ -39,7 +39,8 @@ def activation_curve(activation: ActivationLike, low: float = -5.0, high: float 
     return x, y.numpy(), transform.grad(lambda t: total(function(t)))(x).numpy()
 
 
-def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0, ax: Axes | None = None) -> Any:
+def draw_activations(names: Any, path: pictures.PathLike | None = None, low: float = -5.0, high: float = 5.0,
+                     ax: Axes | None = None) -> Any:
     """Each activation with its derivative; one name (function, layer) or several.
 
     >>> cr.inspect.draw_activations(["relu", "gelu"], "activations.png").path.name
@@ -107,7 +108,8 @@ def descend(loss: Callable[[Any], Any], start: Sequence[float], optimizer: Optim
     return np.stack(points)
 
 
-def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80, ax: Axes | None = None) -> Any:
+def draw_descent(loss: Callable[[Any], Any], paths: Any, path: pictures.PathLike | None = None, resolution: int = 80,
+                 ax: Axes | None = None) -> Any:
     """Ways (steps + 1, 2) over the levels of a function of two numbers; one array, or a dict from names to arrays.
 
     >>> bowl = lambda p: cr.sum(p * p)

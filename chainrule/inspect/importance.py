@@ -75,15 +75,15 @@ def weight_importance(model: ModelLike, x: ArrayLike, names: Sequence[str] | Non
     return Importance(_names(names, x.shape[1]), slopes * x.std(axis=0))
 
 
-def permutation_importance(model: ModelLike, data: DataLike, score: str | Metric | Callable[[np.ndarray, np.ndarray], float], *,
-                           names: Sequence[str] | None = None,
-                           repeats: int = 5, seed: int = 0) -> Importance:
+def permutation_importance(model: ModelLike, data: DataLike,
+                           score: str | Metric | Callable[[np.ndarray, np.ndarray], float], *,
+                           names: Sequence[str] | None = None, repeats: int = 5, seed: int = 0) -> Importance:
     """How much `score` falls when one feature's values are dealt out to other rows; mean and deviation over `repeats`.
 
     Args:
         data: (x, y) with rows x (n, features), best of a set that the model was not trained on.
-        score: name or object of chainrule.metrics, or a function (outputs, y) -> a number, larger for a better model, such as
-            `lambda p, y: (p.argmax(1) == y).mean()`.
+        score: name or object of chainrule.metrics, or a function (outputs, y) -> a number, larger for a better model,
+            such as `lambda p, y: (p.argmax(1) == y).mean()`.
 
     >>> x = np.random.default_rng(0).normal(size=(100, 2)).astype("float32")
     >>> model = lambda x: cr.concat([-x[:, :1], x[:, :1]], axis=1)

@@ -87,7 +87,8 @@ def grad_cam(model: Module, x: ArrayLike, layer: ModelLike | str, classes: Any =
                                  expected="maps (N, *s, channels), outputs (N, classes)", fix="give a convolution"))
     chosen = logits.numpy().argmax(1) if classes is None else np.broadcast_to(np.asarray(classes), logits.shape[:1])
     if len(chosen) and not 0 <= chosen.min() <= chosen.max() < logits.shape[1]:
-        raise BoundsError(explain("there is no such class", got=f"classes {chosen.min()} to {chosen.max()}", expected=f"0 to {logits.shape[1] - 1}"))
+        raise BoundsError(explain("there is no such class", got=f"classes {chosen.min()} to {chosen.max()}",
+                                  expected=f"0 to {logits.shape[1] - 1}"))
     score = total(logits * np.eye(logits.shape[1], dtype=logits.dtype)[chosen])
     with_respect = gradients(score, maps)
     weights = mean(with_respect, axis=tuple(range(1, maps.ndim - 1)), keepdims=True)

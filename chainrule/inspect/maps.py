@@ -18,8 +18,8 @@ from ..typing import ArrayLike, Axes, ModelLike
 from . import layers, pictures
 
 
-def draw_tiles(images: ArrayLike, path: pictures.PathLike | None = None, titles: Sequence[str] | None = None, title: str = "",
-               most: int = 64, ax: Axes | None = None) -> Any:
+def draw_tiles(images: ArrayLike, path: pictures.PathLike | None = None, titles: Sequence[str] | None = None,
+               title: str = "", most: int = 64, ax: Axes | None = None) -> Any:
     """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) side by side; those of one channel each on their own scale.
 
     Negative values are drawn orange, positive ones blue, zero white.
@@ -81,7 +81,8 @@ def draw_filters(layer: Module, path: pictures.PathLike | None = None, most: int
     return draw_tiles(tiles, path, names, "filters: channel in → channel out", most, ax=ax)
 
 
-def draw_feature_maps(model: Module, image: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None, most: int = 63, ax: Axes | None = None) -> Any:
+def draw_feature_maps(model: Module, image: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None,
+                      most: int = 63, ax: Axes | None = None) -> Any:
     """One image (H, W, channels) and what each channel of a layer makes of it.
 
     >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.Flatten(), nn.Dense(2)], input_shape=(8, 8, 1))
@@ -95,8 +96,8 @@ def draw_feature_maps(model: Module, image: ArrayLike, layer: ModelLike | str, p
     return draw_tiles(maps[0].transpose(2, 0, 1), path, title=f"what {layer} makes of the image", most=most, ax=ax)
 
 
-def draw_grad_cam(model: Module, images: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None, classes: Any = None,
-                  most: int = 16, ax: Axes | None = None) -> Any:
+def draw_grad_cam(model: Module, images: ArrayLike, layer: ModelLike | str, path: pictures.PathLike | None = None,
+                  classes: Any = None, most: int = 16, ax: Axes | None = None) -> Any:
     """Images with the part that speaks for the class (by default the predicted one) laid over them in orange.
 
     >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.GlobalAvgPool2D(), nn.Dense(2)], input_shape=(8, 8, 1))
@@ -134,7 +135,8 @@ def draw_attention(weights: ArrayLike, path: pictures.PathLike | None = None, to
     names = (tokens, tokens if sources is None else sources)
     for given, extent, word in zip(names, found.shape[1:], ("tokens", "sources"), strict=True):
         if given is not None and len(given) != extent:
-            raise ShapeError(explain(f"the {word} do not fit the map", got=f"{len(given)} names", expected=f"{extent}, one for each step"))
+            raise ShapeError(explain(f"the {word} do not fit the map", got=f"{len(given)} names",
+                                     expected=f"{extent}, one for each step"))
     return pictures._picture(size * columns + 0.8, size * rows + 0.6, path,
                              lambda figure: _paint_attention(figure, found, rows, columns, names), ax)
 
@@ -156,7 +158,8 @@ def _paint_attention(figure: Any, weights: np.ndarray, rows: int, columns: int, 
     figure.colorbar(image, ax=list(grid), label="weight")
 
 
-def draw_gates(layer: ModelLike | str, x: ArrayLike, path: pictures.PathLike | None = None, sample: int = 0, ax: Axes | None = None) -> Any:
+def draw_gates(layer: ModelLike | str, x: ArrayLike, path: pictures.PathLike | None = None, sample: int = 0,
+               ax: Axes | None = None) -> Any:
     """Gates, memory cell and output of a recurrent layer over the steps of one sequence: one row per unit.
 
     Args:

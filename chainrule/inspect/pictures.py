@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of a training run and of what a model gets wrong, as figures that notebooks show and PNG files at 150 dpi.
 
-In come plain histories, matrices and arrays, out comes a figure of matplotlib; with `path` also a file, which is there whole or not at
-all; with `ax` the picture goes into the place of these axes. matplotlib is imported when the first picture is drawn, and no window is
-ever opened. The colours are those of Okabe and Ito ("Color universal design", 2008) and a map from white to dark blue, which
-colour-blind readers can tell apart.
+In come plain histories, matrices and arrays, out comes a figure of matplotlib; with `path` also a file, which is there
+whole or not at all; with `ax` the picture goes into the place of these axes. matplotlib is imported when the first
+picture is drawn, and no window is ever opened. The colours are those of Okabe and Ito ("Color universal design", 2008)
+and a map from white to dark blue, which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ PathLike = str | os.PathLike[str]
 
 
 def _picture(width: float, height: float, path: PathLike | None, paint: Callable[[Any], None], ax: Any = None) -> Any:
-    """Let `paint(figure)` fill a figure (inches), or the place of `ax` in its own, write it to `path` if there is one, and return it."""
+    """Let `paint(figure)` fill a figure (inches), or the place of `ax` in its own, write it to `path` if there is one,
+    and return it."""
     try:
         from . import figure as figures
     except ImportError as error:
@@ -74,9 +75,9 @@ def _short(text: object, length: int) -> str:
 def draw_history(history: Any, path: PathLike | None = None, ax: Axes | None = None) -> Any:
     """Loss on the left, the other measures on the right, over the epochs, training against validation.
 
-    `history` is what `fit` returned, or one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each; NaN and None leave a
-    gap. The best epoch (lowest validation loss, without one lowest loss) is marked. Raises ArgumentError for an empty
-    history.
+    `history` is what `fit` returned, or one record per epoch: "epoch", "loss", any metrics, and "validation_…" of each;
+    NaN and None leave a gap. The best epoch (lowest validation loss, without one lowest loss) is marked. Raises
+    ArgumentError for an empty history.
 
     >>> history = cr.train.History([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}])
     >>> cr.inspect.draw_history(history, "history.png").path.name
@@ -153,7 +154,8 @@ def _spans_decades(history: list[dict], name: str) -> bool:
 # ---- the confusion matrix
 
 
-def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = None, path: PathLike | None = None, ax: Axes | None = None) -> Any:
+def draw_confusion_matrix(matrix: np.ndarray, class_names: list[str] | None = None, path: PathLike | None = None,
+                          ax: Axes | None = None) -> Any:
     """Counts and row percentages of a confusion matrix (true class, predicted class), legible for 2 to 100 classes.
 
     The colour is the share of the row, so that rare classes can be read as well, and its scale brings out small shares.
@@ -235,7 +237,8 @@ def _name_classes(axes, names: list[str]) -> None:
 
 
 def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, confidence: np.ndarray,
-                  class_names: list[str] | None = None, path: PathLike | None = None, *, most: int = 25, ax: Axes | None = None) -> Any:
+                  class_names: list[str] | None = None, path: PathLike | None = None, *, most: int = 25,
+                  ax: Axes | None = None) -> Any:
     """The mistakes of which the model was most certain, at most `most` of them.
 
     Images (N, H, W, C) with C of 1, 3 or 4 (or (N, H, W)), bytes or floats, are shown as such; any other data, such as
@@ -260,7 +263,8 @@ def draw_mistakes(images: np.ndarray, true: np.ndarray, predicted: np.ndarray, c
     name = lambda label: _short(class_names[int(label)] if class_names is not None else int(label), 16)
     captions = [(name(true[i]), name(predicted[i]), f"{100 * confidence[i]:.1f} %") for i in worst]
     if not len(worst):
-        return _picture(6, 2.4, path, lambda figure: _say(figure.add_subplot(), f"No mistakes in {len(true)} examples"), ax)
+        return _picture(6, 2.4, path, lambda figure: _say(figure.add_subplot(), f"No mistakes in {len(true)} examples"),
+                        ax)
     if _are_images(images):
         return _draw_image_mistakes(images[worst], captions, title, path, ax)
     return _draw_feature_mistakes(images[worst].reshape(len(worst), -1), worst, captions, title, path, ax)
@@ -270,7 +274,8 @@ def _are_images(images: np.ndarray) -> bool:
     return images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3, 4))
 
 
-def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, path: PathLike | None = None, ax: Any = None) -> Any:
+def _draw_image_mistakes(images: np.ndarray, captions: list[tuple], title: str, path: PathLike | None = None,
+                         ax: Any = None) -> Any:
     columns = min(5, len(images))
     rows = math.ceil(len(images) / columns)
 
@@ -330,7 +335,8 @@ def _paint_table(axes, header: list[str], cells: list[list[str]]) -> None:
 # ---- regression
 
 
-def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | None = None, ax: Axes | None = None) -> Any:
+def draw_regression(true: np.ndarray, predicted: np.ndarray, path: PathLike | None = None,
+                    ax: Axes | None = None) -> Any:
     """Predicted over true values with the line where both are equal, and the residuals (predicted - true) below it all.
 
     Arrays of one shape, all numbers of which are drawn; beyond 20,000 a fixed random choice. Raises ShapeError for

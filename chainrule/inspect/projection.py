@@ -17,7 +17,8 @@ from . import pictures
 MARKS = "osD^vP*X<>"
 
 
-def draw_scatter(points: ArrayLike, path: pictures.PathLike | None = None, labels: ArrayLike | None = None, names: Any = None, title: str = "", ax: Axes | None = None) -> Any:
+def draw_scatter(points: ArrayLike, path: pictures.PathLike | None = None, labels: ArrayLike | None = None,
+                 names: Any = None, title: str = "", ax: Axes | None = None) -> Any:
     """Points (n, 2) in the plane, such as `PCA(2).fit_transform(x)`, coloured and marked by their integer labels (n,).
 
     `names` gives the names of the labels, in their order. At most ten labels have marks of their own.
@@ -43,7 +44,8 @@ def _paint_scatter(figure: Any, points: np.ndarray, labels: np.ndarray, names: A
     for i, kind in enumerate(kinds):
         x, y = points[labels == kind].T
         label = pictures._short(names[i] if names is not None else kind, 24)
-        axes.scatter(x, y, s=size, color=[colours[i]], marker=MARKS[i % len(MARKS)], linewidths=0, alpha=0.7, label=label)
+        axes.scatter(x, y, s=size, color=[colours[i]], marker=MARKS[i % len(MARKS)], linewidths=0, alpha=0.7,
+                     label=label)
         if len(kinds) > 1:
             axes.text(np.median(x), np.median(y), label, ha="center", va="center", fontsize=11, fontweight="bold",
                       bbox={"facecolor": "white", "edgecolor": colours[i], "boxstyle": "round,pad=0.2", "alpha": 0.85})

@@ -11,7 +11,8 @@ from .onnx import OnnxModel, load_onnx
 from .transfer import write_weights
 from .weights import Weights, read_weights
 
-__all__ = ["OnnxModel", "Weights", "load", "load_adapter", "load_onnx", "read_model", "read_weights", "save", "save_adapter", "write_weights"]
+__all__ = ["OnnxModel", "Weights", "load", "load_adapter", "load_onnx", "read_model", "read_weights", "save",
+           "save_adapter", "write_weights"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words of PyTorch, Keras, joblib and others for files -> what one writes here, for the message about an unknown name."""
+"""Words of PyTorch, Keras, joblib and others for files -> what one writes here, for the message about an unknown name.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +10,16 @@ CHECKPOINT = 'cr.fit(..., checkpoint="run.ckpt"); cr.fit(..., resume="run.ckpt")
 PRETRAINED = "cr.models.load_pretrained(folder), with config.json and safetensors"
 
 FOREIGN = {
-    "savemodel": SAVE, "dump": SAVE, "savestatedict": SAVE, "saveweights": SAVE, "savez": SAVE, "savefile": SAVE, "write": SAVE, "export": SAVE,
+    "savemodel": SAVE, "dump": SAVE, "savestatedict": SAVE, "saveweights": SAVE, "savez": SAVE, "savefile": SAVE,
+    "write": SAVE, "export": SAVE,
     "loadmodel": LOAD, "loadfile": LOAD, "openmodel": LOAD, "restore": LOAD, "read": LOAD,
     "loadweights": WEIGHTS, "loadstatedict": WEIGHTS, "setweights": WEIGHTS,
-    "savecheckpoint": CHECKPOINT, "loadcheckpoint": CHECKPOINT, "checkpoint": CHECKPOINT, "checkpointmanager": CHECKPOINT,
-    "frompretrained": PRETRAINED, "loadpretrained": PRETRAINED, "savepretrained": "cr.models.save_pretrained(model, folder)",
-    "readcsv": 'cr.data.load("people.csv", target="income")', "readimage": "cr.data.read_image(path)", "imread": "cr.data.read_image(path)",
+    "savecheckpoint": CHECKPOINT, "loadcheckpoint": CHECKPOINT, "checkpoint": CHECKPOINT,
+    "checkpointmanager": CHECKPOINT,
+    "frompretrained": PRETRAINED, "loadpretrained": PRETRAINED,
+    "savepretrained": "cr.models.save_pretrained(model, folder)",
+    "readcsv": 'cr.data.load("people.csv", target="income")', "readimage": "cr.data.read_image(path)",
+    "imread": "cr.data.read_image(path)",
     "loadtxt": 'cr.data.read_table("numbers.csv")', "loadnpz": 'cr.data.load("t.npz")',
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named arrays with a JSON header in one safetensors file, and how they get into Variables; models and checkpoints share it.
+"""Named arrays with a JSON header in one safetensors file, and how they get into Variables; models and checkpoints
+share it.
 
 The header is one entry, because safetensors writes several in an order that changes: the same content gives the same
 bytes. Files are written whole or not at all, and nothing in them is executed.
@@ -29,7 +30,8 @@ def write_tensors(path: str | Path, arrays: dict[str, np.ndarray], header: dict[
 
 
 def read_tensors(path: str | Path, what: str, fix: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, header) of a file; DataError naming it as a `what` if it is missing or damaged. A foreign file has header {}.
+    """(arrays, header) of a file; DataError naming it as a `what` if it is missing or damaged. A foreign file has
+    header {}.
 
     What its header says of sizes is compared with the file before anything is allocated (by safetensors).
     """
@@ -43,7 +45,8 @@ def read_tensors(path: str | Path, what: str, fix: str | None = None) -> tuple[d
             header = parse_json((file.metadata() or {}).get(KEY, "{}"), path, what)
             return {name: file.get_tensor(name) for name in file.keys()}, header
     except SafetensorError as error:
-        raise DataError(explain(f"the {what} cannot be read", got=f"{path}: {error}", expected="a whole .safetensors file", fix=fix)) from error
+        raise DataError(explain(f"the {what} cannot be read", got=f"{path}: {error}",
+                                expected="a whole .safetensors file", fix=fix)) from error
 
 
 def variable_arrays(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -58,16 +61,20 @@ def check_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray],
         raise DataError(explain(f"the saved arrays do not belong to this {whose}",
                                 got="; ".join(filter(None, [f"not needed: {', '.join(extra)}" if extra else "",
                                                             f"missing: {', '.join(missing)}" if missing else ""])),
-                                expected=f"{len(variables)} arrays: {', '.join(list(variables)[:6])}{', …' if len(variables) > 6 else ''}",
+                                expected=f"{len(variables)} arrays: "
+                                         f"{', '.join(list(variables)[:6])}{', …' if len(variables) > 6 else ''}",
                                 fix=f"build the {whose} as it was when the file was written"))
     for name, variable in variables.items():
         if arrays[name].shape != variable.shape or arrays[name].dtype != variable.dtype:
-            raise DataError(explain(f"the saved array {name} does not fit this {whose}", got=f"{arrays[name].dtype}{list(arrays[name].shape)}",
-                                    expected=f"{variable.dtype}{list(variable.shape)}", fix=f"build the {whose} as it was"))
+            raise DataError(explain(f"the saved array {name} does not fit this {whose}",
+                                    got=f"{arrays[name].dtype}{list(arrays[name].shape)}",
+                                    expected=f"{variable.dtype}{list(variable.shape)}",
+                                    fix=f"build the {whose} as it was"))
 
 
 def assign_arrays(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], whose: str) -> None:
-    """Put saved arrays into the Variables of the same names; all names, shapes and dtypes must agree before any changes."""
+    """Put saved arrays into the Variables of the same names; all names, shapes and dtypes must agree before any
+    changes."""
     check_arrays(variables, arrays, whose)
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -14,6 +14,7 @@ from .variable import Variable
 from .verify import verify
 
 __all__ = [
-    "REGISTRY", "Graph", "Node", "Op", "Program", "Tensor", "Trace", "Type", "Variable", "as_tensor", "bind", "canonical",
+    "REGISTRY", "Graph", "Node", "Op", "Program", "Tensor", "Trace", "Type", "Variable", "as_tensor", "bind",
+    "canonical",
     "current_trace", "graph_text", "no_grad", "op", "promote", "recorded", "recording", "tracing", "verify",
 ]

@@ -78,7 +78,8 @@ def bind(op: Op, *inputs: Tensor, **attrs: Any) -> Any:
 
 
 def unrecorded(*_: Any) -> tuple[()]:
-    """The rule of what is computed under `no_grad`: no gradients. It differs from `stop_gradient`, which is no mistake."""
+    """The rule of what is computed under `no_grad`: no gradients. It differs from `stop_gradient`, which is no mistake.
+    """
     return ()
 
 
@@ -87,7 +88,8 @@ def forget(x: Tensor) -> Tensor:
     node = x.node
     if node.data is not None:
         return Tensor(Node(CONSTANT, (), {}, node.type, node.data))
-    return Tensor(Node(REGISTRY["custom_gradient"], (node,), {"rule": unrecorded}, node.type, where=node.where, layer=node.layer))
+    return Tensor(Node(REGISTRY["custom_gradient"], (node,), {"rule": unrecorded}, node.type, where=node.where,
+                       layer=node.layer))
 
 
 def _run(op: Op, nodes: tuple[Node, ...], attrs: dict[str, Any], kind: Any) -> Node:
@@ -145,14 +147,21 @@ def _scalar(x: Any, dtype: np.dtype) -> np.ndarray:
         with np.errstate(over="ignore"):
             return np.asarray(x, dtype=dtype)
     except OverflowError:
-        raise errors.DTypeError(errors.explain(f"{x} does not fit into {dtype}", got=str(x), expected=str(dtype))) from None
+        raise errors.DTypeError(errors.explain(f"{x} does not fit into {dtype}", got=str(x),
+                                               expected=str(dtype))) from None
 
 
 def _from_sequence(x: Any, dtype: Any) -> Tensor:
     if contains(x, Tensor | Variable):
-        raise errors.ArgumentError(errors.explain("a list of tensors is not an array yet", fix="join them with cr.stack([...])"))
+        raise errors.ArgumentError(errors.explain("a list of tensors is not an array yet",
+                                                  fix="join them with cr.stack([...])"))
     array = _numpy(unmasked(x), None if dtype is None else dtypes.canonical(dtype))
-    if dtype is None and array.dtype.kind == "f" and isinstance(x, list | tuple) and not contains(x, np.ndarray | np.generic):
+    if (
+        dtype is None
+        and array.dtype.kind == "f"
+        and isinstance(x, list | tuple)
+        and not contains(x, np.ndarray | np.generic)
+    ):
         dtype = dtypes.DEFAULT_FLOAT
     return leaf(np.asarray(array, dtype=_target(array, dtype)))
 
@@ -170,7 +179,8 @@ def _numpy(x: Any, dtype: np.dtype | None) -> np.ndarray:
     try:
         return np.asarray(x, dtype)
     except (OverflowError, ValueError, TypeError):
-        raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=brief(x), expected=str(dtype))) from None
+        raise errors.DTypeError(errors.explain(f"a number does not fit into {dtype}", got=brief(x),
+                                               expected=str(dtype))) from None
 
 
 def _no_array(x: Any) -> errors.ShapeError:
@@ -179,13 +189,16 @@ def _no_array(x: Any) -> errors.ShapeError:
         return errors.ShapeError(errors.explain(
             "these values do not form an array", got=f"{type(x).__name__} of unequal rows or of objects",
             expected="numbers in equally long rows", fix="pad the rows to one length"))
-    return errors.ShapeError(errors.explain("this is not an array", got=type(x).__name__, expected="a tensor, a NumPy array or nested lists of numbers",
-                                            fix=getattr(type(x), "instead_of_array", "make an array of numbers of it first")))
+    return errors.ShapeError(errors.explain("this is not an array", got=type(x).__name__,
+                                            expected="a tensor, a NumPy array or nested lists of numbers",
+                                            fix=getattr(type(x), "instead_of_array",
+                                                        "make an array of numbers of it first")))
 
 
 def contains_only_numbers(x: Any) -> bool:
     """Whether the nested sequence `x` holds numbers and nothing else; large ones make an array of objects."""
-    return all(map(contains_only_numbers, x)) if isinstance(x, list | tuple) else isinstance(x, bool | int | float | np.number)
+    return (all(map(contains_only_numbers, x)) if isinstance(x, list | tuple)
+            else isinstance(x, bool | int | float | np.number))
 
 
 def contains(x: Any, kinds: Any) -> bool:

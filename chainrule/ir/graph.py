@@ -48,7 +48,8 @@ class Graph:
 
 def topological(outputs: Iterable[Node], first: Sequence[Node] = (),
                 inputs_of: Callable[[Node], tuple[Node, ...]] = lambda node: node.inputs) -> tuple[Node, ...]:
-    """`first`, then everything that `outputs` need and is not in it, each node after its inputs (iterative: any depth)."""
+    """`first`, then everything that `outputs` need and is not in it, each node after its inputs (iterative: any depth).
+    """
     done: dict[Node, None] = dict.fromkeys(first)
     stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(tuple(outputs))]
     while stack:
@@ -122,7 +123,8 @@ def input_node(type: Type, source: Any = None) -> Node:
     return Node(INPUT, (), {"type": type}, type, source=source)
 
 
-def interpret(graph: Graph, arrays: Sequence[np.ndarray], watch: Callable[[Node, Any], None] | None = None) -> list[np.ndarray]:
+def interpret(graph: Graph, arrays: Sequence[np.ndarray], watch: Callable[[Node, Any], None]
+              | None = None) -> list[np.ndarray]:
     """Run the graph by the NumPy meanings of its operations; `watch(node, value)` sees each value as it appears."""
     values: dict[Node, Any] = dict(zip(graph.inputs, arrays, strict=True))
     with np.errstate(all="ignore"):

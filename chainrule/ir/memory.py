@@ -27,11 +27,13 @@ def _described(kind: Any) -> str:
 
 
 def no_room(error: MemoryError, operation: str, kind: Any, node: Node | None = None) -> MemoryError:
-    """The error for an operation that had no room for its result or on the way to it; of what is running, or of `node`."""
+    """The error for an operation that had no room for its result or on the way to it; of what is running, or of `node`.
+    """
     if isinstance(error, OutOfMemoryError):
         return error
     at, layer = (None, None) if node is None else (describe_frame(node.where), node.layer)
-    return OutOfMemoryError(explain(f"there is not enough memory for {operation!r}", got=_described(kind), fix=FIX, at=at, layer=layer))
+    return OutOfMemoryError(explain(f"there is not enough memory for {operation!r}", got=_described(kind), fix=FIX,
+                                    at=at, layer=layer))
 
 
 @contextlib.contextmanager
@@ -44,8 +46,11 @@ def room_for(operation: str, shape: tuple[int, ...], dtype: Any) -> Iterator[Non
 
 
 def no_room_between(size: int, nodes: Iterable[Node]) -> MemoryError:
-    """The error for a program without room for `size` bytes of what it keeps from one operation to the next: says which is the largest."""
+    """The error for a program without room for `size` bytes of what it keeps from one operation to the next: says which
+    is the largest."""
     node = max(nodes, key=lambda x: _bytes_of(x.type))
-    return OutOfMemoryError(explain("there is not enough memory for what the compiled program keeps between its operations",
-                                    got=f"{size:,} bytes; its largest array is that of {node.op.name!r}, {_described(node.type)}", fix=FIX,
+    return OutOfMemoryError(explain("there is not enough memory for what the compiled program keeps between its "
+                                    "operations",
+                                    got=f"{size:,} bytes; its largest array is that of {node.op.name!r}, "
+                                        f"{_described(node.type)}", fix=FIX,
                                     at=describe_frame(node.where), layer=node.layer))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Meshes of devices, and where Variables lie on them: what a backend with several devices is told.
 
-A placement names for each axis of an array the axis of the mesh along which it is cut, or None. It never changes what a program computes:
-the backend's partitioner (GSPMD) puts in the communication that the placements make necessary.
+A placement names for each axis of an array the axis of the mesh along which it is cut, or None. It never changes what a
+program computes: the backend's partitioner (GSPMD) puts in the communication that the placements make necessary.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Mesh:
 
     Args:
         axes: name → how many devices.
-        everywhere: whether a Variable without a placement of its own is cut along "data" (fully sharded), not copied to every device.
+        everywhere: whether a Variable without a placement of its own is cut along "data" (fully sharded), not copied to
+            every device.
     """
 
     current: Mesh | None = None
@@ -32,7 +33,8 @@ class Mesh:
     def __init__(self, axes: Mapping[str, int], everywhere: bool = False):
         self.axes, self.everywhere = dict(axes), everywhere
         self.version = 0  # grows with every placement, for programs are made for placements
-        self._placed: dict[int, tuple[weakref.ref[Variable], Placement]] = {}  # by identity: == of Variables is elementwise
+        # by identity: == of Variables is elementwise
+        self._placed: dict[int, tuple[weakref.ref[Variable], Placement]] = {}
         self._before: list[Mesh | None] = []
 
     def __enter__(self) -> Mesh:
@@ -44,7 +46,8 @@ class Mesh:
         Mesh.current = self._before.pop()
 
     def place(self, patterns: Mapping[str, Placement], variables: Mapping[str, Variable]) -> set[str]:
-        """Give the Variables that patterns name their placements, and their optimiser's slots ("0.weight.first") the same; the patterns that fit.
+        """Give the Variables that patterns name their placements, and their optimiser's slots ("0.weight.first") the
+        same; the patterns that fit.
 
         Raises ArgumentError for a placement that the Variable's shape does not allow.
         """
@@ -94,13 +97,16 @@ class Mesh:
 
     def _checked(self, name: str, variable: Variable, placement: Placement) -> Placement:
         if len(placement) > variable.ndim:
-            raise ArgumentError(explain(f"{name} has fewer axes than its placement", got=f"{placement} for {variable.shape}",
+            raise ArgumentError(explain(f"{name} has fewer axes than its placement",
+                                        got=f"{placement} for {variable.shape}",
                                         fix="one name of an axis of the mesh, or None, for each axis"))
         for axis, extent in zip(placement, variable.shape, strict=False):
             if axis is not None and axis not in self.axes:
-                raise ArgumentError(explain("the mesh has no such axis", got=shown(axis), expected=" | ".join(self.axes)))
+                raise ArgumentError(explain("the mesh has no such axis", got=shown(axis),
+                                            expected=" | ".join(self.axes)))
             if axis is not None and extent % self.axes[axis]:
-                raise ArgumentError(explain(f"{name} cannot be cut into equal parts", got=f"an axis of {extent:,} on {self.axes[axis]} devices ({axis})",
+                raise ArgumentError(explain(f"{name} cannot be cut into equal parts",
+                                            got=f"an axis of {extent:,} on {self.axes[axis]} devices ({axis})",
                                             fix="another axis, or None"))
         return placement
 
@@ -120,4 +126,5 @@ def refuse_unused(patterns: Iterable[str], used: set[str], names: Iterable[str])
     """ArgumentError for a pattern that names nothing."""
     for pattern in patterns:
         if pattern not in used:
-            raise ArgumentError(explain("no Variable has a name like this", got=pattern, expected=", ".join(list(names)[:8])))
+            raise ArgumentError(explain("no Variable has a name like this", got=pattern,
+                                        expected=", ".join(list(names)[:8])))

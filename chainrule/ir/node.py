@@ -112,6 +112,7 @@ def _output_vjp(g: Any, y: Any, x: Any, index: int) -> Any:
 
 
 INPUT = op("input", infer=lambda *, type: type, meaning=_no_meaning, vjp=None)
-CONSTANT = op("constant", infer=lambda *, value: Type(value.shape, value.dtype), meaning=lambda *, value: value, vjp=None)
+CONSTANT = op("constant", infer=lambda *, value: Type(value.shape, value.dtype), meaning=lambda *, value: value,
+              vjp=None)
 OUTPUT = op("output", infer=lambda types, *, index: types[index], meaning=lambda values, *, index: values[index],
             vjp=_output_vjp)

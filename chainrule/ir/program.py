@@ -32,12 +32,16 @@ class Program:
         """The program as text: "kernels", "llvm" or "asm"."""
         raise NotImplementedError
 
-    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
-        """Run with Variables as further inputs and last outputs; the other outputs. After an error all Variables are as before."""
+    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable],
+               writes: Sequence[Variable]) -> list[np.ndarray]:
+        """Run with Variables as further inputs and last outputs; the other outputs. After an error all Variables are as
+        before."""
         raise NotImplementedError
 
-    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Repeated | None:
-        """Many steps in one call (see `Entry.repeated`), a function (rows of each step, contents of Variables); None where it cannot."""
+    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int],
+               results: int) -> Repeated | None:
+        """Many steps in one call (see `Entry.repeated`), a function (rows of each step, contents of Variables); None
+        where it cannot."""
         return None
 
     @property
@@ -47,7 +51,8 @@ class Program:
 
     @property
     def again(self) -> Again | None:
-        """What makes further programs of this code, for graphs of the same structure that are asked for when something of them is to be told; None where it cannot.
+        """What makes further programs of this code, for graphs of the same structure that are asked for when something
+        of them is to be told; None where it cannot.
 
         It may outlive the program, and holds nothing of its graph.
         """
@@ -65,10 +70,12 @@ class Wrapped(Program):
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return self.around(lambda: self.program(arrays))
 
-    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
+    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable],
+               writes: Sequence[Variable]) -> list[np.ndarray]:
         return self.around(lambda: self.program.update(arrays, reads, writes))
 
-    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Repeated | None:
+    def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int],
+               results: int) -> Repeated | None:
         run = self.program.repeat(data, rows, flag, keep, results)
         return None if run is None else lambda chosen, held: self.around(lambda: run(chosen, held))
 

@@ -2,7 +2,8 @@
 """`Tensor`: the user's handle on a node.
 
 A tensor is a typed value; outside a compiled function it has data at once. The handle may be rebound (`x[0] = 1`), the
-node behind it never changes. Operators and indexing are put on the class by `ops.operators`, next to the words they use.
+node behind it never changes. Operators and indexing are put on the class by `ops.operators`, next to the words they
+use.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Tensor:
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[int, int] | None = None,
                    dl_device: tuple[Any, int] | None = None, copy: bool | None = None) -> Any:
-        data = self._data("__dlpack__").copy() if copy is not False else self.node.data  # whoever forbids the copy must not write
+        # whoever forbids the copy must not write
+        data = self._data("__dlpack__").copy() if copy is not False else self.node.data
         return data.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -149,14 +151,16 @@ class Tensor:
             return f"Tensor({self.node.type}, traced)"
         if self.ndim > 6 and self.size > 100:  # two numbers along each of so many axes are too many
             return f"Tensor({shown(self)})"
-        text = np.array2string(self.node.data, separator=", ", prefix="Tensor(", threshold=100, edgeitems=3 if self.ndim <= 3 else 1)
+        text = np.array2string(self.node.data, separator=", ", prefix="Tensor(", threshold=100,
+                               edgeitems=3 if self.ndim <= 3 else 1)
         return f"Tensor({text}, dtype={self.dtype})"
 
     def _data(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
         if self.node.data is None:
             raise TraceError(explain(
                 f"{wanted} needs the value of a tensor that does not exist yet: {_why()}",
-                got=f"Tensor({self.node.type}) made by {self.node.op.name} at {describe_frame(self.node.where) or 'the arguments'}",
+                got=f"Tensor({self.node.type}) made by {self.node.op.name} at "
+                    f"{describe_frame(self.node.where) or 'the arguments'}",
                 expected="a tensor that has data" if _mapped() else "a tensor outside a compiled function", fix=fix))
         if self.node.inputs:
             _taken.count += 1
@@ -166,7 +170,8 @@ class Tensor:
 
     def _only(self, wanted: str, fix: str = "return it from the compiled function and look at it there") -> np.ndarray:
         if self.size != 1:
-            raise ShapeError(explain(f"{wanted} needs exactly one element", got=f"shape {self.shape}", expected="shape () or (1,)",
+            raise ShapeError(explain(f"{wanted} needs exactly one element", got=f"shape {self.shape}",
+                                     expected="shape () or (1,)",
                                      fix="reduce it first, for example with cr.any, cr.all, cr.sum or cr.mean"))
         return self._data(wanted, fix).reshape(())
 

@@ -34,7 +34,8 @@ LINE = 64  # bytes of a cache line
 
 
 def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A copy in row-major order; a large one begins at a cache line, because vectors that lie across two lines cost twice."""
+    """A copy in row-major order; a large one begins at a cache line, because vectors that lie across two lines cost
+    twice."""
     size = source.size * dtype.itemsize
     if size < 16 * LINE:
         return np.array(source, dtype, order="C", copy=True)
@@ -48,7 +49,8 @@ def _copy(source: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _is_blank(source: np.ndarray) -> bool:
-    """Whether a source repeats one zero: the system gives zeros as memory that costs nothing until something is written to it."""
+    """Whether a source repeats one zero: the system gives zeros as memory that costs nothing until something is written
+    to it."""
     return not any(source.strides) and not source.flat[0].tobytes().strip(b"\0")
 
 
@@ -149,7 +151,8 @@ def lock_of(variables: Iterable[Variable]) -> Any:
     """What a program holds from reading these Variables until it has put back what it assigned."""
     with _making:
         variables = list(variables)
-        locks = sorted({variable.lock for variable in variables if variable.lock is not None}, key=lambda lock: lock.number) or [Lock()]
+        locks = (sorted({variable.lock for variable in variables if variable.lock is not None},
+                        key=lambda lock: lock.number) or [Lock()])
         for variable in variables:
             if variable.lock is None:
                 variable.lock = locks[0]
@@ -192,11 +195,16 @@ class Variable:
 
     def __init__(self, value: ArrayLike, name: str = "", trainable: bool = True, dtype: DTypeLike | None = None):
         source = value.numpy() if isinstance(value, Tensor | Variable) else np.asarray(unmasked(value))
-        if dtype is None and source.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic | Tensor | Variable):
+        if (
+            dtype is None
+            and source.dtype.kind == "f"
+            and not isinstance(value, np.ndarray | np.generic | Tensor | Variable)
+        ):
             dtype = "float32"
         self.lock: Any = None
         self._host: np.ndarray | None = _copy(source, canonical(dtype or source.dtype))
-        self._remote: Any = None  # the same content on another device; one of both may be None, both while a program has taken it out
+        # the same content on another device; one of both may be None, both while a program has taken it out
+        self._remote: Any = None
         self._leaf: Node | None = None
         self.lent: Node | None = None
         self.type = Type(self._host.shape, self._host.dtype)
@@ -269,7 +277,8 @@ class Variable:
 
     def assign(self, value: ArrayLike) -> None:
         """Replace the content; `value` needs the same shape and dtype (Python numbers and lists are converted)."""
-        tensor = value if isinstance(value, Tensor) else value.value if isinstance(value, Variable) else self._converted(value)
+        tensor = (value if isinstance(value, Tensor) else value.value if isinstance(value, Variable)
+                  else self._converted(value))
         self._check(tensor)
         trace = current_trace()
         if trace is not None:
@@ -306,18 +315,21 @@ class Variable:
         return array
 
     def take_out(self) -> np.ndarray:
-        """The array, for a program that overwrites it: nobody else sees it until `put_array` brings one back. The caller holds `lock`."""
+        """The array, for a program that overwrites it: nobody else sees it until `put_array` brings one back. The
+        caller holds `lock`."""
         array = self._array
         leaf, lent = self._leaf, self.lent
         self._host = self._remote = self._leaf = self.lent = None
-        return _copy(array, self.dtype) if leaf is not None or (lent is not None and (_ALONE is None or _holders(lent) > _ALONE)) else array
+        return (_copy(array, self.dtype) if leaf is not None
+                or (lent is not None and (_ALONE is None or _holders(lent) > _ALONE)) else array)
 
     def put_array(self, array: np.ndarray) -> None:
         """Take over `array` as the content (after a program has run)."""
         self._host, self._remote, self._leaf, self.lent = array, None, None, None
 
     def take_remote(self, send: Callable[[np.ndarray], Any], write: bool = False) -> Any:
-        """The content on another device, where `send` brings it if it is not there yet; with `write`, to be overwritten there,
+        """The content on another device, where `send` brings it if it is not there yet; with `write`, to be overwritten
+        there,
         and taken out until `put_remote` brings it back."""
         if self._remote is None:
             self._remote = send(self._array)
@@ -334,7 +346,8 @@ class Variable:
         self._host, self._remote, self._leaf, self.lent = None, array, None, None
 
     def lend(self) -> Node:
-        """The present content as a leaf for a recorded call: as long as that lives, a program that overwrites it copies it first."""
+        """The present content as a leaf for a recorded call: as long as that lives, a program that overwrites it copies
+        it first."""
         lent = self.lent
         if lent is None:
             with self.lock or _NOBODY:
@@ -353,7 +366,8 @@ class Variable:
 
     def _assigned(self, node: Node) -> Node:
         """What a later read in the same trace gives: a leaf for gradients, as it is outside a trace."""
-        return Node(REGISTRY["custom_gradient"], (node,), {"rule": None}, node.type, where=node.where, layer=node.layer, source=self)
+        return Node(REGISTRY["custom_gradient"], (node,), {"rule": None}, node.type, where=node.where, layer=node.layer,
+                    source=self)
 
     def _traced(self, trace: Any) -> Node:
         if self in trace.writes:
@@ -373,7 +387,8 @@ class Variable:
                                      expected=f"shape {self.shape}", fix="reshape the value, or make a new Variable"))
         if value.dtype != self.dtype:
             raise ArgumentError(explain(f"variable {self.name or '(unnamed)'} keeps its dtype", got=str(value.dtype),
-                                        expected=str(self.dtype), fix=f"cast the value with cr.astype(value, '{self.dtype}')"))
+                                        expected=str(self.dtype),
+                                        fix=f"cast the value with cr.astype(value, '{self.dtype}')"))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=None)
@@ -397,7 +412,8 @@ def _restored(array: np.ndarray, name: str, trainable: bool, frozen: bool) -> Va
 
 
 class ThreadVariable(Variable):
-    """A Variable whose content is each thread's own, so that a program draws from the state of the thread that calls it.
+    """A Variable whose content is each thread's own, so that a program draws from the state of the thread that calls
+    it.
 
     Args:
         start: what it holds where a thread has assigned nothing; asked again when `restart` was called since.
@@ -422,11 +438,17 @@ class ThreadVariable(Variable):
         restarts = getattr(local, "restarts", -1)
         if restarts is not None and restarts != self._restarts:
             local.restarts = self._restarts
-            local.host, local.remote, local.leaf, local.lent = _copy(array := self._start(), array.dtype), None, None, None
+            local.host, local.remote, local.leaf, local.lent = (
+                _copy(array := self._start(), array.dtype),
+                None,
+                None,
+                None,
+            )
         return local
 
     def _part(name: str) -> Any:  # type: ignore[misc]
-        return property(lambda self: getattr(self._here(), name), lambda self, value: setattr(self._here(), name, value))
+        return property(lambda self: getattr(self._here(), name),
+                        lambda self, value: setattr(self._here(), name, value))
 
     _host, _remote, _leaf, lent = _part("host"), _part("remote"), _part("leaf"), _part("lent")  # type: ignore[assignment]
     del _part
@@ -439,7 +461,8 @@ def _holders(leaf: Any) -> int:
 
 
 def _count() -> int | None:
-    """What `_holders` says of a leaf that only its caller holds; None where counts do not tell (threads without a lock)."""
+    """What `_holders` says of a leaf that only its caller holds; None where counts do not tell (threads without a
+    lock)."""
     if not hasattr(sys, "getrefcount") or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
     variable = Variable(0.0)

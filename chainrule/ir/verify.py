@@ -9,17 +9,20 @@ from .node import INPUT, REGISTRY, Node
 
 
 def verify(graph: Graph, after: str = "trace", known: set[Node] | None = None) -> Graph:
-    """Check the graph and return it; nodes in `known` were checked before and, as values, are still right. The others come to it.
+    """Check the graph and return it; nodes in `known` were checked before and, as values, are still right. The others
+    come to it.
 
     Rules: operations come from the registry; each node's type is what its type rule says; symbols only (no data);
-    inputs are `input` nodes, each listed once, and no other `input` node occurs; aliased outputs and inputs have one type.
+    inputs are `input` nodes, each listed once, and no other `input` node occurs; aliased outputs and inputs have one
+    type.
     """
     if len(set(graph.inputs)) != len(graph.inputs):
         raise GraphError(f"after {after}: an input is listed twice")
     declared, known = set(graph.inputs), set() if known is None else known
     for node in graph.nodes:
         if (node.op is INPUT) != (node in declared):
-            raise GraphError(f"after {after}: {node} is {'not a declared input' if node.op is INPUT else 'declared as an input'}")
+            raise GraphError(f"after {after}: {node} is "
+                             f"{'not a declared input' if node.op is INPUT else 'declared as an input'}")
         if node not in known:
             _verify_node(node, after, known)
     known.update(graph.nodes)

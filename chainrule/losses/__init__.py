@@ -44,12 +44,15 @@ from .several import Several, of_outputs
 from .words import SHORT, answer
 
 __all__ = [
-    "REDUCTIONS", "SHORT", "TABLE", "Loss", "Several", "SoftmaxWarning", "binary_cross_entropy", "box_iou", "categorical_focal", "categorical_hinge",
+    "REDUCTIONS", "SHORT", "TABLE", "Loss", "Several", "SoftmaxWarning", "binary_cross_entropy", "box_iou",
+    "categorical_focal", "categorical_hinge",
     "contrastive", "cosine_distance", "cosine_embedding", "cross_entropy", "ctc", "dice", "focal", "gaussian_kl",
-    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence", "linear_cross_entropy", "log_cosh",
+    "gaussian_nll", "get", "hinge", "huber", "info_nce", "jaccard", "jensen_shannon", "kl_divergence",
+    "linear_cross_entropy", "log_cosh",
     "loss",
     "margin_ranking", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
-    "mean_squared_logarithmic_error", "multi_label_soft_margin", "multi_margin", "of_outputs", "poisson", "quantile", "smooth_l1",
+    "mean_squared_logarithmic_error", "multi_label_soft_margin", "multi_margin", "of_outputs", "poisson", "quantile",
+    "smooth_l1",
     "soft_margin", "squared_hinge", "triplet", "tversky",
 ]
 

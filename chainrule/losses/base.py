@@ -62,7 +62,8 @@ class Loss(Watched):
         self.values, self.options, self.own = values, dict(options or {}), own
         self.targets, self.outputs, self.samples = targets, outputs, samples
         self.name = getattr(values, "__name__", "loss")
-        self.known = [] if own else [name for name, p in inspect.signature(values).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        self.known = ([] if own else [name for name, p in inspect.signature(values).parameters.items()
+                                      if p.kind is p.KEYWORD_ONLY])
         self.together = "keep" in self.known  # its samples are compared with each other, so it has to know which count
 
     def using(self, **options: Any) -> Loss:
@@ -73,7 +74,8 @@ class Loss(Watched):
                 raise ArgumentError(explain(f"the loss {self.name} has no option {name!r}",
                                             got=f"{name}={options[name]!r}",
                                             expected=", ".join(known) or "no options", fix=closest(name, known)))
-        return Loss(self.values, {**self.options, **options}, self.own, targets=self.targets, outputs=self.outputs, samples=self.samples)
+        return Loss(self.values, {**self.options, **options}, self.own, targets=self.targets, outputs=self.outputs,
+                    samples=self.samples)
 
     def __call__(self, outputs: Any, targets: Any, *, weights: Any = None, mask: Any = None, reduction: str = "mean",
                  **options: Any) -> Tensor:
@@ -91,7 +93,8 @@ class Loss(Watched):
         return total if reduction == "sum" else total / weight
 
     def check(self, outputs: ArrayLike, targets: np.ndarray, weights: np.ndarray) -> None:
-        """BoundsError for the first target that is wrong, before anything is computed: of the outputs the shapes are known."""
+        """BoundsError for the first target that is wrong, before anything is computed: of the outputs the shapes are
+        known."""
         keep = _over(tensor(weights != 0), targets.shape)
         if not self.own:
             self.targets.checked(self.name, outputs, tensor(targets), self.options, keep)
@@ -100,12 +103,13 @@ class Loss(Watched):
                        mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """(sum of weight * value, sum of weights), two scalars; their ratio is the mean, over any number of batches.
 
-        A function of one's own that gives one number for a batch is taken to give the mean over its samples, which weights and masks
-        cannot be applied to: `OneNumber`, an ArgumentError.
+        A function of one's own that gives one number for a batch is taken to give the mean over its samples, which
+        weights and masks cannot be applied to: `OneNumber`, an ArgumentError.
         """
         return self._sums(outputs, *self._weighted(outputs, targets, weights, mask))
 
-    def per_sample(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None, mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
+    def per_sample(self, outputs: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
+                   mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """The parts of `sum_and_weight` that belong to each sample, two vectors (N,).
 
         Raises OneNumber for a function of one's own that gives a single number for the batch.
@@ -129,7 +133,8 @@ class Loss(Watched):
             if factor is not None:
                 factor = _spread(astype(tensor(factor), values.dtype), values, name)
                 factors = factor if factors is None else factors * factor
-                values = where(astype(factor, bool_), values, zeros_like(values))  # what is left out does not count, even if it is not finite
+                # what is left out does not count, even if it is not finite
+                values = where(astype(factor, bool_), values, zeros_like(values))
         return values, factors
 
     def _values(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> Any:
@@ -138,12 +143,15 @@ class Loss(Watched):
             return self.values(*self._counting(outputs, targets, keeps), **self.options, **further)
         except ChainruleError:
             raise
-        except (AttributeError, TypeError, ValueError) as error:  # of something that is no tensor, or an option that is no number
+        except (AttributeError, TypeError,
+                ValueError) as error:  # of something that is no tensor, or an option that is no number
             if self.own:
                 raise
             options = ", ".join(f"{name}={shown(value)}" for name, value in self.options.items())
-            raise ArgumentError(explain(f"losses.{self.name} cannot use these arguments", got=f"outputs {_kind(outputs)}, targets {_kind(targets)}"
-                                        + (f", {options}" if options else ""), expected=(self.__doc__ or "").split("\n")[0],
+            raise ArgumentError(explain(f"losses.{self.name} cannot use these arguments",
+                                        got=f"outputs {_kind(outputs)}, targets {_kind(targets)}"
+                                        + (f", {options}" if options else ""),
+                                        expected=(self.__doc__ or "").split("\n")[0],
                                         fix=_of_model(outputs) or f"see help(losses.{self.name})")) from error
 
     def _counting(self, outputs: Any, targets: Any, keeps: list[Tensor]) -> tuple[Any, Any]:
@@ -152,13 +160,15 @@ class Loss(Watched):
             return outputs, targets
         parts = outputs if isinstance(outputs, tuple) else (outputs,)
         for keep in keeps:
-            parts = tuple(_kept(part, keep, 1.0) if self.samples is None or i < self.samples else part for i, part in enumerate(parts))
+            parts = tuple(_kept(part, keep, 1.0) if self.samples is None or i < self.samples else part
+                          for i, part in enumerate(parts))
         parts = tuple(require(part, demand.holds(part), demand) if demand is not None else part
                       for part, demand in itertools.zip_longest(parts, self.outputs[:len(parts)]))
         outputs = parts if isinstance(outputs, tuple) else parts[0]
         if isinstance(targets, Tensor):
             every = [found for keep in keeps if (found := _over(keep, targets.shape)) is not None]
-            targets = self.targets.checked(self.name, outputs, targets, self.options, functools.reduce(and_, every) if every else None)
+            targets = self.targets.checked(self.name, outputs, targets, self.options,
+                                           functools.reduce(and_, every) if every else None)
             for keep in keeps:
                 targets = _kept(targets, keep, self.targets.neutral)
         return outputs, targets
@@ -176,8 +186,10 @@ class Loss(Watched):
         return reduce.sum(values * factors), reduce.sum(factors)
 
     def _one_number(self, what: str) -> OneNumber:
-        return OneNumber(explain(f"the loss {self.name} gives one number for a batch", got=what, expected="one value for each sample",
-                                 fix="leave out the mean: lambda outputs, targets: cr.mean((outputs - targets)**2, axis=-1), or "
+        return OneNumber(explain(f"the loss {self.name} gives one number for a batch", got=what,
+                                 expected="one value for each sample",
+                                 fix="leave out the mean: lambda outputs, targets: cr.mean((outputs - targets)**2, "
+                                     "axis=-1), or "
                                      "reduction='none' for a loss of chainrule.losses"))
 
     def __reduce__(self) -> Any:
@@ -215,7 +227,8 @@ def _of_model(outputs: Any) -> str | None:
 
 
 def _kind(x: Any) -> str:
-    return f"({', '.join(map(_kind, x))})" if isinstance(x, tuple) else f"{x.dtype}{list(x.shape)}" if isinstance(x, Tensor) else repr(x)
+    return (f"({', '.join(map(_kind, x))})" if isinstance(x, tuple) else f"{x.dtype}{list(x.shape)}"
+            if isinstance(x, Tensor) else repr(x))
 
 
 def _over(keep: Tensor, shape: tuple[int, ...]) -> Tensor | None:
@@ -247,7 +260,8 @@ def _spread(factor: Tensor, values: Tensor, name: str) -> Tensor:
     return broadcast_to(reshape(factor, (*factor.shape, *(1,) * (values.ndim - factor.ndim))), values.shape)
 
 
-def loss(*, targets: Targets, outputs: tuple[Demand | None, ...] = (), samples: int | None = None) -> Callable[[Callable[..., Any]], Loss]:
+def loss(*, targets: Targets, outputs: tuple[Demand | None, ...] = (),
+         samples: int | None = None) -> Callable[[Callable[..., Any]], Loss]:
     """Declare a loss: a function (outputs, targets, *, options) -> values, or (values, weights).
 
     Args:
@@ -273,7 +287,8 @@ def _of_table(name: str, options: dict[str, Any]) -> Loss:
 
 
 def get(name: Any) -> Loss:
-    """A loss from its name (or "mse", "mae", "mape", "msle"), from a Loss, or from a function (outputs, targets) -> values per sample (or their mean).
+    """A loss from its name (or "mse", "mae", "mape", "msle"), from a Loss, or from a function (outputs, targets) ->
+    values per sample (or their mean).
 
     >>> cr.losses.get("mse")
     losses.mean_squared_error
@@ -283,7 +298,8 @@ def get(name: Any) -> Loss:
     if isinstance(name, str):
         name = SHORT.get(name.lower(), name)
         if name not in TABLE and (fix := answer(name)):
-            raise ArgumentError(explain("there is no loss of this name", got=shown(name), expected=", ".join(sorted(TABLE)), fix=fix))
+            raise ArgumentError(explain("there is no loss of this name", got=shown(name),
+                                        expected=", ".join(sorted(TABLE)), fix=fix))
         return look_up("loss", name, TABLE)
     if not callable(name):
         raise ArgumentError(explain("a loss is a name or a function (outputs, targets) -> values", got=shown(name),
@@ -318,7 +334,8 @@ def _shape_fix(outputs: tuple[int, ...], targets: tuple[int, ...]) -> str | None
 def check_share(name: str, value: float) -> None:
     """The option lies between 0 and 1."""
     if not 0 <= value <= 1:
-        raise ArgumentError(explain(f"{name} is a share", got=f"{name}={shown(value)}", expected="a number from 0 to 1"))
+        raise ArgumentError(explain(f"{name} is a share", got=f"{name}={shown(value)}",
+                                    expected="a number from 0 to 1"))
 
 
 def check_positive(name: str, value: float) -> None:

@@ -23,11 +23,13 @@ TINY = 1e-7
 
 @loss(targets=ANY)
 def box_iou(outputs: ArrayLike, targets: ArrayLike, *, kind: str = "generalized") -> Any:
-    """1 - IoU of boxes (..., 4) with their own (..., 4): left, top, right, bottom. One value for each pair, 0 where they are equal.
+    """1 - IoU of boxes (..., 4) with their own (..., 4): left, top, right, bottom. One value for each pair, 0 where
+    they are equal.
 
     Args:
-        kind: "plain" (intersection over union, without a gradient where two boxes are apart), "generalized" (Rezatofighi et al., 2019),
-            "distance" or "complete" (Zheng et al., 2020); the formulas stand at `cr.boxes.generalized_iou` and its neighbours.
+        kind: "plain" (intersection over union, without a gradient where two boxes are apart), "generalized"
+            (Rezatofighi et al., 2019), "distance" or "complete" (Zheng et al., 2020); the formulas stand at
+            `cr.boxes.generalized_iou` and its neighbours.
 
     Sides are taken to be at least 0. ArgumentError for another kind, ShapeError where the last axis is not 4.
 
@@ -35,16 +37,19 @@ def box_iou(outputs: ArrayLike, targets: ArrayLike, *, kind: str = "generalized"
     Tensor(1.3333334, dtype=float32)
     """
     if kind not in KINDS:
-        raise ArgumentError(explain("there is no such kind of overlap", got=f"kind={shown(kind)}", expected=" | ".join(KINDS)))
+        raise ArgumentError(explain("there is no such kind of overlap", got=f"kind={shown(kind)}",
+                                    expected=" | ".join(KINDS)))
     theirs = agree(outputs, targets)
     if outputs.shape[-1:] != (4,):  # type: ignore[union-attr]
-        raise ShapeError(explain("boxes have four numbers in their last axis", got=f"shape {outputs.shape}", expected="(..., 4)"))  # type: ignore[union-attr]
+        raise ShapeError(explain("boxes have four numbers in their last axis", got=f"shape {outputs.shape}",
+                                 expected="(..., 4)"))  # type: ignore[union-attr]
     a, b = (tuple(x[..., i] for i in range(4)) for x in (outputs, theirs))  # type: ignore[index,call-overload]
     return 1 - _overlap(a, b, kind)
 
 
 def _overlap(a: Corners, b: Corners, kind: str) -> Tensor:
-    """Of sides divided by the longer one of the box around both, which changes no quotient and keeps areas within the range of floats."""
+    """Of sides divided by the longer one of the box around both, which changes no quotient and keeps areas within the
+    range of floats."""
     scale = stop_gradient(maximum(maximum(*_hull(a, b)), float(np.finfo(a[0].dtype).tiny)))
     (width, height), mine, other = (_by(x, scale) for x in (_hull(a, b), _sizes(a), _sizes(b)))
     common = _by(_common(a, b), scale)

@@ -60,8 +60,8 @@ def binary_cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, label_smooth
         return compose.softplus(outputs) - t * outputs
     factor = astype(tensor(positive_weight), outputs.dtype)
     if factor.shape not in ((), outputs.shape[-1:]):
-        raise ShapeError(explain("there must be one positive weight, or one for each output", got=f"positive_weight {factor.shape}",
-                                 expected=f"a number or {outputs.shape[-1:]}"))
+        raise ShapeError(explain("there must be one positive weight, or one for each output",
+                                 got=f"positive_weight {factor.shape}", expected=f"a number or {outputs.shape[-1:]}"))
     return factor * t * compose.softplus(-outputs) + (1 - t) * compose.softplus(outputs)
 
 
@@ -146,8 +146,8 @@ def cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, label_smoothing: fl
     Args:
         targets: integer labels of shape (...), or probabilities (such as one-hot rows) of shape (..., classes).
         label_smoothing: s moves the targets to t (1 - s) + s / classes.
-        class_weights: one number w per class. The value of a sample is sum_c w_c t_c (-log softmax_c) / w_label, with t smoothed, and w_label
-            its weight in the mean; samples of a class of weight 0 do not count.
+        class_weights: one number w per class. The value of a sample is sum_c w_c t_c (-log softmax_c) / w_label, with t
+            smoothed, and w_label its weight in the mean; samples of a class of weight 0 do not count.
         ignore_label: samples with this label do not count (-100 in PyTorch): as a mask, but told by the labels.
 
     Labels are of any integer type, or bool. Raises BoundsError for one outside 0 .. classes - 1, compiled or not.
@@ -198,7 +198,8 @@ def _wrong_targets(outputs: Tensor, targets: Tensor) -> Exception:
                                   fix=f"make the last layer Dense({targets.shape[-1]}), or one-hot rows of {classes}"))
     second = outputs.ndim > 2 and targets.shape == (outputs.shape[0], *outputs.shape[2:])
     return ShapeError(explain("the labels do not fit the logits", got=got, expected=expected,
-                              fix="the classes are the last axis: cr.moveaxis(logits, 1, -1)" if second else "one label for each row of logits"))
+                              fix="the classes are the last axis: cr.moveaxis(logits, 1, -1)" if second
+                              else "one label for each row of logits"))
 
 
 def _check_logits(outputs: Tensor) -> None:
@@ -231,8 +232,9 @@ def _warn_of_sigmoid(outputs: Tensor) -> None:
     if "sigmoid" in _warned or not _comes_from(outputs, "sigmoid"):
         return
     _warned.add("sigmoid")
-    warnings.warn(explain("the outputs are probabilities already, this loss applies a sigmoid itself", got="the result of a sigmoid",
-                          expected="logits", fix="remove the sigmoid at the end of the model"), SoftmaxWarning, stacklevel=2)
+    warnings.warn(explain("the outputs are probabilities already, this loss applies a sigmoid itself",
+                          got="the result of a sigmoid", expected="logits",
+                          fix="remove the sigmoid at the end of the model"), SoftmaxWarning, stacklevel=2)
 
 
 def _comes_from(outputs: Tensor, function: str) -> bool:
@@ -274,7 +276,8 @@ def _cross_entropy_of_labels(x: Tensor, labels: Tensor, smoothing: float, class_
     total = scaled(log(reduce.sum(exp(shifted), axis=-1)))
     picked = target() * shifted if smoothing else where(chosen, shifted, zeros_like(shifted))
     value = total - reduce.sum(picked, axis=-1)
-    value = custom_gradient(value, (x,), lambda g, y, x: (reshape(g, (*g.shape, 1)) * (scaled(compose.softmax(x)) - target()),))
+    value = custom_gradient(value, (x,),
+                            lambda g, y, x: (reshape(g, (*g.shape, 1)) * (scaled(compose.softmax(x)) - target()),))
     return (value, factors) if class_weights is not None else value
 
 
@@ -282,7 +285,8 @@ def _relative(weights: Tensor, own: Tensor) -> Tensor:
     """The weight of every class by that of the label; 0 where the label's is 0."""
     own = reshape(own, (*own.shape, 1))
     counts = compose.not_equal(own, 0)
-    return where(broadcast_to(counts, (*own.shape[:-1], *weights.shape)), weights / where(counts, own, ones_like(own)), 0.0)
+    return where(broadcast_to(counts, (*own.shape[:-1], *weights.shape)), weights / where(counts, own, ones_like(own)),
+                 0.0)
 
 
 def _class_weights(class_weights: Any, classes: int, dtype: np.dtype) -> Tensor:
@@ -356,7 +360,8 @@ def multi_margin(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0,
     if power not in (1, 2):
         raise ArgumentError(explain("the power of multi_margin is 1 or 2", got=shown(power)))
     labels = class_labels(targets)
-    chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), outputs.shape), iota(outputs.shape, outputs.ndim - 1, labels.dtype))
+    chosen = equal(broadcast_to(reshape(labels, (*labels.shape, 1)), outputs.shape),
+                   iota(outputs.shape, outputs.ndim - 1, labels.dtype))
     right = reduce.sum(where(chosen, outputs, zeros_like(outputs)), axis=-1, keepdims=True)
     short = where(chosen, zeros_like(outputs), maximum(margin + (outputs - right), 0.0))
     return reduce.sum((short if power == 1 else short * short) * (1 / outputs.shape[-1]), axis=-1)

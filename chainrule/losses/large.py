@@ -23,7 +23,8 @@ from .targets import Labels
 
 
 @loss(targets=Labels(classes_of=1), samples=1)
-def linear_cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, chunk: int = 1024, ignore_label: int | None = None) -> Any:
+def linear_cross_entropy(outputs: ArrayLike, targets: ArrayLike, *, chunk: int = 1024,
+                         ignore_label: int | None = None) -> Any:
     """cross_entropy(x @ weight + bias, labels), `chunk` rows at a time.
 
         losses.linear_cross_entropy((x, head.weight.value, head.bias.value), labels)

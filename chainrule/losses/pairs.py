@@ -26,7 +26,8 @@ ALIKE = "the targets are 1 for alike, {} for not"
 
 @loss(targets=ANY)
 def cosine_distance(outputs: ArrayLike, targets: ArrayLike, *, epsilon: float = 1e-8) -> Any:
-    """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as that long.
+    """1 - cos of the angle between outputs and targets along the last axis; vectors shorter than `epsilon` count as
+    that long.
 
     >>> cr.losses.cosine_distance([[1.0, 0.0]], [[1.0, 1.0]])
     Tensor(0.29289323, dtype=float32)
@@ -67,7 +68,8 @@ def contrastive(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0) 
 
 
 @loss(targets=ANY)
-def triplet(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0, power: float = 2.0, swap: bool = False) -> Any:
+def triplet(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 1.0, power: float = 2.0,
+            swap: bool = False) -> Any:
     """max(0, |a - p| - |a - n| + margin) from outputs (anchor a, positive p, negative n); no targets
     (Schroff et al., 2015; Balntas et al., 2016).
 
@@ -100,11 +102,13 @@ def margin_ranking(outputs: ArrayLike, targets: ArrayLike, *, margin: float = 0.
 
 
 @loss(targets=ANY)
-def info_nce(outputs: ArrayLike, targets: ArrayLike, *, temperature: float = 0.1, symmetric: bool = False, keep: Tensor | None = None) -> Any:
+def info_nce(outputs: ArrayLike, targets: ArrayLike, *, temperature: float = 0.1, symmetric: bool = False,
+             keep: Tensor | None = None) -> Any:
     """The cross-entropy of finding each query's own key among all keys of the batch, by cosine / temperature, from
     outputs (queries, keys), each (batch, width); no targets (van den Oord et al., 2018).
 
-    With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021). Samples that a mask leaves out are nobody's negatives.
+    With `symmetric` the mean of both ways, as in CLIP (Radford et al., 2021). Samples that a mask leaves out are
+    nobody's negatives.
 
     >>> queries = np.eye(3, 4, dtype="float32")
     >>> round(float(cr.losses.info_nce((queries, queries), None)), 4)

@@ -117,8 +117,10 @@ def quantile(outputs: ArrayLike, targets: ArrayLike, *, q: float | Sequence[floa
 def _for_each(outputs: Any, targets: Any, count: int) -> Any:
     """Targets (...) or (..., 1) beside outputs (..., count): each once for each of them."""
     if outputs.shape[-1:] != (count,) or targets.shape not in (outputs.shape[:-1], (*outputs.shape[:-1], 1)):
-        raise ShapeError(explain("several quantiles of each target are the last axis of the outputs", got=f"outputs {outputs.shape}, targets {targets.shape}",
-                                 expected=f"outputs (..., {count}), targets (...) or (..., 1)", fix=f"end the network with Dense({count})"))
+        raise ShapeError(explain("several quantiles of each target are the last axis of the outputs",
+                                 got=f"outputs {outputs.shape}, targets {targets.shape}",
+                                 expected=f"outputs (..., {count}), targets (...) or (..., 1)",
+                                 fix=f"end the network with Dense({count})"))
     target = astype(targets, outputs.dtype)
     return broadcast_to(reshape(target, (*outputs.shape[:-1], 1)), outputs.shape)
 
@@ -146,7 +148,8 @@ def mean_squared_logarithmic_error(outputs: ArrayLike, targets: ArrayLike) -> An
 
 
 @loss(targets=ANY)
-def poisson(outputs: ArrayLike, targets: ArrayLike, *, log_rates: bool = True, full: bool = False, epsilon: float = 1e-8) -> Any:
+def poisson(outputs: ArrayLike, targets: ArrayLike, *, log_rates: bool = True, full: bool = False,
+            epsilon: float = 1e-8) -> Any:
     """e^outputs - targets * outputs: the outputs are logarithms of rates; or, with log_rates=False, the rates r:
     r - targets log(r + epsilon).
 

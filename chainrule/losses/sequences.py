@@ -31,8 +31,8 @@ NEVER = -1e30  # a log-probability that stands for 0: unlike -inf it can be subt
 
 
 @loss(targets=Sequences())
-def ctc(outputs: ArrayLike, targets: ArrayLike, *, output_lengths: Any = None, target_lengths: Any = None, blank: int = 0,
-        zero_infinity: bool = False) -> Any:
+def ctc(outputs: ArrayLike, targets: ArrayLike, *, output_lengths: Any = None, target_lengths: Any = None,
+        blank: int = 0, zero_infinity: bool = False) -> Any:
     """-log p(target | outputs), one value for each sample.
 
     Args:
@@ -191,4 +191,5 @@ def _check(outputs: Tensor, targets: Tensor, blank: int) -> None:
                                  got=f"labels {targets.shape}, logits {outputs.shape}",
                                  expected=f"({outputs.shape[0]}, length)", fix="pad shorter targets with -1"))
     if not 0 <= blank < outputs.shape[2]:
-        raise ArgumentError(explain("the blank is one of the classes", got=f"blank={blank}", expected=f"0 to {outputs.shape[2] - 1}"))
+        raise ArgumentError(explain("the blank is one of the classes", got=f"blank={blank}",
+                                    expected=f"0 to {outputs.shape[2] - 1}"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the targets of a loss must be, declared beside it: read by eager code, by compiled programs and before a run.
 
-A declaration gives, for outputs and targets of some shapes, the condition that every target has to meet and the words for
-one that does not (`condition`). Nothing else in a loss looks at the values of its targets.
+A declaration gives, for outputs and targets of some shapes, the condition that every target has to meet and the words
+for one that does not (`condition`). Nothing else in a loss looks at the values of its targets.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Targets:
         return demand.holds(_real(targets)), demand
 
     def checked(self, name: str, outputs: Any, targets: Any, options: Options, keep: Tensor | None = None) -> Any:
-        """The targets; where they are computed a BoundsError for the first that is wrong, among those that count (`keep`)."""
+        """The targets; where they are computed a BoundsError for the first that is wrong, among those that count
+        (`keep`)."""
         found = None if not isinstance(targets, Tensor) else self.condition(name, outputs, targets, options)
         if found is None:
             return targets
@@ -64,8 +65,9 @@ class Classes(Demand):
 
     def words(self, x: np.ndarray, place: tuple[int, ...], told: tuple[int, ...], **where: Any) -> str:
         classes, label = int(self.high) + 1, int(x[place]) if len(place) == x.ndim else None
-        return explain(f"label {label} is not a class" if label is not None else "a label is not a class", got=f"label {label}{at(told)}",
-                       expected=f"0 to {classes - 1}, for {classes} {self.what}", fix=self.fix or self._advice(x, label), **where)
+        return explain(f"label {label} is not a class" if label is not None else "a label is not a class",
+                       got=f"label {label}{at(told)}", expected=f"0 to {classes - 1}, for {classes} {self.what}",
+                       fix=self.fix or self._advice(x, label), **where)
 
     def _advice(self, x: np.ndarray, label: int | None) -> str:
         largest = int(x.max())
@@ -78,7 +80,8 @@ class Classes(Demand):
 
 @dataclass(frozen=True)
 class Labels(Targets):
-    """Integers from 0 to the number of classes - 1; and, with `shares`, targets of the shape of the outputs in their place."""
+    """Integers from 0 to the number of classes - 1; and, with `shares`, targets of the shape of the outputs in their
+    place."""
 
     shares: bool = False
     classes_of: int = 0  # which of several outputs has the classes on its last axis
@@ -91,7 +94,12 @@ class Labels(Targets):
         if self.shares and targets.shape == scores.shape:
             demand = Demand("a target probability", 0.0, 1.0, "pass integer labels, or rows that sum to 1")
             return demand.holds(_real(targets)), demand
-        if targets.dtype.kind not in "iub" or not scores.ndim or scores.shape[-1] < 2 or parts[0].shape[:-1] != targets.shape:
+        if (
+            targets.dtype.kind not in "iub"
+            or not scores.ndim
+            or scores.shape[-1] < 2
+            or parts[0].shape[:-1] != targets.shape
+        ):
             return None  # refused for its dtype or shape
         demand = Classes("logits", 0, scores.shape[-1] - 1)
         ok = demand.holds(targets)
@@ -105,13 +113,16 @@ class LogShares(Targets):
 
     def condition(self, name: str, outputs: Any, targets: Tensor, options: Options) -> tuple[Tensor, Demand] | None:
         if options.get("log_targets"):
-            return Targets(high=0.0, fix="the targets are logarithms of probabilities").condition(name, outputs, targets, options)
+            return Targets(high=0.0, fix="the targets are logarithms of probabilities").condition(
+                name, outputs, targets, options
+            )
         return SHARES.condition(name, outputs, targets, options)
 
 
 @dataclass(frozen=True)
 class Sequences(Targets):
-    """Rows of integer labels that are no blank, as long as `target_lengths` says, or up to the first negative number; then only those."""
+    """Rows of integer labels that are no blank, as long as `target_lengths` says, or up to the first negative number;
+    then only those."""
 
     def condition(self, name: str, outputs: Any, targets: Tensor, options: Options) -> tuple[Tensor, Demand] | None:
         if not is_integer(targets.dtype) or targets.ndim != 2 or outputs.ndim != 3:
@@ -134,7 +145,8 @@ class Sequences(Targets):
 
     @staticmethod
     def _fix(options: Options) -> str:
-        return f"labels are 0 to classes - 1 without the blank, {options.get('blank', 0)}; negative numbers only behind the end of a row"
+        return (f"labels are 0 to classes - 1 without the blank, {options.get('blank', 0)}; negative numbers only "
+                "behind the end of a row")
 
 
 def class_labels(targets: Tensor) -> Tensor:

@@ -26,9 +26,12 @@ from .table import NAMES, answer, get
 from .text import BLEU
 
 __all__ = [
-    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Coverage", "DetectionScores", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
-    "MeanSquaredError", "Metric", "Precision", "PrecisionRecall", "Recall", "RootMeanSquaredError", "TopKAccuracy", "bootstrap",
-    "confusion_matrix", "coverage", "direction", "energy_distance", "frechet_distance", "get", "larger_is_better", "mean_average_precision", "precision_recall", "wilson",
+    "AUC", "BLEU", "F1", "NAMES", "R2", "Accuracy", "AveragePrecision", "ConfusionMatrix", "Coverage",
+    "DetectionScores", "Estimate", "LogLoss", "Mean", "MeanAbsoluteError",
+    "MeanSquaredError", "Metric", "Precision", "PrecisionRecall", "Recall", "RootMeanSquaredError", "TopKAccuracy",
+    "bootstrap",
+    "confusion_matrix", "coverage", "direction", "energy_distance", "frechet_distance", "get", "larger_is_better",
+    "mean_average_precision", "precision_recall", "wilson",
 ]
 
 def __getattr__(name: str) -> Any:

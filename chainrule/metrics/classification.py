@@ -39,7 +39,8 @@ class ClassMetric(Metric):
     def __init__(self, *, probabilities: bool = False, ignore_label: int | None = None, threshold: float | None = None):
         if threshold is not None and not (self.decides and 0 < threshold < 1):
             raise ArgumentError(explain(f"{self.name} takes no such threshold", got=shown(threshold),
-                                        expected="a probability between 0 and 1" if self.decides else "no threshold: it looks at the scores of all classes"))
+                                        expected="a probability between 0 and 1" if self.decides
+                                        else "no threshold: it looks at the scores of all classes"))
         self.probabilities, self.ignore_label, self.threshold = probabilities, ignore_label, threshold
         super().__init__()
 
@@ -94,7 +95,8 @@ class ClassMetric(Metric):
     def _above(self, scores: np.ndarray) -> np.ndarray:
         """Class 1 where its probability is above the threshold."""
         if scores.shape[1] > 2:
-            raise ArgumentError(explain(f"{self.name}: a threshold is for two classes", got=f"{scores.shape[1]} columns", expected="1 or 2", fix="leave threshold out"))
+            raise ArgumentError(explain(f"{self.name}: a threshold is for two classes",
+                                        got=f"{scores.shape[1]} columns", expected="1 or 2", fix="leave threshold out"))
         score = scores[:, -1] if self.probabilities or scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
         least = self.threshold if self.probabilities else np.log(self.threshold / (1 - self.threshold))
         return (score > least).astype(np.intp)
@@ -234,8 +236,8 @@ class ConfusionMatrix(ClassMetric):
 class _Averaged(ConfusionMatrix):
     """A quotient hits / out_of for each class, averaged: what precision, recall and F1 have in common."""
 
-    def __init__(self, average: str | None = None, *, positive: int = 1, probabilities: bool = False, ignore_label: int | None = None,
-                 threshold: float | None = None):
+    def __init__(self, average: str | None = None, *, positive: int = 1, probabilities: bool = False,
+                 ignore_label: int | None = None, threshold: float | None = None):
         if average is not None and average not in AVERAGES:
             close = difflib.get_close_matches(average, AVERAGES, 1)
             raise ArgumentError(explain(f"{self.name}: unknown average", got=shown(average),

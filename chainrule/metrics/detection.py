@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well objects are found in images: average precision by COCO's rules.
 
-In come the `boxes.Detections` found in each image and the true ones. Found boxes, the surest first, are matched to true boxes
-of their class whose IoU reaches a threshold, each true box once. Precision over recall of a class is made monotone and read at
-101 recalls; its mean is AP, the mean over classes mAP.
+In come the `boxes.Detections` found in each image and the true ones. Found boxes, the surest first, are matched to true
+boxes of their class whose IoU reaches a threshold, each true box once. Precision over recall of a class is made
+monotone and read at 101 recalls; its mean is AP, the mean over classes mAP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 class DetectionScores(NamedTuple):
-    """`ap` over all thresholds, `ap50` and `ap75` at IoU 0.5 and 0.75 (NaN where these are no thresholds), each an Estimate, and AP by class.
+    """`ap` over all thresholds, `ap50` and `ap75` at IoU 0.5 and 0.75 (NaN where these are no thresholds), each an
+    Estimate, and AP by class.
 
     >>> truth = [cr.boxes.Detections([[0, 0, 4, 4]], [0])]
     >>> found = [cr.boxes.Detections([[0, 0, 4, 4]], [0], [0.9])]
@@ -44,7 +45,8 @@ class DetectionScores(NamedTuple):
 
 
 class _Matches(NamedTuple):
-    """Of one class: per found box its image, score, and by threshold whether it is right or does not count; per image the true boxes."""
+    """Of one class: per found box its image, score, and by threshold whether it is right or does not count; per image
+    the true boxes."""
 
     image: np.ndarray  # (n,)
     score: np.ndarray  # (n,)
@@ -53,8 +55,9 @@ class _Matches(NamedTuple):
     truths: np.ndarray  # (images,)
 
 
-def mean_average_precision(found: Sequence[Detections], truth: Sequence[Detections], *, thresholds: Sequence[float] | None = None,
-                           most: int = 100, resamples: int = 200, level: float = 0.95, seed: int = 0) -> DetectionScores:
+def mean_average_precision(found: Sequence[Detections], truth: Sequence[Detections], *,
+                           thresholds: Sequence[float] | None = None, most: int = 100, resamples: int = 200,
+                           level: float = 0.95, seed: int = 0) -> DetectionScores:
     """Mean average precision by COCO's rules (Lin et al., 2014), the numbers of pycocotools for objects of all sizes.
 
     Args:
@@ -64,7 +67,8 @@ def mean_average_precision(found: Sequence[Detections], truth: Sequence[Detectio
         most: boxes of a class in one image that count, the surest.
         resamples: bootstrap resamples of images for the intervals; 0 gives none.
 
-    Values are NaN where there are no true objects. Raises ShapeError for lists of different lengths, ArgumentError for found boxes without scores.
+    Values are NaN where there are no true objects. Raises ShapeError for lists of different lengths, ArgumentError for
+    found boxes without scores.
 
     >>> truth = [cr.boxes.Detections([[0, 0, 4, 4], [6, 6, 9, 9]], [0, 0])]
     >>> found = [cr.boxes.Detections([[0, 0, 4, 4], [1, 6, 2, 9]], [0, 0], [0.9, 0.8])]
@@ -85,7 +89,8 @@ def mean_average_precision(found: Sequence[Detections], truth: Sequence[Detectio
 
 def _check(found: Sequence[Detections], truth: Sequence[Detections]) -> None:
     if len(found) != len(truth):
-        raise ShapeError(explain("each image has its found and its true objects", got=f"{len(found)} found, {len(truth)} true"))
+        raise ShapeError(explain("each image has its found and its true objects",
+                                 got=f"{len(found)} found, {len(truth)} true"))
     for i, one in enumerate(found):
         if one.scores is None and len(one):
             raise ArgumentError(explain("found boxes have scores, by which they are ranked", got=f"none in image {i}",
@@ -96,7 +101,8 @@ def _check(found: Sequence[Detections], truth: Sequence[Detections]) -> None:
 
 # ---- matching
 
-def _match_class(found: Sequence[Detections], truth: Sequence[Detections], label: int, thresholds: np.ndarray, most: int) -> _Matches:
+def _match_class(found: Sequence[Detections], truth: Sequence[Detections], label: int, thresholds: np.ndarray,
+                 most: int) -> _Matches:
     image, score, right, ignored, truths = [], [], [], [], np.zeros(len(truth))
     for i, (ours, theirs) in enumerate(zip(found, truth, strict=True)):
         ours, theirs = ours.take(ours.labels == label), theirs.take(theirs.labels == label)
@@ -163,12 +169,14 @@ def _at_recalls(recall: np.ndarray, precision: np.ndarray) -> float:
     return float(np.append(precision, 0.0)[places].mean())
 
 
-def _resampled(matches: dict[int, _Matches], images: int, thresholds: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+def _resampled(matches: dict[int, _Matches], images: int, thresholds: np.ndarray, resamples: int,
+               seed: int) -> np.ndarray:
     """(resamples, thresholds, classes)."""
     if not images or not matches or resamples < 1:
         return np.zeros((0, len(thresholds), len(matches)))
     rng = np.random.default_rng(seed)
-    return np.stack([_values(matches, rng.multinomial(images, np.full(images, 1 / images)).astype(np.float64)) for _ in range(resamples)])
+    return np.stack([_values(matches, rng.multinomial(images, np.full(images, 1 / images)).astype(np.float64))
+                     for _ in range(resamples)])
 
 
 def _estimate(value: np.ndarray, several: np.ndarray, level: float) -> Estimate:

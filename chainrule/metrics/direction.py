@@ -2,7 +2,8 @@
 """Whether a larger value of a monitored number is the better one: its metric says so, and nothing else does.
 
 A column of a history is a metric's name with what was measured in front, such as `validation_accuracy` or
-`ema_validation_loss`; losses are better when smaller. A number of which no metric is known has no direction: it is asked for.
+`ema_validation_loss`; losses are better when smaller. A number of which no metric is known has no direction: it is
+asked for.
 """
 
 from __future__ import annotations
@@ -47,5 +48,6 @@ def larger_is_better(column: str, own: Mapping[str, bool] | None = None) -> bool
     found = direction(column, own)
     if found is None:
         raise ArgumentError(explain(f"it is not known whether a larger {column} is a better one", got=shown(column),
-                                    expected="a loss, or a metric that was given to `fit`", fix="say it: larger_is_better=True or False"))
+                                    expected="a loss, or a metric that was given to `fit`",
+                                    fix="say it: larger_is_better=True or False"))
     return found

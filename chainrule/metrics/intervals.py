@@ -56,7 +56,8 @@ class Estimate(float):
         return self.value, self.low, self.high, self.level, self.percent
 
     def __repr__(self) -> str:
-        return f"Estimate({self.value!r}, low={self.low!r}, high={self.high!r}, level={self.level}, percent={self.percent})"
+        return (f"Estimate({self.value!r}, low={self.low!r}, high={self.high!r}, level={self.level}, "
+                f"percent={self.percent})")
 
     def __str__(self) -> str:
         digits, unit = self._digits(), " %" if self.percent else ""
@@ -100,7 +101,8 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval | N
     if not trials > 0:
         return None
     if not 0 <= successes <= trials * (1 + 1e-12):
-        raise ArgumentError(explain("there are more successes than trials" if successes > 0 else "a number of successes is negative",
+        raise ArgumentError(explain("there are more successes than trials" if successes > 0
+                                    else "a number of successes is negative",
                                     got=f"{successes} of {trials}", expected="0 <= successes <= trials"))
     p, square = successes / trials, z * z
     centre = (p + square / (2 * trials)) / (1 + square / trials)

@@ -94,7 +94,8 @@ def item_weights(weights: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarr
     return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
 
 
-def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,), shape: tuple[int, ...] | None = None) -> np.ndarray:
+def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,),
+                   shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Labels (n,) as integers; raises DTypeError or BoundsError naming the first bad one by its place in the batch."""
     where = lambda i: ", ".join(str(int(axis)) for axis in place(i))
     if labels.dtype.kind == "f":
@@ -106,7 +107,8 @@ def checked_labels(labels: np.ndarray, classes: int, place=lambda i: (i,), shape
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(outside):
         found = tuple(int(axis) for axis in place(outside[0]))
-        raise BoundsError.at(found, shape or labels.shape, lambda told: _no_class(labels, labels[outside[0]], told, classes))
+        raise BoundsError.at(found, shape or labels.shape,
+                             lambda told: _no_class(labels, labels[outside[0]], told, classes))
     return labels.astype(np.intp)
 
 
@@ -119,14 +121,16 @@ def _no_class(labels: np.ndarray, label, place: tuple[int, ...], classes: int) -
     else:
         fix = f"are labels 1-based? else give the model {int(labels.max()) + 1} output columns"
     return explain(f"label {int(label)} at index {', '.join(map(str, place))} is not one of the {classes} classes",
-                   got=f"labels from {int(labels.min())} to {int(labels.max())}", expected=f"0 … {classes - 1}", fix=fix)
+                   got=f"labels from {int(labels.min())} to {int(labels.max())}", expected=f"0 … {classes - 1}",
+                   fix=fix)
 
 
 def _numeric(array: np.ndarray, what: str) -> np.ndarray:
     array = np.asarray(unmasked(array))
     if array.dtype.kind not in "biuf":
         raise DTypeError(explain(f"the {what} are not numbers", got=f"dtype {array.dtype}",
-                                 expected="floats or integers", fix="map class names to labels 0, 1, 2, … first" if what == "targets" else None))
+                                 expected="floats or integers", fix="map class names to labels 0, 1, 2, … first" if what
+                                 == "targets" else None))
     return array
 
 

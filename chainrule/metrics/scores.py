@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of classifiers that need the scores themselves: the areas under the ROC curve and under that of precision over
+"""Metrics of classifiers that need the scores themselves: the areas under the ROC curve and under that of precision
+over
 recall, and the log loss.
 
 The log loss is a sum; an area is a statement about all pairs of items, so all scores are kept until `reset` (in the
@@ -24,8 +25,9 @@ __all__ = ["AUC", "AveragePrecision", "LogLoss", "ratio_of_sums"]
 class ScoreMetric(ClassMetric):
     """A statement about the order of all items by their scores; a subclass writes `of_one`.
 
-    Two classes: class 1 is positive. More: the mean over the classes of each against all others, by its probability (the
-    softmax of the logits, in the order of its log-odds, so that no two are rounded to one); classes for which the value is not defined do not count. NaN if it is for none.
+    Two classes: class 1 is positive. More: the mean over the classes of each against all others, by its probability
+    (the softmax of the logits, in the order of its log-odds, so that no two are rounded to one); classes for which the
+    value is not defined do not count. NaN if it is for none.
     """
 
     decides = False
@@ -85,7 +87,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)) of the softmax over the last axis: each logit minus the logarithm of the sum of the others' exponentials."""
+    """log(p / (1 - p)) of the softmax over the last axis: each logit minus the logarithm of the sum of the others'
+    exponentials."""
     with np.errstate(divide="ignore", invalid="ignore"):  # infinite logits have infinite odds
         largest = np.arange(logits.shape[-1]) == logits.argmax(axis=-1)[..., None]
         high = logits.max(axis=-1, keepdims=True)
@@ -98,7 +101,8 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
 
 
 def _ordered(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> Statistic:
-    """(resamples, items) -> the weights of the positive and of the other items, each (resamples, scores from low to high)."""
+    """(resamples, items) -> the weights of the positive and of the other items, each (resamples, scores from low to
+    high)."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))  # one group for each set of ties
@@ -116,7 +120,8 @@ def _ordered(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> S
 class AUC(ScoreMetric):
     """Area under the ROC curve: the share of pairs (positive, negative) in which the positive scores higher, ties half.
 
-    Classes that never or always are the target have no area. Interval: bootstrap. Source: Hanley and McNeil, Radiology 1982.
+    Classes that never or always are the target have no area. Interval: bootstrap. Source: Hanley and McNeil, Radiology
+    1982.
 
     >>> metric = cr.metrics.AUC()
     >>> metric.update(np.array([-1.0, 0.5, 2.0, 0.0]), np.array([0, 1, 1, 0]))
@@ -139,10 +144,12 @@ class AUC(ScoreMetric):
 
 
 class AveragePrecision(ScoreMetric):
-    """The mean of the precision over the positive items, each with all that score as high or higher taken as positive; over several
+    """The mean of the precision over the positive items, each with all that score as high or higher taken as positive;
+    over several
     classes the mean average precision (mAP).
 
-    Classes that never are the target have none. Interval: bootstrap. Source: Salton and McGill, 1983, without interpolation.
+    Classes that never are the target have none. Interval: bootstrap. Source: Salton and McGill, 1983, without
+    interpolation.
 
     >>> metric = cr.metrics.AveragePrecision()
     >>> metric.update(np.array([-1.0, 0.5, 2.0, 1.0]), np.array([0, 1, 1, 0]))

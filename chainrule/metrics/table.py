@@ -15,10 +15,14 @@ from .scores import AUC, AveragePrecision, LogLoss
 
 # words of other libraries for the same thing, without underscores and the kind of classes
 ANSWERS = {
-    "acc": "accuracy", "accuracy": "accuracy", "topkaccuracy": "top_5", "balancedaccuracy": "recall_macro", "rocauc": "auc", "auroc": "auc", "auc": "auc",
-    "f1": "f1", "fbeta": "f1", "precision": "precision", "recall": "recall", "averageprecision": "average_precision", "prauc": "average_precision",
-    "crossentropy": "log_loss", "logloss": "log_loss", "neglogloss": "log_loss", "r2": "r2", "coefficientofdetermination": "r2", "mse": "mse", "mae": "mae",
-    "meansquarederror": "mse", "negmeansquarederror": "mse", "negmeanabsoluteerror": "mae", "meanabsoluteerror": "mae", "rootmeansquarederror": "rmse",
+    "acc": "accuracy", "accuracy": "accuracy", "topkaccuracy": "top_5", "balancedaccuracy": "recall_macro",
+    "rocauc": "auc", "auroc": "auc", "auc": "auc",
+    "f1": "f1", "fbeta": "f1", "precision": "precision", "recall": "recall", "averageprecision": "average_precision",
+    "prauc": "average_precision",
+    "crossentropy": "log_loss", "logloss": "log_loss", "neglogloss": "log_loss", "r2": "r2",
+    "coefficientofdetermination": "r2", "mse": "mse", "mae": "mae",
+    "meansquarederror": "mse", "negmeansquarederror": "mse", "negmeanabsoluteerror": "mae", "meanabsoluteerror": "mae",
+    "rootmeansquarederror": "rmse",
 }
 
 # fmt: off
@@ -70,7 +74,8 @@ def resolve(name: str) -> tuple[type[Metric], dict]:
         return TopKAccuracy, {"k": int(match[1])}
     if match := re.fullmatch(r"(precision|recall|f1)_(binary|macro|micro|weighted)", lowered):
         return NAMES[match[1]], {"average": match[2]}
-    raise ArgumentError(explain(f"unknown metric {name!r}", got=shown(name), expected=", ".join(NAMES), fix=answer(str(name), NAMES)))
+    raise ArgumentError(explain(f"unknown metric {name!r}", got=shown(name), expected=", ".join(NAMES),
+                                fix=answer(str(name), NAMES)))
 
 
 def answer(name: str, known: Iterable[str]) -> str | None:

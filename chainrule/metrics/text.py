@@ -40,7 +40,8 @@ def words_13a(text: str) -> list[str]:
 
 
 class BLEU(Metric):
-    """100 min(1, e^(1 - r/h)) (p1 p2 p3 p4)^(1/4): p_n is the share of the texts' n-grams that a reference has too, each
+    """100 min(1, e^(1 - r/h)) (p1 p2 p3 p4)^(1/4): p_n is the share of the texts' n-grams that a reference has too,
+    each
     as often as in the reference that has it most often; h and r are the lengths of texts and nearest references.
 
     `update(texts, references)` takes strings, with one reference or a list of them for each text. Where no n-gram of an
@@ -70,12 +71,16 @@ class BLEU(Metric):
 
     def update(self, outputs: Sequence[str], targets: Sequence[Any], weights: ArrayLike | None = None) -> None:
         if weights is not None:
-            raise ArgumentError(explain("BLEU does not weigh texts", got="weights", fix="leave texts that shall not count out"))
+            raise ArgumentError(explain("BLEU does not weigh texts", got="weights",
+                                        fix="leave texts that shall not count out"))
         if isinstance(outputs, str) or isinstance(targets, str):
-            raise DTypeError(explain("BLEU compares lists of texts", got="one string", fix="update([text], [reference])"))
+            raise DTypeError(explain("BLEU compares lists of texts", got="one string",
+                                     fix="update([text], [reference])"))
         if len(outputs) != len(targets):
-            raise ShapeError(explain("each text needs its references", got=f"{len(outputs)} texts, {len(targets)} references"))
-        rows = np.array([self._row(text, given) for text, given in zip(outputs, targets, strict=True)]).reshape(-1, 2 * ORDERS + 2)
+            raise ShapeError(explain("each text needs its references",
+                                     got=f"{len(outputs)} texts, {len(targets)} references"))
+        rows = np.array([self._row(text, given)
+                         for text, given in zip(outputs, targets, strict=True)]).reshape(-1, 2 * ORDERS + 2)
         self.sums += rows.sum(0)
         self.total += len(rows)
         self.records.add(rows)
@@ -98,8 +103,8 @@ class BLEU(Metric):
 
     def _words(self, text: str) -> list[str]:
         if not isinstance(text, str):
-            raise DTypeError(explain("BLEU compares texts", got=f"{type(text).__name__} {text!r}"[:80], expected="strings",
-                                     fix="decode the ids first: tokenizer.decode(ids)"))
+            raise DTypeError(explain("BLEU compares texts", got=f"{type(text).__name__} {text!r}"[:80],
+                                     expected="strings", fix="decode the ids first: tokenizer.decode(ids)"))
         return self.tokenize(text.lower() if self.lowercase else text)
 
     def _value(self) -> float:
@@ -124,4 +129,5 @@ def _bleu(sums: np.ndarray) -> np.ndarray:
     smoothed = np.where(nothing, 0.5 ** np.cumsum(nothing, axis=1), fitting)
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithm = np.log(smoothed / every).mean(1) + np.minimum(0, 1 - nearest / length)
-    return np.where((fitting.sum(1) > 0) & (every > 0).all(1), 100 * np.exp(np.nan_to_num(logarithm, neginf=-np.inf)), 0.0)
+    return np.where((fitting.sum(1) > 0) & (every > 0).all(1), 100 * np.exp(np.nan_to_num(logarithm, neginf=-np.inf)),
+                    0.0)

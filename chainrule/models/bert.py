@@ -27,7 +27,8 @@ class BERT(nn.Module):
         types: kinds of segments (first text, second text); 0: none, as in DistilBERT.
         activation, dropout, epsilon, attention_dropout: of the blocks, see nn.TransformerEncoderLayer.
         pooled: whether the first token's hidden state goes through a layer with tanh; if not, it comes out as it is.
-        padding: the id of padding, whose tokens have no positions: those of the others are counted from padding + 1, as in RoBERTa.
+        padding: the id of padding, whose tokens have no positions: those of the others are counted from padding + 1, as
+            in RoBERTa.
 
     Call it with `types` (batch, steps), 0 if not given, and `mask` (batch, steps), True where there is a token.
 
@@ -40,20 +41,23 @@ class BERT(nn.Module):
     input_dtype = "int64"
 
     def __init__(self, vocabulary: int = 30522, length: int = 512, width: int = 768, depth: int = 12, heads: int = 12,
-                 hidden: int | None = None, types: int = 2, activation: ActivationLike = "gelu", dropout: float = 0.1, epsilon: float = 1e-12,
-                 attention_dropout: float | None = None, pooled: bool = True, padding: int | None = None):
+                 hidden: int | None = None, types: int = 2, activation: ActivationLike = "gelu", dropout: float = 0.1,
+                 epsilon: float = 1e-12, attention_dropout: float | None = None, pooled: bool = True,
+                 padding: int | None = None):
         self.length, self.padding = length, padding
         self.tokens, self.positions = (nn.Embedding(n, width, weight_initializer=START) for n in (vocabulary, length))
         self.types = nn.Embedding(types, width, weight_initializer=START) if types else None
         self.norm, self.dropout = nn.LayerNorm(epsilon=epsilon), nn.Dropout(dropout)
-        self.blocks = [nn.TransformerEncoderLayer(heads, hidden or 4 * width, dropout=dropout, activation=activation, norm_first=False,
-                                                  epsilon=epsilon, attention_dropout=attention_dropout) for _ in range(depth)]
+        self.blocks = [nn.TransformerEncoderLayer(heads, hidden or 4 * width, dropout=dropout, activation=activation,
+                                                  norm_first=False, epsilon=epsilon,
+                                                  attention_dropout=attention_dropout) for _ in range(depth)]
         self.pooler = nn.Dense(width, activation="tanh") if pooled else None
 
     def forward(self, ids: Any, types: Any = None, mask: Any = None) -> tuple[Any, Any]:
         most = self.length - (0 if self.padding is None else self.padding + 1)
         if ids.ndim != 2 or ids.shape[1] > most:
-            raise ShapeError(explain("BERT reads tokens", got=f"shape {ids.shape}", expected=f"(batch, steps), at most {most} steps",
+            raise ShapeError(explain("BERT reads tokens", got=f"shape {ids.shape}",
+                                     expected=f"(batch, steps), at most {most} steps",
                                      fix="one text is ids[None]" if ids.ndim == 1 else f"cut it: ids[:, :{most}]"))
         x = self.tokens(ids) + self.positions(self._places(ids))
         x = x if self.types is None else x + self.types(zeros_like(ids) if types is None else types)
@@ -93,4 +97,5 @@ class MaskedLanguageModel(nn.Module):
 
     def forward(self, ids: Any, types: Any = None, mask: Any = None) -> Any:
         hidden, _ = self.encoder(ids, types=types, mask=mask)
-        return matmul(self.norm(self.transform(hidden)), permute_dims(self.encoder.tokens.weight.value, (1, 0))) + self.bias
+        return matmul(self.norm(self.transform(hidden)),
+                      permute_dims(self.encoder.tokens.weight.value, (1, 0))) + self.bias

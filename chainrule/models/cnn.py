@@ -7,7 +7,8 @@ from __future__ import annotations
 from .. import nn
 
 
-def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 16, hidden: int = 128, dropout: float = 0.25) -> nn.Sequential:
+def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 16, hidden: int = 128,
+        dropout: float = 0.25) -> nn.Sequential:
     """A network for images (H, W, C); logits (or numbers) of shape (N, outputs) come out.
 
     Args:
@@ -21,7 +22,8 @@ def cnn(outputs: int, image_shape: tuple[int, int, int], width: int = 16, hidden
     model = nn.Sequential()
     extent, channels, first = min(image_shape[:2]), width, True
     while extent >= 8 or first:
-        model.add(nn.Conv2D(channels, 3, padding="same", activation="relu", **({"input_shape": tuple(image_shape)} if first else {})))
+        model.add(nn.Conv2D(channels, 3, padding="same", activation="relu",
+                            **({"input_shape": tuple(image_shape)} if first else {})))
         model.add(nn.Conv2D(min(2 * channels, 128), 3, padding="same", activation="relu"))
         if extent >= 2:
             model.add(nn.MaxPool2D(2))

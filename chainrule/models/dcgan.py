@@ -6,7 +6,8 @@ from __future__ import annotations
 from .. import nn
 
 
-def dcgan_generator(image_shape: tuple[int, int, int] = (28, 28, 1), width: int = 64, activation: str = "tanh") -> nn.Sequential:
+def dcgan_generator(image_shape: tuple[int, int, int] = (28, 28, 1), width: int = 64,
+                    activation: str = "tanh") -> nn.Sequential:
     """z (N, latent) → images (N, H, W, C), from a quarter of the size up; H and W are multiples of 4.
 
     >>> import numpy as np, chainrule as cr
@@ -15,7 +16,8 @@ def dcgan_generator(image_shape: tuple[int, int, int] = (28, 28, 1), width: int 
     """
     height, breadth, channels = image_shape
     return nn.Sequential([
-        nn.Dense(height // 4 * (breadth // 4) * 2 * width, bias=False), nn.Reshape((height // 4, breadth // 4, 2 * width)), nn.BatchNorm(), nn.ReLU(),
+        nn.Dense(height // 4 * (breadth // 4) * 2 * width, bias=False),
+        nn.Reshape((height // 4, breadth // 4, 2 * width)), nn.BatchNorm(), nn.ReLU(),
         nn.Conv2DTranspose(width, 4, stride=2, padding="same", bias=False), nn.BatchNorm(), nn.ReLU(),
         nn.Conv2DTranspose(channels, 4, stride=2, padding="same", activation=activation)])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several networks as one: each member learns by its own loss, and what they say together is used.
 
-While a network of members is trained it returns the outputs of all, (n, members, outputs); afterwards the logarithm of the mean of their
-probabilities, or the mean of their numbers (n, outputs). A loss of `of_members` fits both.
+While a network of members is trained it returns the outputs of all, (n, members, outputs); afterwards the logarithm of
+the mean of their probabilities, or the mean of their numbers (n, outputs). A loss of `of_members` fits both.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ def members_of(outputs: Sequence[Any]) -> Any:
 
 
 def of_members(loss: str) -> Callable[[Any, Any], Any]:
-    """A loss (outputs, targets) -> (n,) that is the mean over members of a loss of `chainrule.losses`, and of outputs (n, k) the loss itself.
+    """A loss (outputs, targets) -> (n,) that is the mean over members of a loss of `chainrule.losses`, and of outputs
+    (n, k) the loss itself.
 
-    It is what a network of members is trained by (`TextNetwork`, `TabularNetwork`): each member learns by its own error.
+    It is what a network of members is trained by (`TextNetwork`, `TabularNetwork`): each member learns by its own
+    error.
 
     >>> loss = cr.models.of_members("cross_entropy")
     >>> loss(np.zeros((1, 8, 2), "float32"), np.array([1])).shape

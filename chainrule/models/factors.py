@@ -12,7 +12,8 @@ from ..ops.reduce import sum as total
 
 
 class FactorModel(nn.Module):
-    """b_user + c_item + p_user . q_item, less the mean, of ids (N,) and (N,) -> (N, 1); the id 0 is an average user or item.
+    """b_user + c_item + p_user . q_item, less the mean, of ids (N,) and (N,) -> (N, 1); the id 0 is an average user or
+    item.
 
     >>> ids = np.array([0, 1])
     >>> cr.models.FactorModel(users=3, items=4, factors=2)(ids, ids).shape
@@ -30,11 +31,13 @@ class FactorModel(nn.Module):
         return self.user_bias(users) + self.item_bias(items) + total(products, axis=1, keepdims=True)
 
     @classmethod
-    def of(cls, user_bias: np.ndarray, item_bias: np.ndarray, user_factors: np.ndarray, item_factors: np.ndarray) -> FactorModel:
+    def of(cls, user_bias: np.ndarray, item_bias: np.ndarray, user_factors: np.ndarray,
+           item_factors: np.ndarray) -> FactorModel:
         """With these numbers, (users,), (items,), (users, factors) and (items, factors), for the ids from 1 on."""
         made = cls(len(user_bias) + 1, len(item_bias) + 1, user_factors.shape[1])
         made(np.zeros(1, np.int64), np.zeros(1, np.int64))
-        for layer, rows in ((made.user_bias, user_bias[:, None]), (made.item_bias, item_bias[:, None]), (made.user_factors, user_factors), (made.item_factors, item_factors)):
+        for layer, rows in ((made.user_bias, user_bias[:, None]), (made.item_bias, item_bias[:, None]),
+                            (made.user_factors, user_factors), (made.item_factors, item_factors)):
             layer.weight.assign(np.concatenate([np.zeros((1, rows.shape[1])), rows]).astype(np.float32))
         return made
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that read the last steps of a series and give the next ones, each series for itself: (N, lookback) -> (N, horizon).
+"""Networks that read the last steps of a series and give the next ones, each series for itself: (N, lookback) -> (N,
+horizon).
 
-NLinear and DLinear (Zeng et al., 2023), TiDE (Das et al., 2023), PatchTST (Nie et al., 2023), an LSTM and a temporal convolutional network
-(Bai et al., 2018) over patches. All but the linear ones work on windows of mean 0 and spread 1, and give back their own level and scale
-(Kim et al., 2022).
+NLinear and DLinear (Zeng et al., 2023), TiDE (Das et al., 2023), PatchTST (Nie et al., 2023), an LSTM and a temporal
+convolutional network (Bai et al., 2018) over patches. All but the linear ones work on windows of mean 0 and spread 1,
+and give back their own level and scale (Kim et al., 2022).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class DLinear(nn.Module):
     """
 
     def __init__(self, horizon: int):
-        self.trend, self.rest = nn.Dense(horizon, weight_initializer="zeros"), nn.Dense(horizon, bias=False, weight_initializer="zeros")
+        self.trend, self.rest = (nn.Dense(horizon, weight_initializer="zeros"),
+                                 nn.Dense(horizon, bias=False, weight_initializer="zeros"))
 
     def build(self, x: Any) -> None:
         self.smooth = _moving_average(x.shape[1])
@@ -112,14 +114,16 @@ class PatchLSTM(nn.Module):
     """
 
     def __init__(self, horizon: int, width: int = 64, dropout: float = 0.2):
-        self.lstm, self.dropout, self.out, self.linear = nn.LSTM(width), nn.Dropout(dropout), nn.Dense(horizon), nn.Dense(horizon)
+        self.lstm, self.dropout = nn.LSTM(width), nn.Dropout(dropout)
+        self.out, self.linear = nn.Dense(horizon), nn.Dense(horizon)
 
     def forward(self, x: Any) -> Any:
         return self.out(self.dropout(self.lstm(_patches(x)))) + self.linear(x)
 
 
 class PatchTCN(nn.Module):
-    """Dilated causal convolutions over patches of the past, with residual connections; what they say last and a linear map give the future.
+    """Dilated causal convolutions over patches of the past, with residual connections; what they say last and a linear
+    map give the future.
 
     >>> cr.models.PatchTCN(3, width=16)(np.zeros((2, 64), "float32")).shape
     (2, 3)
@@ -138,7 +142,8 @@ class PatchTCN(nn.Module):
 
 
 def _patches(x: Any) -> Any:
-    """(N, steps) -> (N, patches, 16): the last whole patches of 16 steps, half a patch apart; short windows are one patch of their own length."""
+    """(N, steps) -> (N, patches, 16): the last whole patches of 16 steps, half a patch apart; short windows are one
+    patch of their own length."""
     steps = x.shape[1]
     if steps < 2 * PATCH:
         return reshape(x, (x.shape[0], 1, steps)) if steps < PATCH else _rows(x, PATCH)
@@ -164,7 +169,8 @@ class ForecastNetwork(nn.Module):
 
     def __init__(self, kind: str, horizon: int):
         if kind not in MAKERS:
-            raise ArgumentError(explain("there is no such forecaster", got=shown(kind), expected=" | ".join(MAKERS), fix=closest(kind, MAKERS)))
+            raise ArgumentError(explain("there is no such forecaster", got=shown(kind), expected=" | ".join(MAKERS),
+                                        fix=closest(kind, MAKERS)))
         self.kind, self.inner = kind, MAKERS[kind](horizon)
 
     def forward(self, x: Any) -> Any:
@@ -175,4 +181,5 @@ class ForecastNetwork(nn.Module):
         return self.inner((x - level) / spread) * spread + level
 
 
-MAKERS: dict[str, Any] = {"nlinear": NLinear, "dlinear": DLinear, "tide": TiDE, "patchtst": PatchTST, "lstm": PatchLSTM, "tcn": PatchTCN}
+MAKERS: dict[str, Any] = {"nlinear": NLinear, "dlinear": DLinear, "tide": TiDE, "patchtst": PatchTST, "lstm": PatchLSTM,
+                          "tcn": PatchTCN}

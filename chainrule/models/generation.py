@@ -41,7 +41,8 @@ class Decoder:
         """Read (batch, steps) more tokens; the logits (batch, vocabulary) after the last."""
         ids = np.asarray(ids, np.int64)
         if ids.ndim != 2 or ids.shape[0] != self.batch or not ids.shape[1]:
-            raise ArgumentError(explain("tokens to read are missing", got=f"shape {ids.shape}", expected=f"(batch {self.batch}, at least 1 step)"))
+            raise ArgumentError(explain("tokens to read are missing", got=f"shape {ids.shape}",
+                                        expected=f"(batch {self.batch}, at least 1 step)"))
         self.history = np.concatenate([self.history, ids], axis=1)
         waiting = ids
         if self._read + ids.shape[1] > self.model.length:
@@ -74,9 +75,10 @@ class Decoder:
             cache.reset()
 
 
-def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-             min_p: float | None = None, repetition_penalty: float = 1.0, beams: int = 1, length_penalty: float = 1.0, stop: int | Sequence[int] = (),
-             seed: int = 0, on_token: Callable[[np.ndarray], Any] | None = None) -> np.ndarray:
+def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: float = 1.0, top_k: int | None = None,
+             top_p: float | None = None, min_p: float | None = None, repetition_penalty: float = 1.0, beams: int = 1,
+             length_penalty: float = 1.0, stop: int | Sequence[int] = (), seed: int = 0,
+             on_token: Callable[[np.ndarray], Any] | None = None) -> np.ndarray:
     """The prompt and up to `steps` new tokens, (batch, T + steps).
 
     Args:
@@ -86,9 +88,10 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
             al., 2020); from those at least min_p times as likely as the likeliest.
         repetition_penalty: logits of tokens that have appeared are divided by it, or multiplied if negative (Keskar et
             al., 2019). In beam search their log probabilities are multiplied by it.
-        beams: more than 1: the likeliest text among so many that are kept for each prompt (nothing is drawn, so no temperature, top_k, top_p, min_p).
-        length_penalty: of beam search: texts are compared by the sum of their log probabilities over length**length_penalty, so 1 compares means,
-            0 sums, and more prefers longer texts.
+        beams: more than 1: the likeliest text among so many that are kept for each prompt (nothing is drawn, so no
+            temperature, top_k, top_p, min_p).
+        length_penalty: of beam search: texts are compared by the sum of their log probabilities over
+            length**length_penalty, so 1 compares means, 0 sums, and more prefers longer texts.
         stop: tokens that end a text; all shorter texts are filled with the token that ended them.
         seed: of the draws.
         on_token: called with the new tokens (batch,) of each step, in beam search when the texts are found.
@@ -101,15 +104,18 @@ def generate(model: LanguageModel, prompt: Any, steps: int, *, temperature: floa
     """
     ids, ends = np.atleast_2d(_tokens(prompt, "the prompt")), np.atleast_1d(_tokens(stop, "stop"))
     _check_prompt(ids, ends, model, steps, beams)
-    _check_choices({"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty,
+    _check_choices({"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+                    "repetition_penalty": repetition_penalty,
                     "length_penalty": length_penalty}, beams)
     if beams > 1:
-        return _told(_by_beams(model, ids, steps, beams, ends, repetition_penalty, length_penalty), ids.shape[1], on_token)
+        return _told(_by_beams(model, ids, steps, beams, ends, repetition_penalty, length_penalty), ids.shape[1],
+                     on_token)
     decoder, rng, ended = Decoder(model, len(ids)), np.random.default_rng(seed), np.zeros(len(ids), bool)
     logits = _known(decoder.read(ids))
     for left in reversed(range(steps)):
         logits = _penalised(logits, ids, repetition_penalty)
-        new = logits.argmax(-1) if not temperature else _draw(likelihoods(logits, temperature, top_k, top_p, min_p), rng)
+        new = (logits.argmax(-1) if not temperature
+               else _draw(likelihoods(logits, temperature, top_k, top_p, min_p), rng))
         new = np.where(ended, ids[:, -1], new)
         ids = np.concatenate([ids, new[:, None]], axis=1)
         ended |= np.isin(new, ends)
@@ -129,8 +135,10 @@ def _tokens(given: Any, what: str) -> np.ndarray:
         found = np.asarray(None)
     if (found.dtype.kind not in "iu" and found.size) or found.ndim > 2:
         rows = isinstance(given, list | tuple) and found.dtype == object
-        raise ArgumentError(explain(f"{what} is made of tokens", got=repr(given)[:60], expected="integers (steps,) or (batch, steps)",
-                                    fix="texts of one batch have one length: call it for each" if rows else "tokenizer.encode(text) makes tokens of a text"))
+        raise ArgumentError(explain(f"{what} is made of tokens", got=repr(given)[:60],
+                                    expected="integers (steps,) or (batch, steps)",
+                                    fix="texts of one batch have one length: call it for each" if rows
+                                    else "tokenizer.encode(text) makes tokens of a text"))
     return found.astype(np.int64)
 
 
@@ -138,7 +146,8 @@ def _known(logits: np.ndarray) -> np.ndarray:
     """Logits in float64; NonFiniteError if there is a NaN or a positive infinity among them."""
     logits = logits.astype(np.float64)
     if not (logits < np.inf).all():
-        raise NonFiniteError(explain("the logits of the model are not finite", got=f"{int((~(logits < np.inf)).sum())} of {logits.size} numbers",
+        raise NonFiniteError(explain("the logits of the model are not finite",
+                                     got=f"{int((~(logits < np.inf)).sum())} of {logits.size} numbers",
                                      fix="look at its weights: cr.diagnose(model, ...)"))
     return logits
 
@@ -151,38 +160,48 @@ def _told(texts: np.ndarray, start: int, on_token: Callable[[np.ndarray], Any] |
 
 def _check_prompt(ids: np.ndarray, ends: np.ndarray, model: LanguageModel, steps: int, beams: int) -> None:
     if not ids.size:
-        raise ArgumentError(explain("there is no prompt", got=f"shape {ids.shape}", expected="at least one token", fix="start with the token that begins a text"))
+        raise ArgumentError(explain("there is no prompt", got=f"shape {ids.shape}", expected="at least one token",
+                                    fix="start with the token that begins a text"))
     for what, tokens in (("the prompt has", ids), ("stop has", ends)):
         if tokens.size and (tokens.min() < 0 or tokens.max() >= model.vocabulary):
-            raise BoundsError(explain(f"{what} a token that the model does not know", got=f"{tokens.min()} to {tokens.max()}", expected=f"0 to {model.vocabulary - 1}"))
+            raise BoundsError(explain(f"{what} a token that the model does not know",
+                                      got=f"{tokens.min()} to {tokens.max()}", expected=f"0 to {model.vocabulary - 1}"))
     for name, value, least in (("steps", steps, 0), ("beams", beams, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ArgumentError(explain("so much cannot be written", got=f"{name}={value!r}", expected=f"an integer, at least {least}"))
+            raise ArgumentError(explain("so much cannot be written", got=f"{name}={value!r}",
+                                        expected=f"an integer, at least {least}"))
 
 
 CHOICES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "temperature": ("temperature >= 0", lambda v: v >= 0), "top_k": ("an integer, top_k >= 1", lambda v: v >= 1), "top_p": ("0 < top_p <= 1", lambda v: 0 < v <= 1),
-    "min_p": ("0 <= min_p <= 1", lambda v: 0 <= v <= 1), "repetition_penalty": ("repetition_penalty > 0", lambda v: v > 0), "length_penalty": ("a finite number", lambda v: abs(v) < np.inf),
+    "temperature": ("temperature >= 0", lambda v: v >= 0), "top_k": ("an integer, top_k >= 1", lambda v: v >= 1),
+    "top_p": ("0 < top_p <= 1", lambda v: 0 < v <= 1),
+    "min_p": ("0 <= min_p <= 1", lambda v: 0 <= v <= 1),
+    "repetition_penalty": ("repetition_penalty > 0", lambda v: v > 0),
+    "length_penalty": ("a finite number", lambda v: abs(v) < np.inf),
 }
 
 
 def _check_choices(given: dict[str, float | None], beams: int) -> None:
     for name, (expected, holds) in CHOICES.items():
         value = given[name]
-        number = not isinstance(value, bool) and isinstance(value, int | np.integer if name == "top_k" else int | float | np.number)
+        number = (not isinstance(value, bool)
+                  and isinstance(value, int | np.integer if name == "top_k" else int | float | np.number))
         if value is not None and not (number and holds(value)):
             raise ArgumentError(explain("this is no way to choose a token", got=f"{name}={value!r}", expected=expected))
     drawn = [f"{name}={given[name]}" for name in ("top_k", "top_p", "min_p") if given[name] is not None]
     drawn += [f"temperature={given['temperature']}"] if given["temperature"] not in (0, 1) else []
     if beams > 1 and drawn:
-        raise ArgumentError(explain("beam search draws nothing", got=f"beams={beams}, {', '.join(drawn)}", expected="beams alone", fix="leave out the one or the other"))
+        raise ArgumentError(explain("beam search draws nothing", got=f"beams={beams}, {', '.join(drawn)}",
+                                    expected="beams alone", fix="leave out the one or the other"))
     if beams == 1 and given["length_penalty"] != 1:
-        raise ArgumentError(explain("only beam search compares texts of several lengths", got=f"length_penalty={given['length_penalty']}", fix="beams=4"))
+        raise ArgumentError(explain("only beam search compares texts of several lengths",
+                                    got=f"length_penalty={given['length_penalty']}", fix="beams=4"))
 
 
 # ---- choosing
 
-def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None) -> np.ndarray:
+def likelihoods(logits: np.ndarray, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+                min_p: float | None = None) -> np.ndarray:
     """Probabilities (batch, vocabulary) from which a token is drawn: 0 for those that are left out."""
     z = np.asarray(logits, np.float64)
     with np.errstate(over="ignore"):  # far below the likeliest is -inf
@@ -217,7 +236,8 @@ def _penalised(logits: np.ndarray, ids: np.ndarray, penalty: float) -> np.ndarra
     return logits
 
 
-def _by_beams(model: LanguageModel, prompts: np.ndarray, steps: int, beams: int, ends: np.ndarray, penalty: float, power: float) -> np.ndarray:
+def _by_beams(model: LanguageModel, prompts: np.ndarray, steps: int, beams: int, ends: np.ndarray, penalty: float,
+              power: float) -> np.ndarray:
     """The text that beam search finds for each prompt, in one array: what is shorter is filled with its last token."""
     if not steps:
         return prompts
@@ -229,10 +249,12 @@ def _by_beams(model: LanguageModel, prompts: np.ndarray, steps: int, beams: int,
     return np.stack([np.pad(text, (0, longest - len(text)), mode="edge") for text in texts])
 
 
-def _beam_search(decoder: Decoder, prompt: np.ndarray, steps: int, ends: np.ndarray, penalty: float, power: float) -> np.ndarray:
+def _beam_search(decoder: Decoder, prompt: np.ndarray, steps: int, ends: np.ndarray, penalty: float,
+                 power: float) -> np.ndarray:
     """The text with the highest sum of log probabilities over length**power among those that the beams kept or saw end.
 
-    Each beam has one continuation for each end at most, so among (1 + ends) beams continuations enough go on, while tokens that are no ends remain.
+    Each beam has one continuation for each end at most, so among (1 + ends) beams continuations enough go on, while
+    tokens that are no ends remain.
     """
     beams = decoder.batch
     ids, scores = np.repeat(prompt, beams, axis=0), np.array([0.0, *[-np.inf] * (beams - 1)])
@@ -257,8 +279,8 @@ def _beam_search(decoder: Decoder, prompt: np.ndarray, steps: int, ends: np.ndar
     return best
 
 
-def generate_text(model: LanguageModel, tokenizer: Tokenizer, prompt: str, steps: int, *, stop: Sequence[str] = (), stream: Callable[[str], Any] | None = None,
-                  **choices: Any) -> str:
+def generate_text(model: LanguageModel, tokenizer: Tokenizer, prompt: str, steps: int, *, stop: Sequence[str] = (),
+                  stream: Callable[[str], Any] | None = None, **choices: Any) -> str:
     """The prompt continued by up to `steps` tokens, cut before the first of the texts in `stop`.
 
     Args:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an encoder is fine-tuned for: a class for each text, a class for each token, an answer in a text (Devlin et al., 2019, section 4)."""
+"""What an encoder is fine-tuned for: a class for each text, a class for each token, an answer in a text (Devlin et al.,
+2019, section 4)."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ class SequenceClassifier(WithEncoder):
         encoder: a BERT.
         classes: how many logits come out.
         dropout: rate before the last layer.
-        activation: of a layer between the first token's hidden state and the last layer ("tanh" in RoBERTa, "relu" in DistilBERT); None: the
-            encoder's pooled state goes into the last layer.
+        activation: of a layer between the first token's hidden state and the last layer ("tanh" in RoBERTa, "relu" in
+            DistilBERT); None: the encoder's pooled state goes into the last layer.
 
     >>> encoder = cr.models.BERT(vocabulary=9, length=8, width=8, depth=1, heads=2)
     >>> ids = np.array([[1, 4, 2]])
@@ -39,7 +40,8 @@ class SequenceClassifier(WithEncoder):
 
     def __init__(self, encoder: BERT, classes: int, dropout: float = 0.1, activation: str | None = None):
         self.encoder, self.classes, self.dropout = encoder, classes, nn.Dropout(dropout)
-        self.transform = None if activation is None else nn.Dense(encoder.tokens.width, activation=activation, weight_initializer=START)
+        self.transform = (None if activation is None
+                          else nn.Dense(encoder.tokens.width, activation=activation, weight_initializer=START))
         self.head = nn.Dense(classes, weight_initializer=START)
 
     def forward(self, ids: Any, types: Any = None, mask: Any = None) -> Any:

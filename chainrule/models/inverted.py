@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What small networks for images are made of: inverted residual blocks, with squeeze-and-excitation where they have it.
 
-Parts are called as in torchvision, so that weights made there are found by their names: a convolution, its normalisation and its activation are "0", "1"
-and "2" of a Sequential. Paddings are PyTorch's.
+Parts are called as in torchvision, so that weights made there are found by their names: a convolution, its
+normalisation and its activation are "0", "1" and "2" of a Sequential. Paddings are PyTorch's.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ def multiple(width: float, divisor: int = 8) -> int:
     return found + divisor if found < 0.9 * width else found
 
 
-def convolution(filters: int | None, kernel: int, stride: int = 1, activation: str | None = "relu", **norm: Any) -> nn.Sequential:
+def convolution(filters: int | None, kernel: int, stride: int = 1, activation: str | None = "relu",
+                **norm: Any) -> nn.Sequential:
     """A convolution without bias (depthwise if `filters` is None), its BatchNorm and its activation."""
-    options: dict[str, Any] = {"stride": stride, "padding": "same_torch", "bias": False, "weight_initializer": "he_normal"}
+    options: dict[str, Any] = {"stride": stride, "padding": "same_torch", "bias": False,
+                               "weight_initializer": "he_normal"}
     layer = nn.DepthwiseConv2D(kernel, **options) if filters is None else nn.Conv2D(filters, kernel, **options)
-    return nn.Sequential([layer, nn.BatchNorm(**{**BATCH_NORM, **norm}), *([] if activation is None else [nn.Activation(activation)])])
+    return nn.Sequential([layer, nn.BatchNorm(**{**BATCH_NORM, **norm}),
+                          *([] if activation is None else [nn.Activation(activation)])])
 
 
 class SqueezeExcitation(nn.Module):
@@ -78,7 +81,8 @@ class ImageNetwork(nn.Module):
     """
 
     def __init__(self, features: Sequence[nn.Module], classifier: Sequence[nn.Module], family: str):
-        self.features, self.classifier, self.family = nn.Sequential(list(features)), nn.Sequential(list(classifier)), family
+        self.features, self.classifier, self.family = (nn.Sequential(list(features)), nn.Sequential(list(classifier)),
+                                                       family)
 
     def forward(self, x: Any) -> Any:
         return self.classifier(self.features(x).mean(axis=(1, 2)))

@@ -45,28 +45,33 @@ class LanguageModel(nn.Module):
 
     input_dtype = "int64"
 
-    def __init__(self, vocabulary: int, length: int, width: int = 128, depth: int = 4, heads: int = 4, hidden: int | None = None,
-                 key_heads: int | None = None, positions: str = "learned", norm: str = "layer", gated: bool = False,
-                 activation: ActivationLike = "gelu_tanh", bias: bool = True, dropout: float = 0.0, epsilon: float = 1e-5,
-                 rotary_base: float = 10000.0, tied: bool = True, attention_dropout: float | None = None,
-                 attention_options: dict[str, Any] | None = None):
+    def __init__(self, vocabulary: int, length: int, width: int = 128, depth: int = 4, heads: int = 4,
+                 hidden: int | None = None, key_heads: int | None = None, positions: str = "learned",
+                 norm: str = "layer", gated: bool = False, activation: ActivationLike = "gelu_tanh", bias: bool = True,
+                 dropout: float = 0.0, epsilon: float = 1e-5, rotary_base: float = 10000.0, tied: bool = True,
+                 attention_dropout: float | None = None, attention_options: dict[str, Any] | None = None):
         if positions not in ("learned", "rotary", "alibi"):
-            raise ArgumentError(explain("a language model knows no such positions", got=repr(positions), expected='"learned" | "rotary" | "alibi"'))
-        self.vocabulary, self.length, self.width, self.tied, self.attention_options = vocabulary, length, width, tied, attention_options
+            raise ArgumentError(explain("a language model knows no such positions", got=repr(positions),
+                                        expected='"learned" | "rotary" | "alibi"'))
+        self.vocabulary, self.length = vocabulary, length
+        self.width, self.tied, self.attention_options = width, tied, attention_options
         self.tokens = nn.Embedding(vocabulary, width, weight_initializer=START)
         self.positions = nn.Embedding(length, width, weight_initializer=START) if positions == "learned" else None
         self.dropout = nn.Dropout(dropout)
         self.blocks = [nn.TransformerEncoderLayer(
-            heads, hidden or 4 * width, dropout=dropout, activation=activation, key_heads=key_heads, gated=gated, norm=norm, bias=bias,
-            positions=None if positions == "learned" else positions, epsilon=epsilon, rotary_base=rotary_base,
-            attention_dropout=attention_dropout, attention_options=attention_options) for _ in range(depth)]
+            heads, hidden or 4 * width, dropout=dropout, activation=activation, key_heads=key_heads, gated=gated,
+            norm=norm, bias=bias, positions=None if positions == "learned" else positions, epsilon=epsilon,
+            rotary_base=rotary_base, attention_dropout=attention_dropout, attention_options=attention_options)
+                       for _ in range(depth)]
         self.norm = (nn.LayerNorm if norm == "layer" else nn.RMSNorm)(epsilon=epsilon)
         self.head = None if tied else nn.Dense(vocabulary, bias=False)
 
     def forward(self, ids: Any, cache: list[KeyValueCache] | None = None, last: bool = False) -> Any:
-        """Logits after each step; `last`: after the last one alone, (batch, 1, vocabulary), which spares the products of the others."""
+        """Logits after each step; `last`: after the last one alone, (batch, 1, vocabulary), which spares the products
+        of the others."""
         if ids.ndim != 2:
-            raise ShapeError(explain("a language model reads tokens", got=f"shape {ids.shape}", expected="(batch, steps)", fix="one text is ids[None]"))
+            raise ShapeError(explain("a language model reads tokens", got=f"shape {ids.shape}",
+                                     expected="(batch, steps)", fix="one text is ids[None]"))
         x = self.dropout(self._placed(self.tokens(ids), cache))
         for i, block in enumerate(self.blocks):
             x = block(x, causal=True, cache=None if cache is None else cache[i])
@@ -77,8 +82,8 @@ class LanguageModel(nn.Module):
         """x with the learned positions added."""
         steps = x.shape[1]
         if steps > self.length:
-            raise ShapeError(explain("the text is longer than the model can read", got=f"{steps} steps", expected=f"at most {self.length}",
-                                     fix=f"cut it: ids[:, -{self.length}:]"))
+            raise ShapeError(explain("the text is longer than the model can read", got=f"{steps} steps",
+                                     expected=f"at most {self.length}", fix=f"cut it: ids[:, -{self.length}:]"))
         if self.positions is None:
             return x
         start: Any = 0 if cache is None else cache[0].start(steps)
@@ -91,7 +96,8 @@ class LanguageModel(nn.Module):
         return [block.cache(batch, length or self.length) for block in self.blocks]
 
 
-def gpt(vocabulary: int, length: int = 1024, width: int = 768, depth: int = 12, heads: int = 12, dropout: float = 0.0) -> LanguageModel:
+def gpt(vocabulary: int, length: int = 1024, width: int = 768, depth: int = 12, heads: int = 12,
+        dropout: float = 0.0) -> LanguageModel:
     """GPT-2 (Radford et al., 2019); the defaults are the small one, 124,439,808 parameters at a vocabulary of 50,257.
 
     >>> model = cr.models.gpt(vocabulary=50, length=16, width=8, depth=1, heads=2)
@@ -101,8 +107,9 @@ def gpt(vocabulary: int, length: int = 1024, width: int = 768, depth: int = 12, 
     return LanguageModel(vocabulary, length, width, depth, heads, dropout=dropout)
 
 
-def llama(vocabulary: int, length: int = 2048, width: int = 768, depth: int = 12, heads: int = 12, key_heads: int | None = None,
-          hidden: int | None = None, rotary_base: float = 10000.0, epsilon: float = 1e-6, tied: bool = False) -> LanguageModel:
+def llama(vocabulary: int, length: int = 2048, width: int = 768, depth: int = 12, heads: int = 12,
+          key_heads: int | None = None, hidden: int | None = None, rotary_base: float = 10000.0, epsilon: float = 1e-6,
+          tied: bool = False) -> LanguageModel:
     """Llama (Touvron et al., 2023): RMSNorm, rotary positions, SwiGLU, shared key heads, no biases.
 
     `hidden` is 8/3 width, rounded up to a multiple of 64, if not given.
@@ -112,5 +119,5 @@ def llama(vocabulary: int, length: int = 2048, width: int = 768, depth: int = 12
     (1, 3, 50)
     """
     hidden = hidden or -(-8 * width // 3 // 64) * 64
-    return LanguageModel(vocabulary, length, width, depth, heads, hidden, key_heads, positions="rotary", norm="rms", gated=True,
-                         activation="silu", bias=False, epsilon=epsilon, rotary_base=rotary_base, tied=tied)
+    return LanguageModel(vocabulary, length, width, depth, heads, hidden, key_heads, positions="rotary", norm="rms",
+                         gated=True, activation="silu", bias=False, epsilon=epsilon, rotary_base=rotary_base, tied=tied)

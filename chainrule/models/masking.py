@@ -14,9 +14,11 @@ from ..typing import ArrayLike, ModelLike, Tokenizer
 IGNORED = -100
 
 
-def mask_tokens(ids: ArrayLike, vocabulary: int, mask_id: int, special: Sequence[int] = (), rate: float = 0.15, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(inputs, targets): each token is chosen with probability `rate`; of the chosen ones 80 % become `mask_id`, 10 % a random
-    token and 10 % stay. Targets are the tokens where chosen and -100 elsewhere, for cross_entropy's ignore_label=-100.
+def mask_tokens(ids: ArrayLike, vocabulary: int, mask_id: int, special: Sequence[int] = (), rate: float = 0.15,
+                seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(inputs, targets): each token is chosen with probability `rate`; of the chosen ones 80 % become `mask_id`, 10 % a
+    random token and 10 % stay. Targets are the tokens where chosen and -100 elsewhere, for cross_entropy's
+    ignore_label=-100.
 
     Args:
         ids: tokens (batch, steps).
@@ -29,7 +31,8 @@ def mask_tokens(ids: ArrayLike, vocabulary: int, mask_id: int, special: Sequence
     ((1, 20), True)
     """
     if not 0 < rate < 1:
-        raise ArgumentError(explain("the rate of hidden tokens is not a probability", got=str(rate), expected="0 < rate < 1"))
+        raise ArgumentError(explain("the rate of hidden tokens is not a probability", got=str(rate),
+                                    expected="0 < rate < 1"))
     ids, rng = np.asarray(ids), np.random.default_rng(seed)
     chosen = (rng.random(ids.shape) < rate) & ~np.isin(ids, list(special))
     way = rng.random(ids.shape)
@@ -37,7 +40,8 @@ def mask_tokens(ids: ArrayLike, vocabulary: int, mask_id: int, special: Sequence
     return np.where(chosen, shown, ids), np.where(chosen, ids, IGNORED)
 
 
-def fill_mask(model: ModelLike, tokenizer: Tokenizer, text: str, top: int = 5, mask: str = "[MASK]") -> list[list[tuple[str, float]]]:
+def fill_mask(model: ModelLike, tokenizer: Tokenizer, text: str, top: int = 5,
+              mask: str = "[MASK]") -> list[list[tuple[str, float]]]:
     """For each mask in a text, the `top` likeliest tokens with their probabilities.
 
     Args:

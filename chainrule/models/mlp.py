@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from .. import nn
 
 
-def mlp(outputs: int, hidden: Sequence[int] = (128, 128), dropout: float = 0.0, input_shape: tuple[int, ...] | None = None) -> nn.Sequential:
+def mlp(outputs: int, hidden: Sequence[int] = (128, 128), dropout: float = 0.0,
+        input_shape: tuple[int, ...] | None = None) -> nn.Sequential:
     """A perceptron with the given hidden widths; logits (or numbers) of shape (N, outputs) come out.
 
     >>> cr.models.mlp(10, hidden=(32, 32))(cr.ones((2, 8, 8, 1))).shape

@@ -37,7 +37,8 @@ def _bottleneck(width: int, stride: int) -> list[nn.Module]:
 
 
 class ResNet(nn.Sequential):
-    """A Sequential that says by `family` which of the published networks it is, so that weights of theirs are found by their names.
+    """A Sequential that says by `family` which of the published networks it is, so that weights of theirs are found by
+    their names.
 
     >>> cr.models.resnet(18).family
     'resnet18'
@@ -64,7 +65,8 @@ def resnet(depth: int = 18, outputs: int = 1000, image_shape: tuple[int, int, in
         raise ArgumentError(explain("there is no such residual network", got=f"depth {depth}",
                                     expected=", ".join(map(str, DEPTHS)), fix="resnet_cifar takes other depths"))
     counts, narrow = DEPTHS[depth]
-    model = ResNet([_convolution(64, 7, 2, input_shape=tuple(image_shape)), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(3, stride=2, padding=1)], f"resnet{depth}")
+    model = ResNet([_convolution(64, 7, 2, input_shape=tuple(image_shape)), nn.BatchNorm(), nn.ReLU(),
+                    nn.MaxPool2D(3, stride=2, padding=1)], f"resnet{depth}")
     channels = 64
     for stage, count in enumerate(counts):
         for i in range(count):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks for tables: piecewise linear numbers (Gorishniy, Rubachev and Babenko, 2022), embedded categories, bags of words, and
-several perceptrons that share all weights but a scale of their inputs and their last layer (TabM-mini; Gorishniy et al., 2025)."""
+"""Networks for tables: piecewise linear numbers (Gorishniy, Rubachev and Babenko, 2022), embedded categories, bags of
+words, and
+several perceptrons that share all weights but a scale of their inputs and their last layer (TabM-mini; Gorishniy et
+al., 2025)."""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class PiecewiseLinear(nn.Module):
 
     def __init__(self, edges: Sequence[Sequence[float]]):
         self.edges = [list(map(float, column)) for column in edges]
-        pairs = [(place, low, high) for place, column in enumerate(self.edges) for low, high in itertools.pairwise(column)]
+        pairs = [(place, low, high) for place, column in enumerate(self.edges)
+                 for low, high in itertools.pairwise(column)]
         self.place = np.array([place for place, _, _ in pairs], np.int64)
         self.low = np.array([low for _, low, _ in pairs], np.float32)
         self.inverse = np.array([1 / (high - low) for _, low, high in pairs], np.float32)
@@ -53,7 +56,8 @@ class Members(nn.Module):
         self.members = members
 
     def build(self, x: Any) -> None:
-        self.weight = initializers.make(functools.partial(initializers.normal, std=1.0), (self.members, x.shape[-1]), "float32", "weight")
+        self.weight = initializers.make(functools.partial(initializers.normal, std=1.0), (self.members, x.shape[-1]),
+                                        "float32", "weight")
 
     def forward(self, x: Any) -> Any:
         return reshape(x, (x.shape[0], 1, x.shape[1])) * self.weight
@@ -95,8 +99,8 @@ class TabularNetwork(nn.Module):
     (4, 2)
     """
 
-    def __init__(self, outputs: int, edges: Sequence[Sequence[float]], categories: Sequence[int], words: int = 0, members: int = 8, width: int = 128,
-                 depth: int = 2, dropout: float = 0.1, kind: str = "classes"):
+    def __init__(self, outputs: int, edges: Sequence[Sequence[float]], categories: Sequence[int], words: int = 0,
+                 members: int = 8, width: int = 128, depth: int = 2, dropout: float = 0.1, kind: str = "classes"):
         self.kind, self.categories = kind, list(categories)
         self.pieces = PiecewiseLinear(edges) if any(len(column) > 1 for column in edges) else None
         self.offsets = np.cumsum([0, *categories])[:-1].astype(np.int64)

@@ -21,7 +21,8 @@ KINDS = ("ngrams", "cnn")
 
 
 class GramBag(nn.Module):
-    """Logits of the mean vector of a text's n-grams, ids (N, count) with 0 for none; in training a share of the n-grams is left out.
+    """Logits of the mean vector of a text's n-grams, ids (N, count) with 0 for none; in training a share of the n-grams
+    is left out.
 
     >>> cr.models.GramBag(2, vocabulary=10)(np.array([[1, 2, 0]])).shape
     (1, 2)
@@ -39,7 +40,8 @@ class GramBag(nn.Module):
 
 
 class TextCNN(nn.Module):
-    """Logits of the largest answers of convolutions over 2, 3 and 4 neighbouring words, ids (N, words) with 0 behind the end.
+    """Logits of the largest answers of convolutions over 2, 3 and 4 neighbouring words, ids (N, words) with 0 behind
+    the end.
 
     >>> cr.models.TextCNN(2, vocabulary=10)(np.array([[1, 2, 3, 4, 0]])).shape
     (1, 2)
@@ -60,7 +62,8 @@ class TextCNN(nn.Module):
 
 
 class TextNetwork(nn.Module):
-    """Several classifiers of texts as one, on (ids of n-grams, ids of words in order); its loss is one of `models.of_members`.
+    """Several classifiers of texts as one, on (ids of n-grams, ids of words in order); its loss is one of
+    `models.of_members`.
 
     Args:
         outputs: classes.
@@ -76,11 +79,14 @@ class TextNetwork(nn.Module):
 
     input_dtype = "int64"
 
-    def __init__(self, outputs: int, grams: int, words: int, members: Sequence[str] = ("ngrams", "ngrams"), width: int = 16, dropout: float = 0.2):
+    def __init__(self, outputs: int, grams: int, words: int, members: Sequence[str] = ("ngrams", "ngrams"),
+                 width: int = 16, dropout: float = 0.2):
         if not members or any(kind not in KINDS for kind in members):
-            raise ArgumentError(explain("there are no such classifiers of texts", got=shown(members), expected=f"several of {', '.join(KINDS)}"))
+            raise ArgumentError(explain("there are no such classifiers of texts", got=shown(members),
+                                        expected=f"several of {', '.join(KINDS)}"))
         self.reads = [kind == "ngrams" for kind in members]
-        self.members = [GramBag(outputs, grams, width, dropout) if bag else TextCNN(outputs, words, 4 * width) for bag in self.reads]
+        self.members = [GramBag(outputs, grams, width, dropout) if bag else TextCNN(outputs, words, 4 * width)
+                        for bag in self.reads]
 
     def forward(self, grams: Any, words: Any, training: bool = False) -> Any:
         found = [member(grams if bag else words) for bag, member in zip(self.reads, self.members, strict=True)]
@@ -88,7 +94,8 @@ class TextNetwork(nn.Module):
 
 
 class NaiveBayesBag(nn.Module):
-    """log P(class) + sum of log P(n-gram | class), of (ids of n-grams, ids of words): multinomial naive Bayes as a network.
+    """log P(class) + sum of log P(n-gram | class), of (ids of n-grams, ids of words): multinomial naive Bayes as a
+    network.
 
     >>> ids = np.array([[1, 2], [3, 0]])
     >>> bayes = cr.models.NaiveBayesBag.of(ids, np.array([0, 1]), outputs=2, vocabulary=4)
@@ -106,7 +113,8 @@ class NaiveBayesBag(nn.Module):
         return self.prior(self.bag(grams))
 
     @classmethod
-    def of(cls, ids: np.ndarray, labels: np.ndarray, outputs: int, vocabulary: int, alpha: float = 1.0) -> NaiveBayesBag:
+    def of(cls, ids: np.ndarray, labels: np.ndarray, outputs: int, vocabulary: int,
+           alpha: float = 1.0) -> NaiveBayesBag:
         """From n-grams (N, count) and class numbers (N,), with `alpha` added to each count (Laplace's smoothing: 1)."""
         counts = np.full((vocabulary, outputs), alpha)
         np.add.at(counts, (ids, labels[:, None]), 1.0)

@@ -13,11 +13,13 @@ from .. import arrays as cr
 from .. import nn
 from ..ir import Tensor
 
-FASTEST = 30  # periods of the fastest sine for t from 0 to 1; faster ones tell apart what the loss does not, and cost accuracy
+# periods of the fastest sine for t from 0 to 1; faster ones tell apart what the loss does not, and cost accuracy
+FASTEST = 30
 
 
 class TimeEmbedding(nn.Module):
-    """Sines and cosines of t (N,) in [0, 1] at 1 to 30 periods, then two dense layers; the embedding of a label is added.
+    """Sines and cosines of t (N,) in [0, 1] at 1 to 30 periods, then two dense layers; the embedding of a label is
+    added.
 
     Args:
         width: of the embedding; even.
@@ -64,7 +66,8 @@ class _Block(nn.Module):
     """Two convolutions with a residual connection; the embedding shifts the channels between them."""
 
     def __init__(self, channels: int):
-        self.first, self.second = nn.Conv2D(channels, 3, padding="same"), nn.Conv2D(channels, 3, padding="same", weight_initializer="zeros")
+        self.first, self.second = (nn.Conv2D(channels, 3, padding="same"),
+                                   nn.Conv2D(channels, 3, padding="same", weight_initializer="zeros"))
         self.norms = [nn.GroupNorm(1), nn.GroupNorm(1)]
         self.shift, self.channels, self.across = nn.Dense(channels), channels, nn.Conv2D(channels, 1)
 
@@ -76,7 +79,8 @@ class _Block(nn.Module):
 
 
 class TimeUNet(nn.Module):
-    """For images (N, H, W, C): a U-Net (Ronneberger et al., 2015) of residual blocks that get the time (Ho et al., 2020).
+    """For images (N, H, W, C): a U-Net (Ronneberger et al., 2015) of residual blocks that get the time (Ho et al.,
+    2020).
 
     Args:
         channels: of the image.

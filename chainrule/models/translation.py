@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transformer as its paper used it (Vaswani et al., 2017): ids of one language in, logits of the other's next id out."""
+"""The transformer as its paper used it (Vaswani et al., 2017): ids of one language in, logits of the other's next id
+out."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class TranslationTransformer(nn.Module):
         outputs: vocabulary of the target; None: both share one table, which transposed is the last layer too.
         width, depth, heads, hidden: of the blocks, `depth` in the encoder and in the decoder; `heads` divides `width`.
         length: most steps of a sequence.
-        dropout, norm_first, activation, attention_dropout: see nn.TransformerEncoderLayer; dropout also after the embeddings.
+        dropout, norm_first, activation, attention_dropout: see nn.TransformerEncoderLayer; dropout also after the
+            embeddings.
 
     >>> model = cr.models.TranslationTransformer(vocabulary=50, outputs=40, width=8, depth=1, heads=2)
     >>> model(np.array([[1, 2, 3]]), np.array([[4, 5]])).shape
@@ -49,8 +51,9 @@ class TranslationTransformer(nn.Module):
         self.source = nn.Embedding(vocabulary, width, weight_initializer=start)
         self.target = None if outputs is None else nn.Embedding(outputs, width, weight_initializer=start)
         self.logits = None if outputs is None else nn.Dense(outputs, bias=False)
-        self.transformer = nn.Transformer(heads, hidden or 4 * width, depth, depth, dropout=dropout, norm_first=norm_first,
-                                          activation=activation, attention_dropout=attention_dropout)
+        self.transformer = nn.Transformer(heads, hidden or 4 * width, depth, depth, dropout=dropout,
+                                          norm_first=norm_first, activation=activation,
+                                          attention_dropout=attention_dropout)
         self.dropout = nn.Dropout(dropout)
 
     def _placed(self, table: nn.Embedding, ids: Any, start: Any = 0) -> Any:
@@ -72,7 +75,8 @@ class TranslationTransformer(nn.Module):
         start: Any = 0 if cache is None else cache[0].start(target.shape[1])
         steps = self._placed(self.source if self.target is None else self.target, target, start)
         steps = self.transformer.decode(steps, memory, mask, cache=cache)
-        return matmul(steps, permute_dims(self.source.weight.value, (1, 0))) if self.logits is None else self.logits(steps)
+        return (matmul(steps, permute_dims(self.source.weight.value, (1, 0))) if self.logits is None
+                else self.logits(steps))
 
     def forward(self, source: Any, target: Any) -> Any:
         return self.decode(target, *self.encode(source))
@@ -80,7 +84,8 @@ class TranslationTransformer(nn.Module):
     def generate(self, source: ArrayLike, start: int, end: int, most: int = 50) -> list[list[int]]:
         """The likeliest next id, step by step, until `end` or `most` steps; without start and end marks."""
         if not 1 <= most <= self.length:
-            raise ArgumentError(explain("the model cannot write so much", got=f"most={most}", expected=f"1 to {self.length}"))
+            raise ArgumentError(explain("the model cannot write so much", got=f"most={most}",
+                                        expected=f"1 to {self.length}"))
         source = np.asarray(source)
         with no_grad():
             if not self.built:

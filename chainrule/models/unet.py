@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""U-Net (Ronneberger, Fischer and Brox, 2015) with padded convolutions and batch normalisation: an image -> logits for each pixel."""
+"""U-Net (Ronneberger, Fischer and Brox, 2015) with padded convolutions and batch normalisation: an image -> logits for
+each pixel."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ class UNet(nn.Module):
         width: channels of the first stage; each of the `depth` stages below has twice as many.
         depth: how often the image is halved.
 
-    At width 64 and depth 4 there are 31,037,633 parameters for images of 3 channels and one output. Parameters are called as in the U-Net for PyTorch that is used
-    most (inc, down1, ..., up1, ..., outc), whose weights load with `load_weights`.
+    At width 64 and depth 4 there are 31,037,633 parameters for images of 3 channels and one output. Parameters are
+    called as in the U-Net for PyTorch that is used most (inc, down1, ..., up1, ..., outc), whose weights load with
+    `load_weights`.
 
     >>> cr.models.UNet(2, width=4, depth=2)(cr.ones((1, 16, 16, 3))).shape
     (1, 16, 16, 2)
@@ -36,7 +38,8 @@ class UNet(nn.Module):
     def forward(self, x: Any) -> Any:
         if x.ndim != 4 or x.shape[1] % 2**self.depth or x.shape[2] % 2**self.depth:
             raise ShapeError(explain("a U-Net halves its images and doubles them again", got=f"shape {x.shape}",
-                                     expected=f"(batch, height, width, channels), height and width in multiples of {2**self.depth}", fix="pad or resize the images"))
+                                     expected="(batch, height, width, channels), height and width in multiples of "
+                                              f"{2**self.depth}", fix="pad or resize the images"))
         seen = [self.inc(x)]
         for i in range(1, self.depth + 1):
             seen.append(getattr(self, f"down{i}")(seen[-1]))
@@ -50,7 +53,8 @@ class DoubleConvolution(nn.Module):
     """Twice a 3x3 convolution, BatchNorm and ReLU."""
 
     def __init__(self, width: int):
-        part = lambda: [nn.Conv2D(width, 3, padding=1, bias=False, weight_initializer="he_normal"), nn.BatchNorm(), nn.ReLU()]
+        part = lambda: [nn.Conv2D(width, 3, padding=1, bias=False, weight_initializer="he_normal"), nn.BatchNorm(),
+                        nn.ReLU()]
         self.double_conv = nn.Sequential([*part(), *part()])
 
     def forward(self, x: Any) -> Any:

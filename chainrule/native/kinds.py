@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a node is computed: on the way in a kernel, as a reduction, by a generator of its own, or on the host; and what that costs."""
+"""How a node is computed: on the way in a kernel, as a reduction, by a generator of its own, or on the host; and what
+that costs."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ ATTENTIONS = ("attention", "attention_gradient")
 CONVOLUTIONS = ("conv", "conv_input_gradient")
 COSTS = {
     "exp": 12, "expm1": 16, "log": 14, "log1p": 16, "tanh": 14, "erf": 16, "sin": 16, "cos": 16, "pow": 30, "atan2": 20,
-    "log2": 14, "log10": 14, "tan": 20, "asin": 12, "acos": 12, "sinh": 16, "cosh": 16, "asinh": 20, "acosh": 20, "atanh": 18,
-    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3, "bfloat16": 5,
+    "log2": 14, "log10": 14, "tan": 20, "asin": 12, "acos": 12, "sinh": 16, "cosh": 16, "asinh": 20, "acosh": 20,
+    "atanh": 18,
+    "random_bits": 24, "take": 8, "div": 3, "sqrt": 4, "floor_divide": 8, "remainder": 8, "pad": 2, "concat": 3,
+    "bfloat16": 5,
     "reshape": 0, "transpose": 0, "slice": 0, "window": 0, "broadcast": 0, "iota": 0, "unwindow": 4,
 }  # fmt: skip
 OWN_STEPS = {"scatter": "scatter", "cumsum": "running"}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions about nodes of a graph that several stages ask: whose value one passes on, whether all of its elements are one, what only moves them."""
+"""Questions about nodes of a graph that several stages ask: whose value one passes on, whether all of its elements are
+one, what only moves them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel generators must know about a processor: how wide its vectors are and how many it can hold.
 
-In: the host (perhaps with fewer instructions than it has), or the name of a class of processors. Out: a frozen record that every generator takes as its last argument.
-A new vector width is one row of `FAMILIES`; nothing else in the generators names a processor.
+In: the host (perhaps with fewer instructions than it has), or the name of a class of processors. Out: a frozen record
+that every generator takes as its last argument. A new vector width is one row of `FAMILIES`; nothing else in the
+generators names a processor.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Target:
 
     @property
     def pairs(self) -> bool:
-        """Whether one instruction multiplies pairs of bfloat16 numbers and adds both products to a float32, in every lane."""
+        """Whether one instruction multiplies pairs of bfloat16 numbers and adds both products to a float32, in every
+        lane."""
         return self.vector_bytes == 64 and "+avx512bf16" in self.features.split(",")
 
     def module(self, name: str) -> ir.Module:
@@ -76,11 +78,13 @@ class Target:
 def _host(family: str | None) -> Target:
     triple, features = llvm.get_process_triple(), llvm.get_host_cpu_features()
     if family is None:
-        return Target(triple, llvm.get_host_cpu_name(), features.flatten(), *FAMILIES[_families(triple, features)[-1]][3:5])
+        return Target(triple, llvm.get_host_cpu_name(), features.flatten(),
+                      *FAMILIES[_families(triple, features)[-1]][3:5])
     wanted = Target.named(family)
     if family not in _families(triple, features):
         raise ArgumentError(explain("this processor does not have these instructions", got=family,
-                                    expected=" | ".join(_families(triple, features)), fix="set CHAINRULE_INSTRUCTIONS to one of these, or unset it"))
+                                    expected=" | ".join(_families(triple, features)),
+                                    fix="set CHAINRULE_INSTRUCTIONS to one of these, or unset it"))
     return dataclasses.replace(wanted, triple=triple)
 
 
@@ -89,5 +93,6 @@ def _families(triple: str, features: dict[str, bool]) -> list[str]:
     if triple.startswith(("aarch64", "arm64")):
         return ["neon"]
     has = lambda *names: all(features.get(name) for name in names)
-    needs = {"sse": has("ssse3", "sse4.2", "popcnt"), "avx2": has("avx2", "fma"), "avx512": has("avx512f", "avx512vl", "avx512bw", "avx512dq"), "avx512_bf16": has("avx512bf16")}
+    needs = {"sse": has("ssse3", "sse4.2", "popcnt"), "avx2": has("avx2", "fma"),
+             "avx512": has("avx512f", "avx512vl", "avx512bw", "avx512dq"), "avx512_bf16": has("avx512bf16")}
     return ["sse2", *itertools.takewhile(needs.get, needs)]

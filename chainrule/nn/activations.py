@@ -170,8 +170,9 @@ def crelu(x: Any, /) -> Any:
     return compose.concat([compose.relu(x), compose.relu(-x)], axis=-1)
 
 
-guard(globals(), ("celu", "crelu", "geglu", "gelu_tanh", "glu", "hard_shrink", "hard_silu", "quick_gelu", "reglu", "relu6", "relu_squared", "soft_shrink",
-                  "softmin", "sparsemax", "squareplus", "swiglu", "tanh_shrink", "threshold"))
+guard(globals(), ("celu", "crelu", "geglu", "gelu_tanh", "glu", "hard_shrink", "hard_silu", "quick_gelu", "reglu",
+                  "relu6", "relu_squared", "soft_shrink", "softmin", "sparsemax", "squareplus", "swiglu", "tanh_shrink",
+                  "threshold"))
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "linear": linear, "relu": compose.relu, "leaky_relu": compose.leaky_relu, "elu": compose.elu, "selu": compose.selu,
@@ -189,7 +190,8 @@ def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A decorator: the function can be named from now on, as in Dense(8, activation="name"), and saved with a model."""
     name = getattr(function, "__name__", None)
     if not callable(function) or name is None:
-        raise ArgumentError(explain("an activation is registered under the name of its function", got=shown(function), expected="a function"))
+        raise ArgumentError(explain("an activation is registered under the name of its function", got=shown(function),
+                                    expected="a function"))
     if FUNCTIONS.get(name, function) is not function:
         raise ArgumentError(explain(f"there is an activation {name!r} already", got=shown(function),
                                     fix="give the function another name"))

@@ -142,7 +142,8 @@ def variance_scaling(scale: float = 1.0, mode: str = "in", distribution: str = "
 
 
 def log_times(units: int, longest: int) -> np.ndarray:
-    """log(t - 1) with t even in [2, longest]: biases with which sigmoid gates keep a state for t steps, float64 (units,)."""
+    """log(t - 1) with t even in [2, longest]: biases with which sigmoid gates keep a state for t steps, float64
+    (units,)."""
     return np.log(_draw("uniform", (units,), dtype="float64") * max(longest - 2, 0) + 1)
 
 
@@ -187,7 +188,8 @@ def make(initializer: Any, shape: Sequence[int], dtype: Any, name: str, trainabl
     """A Variable of the given shape with what the initialiser gives."""
     shape = tuple(int(n) for n in shape)
     count_variable(shape, dtype)
-    value = np.broadcast_to(np.zeros((), dtype), shape) if filled_later() else np.asarray(get(initializer)(shape, dtype))
+    value = (np.broadcast_to(np.zeros((), dtype), shape) if filled_later()
+             else np.asarray(get(initializer)(shape, dtype)))
     if value.shape != shape:
         raise ShapeError(explain(f"the initialiser of {name} gives another shape", got=str(value.shape),
                                  expected=str(shape)))

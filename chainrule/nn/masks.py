@@ -53,19 +53,22 @@ def ignore(mask: Any) -> Tensor:
 
 
 def additive(mask: Any) -> Tensor:
-    """From numbers that are added to the scores: 0 where to attend, -inf (or -1e4 and below) where not; nothing between."""
+    """From numbers that are added to the scores: 0 where to attend, -inf (or -1e4 and below) where not; nothing
+    between."""
     mask = as_tensor(mask)
     if not is_float(mask.dtype):
         raise DTypeError(explain(f"a mask that is added holds {mask.dtype}", got=f"{mask.dtype}{list(mask.shape)}",
                                  expected="floats, 0 or -inf", fix="masks.keep or masks.ignore read booleans"))
     values = mask.node.data  # known outside of compiled functions
     if values is not None and np.any(between := (values > -1e4) & (values != 0)):
-        raise ArgumentError(explain("the mask holds more than what to attend to", got=f"{values[between][0]:g}", expected="0, or -1e4 and below",
+        raise ArgumentError(explain("the mask holds more than what to attend to", got=f"{values[between][0]:g}",
+                                    expected="0, or -1e4 and below",
                                     fix="numbers that are added to the scores are nn.attention's bias="))
     return less(-1e4, mask)
 
 
-def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "MultiheadAttention", heads: int = 1) -> Tensor | None:
+def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "MultiheadAttention",
+               heads: int = 1) -> Tensor | None:
     """The mask for `nn.MultiHeadAttention` that does what PyTorch's masks do.
 
     PyTorch has two conventions: True means "do not look" in `MultiheadAttention` and the transformer layers, and "look"
@@ -89,7 +92,8 @@ def from_torch(attn_mask: Any = None, key_padding_mask: Any = None, of: str = "M
         mask = read[is_float(as_tensor(attn_mask).dtype)](attn_mask)
         heads = heads if of == TORCH[0] else 1
         if mask.ndim not in (2, 3, 4) or mask.shape[0] % (heads if mask.ndim == 3 else 1):
-            raise ShapeError(explain("this is no mask of PyTorch's attention", got=str(mask.shape), fix="pass heads=, as the layer has",
+            raise ShapeError(explain("this is no mask of PyTorch's attention", got=str(mask.shape),
+                                     fix="pass heads=, as the layer has",
                                      expected=f"(T, S), or (batch * heads, T, S) with heads={heads}"))
         leading = {2: (1, 1), 3: (mask.shape[0] // heads, heads), 4: mask.shape[:2]}
         parts.append(reshape(mask, leading[mask.ndim] + mask.shape[-2:]))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The words: each primitive is one record (type rule, NumPy meaning, derivative); `compose` builds the rest from them.
 
-In the order of the imports: movement, broadcast, elementwise, reduce, contract, control, index, attention, random, scan, linalg,
-precision, compose, operators, packed.
+In the order of the imports: movement, broadcast, elementwise, reduce, contract, control, index, attention, random,
+scan, linalg, precision, compose, operators, packed.
 """
 
 from . import (
@@ -23,5 +23,6 @@ from . import (
            scan,
 )
 
-__all__ = ["attention", "broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement", "operators", "packed",
+__all__ = ["attention", "broadcast", "compose", "contract", "control", "elementwise", "index", "linalg", "movement",
+           "operators", "packed",
            "precision", "random", "reduce", "scan"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention as one word: softmax(scale q k^T) v over heads, and its gradient, without the scores of all pairs in memory.
+"""Attention as one word: softmax(scale q k^T) v over heads, and its gradient, without the scores of all pairs in
+memory.
 
 In: queries (N, T, H, d), keys (N, S, G, d), values (N, S, G, e); each of the G heads of keys serves H / G heads of
 queries. Out: (N, T, H, e) and the logarithm of each softmax's denominator, from which the derivative makes the weights
@@ -64,7 +65,8 @@ def _at_back(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, 3, 1)).reshape(n, steps, groups * shared, *rest)
 
 
-def _mean_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, causal: bool, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _mean_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarray, causal: bool,
+                    scale: float) -> tuple[np.ndarray, np.ndarray]:
     scores = _scores(q, k, mask, causal, scale)
     high = scores.max(-1, keepdims=True, initial=-np.inf)
     high = np.where(high == -np.inf, np.zeros_like(high), high)
@@ -74,8 +76,9 @@ def _mean_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, *mask: np.ndarr
     return _at_back(y), _at_back((high + np.log(sums))[..., 0])
 
 
-def _mean_gradient(q: np.ndarray, k: np.ndarray, v: np.ndarray, denominator: np.ndarray, delta: np.ndarray, g: np.ndarray,
-                   *mask: np.ndarray, causal: bool, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mean_gradient(q: np.ndarray, k: np.ndarray, v: np.ndarray, denominator: np.ndarray, delta: np.ndarray,
+                   g: np.ndarray, *mask: np.ndarray, causal: bool,
+                   scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     groups = k.shape[2]
     base = np.where(denominator == -np.inf, np.zeros_like(denominator), denominator)
     weights = np.exp(_scores(q, k, mask, causal, scale) - _in_front(base, groups)[..., None])
@@ -124,8 +127,8 @@ def _infer_gradient(q: Type, k: Type, v: Type, denominator: Type, delta: Type, g
 
 # ---- its derivatives
 
-def _attention_vjp(g: Sequence[Tensor | None], y: Sequence[Tensor], q: Tensor, k: Tensor, v: Tensor, *mask: Tensor, causal: bool,
-                   scale: float) -> tuple[Tensor | None, ...]:
+def _attention_vjp(g: Sequence[Tensor | None], y: Sequence[Tensor], q: Tensor, k: Tensor, v: Tensor, *mask: Tensor,
+                   causal: bool, scale: float) -> tuple[Tensor | None, ...]:
     slope = g[0] if g[0] is not None else zeros_like(y[0])
     delta = total(slope * y[0], axis=3)  # what the weights' gradient loses because they sum to one
     delta = delta - g[1] if g[1] is not None else delta
@@ -133,7 +136,8 @@ def _attention_vjp(g: Sequence[Tensor | None], y: Sequence[Tensor], q: Tensor, k
     return (*found, *(None for _ in mask))
 
 
-def _gradient_vjp(g: Sequence[Tensor | None], y: Any, *inputs: Tensor, causal: bool, scale: float) -> list[Tensor | None]:
+def _gradient_vjp(g: Sequence[Tensor | None], y: Any, *inputs: Tensor, causal: bool,
+                  scale: float) -> list[Tensor | None]:
     """The derivative of what `composed_gradient` says; operands that are one node are told apart."""
     given = [barrier(x) for x in inputs]
     results = composed_gradient(*given, causal=causal, scale=scale)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that is a sentence of the words and needs no primitive of its own.
 
-A rule of its own (`custom_gradient`) is written only where stability or memory needs one: sigmoid, log-sum-exp, softmax,
-relu, the pooled maximum.
+A rule of its own (`custom_gradient`) is written only where stability or memory needs one: sigmoid, log-sum-exp,
+softmax, relu, the pooled maximum.
 """
 
 from __future__ import annotations
@@ -159,18 +159,20 @@ def isfinite(x: ArrayLike, /) -> Tensor:
 # ---- products
 
 def matmul(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
-    """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their axis.
+    """Matrix product over the last axis of x1 and the last but one of x2; leading axes broadcast; vectors lose their
+    axis.
 
     >>> cr.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.], dtype=float32)
     """
     a, b = _one_dtype(as_tensor(x1), as_tensor(x2))
     if not a.ndim or not b.ndim:
-        raise ShapeError(explain("a matrix product needs at least one axis on each side", got=f"{a.shape} and {b.shape}",
-                                 fix="multiply by a scalar with *"))
+        raise ShapeError(explain("a matrix product needs at least one axis on each side",
+                                 got=f"{a.shape} and {b.shape}", fix="multiply by a scalar with *"))
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(explain("the inner extents of a matrix product differ", got=f"{a.shape} @ {b.shape}",
-                                 expected=f"the last extent of the left, {a.shape[-1]}, to equal {b.shape[-2 if b.ndim > 1 else 0]}",
+                                 expected=f"the last extent of the left, {a.shape[-1]}, to equal "
+                                          f"{b.shape[-2 if b.ndim > 1 else 0]}",
                                  fix="transpose one operand: x.mT, or reshape it"))
     if b.ndim <= 2:
         return contract(a, b, contracting=((a.ndim - 1,), (max_int(b.ndim - 2, 0),)))
@@ -244,13 +246,15 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
 # ---- lengths
 
 def length(x: Any, axes: tuple[int, ...]) -> Tensor:
-    """sqrt(sum x^2) over `axes`, which stay with extent 1, over the whole range of the dtype; gradient x / length, 0 at 0."""
+    """sqrt(sum x^2) over `axes`, which stay with extent 1, over the whole range of the dtype; gradient x / length, 0 at
+    0."""
     x = as_float(x)
     return astype(wide_length(x, axes), x.dtype)
 
 
 def wide_length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """`length` in float64, where squares of float32 neither overflow nor vanish; numbers of float64 whose squares do are
+    """`length` in float64, where squares of float32 neither overflow nor vanish; numbers of float64 whose squares do
+    are
     first divided by a power of 2."""
     wide = astype(x, float64)
     scale = _near(max(abs(stop_gradient(x)), axis=axes, keepdims=True)) if x.dtype == float64 and x.size else 1.0
@@ -262,7 +266,8 @@ def wide_length(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def _near(high: Tensor) -> Tensor:
     """A power of 2 near the largest magnitude where squares overflow or vanish, else 1."""
-    extreme = logical_and(logical_or(less(high, 1e-140), less(1e140, high)), logical_and(less(0, high), less(high, math.inf)))
+    extreme = logical_and(logical_or(less(high, 1e-140), less(1e140, high)),
+                          logical_and(less(0, high), less(high, math.inf)))
     return power(2.0, floor(log2(where(extreme, high, 1.0))))
 
 
@@ -394,11 +399,13 @@ def sigmoid(x: ArrayLike, /) -> Tensor:
     """
     x = as_float(x)
     e = exp(-abs(x))
-    return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,), _gives("sigmoid", lambda g, y, x: (g * y * (1 - y),)))
+    return custom_gradient(where(less(x, 0), e, 1.0) / (1 + e), (x,),
+                           _gives("sigmoid", lambda g, y, x: (g * y * (1 - y),)))
 
 
 def gate(x: Any, /) -> Tensor:
-    """The sigmoid as (1 + tanh(x / 2)) / 2, for gates of loops: right to the last digit of 1, and its derivative asks for
+    """The sigmoid as (1 + tanh(x / 2)) / 2, for gates of loops: right to the last digit of 1, and its derivative asks
+    for
     the tanh alone, which a loop keeps."""
     return 0.5 * (1 + tanh(0.5 * as_float(x)))
 
@@ -461,8 +468,8 @@ def gelu(x: ArrayLike, /, approximate: str = "none") -> Tensor:
     """
     x = as_float(x)
     if approximate not in ("none", "tanh"):
-        raise ArgumentError(explain("there is no such form of GELU", got=f"approximate={approximate!r}", expected='"none" | "tanh"',
-                                    fix=closest(approximate, ("none", "tanh"))))
+        raise ArgumentError(explain("there is no such form of GELU", got=f"approximate={approximate!r}",
+                                    expected='"none" | "tanh"', fix=closest(approximate, ("none", "tanh"))))
     if approximate == "tanh":
         return custom_gradient(x * _gate(x), (x,), _gelu_rule)
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -472,7 +479,8 @@ SLOPE = 2 * math.sqrt(2 / math.pi)
 
 
 def _gate(x: Tensor) -> Tensor:
-    """(1 + tanh(t / 2)) / 2 = sigmoid(t) with t = 2 sqrt(2/pi) (x + 0.044715 x^3), which keeps its digits where it is small."""
+    """(1 + tanh(t / 2)) / 2 = sigmoid(t) with t = 2 sqrt(2/pi) (x + 0.044715 x^3), which keeps its digits where it is
+    small."""
     return _logistic(x * (SLOPE + 0.044715 * SLOPE * (x * x)))
 
 
@@ -483,7 +491,8 @@ def _gelu_rule(g: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor]:
 
 
 def _logistic(x: Tensor) -> Tensor:
-    """sigmoid by one exponential; the derivative asks its value only, so that an overflow of the exponential has no effect."""
+    """sigmoid by one exponential; the derivative asks its value only, so that an overflow of the exponential has no
+    effect."""
     return custom_gradient(1 / (1 + exp(-x)), (x,), lambda g, y, x: (g * (y * (1 - y)),))
 
 
@@ -517,7 +526,8 @@ def softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
         return exp(x)
     z = exp(x - stop_gradient(max(x, axis=axis, keepdims=True)))
     value = z / sum(z, axis=axis, keepdims=True)
-    return custom_gradient(value, (x,), _gives("softmax", lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),)))
+    return custom_gradient(value, (x,),
+                           _gives("softmax", lambda g, y, x: (y * (g - sum(g * y, axis=axis, keepdims=True)),)))
 
 
 def log_softmax(x: ArrayLike, /, axis: int = -1) -> Tensor:
@@ -559,10 +569,12 @@ def one_hot(labels: ArrayLike, classes: int, dtype: DTypeLike = "float32") -> Te
     """
     labels = as_tensor(labels)
     if is_float(labels.dtype):
-        raise DTypeError(explain("a class is numbered by an integer", got=f"labels of {labels.dtype}", expected="integers",
+        raise DTypeError(explain("a class is numbered by an integer", got=f"labels of {labels.dtype}",
+                                 expected="integers",
                                  fix="cast them if they are whole numbers: cr.astype(labels, cr.int64)"))
     _check_classes(labels, classes)
-    # taken from a table so that a label out of bounds is found wherever it runs; a negative one is no index from the end there
+    # taken from a table so that a label out of bounds is found wherever it runs; a negative one is no index from the
+    # end there
     known = take(iota((classes,), 0, int64), where(less(labels, 0), -(2**62), astype(labels, int64)), axis=0)
     place = iota((*labels.shape, classes), labels.ndim, int64)
     return astype(equal(reshape(known, (*labels.shape, 1)), place), dtype)
@@ -572,12 +584,16 @@ def _check_classes(labels: Tensor, classes: int) -> None:
     data = labels.node.data
     if data is not None and data.size and not (data.min() >= 0 and data.max() < classes):
         wrong = np.argwhere((data < 0) | (data >= classes))[0]
-        raise BoundsError(explain("a label is no class", got=f"{data[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
+        raise BoundsError(explain("a label is no class",
+                                  got=f"{data[tuple(wrong)]} at position {tuple(int(i) for i in wrong)}",
                                   expected=f"0 to {classes - 1}" if classes else "nothing: there are no classes",
-                                  fix="do the labels start at 1, or mark missing ones? cr.equal(labels[..., None], cr.arange(classes)) gives zeros for them"))
+                                  fix="do the labels start at 1, or mark missing ones? cr.equal(labels[..., None], "
+                                      "cr.arange(classes)) gives zeros for them"))
 
 
 guard(globals(), (
-    "atan", "clip", "concat", "elu", "gelu", "greater", "greater_equal", "hard_sigmoid", "hard_tanh", "isfinite", "isinf", "isnan", "leaky_relu",
-    "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose",
-    "mish", "not_equal", "one_hot", "reciprocal", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "square", "stack"))
+    "atan", "clip", "concat", "elu", "gelu", "greater", "greater_equal", "hard_sigmoid", "hard_tanh", "isfinite",
+    "isinf", "isnan", "leaky_relu", "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose",
+    "mish", "not_equal", "one_hot", "reciprocal", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign",
+    "square", "stack"))

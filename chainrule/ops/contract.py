@@ -26,7 +26,8 @@ Padding = tuple[tuple[int, int], ...]
 
 def _one_dtype(a: Type, b: Type) -> np.dtype:
     if a.dtype != b.dtype:
-        raise DTypeError(explain("both operands of a product need one dtype", got=f"{a} and {b}", fix="cast one with cr.astype"))
+        raise DTypeError(explain("both operands of a product need one dtype", got=f"{a} and {b}",
+                                 fix="cast one with cr.astype"))
     return a.dtype
 
 
@@ -68,7 +69,8 @@ def _contract_vjp_b(g: Tensor, y: Tensor, a: Tensor, b: Tensor, contracting: Axe
 
 
 def _operand_gradient(g: Tensor, other: Tensor, ndim: int, contracting: Axes, batch: Axes, first: bool) -> Tensor:
-    """The gradient of one operand: the product of g with the other one over the other's free axes, axes put back in order."""
+    """The gradient of one operand: the product of g with the other one over the other's free axes, axes put back in
+    order."""
     n = len(batch[0])
     free_own, free_other = _free(ndim, contracting[0], batch[0]), _free(other.ndim, contracting[1], batch[1])
     own_in_g = tuple(range(n, n + len(free_own))) if first else tuple(range(n + len(free_other), g.ndim))
@@ -93,13 +95,15 @@ CONTRACT = op("contract", infer=_infer_contract, meaning=_mean_contract, vjp=(_c
 
 def contract(a: Tensor, b: Tensor, *, contracting: Axes, batch: Axes = ((), ())) -> Tensor:
     """Sum of products over paired axes: result axes are batch, free axes of `a`, free axes of `b`."""
-    return bind(CONTRACT, a, b, contracting=(tuple(contracting[0]), tuple(contracting[1])), batch=(tuple(batch[0]), tuple(batch[1])))
+    return bind(CONTRACT, a, b, contracting=(tuple(contracting[0]), tuple(contracting[1])),
+                batch=(tuple(batch[0]), tuple(batch[1])))
 
 
 # ---- convolution
 
 def conv_extents(spatial: Shape, kernel: Shape, stride: Shape, padding: Padding, dilation: Shape) -> Shape:
-    """Spatial extents of the output: floor((s + low + high - d (k - 1) - 1) / stride) + 1 along each axis, at least 0."""
+    """Spatial extents of the output: floor((s + low + high - d (k - 1) - 1) / stride) + 1 along each axis, at least 0.
+    """
     return tuple(types.window_extent(s + low + high, k, t, d)
                  for s, k, t, (low, high), d in zip(spatial, kernel, stride, padding, dilation, strict=True))
 
@@ -107,7 +111,8 @@ def conv_extents(spatial: Shape, kernel: Shape, stride: Shape, padding: Padding,
 def _infer_conv(x: Type, w: Type, *, stride: Shape, padding: Padding, dilation: Shape, groups: int) -> Type:
     dtype = _one_dtype(x, w)
     if w.shape[-2] * groups != x.shape[-1] or w.shape[-1] % groups:
-        raise ShapeError(explain("the filter does not fit the channels of the input", got=f"input {x.shape}, filter {w.shape}, groups {groups}",
+        raise ShapeError(explain("the filter does not fit the channels of the input",
+                                 got=f"input {x.shape}, filter {w.shape}, groups {groups}",
                                  expected="filter (*kernel, input channels / groups, output channels)"))
     return Type((x.shape[0], *conv_extents(x.shape[1:-1], w.shape[:-2], stride, padding, dilation), w.shape[-1]), dtype)
 
@@ -123,19 +128,22 @@ def _windows(x: np.ndarray, kernel: Shape, out: Shape, stride: Shape, padding: P
                                            (x.strides[0], *steps, *inner, x.strides[-1]), writeable=False)
 
 
-def _mean_conv(x: np.ndarray, w: np.ndarray, *, stride: Shape, padding: Padding, dilation: Shape, groups: int) -> np.ndarray:
-    kind = _infer_conv(Type(x.shape, x.dtype), Type(w.shape, w.dtype), stride=stride, padding=padding, dilation=dilation, groups=groups)
+def _mean_conv(x: np.ndarray, w: np.ndarray, *, stride: Shape, padding: Padding, dilation: Shape,
+               groups: int) -> np.ndarray:
+    kind = _infer_conv(Type(x.shape, x.dtype), Type(w.shape, w.dtype), stride=stride, padding=padding,
+                       dilation=dilation, groups=groups)
     kernel, out, rows = w.shape[:-2], kind.shape[1:-1], int(np.prod(kind.shape[:-1], dtype=np.int64))
     if not kind.size or not w.size:
         return np.zeros(kind.shape, kind.dtype)
     views = _windows(x, kernel, out, stride, padding, dilation)
     c, o = w.shape[-2], w.shape[-1] // groups
-    parts = [views[..., i * c:(i + 1) * c].reshape(rows, -1) @ w[..., i * o:(i + 1) * o].reshape(-1, o) for i in range(groups)]
+    parts = [views[..., i * c:(i + 1) * c].reshape(rows, -1) @ w[..., i * o:(i + 1) * o].reshape(-1, o)
+             for i in range(groups)]
     return np.concatenate(parts, axis=-1).reshape(kind.shape)
 
 
-def _mean_filter_gradient(x: np.ndarray, g: np.ndarray, *, kernel: Shape, stride: Shape, padding: Padding, dilation: Shape,
-                          groups: int) -> np.ndarray:
+def _mean_filter_gradient(x: np.ndarray, g: np.ndarray, *, kernel: Shape, stride: Shape, padding: Padding,
+                          dilation: Shape, groups: int) -> np.ndarray:
     c, o, rows = x.shape[-1] // groups, g.shape[-1] // groups, int(np.prod(g.shape[:-1], dtype=np.int64))
     if not g.size or not x.size:
         return np.zeros((*kernel, c, g.shape[-1]), x.dtype)
@@ -145,8 +153,8 @@ def _mean_filter_gradient(x: np.ndarray, g: np.ndarray, *, kernel: Shape, stride
     return np.concatenate(parts, axis=-1).reshape((*kernel, c, g.shape[-1]))
 
 
-def _mean_input_gradient(g: np.ndarray, w: np.ndarray, *, extents: Shape, stride: Shape, padding: Padding, dilation: Shape,
-                         groups: int) -> np.ndarray:
+def _mean_input_gradient(g: np.ndarray, w: np.ndarray, *, extents: Shape, stride: Shape, padding: Padding,
+                         dilation: Shape, groups: int) -> np.ndarray:
     c, o = w.shape[-2], w.shape[-1] // groups
     low = [max(a, 0) for a, _ in padding]
     room = [low_i + s + max(b, 0) for low_i, s, (_, b) in zip(low, extents, padding, strict=True)]
@@ -180,11 +188,13 @@ CONV_FILTER_GRADIENT: Op = op("conv_filter_gradient", infer=_infer_filter_gradie
 
 
 def conv(x: Tensor, w: Tensor, *, stride: Shape, padding: Padding, dilation: Shape, groups: int = 1) -> Tensor:
-    """Cross-correlation y[n, o, c] = sum over k, i of x[n, o * stride + k * dilation - low, i] * w[k, i, c], zeros outside."""
+    """Cross-correlation y[n, o, c] = sum over k, i of x[n, o * stride + k * dilation - low, i] * w[k, i, c], zeros
+    outside."""
     return bind(CONV, x, w, stride=tuple(stride), padding=tuple(padding), dilation=tuple(dilation), groups=groups)
 
 
-def conv_transpose(g: Tensor, w: Tensor, *, extents: Shape, stride: Shape, padding: Padding, dilation: Shape, groups: int = 1) -> Tensor:
+def conv_transpose(g: Tensor, w: Tensor, *, extents: Shape, stride: Shape, padding: Padding, dilation: Shape,
+                   groups: int = 1) -> Tensor:
     """The transpose of `conv` in its image: from (N, *O, Cout) and the same filter to (N, *extents, Cin)."""
     return bind(CONV_INPUT_GRADIENT, g, w, extents=tuple(extents), stride=tuple(stride), padding=tuple(padding),
                 dilation=tuple(dilation), groups=groups)

@@ -15,7 +15,8 @@ from ..typing import ArrayLike
 # ---- custom derivatives: the value of y, the gradient of a rule
 
 
-def _custom_vjp(g: Tensor, y: Tensor, value: Tensor, *inputs: Tensor, rule: Callable[..., Any] | None) -> tuple[Any, ...]:
+def _custom_vjp(g: Tensor, y: Tensor, value: Tensor, *inputs: Tensor,
+                rule: Callable[..., Any] | None) -> tuple[Any, ...]:
     return (None, *(rule(g, y, *inputs) if rule is not None else ()))
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Elementwise words: the primitives (operands of one type, no broadcasting) and their public functions.
 
-The public functions promote and broadcast, then bind the primitive. `y` in a derivative is the result, `g` its gradient.
+The public functions promote and broadcast, then bind the primitive. `y` in a derivative is the result, `g` its
+gradient.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ ASINH = op("asinh", infer=types.floating, meaning=np.arcsinh,  vjp=(lambda g, y,
 ACOSH = op("acosh", infer=types.floating, meaning=np.arccosh,  vjp=(lambda g, y, x: g / (sqrt(x - 1) * sqrt(x + 1)),))
 ATANH = op("atanh", infer=types.floating, meaning=np.arctanh,  vjp=(lambda g, y, x: g / ((1 - x) * (1 + x)),))
 TANH  = op("tanh",  infer=types.floating, meaning=np.tanh,     vjp=(lambda g, y, x: g * (1 - y * y),))
-ERF   = op("erf",   infer=types.floating, meaning=_erf,        vjp=(lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),))
+ERF   = op("erf",   infer=types.floating, meaning=_erf,
+           vjp=(lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),))
 FLOOR = op("floor", infer=types.numeric,  meaning=np.floor,    vjp=None)
 CEIL  = op("ceil",  infer=types.numeric,  meaning=np.ceil,     vjp=None)
 ROUND = op("round", infer=types.numeric,  meaning=np.round,    vjp=None)
@@ -64,14 +66,21 @@ NOT   = op("not",   infer=types.integral, meaning=np.invert,   vjp=None)
 
 ADD     = op("add",     infer=types.numeric,  meaning=np.add,      vjp=(lambda g, y, a, b: g, lambda g, y, a, b: g))
 SUB     = op("sub",     infer=types.numeric,  meaning=np.subtract, vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g))
-MUL     = op("mul",     infer=types.numeric,  meaning=np.multiply, vjp=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a))
-DIV     = op("div",     infer=types.floating, meaning=np.divide,   vjp=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b))
-POW     = op("pow",     infer=types.numeric,  meaning=np.power,    vjp=(lambda g, y, a, b: _pow_base(g, a, b), lambda g, y, a, b: _pow_exponent(g, y, a, b)))
-MAXIMUM = op("maximum", infer=types.numeric,  meaning=np.maximum,  vjp=(lambda g, y, a, b: g * _share(b, a), lambda g, y, a, b: g * _share(a, b)))
-MINIMUM = op("minimum", infer=types.numeric,  meaning=np.minimum,  vjp=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)))
-ATAN2   = op("atan2",   infer=types.floating, meaning=np.arctan2,  vjp=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)))
+MUL     = op("mul",     infer=types.numeric,  meaning=np.multiply,
+             vjp=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a))
+DIV     = op("div",     infer=types.floating, meaning=np.divide,
+             vjp=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b))
+POW     = op("pow",     infer=types.numeric,  meaning=np.power,
+             vjp=(lambda g, y, a, b: _pow_base(g, a, b), lambda g, y, a, b: _pow_exponent(g, y, a, b)))
+MAXIMUM = op("maximum", infer=types.numeric,  meaning=np.maximum,
+             vjp=(lambda g, y, a, b: g * _share(b, a), lambda g, y, a, b: g * _share(a, b)))
+MINIMUM = op("minimum", infer=types.numeric,  meaning=np.minimum,
+             vjp=(lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)))
+ATAN2   = op("atan2",   infer=types.floating, meaning=np.arctan2,
+             vjp=(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)))
 FLOOR_DIVIDE = op("floor_divide", infer=types.numeric, meaning=np.floor_divide, vjp=None)
-REMAINDER    = op("remainder",    infer=types.numeric, meaning=np.remainder,    vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)))
+REMAINDER    = op("remainder",    infer=types.numeric, meaning=np.remainder,
+                  vjp=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)))
 AND   = op("and", infer=types.integral, meaning=np.bitwise_and, vjp=None)
 OR    = op("or",  infer=types.integral, meaning=np.bitwise_or,  vjp=None)
 XOR   = op("xor", infer=types.integral, meaning=np.bitwise_xor, vjp=None)
@@ -97,7 +106,8 @@ def _infer_bitcast(x: Type, *, dtype: np.dtype) -> Type:
 
 
 WHERE = op("where", infer=_infer_where, meaning=np.where,
-           vjp=(None, lambda g, y, c, a, b: where(c, g, zeros_like(g)), lambda g, y, c, a, b: where(c, zeros_like(g), g)))
+           vjp=(None, lambda g, y, c, a, b: where(c, g, zeros_like(g)),
+                lambda g, y, c, a, b: where(c, zeros_like(g), g)))
 CAST  = op("cast", infer=lambda x, *, dtype: Type(x.shape, dtype), meaning=lambda x, *, dtype: x.astype(dtype),
            vjp=(lambda g, y, x, dtype: astype(g, x.dtype) if is_float(x.dtype) and is_float(dtype) else None,))
 BITCAST = op("bitcast", infer=_infer_bitcast, meaning=lambda x, *, dtype: x.view(dtype), vjp=None)
@@ -118,7 +128,8 @@ def _pow_exponent(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _share(low: Tensor, high: Tensor) -> Tensor:
     """1 where low < high, 1/2 at ties, so that the shares of both operands add up to 1.
 
-    The operands are compared with each other, not with the result: a backend may compute it anew, and not to the same last bit.
+    The operands are compared with each other, not with the result: a backend may compute it anew, and not to the same
+    last bit.
     """
     return where(equal(low, high), full_like(low, 0.5), astype(less(low, high), low.dtype))
 
@@ -136,13 +147,15 @@ def operands(*values: Any) -> list[Tensor]:
         if not isinstance(x, Tensor):
             dtype = of_scalar(x, dtype)
     shape = types.meeting_shape(*(x.shape for x in tensors))
-    return [broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else _repeated(x, dtype, shape) for x in mixed]
+    return [broadcast_to(astype(x, dtype), shape) if isinstance(x, Tensor) else _repeated(x, dtype, shape)
+            for x in mixed]
 
 
 def _agree(values: tuple[Any, ...]) -> bool:
     """Whether all are Tensors of one type, for which nothing is to be done."""
     first = values[0]
-    return isinstance(first, Tensor) and all(isinstance(x, Tensor) and x.node.type == first.node.type for x in values[1:])
+    return (isinstance(first, Tensor) and all(isinstance(x, Tensor) and x.node.type == first.node.type
+                                              for x in values[1:]))
 
 
 def _is_scalar(x: Any) -> bool:
@@ -168,13 +181,15 @@ def float_operands(*values: Any) -> list[Tensor]:
     return [as_float(x) for x in operands(*values)]
 
 
-def _unary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any], Tensor]:
+def _unary(record: Op, name: str, text: str,
+           prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any], Tensor]:
     def function(x: ArrayLike, /) -> Tensor:
         return bind(record, *prepare(x))
     return _named(function, name, text)
 
 
-def _binary(record: Op, name: str, text: str, prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any, Any], Tensor]:
+def _binary(record: Op, name: str, text: str,
+            prepare: Callable[..., list[Tensor]] = operands) -> Callable[[Any, Any], Tensor]:
     def function(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
         return bind(record, *prepare(x1, x2))
     return _named(function, name, text)
@@ -207,15 +222,18 @@ asinh    = _unary(ASINH, "asinh",    "Inverse hyperbolic sine.", float_operands)
 acosh    = _unary(ACOSH, "acosh",    "Inverse hyperbolic cosine; NaN below 1.", float_operands)
 atanh    = _unary(ATANH, "atanh",    "Inverse hyperbolic tangent; infinite at -1 and 1, NaN beyond.", float_operands)
 tanh     = _unary(TANH,  "tanh",     "Hyperbolic tangent.", float_operands)
-erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.", float_operands)
+erf      = _unary(ERF,   "erf",      "Error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
+                  float_operands)
 bitwise_invert = _unary(NOT, "bitwise_invert", "Each bit flipped; of booleans, the negation.")
 
 add      = _binary(ADD, "add", "x1 + x2.")
 subtract = _binary(SUB, "subtract", "x1 - x2.")
 multiply = _binary(MUL, "multiply", "x1 * x2.")
 divide   = _binary(DIV, "divide", "x1 / x2; integers are divided as float32.", float_operands)
-maximum  = _binary(MAXIMUM, "maximum", "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
-minimum  = _binary(MINIMUM, "minimum", "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
+maximum  = _binary(MAXIMUM, "maximum",
+                   "The larger of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
+minimum  = _binary(MINIMUM, "minimum",
+                   "The smaller of x1 and x2, NaN if either is; at ties each gets half of the gradient.")
 atan2    = _binary(ATAN2, "atan2", "Angle of the point (x2, x1), in (-pi, pi].", float_operands)
 remainder    = _binary(REMAINDER, "remainder", "x1 - x2 * floor(x1 / x2), with the sign of x2.")
 bitwise_and  = _binary(AND, "bitwise_and", "Bits set in both operands.")
@@ -328,7 +346,8 @@ def ones_like(x: Any, /, *, dtype: Any = None, device: Any = None) -> Tensor:
 __all__ = [
     "abs", "acos", "acosh", "add", "as_float", "asin", "asinh", "astype", "atan2", "atanh", "bitcast", "bitwise_and",
     "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "cos", "cosh",
-    "divide", "equal", "erf", "exp", "expm1", "float_operands", "floor", "floor_divide", "full_like", "less", "less_equal", "log",
+    "divide", "equal", "erf", "exp", "expm1", "float_operands", "floor", "floor_divide", "full_like", "less",
+    "less_equal", "log",
     "log1p", "log2", "log10", "maximum", "minimum", "multiply", "negative", "ones_like", "operands", "power",
     "remainder", "round", "sign", "sin", "sinh", "sqrt", "subtract", "tan", "tanh", "where", "zeros_like",
 ]

@@ -31,16 +31,19 @@ def check_bounds(indices: np.ndarray, extent: int, what: str = "an index is out 
         raise index_error(indices, tuple(int(i) for i in wrong), extent, what)
 
 
-def index_error(indices: np.ndarray, place: tuple[int, ...], extent: int, what: str = "an index is out of bounds", **where: Any) -> BoundsError:
+def index_error(indices: np.ndarray, place: tuple[int, ...], extent: int, what: str = "an index is out of bounds",
+                **where: Any) -> BoundsError:
     """The error for the index at `place`."""
     return BoundsError.at(place, indices.shape, lambda told: explain(
-        what, got=f"{indices[place]} at position {told}", expected=f"0 to {extent - 1}" if extent else "nothing: the axis is empty",
+        what, got=f"{indices[place]} at position {told}", expected=f"0 to {extent - 1}" if extent
+        else "nothing: the axis is empty",
         fix="check where the indices come from; do they start at 1?", **where))
 
 
 def _infer_take(x: Type, indices: Type, *, axis: int) -> Type:
     if not is_integer(indices.dtype):
-        raise DTypeError(explain("indices must be integers", got=str(indices), fix="cast them with cr.astype(i, cr.int64)"))
+        raise DTypeError(explain("indices must be integers", got=str(indices),
+                                 fix="cast them with cr.astype(i, cr.int64)"))
     return Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1:]), x.dtype)
 
 
@@ -56,7 +59,8 @@ def _infer_scatter(base: Type, indices: Type, updates: Type, *, axis: int, mode:
     return base
 
 
-def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str, drop: bool = False) -> np.ndarray:
+def _mean_scatter(base: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axis: int, mode: str,
+                  drop: bool = False) -> np.ndarray:
     result = base.copy()
     if drop:
         inside = (indices >= -base.shape[axis]) & (indices < base.shape[axis])
@@ -85,7 +89,8 @@ def _gradient_of_updates(g: Tensor, indices: Tensor, axis: int, drop: bool) -> T
 
 
 SCATTER: Op = op("scatter", infer=_infer_scatter, meaning=_mean_scatter,
-             vjp=(lambda g, y, b, i, u, mode, **at: g if mode == "add" else bind(SCATTER, g, i, zeros_like(u), mode="set", **at),
+             vjp=(lambda g, y, b, i, u, mode, **at: g if mode == "add"
+                  else bind(SCATTER, g, i, zeros_like(u), mode="set", **at),
                   None,
                   lambda g, y, b, i, u, mode, axis, drop=False: _gradient_of_updates(g, i, axis, drop)))
 
@@ -94,7 +99,8 @@ ARGSORT = op("argsort", infer=lambda x, *, axis: Type(x.shape, int64), vjp=None,
 
 # The gradient of a sorted element goes to its place before: the place after of each element is the order of the order.
 SORT = op("sort", infer=lambda x, *, axis: x, meaning=lambda x, *, axis: np.sort(x, axis=axis),
-          vjp=(lambda g, y, x, axis: take_along_axis(g, bind(ARGSORT, bind(ARGSORT, x, axis=axis), axis=axis), axis=axis),))
+          vjp=(lambda g, y, x, axis: take_along_axis(g, bind(ARGSORT, bind(ARGSORT, x, axis=axis), axis=axis),
+                                                     axis=axis),))
 
 IOTA = op("iota", infer=lambda *, shape, axis, dtype: Type(shape, dtype), vjp=None,
           meaning=lambda *, shape, axis, dtype: np.broadcast_to(
@@ -116,7 +122,8 @@ def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Ten
     x, indices = as_tensor(x), as_tensor(indices)
     if axis is None:
         if x.ndim != 1:
-            raise ShapeError(explain("take needs an axis for arrays of more than one", got=f"shape {x.shape}", fix="say axis=0"))
+            raise ShapeError(explain("take needs an axis for arrays of more than one", got=f"shape {x.shape}",
+                                     fix="say axis=0"))
         axis = 0
     return bind(TAKE, x, indices, axis=types.normalize_axis(axis, x.ndim))
 
@@ -124,12 +131,13 @@ def take(x: ArrayLike, indices: ArrayLike, /, *, axis: int | None = None) -> Ten
 def scatter(base: Any, indices: Any, updates: Any, *, axis: int = 0, mode: str = "add", drop: bool = False) -> Tensor:
     """`base` with `updates` added (or, with mode="set", put) at positions `indices` of `axis`.
 
-    With `drop`, an index out of bounds writes nothing in the place of raising an error; such a scatter of a Variable that it is then
-    assigned to runs in place and touches these positions alone.
+    With `drop`, an index out of bounds writes nothing in the place of raising an error; such a scatter of a Variable
+    that it is then assigned to runs in place and touches these positions alone.
     """
     base = as_tensor(base)
     attrs = {"drop": True} if drop else {}
-    return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim), mode=mode, **attrs)
+    return bind(SCATTER, base, as_tensor(indices), as_tensor(updates), axis=types.normalize_axis(axis, base.ndim),
+                mode=mode, **attrs)
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> Tensor:
@@ -140,7 +148,8 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, *, axis: int = -1) -> T
     """
     x, indices = as_tensor(x), as_tensor(indices)
     if x.ndim != indices.ndim:
-        raise ShapeError(explain("the array and the indices need the same number of axes", got=f"shapes {x.shape} and {indices.shape}",
+        raise ShapeError(explain("the array and the indices need the same number of axes",
+                                 got=f"shapes {x.shape} and {indices.shape}",
                                  fix="add axes of extent 1 with cr.expand_dims, or use cr.take(x, i, axis=...)"))
     axis = types.normalize_axis(axis, x.ndim)
     shape = types.broadcast_shapes(types.without(x.shape, (axis,)), types.without(indices.shape, (axis,)))
@@ -167,7 +176,8 @@ def wrap(indices: Tensor, extent: int) -> Tensor:
 
 
 def argsort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when descending).
+    """Indices that would sort `x` along `axis`; equal elements keep their order; NaN comes last (first when
+    descending).
 
     >>> cr.argsort([3.0, 1.0, 2.0])
     Tensor([1, 2, 0], dtype=int64)
@@ -180,7 +190,8 @@ def argsort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable
 
 
 def sort(x: ArrayLike, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs are equal.
+    """`x` in ascending (or descending) order along `axis`; NaN comes last (first when descending), zeros of both signs
+    are equal.
 
     >>> cr.sort([3.0, 1.0, 2.0], descending=True)
     Tensor([3., 2., 1.], dtype=float32)

@@ -32,7 +32,8 @@ def _square(x: Type) -> Type:
     types.floating(x)
     if len(x.shape) < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(explain("this needs square matrices", got=f"shape {x.shape}", expected="(..., n, n)",
-                                 fix="for other shapes there are pinv, lstsq and svd" if len(x.shape) > 1 else "a vector becomes a matrix by x[:, None]"))
+                                 fix="for other shapes there are pinv, lstsq and svd" if len(x.shape) > 1
+                                 else "a vector becomes a matrix by x[:, None]"))
     return x
 
 
@@ -52,7 +53,8 @@ def _lapack(function: Callable[..., Any], problem: str, fix: str) -> Callable[..
             finite = all(np.isfinite(x).all() for x in arrays)
             got = f"{' and '.join(str(x.shape) for x in arrays)}{'' if finite else ', with NaN or infinity'}: {error}"
             raise np.linalg.LinAlgError(explain(problem, got=got,
-                                                fix=fix if finite else "look for the first NaN: it was made before")) from None
+                                                fix=fix if finite
+                                                else "look for the first NaN: it was made before")) from None
     return told
 
 
@@ -117,7 +119,8 @@ def _infer_solve(a: Type, b: Type) -> Type:
 
 
 SOLVE = op("solve", infer=_infer_solve,
-           meaning=_lapack(lambda a, b: np.linalg.solve(a, b) if b.size else b.copy(), "a singular matrix has no inverse",
+           meaning=_lapack(lambda a, b: np.linalg.solve(a, b) if b.size else b.copy(),
+                           "a singular matrix has no inverse",
                            "use pinv or lstsq, or add a small multiple of the identity"),
            vjp=(lambda g, y, a, b: -product(solve(transposed(a), g), transposed(y)),
                 lambda g, y, a, b: solve(transposed(a), g)))
@@ -209,10 +212,11 @@ def _svd_vjp(g: Any, y: Any, x: Tensor) -> tuple[Tensor]:
 
 
 def _tall_svd_vjp(u: Tensor, s: Tensor, v: Tensor, gu: Tensor | None, gs: Tensor | None, gv: Tensor | None) -> Tensor:
-    """The gradient G for at least as many rows as columns: P G + (1 - P) G, with P the projector on the u whose s is not zero.
+    """The gradient G for at least as many rows as columns: P G + (1 - P) G, with P the projector on the u whose s is
+    not zero.
 
-    P G is left (u^T G v) right^T. (1 - P) G is (1 - P) (gu / s) right^T, which reads no u of a zero s: so the gradient of G
-    with respect to these u is proportional to their s, as gu is, and can be divided by it again.
+    P G is left (u^T G v) right^T. (1 - P) G is (1 - P) (gu / s) right^T, which reads no u of a zero s: so the gradient
+    of G with respect to these u is proportional to their s, as gu is, and can be divided by it again.
     """
     square, only_values = u.shape[-2] == u.shape[-1], gu is None and gv is None
     zero, s = _row(_zeros(s, square)), without_zeros(s)
@@ -233,13 +237,16 @@ def _tall_svd_vjp(u: Tensor, s: Tensor, v: Tensor, gu: Tensor | None, gs: Tensor
 
 
 def _from_zeros(s: Tensor, p: Tensor, q: Tensor, zero: Tensor) -> Tensor:
-    """What `_svd_inner` has beside p_ij / s_j in rows of zeros and columns of others: of the size of the zero, but not its derivative."""
-    apart = (_column(s) * (q - transposed(q)) - _row(s) * transposed(p)) * _quotient((_row(s) - _column(s)) * (_row(s) + _column(s)), _near(s))
+    """What `_svd_inner` has beside p_ij / s_j in rows of zeros and columns of others: of the size of the zero, but not
+    its derivative."""
+    apart = (_column(s) * (q - transposed(q)) - _row(s)
+             * transposed(p)) * _quotient((_row(s) - _column(s)) * (_row(s) + _column(s)), _near(s))
     return where(zero, zeros_like(p), where(transposed(zero), apart, zeros_like(p)))
 
 
 def _at_zeros(gs: Tensor, s: Tensor, u: Tensor, v: Tensor, zero: Tensor) -> Tensor:
-    """u gs v^T at zeros. In a loss that is smooth there, as sum s^2 is, gs is proportional to s and u passes its share on;
+    """u gs v^T at zeros. In a loss that is smooth there, as sum s^2 is, gs is proportional to s and u passes its share
+    on;
     in the nuclear norm it is not."""
     slope, eps = where(zero, _row(stop_gradient(gs)), zeros_like(_row(gs))), float(np.finfo(s.dtype).eps)
     most, size = (largest(abs(stop_gradient(x)), axis=-1, keepdims=True) for x in (gs, s))
@@ -257,7 +264,8 @@ def _zeros(s: Tensor, forgiving: bool) -> Tensor:
 
 
 def _svd_inner(gs: Tensor | None, s: Tensor, p: Tensor, q: Tensor, over: Tensor) -> Tensor:
-    """M = u^T G v for the gradient G, from p = u^T gu and q = v^T gv: M_ij = p_ij / s_j = q_ji / s_i for a loss of u s v^T.
+    """M = u^T G v for the gradient G, from p = u^T gu and q = v^T gv: M_ij = p_ij / s_j = q_ji / s_i for a loss of u s
+    v^T.
 
     Two pairs of equations give M_ij - M_ji = (a - b) / (s_i + s_j) and M_ij + M_ji = (a + b) / (s_j - s_i) with
     a = p_ij - p_ji and b = q_ij - q_ji; only the second one fails where s_i = s_j.
@@ -281,7 +289,8 @@ SVD = op("svd", infer=_infer_svd, vjp=_svd_vjp,
 # ---- eigenvalues and singular values that coincide
 
 def without_zeros(s: Tensor) -> Tensor:
-    """The values s, but zeros as eps^2 of the largest: so the gradient of a loss of u s v^T with respect to u still tells
+    """The values s, but zeros as eps^2 of the largest: so the gradient of a loss of u s v^T with respect to u still
+    tells
     what belongs to them (it is divided by s again), while the product is the same to the last digit."""
     if not s.shape[-1]:
         return s
@@ -304,7 +313,8 @@ def _quotient(gap: Tensor, near: Tensor) -> Tensor:
 
 
 def _metric_inverse(u: Tensor) -> Tensor:
-    """(u^T u)^-1 to first order: the identity in value, but with it the gradient of a loss of u s v^T is that of the loss
+    """(u^T u)^-1 to first order: the identity in value, but with it the gradient of a loss of u s v^T is that of the
+    loss
     for any u and v, orthonormal or not, so that its own derivative holds where values coincide."""
     square = product(transposed(u), u)
     return 2 * eye_like(square) - square
@@ -332,7 +342,8 @@ def _within(gs: Tensor | None, near: Tensor, scaled: Tensor, plain: Tensor) -> T
 
 
 def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float, centred: bool = False) -> tuple[Tensor, Tensor]:
-    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and the squares missed;
+    """For each group (row of `weights`), the factor by which the diagonal of `matrix` fits `gs`, and the squares
+    missed;
     `centred`, but for a constant."""
     matrix = stop_gradient(matrix)
     diagonal = _row(sum(matrix * eye_like(matrix), axis=-1))
@@ -342,7 +353,8 @@ def _fit(gs: Tensor, weights: Tensor, matrix: Tensor, otherwise: float, centred:
         gs, diagonal = gs - sum(weights * gs, **over) / count, diagonal - sum(weights * diagonal, **over) / count
     ridge = float(np.finfo(gs.dtype).eps) * sum(weights * matrix * matrix, **over)
     ridge = where(equal(ridge, 0), 1, ridge)
-    factor = (sum(weights * gs * diagonal, **over) + otherwise * ridge) / (sum(weights * diagonal * diagonal, **over) + ridge)
+    factor = (sum(weights * gs * diagonal, **over) + otherwise
+              * ridge) / (sum(weights * diagonal * diagonal, **over) + ridge)
     miss = gs - factor * diagonal
     return factor, sum(weights * miss * miss, **over)
 

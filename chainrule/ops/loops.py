@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control flow for users: `scan`, `cond` and `while_loop`, on any nested structure, with Variables read and written inside.
+"""Control flow for users: `scan`, `cond` and `while_loop`, on any nested structure, with Variables read and written
+inside.
 
-Eagerly they are Python's own loops and branches. In a trace they become one operation each: `scan` (see `ops.scan`), or `while`, a
-loop that goes on as long as its first carry is true. A branch is such a loop that runs once or not at all, so that only one of two
-branches runs, and only one of their derivatives.
+Eagerly they are Python's own loops and branches. In a trace they become one operation each: `scan` (see `ops.scan`), or
+`while`, a loop that goes on as long as its first carry is true. A branch is such a loop that runs once or not at all,
+so that only one of two branches runs, and only one of their derivatives.
 """
 
 from __future__ import annotations
@@ -32,29 +33,38 @@ UNBOUNDED = 2**62  # rounds of a loop without max_steps: more than will ever run
 
 # ---- the loop that stops: the first carry says whether to go on
 
-def _infer_while(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Type, ...]:
+def _infer_while(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+                 history: bool) -> tuple[Type, ...]:
     if [x.type for x in body.inputs] != list(inputs) or [x.type for x in body.outputs] != list(inputs[:carries]):
-        raise ShapeError(explain("the operands of a loop do not fit its body", got=", ".join(map(str, inputs)), expected=", ".join(str(x.type) for x in body.inputs)))
+        raise ShapeError(explain("the operands of a loop do not fit its body", got=", ".join(map(str, inputs)),
+                                 expected=", ".join(str(x.type) for x in body.inputs)))
     return tuple(inputs[:carries])
 
 
-def _mean_while(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[np.ndarray, ...]:
+def _mean_while(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+                history: bool) -> tuple[np.ndarray, ...]:
     carry, fixed, rounds = list(inputs[:carries]), inputs[carries:], 0
     while carry[0] and rounds < length:
         carry, rounds = interpret(body, [*carry, *fixed])[:carries], rounds + 1
     return tuple(map(np.asarray, carry))
 
 
-def _while_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, length: int, **rest: Any) -> list[Tensor | None]:
-    """Of a loop of at most one round, the same with the derivative of its body; else one in the other direction over all that was carried."""
+def _while_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, length: int,
+               **rest: Any) -> list[Tensor | None]:
+    """Of a loop of at most one round, the same with the derivative of its body; else one in the other direction over
+    all that was carried."""
     if length == UNBOUNDED:
-        raise ArgumentError(explain("the derivative of a while_loop needs a bound on its steps, to keep what each of them computed",
-                                    got="max_steps=None", fix="while_loop(condition, body, carry, max_steps=1000), or cr.scan"))
+        raise ArgumentError(explain("the derivative of a while_loop needs a bound on its steps, to keep what each of "
+                                    "them computed",
+                                    got="max_steps=None",
+                                    fix="while_loop(condition, body, carry, max_steps=1000), or cr.scan"))
     of_carry = [i for i in range(carries) if is_float(inputs[i].dtype)]
     of_fixed = [i for i in range(carries, len(inputs)) if is_float(inputs[i].dtype)]
-    start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
+    start = [g[i] if g[i] is not None else zeros_like(y[i])
+             for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
     back = derived_body(body, of_carry, [], of_fixed, [], [], carries)
-    results = (_once(back, start, inputs) if length == 1 else _through_history(body, back, start, inputs, carries, length))
+    results = (_once(back, start, inputs) if length == 1
+               else _through_history(body, back, start, inputs, carries, length))
     places = [*of_carry, *of_fixed]
     return [results[places.index(i)] if i in places else None for i in range(len(inputs))]
 
@@ -65,18 +75,23 @@ def _once(back: Graph, start: list[Tensor], inputs: Sequence[Tensor]) -> Sequenc
     return bind(WHILE, inputs[0], *start, *inputs, body=body, **_attrs(1 + len(start), 1))[1:]
 
 
-def _through_history(body: Graph, back: Graph, start: list[Tensor], inputs: Sequence[Tensor], carries: int, length: int) -> Sequence[Tensor]:
+def _through_history(body: Graph, back: Graph, start: list[Tensor], inputs: Sequence[Tensor], carries: int,
+                     length: int) -> Sequence[Tensor]:
     with tracing():
         symbols = [input_node(x.type) for x in body.inputs]
-        after = [where(Tensor(symbols[0]), Tensor(new), Tensor(old)) for new, old in zip(inline(body, symbols), symbols[:carries], strict=True)]
+        after = [where(Tensor(symbols[0]), Tensor(new), Tensor(old))
+                 for new, old in zip(inline(body, symbols), symbols[:carries], strict=True)]
     masked = close(symbols, [x.node for x in after])
-    entered = bind(SCAN, *inputs, body=masked, carries=carries, sequences=0, length=length, reverse=False, history=True)[carries:]
+    entered = bind(SCAN, *inputs, body=masked, carries=carries, sequences=0, length=length, reverse=False,
+                   history=True)[carries:]
     with tracing():
         symbols = [input_node(x.type) for x in back.inputs]
         active, n = Tensor(symbols[len(start)]), len(start)
-        before = [where(active, Tensor(new), Tensor(old)) for new, old in zip(inline(back, symbols), symbols[:n], strict=True)]
+        before = [where(active, Tensor(new), Tensor(old))
+                  for new, old in zip(inline(back, symbols), symbols[:n], strict=True)]
     reverse = close(symbols, [x.node for x in before])
-    return bind(SCAN, *start, *entered, *inputs[carries:], body=reverse, carries=n, sequences=carries, length=length, reverse=True, history=False)
+    return bind(SCAN, *start, *entered, *inputs[carries:], body=reverse, carries=n, sequences=carries, length=length,
+                reverse=True, history=False)
 
 
 def _false() -> Node:
@@ -92,14 +107,16 @@ WHILE = op("while", infer=_infer_while, meaning=_mean_while, vjp=_while_vjp)
 
 # ---- scan
 
-def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> tuple[Any, Any]:
+def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None, length: int | None = None,
+         reverse: bool = False) -> tuple[Any, Any]:
     """The loop `for x in xs: carry, y = body(carry, x)`; returns the last carry and the stacked ys.
 
-    Compiled it is one loop of machine code, however long. It can be differentiated, mapped by `vmap`, nested; Variables may be read and
-    assigned inside, random numbers drawn.
+    Compiled it is one loop of machine code, however long. It can be differentiated, mapped by `vmap`, nested; Variables
+    may be read and assigned inside, random numbers drawn.
 
     Args:
-        body: (carry, x) → (carry, y). The carry keeps its structure, shapes and dtypes from step to step; y is any structure, or None.
+        body: (carry, x) → (carry, y). The carry keeps its structure, shapes and dtypes from step to step; y is any
+            structure, or None.
         carry: arrays in any nested structure.
         xs: arrays with the steps along their first axis, in any structure; None with `length`: then x is None.
         length: number of steps; needed without xs.
@@ -117,7 +134,8 @@ def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None
     if current_trace() is None:
         return _scan_now(body, carried, tree, sliced, x_tree, steps, reverse)
     first = _now()
-    symbols = [input_node(kind) for kind in (*(x.node.type for x in carried), *(Type(x.shape[1:], x.dtype) for x in sliced))]
+    symbols = [input_node(kind) for kind in (*(x.node.type for x in carried),
+                                             *(Type(x.shape[1:], x.dtype) for x in sliced))]
     n = len(carried)
     with tracing() as trace:
         after, y = _pair(body(_built(tree, symbols[:n]), _built(x_tree, symbols[n:])))
@@ -125,14 +143,15 @@ def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None
         ys, y_tree = _tensors(y)
         outputs = [x.node for x in (*new, *ys)]
     loop = _Closed(trace, symbols[:n], symbols[n:], outputs[:n], outputs[n:], first)
-    results = bind(SCAN, *carried, *loop.held, *sliced, *loop.more, body=with_products(loop.graph, loop.carries), carries=loop.carries, sequences=len(sliced),
-                   length=steps, reverse=reverse, history=False)
+    results = bind(SCAN, *carried, *loop.held, *sliced, *loop.more, body=with_products(loop.graph, loop.carries),
+                   carries=loop.carries, sequences=len(sliced), length=steps, reverse=reverse, history=False)
     loop.assign(results[n:loop.carries])
     stacked = results[loop.carries:loop.carries + len(ys)]
     return trees.unflatten(tree, results[:n]), trees.unflatten(y_tree, stacked)
 
 
-def _scan_now(body: Callable[..., Any], carried: list[Tensor], tree: trees.Tree, sliced: list[Tensor], x_tree: trees.Tree, steps: int, reverse: bool) -> tuple[Any, Any]:
+def _scan_now(body: Callable[..., Any], carried: list[Tensor], tree: trees.Tree, sliced: list[Tensor],
+              x_tree: trees.Tree, steps: int, reverse: bool) -> tuple[Any, Any]:
     if not steps:
         return trees.unflatten(tree, carried), _no_steps(body, carried, tree, sliced, x_tree)
     found: list[list[Tensor]] = []
@@ -144,10 +163,12 @@ def _scan_now(body: Callable[..., Any], carried: list[Tensor], tree: trees.Tree,
         ys, y_tree = _tensors(y)
         found.append(ys)
     found = found[::-1] if reverse else found
-    return trees.unflatten(tree, carried), trees.unflatten(y_tree, [stack(column) for column in zip(*found, strict=True)])
+    return (trees.unflatten(tree, carried),
+            trees.unflatten(y_tree, [stack(column) for column in zip(*found, strict=True)]))
 
 
-def _no_steps(body: Callable[..., Any], carried: list[Tensor], tree: trees.Tree, sliced: list[Tensor], x_tree: trees.Tree) -> Any:
+def _no_steps(body: Callable[..., Any], carried: list[Tensor], tree: trees.Tree, sliced: list[Tensor],
+              x_tree: trees.Tree) -> Any:
     """The ys of a loop without steps: arrays of length 0, of the types that the body gives."""
     with tracing():
         symbols = [input_node(x.node.type) for x in carried], [input_node(Type(x.shape[1:], x.dtype)) for x in sliced]
@@ -163,29 +184,34 @@ def _row(x: Tensor, i: int) -> Tensor:
 def _steps(xs: Any, sliced: list[Tensor], length: int | None) -> int:
     lengths = {x.shape[0] if x.ndim else None for x in sliced}
     if not sliced and length is None:
-        raise ArgumentError(explain("scan without xs needs to know how many steps there are", fix="scan(body, carry, None, length=10)"))
+        raise ArgumentError(explain("scan without xs needs to know how many steps there are",
+                                    fix="scan(body, carry, None, length=10)"))
     if None in lengths or len(lengths | ({length} if length is not None else set())) > 1:
         got = ", ".join(f"{path} {x.shape}" for path, x in zip(trees.paths(xs), sliced, strict=True))
-        raise ShapeError(explain("scan goes through the first axis of all xs", got=got + (f", length={length}" if length is not None else ""), expected="one length"))
+        raise ShapeError(explain("scan goes through the first axis of all xs",
+                                 got=got + (f", length={length}" if length is not None else ""), expected="one length"))
     steps = length if length is not None else lengths.pop()
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
-        raise ArgumentError(explain("this is no number of steps", got=f"length={shown(length)}", expected="an integer, 0 or more"))
+        raise ArgumentError(explain("this is no number of steps", got=f"length={shown(length)}",
+                                    expected="an integer, 0 or more"))
     return int(steps)
 
 
 def _pair(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
-        raise ArgumentError(explain("the body of scan returns two things", got=shown(result), expected="(carry, y)", fix="return carry, None if there is nothing to stack"))
+        raise ArgumentError(explain("the body of scan returns two things", got=shown(result), expected="(carry, y)",
+                                    fix="return carry, None if there is nothing to stack"))
     return result
 
 
 # ---- while_loop
 
-def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any, max_steps: int | None = None) -> Any:
+def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any,
+               max_steps: int | None = None) -> Any:
     """The loop `while condition(carry): carry = body(carry)`; returns the last carry.
 
-    Compiled it is one loop of machine code that stops by itself. With `max_steps` it ends after so many steps at the latest, and can be
-    differentiated (in reverse it goes through max_steps rounds).
+    Compiled it is one loop of machine code that stops by itself. With `max_steps` it ends after so many steps at the
+    latest, and can be differentiated (in reverse it goes through max_steps rounds).
 
     Args:
         condition: carry → one boolean.
@@ -195,27 +221,35 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     >>> cr.while_loop(lambda x: x < 100, lambda x: x * 2, 3).item()
     192
     """
-    if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 0):
-        raise ArgumentError(explain("this is no number of steps", got=f"max_steps={shown(max_steps)}", expected="an integer, 0 or more, or None"))
+    if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer)
+                                  or max_steps < 0):
+        raise ArgumentError(explain("this is no number of steps", got=f"max_steps={shown(max_steps)}",
+                                    expected="an integer, 0 or more, or None"))
     carried, tree = _tensors(carry)
     if current_trace() is None:
         rounds = 0
-        while (max_steps is None or rounds < max_steps) and bool(_flag(condition(trees.unflatten(tree, carried)), "the condition of while_loop").numpy()):
-            carried, rounds = _same(body(trees.unflatten(tree, carried)), carried, tree, carry, "while_loop"), rounds + 1
+        while (max_steps is None or rounds
+               < max_steps) and bool(_flag(condition(trees.unflatten(tree, carried)),
+                                           "the condition of while_loop").numpy()):
+            carried, rounds = (_same(body(trees.unflatten(tree, carried)), carried, tree, carry, "while_loop"),
+                               rounds + 1)
         return trees.unflatten(tree, carried)
     if max_steps == 0:
         return trees.unflatten(tree, carried)
     start = _flag(condition(trees.unflatten(tree, carried)), "the condition of while_loop")
-    results = _loop(start, carried, lambda values: _round(condition, body, values, tree, carry), UNBOUNDED if max_steps is None else int(max_steps))
+    results = _loop(start, carried, lambda values: _round(condition, body, values, tree, carry),
+                    UNBOUNDED if max_steps is None else int(max_steps))
     return trees.unflatten(tree, results)
 
 
-def _round(condition: Callable[[Any], Any], body: Callable[[Any], Any], values: list[Tensor], tree: trees.Tree, carry: Any) -> tuple[Tensor, list[Tensor]]:
+def _round(condition: Callable[[Any], Any], body: Callable[[Any], Any], values: list[Tensor], tree: trees.Tree,
+           carry: Any) -> tuple[Tensor, list[Tensor]]:
     new = _same(body(trees.unflatten(tree, values)), values, tree, carry, "while_loop")
     return _flag(condition(trees.unflatten(tree, new)), "the condition of while_loop"), new
 
 
-def _loop(start: Tensor, carried: Sequence[Tensor], turn: Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]], length: int) -> Sequence[Tensor]:
+def _loop(start: Tensor, carried: Sequence[Tensor], turn: Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]],
+          length: int) -> Sequence[Tensor]:
     """The results of a `while` whose rounds are `turn`: values → (whether to go on, values)."""
     first = _now()
     symbols = [input_node(start.node.type), *(input_node(x.node.type) for x in carried)]
@@ -230,7 +264,8 @@ def _loop(start: Tensor, carried: Sequence[Tensor], turn: Callable[[list[Tensor]
 
 # ---- cond
 
-def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any], *operands: ArrayLike) -> Any:
+def cond(predicate: Any, true_function: Callable[..., Any], false_function: Callable[..., Any],
+         *operands: ArrayLike) -> Any:
     """`true_function(*operands)` if the predicate holds, else `false_function(*operands)`; only that one runs.
 
     Under `vmap`, with a predicate that differs from example to example, both run and each example takes its own.
@@ -254,7 +289,8 @@ def cond(predicate: Any, true_function: Callable[..., Any], false_function: Call
     return trees.unflatten(kinds[0][1], results)
 
 
-def _taken(function: Callable[..., Any], operands: Sequence[Any]) -> Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]:
+def _taken(function: Callable[..., Any],
+           operands: Sequence[Any]) -> Callable[[list[Tensor]], tuple[Tensor, list[Tensor]]]:
     """A branch as the only round of a loop."""
     return lambda values: (Tensor(_false()), _tensors(function(*operands))[0])
 
@@ -267,22 +303,28 @@ def _kinds_of(function: Callable[..., Any], operands: Sequence[Any]) -> tuple[li
     return [x.node.type for x in leaves], tree, trees.paths(result)
 
 
-def _same_kinds(first: tuple[list[Type], trees.Tree, list[str]], second: tuple[list[Type], trees.Tree, list[str]]) -> None:
+def _same_kinds(first: tuple[list[Type], trees.Tree, list[str]],
+                second: tuple[list[Type], trees.Tree, list[str]]) -> None:
     if first[1] != second[1]:
-        raise ArgumentError(explain("the two branches of cond return different structures", got=f"{', '.join(first[2])} and {', '.join(second[2])}", expected="the same"))
+        raise ArgumentError(explain("the two branches of cond return different structures",
+                                    got=f"{', '.join(first[2])} and {', '.join(second[2])}", expected="the same"))
     for path, a, b in zip(first[2], first[0], second[0], strict=True):
         if a != b:
             error = ShapeError if a.shape != b.shape else DTypeError
-            raise error(explain(f"the two branches of cond return different {'shapes' if a.shape != b.shape else 'dtypes'}{path and f' of {path}'}", got=f"{a} if true, {b} if false",
-                                expected="the same", fix="broadcast, or cr.astype(x, dtype), in one of them"))
+            raise error(explain("the two branches of cond return different "
+                                f"{'shapes' if a.shape != b.shape else 'dtypes'}{path and f' of {path}'}",
+                                got=f"{a} if true, {b} if false", expected="the same",
+                                fix="broadcast, or cr.astype(x, dtype), in one of them"))
 
 
 # ---- what they share
 
 class _Closed:
-    """A traced body as a graph: Variables that it assigned are further carries, what it read from outside are further operands."""
+    """A traced body as a graph: Variables that it assigned are further carries, what it read from outside are further
+    operands."""
 
-    def __init__(self, trace: Trace, carry: Sequence[Node], sequences: Sequence[Node], after: Sequence[Node], ys: Sequence[Node], first: int):
+    def __init__(self, trace: Trace, carry: Sequence[Node], sequences: Sequence[Node], after: Sequence[Node],
+                 ys: Sequence[Node], first: int):
         self.written = list(trace.writes)
         entering = [trace.reads.get(v) or input_node(Type(v.shape, v.dtype)) for v in self.written]
         read = {v: node for v, node in trace.reads.items() if v not in trace.writes}
@@ -318,9 +360,11 @@ def _flag(value: Any, what: str) -> Tensor:
     """One boolean."""
     flag = as_tensor(value)
     if flag.dtype != np.bool_:
-        raise DTypeError(explain(f"{what} is no boolean", got=f"{flag.dtype} {flag.shape}", expected="bool ()", fix="compare: x > 0"))
+        raise DTypeError(explain(f"{what} is no boolean", got=f"{flag.dtype} {flag.shape}", expected="bool ()",
+                                 fix="compare: x > 0"))
     if flag.shape:
-        raise ShapeError(explain(f"{what} is not one boolean", got=f"shape {flag.shape}", expected="shape ()", fix="cr.all(x) or cr.any(x); cr.where for one decision per element"))
+        raise ShapeError(explain(f"{what} is not one boolean", got=f"shape {flag.shape}", expected="shape ()",
+                                 fix="cr.all(x) or cr.any(x); cr.where for one decision per element"))
     return flag
 
 
@@ -328,11 +372,15 @@ def _same(after: Any, before: Sequence[Tensor], tree: trees.Tree, names: Any, wh
     """The new carry, if it has the structure and the types of the one before."""
     new, found = _tensors(after)
     if found != tree:
-        raise ArgumentError(explain(f"the body of {what} returns a carry of another structure than it got", got=", ".join(trees.paths(after)) or "nothing",
+        raise ArgumentError(explain(f"the body of {what} returns a carry of another structure than it got",
+                                    got=", ".join(trees.paths(after)) or "nothing",
                                     expected=", ".join(trees.paths(trees.unflatten(tree, list(before)))) or "nothing"))
     for path, a, b in zip(trees.paths(after), new, before, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
             error = ShapeError if a.shape != b.shape else DTypeError
-            raise error(explain(f"the carry{path and f' {path}'} of {what} changes its {'shape' if a.shape != b.shape else 'dtype'}", got=f"{b.dtype} {b.shape} went in, {a.dtype} {a.shape} came out",
-                                expected="the same in each step", fix=f"begin with an array of {a.dtype} {a.shape}" if a.shape == b.shape else "keep one shape, for example with cr.where and a mask"))
+            raise error(explain(f"the carry{path and f' {path}'} of {what} changes its "
+                                f"{'shape' if a.shape != b.shape else 'dtype'}", got=f"{b.dtype} {b.shape} went in, "
+                                                                                     f"{a.dtype} {a.shape} came out",
+                                expected="the same in each step", fix=f"begin with an array of {a.dtype} {a.shape}"
+                                if a.shape == b.shape else "keep one shape, for example with cr.where and a mask"))
     return new

@@ -27,7 +27,8 @@ from . import types
 def _infer_reshape(x: Type, *, shape: Shape) -> Type:
     if Type(shape, x.dtype).size != x.size:
         raise ShapeError(explain(f"{x.size} elements do not fill the shape {shape}", got=f"shape {x.shape}",
-                                 expected=f"a shape of {x.size} elements", fix="use -1 for one extent to have it computed"))
+                                 expected=f"a shape of {x.size} elements",
+                                 fix="use -1 for one extent to have it computed"))
     return Type(shape, x.dtype)
 
 
@@ -72,7 +73,8 @@ SLICE = op("slice", infer=_infer_slice, vjp=(_slice_vjp,),
 
 def _infer_pad(x: Type, *, low: Shape, high: Shape, interior: Shape, value: float) -> Type:
     if any(n < 0 for n in (*low, *high, *interior)):
-        raise ShapeError(explain("padding must not be negative", got=f"{low}, {high}, {interior}", fix="use a slice to crop"))
+        raise ShapeError(explain("padding must not be negative", got=f"{low}, {high}, {interior}",
+                                 fix="use a slice to crop"))
     spans = [(n - 1) * (gap + 1) + 1 if n else 0 for n, gap in zip(x.shape, interior, strict=True)]
     return Type(tuple(a + n + b for a, n, b in zip(low, spans, high, strict=True)), x.dtype)
 
@@ -86,7 +88,8 @@ def _mean_pad(x: np.ndarray, *, low: Shape, high: Shape, interior: Shape, value:
 
 PAD = op("pad", infer=_infer_pad, meaning=_mean_pad,
          vjp=(lambda g, y, x, low, high, interior, value:
-              _slice(g, tuple(a if n else 0 for a, n in zip(low, x.shape, strict=True)), x.shape, tuple(gap + 1 for gap in interior)),))
+              _slice(g, tuple(a if n else 0 for a, n in zip(low, x.shape, strict=True)), x.shape,
+                     tuple(gap + 1 for gap in interior)),))
 
 
 # ---- concat
@@ -105,7 +108,8 @@ def _concat_vjp(g: Tensor, y: Tensor, *parts: Tensor, axis: int) -> tuple[Tensor
     return tuple(slice_axis(g, axis, int(a), int(b)) for a, b in itertools.pairwise(bounds))
 
 
-CONCAT = op("concat", infer=_infer_concat, meaning=lambda *parts, axis: np.concatenate(parts, axis=axis), vjp=_concat_vjp)
+CONCAT = op("concat", infer=_infer_concat, meaning=lambda *parts, axis: np.concatenate(parts, axis=axis),
+            vjp=_concat_vjp)
 
 
 # ---- window: sliding views over some axes, appended as new last axes; unwindow adds overlapping windows up again
@@ -135,8 +139,10 @@ def _infer_unwindow(x: Type, *, extents: Shape, axes: Shape, kernel: Shape, stri
     return Type(tuple(shape), x.dtype)
 
 
-def _mean_unwindow(x: np.ndarray, *, extents: Shape, axes: Shape, kernel: Shape, stride: Shape, dilation: Shape) -> np.ndarray:
-    kind = _infer_unwindow(Type(x.shape, x.dtype), extents=extents, axes=axes, kernel=kernel, stride=stride, dilation=dilation)
+def _mean_unwindow(x: np.ndarray, *, extents: Shape, axes: Shape, kernel: Shape, stride: Shape,
+                   dilation: Shape) -> np.ndarray:
+    kind = _infer_unwindow(Type(x.shape, x.dtype), extents=extents, axes=axes, kernel=kernel, stride=stride,
+                           dilation=dilation)
     result = np.zeros(kind.shape, x.dtype)
     for offsets in np.ndindex(*kernel):
         place: list[Any] = [slice(None)] * result.ndim
@@ -148,7 +154,8 @@ def _mean_unwindow(x: np.ndarray, *, extents: Shape, axes: Shape, kernel: Shape,
 
 WINDOW = op("window", infer=_infer_window, meaning=_mean_window,
             vjp=(lambda g, y, x, axes, kernel, stride, dilation:
-                 bind(UNWINDOW, g, extents=tuple(x.shape[a] for a in axes), axes=axes, kernel=kernel, stride=stride, dilation=dilation),))
+                 bind(UNWINDOW, g, extents=tuple(x.shape[a] for a in axes), axes=axes, kernel=kernel, stride=stride,
+                      dilation=dilation),))
 UNWINDOW: Op = op("unwindow", infer=_infer_unwindow, meaning=_mean_unwindow,
               vjp=(lambda g, y, x, extents, **attrs: bind(WINDOW, g, **attrs),))
 
@@ -167,8 +174,8 @@ def reshape(x: ArrayLike, /, shape: ShapeLike, *, copy: bool | None = None) -> T
     if wanted.count(-1) == 1:
         known = math.prod(n for n in wanted if n != -1)
         if not known:
-            raise ShapeError(explain("beside an extent of 0 the one that is -1 may be any number", got=f"shape {x.shape} as {wanted}",
-                                     fix="write all extents"))
+            raise ShapeError(explain("beside an extent of 0 the one that is -1 may be any number",
+                                     got=f"shape {x.shape} as {wanted}", fix="write all extents"))
         wanted = tuple(x.size // known if n == -1 else n for n in wanted)
     return x if wanted == x.shape else bind(RESHAPE, x, shape=wanted)
 
@@ -182,7 +189,8 @@ def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> Tensor:
     x = as_tensor(x)
     order = tuple(types.normalize_axis(int(a), x.ndim) for a in axes)
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(explain("an order of axes names each axis once", got=str(tuple(axes)), expected=f"the axes 0 to {x.ndim - 1}"))
+        raise ShapeError(explain("an order of axes names each axis once", got=str(tuple(axes)),
+                                 expected=f"the axes 0 to {x.ndim - 1}"))
     return x if order == tuple(range(x.ndim)) else bind(TRANSPOSE, x, axes=order)
 
 
@@ -217,7 +225,8 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor
     """`x` with (before, after) elements of `value` added along each axis."""
     x = as_tensor(x)
     if len(widths) != x.ndim:
-        raise ShapeError(explain("padding needs one pair (before, after) for each axis", got=str(widths), expected=f"{x.ndim} pairs"))
+        raise ShapeError(explain("padding needs one pair (before, after) for each axis", got=str(widths),
+                                 expected=f"{x.ndim} pairs"))
     return _pad(x, tuple(int(a) for a, _ in widths), tuple(int(b) for _, b in widths), (0,) * x.ndim, value)
 
 
@@ -227,10 +236,13 @@ def _pad(x: Tensor, low: Shape, high: Shape, interior: Shape, value: float) -> T
     return bind(PAD, x, low=low, high=high, interior=interior, value=value)
 
 
-def window(x: Any, axes: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] | None = None) -> Tensor:
-    """Sliding windows over `axes`, each window's elements along new last axes: out[..., i, ..., k] = x[..., i * s + k * d, ...]."""
+def window(x: Any, axes: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
+           dilation: Sequence[int] | None = None) -> Tensor:
+    """Sliding windows over `axes`, each window's elements along new last axes: out[..., i, ..., k] = x[..., i * s + k *
+    d, ...]."""
     dilation = dilation or (1,) * len(tuple(axes))
-    return bind(WINDOW, as_tensor(x), axes=tuple(axes), kernel=tuple(kernel), stride=tuple(stride), dilation=tuple(dilation))
+    return bind(WINDOW, as_tensor(x), axes=tuple(axes), kernel=tuple(kernel), stride=tuple(stride),
+                dilation=tuple(dilation))
 
 
 __all__ = ["flip", "pad", "permute_dims", "reshape", "slice_axis", "window"]

@@ -52,11 +52,12 @@ def _updated(x: Tensor, key: Any, value: Any) -> Tensor:
     value = as_tensor(value, x.dtype if isinstance(value, bool | int | float) else None, x.dtype)
     if value.dtype != x.dtype:
         if np.result_type(value.dtype, x.dtype) != x.dtype:
-            raise DTypeError(explain("the value has a wider dtype than the array", got=str(value.dtype), expected=str(x.dtype),
-                                     fix="cast it with cr.astype(value, x.dtype)"))
+            raise DTypeError(explain("the value has a wider dtype than the array", got=str(value.dtype),
+                                     expected=str(x.dtype), fix="cast it with cr.astype(value, x.dtype)"))
         value = e.astype(value, x.dtype)
     value = _fitted(value, positions.shape)
-    flat = scatter(reshape(x, (x.size,)), reshape(positions, (positions.size,)), reshape(value, (positions.size,)), mode="set")
+    flat = scatter(reshape(x, (x.size,)), reshape(positions, (positions.size,)), reshape(value, (positions.size,)),
+                   mode="set")
     return reshape(flat, x.shape)
 
 
@@ -71,9 +72,11 @@ def _expanded(x: Tensor, items: list[Any]) -> list[Any]:
     """The items with `...` written out, one per axis (None adds one)."""
     used = sum(1 for item in items if item is not None and item is not Ellipsis and not _is_single(item))
     if used > x.ndim:
-        raise BoundsError(explain("there are more indices than axes", got=f"{used} indices", expected=f"at most {x.ndim} for shape {x.shape}"))
+        raise BoundsError(explain("there are more indices than axes", got=f"{used} indices",
+                                  expected=f"at most {x.ndim} for shape {x.shape}"))
     if sum(1 for item in items if item is Ellipsis) > 1:
-        raise BoundsError(explain("an index may hold one `...` only", got=f"{sum(1 for item in items if item is Ellipsis)} of them"))
+        raise BoundsError(explain("an index may hold one `...` only",
+                                  got=f"{sum(1 for item in items if item is Ellipsis)} of them"))
     rest = [slice(None)] * (x.ndim - used)
     if not any(item is Ellipsis for item in items):
         return [*items, *rest]
@@ -91,8 +94,8 @@ def _item(item: Any) -> list[Any]:
     if array.dtype == bool_:
         return [_Mask(array, axis) for axis in range(array.ndim or 1)]
     if not is_integer(array.dtype):
-        raise DTypeError(explain("an index must be an integer, a slice, None, `...` or a boolean mask", got=f"{array.dtype}",
-                                 fix="cast it with cr.astype(i, cr.int64)"))
+        raise DTypeError(explain("an index must be an integer, a slice, None, `...` or a boolean mask",
+                                 got=f"{array.dtype}", fix="cast it with cr.astype(i, cr.int64)"))
     return [array]
 
 
@@ -109,8 +112,8 @@ class _Mask:
 
     def positions(self, shape: tuple[int, ...]) -> Tensor:
         if self.mask.ndim != len(shape) or any(m not in (n, 0) for m, n in zip(self.mask.shape, shape, strict=True)):
-            raise BoundsError(explain("a boolean mask must have the shape of the axes it selects from", got=f"mask {self.mask.shape}",
-                                      expected=str(shape)))
+            raise BoundsError(explain("a boolean mask must have the shape of the axes it selects from",
+                                      got=f"mask {self.mask.shape}", expected=str(shape)))
         known = self.mask._data("a boolean mask", "use cr.where(mask, a, b), whose shape does not depend on the data")
         return as_tensor(np.nonzero(np.atleast_1d(known))[self.axis])
 
@@ -153,7 +156,8 @@ def _range(item: Any, extent: int, axis: int) -> tuple[int, int, int]:
     """(start, count, step) of an integer or a slice; index arrays take the whole axis for now."""
     if isinstance(item, slice):
         if not all(b is None or is_whole(b) for b in (item.start, item.stop, item.step)):
-            raise DTypeError(explain("the bounds of a slice are integers", got=f"{item.start}:{item.stop}:{item.step}", fix="round them with int(...)"))
+            raise DTypeError(explain("the bounds of a slice are integers", got=f"{item.start}:{item.stop}:{item.step}",
+                                     fix="round them with int(...)"))
         if item.step is not None and int(item.step) == 0:
             raise BoundsError(explain("the step of a slice must not be 0", got="x[::0]"))
         bounds = [None if b is None else int(b) for b in (item.start, item.stop, item.step)]
@@ -170,20 +174,23 @@ def _range(item: Any, extent: int, axis: int) -> tuple[int, int, int]:
 
 
 def _together(items: list[Any]) -> bool:
-    """Whether index arrays stand side by side in the key; beside them an integer is an array without axes, as in NumPy."""
+    """Whether index arrays stand side by side in the key; beside them an integer is an array without axes, as in NumPy.
+    """
     places = [i for i, item in enumerate(items) if isinstance(item, int | Tensor | _Mask)]
     return places[-1] - places[0] == len(places) - 1
 
 
 def _advanced(x: Tensor, arrays: list[tuple[int, Tensor]], together: bool) -> Tensor:
-    """Index arrays broadcast together; their axes come where they index, or first if something stands between the arrays."""
+    """Index arrays broadcast together; their axes come where they index, or first if something stands between the
+    arrays."""
     axes = [axis for axis, _ in arrays]
     shape = types.broadcast_shapes(*(index.shape for _, index in arrays))
     rest = [i for i in range(x.ndim) if i not in axes]
     target = axes[0] if together else 0
     flat = np.prod([x.shape[a] for a in axes], dtype=np.int64)
     lead = rest[:target]
-    moved = reshape(permute_dims(x, (*lead, *axes, *rest[target:])), (*(x.shape[i] for i in lead), int(flat), *(x.shape[i] for i in rest[target:])))
+    moved = reshape(permute_dims(x, (*lead, *axes, *rest[target:])),
+                    (*(x.shape[i] for i in lead), int(flat), *(x.shape[i] for i in rest[target:])))
     return take(moved, _linear(x, arrays, shape), axis=target)
 
 
@@ -215,7 +222,8 @@ def _operator(function: Callable[..., Tensor]) -> Callable[..., Any]:
 
 # fmt: off
 _BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
-    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide, "mod": e.remainder,
+    "add": e.add, "sub": e.subtract, "mul": e.multiply, "truediv": e.divide, "floordiv": e.floor_divide,
+    "mod": e.remainder,
     "pow": e.power, "matmul": matmul, "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
     "lshift": e.bitwise_left_shift, "rshift": e.bitwise_right_shift,
 }
@@ -246,11 +254,13 @@ def _install(kind: Any, assigned: Callable[..., None]) -> None:
 def _need_axes(x: Any) -> Tensor:
     x = as_tensor(x)
     if x.ndim != 2:
-        raise ShapeError(explain(".T is for matrices", got=f"shape {x.shape}", fix="use .mT or cr.permute_dims(x, axes)"))
+        raise ShapeError(explain(".T is for matrices", got=f"shape {x.shape}",
+                                 fix="use .mT or cr.permute_dims(x, axes)"))
     return permute_dims(x, (1, 0))
 
 
-_AS_ITS_VALUE = ("len", "iter", "bool", "int", "float", "complex", "index", "format", "round", "dlpack", "dlpack_device")
+_AS_ITS_VALUE = ("len", "iter", "bool", "int", "float", "complex", "index", "format", "round", "dlpack",
+                 "dlpack_device")
 
 
 def _of_value(name: str) -> Callable[..., Any]:

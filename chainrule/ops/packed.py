@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products with a matrix of small integers: y = x W, where W is kept as integers of 8 or 4 bits and a scale for each column of each group of rows.
+"""Products with a matrix of small integers: y = x W, where W is kept as integers of 8 or 4 bits and a scale for each
+column of each group of rows.
 
-The meaning is that of the product with the matrix which the integers stand for, W[i, j] = q[i, j] s[i // group, j] rounded to the dtype of the
-scales; a backend may read the integers where they lie and never make W.
+The meaning is that of the product with the matrix which the integers stand for, W[i, j] = q[i, j] s[i // group, j]
+rounded to the dtype of the scales; a backend may read the integers where they lie and never make W.
 """
 
 from __future__ import annotations
@@ -26,12 +27,21 @@ OFFSET = 8  # what 4 bits hold is the number plus this
 
 def _infer(x: Type, integers: Type, scale: Type, *, bits: int) -> Type:
     if x.dtype != scale.dtype or x.dtype.kind != "f" or integers.dtype != KEPT[bits]:
-        raise DTypeError(explain(f"a product with integers of {bits} bits needs floats, {KEPT[bits]} and scales of the floats' dtype", got=f"{x}, {integers}, {scale}",
+        raise DTypeError(explain(f"a product with integers of {bits} bits needs floats, {KEPT[bits]} and scales of the "
+                                 "floats' dtype", got=f"{x}, {integers}, {scale}",
                                  fix="cast x to the scales' dtype with cr.astype"))
     rows = integers.shape[0] * 8 // bits if len(integers.shape) == 2 else -1
-    if len(x.shape) != 2 or len(scale.shape) != 2 or x.shape[1] != rows or scale.shape[1] != integers.shape[1] or (rows % scale.shape[0] if scale.shape[0] else rows):
-        raise ShapeError(explain("the operands of a product with packed integers do not fit", got=f"{x.shape}, {integers.shape}, {scale.shape}",
-                                 expected=f"(m, k), (k{' / 2' if bits == 4 else ''}, n), (groups, n) with groups a divisor of k"))
+    if (
+        len(x.shape) != 2
+        or len(scale.shape) != 2
+        or x.shape[1] != rows
+        or scale.shape[1] != integers.shape[1]
+        or (rows % scale.shape[0] if scale.shape[0] else rows)
+    ):
+        raise ShapeError(explain("the operands of a product with packed integers do not fit",
+                                 got=f"{x.shape}, {integers.shape}, {scale.shape}",
+                                 expected=f"(m, k), (k{' / 2' if bits == 4 else ''}, n), (groups, n) with groups a "
+                                          "divisor of k"))
     return Type((x.shape[0], integers.shape[1]), x.dtype)
 
 
@@ -87,12 +97,13 @@ def packed_product(x: ArrayLike, integers: ArrayLike, scale: ArrayLike, /, *, bi
 
     Args:
         x: (..., k), of the dtype of the scales.
-        integers: 8 bits: (k, n) int8. 4 bits: (k / 2, n) uint8 of numbers plus 8, row i in the lower half of a byte, row i + k / 2 in the upper.
+        integers: 8 bits: (k, n) int8. 4 bits: (k / 2, n) uint8 of numbers plus 8, row i in the lower half of a byte,
+            row i + k / 2 in the upper.
         scale: (groups, n); a group is k / groups rows.
         bits: 8 or 4.
 
-    Raises ShapeError and DTypeError for what does not fit. The error against the product with the matrix W is that of its sums:
-    at most about k eps sum_i |x_i W_ij|. Gradients pass to x and to the scales.
+    Raises ShapeError and DTypeError for what does not fit. The error against the product with the matrix W is that of
+    its sums: at most about k eps sum_i |x_i W_ij|. Gradients pass to x and to the scales.
 
     >>> from chainrule.ops.packed import packed_product
     >>> weight, scale = np.array([[1], [-3]], "int8"), np.array([[0.5]], "float32")

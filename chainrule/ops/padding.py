@@ -16,7 +16,8 @@ from ..typing import ArrayLike
 from . import movement
 from .index import take
 
-MODES = {"constant": "constant", "reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap", "wrap": "wrap"}
+MODES = {"constant": "constant", "reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap",
+         "wrap": "wrap"}
 
 
 def pad(x: ArrayLike, widths: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "constant") -> Tensor:
@@ -25,15 +26,16 @@ def pad(x: ArrayLike, widths: Sequence[tuple[int, int]], value: float = 0.0, mod
     Args:
         widths: a pair for each axis.
         value: what is added in mode "constant".
-        mode: "constant", or along one axis of "a b c": "reflect" (c b) a b c (b a), "symmetric" (b a) a b c (c b), "edge"
-            (a a) a b c (c c), "circular" (b c) a b c (a b); the axis again and again where that is not enough.
+        mode: "constant", or along one axis of "a b c": "reflect" (c b) a b c (b a), "symmetric" (b a) a b c (c b),
+            "edge" (a a) a b c (c c), "circular" (b c) a b c (a b); the axis again and again where that is not enough.
 
     >>> cr.pad([1.0, 2.0], [(1, 2)])
     Tensor([0., 1., 2., 0., 0.], dtype=float32)
     """
     if mode not in MODES:
         raise ArgumentError(explain("there is no such way to pad", got=repr(mode), expected=" | ".join(MODES),
-                                    fix={"replicate": "use 'edge'", "zero": "use 'constant'"}.get(mode) or closest(mode, MODES)))
+                                    fix={"replicate": "use 'edge'", "zero": "use 'constant'"}.get(mode)
+                                    or closest(mode, MODES)))
     if mode == "constant":
         return movement.pad(x, widths, value)
     x = as_tensor(x)
@@ -48,8 +50,9 @@ def pad(x: ArrayLike, widths: Sequence[tuple[int, int]], value: float = 0.0, mod
 def places(extent: int, low: int, high: int, mode: str) -> np.ndarray:
     """Which element of an axis each one of the longer axis is, int64 (low + extent + high,)."""
     if not extent:
-        raise ShapeError(explain("an axis without elements cannot be continued by them", got=f"extent 0, {low} before, {high} after",
-                                 expected="at least one element", fix='mode="constant"'))
+        raise ShapeError(explain("an axis without elements cannot be continued by them",
+                                 got=f"extent 0, {low} before, {high} after", expected="at least one element",
+                                 fix='mode="constant"'))
     return np.pad(np.arange(extent), (low, high), mode=MODES[mode])  # type: ignore[call-overload]
 
 

@@ -113,7 +113,8 @@ def _counts(extent: int, kernel: int, stride: int, padding: tuple[int, int], cou
 
 
 def power_pool(x: Any, kernel: Shape, stride: Shape, padding: Pairs, power: float) -> Tensor:
-    """(sum of |x|^power)^(1 / power) of each window, computed relative to its maximum, which is the value for an infinite power."""
+    """(sum of |x|^power)^(1 / power) of each window, computed relative to its maximum, which is the value for an
+    infinite power."""
     x = abs(as_float(x))
     axes = tuple(range(x.ndim, x.ndim + len(kernel)))
     windows = _windows(x, kernel, stride, padding, 0.0)

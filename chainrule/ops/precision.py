@@ -2,9 +2,9 @@
 """Rounding to bfloat16: the word from which the pass `precision` builds products of lower precision.
 
 bfloat16 is the upper half of a float32: the same exponents, 8 bits of mantissa. There is no such data type in the
-language, because it needs none: a rounded value is a float32 whose lower half is zero, and a product of two of them, summed
-in float32, is what a processor with bfloat16 instructions computes. A backend may keep such a value in two bytes.
-After Wang and Kanwar, "BFloat16: the secret to high performance on Cloud TPUs" (2019).
+language, because it needs none: a rounded value is a float32 whose lower half is zero, and a product of two of them,
+summed in float32, is what a processor with bfloat16 instructions computes. A backend may keep such a value in two
+bytes. After Wang and Kanwar, "BFloat16: the secret to high performance on Cloud TPUs" (2019).
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ MOVED = ("reshape", "transpose", "slice", "broadcast")  # words that only move t
 
 def _infer(x: Type) -> Type:
     if x.dtype != np.float32:
-        raise DTypeError(explain("only float32 is rounded to bfloat16", got=str(x), fix="cast it first: cr.astype(x, 'float32')"))
+        raise DTypeError(explain("only float32 is rounded to bfloat16", got=str(x),
+                                 fix="cast it first: cr.astype(x, 'float32')"))
     return x
 
 
 def nearest_bfloat16(x: np.ndarray) -> np.ndarray:
-    """The nearest bfloat16 numbers as float32: ties to the even one, beyond the largest to infinity, a NaN stays one."""
+    """The nearest bfloat16 numbers as float32: ties to the even one, beyond the largest to infinity, a NaN stays one.
+    """
     bits = np.asarray(x).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     rounded = np.where(np.isnan(x), bits | np.uint32(0x400000), rounded)
@@ -45,7 +47,8 @@ def round_to_bfloat16(x: Any, /) -> Tensor:
 
 
 def moved(node: Node) -> Node | None:
-    """The operand whose values a node only moves, if that is all it does; rows taken from a table count if it is not larger."""
+    """The operand whose values a node only moves, if that is all it does; rows taken from a table count if it is not
+    larger."""
     rows = node.op.name == "take" and node.inputs[0].type.size <= node.type.size
     return node.inputs[0] if rows or node.op.name in MOVED else None
 

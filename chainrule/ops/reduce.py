@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words that take axes away: max, min, argmax, argmin; the running sum; and the public reductions composed from them."""
+"""Words that take axes away: max, min, argmax, argmin; the running sum; and the public reductions composed from them.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +44,16 @@ def _infer_index_of(x: Type, *, axis: int) -> Type:
 
 
 def _extreme_of(choose: np.ufunc, x: np.ndarray, axes: Shape) -> np.ndarray:
-    """The extremes over `axes`; of windows, whose axes are short and far apart in memory, element by element of the window."""
+    """The extremes over `axes`; of windows, whose axes are short and far apart in memory, element by element of the
+    window."""
     moved = np.moveaxis(x, axes, range(len(axes)))
     window, rest = moved.shape[:len(axes)], moved.shape[len(axes):]
     apart = [s for s, n in zip(moved.strides[len(axes):], rest, strict=True) if n > 1]
-    if not 1 < math.prod(window) <= SHORT or not apart or builtins.min(moved.strides[:len(axes)]) <= builtins.min(apart):
+    if (
+        not 1 < math.prod(window) <= SHORT
+        or not apart
+        or builtins.min(moved.strides[: len(axes)]) <= builtins.min(apart)
+    ):
         return choose.reduce(x, axis=axes)
     first, *others = np.ndindex(*window)
     result = moved[first].copy()
@@ -61,7 +67,8 @@ MAX = op("max", infer=_infer_extreme, meaning=lambda x, *, axes: _extreme_of(np.
 MIN = op("min", infer=_infer_extreme, meaning=lambda x, *, axes: _extreme_of(np.minimum, x, axes), vjp=(_extreme_vjp,))
 ARGMAX = op("argmax", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmax(x, axis=axis), vjp=None)
 ARGMIN = op("argmin", infer=_infer_index_of, meaning=lambda x, *, axis: np.argmin(x, axis=axis), vjp=None)
-CUMSUM: Op = op("cumsum", infer=lambda x, *, axis: types.numeric(x), meaning=lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
+CUMSUM: Op = op("cumsum", infer=lambda x, *, axis: types.numeric(x),
+                meaning=lambda x, *, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
             vjp=(lambda g, y, x, axis: flip(bind(CUMSUM, flip(g, axis=axis), axis=axis), axis=axis),))
 # fmt: on
 
@@ -97,7 +104,8 @@ def prod(x: ArrayLike, /, *, axis: AxisLike = None, dtype: DTypeLike | None = No
     x = as_tensor(x)
     axes = types.normalize_axes(axis, x.ndim)
     rest = tuple(i for i in range(x.ndim) if i not in axes)
-    y = reshape(permute_dims(_accumulator(x, dtype), (*rest, *axes)), (*(x.shape[i] for i in rest), -1) if x.size else (*(x.shape[i] for i in rest), 0))
+    y = reshape(permute_dims(_accumulator(x, dtype), (*rest, *axes)), (*(x.shape[i] for i in rest), -1) if x.size
+                else (*(x.shape[i] for i in rest), 0))
     while y.shape[-1] > 1:
         half = y.shape[-1] // 2
         left, right = slice_axis(y, -1 % y.ndim, 0, half), slice_axis(y, -1 % y.ndim, half, 2 * half)
@@ -118,7 +126,8 @@ def _extreme(record: Op, name: str) -> Callable[..., Tensor]:
         axes = types.normalize_axes(axis, x.ndim)
         return _kept(bind(record, x, axes=axes) if axes else x, axes, x.shape, keepdims)
     function.__name__ = function.__qualname__ = name
-    text = f"The {'largest' if name == 'max' else 'smallest'} element over `axis` (default: all); NaN if one is; ties share the gradient."
+    text = (f"The {'largest' if name == 'max' else 'smallest'} element over `axis` (default: all); NaN if one is; ties "
+            "share the gradient.")
     function.__doc__ = with_example(text, name)
     return function
 
@@ -135,7 +144,8 @@ def _index_of(record: Op, name: str) -> Callable[..., Tensor]:
         found = bind(record, flat, axis=place)
         return _kept(found, tuple(range(x.ndim)) if axis is None else (place,), x.shape, keepdims)
     function.__name__ = function.__qualname__ = name
-    text = f"Index of the first {'largest' if name == 'argmax' else 'smallest'} element along `axis` (default: of the flattened array)."
+    text = (f"Index of the first {'largest' if name == 'argmax' else 'smallest'} element along `axis` (default: of the "
+            "flattened array).")
     function.__doc__ = with_example(text, name)
     return function
 
@@ -238,7 +248,8 @@ def std(x: ArrayLike, /, *, axis: AxisLike = None, correction: float = 0.0, keep
     return where(flat, zeros_like(v), sqrt(where(flat, v + 1, v)))
 
 
-def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False) -> Tensor:
+def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
+                   include_initial: bool = False) -> Tensor:
     """Running sum along `axis`, which vectors need not name; `include_initial` puts a 0 in front.
 
     >>> cr.cumulative_sum([1, 2, 3], include_initial=True)
@@ -250,8 +261,10 @@ def cumulative_sum(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike
     return _with_initial(y, place, 0.0) if include_initial else y
 
 
-def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None, include_initial: bool = False) -> Tensor:
-    """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do no harm.
+def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLike | None = None,
+                    include_initial: bool = False) -> Tensor:
+    """Running product along `axis`; `include_initial` puts a 1 in front. Doubles its reach log2(n) times, so zeros do
+    no harm.
 
     >>> cr.cumulative_prod([1, 2, 3, 4])
     Tensor([ 1,  2,  6, 24], dtype=int64)
@@ -268,7 +281,8 @@ def cumulative_prod(x: ArrayLike, /, *, axis: int | None = None, dtype: DTypeLik
 
 def _running_axis(x: Tensor, axis: int | None) -> int:
     if axis is None and x.ndim > 1:
-        raise ArgumentError(explain("along which axis is open", got=f"shape {x.shape}", expected="an axis for arrays of more than one",
+        raise ArgumentError(explain("along which axis is open", got=f"shape {x.shape}",
+                                    expected="an axis for arrays of more than one",
                                     fix="axis=-1, or reshape to one axis: cr.reshape(x, (-1,))"))
     return types.normalize_axis(axis or 0, x.ndim)
 
@@ -277,4 +291,5 @@ def _with_initial(y: Tensor, axis: int, value: float) -> Tensor:
     return pad(y, [(1, 0) if i == axis else (0, 0) for i in range(y.ndim)], value)
 
 
-guard(globals(), ("all", "any", "argmax", "argmin", "cumulative_prod", "cumulative_sum", "max", "mean", "min", "prod", "std", "sum", "var"))
+guard(globals(), ("all", "any", "argmax", "argmin", "cumulative_prod", "cumulative_sum", "max", "mean", "min", "prod",
+                  "std", "sum", "var"))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`require`: values that pass on if they are what somebody needs, and end the program with an error if not, compiled or not.
+"""`require`: values that pass on if they are what somebody needs, and end the program with an error if not, compiled or
+not.
 
-What is needed is a `Demand`, a record beside the layer or loss that makes it: the same record checks an array before a run
-(`Demand.check`), a tensor that is there (eager code) and one that a compiled program reads.
+What is needed is a `Demand`, a record beside the layer or loss that makes it: the same record checks an array before a
+run (`Demand.check`), a tensor that is there (eager code) and one that a compiled program reads.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def at(place: tuple[int, ...]) -> str:
 
 def _infer(x: Type, ok: Type, *, demand: Demand) -> Type:
     if ok.shape != x.shape:
-        raise ShapeError(explain("there must be one condition for each value", got=str(ok), expected=f"bool{list(x.shape)}"))
+        raise ShapeError(explain("there must be one condition for each value", got=str(ok),
+                                 expected=f"bool{list(x.shape)}"))
     return x
 
 

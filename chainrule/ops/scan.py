@@ -4,7 +4,8 @@
 With `history` the carry that enters each step is kept as further results, which is what the derivative needs: it is a
 scan in the other direction whose body is the derivative of the body, recomputing what happens inside one step, except
 products that are results of the body anyway: those are read back. `scan` adds its products with the carry for that, and
-the activations of each product, which take its place where the derivative asks for them alone: of a gated cell, the gates.
+the activations of each product, which take its place where the derivative asks for them alone: of a gated cell, the
+gates.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ ACTIVATIONS = ("tanh", "exp", "expm1")  # dear, and their derivative asks for th
 LIGHT = ("add", "sub", "mul", "neg", "slice", "reshape", "transpose", "broadcast")
 
 
-def _infer_scan(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Type, ...]:
+def _infer_scan(*inputs: Type, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+                history: bool) -> tuple[Type, ...]:
     carried, sliced, fixed = _split(inputs, carries, sequences)
     steps = [Type(x.shape[1:], x.dtype) for x in sliced]
     if [*carried, *steps, *fixed] != [x.type for x in body.inputs] or any(x.shape[0] != length for x in sliced):
@@ -36,8 +38,8 @@ def _infer_scan(*inputs: Type, body: Graph, carries: int, sequences: int, length
                                  expected=", ".join(str(x.type) for x in body.inputs) + f" for each of {length} steps"))
     out = [x.type for x in body.outputs]
     if out[:carries] != list(carried):
-        raise ShapeError(explain("the body of scan must return a carry of the type it got", got=", ".join(map(str, out[:carries])),
-                                 expected=", ".join(map(str, carried))))
+        raise ShapeError(explain("the body of scan must return a carry of the type it got",
+                                 got=", ".join(map(str, out[:carries])), expected=", ".join(map(str, carried))))
     kept = [*out[carries:], *(carried if history else ())]
     return (*carried, *(Type((length, *t.shape), t.dtype) for t in kept))
 
@@ -46,7 +48,8 @@ def _split(values: Sequence[Any], carries: int, sequences: int) -> tuple[Sequenc
     return values[:carries], values[carries:carries + sequences], values[carries + sequences:]
 
 
-def _mean_scan(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[np.ndarray, ...]:
+def _mean_scan(*inputs: np.ndarray, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+               history: bool) -> tuple[np.ndarray, ...]:
     carry, sliced, fixed = _split(inputs, carries, sequences)
     kinds = _infer_scan(*(Type(x.shape, x.dtype) for x in inputs), body=body, carries=carries, sequences=sequences,
                         length=length, reverse=reverse, history=history)[carries:]
@@ -75,15 +78,19 @@ def _scan_vjp(g: Any, y: Any, *inputs: Tensor, body: Graph, carries: int, sequen
     stacked = range(carries, len(body.outputs))
     seeds = [i for i in stacked if g[i] is not None]
     derive = lambda saved: derived_body(body, of_carry, of_slice, of_fixed, seeds, saved, carries + sequences)
-    saved, derived = _read_back(body, list(stacked), derive, len(of_carry) + len(of_fixed) + carries + sequences + len(seeds))
-    start = [g[i] if g[i] is not None else zeros_like(y[i]) for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
-    results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *(y[i] for i in saved), *fixed, body=derived, carries=len(start),
-                   sequences=carries + sequences + len(seeds) + len(saved), length=length, reverse=not reverse, history=False)
+    saved, derived = _read_back(body, list(stacked), derive, len(of_carry) + len(of_fixed) + carries + sequences
+                                + len(seeds))
+    start = [g[i] if g[i] is not None else zeros_like(y[i])
+             for i in of_carry] + [zeros_like(inputs[i]) for i in of_fixed]
+    results = bind(SCAN, *start, *entered, *sliced, *(g[i] for i in seeds), *(y[i] for i in saved), *fixed,
+                   body=derived, carries=len(start), sequences=carries + sequences + len(seeds) + len(saved),
+                   length=length, reverse=not reverse, history=False)
     places = [*of_carry, *of_fixed, *of_slice]
     return [results[places.index(i)] if i in places else None for i in range(len(inputs))]
 
 
-def _read_back(body: Graph, stacked: list[int], derive: Callable[[list[int]], Graph], first: int) -> tuple[list[int], Graph]:
+def _read_back(body: Graph, stacked: list[int], derive: Callable[[list[int]], Graph],
+               first: int) -> tuple[list[int], Graph]:
     """Which results of the body its derivative reads, from operand `first` on, and the derivative that does."""
     products = [i for i in stacked if body.outputs[i].op.name == "contract"]
     frontiers = {i: _activations(body, body.outputs[i]) for i in products}
@@ -91,7 +98,8 @@ def _read_back(body: Graph, stacked: list[int], derive: Callable[[list[int]], Gr
     choose = lambda nodes: sorted({*products, *(i for i in stacked if body.outputs[i] in nodes)})
     saved = choose(every)
     used = _used(derive(saved), first, saved)
-    spared = {x for i in products if i in used for x in frontiers[i]}  # of a product that is read itself: computed again
+    # of a product that is read itself: computed again
+    spared = {x for i in products if i in used for x in frontiers[i]}
     saved = choose(every - spared)
     saved = _used(derive(saved), first, saved)
     return saved, derive(saved)
@@ -123,8 +131,8 @@ def derived_body(body: Graph, of_carry: list[int], of_slice: list[int], of_fixed
 SCAN = op("scan", infer=_infer_scan, meaning=_mean_scan, vjp=_scan_vjp)
 
 
-def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequence[Any], sequences: Sequence[Any], constants: Sequence[Any] = (),
-         *, reverse: bool = False) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequence[Any], sequences: Sequence[Any],
+         constants: Sequence[Any] = (), *, reverse: bool = False) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The loop: for each step t, carry, ys[t] = body(carry, [x[t] for x in sequences], constants).
 
     Args:
@@ -149,8 +157,8 @@ def scan(body: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequen
     places = {node: input_node(node.type) for node in around}
     graph = with_products(close((*symbols, *trace.reads.values(), *places.values()), outputs, instead=places), n)
     more = [*(variable.value for variable in trace.reads), *map(Tensor, around)]
-    results = bind(SCAN, *carried, *sliced, *fixed, *more, body=graph, carries=n, sequences=m - n, length=sliced[0].shape[0],
-                   reverse=reverse, history=False)
+    results = bind(SCAN, *carried, *sliced, *fixed, *more, body=graph, carries=n, sequences=m - n,
+                   length=sliced[0].shape[0], reverse=reverse, history=False)
     return tuple(results[:n]), tuple(results[n:len(outputs)])
 
 
@@ -186,7 +194,8 @@ def with_products(body: Graph, carries: int) -> Graph:
 
 
 def outside(symbols: Sequence[Node], outputs: Sequence[Node], before: int | None = None) -> list[Node]:
-    """The nodes made before the symbols of the body were (or before a number), where the body uses them: further constants of the loop."""
+    """The nodes made before the symbols of the body were (or before a number), where the body uses them: further
+    constants of the loop."""
     before = symbols[0].number if before is None else before
     found = topological(outputs, symbols, lambda node: () if node.number < before else node.inputs)
     return [node for node in found if node.number < before]

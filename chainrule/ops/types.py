@@ -20,7 +20,8 @@ def same(*types: Type, **_: Any) -> Type:
     first = types[0]
     for other in types[1:]:
         if other != first:
-            raise ShapeError(explain("operands of an elementwise operation must agree", got=" and ".join(map(str, types)),
+            raise ShapeError(explain("operands of an elementwise operation must agree",
+                                     got=" and ".join(map(str, types)),
                                      fix="broadcast and cast them first (the public functions do)"))
     return first
 
@@ -85,8 +86,10 @@ def strict_broadcasting() -> Iterator[None]:
 def meeting_shape(*shapes: Shape) -> Shape:
     """The shape in which operands meet; under `strict_broadcasting` only those of as many axes do."""
     if _strict.get() and len({len(shape) for shape in shapes if shape}) > 1 and layer_path() is None:
-        raise ShapeError(explain("arrays of different numbers of axes meet, which is refused here", got=" and ".join(map(str, shapes)),
-                                 expected="as many axes on both sides (strict_broadcasting)", fix=_broadcast_fix(shapes)))
+        raise ShapeError(explain("arrays of different numbers of axes meet, which is refused here",
+                                 got=" and ".join(map(str, shapes)),
+                                 expected="as many axes on both sides (strict_broadcasting)",
+                                 fix=_broadcast_fix(shapes)))
     return broadcast_shapes(*shapes)
 
 
@@ -123,5 +126,6 @@ def without(shape: Shape, axes: Sequence[int]) -> Shape:
 
 
 def window_extent(extent: int, kernel: int, stride: int, dilation: int) -> int:
-    """How many windows of `kernel` elements `dilation` apart fit into `extent`, `stride` apart: floor((n - r) / s) + 1."""
+    """How many windows of `kernel` elements `dilation` apart fit into `extent`, `stride` apart: floor((n - r) / s) + 1.
+    """
     return max((extent - ((kernel - 1) * dilation + 1)) // stride + 1, 0)

@@ -19,7 +19,8 @@ from .rules import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 from .variants import LAMB, Adadelta, Lion, NAdam, RAdam, Rprop
 from .wrappers import accumulate, chain, groups, layerwise
 
-NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices, averaged) for name in family.__all__}
+NAMES = {name.lower(): getattr(family, name) for family in (rules, variants, matrices, averaged)
+         for name in family.__all__}
 
 
 def get(optimizer: OptimizerLike) -> Optimizer:
@@ -34,15 +35,18 @@ def get(optimizer: OptimizerLike) -> Optimizer:
         return look_up("optimiser", optimizer.lower(), NAMES, fix="for example optim.Adam(1e-3)")()
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()
-    fix = "L-BFGS sees all data at once: optim.LBFGS().minimize(loss, model, 100)" if isinstance(optimizer, LBFGS) or optimizer is LBFGS else None
+    fix = ("L-BFGS sees all data at once: optim.LBFGS().minimize(loss, model, 100)" if isinstance(optimizer, LBFGS)
+           or optimizer is LBFGS else None)
     raise ArgumentError(explain("this is not an optimiser", got=shown(optimizer),
                                 expected="optim.Adam(1e-3), or a name: " + ", ".join(sorted(NAMES)), fix=fix))
 
 
-__all__ = ["ASGD", "FTRL", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "GradientNoise",
+__all__ = ["ASGD", "FTRL", "LAMB", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",
+           "GradientNoise",
            "Lion", "Minimum", "Muon", "NAdam", "Optimizer", "Plateau", "Proximal", "RAdam", "RMSprop", "Rprop",
            "accumulate",
-           "chain", "clip_by_norm", "constrained", "get", "groups", "layerwise", "penalties", "proximal", "schedules", "transforms"]
+           "chain", "clip_by_norm", "constrained", "get", "groups", "layerwise", "penalties", "proximal", "schedules",
+           "transforms"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,8 @@ class _Remembering(type):
         parameters = list(cls.__signature__.parameters.values())
         known = [p.name for p in parameters]
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            check_options(cls.__name__, options, known, {"betas": "betas=(a, b) is beta1=a, beta2=b"} if "beta1" in known else None)
+            check_options(cls.__name__, options, known, {"betas": "betas=(a, b) is beta1=a, beta2=b"}
+                          if "beta1" in known else None)
         try:
             if cls.__module__.startswith(HOME):
                 refuse_unfit(cls.__name__, known, OF_OPTIMIZERS, args, options)
@@ -60,7 +61,8 @@ class _Remembering(type):
 
 
 class Steps(Variable):
-    """The number of steps that were made; calling it, as one makes a step elsewhere, is answered with how that is done here."""
+    """The number of steps that were made; calling it, as one makes a step elsewhere, is answered with how that is done
+    here."""
 
     __slots__ = ()
 
@@ -68,7 +70,8 @@ class Steps(Variable):
         super().__init__(np.int64(count), name="step", trainable=False)
 
     def __call__(self, *_: Any, **__: Any) -> None:
-        raise CallError(explain("step is the number of steps that were made, not a method", got=".step(...)", expected="update(model, grads)", fix=STEP))
+        raise CallError(explain("step is the number of steps that were made, not a method", got=".step(...)",
+                                expected="update(model, grads)", fix=STEP))
 
     def __reduce__(self) -> Any:
         return Steps, (self.numpy(),)
@@ -113,7 +116,8 @@ class Optimizer(Watched, metaclass=_Remembering):
     slots: tuple[str, ...] = ()
     keeps_untouched = False  # whether an element whose gradient is 0 keeps its value and its slots
     accumulates = False  # whether `update` takes the `weight` of a batch, and `flush` uses what is left of several
-    lazy = False  # whether the rows of a table that a batch did not take are left alone, though the rule would change them
+    # whether the rows of a table that a batch did not take are left alone, though the rule would change them
+    lazy = False
     arguments: dict[str, Any]
 
     def __init__(self, learning_rate: LearningRate, weight_decay: float = 0.0, clip_norm: float | None = None,
@@ -186,7 +190,8 @@ class Optimizer(Watched, metaclass=_Remembering):
         self.step.assign(self.step.value + 1)
 
     def sparse(self, g: Tensor | Rows) -> Tensor | Rows:
-        """A table's gradient as the rows that occur, where the others keep what they have; any other gradient as it is."""
+        """A table's gradient as the rows that occur, where the others keep what they have; any other gradient as it is.
+        """
         if isinstance(g, Rows) or not g.ndim:
             return g
         few = self.lazy or (self.keeps_untouched and not self.weight_decay and count_of(g) < g.shape[0])
@@ -265,7 +270,8 @@ def clip_by_norm(grads: Mapping[str, Any], norm: float) -> dict[str, Any]:
     parts = [g.totals if isinstance(g, Rows) else as_tensor(g) for g in grads.values()]
     lengths = [reshape(wide_length(g, tuple(range(g.ndim))), (1,)) for g in parts]
     factor = minimum(norm / (reshape(wide_length(concat(lengths), (0,)), ()) + 1e-6), 1.0)
-    return {name: g.scaled(astype(factor, g.dtype)) if isinstance(g, Rows) else g * astype(factor, g.dtype) for name, g in grads.items()}
+    return {name: g.scaled(astype(factor, g.dtype)) if isinstance(g, Rows) else g * astype(factor, g.dtype)
+            for name, g in grads.items()}
 
 
 # ---- what comes in
@@ -280,15 +286,18 @@ def paired(model: Any, grads: Any) -> tuple[dict[str, Variable], dict[str, Any]]
 
 def positive(name: str, value: Any, most: float = sys.float_info.max) -> float:
     """A number above 0; infinity too, where `most` says that it means no limit."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 < value <= most:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer
+                                                 | np.floating) or not 0 < value <= most:
         raise ArgumentError(explain(f"{name} must be a positive number", got=shown(value)))
     return float(value)
 
 
 def not_negative(name: str, value: Any) -> float:
     """A number that is at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value < math.inf:
-        raise ArgumentError(explain(f"{name} must not be negative", got=shown(value), expected="a finite number, 0 or more"))
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer
+                                                 | np.floating) or not 0 <= value < math.inf:
+        raise ArgumentError(explain(f"{name} must not be negative", got=shown(value),
+                                    expected="a finite number, 0 or more"))
     return float(value)
 
 
@@ -300,7 +309,8 @@ def fraction(name: str, value: Any) -> float:
 
 
 def _rate(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not np.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer
+                                                 | np.floating) or not np.isfinite(value) or value < 0:
         raise ArgumentError(explain("this is not a learning rate", got=shown(value),
                                     expected="a number that is not negative, or a schedule",
                                     fix="for example 1e-3, or optim.schedules.cosine(1e-3, 1000)"))

@@ -47,8 +47,9 @@ class Adafactor(Decoupled, Optimizer):
     {'weight.rows': (4, 1), 'weight.columns': (1, 3)}
     """
 
-    def __init__(self, learning_rate: LearningRate = 1e-2, decay: float = 0.8, least: float = 1e-3, threshold: float = 1.0,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 1e-2, decay: float = 0.8, least: float = 1e-3,
+                 threshold: float = 1.0, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.decay, self.least, self.threshold = (positive(n, v) for n, v in (("decay", decay), ("least", least),
                                                                               ("threshold", threshold)))
@@ -112,8 +113,8 @@ class Muon(Decoupled, Optimizer):
 
     slots = ("first",)
 
-    def __init__(self, learning_rate: LearningRate = 1e-3, momentum: float = 0.95, nesterov: bool = True, iterations: int = 5,
-                 match: str = "size", weight_decay: float = 0.1,
+    def __init__(self, learning_rate: LearningRate = 1e-3, momentum: float = 0.95, nesterov: bool = True,
+                 iterations: int = 5, match: str = "size", weight_decay: float = 0.1,
                  coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
                  clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
@@ -122,7 +123,8 @@ class Muon(Decoupled, Optimizer):
                                         expected="size | adam"))
         self.momentum, self.nesterov, self.iterations = fraction("momentum", momentum), nesterov, iterations
         if len(coefficients) != 3:
-            raise ArgumentError(explain("the polynomial of Muon has three coefficients", got=shown(coefficients), expected="(a, b, c)"))
+            raise ArgumentError(explain("the polynomial of Muon has three coefficients", got=shown(coefficients),
+                                        expected="(a, b, c)"))
         self.match, self.coefficients = match, coefficients
 
     def start(self, slot: str, parameter: Variable) -> np.ndarray:

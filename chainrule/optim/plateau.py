@@ -36,8 +36,10 @@ class Plateau(metaclass=Checked):
     """
 
     FIXES = {
-        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
-        "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out", "optimizer": "leave it out: `fit` gives its own",
+        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that "
+                "is no metric",
+        "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out",
+        "optimizer": "leave it out: `fit` gives its own",
     }
 
     def __init__(self, monitor: str = "validation_loss", factor: float = 0.1, patience: int = 10,
@@ -56,7 +58,8 @@ class Plateau(metaclass=Checked):
         return self._observe(value, optimizer, {})
 
     def _observe(self, value: float, optimizer: Optimizer, directions: Mapping[str, bool]) -> bool:
-        up = metrics.larger_is_better(self.monitor, directions) if self.larger_is_better is None else self.larger_is_better
+        up = (metrics.larger_is_better(self.monitor, directions) if self.larger_is_better is None
+              else self.larger_is_better)
         value = -value if up else value
         self.resting = max(self.resting - 1, 0)
         better = self.min_delta * (abs(self.best) if self.relative and math.isfinite(self.best) else 1.0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse gradients of embedding tables: gradients of tables, as the rows that a batch took of them.
 
-In: the gradient of a table of V rows, as back-propagation writes it: zeros, to which rows are added at `ids` (an Embedding
-of K ids). Out: `Rows`, K ids and K rows, which an optimiser can use without touching the other V - K rows of the table
-and of its slots: a step costs the same for any V. Equal ids are added up first where the rule is not linear.
+In: the gradient of a table of V rows, as back-propagation writes it: zeros, to which rows are added at `ids` (an
+Embedding of K ids). Out: `Rows`, K ids and K rows, which an optimiser can use without touching the other V - K rows of
+the table and of its slots: a step costs the same for any V. Equal ids are added up first where the rule is not linear.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _parts(node: Node) -> list[tuple[Node, Node]]:
     if node.op.name == "add":
         parts = [_parts(x) for x in node.inputs]
         return [one for part in parts for one in part] if all(parts) else []
-    made_of_rows = node.op is SCATTER and node.attrs == {"axis": 0, "mode": "add"} and _is_zero(node.inputs[0]) and node.inputs[1].type.size
+    made_of_rows = (node.op is SCATTER and node.attrs == {"axis": 0, "mode": "add"} and _is_zero(node.inputs[0])
+                    and node.inputs[1].type.size)
     return [(node.inputs[1], node.inputs[2])] if made_of_rows else []
 
 

@@ -49,7 +49,8 @@ class SGD(Optimizer):
         self.keeps_untouched = not momentum
         for name, given in (("nesterov", nesterov), ("dampening", dampening)):
             if given and not momentum:
-                raise ArgumentError(explain(f"{name} needs momentum", got=f"momentum=0, {name}={given}", fix=f"SGD(..., momentum=0.9, {name}={given})"))
+                raise ArgumentError(explain(f"{name} needs momentum", got=f"momentum=0, {name}={given}",
+                                            fix=f"SGD(..., momentum=0.9, {name}={given})"))
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
         if not self.dampening:
@@ -114,8 +115,8 @@ class RMSprop(Optimizer):
     array([ 0.90000004, -1.9       ], dtype=float32)
     """
 
-    def __init__(self, learning_rate: LearningRate = 0.01, rho: float = 0.99, momentum: float = 0.0, epsilon: float = 1e-8,
-                 centered: bool = False,
+    def __init__(self, learning_rate: LearningRate = 0.01, rho: float = 0.99, momentum: float = 0.0,
+                 epsilon: float = 1e-8, centered: bool = False,
                  weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.rho, self.momentum, self.centered = fraction("rho", rho), fraction("momentum", momentum), centered
@@ -146,8 +147,8 @@ class Adam(Optimizer):
         epsilon: keeps the quotient finite.
         weight_decay, clip_norm, clip_value: see Optimizer.
         amsgrad: divide by the largest v so far, which never shrinks (Reddi et al., 2018).
-        lazy: rows of an embedding that a batch did not take keep p, m and v (PyTorch's SparseAdam), so that a step costs the same for a
-            table of any size; without it m moves them on.
+        lazy: rows of an embedding that a batch did not take keep p, m and v (PyTorch's SparseAdam), so that a step
+            costs the same for a table of any size; without it m moves them on.
 
     >>> w = cr.Variable([1.0, -2.0])
     >>> optimizer = cr.optim.Adam(0.1)
@@ -158,9 +159,9 @@ class Adam(Optimizer):
 
     slots: tuple[str, ...] = ("first", "second")
 
-    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
-                 amsgrad: bool = False, lazy: bool = False):
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None, amsgrad: bool = False, lazy: bool = False):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2, self.epsilon = fraction("beta1",
                                                         beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
@@ -194,9 +195,9 @@ class AdamW(Decoupled, Adam):
     array([ 0.85, -1.8 ], dtype=float32)
     """
 
-    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None,
-                 amsgrad: bool = False, lazy: bool = False):
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.01, clip_norm: float | None = None,
+                 clip_value: float | None = None, amsgrad: bool = False, lazy: bool = False):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value, amsgrad, lazy)
 
     def rule(self, p: Tensor, g: Tensor, slots: Slots, scalars: Scalars) -> tuple[Tensor, Slots]:
@@ -216,8 +217,9 @@ class Adamax(Optimizer):
 
     slots = ("first", "norm")
 
-    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2, self.epsilon = fraction("beta1",
                                                         beta1), fraction("beta2", beta2), positive("epsilon", epsilon)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning rates as functions of the step (0, 1, ...), made of operations, so that they run inside the compiled step.
 
-A schedule is any function from the step, an integer tensor, to a number or a tensor (cr.astype(step, "float64") keeps all
-digits where weights are float64); these make the usual ones.
+A schedule is any function from the step, an integer tensor, to a number or a tensor (cr.astype(step, "float64") keeps
+all digits where weights are float64); these make the usual ones.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def cosine_restarts(learning_rate: float, period: int, factor: float = 1.0, fina
 
 
 @setting
-def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4, shape: str = "cosine",
-              phases: int = 2) -> Schedule:
+def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float = 25.0, last: float = 1e4,
+              shape: str = "cosine", phases: int = 2) -> Schedule:
     """From learning_rate / first up to learning_rate over the share `rise` of all steps, then down to
     learning_rate / (first * last) (Smith and Topin, 2018).
 
@@ -206,13 +206,15 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
     ends = [top, end] if phases == 2 else [top, 2 * top, end]
     if not 0 < ends[0] or any(a >= b for a, b in itertools.pairwise(ends)):
         raise ArgumentError(explain("one of the ways has no steps", got=f"rise={rise}, steps={steps}, phases={phases}",
-                                    expected="a share between 0 and 1 of enough steps" if phases == 2 else "a share below 1/2 of enough steps"))
+                                    expected="a share between 0 and 1 of enough steps" if phases == 2
+                                    else "a share below 1/2 of enough steps"))
     low = learning_rate / first
     levels = [low, learning_rate, *([low] if phases == 3 else []), low / last]
 
     def between(start: float, stop: float, share: Tensor) -> Tensor:
         share = minimum(maximum(share, 0.0), 1.0)
-        return start + (stop - start) * share if shape == "linear" else stop + (0.5 * (start - stop)) * (1 + cos(share * math.pi))
+        return (start + (stop - start) * share if shape == "linear" else stop + (0.5 * (start - stop))
+                * (1 + cos(share * math.pi)))
 
     def rate(step: Any) -> Tensor:
         t = _real(step)
@@ -225,7 +227,8 @@ def one_cycle(learning_rate: float, steps: int, rise: float = 0.3, first: float 
 
 
 @setting
-def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0, decay: float = 1.0) -> Schedule:
+def cyclic(low: float, high: float, rise_steps: int, fall_steps: int | None = None, shrink: float = 1.0,
+           decay: float = 1.0) -> Schedule:
     """A line from `low` to `high` and back, again and again; each cycle's height is `shrink` times that before it, and
     each step's `decay` times (Smith, 2017).
 
@@ -317,4 +320,5 @@ def product(schedule: LearningRate, *factors: Any) -> Schedule:
 
 
 def __getattr__(name: str) -> Any:
-    raise unknown_attribute("optim.schedules", name, [k for k, v in globals().items() if inspect.isfunction(v) and v.__module__ == __name__])
+    raise unknown_attribute("optim.schedules", name,
+                            [k for k, v in globals().items() if inspect.isfunction(v) and v.__module__ == __name__])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the settings of optimisers, schedules, penalties and transforms are, by their names: a new one has the checks of the old ones."""
+"""What the settings of optimisers, schedules, penalties and transforms are, by their names: a new one has the checks of
+the old ones."""
 
 from __future__ import annotations
 
@@ -37,18 +38,23 @@ def mapping(value: Any) -> str | None:
 
 def coefficients(value: Any) -> str | None:
     """The check of several numbers."""
-    return None if isinstance(value, tuple | list) and all(finite(item) is None for item in value) else "a tuple of finite numbers"
+    return (None if isinstance(value, tuple | list) and all(finite(item) is None for item in value)
+            else "a tuple of finite numbers")
 
 
 OF_OPTIMIZERS: dict[str, Check] = {
-    "learning_rate": rate, **dict.fromkeys(("nesterov", "centered", "amsgrad", "decoupled", "relative", "lazy"), switch), "iterations": counting,
-    "history": counting, "coefficients": coefficients, "only": optional(text), "seed": whole, "patterns": mapping, "steps": counting,
+    "learning_rate": rate, **dict.fromkeys(("nesterov", "centered", "amsgrad", "decoupled", "relative", "lazy"),
+                                           switch), "iterations": counting,
+    "history": counting, "coefficients": coefficients, "only": optional(text), "seed": whole, "patterns": mapping,
+    "steps": counting,
     "larger_is_better": optional(switch), "monitor": text, "constraint": function, "operator": function,
     **dict.fromkeys(("decay", "tolerance", "least_change", "least", "power", "start_averaging"), not_negative),
 }
 OF_FUNCTIONS: dict[str, Check] = {
-    **dict.fromkeys(("learning_rate", "final", "strength", "l1_strength", "l2_strength", "low", "high", "power"), not_negative),
-    **dict.fromkeys(("factor", "first", "last", "shrink", "decay", "least"), positive), "rise": finite, "axis": whole, "only": optional(text),
+    **dict.fromkeys(("learning_rate", "final", "strength", "l1_strength", "l2_strength", "low", "high", "power"),
+                    not_negative),
+    **dict.fromkeys(("factor", "first", "last", "shrink", "decay", "least"), positive), "rise": finite, "axis": whole,
+    "only": optional(text),
     "boundaries": counts, "warmup_steps": count, "schedule": rate, "shape": text,
 }
 

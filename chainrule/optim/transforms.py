@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient clipping, centralisation and weight decay: what may happen to gradients before an optimiser sees them: functions (parameters, gradients) -> gradients, dicts by
+"""Gradient clipping, centralisation and weight decay: what may happen to gradients before an optimiser sees them:
+functions (parameters, gradients) -> gradients, dicts by
 name, joined by `optim.chain`. They keep no state.
 """
 

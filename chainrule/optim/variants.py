@@ -37,8 +37,8 @@ class Adadelta(Optimizer):
 
     slots = ("square", "moved")
 
-    def __init__(self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6, weight_decay: float = 0.0,
-                 clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 1.0, rho: float = 0.9, epsilon: float = 1e-6,
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.rho, self.epsilon = fraction("rho", rho), positive("epsilon", epsilon)
 
@@ -64,9 +64,9 @@ class NAdam(Adam):
     array([ 0.8943548, -1.8943548], dtype=float32)
     """
 
-    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None,
-                 decay: float = 4e-3):
+    def __init__(self, learning_rate: LearningRate = 2e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None, decay: float = 4e-3):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
         self.decay, self.slots = decay, ("first", "second", "product")
 
@@ -101,8 +101,9 @@ class RAdam(Adam):
     array([ 0.8, -1.6], dtype=float32)
     """
 
-    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:
@@ -139,8 +140,8 @@ class Lion(Decoupled, Optimizer):
 
     slots = ("first",)
 
-    def __init__(self, learning_rate: LearningRate = 1e-4, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0,
-                 clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 1e-4, beta1: float = 0.9, beta2: float = 0.99,
+                 weight_decay: float = 0.0, clip_norm: float | None = None, clip_value: float | None = None):
         super().__init__(learning_rate, weight_decay, clip_norm, clip_value)
         self.beta1, self.beta2 = fraction("beta1", beta1), fraction("beta2", beta2)
 
@@ -163,8 +164,9 @@ class LAMB(Decoupled, Adam):
     array([2.6481586, 3.6447427], dtype=float32)
     """
 
-    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6,
-                 weight_decay: float = 0.01, clip_norm: float | None = None, clip_value: float | None = None):
+    def __init__(self, learning_rate: LearningRate = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+                 epsilon: float = 1e-6, weight_decay: float = 0.01, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm, clip_value)
 
     def scalars(self, t: Tensor, rate: Tensor) -> Scalars:

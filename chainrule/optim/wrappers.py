@@ -66,11 +66,15 @@ class Groups(Wrapper):
 
     def __init__(self, optimizer: Optimizer | None, patterns: Mapping[str, Any]):
         base = None if optimizer is None else _with(optimizer, {"clip_norm": None, "clip_value": None})
-        rules = {pattern: _with(base, dict(rule)) if isinstance(rule, Mapping) and base is not None else rule for pattern, rule in patterns.items()}
+        rules = {pattern: _with(base, dict(rule)) if isinstance(rule, Mapping) and base is not None else rule
+                 for pattern, rule in patterns.items()}
         if len({id(rule) for rule in rules.values()}) < len(rules):
-            raise ArgumentError(explain("each group needs an optimiser of its own, which counts its steps", got="one optimiser for several patterns", expected="one for each"))
+            raise ArgumentError(explain("each group needs an optimiser of its own, which counts its steps",
+                                        got="one optimiser for several patterns", expected="one for each"))
         super().__init__({"": base, **rules} if base is not None else rules)
-        self.clip_norm, self.clip_value = (None, None) if optimizer is None else (optimizer.clip_norm, optimizer.clip_value)
+        self.clip_norm, self.clip_value = (
+            (None, None) if optimizer is None else (optimizer.clip_norm, optimizer.clip_value)
+        )
 
     def group_of(self, name: str) -> str:
         """The first pattern that fits the name, "" for none."""
@@ -84,7 +88,8 @@ class Groups(Wrapper):
         grads = self._clipped({name: self.members[self.group_of(name)].sparse(g) for name, g in grads.items()})
         for i, (pattern, member) in enumerate(self.members.items()):
             chosen = [name for name in parameters if self.group_of(name) == pattern]
-            if chosen or not i:  # the first counts the steps of all; another one's begin when something of it is trained
+            # the first counts the steps of all; another one's begin when something of it is trained
+            if chosen or not i:
                 member.update({name: parameters[name] for name in chosen}, {name: grads[name] for name in chosen})
 
     def build(self, parameters: Any) -> None:
@@ -97,18 +102,22 @@ class Groups(Wrapper):
         """ArgumentError for a pattern that fits nothing, frozen or not, and for a parameter that no pattern fits."""
         for pattern in self.members:
             if pattern and not any(fnmatch.fnmatchcase(name, pattern) for name in every):
-                raise ArgumentError(explain(f"no parameter fits the pattern {pattern!r}", got=", ".join(list(parameters)[:5]),
+                raise ArgumentError(explain(f"no parameter fits the pattern {pattern!r}",
+                                            got=", ".join(list(parameters)[:5]),
                                             fix='patterns are those of file names: "*.bias", "encoder.*"'))
         without = [name for name in parameters if self.group_of(name) not in self.members]
         if without:
-            raise ArgumentError(explain("no group updates these parameters", got=", ".join(without[:5]), expected="a pattern for each: " + ", ".join(self.members),
-                                        fix='"*" as the last pattern takes the rest; model.freeze(...) leaves them as they are'))
+            raise ArgumentError(explain("no group updates these parameters", got=", ".join(without[:5]),
+                                        expected="a pattern for each: " + ", ".join(self.members),
+                                        fix='"*" as the last pattern takes the rest; model.freeze(...) leaves them as '
+                                            'they are'))
 
 
 def _with(optimizer: Optimizer, options: Mapping[str, Any]) -> Optimizer:
     """A new optimiser of the same class with some arguments changed."""
     if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(explain("this is not an optimiser", got=shown(optimizer), expected="for example optim.Adam(1e-3)"))
+        raise ArgumentError(explain("this is not an optimiser", got=shown(optimizer),
+                                    expected="for example optim.Adam(1e-3)"))
     if isinstance(optimizer, Wrapper):
         raise ArgumentError(explain("groups are made of a plain optimiser", got=shown(optimizer),
                                     fix="put the groups inside: optim.chain(transform, optim.groups(...))"))
@@ -174,18 +183,23 @@ class Accumulate(Wrapper):
         return len(self.weights)
 
     def update(self, model: Any, grads: Any, weight: Any = None) -> None:
-        """Add the gradients of a mean over samples of this total `weight` (1 if it is not given, which is right for batches
+        """Add the gradients of a mean over samples of this total `weight` (1 if it is not given, which is right for
+        batches
         of one size); at every `steps`-th call the optimiser sees the mean over all samples."""
         self.update_parts(model, [(grads, 1.0 if weight is None else weight)])
 
     def update_parts(self, model: Any, parts: Sequence[tuple[Any, Any]]) -> None:
-        """The same for an objective that is the sum of several means over samples of different weights: their gradients, each with the
-        weight of its samples in this batch. The optimiser sees the sum of the means over all samples, as of one large batch."""
+        """The same for an objective that is the sum of several means over samples of different weights: their
+        gradients, each with the
+        weight of its samples in this batch. The optimiser sees the sum of the means over all samples, as of one large
+        batch."""
         parameters, _ = paired(model, parts[0][0])
         self.build(parameters, len(parts))
         own = [astype(as_tensor(weight), "float64") for _, weight in parts]
         found = [paired(model, grads)[1] for grads, _ in parts]
-        totals = {name: _added(self.sums[name], [g[name] * astype(w, g[name].dtype) for g, w in zip(found, own, strict=True)]) for name in parameters}
+        totals = {name: _added(self.sums[name],
+                               [g[name] * astype(w, g[name].dtype) for g, w in zip(found, own, strict=True)])
+                  for name in parameters}
         count = self.count.value + 1
         self._advance(parameters, totals, _added(self.weights, own), count, greater_equal(count, self.steps))
 
@@ -195,9 +209,11 @@ class Accumulate(Wrapper):
         parameters = {name: p for name, p in found.items() if p.trainable}
         self.build(parameters)
         totals = {name: [held.value for held in self.sums[name]] for name in parameters}
-        self._advance(parameters, totals, [held.value for held in self.weights], self.count.value, greater(self.count.value, 0))
+        self._advance(parameters, totals, [held.value for held in self.weights], self.count.value,
+                      greater(self.count.value, 0))
 
-    def _advance(self, parameters: Mapping[str, Variable], totals: Mapping[str, Sequence[Any]], weights: Sequence[Any], count: Any, due: Any) -> None:
+    def _advance(self, parameters: Mapping[str, Variable], totals: Mapping[str, Sequence[Any]], weights: Sequence[Any],
+                 count: Any, due: Any) -> None:
         """Keep the sums, or, if it is `due`, update by them and begin again."""
         touched = [*parameters.values(), *self.optimizer.variables().values()]
         before = [v.value for v in touched]
@@ -205,7 +221,8 @@ class Accumulate(Wrapper):
         self.optimizer.update(parameters, {name: _sum_of_means(parts, divisors) for name, parts in totals.items()})
         for variable, old in zip(touched, before, strict=True):
             variable.assign(where(due, variable.value, old))
-        held = [(variable, total) for name, parts in totals.items() for variable, total in zip(self.sums[name], parts, strict=True)]
+        held = [(variable, total) for name, parts in totals.items()
+                for variable, total in zip(self.sums[name], parts, strict=True)]
         for variable, total in (*held, *zip(self.weights, weights, strict=True), (self.count, count)):
             variable.assign(where(due, zeros_like(total), total))
 
@@ -216,17 +233,20 @@ class Accumulate(Wrapper):
             self.weights.append(Variable(np.float64(0), name=_numbered("weight", k), trainable=False))
         for name, p in found.items():
             held = self.sums.setdefault(name, [])
-            held += [Variable(np.zeros(p.shape, p.dtype), name=_numbered(f"{name}.sum", k), trainable=False) for k in range(len(held), len(self.weights))]
+            held += [Variable(np.zeros(p.shape, p.dtype), name=_numbered(f"{name}.sum", k), trainable=False)
+                     for k in range(len(held), len(self.weights))]
         self.optimizer.build(found)
 
     def variables(self) -> dict[str, Variable]:
         """Those of the optimiser, the count of batches, their weights and the sums."""
         held = {_numbered(f"{name}.sum", k): v for name, parts in self.sums.items() for k, v in enumerate(parts)}
-        return {**super().variables(), "count": self.count, **{_numbered("weight", k): v for k, v in enumerate(self.weights)}, **held}
+        return {**super().variables(), "count": self.count,
+                **{_numbered("weight", k): v for k, v in enumerate(self.weights)}, **held}
 
 
 def _added(held: Sequence[Variable], more: Sequence[Any]) -> list[Any]:
-    """What was added up with what is added now; there may be parts of an earlier objective to which nothing is added."""
+    """What was added up with what is added now; there may be parts of an earlier objective to which nothing is added.
+    """
     return [v.value + more[k] if k < len(more) else v.value for k, v in enumerate(held)]
 
 
@@ -235,7 +255,8 @@ def _numbered(name: str, k: int) -> str:
 
 
 def _sum_of_means(totals: Sequence[Any], divisors: Sequence[Any]) -> Any:
-    return functools.reduce(lambda a, b: a + b, [g / astype(divisor, g.dtype) for g, divisor in zip(totals, divisors, strict=True)])
+    return functools.reduce(lambda a, b: a + b,
+                            [g / astype(divisor, g.dtype) for g, divisor in zip(totals, divisors, strict=True)])
 
 
 def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any] | None = None) -> Groups:
@@ -257,18 +278,22 @@ def groups(optimizer: Optimizer | Mapping[str, Any], patterns: Mapping[str, Any]
     """
     if isinstance(optimizer, Mapping):
         if patterns is not None or not optimizer or not all(isinstance(rule, Optimizer) for rule in optimizer.values()):
-            raise ArgumentError(explain("groups without a first optimiser have one for each pattern", got=shown(optimizer), expected='{"head.*": optim.Adam(1e-3), "*": optim.Adam(1e-5)}'))
+            raise ArgumentError(explain("groups without a first optimiser have one for each pattern",
+                                        got=shown(optimizer),
+                                        expected='{"head.*": optim.Adam(1e-3), "*": optim.Adam(1e-5)}'))
         return Groups(None, optimizer)
     if not isinstance(patterns, Mapping):
-        raise ArgumentError(explain("groups need patterns", got=shown(patterns), expected='{"*.bias": {"weight_decay": 0.0}}'))
+        raise ArgumentError(explain("groups need patterns", got=shown(patterns),
+                                    expected='{"*.bias": {"weight_decay": 0.0}}'))
     return Groups(optimizer, patterns)
 
 
 def layerwise(optimizer: Optimizer, model: ModelLike, decay: float = 0.8) -> Groups:
-    """Learning rates that fall from the last layer to the first: times decay^k in the k-th layer from the end (Howard and Ruder, 2018).
+    """Learning rates that fall from the last layer to the first: times decay^k in the k-th layer from the end (Howard
+    and Ruder, 2018).
 
-    A layer is what stands at one place of a list: "blocks.3.*" of a transformer, "2.*" of a Sequential; what comes before the first is one layer together, such as
-    the embeddings, and so is what comes after the last.
+    A layer is what stands at one place of a list: "blocks.3.*" of a transformer, "2.*" of a Sequential; what comes
+    before the first is one layer together, such as the embeddings, and so is what comes after the last.
 
     Args:
         optimizer: for the last layer.
@@ -282,7 +307,8 @@ def layerwise(optimizer: Optimizer, model: ModelLike, decay: float = 0.8) -> Gro
     Groups(Adam(learning_rate=0.001), Adam(learning_rate=0.0005))
     """
     if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 < decay <= 1:
-        raise ArgumentError(explain("decay is the share of the rate that a layer leaves to the one before", got=shown(decay), expected="0 < decay <= 1"))
+        raise ArgumentError(explain("decay is the share of the rate that a layer leaves to the one before",
+                                    got=shown(decay), expected="0 < decay <= 1"))
     rate, patterns = optimizer.schedule or optimizer.learning_rate, dict[str, Any]()
     for k, starts in enumerate(reversed(_layers(model.parameters()))):
         scaled = product(rate, constant(decay ** k)) if callable(rate) else rate * decay ** k
@@ -325,17 +351,19 @@ def chain(*parts: Any) -> Chain:
         raise ArgumentError(explain("a chain ends with an optimiser", got=", ".join(map(repr, parts)) or "nothing"))
     for part in parts[:-1]:
         if not callable(part):
-            raise ArgumentError(explain("this does not transform gradients", got=shown(part), expected="for example optim.transforms.clip_norm(1.0)"))
+            raise ArgumentError(explain("this does not transform gradients", got=shown(part),
+                                        expected="for example optim.transforms.clip_norm(1.0)"))
     return Chain(parts[:-1], parts[-1])
 
 
 def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     """One update for every `steps` calls, with the mean of their gradients: large batches in little memory.
 
-    In `fit` each batch counts by the sum of its sample weights, and what is left at the end of an epoch is one more update: an epoch of
-    ragged batches does what the large batches would. So it does with several losses, each of which counts by weights of its own; where these
-    differ between the outputs, gradients are added up once for each loss. In a loop of one's own, `update(model, grads, weight=n)` says how many samples the
-    gradient is the mean of, and `flush(model)` uses what is left. The optimiser's schedule counts its own updates.
+    In `fit` each batch counts by the sum of its sample weights, and what is left at the end of an epoch is one more
+    update: an epoch of ragged batches does what the large batches would. So it does with several losses, each of which
+    counts by weights of its own; where these differ between the outputs, gradients are added up once for each loss. In
+    a loop of one's own, `update(model, grads, weight=n)` says how many samples the gradient is the mean of, and
+    `flush(model)` uses what is left. The optimiser's schedule counts its own updates.
 
     >>> w = cr.Variable([0.0])
     >>> optimizer = cr.optim.accumulate(cr.optim.SGD(0.1), steps=2)
@@ -347,6 +375,7 @@ def accumulate(optimizer: Optimizer, steps: int) -> Accumulate:
     return Accumulate(optimizer, steps)
 
 
-guard(globals(), ("accumulate", "chain", "groups", "layerwise"), {"accumulate": {"steps": counting}, "groups": {"patterns": optional(mapping)}})
+guard(globals(), ("accumulate", "chain", "groups", "layerwise"),
+      {"accumulate": {"steps": counting}, "groups": {"patterns": optional(mapping)}})
 
 __all__ = ["Accumulate", "Chain", "Groups", "accumulate", "chain", "groups", "layerwise"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimisation passes, graph to graph, each file one law (its invariant); `PASSES` is the order in which `compile` applies them.
+"""Optimisation passes, graph to graph, each file one law (its invariant); `PASSES` is the order in which `compile`
+applies them.
 
     erase     custom derivatives have done their work: only the value is left
     empty     what runs zero times is no part of the program
@@ -28,4 +29,5 @@ from .trim import trim
 PASSES = tuple((rewrite.__name__, nested(rewrite)) for rewrite in (erase, empty, trim, algebra, fold, share, loosen))
 PRECISIONS = {"float32": (), "bfloat16": (("precision", nested(precision)),)}
 
-__all__ = ["PASSES", "PRECISIONS", "algebra", "empty", "erase", "fold", "loosen", "nested", "precision", "share", "trim"]
+__all__ = ["PASSES", "PRECISIONS", "algebra", "empty", "erase", "fold", "loosen", "nested", "precision", "share",
+           "trim"]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Algebraic simplification. Law (an invariant of the pass): the values stay bit for bit the same, but for the sign of a zero. Identities go, movements in a row merge.
+"""Algebraic simplification. Law (an invariant of the pass): the values stay bit for bit the same, but for the sign of a
+zero. Identities go, movements in a row merge.
 
 The sum over axes of extent 1 becomes a reshape; a sum would have turned -0 into 0.
 """
@@ -74,7 +75,8 @@ def _transpose(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         return x
     if x.op is TRANSPOSE:
         merged = tuple(x.attrs["axes"][a] for a in axes)
-        return make(TRANSPOSE, x.inputs[0], at=node, axes=merged) if merged != tuple(range(len(merged))) else x.inputs[0]
+        return (make(TRANSPOSE, x.inputs[0], at=node, axes=merged) if merged != tuple(range(len(merged)))
+                else x.inputs[0])
     return None
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dead-code elimination of what is empty. Law: what runs zero times is not in the program, so that nothing of it is read, computed or checked.
+"""Dead-code elimination of what is empty. Law: what runs zero times is not in the program, so that nothing of it is
+read, computed or checked.
 
-An array without elements is a constant, a sum over nothing is zero, what nothing is added to stays as it was, and a loop of
-no steps hands on the carries it got. An index that is out of bounds stays one, even if its rows have no elements.
+An array without elements is a constant, a sum over nothing is zero, what nothing is added to stays as it was, and a
+loop of no steps hands on the carries it got. An index that is out of bounds stays one, even if its rows have no
+elements.
 """
 
 from __future__ import annotations

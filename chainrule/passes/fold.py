@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constant folding. Law: a small value that depends on no input is computed once, when compiling, by the meaning that defines it."""
+"""Constant folding. Law: a small value that depends on no input is computed once, when compiling, by the meaning that
+defines it."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def _folded(node: Node, inputs: tuple[Node, ...]) -> Node | None:
 
 
 def _known(node: Node) -> np.ndarray | None:
-    """The value of a constant or of a repeated constant, which is only looked through: it costs less to repeat than to load."""
+    """The value of a constant or of a repeated constant, which is only looked through: it costs less to repeat than to
+    load."""
     if node.op is BROADCAST and node.inputs[0].op is CONSTANT:
         return np.broadcast_to(node.inputs[0].attrs["value"], node.shape)
     return node.attrs["value"] if node.op is CONSTANT else None

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed precision. Law: float32 convolutions, and products of at least 8 rows and columns, read operands rounded to bfloat16 and sum in float32.
+"""Mixed precision. Law: float32 convolutions, and products of at least 8 rows and columns, read operands rounded to
+bfloat16 and sum in float32.
 
-A value is rounded where it is made, before it is moved, and once: the forward pass and the gradients share it, so what is
-kept for them is kept in two bytes. Everything else sees the value as it is: a gradient may ask which element
+A value is rounded where it is made, before it is moved, and once: the forward pass and the gradients share it, so what
+is kept for them is kept in two bytes. Everything else sees the value as it is: a gradient may ask which element
 is the largest, or whether two are equal. Weights are updated, and results returned, in float32.
-After Micikevicius et al., "Mixed precision training" (2018), with the exponents of float32 and so no scaling of the loss.
+After Micikevicius et al., "Mixed precision training" (2018), with the exponents of float32 and so no scaling of the
+loss.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from ..ir import Graph, Node
 from ..ir.graph import like, make
 from ..ops.precision import BFLOAT16, moved
 
-FEWEST = 8  # rows and columns of a product; one with fewer waits for its operands, and rounding them costs more than it gains
+# rows and columns of a product; one with fewer waits for its operands, and rounding them costs more than it gains
+FEWEST = 8
 PRODUCTS = ("contract", "conv", "conv_input_gradient", "conv_filter_gradient")
 
 
@@ -59,7 +62,8 @@ class _Rounding:
         """The rounded form of an operand: moved after it is rounded."""
         if node not in self.rounded:
             if moved(node) is not None:
-                self.rounded[node] = like(node, (self._rounded(node.inputs[0]), *(self.exact[x] for x in node.inputs[1:])))
+                self.rounded[node] = like(node, (self._rounded(node.inputs[0]),
+                                                 *(self.exact[x] for x in node.inputs[1:])))
             else:
                 exact = self.exact[node]
                 self.rounded[node] = exact if exact.op is BFLOAT16 else make(BFLOAT16, exact, at=node)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Common-subexpression elimination. Law: two nodes with the same operation, operands and attributes are one node; barriers stay apart."""
+"""Common-subexpression elimination. Law: two nodes with the same operation, operands and attributes are one node;
+barriers stay apart."""
 
 from __future__ import annotations
 

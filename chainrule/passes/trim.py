@@ -36,7 +36,8 @@ def trim(graph: Graph) -> Graph:
             return None
         sequences = sum(read[carries:carries + node.attrs["sequences"]])
         operands = [x for x, is_read in zip(inputs, read, strict=True) if is_read]
-        made = make(SCAN, *operands, at=node, **{**node.attrs, "body": slim, "history": keeps_history, "sequences": sequences})
+        made = make(SCAN, *operands, at=node, **{**node.attrs, "body": slim, "history": keeps_history,
+                                                 "sequences": sequences})
         places[made] = _renumbered(kept, results, len(node.type))
         return made
 

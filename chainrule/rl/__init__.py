@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reinforcement learning: decision processes and their exact solutions, environments that are part of compiled programs, and agents.
+"""Reinforcement learning: decision processes and their exact solutions, environments that are part of compiled
+programs, and agents.
 
     mdp = cr.rl.MDP(P, R, gamma=0.99)
     cr.rl.value_iteration(mdp).policy
@@ -38,9 +39,13 @@ from .tabular import SARSA, DoubleQLearning, ExpectedSARSA, QLearning, TabularAg
 from .toy import Blackjack, CliffWalking, FrozenLake, GridWorld, Tabular, Taxi
 
 __all__ = [
-    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole", "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "Episode", "ExpectedSARSA", "FrozenLake", "GridWorld", "Gym",
-    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Seeds", "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
-    "diagnose", "draw_learning_curves", "evaluate_policy", "exponential", "linear", "linear_program", "make", "modified_policy_iteration", "over_seeds", "play", "policy_iteration", "policy_values", "value_iteration",
+    "A2C", "DQN", "MDP", "PPO", "SAC", "SARSA", "TD3", "Acrobot", "Agent", "Blackjack", "Box", "CartPole",
+    "CliffWalking", "Discrete", "DoubleQLearning", "Environment", "Episode", "ExpectedSARSA", "FrozenLake", "GridWorld",
+    "Gym",
+    "MountainCar", "MountainCarContinuous", "MultiDiscrete", "Pendulum", "QLearning", "Reinforce", "Returns", "Seeds",
+    "Solution", "Tabular", "TabularAgent", "Taxi", "Transition",
+    "diagnose", "draw_learning_curves", "evaluate_policy", "exponential", "linear", "linear_program", "make",
+    "modified_policy_iteration", "over_seeds", "play", "policy_iteration", "policy_values", "value_iteration",
 ]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`A2C`, the synchronous actor-critic (Mnih et al., 2016), and `Reinforce`, the score-function gradient with a baseline (Williams, 1992)."""
+"""`A2C`, the synchronous actor-critic (Mnih et al., 2016), and `Reinforce`, the score-function gradient with a baseline
+(Williams, 1992)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .ppo import ActorCritic, gae
 
 
 class A2C(ActorCritic):
-    """Synchronous actor-critic: after each short rollout one step along A ∇ log π(a|s), with a critic that learns the values.
+    """Synchronous actor-critic: after each short rollout one step along A ∇ log π(a|s), with a critic that learns the
+    values.
 
     Args:
         hidden, activation: of actor and critic.
@@ -32,11 +34,14 @@ class A2C(ActorCritic):
 
     normalize = False
 
-    def __init__(self, hidden: Sequence[int] = (64, 64), activation: str = "tanh", learning_rate: float = 2e-3, rollout: int = 16, gamma: float = 0.99,
-                 gae_lambda: float = 1.0, entropy: float = 0.0, value: float = 0.5, clip_norm: float | None = 0.5, orthogonal: bool = True,
+    def __init__(self, hidden: Sequence[int] = (64, 64), activation: str = "tanh", learning_rate: float = 2e-3,
+                 rollout: int = 16, gamma: float = 0.99, gae_lambda: float = 1.0, entropy: float = 0.0,
+                 value: float = 0.5, clip_norm: float | None = 0.5, orthogonal: bool = True,
                  spaces: dict[str, Any] | None = None):
-        self.hidden, self.activation, self.learning_rate, self.rollout = tuple(hidden), activation, float(learning_rate), int(rollout)
-        self.gamma, self.gae_lambda, self.entropy_weight, self.value_weight = float(gamma), float(gae_lambda), float(entropy), float(value)
+        self.hidden, self.activation = tuple(hidden), activation
+        self.learning_rate, self.rollout = float(learning_rate), int(rollout)
+        self.gamma, self.gae_lambda = float(gamma), float(gae_lambda)
+        self.entropy_weight, self.value_weight = float(entropy), float(value)
         self.clip_norm, self.orthogonal = clip_norm, orthogonal
         self._made(spaces)
 
@@ -46,7 +51,8 @@ class A2C(ActorCritic):
 
 
 class Reinforce(A2C):
-    """The score-function gradient E[(G - v(s)) ∇ log π(a|s)] from rollouts whose returns G are summed to their ends; v is the baseline.
+    """The score-function gradient E[(G - v(s)) ∇ log π(a|s)] from rollouts whose returns G are summed to their ends; v
+    is the baseline.
 
     Args:
         hidden, activation, learning_rate, gamma, entropy, spaces: as of A2C.
@@ -57,8 +63,8 @@ class Reinforce(A2C):
 
     normalize = True
 
-    def __init__(self, hidden: Sequence[int] = (64, 64), activation: str = "tanh", learning_rate: float = 3e-3, rollout: int = 32, gamma: float = 0.99,
-                 entropy: float = 0.0, spaces: dict[str, Any] | None = None):
+    def __init__(self, hidden: Sequence[int] = (64, 64), activation: str = "tanh", learning_rate: float = 3e-3,
+                 rollout: int = 32, gamma: float = 0.99, entropy: float = 0.0, spaces: dict[str, Any] | None = None):
         super().__init__(hidden, activation, learning_rate, rollout, gamma, entropy=entropy, spaces=spaces)
 
 
@@ -93,4 +99,5 @@ class _Synchronous(Learner):
         value_loss, entropy = cr.mean((agent.value(x) - target) ** 2), cr.mean(policy.entropy())
         loss = policy_loss + agent.value_weight * value_loss - agent.entropy_weight * entropy
         self.optimizer.update(agent, gradients(loss, agent))
-        return {"return": self.env.mean_return(), "policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+        return {"return": self.env.mean_return(), "policy_loss": policy_loss, "value_loss": value_loss,
+                "entropy": entropy}

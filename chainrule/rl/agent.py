@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Agent`: what all agents with networks share. One step of learning (acting, storing, updating) is one compiled program, run by the Trainer."""
+"""`Agent`: what all agents with networks share. One step of learning (acting, storing, updating) is one compiled
+program, run by the Trainer."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ FAR = 1_000_003  # from the seed of a run to that of its validation
 
 
 class Agent(nn.Module):
-    """Base of the agents: a subclass has `networks`, which makes its modules for the spaces, `action`, and `learner`, its step.
+    """Base of the agents: a subclass has `networks`, which makes its modules for the spaces, `action`, and `learner`,
+    its step.
 
     An agent is a module: `cr.save` and `cr.load` keep it with its weights, and the spaces for which it was made.
     """
@@ -88,19 +90,23 @@ class Agent(nn.Module):
         Raises ArgumentError before `fit`, ShapeError for an observation of another shape.
         """
         if self.spaces is None or not self.built:
-            raise ArgumentError(explain("this agent has learnt nothing yet, so it does not know what it acts in", fix="agent.fit(env)"))
+            raise ArgumentError(explain("this agent has learnt nothing yet, so it does not know what it acts in",
+                                        fix="agent.fit(env)"))
         given = np.asarray(observation)
         single, own = given.shape == self.observation_space.shape, self.observation_space.shape
         if not single and given.shape[1:] != own:
-            raise ShapeError(explain("this is no observation of the environment that the agent knows", got=f"shape {given.shape}", expected=f"{own} or (batch, {', '.join(map(str, own))})"))
-        batch = (given[None] if single else given).astype(np.float32 if isinstance(self.observation_space, Box) else np.int64)
+            raise ShapeError(explain("this is no observation of the environment that the agent knows",
+                                     got=f"shape {given.shape}",
+                                     expected=f"{own} or (batch, {', '.join(map(str, own))})"))
+        batch = (given[None] if single else given).astype(np.float32 if isinstance(self.observation_space, Box)
+                                                          else np.int64)
         program: Compiled = remembered("act", self, (deterministic,), None, lambda model: _actor(model, deterministic))
         actions = program(batch).numpy()
         return actions[0] if single else actions
 
-    def fit(self, env: Environment | str, steps: int = 100_000, *, seed: int = 0, checkpoint: str | Path | None = None, resume: str | Path | None = None,
-            callbacks: Sequence[Callback] = (), progress: bool | str = True, max_time: float | None = None, backend: str | None = None,
-            validation_episodes: int = 0) -> History:
+    def fit(self, env: Environment | str, steps: int = 100_000, *, seed: int = 0, checkpoint: str | Path | None = None,
+            resume: str | Path | None = None, callbacks: Sequence[Callback] = (), progress: bool | str = True,
+            max_time: float | None = None, backend: str | None = None, validation_episodes: int = 0) -> History:
         """Learn for `steps` steps of the environment, over all its copies; returns the History.
 
         Args:
@@ -108,18 +114,24 @@ class Agent(nn.Module):
             steps: rounded down to whole updates, one at least.
             seed: of the environment, the weights and all that is drawn: the same seed gives the same bits.
             checkpoint, resume, callbacks, progress, max_time: as of `cr.train.Trainer.run`.
-            validation_episodes: played with the best actions after each part of the run (a row of the history, `validation_return`), in copies of
-                the environment and from starts of their own. The agent then ends with the weights of its best part, as `cr.fit` keeps those of
-                the best epoch. Their steps are not counted.
+            validation_episodes: played with the best actions after each part of the run (a row of the history,
+                `validation_return`), in copies of the environment and from starts of their own. The agent then ends
+                with the weights of its best part, as `cr.fit` keeps those of the best epoch. Their steps are not
+                counted.
 
-        A row of the history has the mean `return` of the last 100 episodes (0 until the first has ended), the `steps` until then and the agent's own numbers.
+        A row of the history has the mean `return` of the last 100 episodes (0 until the first has ended), the `steps`
+        until then and the agent's own numbers.
         """
         env = make(env) if isinstance(env, str) else env
         if not isinstance(env, Environment):
-            what = "this is no environment" if getattr(env, "traceable", True) else "agents learn in environments that are part of their program, which this one is not"
-            raise ArgumentError(explain(what, got=shown(env), expected="one of cr.rl.make, or its id, or a subclass of cr.rl.Environment", fix='cr.rl.make("CartPole-v1", batch=16)'))
+            what = ("this is no environment" if getattr(env, "traceable", True)
+                    else "agents learn in environments that are part of their program, which this one is not")
+            raise ArgumentError(explain(what, got=shown(env),
+                                        expected="one of cr.rl.make, or its id, or a subclass of cr.rl.Environment",
+                                        fix='cr.rl.make("CartPole-v1", batch=16)'))
         if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-            raise ArgumentError(explain("this is no number of steps", got=shown(steps), expected="a positive integer", fix="steps=100_000"))
+            raise ArgumentError(explain("this is no number of steps", got=shown(steps), expected="a positive integer",
+                                        fix="steps=100_000"))
         self._know(env, seed)
         learner = self.learner(env, int(steps))
         env.reset(seed)
@@ -128,9 +140,11 @@ class Agent(nn.Module):
         per_row = max(1, updates // ROWS)
         trainer = Trainer(learner.step, {"agent": self, "environment": env, **learner.objects}, backend=backend)
         if validation_episodes:
-            callbacks = [_Validation(self, env.copies(int(validation_episodes)), seed), *callbacks, KeepBest("validation_return", larger_is_better=True)]
-        history = trainer.run(None, epochs=max(1, updates // per_row), steps_per_epoch=per_row, seed=seed, checkpoint=checkpoint, resume=resume,
-                              callbacks=callbacks, progress=progress, max_time=max_time)
+            callbacks = [_Validation(self, env.copies(int(validation_episodes)), seed), *callbacks,
+                         KeepBest("validation_return", larger_is_better=True)]
+        history = trainer.run(None, epochs=max(1, updates // per_row), steps_per_epoch=per_row, seed=seed,
+                              checkpoint=checkpoint, resume=resume, callbacks=callbacks, progress=progress,
+                              max_time=max_time)
         for row in history.rows:
             row["steps"] = row["epoch"] * per_row * learner.steps
         return history
@@ -138,7 +152,8 @@ class Agent(nn.Module):
     def _know(self, env: Environment, seed: int) -> None:
         spaces = spaces_of(env)
         if self.spaces is not None and self.spaces != spaces:
-            raise ArgumentError(explain("this agent was made for another environment", got=repr(env), expected=shown(self.spaces), fix="a new agent"))
+            raise ArgumentError(explain("this agent was made for another environment", got=repr(env),
+                                        expected=shown(self.spaces), fix="a new agent"))
         if self.spaces is None:
             self._made(spaces)
             self._record.arguments["spaces"] = spaces
@@ -193,6 +208,7 @@ def _actor(model: Any, deterministic: bool) -> Compiled:
 def follow(target: nn.Module, source: nn.Module, share: Any) -> None:
     """target ← (1 - share) target + share source, weight by weight (Polyak averaging; a share of 1 copies)."""
     for name, variable in target.parameters().items():
-        variable.assign(cr.where(cr.asarray(share) >= 1, source.parameters()[name].value, variable.value + share * (source.parameters()[name].value - variable.value)))
+        variable.assign(cr.where(cr.asarray(share) >= 1, source.parameters()[name].value,
+                                 variable.value + share * (source.parameters()[name].value - variable.value)))
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Canvas`: shapes on an RGB picture, with smooth edges. NumPy only: a pixel takes as much of a colour as its distance to the shape's edge says."""
+"""`Canvas`: shapes on an RGB picture, with smooth edges. NumPy only: a pixel takes as much of a colour as its distance
+to the shape's edge says."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 WHITE, BLACK, GREY, LIGHT = (255, 255, 255), (35, 35, 40), (130, 135, 145), (222, 226, 232)
-RED, GREEN, BLUE, YELLOW, BROWN, ICE, PURPLE = (214, 69, 65), (72, 160, 88), (58, 110, 185), (238, 190, 60), (150, 105, 70), (214, 234, 248), (140, 90, 170)
+RED, GREEN, BLUE = (214, 69, 65), (72, 160, 88), (58, 110, 185)
+YELLOW, BROWN, ICE, PURPLE = (238, 190, 60), (150, 105, 70), (214, 234, 248), (140, 90, 170)
 
 DIGITS = ("111101101101111", "010110010010111", "111001111100111", "111001111001111", "101101111001001",
           "111100111001111", "111100111101111", "111001001001001", "111101111101111", "111101111001111")
@@ -51,7 +53,8 @@ class Canvas:
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """A filled rectangle."""
-        off = np.maximum(np.abs(self._x - (left + right) / 2) - (right - left) / 2, np.abs(self._y - (top + bottom) / 2) - (bottom - top) / 2)
+        off = np.maximum(np.abs(self._x - (left + right) / 2) - (right - left) / 2, np.abs(self._y - (top + bottom) / 2)
+                         - (bottom - top) / 2)
         self._paint(off, colour)
 
     def digits(self, text: str, left: float, top: float, size: float, colour: Colour) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classic tasks of control, with the constants and the order of operations of Gymnasium's. States are float64, observations float32."""
+"""The classic tasks of control, with the constants and the order of operations of Gymnasium's. States are float64,
+observations float32."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ class CartPole(Environment):
 
 
 class MountainCar(Environment):
-    """A car too weak for its hill, which has to swing: push left (0), nothing (1), right (2) (Moore, 1990). The reward is -1 per step.
+    """A car too weak for its hill, which has to swing: push left (0), nothing (1), right (2) (Moore, 1990). The reward
+    is -1 per step.
 
     >>> observation, _ = cr.rl.MountainCar(batch=4).reset(seed=0)
     >>> observation.shape
@@ -134,7 +136,8 @@ class MountainCarContinuous(MountainCar):
 
 
 class Acrobot(Environment):
-    """Two links, of which only the joint between them is driven, to swing above a line (Sutton, 1996): torque -1, 0, 1. The reward is -1 per step.
+    """Two links, of which only the joint between them is driven, to swing above a line (Sutton, 1996): torque -1, 0, 1.
+    The reward is -1 per step.
 
     >>> observation, _ = cr.rl.Acrobot(batch=4).reset(seed=0)
     >>> observation.shape
@@ -172,7 +175,8 @@ class Acrobot(Environment):
 
 
 def _acrobot(y: tuple[Tensor, ...], torque: Tensor) -> tuple[Tensor, ...]:
-    """Derivatives by time, "book" version (Sutton and Barto, 2018); masses, lengths and moments are 1, centres at 0.5."""
+    """Derivatives by time, "book" version (Sutton and Barto, 2018); masses, lengths and moments are 1, centres at 0.5.
+    """
     angle1, angle2, spin1, spin2 = y
     sin2, cos2 = cr.sin(angle2), cr.cos(angle2)
     d1 = 0.25 + (1.25 + cos2) + 1.0 + 1.0
@@ -199,7 +203,8 @@ def _wrapped(angle: Tensor) -> Tensor:
 
 
 class Pendulum(Environment):
-    """A pendulum to be swung up by a torque in [-2, 2] that is too weak to lift it. Cost: angle² + 0.1 spin² + 0.001 torque²; it never ends, but after 200 steps.
+    """A pendulum to be swung up by a torque in [-2, 2] that is too weak to lift it. Cost: angle² + 0.1 spin² + 0.001
+    torque²; it never ends, but after 200 steps.
 
     >>> env = cr.rl.Pendulum(batch=4)
     >>> observation, _ = env.reset(seed=0)
@@ -213,12 +218,14 @@ class Pendulum(Environment):
 
     def start(self, random: Generator) -> State:
         """Any angle, angular velocity in [-1, 1)."""
-        return {"angle": _uniform(random, self.batch, -math.pi, math.pi), "spin": _uniform(random, self.batch, -1.0, 1.0)}
+        return {"angle": _uniform(random, self.batch, -math.pi, math.pi),
+                "spin": _uniform(random, self.batch, -1.0, 1.0)}
 
     def move(self, state: State, action: Tensor, random: Generator) -> tuple[State, Tensor, Tensor]:
         """Semi-implicit Euler with 0.05 s."""
         angle, spin = state["angle"], state["spin"]
-        torque = cr.clip(cr.asarray(action)[:, 0], -2.0, 2.0)  # terms of it alone are rounded to its own dtype, as Gymnasium's are
+        # terms of it alone are rounded to its own dtype, as Gymnasium's are
+        torque = cr.clip(cr.asarray(action)[:, 0], -2.0, 2.0)
         squared, pull = (cr.astype(x, "float64") for x in (0.001 * torque ** 2, 3.0 * torque))
         off = (angle + math.pi) % (2 * math.pi) - math.pi
         cost = off ** 2 + 0.1 * spin ** 2 + squared

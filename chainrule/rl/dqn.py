@@ -34,7 +34,8 @@ class DQN(Agent):
         batch_size: transitions of one update.
         learning_starts: steps with random actions before the first update.
         train_every, updates: steps of each copy between updates, and how many updates follow.
-        target_every, tau: updates between those of the target network, and the share by which it follows then; 1 copies the weights.
+        target_every, tau: updates between those of the target network, and the share by which it follows then; 1 copies
+            the weights.
         gamma: discount.
         exploration: share of the steps in which ε falls linearly from 1 to `exploration_end`.
         double: choose a' by the network that learns (van Hasselt et al., 2016).
@@ -46,22 +47,29 @@ class DQN(Agent):
     The error is Huber's. A truncated episode bootstraps from the observation to which its last step led.
     """
 
-    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "relu", learning_rate: float = 2.3e-3, anneal: bool = True, buffer: int = 100_000, batch_size: int = 64,
-                 learning_starts: int = 1000, train_every: int = 256, updates: int = 128, target_every: int = 128, tau: float = 1.0, gamma: float = 0.99, exploration: float = 0.16,
-                 exploration_end: float = 0.04, double: bool = True, duelling: bool = False, n_step: int = 1, clip_norm: float | None = 10.0,
+    def __init__(self, hidden: Sequence[int] = (128, 128), activation: str = "relu", learning_rate: float = 2.3e-3,
+                 anneal: bool = True, buffer: int = 100_000, batch_size: int = 64, learning_starts: int = 1000,
+                 train_every: int = 256, updates: int = 128, target_every: int = 128, tau: float = 1.0,
+                 gamma: float = 0.99, exploration: float = 0.16, exploration_end: float = 0.04, double: bool = True,
+                 duelling: bool = False, n_step: int = 1, clip_norm: float | None = 10.0,
                  spaces: dict[str, Any] | None = None):
-        self.hidden, self.activation, self.learning_rate, self.anneal, self.clip_norm = tuple(hidden), activation, float(learning_rate), anneal, clip_norm
+        self.hidden, self.activation = tuple(hidden), activation
+        self.learning_rate, self.anneal, self.clip_norm = float(learning_rate), anneal, clip_norm
         self.buffer, self.batch_size, self.learning_starts = int(buffer), int(batch_size), int(learning_starts)
-        self.train_every, self.updates, self.target_every, self.tau, self.gamma = int(train_every), int(updates), int(target_every), float(tau), float(gamma)
-        self.exploration, self.exploration_end, self.double, self.duelling, self.n_step = float(exploration), float(exploration_end), double, duelling, int(n_step)
+        self.train_every, self.updates = int(train_every), int(updates)
+        self.target_every, self.tau, self.gamma = int(target_every), float(tau), float(gamma)
+        self.exploration, self.exploration_end = float(exploration), float(exploration_end)
+        self.double, self.duelling, self.n_step = double, duelling, int(n_step)
         self._made(spaces)
 
     def networks(self) -> None:
         """The network that learns, and the target."""
         if not isinstance(self.action_space, Discrete):
-            raise ArgumentError(explain("DQN chooses among actions", got=shown(self.action_space), expected="a Discrete action space", fix="cr.rl.SAC() for continuous actions"))
+            raise ArgumentError(explain("DQN chooses among actions", got=shown(self.action_space),
+                                        expected="a Discrete action space", fix="cr.rl.SAC() for continuous actions"))
         outputs = self.action_space.n + int(self.duelling)
-        self.network, self.target = (perceptron(features(self.observation_space), self.hidden, outputs, self.activation) for _ in range(2))
+        self.network, self.target = (perceptron(features(self.observation_space), self.hidden, outputs, self.activation)
+                                     for _ in range(2))
 
     def touch(self, x: Tensor) -> None:
         """Call both networks, which begin alike."""
@@ -94,13 +102,15 @@ class _Deep(Learner):
     def __init__(self, agent: DQN, env: Environment, steps: int):
         self.agent, self.env, self.steps = agent, env, agent.train_every * env.batch
         updates = max(1, steps // self.steps) * agent.updates
-        rate: Any = (lambda step: agent.learning_rate * (1 - cr.astype(step, "float64") / updates)) if agent.anneal else agent.learning_rate
+        rate: Any = (lambda step: agent.learning_rate
+                     * (1 - cr.astype(step, "float64") / updates)) if agent.anneal else agent.learning_rate
         self.optimizer = optim.Adam(rate, clip_norm=agent.clip_norm)
         self.optimizer.build(agent.network.parameters())
         space = env.observation_space
         seen = (space.shape, "int64" if not space.shape else "float32")
         self.replay = Replay(min(agent.buffer, steps + agent.learning_starts + self.steps),
-                             {"observation": seen, "action": ((), "int64"), "reward": ((), "float32"), "final": seen, "terminated": ((), "bool"), "factor": ((), "float32")})
+                             {"observation": seen, "action": ((), "int64"), "reward": ((), "float32"), "final": seen,
+                              "terminated": ((), "bool"), "factor": ((), "float32")})
         self.taken = Variable(np.int64(0), name="taken", trainable=False)
         self.falling = max(1.0, agent.exploration * steps)
         self.objects = {"optimizer": self.optimizer, "replay": self.replay.variables(), "taken": self.taken}
@@ -121,8 +131,11 @@ class _Deep(Learner):
             return observation, action, cr.astype(step.reward, "float32"), step.terminated, step.truncated, step.final
         with no_grad():
             observation, action, reward, terminated, truncated, final = repeat(act, self.agent.train_every)
-            reward, final, terminated, factor = several_steps(reward, terminated | truncated, final, terminated, self.agent.n_step, self.agent.gamma)
-            rows = {"observation": observation, "action": action, "reward": reward, "final": final, "terminated": terminated, "factor": factor}
+            reward, final, terminated, factor = several_steps(
+                reward, terminated | truncated, final, terminated, self.agent.n_step, self.agent.gamma
+            )
+            rows = {"observation": observation, "action": action, "reward": reward, "final": final,
+                    "terminated": terminated, "factor": factor}
             self.replay.store(**{name: flat(x) for name, x in rows.items()})
         return self.env.mean_return()
 
@@ -134,7 +147,8 @@ class _Deep(Learner):
         returned = self.collect(cr.astype(epsilon, "float32"))
         self.taken.assign(self.taken.value + self.steps)
         loss, q, grads = repeat(lambda i: self.update(i), agent.updates)
-        return {"return": returned, "loss": cr.mean(loss), "q": cr.mean(q), "epsilon": epsilon, "gradients": cr.mean(grads)}
+        return {"return": returned, "loss": cr.mean(loss), "q": cr.mean(q), "epsilon": epsilon,
+                "gradients": cr.mean(grads)}
 
     def update(self, _: Tensor) -> tuple[Tensor, ...]:
         """One step of the optimiser."""
@@ -150,7 +164,8 @@ class _Deep(Learner):
         loss = cr.mean(cr.where(error < 1, 0.5 * error ** 2, error - 0.5))
         with seen_gradients() as found:
             self.optimizer.update(agent.network, gradients(loss, agent.network))
-        follow(agent.target, agent.network, cr.where(self.optimizer.step.value % agent.target_every == 0, np.float32(agent.tau), np.float32(0)))
+        follow(agent.target, agent.network, cr.where(self.optimizer.step.value % agent.target_every == 0,
+                                                     np.float32(agent.tau), np.float32(0)))
         return loss, cr.mean(q), sum(map(summed, found), cr.asarray(np.float32(0)))
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Environment`: many copies of one environment, whose state lies in Variables, so that a step can be part of a compiled program.
+"""`Environment`: many copies of one environment, whose state lies in Variables, so that a step can be part of a
+compiled program.
 
-A subclass writes three pure functions of arrays (`start`, `move`, `observe`); episodes, their limits of time and the numbers about them are here.
+A subclass writes three pure functions of arrays (`start`, `move`, `observe`); episodes, their limits of time and the
+numbers about them are here.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ REMEMBERED = 100  # last episodes, whose returns are kept
 class Transition(NamedTuple):
     """One step of all copies, each array with the batch in front.
 
-    `observation` is where the next step begins: of a new episode where one has ended. `final` is where this step led, which
-    is what a truncated episode bootstraps from.
+    `observation` is where the next step begins: of a new episode where one has ended. `final` is where this step led,
+    which is what a truncated episode bootstraps from.
 
     >>> cr.rl.Transition._fields
     ('observation', 'reward', 'terminated', 'truncated', 'final')
@@ -45,8 +47,9 @@ class Transition(NamedTuple):
 class Environment:
     """`batch` copies of an environment; see `cr.rl.make`.
 
-    A subclass gives `observation_space`, `action_space`, perhaps `max_steps` (of an episode, None for no limit), and the functions
-    `start(random)`, `move(state, action, random)` and `observe(state)` of a state: name → array with the batch in front.
+    A subclass gives `observation_space`, `action_space`, perhaps `max_steps` (of an episode, None for no limit), and
+    the functions `start(random)`, `move(state, action, random)` and `observe(state)` of a state: name → array with the
+    batch in front.
 
     Attributes:
         state: name → Variable.
@@ -66,7 +69,8 @@ class Environment:
 
     def __init__(self, batch: int = 1):
         if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-            raise ArgumentError(explain("this is no number of copies", got=shown(batch), expected="a positive integer", fix="batch=64"))
+            raise ArgumentError(explain("this is no number of copies", got=shown(batch), expected="a positive integer",
+                                        fix="batch=64"))
         self.batch = int(batch)
         self.generator = Generator(0, name="environment")
         self.state: dict[str, Variable] = {}
@@ -100,7 +104,8 @@ class Environment:
 
     def picture(self, state: Mapping[str, Any]) -> np.ndarray:
         """What the state of one copy (name → NumPy value) looks like, uint8 (height, width, 3)."""
-        raise ArgumentError(explain("nobody has said what this environment looks like", got=repr(self), fix="give its class a function picture(state)"))
+        raise ArgumentError(explain("nobody has said what this environment looks like", got=repr(self),
+                                    fix="give its class a function picture(state)"))
 
     # ---- for users
 
@@ -110,9 +115,11 @@ class Environment:
         Raises ArgumentError before `reset`, for a copy that does not exist, and for a class without `picture`.
         """
         if not self.state:
-            raise ArgumentError(explain("no episode has begun", got="render()", expected="reset first", fix="env.reset(seed=0)"))
+            raise ArgumentError(explain("no episode has begun", got="render()", expected="reset first",
+                                        fix="env.reset(seed=0)"))
         if isinstance(copy, bool) or not isinstance(copy, int | np.integer) or not 0 <= copy < self.batch:
-            raise ArgumentError(explain("there is no such copy of the environment", got=shown(copy), expected=f"0 to {self.batch - 1}", fix="env.render(0)"))
+            raise ArgumentError(explain("there is no such copy of the environment", got=shown(copy),
+                                        expected=f"0 to {self.batch - 1}", fix="env.render(0)"))
         return self.picture({name: v.numpy()[copy] for name, v in self.state.items()})
 
     def reset(self, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
@@ -130,14 +137,16 @@ class Environment:
     def step(self, action: ArrayLike) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """One step of all copies: (observation, reward, terminated, truncated, {}), each with the batch in front.
 
-        A copy whose episode has ended begins a new one in the next step, whose action it does not see and whose reward is 0 (Gymnasium's
-        next-step autoreset); so the observation that comes with `terminated` or `truncated` is the episode's last one.
+        A copy whose episode has ended begins a new one in the next step, whose action it does not see and whose reward
+        is 0 (Gymnasium's next-step autoreset); so the observation that comes with `terminated` or `truncated` is the
+        episode's last one.
         """
         if current_trace():
             return (*self._next_step(action), {})
         given = self.checked(action)
         if not self.state:
-            raise ArgumentError(explain("no episode has begun", got="step(action)", expected="reset first", fix="env.reset(seed=0)"))
+            raise ArgumentError(explain("no episode has begun", got="step(action)", expected="reset first",
+                                        fix="env.reset(seed=0)"))
         return (*(x.numpy() for x in self._step(given)), {})
 
     def checked(self, action: ArrayLike) -> np.ndarray:
@@ -145,16 +154,19 @@ class Environment:
         given = np.asarray(action)
         wanted = (self.batch, *self.action_space.shape)
         if given.shape != wanted:
-            raise ShapeError(explain("there is not one action for each copy of the environment", got=f"shape {given.shape}", expected=f"shape {wanted}"))
+            raise ShapeError(explain("there is not one action for each copy of the environment",
+                                     got=f"shape {given.shape}", expected=f"shape {wanted}"))
         if isinstance(self.action_space, Box):
             if given.dtype.kind not in "iuf":
                 raise DTypeError(explain("the actions are no numbers", got=str(given.dtype), expected="float32"))
             return given.astype(np.float32)
         if given.dtype.kind not in "iu":
-            raise DTypeError(explain("the actions are no integers", got=str(given.dtype), expected="int64", fix="actions.astype(int)"))
+            raise DTypeError(explain("the actions are no integers", got=str(given.dtype), expected="int64",
+                                     fix="actions.astype(int)"))
         most = self.action_space.n if isinstance(self.action_space, Discrete) else np.array(self.action_space.counts)
         if ((given < 0) | (given >= most)).any():
-            raise ArgumentError(explain("there is no such action", got=shown(given), expected=f"0 to {np.max(most) - 1}"))
+            raise ArgumentError(explain("there is no such action", got=shown(given),
+                                        expected=f"0 to {np.max(most) - 1}"))
         return given.astype(np.int64)
 
     def copies(self, batch: int) -> Environment:
@@ -170,7 +182,8 @@ class Environment:
     def variables(self) -> dict[str, Variable]:
         """Name → Variable of all that a step reads and changes."""
         self._make()
-        own = {"elapsed": self.elapsed, "over": self.over, "returns": self.returns, "recent": self.recent, "episodes": self.episodes}
+        own = {"elapsed": self.elapsed, "over": self.over, "returns": self.returns, "recent": self.recent,
+               "episodes": self.episodes}
         return {"generator": self.generator.state, **own, **{f"state.{name}": v for name, v in self.state.items()}}
 
     # ---- for programs
@@ -180,7 +193,8 @@ class Environment:
         return self.observe({name: v.value for name, v in self.state.items()})
 
     def advance(self, action: ArrayLike) -> Transition:
-        """One step of all copies, after which those whose episode has ended are in a new one (same-step autoreset). Traceable."""
+        """One step of all copies, after which those whose episode has ended are in a new one (same-step autoreset).
+        Traceable."""
         with no_grad():
             before = {name: v.value for name, v in self.state.items()}
             state, reward, terminated = self.move(before, action, self.generator)
@@ -213,7 +227,8 @@ class Environment:
     def _make(self) -> None:
         if not self.state:
             with no_grad():
-                self.state = {name: _kept(name, np.zeros(x.shape, x.dtype)) for name, x in self.start(Generator(0)).items()}
+                self.state = {name: _kept(name, np.zeros(x.shape, x.dtype))
+                              for name, x in self.start(Generator(0)).items()}
 
     def _begin(self) -> Tensor:
         for name, value in self.start(self.generator).items():
@@ -245,7 +260,8 @@ def _kept(name: str, value: Any) -> Variable:
 
 
 def _placed(ring: Tensor, place: Tensor, columns: Tensor) -> Tensor:
-    return cr.matrix_transpose(scatter(cr.matrix_transpose(ring), place, cr.matrix_transpose(columns), mode="set", drop=True))
+    return cr.matrix_transpose(scatter(cr.matrix_transpose(ring), place, cr.matrix_transpose(columns), mode="set",
+                                       drop=True))
 
 
 def _chosen(first: Tensor, a: State, b: State) -> dict[str, Tensor]:

@@ -67,12 +67,16 @@ class Episode:
         Raises ArgumentError without pictures, MissingExtra without Pillow (extra `data`).
         """
         if not self.frames:
-            raise ArgumentError(explain("this episode has no pictures", got=repr(self), expected="an episode of play(..., render=True)", fix="cr.rl.play(agent, env, render=True)"))
+            raise ArgumentError(explain("this episode has no pictures", got=repr(self),
+                                        expected="an episode of play(..., render=True)",
+                                        fix="cr.rl.play(agent, env, render=True)"))
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.02 <= seconds < 600:
-            raise ArgumentError(explain("a picture cannot be shown for this long", got=shown(seconds), expected="seconds, at least 0.02"))
+            raise ArgumentError(explain("a picture cannot be shown for this long", got=shown(seconds),
+                                        expected="seconds, at least 0.02"))
         pictures = _pillow(self.frames)
         content = io.BytesIO()
-        pictures[0].save(content, format="GIF", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0)
+        pictures[0].save(content, format="GIF", save_all=True, append_images=pictures[1:],
+                         duration=round(1000 * seconds), loop=0)
         write_atomically(Path(path), content.getvalue())
         return Path(path)
 
@@ -85,12 +89,13 @@ def _pillow(frames: list[np.ndarray]) -> list[Any]:
     return [Image.fromarray(frame) for frame in frames]
 
 
-def play(agent: PolicyLike, env: Environment | str, *, seed: int = 0, steps: int | None = None, deterministic: bool = True, render: bool = False) -> Episode:
+def play(agent: PolicyLike, env: Environment | str, *, seed: int = 0, steps: int | None = None,
+         deterministic: bool = True, render: bool = False) -> Episode:
     """Play one episode and keep it.
 
     Args:
-        agent: anything with act(observations, deterministic=...), a function of a batch of observations, or the actions of an episode,
-            (steps, …), to play it again.
+        agent: anything with act(observations, deterministic=...), a function of a batch of observations, or the actions
+            of an episode, (steps, …), to play it again.
         env: of `cr.rl.make` or `cr.rl.Gym` with one copy, or an id of the former.
         seed: of the start and of all that is drawn: the same seed gives the same episode.
         steps: to stop after; None for an episode up to its end (10,000 steps at most).
@@ -106,7 +111,8 @@ def play(agent: PolicyLike, env: Environment | str, *, seed: int = 0, steps: int
     """
     env = make(env) if isinstance(env, str) else env
     if env.batch != 1:
-        raise ArgumentError(explain("an episode is played in one copy of the environment", got=repr(env), expected="batch=1", fix="cr.rl.make(id)"))
+        raise ArgumentError(explain("an episode is played in one copy of the environment", got=repr(env),
+                                    expected="batch=1", fix="cr.rl.make(id)"))
     most = LONGEST if steps is None else steps
     if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
         raise ArgumentError(explain("this is no number of steps", got=shown(steps), expected="a positive integer"))
@@ -122,10 +128,12 @@ def play(agent: PolicyLike, env: Environment | str, *, seed: int = 0, steps: int
         frames += [env.render()] if render else []
         if terminated[0] or truncated[0]:
             break
-    return Episode(np.array(observations), np.array(actions), np.array(rewards), bool(terminated[0]), bool(truncated[0]), seed, frames)
+    return Episode(np.array(observations), np.array(actions), np.array(rewards), bool(terminated[0]),
+                   bool(truncated[0]), seed, frames)
 
 
-def _actor(agent: Any, env: Environment, deterministic: bool, most: int) -> tuple[Callable[[np.ndarray, int], Any], int]:
+def _actor(agent: Any, env: Environment, deterministic: bool,
+           most: int) -> tuple[Callable[[np.ndarray, int], Any], int]:
     """A function of the observations and the number of the step, and how many steps it has actions for."""
     if hasattr(agent, "act"):
         return lambda x, _: agent.act(x, deterministic=deterministic), most
@@ -133,5 +141,6 @@ def _actor(agent: Any, env: Environment, deterministic: bool, most: int) -> tupl
         return lambda x, _: agent(x), most
     actions = np.asarray(agent)
     if actions.ndim == 0 or actions.shape[1:] != env.action_space.shape or not len(actions):
-        raise ShapeError(explain("these are no actions of an episode", got=shown(agent), expected=f"shape (steps, {', '.join(map(str, env.action_space.shape))})"))
+        raise ShapeError(explain("these are no actions of an episode", got=shown(agent),
+                                 expected=f"shape (steps, {', '.join(map(str, env.action_space.shape))})"))
     return lambda _, step: actions[step][None], min(most, len(actions))

@@ -39,7 +39,8 @@ class Returns:
         return f"Returns({self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], {len(self.values)} episodes)"
 
 
-def evaluate_policy(agent: PolicyLike, env: Environment | str, episodes: int = 100, *, seed: int = 0, deterministic: bool = True, level: float = 0.95) -> Returns:
+def evaluate_policy(agent: PolicyLike, env: Environment | str, episodes: int = 100, *, seed: int = 0,
+                    deterministic: bool = True, level: float = 0.95) -> Returns:
     """The mean return of `episodes` episodes, with its confidence interval.
 
     Each copy of the environment plays its share of the episodes from fresh starts, so short ones are not preferred.
@@ -53,7 +54,8 @@ def evaluate_policy(agent: PolicyLike, env: Environment | str, episodes: int = 1
     Raises ArgumentError if the episodes do not come to an end.
     """
     if isinstance(episodes, bool) or not isinstance(episodes, int | np.integer) or episodes < 1:
-        raise ArgumentError(explain("this is no number of episodes", got=shown(episodes), expected="a positive integer"))
+        raise ArgumentError(explain("this is no number of episodes", got=shown(episodes),
+                                    expected="a positive integer"))
     check_level(level)
     env = make(env, batch=min(int(episodes), 64)) if isinstance(env, str) else env
     act = (lambda x: agent.act(x, deterministic=deterministic)) if hasattr(agent, "act") else agent
@@ -83,4 +85,5 @@ def played(act: Any, env: Any, episodes: int, seed: int) -> tuple[np.ndarray, np
         if not share.any():
             played, steps = zip(*ended, strict=True)
             return np.array(played), np.array(steps)
-    raise ArgumentError(explain("the episodes do not end", got=f"{len(ended)} of {episodes} after {LONGEST:,} steps", fix="an environment with max_steps"))
+    raise ArgumentError(explain("the episodes do not end", got=f"{len(ended)} of {episodes} after {LONGEST:,} steps",
+                                fix="an environment with max_steps"))

@@ -15,8 +15,9 @@ from .spaces import Box, Discrete, MultiDiscrete
 class Gym:
     """`batch` copies of an environment of Gymnasium, with the `reset` and `step` of ours.
 
-    They run in Python, one after the other, so agents cannot learn in them: whose step is one compiled program needs environments that are
-    part of it (`cr.rl.make`, or a subclass of `cr.rl.Environment`). What has learnt in a built-in environment is evaluated here as there.
+    They run in Python, one after the other, so agents cannot learn in them: whose step is one compiled program needs
+    environments that are part of it (`cr.rl.make`, or a subclass of `cr.rl.Environment`). What has learnt in a built-in
+    environment is evaluated here as there.
 
     Args:
         id: a name of Gymnasium's, or a function that makes one environment.
@@ -39,21 +40,25 @@ class Gym:
         except ImportError:
             raise MissingExtra("cr.rl.Gym", "gymnasium", "rl") from None
         if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-            raise ArgumentError(explain("this is no number of copies", got=shown(batch), expected="a positive integer", fix="batch=8"))
+            raise ArgumentError(explain("this is no number of copies", got=shown(batch), expected="a positive integer",
+                                        fix="batch=8"))
         make = id if callable(id) else lambda: gymnasium.make(id, **options)
         self.id, self.batch = id if isinstance(id, str) else "", int(batch)
         try:
             self.copies = gymnasium.vector.SyncVectorEnv([make] * self.batch)
         except gymnasium.error.Error as error:
-            raise ArgumentError(explain("Gymnasium cannot make this environment", got=shown(id), expected="a name that gymnasium.make knows", fix=str(error))) from None
-        self.observation_space, self.action_space = _space(self.copies.single_observation_space), _space(self.copies.single_action_space)
+            raise ArgumentError(explain("Gymnasium cannot make this environment", got=shown(id),
+                                        expected="a name that gymnasium.make knows", fix=str(error))) from None
+        self.observation_space, self.action_space = (_space(self.copies.single_observation_space),
+                                                     _space(self.copies.single_action_space))
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin new episodes in all copies: (observation (batch, …), infos)."""
         return self.copies.reset(seed=seed)
 
     def step(self, action: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of all copies: (observation, reward, terminated, truncated, infos); a copy whose episode has ended begins a new one in the next step."""
+        """One step of all copies: (observation, reward, terminated, truncated, infos); a copy whose episode has ended
+        begins a new one in the next step."""
         return self.copies.step(np.asarray(action))
 
     def close(self) -> None:
@@ -73,4 +78,6 @@ def _space(space: Any) -> Box | Discrete | MultiDiscrete:
         return MultiDiscrete(tuple(map(int, space.nvec)))
     if kind == "Box":
         return Box(np.asarray(space.low), np.asarray(space.high))
-    raise ArgumentError(explain("this space has no counterpart here", got=str(space), expected="Box, Discrete from 0 or MultiDiscrete", fix="one of Gymnasium's wrappers, such as FlattenObservation"))
+    raise ArgumentError(explain("this space has no counterpart here", got=str(space),
+                                expected="Box, Discrete from 0 or MultiDiscrete",
+                                fix="one of Gymnasium's wrappers, such as FlattenObservation"))

@@ -19,11 +19,13 @@ from .spaces import Box, Discrete, Space
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def perceptron(inputs: int, hidden: Sequence[int], outputs: int, activation: str = "relu", gain: float | None = None) -> nn.Sequential:
-    """Dense layers; with a `gain` of the last one, weights are orthogonal and √2 is the gain of the others (Saxe et al., 2014).
+def perceptron(inputs: int, hidden: Sequence[int], outputs: int, activation: str = "relu",
+               gain: float | None = None) -> nn.Sequential:
+    """Dense layers; with a `gain` of the last one, weights are orthogonal and √2 is the gain of the others (Saxe et
+    al., 2014).
 
-    Otherwise weights and biases are uniform within ±1/√inputs of each layer: with biases of 0 all kinks of the first layer would meet in
-    one point, and small observations could not be told apart.
+    Otherwise weights and biases are uniform within ±1/√inputs of each layer: with biases of 0 all kinks of the first
+    layer would meet in one point, and small observations could not be told apart.
     """
     model = nn.Sequential([])
     widths = (inputs, *hidden)
@@ -43,7 +45,8 @@ def _weights(inputs: int, gain: float | None) -> dict[str, Any]:
 
 def features(space: Space) -> int:
     """Numbers that `vector` makes of one observation."""
-    return space.n if isinstance(space, Discrete) else int(np.prod(space.shape)) if isinstance(space, Box) else sum(space.counts)
+    return (space.n if isinstance(space, Discrete) else int(np.prod(space.shape)) if isinstance(space, Box)
+            else sum(space.counts))
 
 
 def vector(observation: Any, space: Space) -> Tensor:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the built-in environments look like: a function of the state of one copy (name → number) for each, which gives uint8 (height, width, 3)."""
+"""What the built-in environments look like: a function of the state of one copy (name → number) for each, which gives
+uint8 (height, width, 3)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def cart_pole(state: Numbers) -> np.ndarray:
     angle = float(state["angle"])
     canvas.line((0, middle), (400, middle), 2, GREY)
     canvas.rectangle(x - 28, middle - 16, x + 28, middle + 16, BLACK)
-    canvas.line((x, middle - 10), (x + 2 * 0.5 * scale * 1.4 * math.sin(angle), middle - 10 - 2 * 0.5 * scale * 1.4 * math.cos(angle)), 10, BROWN)
+    canvas.line((x, middle - 10), (x + 2 * 0.5 * scale * 1.4 * math.sin(angle), middle - 10 - 2 * 0.5 * scale * 1.4
+                                   * math.cos(angle)), 10, BROWN)
     canvas.circle((x, middle - 10), 5, PURPLE)
     return canvas.image()
 
@@ -88,7 +90,8 @@ def _cell(canvas: Canvas, row: int, column: int, colour: Colour) -> None:
 
 
 def taxi(state: Numbers, places: Sequence[tuple[int, int]], walls: frozenset[tuple[int, int]]) -> np.ndarray:
-    """The town: four coloured places, walls, the taxi (yellow, green with a passenger), the passenger (a dot), the hotel (a ring)."""
+    """The town: four coloured places, walls, the taxi (yellow, green with a passenger), the passenger (a dot), the
+    hotel (a ring)."""
     row, column, passenger, hotel = map(int, np.unravel_index(int(state["state"]), (5, 5, 5, 4)))
     canvas, centre = Canvas(5 * CELL, 5 * CELL), lambda place: ((place[1] + 0.5) * CELL, (place[0] + 0.5) * CELL)
     for r in range(5):
@@ -122,7 +125,8 @@ def blackjack(state: Numbers) -> np.ndarray:
 
 
 def channels(observation: np.ndarray) -> np.ndarray:
-    """An image observation (height, width, channels) of zeros and ones: a colour for each channel, the last one above."""
+    """An image observation (height, width, channels) of zeros and ones: a colour for each channel, the last one above.
+    """
     colours = (WHITE, RED, YELLOW, GREEN, BLUE, PURPLE, BROWN)
     picture = np.zeros((*observation.shape[:2], 3), np.uint8) + np.array(BLACK, np.uint8)
     for i in range(observation.shape[2]):

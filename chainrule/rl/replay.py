@@ -24,7 +24,8 @@ class Replay:
 
     def __init__(self, capacity: int, kinds: Mapping[str, tuple[tuple[int, ...], Any]]):
         self.capacity = int(capacity)
-        self.parts = {name: Variable(np.zeros((self.capacity, *shape), dtype), name=name, trainable=False) for name, (shape, dtype) in kinds.items()}
+        self.parts = {name: Variable(np.zeros((self.capacity, *shape), dtype), name=name, trainable=False)
+                      for name, (shape, dtype) in kinds.items()}
         self.count = Variable(np.int64(0), name="count", trainable=False)
 
     def variables(self) -> dict[str, Variable]:
@@ -46,8 +47,10 @@ class Replay:
         return {name: cr.take(part.value, place, axis=0) for name, part in self.parts.items()}
 
 
-def several_steps(reward: Tensor, done: Tensor, final: Tensor, terminated: Tensor, steps: int, gamma: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What `steps` steps bring, of arrays (time, batch, …): (Σ γ^k r_{t+k}, where that leads, whether it ended there, γ to the number of steps).
+def several_steps(reward: Tensor, done: Tensor, final: Tensor, terminated: Tensor, steps: int,
+                  gamma: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `steps` steps bring, of arrays (time, batch, …): (Σ γ^k r_{t+k}, where that leads, whether it ended there, γ
+    to the number of steps).
 
     The sum goes no further than the end of the episode or of the arrays (Watkins, 1989; Hessel et al., 2018).
     """

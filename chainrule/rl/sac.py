@@ -34,7 +34,8 @@ class _Continuous(Agent):
     def _size(self) -> int:
         space = self.action_space
         if not isinstance(space, Box) or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-            raise ArgumentError(explain(f"{type(self).__name__} acts by numbers within bounds", got=shown(space), expected="a Box with finite bounds", fix="cr.rl.PPO()"))
+            raise ArgumentError(explain(f"{type(self).__name__} acts by numbers within bounds", got=shown(space),
+                                        expected="a Box with finite bounds", fix="cr.rl.PPO()"))
         return int(np.prod(space.shape))
 
     def networks(self) -> None:
@@ -81,10 +82,12 @@ class SAC(_Continuous):
 
     outputs = 2
 
-    def __init__(self, hidden: Sequence[int] = (256, 256), learning_rate: float = 1e-3, buffer: int = 100_000, batch_size: int = 256, learning_starts: int = 500,
-                 train_every: int = 1, updates: int = 1, gamma: float = 0.99, tau: float = 0.005, alpha: float | None = None,
+    def __init__(self, hidden: Sequence[int] = (256, 256), learning_rate: float = 1e-3, buffer: int = 100_000,
+                 batch_size: int = 256, learning_starts: int = 500, train_every: int = 1, updates: int = 1,
+                 gamma: float = 0.99, tau: float = 0.005, alpha: float | None = None,
                  target_entropy: float | None = None, spaces: dict[str, Any] | None = None):
-        self.hidden, self.learning_rate, self.buffer, self.batch_size = tuple(hidden), float(learning_rate), int(buffer), int(batch_size)
+        self.hidden, self.learning_rate = tuple(hidden), float(learning_rate)
+        self.buffer, self.batch_size = int(buffer), int(batch_size)
         self.learning_starts, self.train_every, self.updates = int(learning_starts), int(train_every), int(updates)
         self.gamma, self.tau, self.alpha, self.target_entropy = float(gamma), float(tau), alpha, target_entropy
         self.log_alpha = Variable(np.float32(0 if alpha is None else math.log(alpha)), name="log_alpha")
@@ -116,7 +119,8 @@ class SAC(_Continuous):
 
 
 class TD3(_Continuous):
-    """Twin delayed deterministic policy gradients: two critics, noise on the target's actions, a policy that is updated more rarely.
+    """Twin delayed deterministic policy gradients: two critics, noise on the target's actions, a policy that is updated
+    more rarely.
 
     Args:
         hidden, learning_rate, buffer, batch_size, learning_starts, train_every, updates, gamma, tau: as of SAC.
@@ -126,12 +130,15 @@ class TD3(_Continuous):
         spaces: filled in by `fit`.
     """
 
-    def __init__(self, hidden: Sequence[int] = (256, 256), learning_rate: float = 1e-3, buffer: int = 100_000, batch_size: int = 256, learning_starts: int = 500,
-                 train_every: int = 1, updates: int = 1, gamma: float = 0.99, tau: float = 0.005, noise: float = 0.1, target_noise: float = 0.2,
+    def __init__(self, hidden: Sequence[int] = (256, 256), learning_rate: float = 1e-3, buffer: int = 100_000,
+                 batch_size: int = 256, learning_starts: int = 500, train_every: int = 1, updates: int = 1,
+                 gamma: float = 0.99, tau: float = 0.005, noise: float = 0.1, target_noise: float = 0.2,
                  noise_clip: float = 0.5, policy_every: int = 2, spaces: dict[str, Any] | None = None):
-        self.hidden, self.learning_rate, self.buffer, self.batch_size = tuple(hidden), float(learning_rate), int(buffer), int(batch_size)
+        self.hidden, self.learning_rate = tuple(hidden), float(learning_rate)
+        self.buffer, self.batch_size = int(buffer), int(batch_size)
         self.learning_starts, self.train_every, self.updates = int(learning_starts), int(train_every), int(updates)
-        self.gamma, self.tau, self.noise, self.target_noise = float(gamma), float(tau), float(noise), float(target_noise)
+        self.gamma, self.tau = float(gamma), float(tau)
+        self.noise, self.target_noise = float(noise), float(target_noise)
         self.noise_clip, self.policy_every = float(noise_clip), int(policy_every)
         self._made(spaces)
 
@@ -168,12 +175,15 @@ class _Buffered(Learner):
         self.size = int(np.prod(env.action_space.shape))
         seen = (env.observation_space.shape, "int64" if not env.observation_space.shape else "float32")
         self.replay = Replay(min(agent.buffer, steps + agent.learning_starts + self.steps),
-                             {"observation": seen, "action": ((self.size,), "float32"), "reward": ((), "float32"), "final": seen, "terminated": ((), "bool")})
+                             {"observation": seen, "action": ((self.size,), "float32"), "reward": ((), "float32"),
+                              "final": seen, "terminated": ((), "bool")})
         self.actor_rule, self.critic_rule = optim.Adam(agent.learning_rate), optim.Adam(agent.learning_rate)
-        self.critics = {f"{i}.{name}": v for i, critic in enumerate(agent.critics) for name, v in critic.parameters().items()}
+        self.critics = {f"{i}.{name}": v for i, critic in enumerate(agent.critics)
+                        for name, v in critic.parameters().items()}
         self.actor_rule.build(agent.actor.parameters())
         self.critic_rule.build(self.critics)
-        self.objects = {"actor optimizer": self.actor_rule, "critic optimizer": self.critic_rule, "replay": self.replay.variables()}
+        self.objects = {"actor optimizer": self.actor_rule, "critic optimizer": self.critic_rule,
+                        "replay": self.replay.variables()}
 
     def begin(self) -> None:
         """Random actions, until learning starts."""
@@ -189,14 +199,18 @@ class _Buffered(Learner):
             return observation, action, cr.astype(step.reward, "float32"), step.final, step.terminated
         with no_grad():
             parts = [x[None] for x in act(cr.asarray(0))] if length == 1 else repeat(act, length)
-            self.replay.store(**{name: flat(x) for name, x in zip(("observation", "action", "reward", "final", "terminated"), parts, strict=True)})
+            self.replay.store(**{name: flat(x)
+                                 for name, x in zip(("observation", "action", "reward", "final", "terminated"), parts,
+                                                    strict=True)})
         return self.env.mean_return()
 
     def step(self) -> dict[str, Tensor]:
         """Steps, then updates."""
         returned = self.collect(self.agent.train_every, self.agent.explored)
-        numbers = self.update() if self.agent.updates == 1 else [cr.mean(x) for x in repeat(lambda _: self.update(), self.agent.updates)]
-        return {"return": returned} | dict(zip(("critic_loss", "actor_loss", "alpha", "gradients"), numbers, strict=True))
+        numbers = (self.update() if self.agent.updates == 1
+                   else [cr.mean(x) for x in repeat(lambda _: self.update(), self.agent.updates)])
+        return {"return": returned} | dict(zip(("critic_loss", "actor_loss", "alpha", "gradients"), numbers,
+                                               strict=True))
 
     def update(self) -> tuple[Tensor, ...]:
         """One step of the optimisers."""
@@ -206,7 +220,8 @@ class _Buffered(Learner):
         """Towards r + γ (1 - terminated) · what follows."""
         with no_grad():
             target = drawn["reward"] + self.agent.gamma * cr.where(drawn["terminated"], 0.0, following)
-        loss = sum((cr.mean((q - target) ** 2) for q in self.agent.scores(x, drawn["action"])), cr.asarray(np.float32(0)))
+        loss = sum((cr.mean((q - target) ** 2) for q in self.agent.scores(x, drawn["action"])),
+                   cr.asarray(np.float32(0)))
         self.critic_rule.update(self.critics, gradients(loss, self.critics))
         return loss
 
@@ -228,7 +243,8 @@ class _Soft(_Buffered):
         """Critics, actor, temperature, targets."""
         agent = self.agent
         drawn = self.replay.draw(agent.batch_size)
-        x, after, alpha = agent.seen(drawn["observation"]), agent.seen(drawn["final"]), cr.stop_gradient(cr.exp(agent.log_alpha.value))
+        x, after, alpha = (agent.seen(drawn["observation"]), agent.seen(drawn["final"]),
+                           cr.stop_gradient(cr.exp(agent.log_alpha.value)))
         with seen_gradients() as found:
             with no_grad():
                 action, chance = agent.sample(after)

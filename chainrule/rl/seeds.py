@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`over_seeds`: the same agent from several seeds, because one run of reinforcement learning says little (Henderson et al., 2018)."""
+"""`over_seeds`: the same agent from several seeds, because one run of reinforcement learning says little (Henderson et
+al., 2018)."""
 
 from __future__ import annotations
 
@@ -54,8 +55,9 @@ class Seeds:
         return f"Seeds({self.name}: {self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], {len(self.seeds)} seeds)"
 
 
-def over_seeds(agent: Callable[[], Any], env: str | Callable[..., Environment], *, seeds: int | Sequence[int] = 5, steps: int = 100_000, copies: int = 1, episodes: int = 100,
-               name: str | None = None, level: float = 0.95) -> Seeds:
+def over_seeds(agent: Callable[[], Any], env: str | Callable[..., Environment], *, seeds: int | Sequence[int] = 5,
+               steps: int = 100_000, copies: int = 1, episodes: int = 100, name: str | None = None,
+               level: float = 0.95) -> Seeds:
     """Learn from several seeds and evaluate each result in fresh episodes.
 
     Args:
@@ -74,22 +76,27 @@ def over_seeds(agent: Callable[[], Any], env: str | Callable[..., Environment], 
     >>> cr.rl.over_seeds(agent, world, seeds=2, steps=500, episodes=1).scores.round(3)
     array([0.8, 0.8])
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else tuple(seeds) if isinstance(seeds, Sequence) else ()
+    chosen = (tuple(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else tuple(seeds)
+              if isinstance(seeds, Sequence) else ())
     if not chosen:
-        raise ArgumentError(explain("these are no seeds", got=shown(seeds), expected="a positive number of seeds, or the seeds themselves", fix="seeds=5"))
+        raise ArgumentError(explain("these are no seeds", got=shown(seeds),
+                                    expected="a positive number of seeds, or the seeds themselves", fix="seeds=5"))
     histories, returns, made = [], [], None
     copied = (lambda batch: make(env, batch=batch)) if isinstance(env, str) else env
     for seed in chosen:
         made = agent()
-        fit = made.fit(copied(batch=copies), steps, seed=seed, **({"progress": False} if hasattr(made, "learner") else {}))
+        fit = made.fit(copied(batch=copies), steps, seed=seed,
+                       **({"progress": False} if hasattr(made, "learner") else {}))
         histories.append(fit)
         returns.append(evaluate_policy(made, copied(batch=min(episodes, 64)), episodes, seed=seed + 1))
     scores = np.array([found.mean for found in returns])
     low, high = t_interval(scores, level) if len(scores) > 1 and scores.std() else (scores.mean(), scores.mean())
-    return Seeds(name or type(made).__name__, chosen, histories, returns, scores, float(scores.mean()), float(low), float(high))
+    return Seeds(name or type(made).__name__, chosen, histories, returns, scores, float(scores.mean()), float(low),
+                 float(high))
 
 
-def draw_learning_curves(runs: Sequence[Seeds] | Seeds | Mapping[str, Sequence[History]], path: str | os.PathLike[str] | None = None, *, level: float = 0.95) -> Any:
+def draw_learning_curves(runs: Sequence[Seeds] | Seeds | Mapping[str, Sequence[History]],
+                         path: str | os.PathLike[str] | None = None, *, level: float = 0.95) -> Any:
     """Mean return while learning, over the steps, with a band: the interval of the mean over seeds by Student's t.
 
     Args:
@@ -110,13 +117,17 @@ def draw_learning_curves(runs: Sequence[Seeds] | Seeds | Mapping[str, Sequence[H
 
 
 def bands(histories: Sequence[History], level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(steps, mean return, low, high) over the histories; ArgumentError where they are none, or of different lengths."""
+    """(steps, mean return, low, high) over the histories; ArgumentError where they are none, or of different lengths.
+    """
     lengths = {len(history) for history in histories}
     if len(lengths) != 1 or lengths == {0}:
-        raise ArgumentError(explain("these runs cannot be averaged row by row", got=f"histories of {sorted(lengths)} rows", expected="histories of the same run with other seeds"))
+        raise ArgumentError(explain("these runs cannot be averaged row by row",
+                                    got=f"histories of {sorted(lengths)} rows",
+                                    expected="histories of the same run with other seeds"))
     returns = np.array([history["return"] for history in histories], float)
     steps = np.mean([[row.get("steps", row["epoch"]) for row in history.rows] for history in histories], axis=0)
-    ends = [t_interval(column, level) if len(column) > 1 and np.ptp(column) else (column.mean(), column.mean()) for column in returns.T]
+    ends = [t_interval(column, level) if len(column) > 1 and np.ptp(column) else (column.mean(), column.mean())
+            for column in returns.T]
     low, high = np.array(ends, float).T
     return steps, returns.mean(axis=0), low, high
 

@@ -70,7 +70,8 @@ class Box:
 
     def to_config(self) -> dict[str, Any]:
         """The space as data for JSON; infinite bounds are None."""
-        bounds = {name: [float(x) if np.isfinite(x) else None for x in np.ravel(bound)] for name, bound in (("low", self.low), ("high", self.high))}
+        bounds = {name: [float(x) if np.isfinite(x) else None for x in np.ravel(bound)]
+                  for name, bound in (("low", self.low), ("high", self.high))}
         return {"kind": "box", "shape": list(self.shape), **bounds}
 
 
@@ -102,4 +103,6 @@ def from_gymnasium(space: Any) -> Space:
         return MultiDiscrete(tuple(map(int, space.nvec)))
     if kind == "Box":
         return Box(np.asarray(space.low), np.asarray(space.high))
-    raise ArgumentError(explain("agents do not know this kind of space", got=shown(space), expected="Discrete from 0, MultiDiscrete or Box", fix="wrap the environment, for example with FlattenObservation"))
+    raise ArgumentError(explain("agents do not know this kind of space", got=shown(space),
+                                expected="Discrete from 0, MultiDiscrete or Box",
+                                fix="wrap the environment, for example with FlattenObservation"))

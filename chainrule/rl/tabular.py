@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents with a table of action values: Q-learning, SARSA and their kin (Sutton and Barto, "Reinforcement learning", 2018). NumPy in float64.
+"""Agents with a table of action values: Q-learning, SARSA and their kin (Sutton and Barto, "Reinforcement learning",
+2018). NumPy in float64.
 
 One class for each rule of what follows; n steps and eligibility traces are options of all.
 """
@@ -25,7 +26,8 @@ Schedule = Callable[[float], float]
 
 
 def linear(first: float, last: float, share: float = 1.0) -> Schedule:
-    """A schedule from `first` to `last` within a share of the run, then `last`: a function of how much of it is done, 0 to 1."""
+    """A schedule from `first` to `last` within a share of the run, then `last`: a function of how much of it is done, 0
+    to 1."""
     return lambda done: first + (last - first) * min(1.0, done / share)
 
 
@@ -38,10 +40,12 @@ class TabularAgent:
     """Base of the agents with a table q (states, actions), which learn by q(s, a) += α (target - q(s, a)).
 
     Args:
-        learning_rate: α, a number or a schedule: a function of how much of the run is done (`cr.rl.linear`, `cr.rl.exponential`).
+        learning_rate: α, a number or a schedule: a function of how much of the run is done (`cr.rl.linear`,
+            `cr.rl.exponential`).
         epsilon: share of random actions, a number or a schedule.
         gamma: discount.
-        trace: λ of eligibility traces, which replace: 0 for none (Watkins's, cut after a random action, for Q-learning).
+        trace: λ of eligibility traces, which replace: 0 for none (Watkins's, cut after a random action, for
+            Q-learning).
         n_step: rewards that are summed before the table's own value follows; with 1 or `trace` 0.
         initial: value of all entries at first; a high one explores by itself.
 
@@ -49,11 +53,14 @@ class TabularAgent:
         q: float64 (states, actions), None before `fit`.
     """
 
-    def __init__(self, learning_rate: float | Schedule = 0.1, epsilon: float | Schedule = 0.1, gamma: float = 0.99, trace: float = 0.0,
-                 n_step: int = 1, initial: float = 0.0):
-        self.learning_rate, self.epsilon, self.gamma, self.trace = learning_rate, epsilon, _share("gamma", gamma), _share("trace", trace)
+    def __init__(self, learning_rate: float | Schedule = 0.1, epsilon: float | Schedule = 0.1, gamma: float = 0.99,
+                 trace: float = 0.0, n_step: int = 1, initial: float = 0.0):
+        self.learning_rate, self.epsilon = learning_rate, epsilon
+        self.gamma, self.trace = _share("gamma", gamma), _share("trace", trace)
         if isinstance(n_step, bool) or not isinstance(n_step, int) or n_step < 1 or (n_step > 1 and trace):
-            raise ArgumentError(explain("this is no number of steps to sum", got=f"n_step={shown(n_step)}, trace={trace}", expected="a positive integer, 1 beside a trace"))
+            raise ArgumentError(explain("this is no number of steps to sum",
+                                        got=f"n_step={shown(n_step)}, trace={trace}",
+                                        expected="a positive integer, 1 beside a trace"))
         self.n_step, self.initial = n_step, float(initial)
         self.q: np.ndarray | None = None
 
@@ -68,14 +75,18 @@ class TabularAgent:
         best = self.q[np.asarray(observation)].argmax(axis=-1)
         if not deterministic:
             random = np.random.default_rng(int(randint(2**62).item()))
-            best = np.where(random.random(best.shape) < _now(self.epsilon, 1.0), random.integers(self.q.shape[1], size=best.shape), best)
+            best = np.where(random.random(best.shape) < _now(self.epsilon, 1.0),
+                            random.integers(self.q.shape[1], size=best.shape), best)
         return best if best.ndim else int(best)
 
     def fit(self, env: Environment | str, steps: int = 100_000, *, seed: int = 0) -> History:
-        """Learn for `steps` steps in one copy of a tabular environment; returns a History with the mean return of the episodes of each part."""
+        """Learn for `steps` steps in one copy of a tabular environment; returns a History with the mean return of the
+        episodes of each part."""
         env = make(env) if isinstance(env, str) else env
         if not isinstance(env, Tabular) or not isinstance(env.action_space, Discrete):
-            raise ArgumentError(explain("this agent keeps a table", got=shown(env), expected="a tabular environment, such as FrozenLake-v1 or a GridWorld", fix="cr.rl.DQN()"))
+            raise ArgumentError(explain("this agent keeps a table", got=shown(env),
+                                        expected="a tabular environment, such as FrozenLake-v1 or a GridWorld",
+                                        fix="cr.rl.DQN()"))
         world = _World(env, seed)
         self.q = np.full(env.chances.shape[:2], self.initial)
         history, done = History(), 0
@@ -86,7 +97,8 @@ class TabularAgent:
                 gained, taken = self._episode(world, done, steps)
                 returns.append(gained)
                 done += taken
-            history.rows.append({"epoch": row + 1, "steps": done, "return": float(np.mean(returns)) if returns else float("nan")})
+            history.rows.append({"epoch": row + 1, "steps": done, "return": float(np.mean(returns)) if returns
+                                 else float("nan")})
         return history
 
     def _chosen(self, world: _World, state: int, epsilon: float) -> int:
@@ -139,7 +151,8 @@ class TabularAgent:
         q += change * traces
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(learning_rate={shown(self.learning_rate)}, epsilon={shown(self.epsilon)}, gamma={self.gamma:g})"
+        return (f"{type(self).__name__}(learning_rate={shown(self.learning_rate)}, epsilon={shown(self.epsilon)}, "
+                f"gamma={self.gamma:g})")
 
 
 class QLearning(TabularAgent):
@@ -174,9 +187,11 @@ class ExpectedSARSA(TabularAgent):
 
 
 class DoubleQLearning(TabularAgent):
-    """Double Q-learning: two tables, of which one chooses the action and the other values it (van Hasselt, 2010); `q` is their mean."""
+    """Double Q-learning: two tables, of which one chooses the action and the other values it (van Hasselt, 2010); `q`
+    is their mean."""
 
-    def __init__(self, learning_rate: float | Schedule = 0.1, epsilon: float | Schedule = 0.1, gamma: float = 0.99, initial: float = 0.0):
+    def __init__(self, learning_rate: float | Schedule = 0.1, epsilon: float | Schedule = 0.1, gamma: float = 0.99,
+                 initial: float = 0.0):
         super().__init__(learning_rate, epsilon, gamma, initial=initial)
 
     def following(self, q: np.ndarray, state: int, action: int, epsilon: float) -> float:

@@ -24,7 +24,8 @@ Outcome = tuple[float, int, float, bool]
 
 
 class Tabular(Environment):
-    """An environment with few states: of each state and action the possible outcomes (probability, next state, reward, whether it ends).
+    """An environment with few states: of each state and action the possible outcomes (probability, next state, reward,
+    whether it ends).
 
     Args:
         outcomes: function of (state, action).
@@ -35,12 +36,15 @@ class Tabular(Environment):
     True
     """
 
-    def __init__(self, outcomes: Callable[[int, int], Sequence[Outcome]], starts: np.ndarray, actions: int, batch: int = 1):
+    def __init__(self, outcomes: Callable[[int, int], Sequence[Outcome]], starts: np.ndarray, actions: int,
+                 batch: int = 1):
         super().__init__(batch)
         table = [[list(outcomes(s, a)) for a in range(actions)] for s in range(len(starts))]
         most = max(len(cell) for row in table for cell in row)
-        padded = np.array([[cell + [(0.0, *cell[-1][1:])] * (most - len(cell)) for cell in row] for row in table], dtype=np.float64)
-        self.chances, self.next, self.rewards, self.ends = padded[..., 0], padded[..., 1].astype(np.int64), padded[..., 2], padded[..., 3] > 0
+        padded = np.array([[cell + [(0.0, *cell[-1][1:])] * (most - len(cell)) for cell in row] for row in table],
+                          dtype=np.float64)
+        self.chances, self.next = padded[..., 0], padded[..., 1].astype(np.int64)
+        self.rewards, self.ends = padded[..., 2], padded[..., 3] > 0
         self.starts = np.asarray(starts, np.float64)
         self.observation_space, self.action_space = Discrete(len(starts)), Discrete(actions)
 
@@ -82,7 +86,8 @@ def _first_above(sums: np.ndarray, u: Tensor) -> Tensor:
 
 
 class GridWorld(Tabular):
-    """A world of cells, from a drawing: S start, G goal, H hole or X cliff (both as their rewards say), # wall, anything else free.
+    """A world of cells, from a drawing: S start, G goal, H hole or X cliff (both as their rewards say), # wall,
+    anything else free.
 
     Args:
         drawing: lines of equal length, or one string with line breaks.
@@ -102,8 +107,8 @@ class GridWorld(Tabular):
     id = "GridWorld"
     free = pictures.LIGHT
 
-    def __init__(self, drawing: str | Sequence[str], batch: int = 1, *, slip: float = 0.0, goal: float = 1.0, hole: float = 0.0, step: float = 0.0,
-                 max_steps: int | None = 100):
+    def __init__(self, drawing: str | Sequence[str], batch: int = 1, *, slip: float = 0.0, goal: float = 1.0,
+                 hole: float = 0.0, step: float = 0.0, max_steps: int | None = 100):
         self.drawing = _lines(drawing)
         self.max_steps, self._slip, self._rewards = max_steps, _chance(slip), {"G": float(goal), "H": float(hole)}
         self._other, self._columns = float(step), len(self.drawing[0])
@@ -139,7 +144,9 @@ class GridWorld(Tabular):
 def _lines(drawing: str | Sequence[str]) -> tuple[str, ...]:
     lines = tuple(line.strip() for line in drawing.strip().splitlines()) if isinstance(drawing, str) else tuple(drawing)
     if not lines or len(set(map(len, lines))) != 1 or not any("S" in line for line in lines):
-        raise ArgumentError(explain("this is no drawing of a world", got=shown(drawing), expected="lines of equal length with at least one S", fix='GridWorld(["S.", ".G"])'))
+        raise ArgumentError(explain("this is no drawing of a world", got=shown(drawing),
+                                    expected="lines of equal length with at least one S",
+                                    fix='GridWorld(["S.", ".G"])'))
     return lines
 
 
@@ -167,11 +174,13 @@ class FrozenLake(GridWorld):
     def __init__(self, batch: int = 1, *, map_name: str = "4x4", is_slippery: bool = True):
         if map_name not in LAKES:
             raise ArgumentError(explain("there is no such lake", got=shown(map_name), expected=" or ".join(LAKES)))
-        super().__init__(LAKES[map_name], batch, slip=2 / 3 if is_slippery else 0.0, max_steps=100 if map_name == "4x4" else 200)
+        super().__init__(LAKES[map_name], batch, slip=2 / 3 if is_slippery else 0.0, max_steps=100 if map_name == "4x4"
+                         else 200)
 
 
 class CliffWalking(Tabular):
-    """Along a cliff of 12 cells: up 0, right 1, down 2, left 3; -1 per step, -100 for the cliff and back to the start (Sutton and Barto, 2018, example 6.6).
+    """Along a cliff of 12 cells: up 0, right 1, down 2, left 3; -1 per step, -100 for the cliff and back to the start
+    (Sutton and Barto, 2018, example 6.6).
 
     Args:
         is_slippery: whether two of three steps go to a side.
@@ -206,9 +215,11 @@ class CliffWalking(Tabular):
 
 
 class Taxi(Tabular):
-    """A taxi fetches a passenger and brings them to a hotel: down 0, up 1, right 2, left 3, take 4, let out 5 (Dietterich, 2000).
+    """A taxi fetches a passenger and brings them to a hotel: down 0, up 1, right 2, left 3, take 4, let out 5
+    (Dietterich, 2000).
 
-    -1 per step, 20 for the right place, -10 for taking or letting out where it cannot be. A state is ((row × 5 + column) × 5 + passenger) × 4 + hotel.
+    -1 per step, 20 for the right place, -10 for taking or letting out where it cannot be. A state is ((row × 5 +
+    column) × 5 + passenger) × 4 + hotel.
 
     >>> observation, _ = cr.rl.Taxi(batch=3).reset(seed=0)
     >>> observation.shape
@@ -247,7 +258,8 @@ class Taxi(Tabular):
 
 
 class Blackjack(Environment):
-    """Blackjack with an endless deck: stick 0, hit 1 (Sutton and Barto, 2018, example 5.1). It observes sum, the dealer's card and a usable ace.
+    """Blackjack with an endless deck: stick 0, hit 1 (Sutton and Barto, 2018, example 5.1). It observes sum, the
+    dealer's card and a usable ace.
 
     >>> observation, _ = cr.rl.Blackjack(batch=4).reset(seed=0)
     >>> len(observation)
@@ -264,8 +276,10 @@ class Blackjack(Environment):
         cards = self._cards(random, 4)
         player, dealer = cards[0] + cards[1], cards[2] + cards[3]
         natural = lambda a, b: ((a == 1) & (b == 10)) | ((a == 10) & (b == 1))
-        return {"player": player, "ace": (cards[0] == 1) | (cards[1] == 1), "natural": natural(cards[0], cards[1]), "shown": cards[2],
-                "dealer": dealer, "dealer_ace": (cards[2] == 1) | (cards[3] == 1), "dealer_natural": natural(cards[2], cards[3])}
+        return {"player": player, "ace": (cards[0] == 1) | (cards[1] == 1), "natural": natural(cards[0], cards[1]),
+                "shown": cards[2],
+                "dealer": dealer, "dealer_ace": (cards[2] == 1) | (cards[3] == 1),
+                "dealer_natural": natural(cards[2], cards[3])}
 
     def move(self, state: State, action: Tensor, random: Generator) -> tuple[State, Tensor, Tensor]:
         """A card for the player, or all that the dealer draws."""

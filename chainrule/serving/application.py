@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server: routes of the Open Inference Protocol, files, metrics, a page to try the model, and a description of all of it.
+"""The server: routes of the Open Inference Protocol, files, metrics, a page to try the model, and a description of all
+of it.
 
     GET  /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME, /v2/models/NAME/ready
     POST /v2/models/NAME/infer      tensors, JSON or binary
@@ -54,9 +55,11 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("bytes", "seconds", "waiting", "batch"):
             if not getattr(self, name) > 0:
-                raise ArgumentError(explain(f"{name} is a limit", got=f"{name}={getattr(self, name)}", expected="a number above 0"))
+                raise ArgumentError(explain(f"{name} is a limit", got=f"{name}={getattr(self, name)}",
+                                            expected="a number above 0"))
         if not 0 <= self.delay < self.seconds:
-            raise ArgumentError(explain("a request cannot wait so long", got=f"delay={self.delay}", expected=f"0 to below {self.seconds:g} seconds"))
+            raise ArgumentError(explain("a request cannot wait so long", got=f"delay={self.delay}",
+                                        expected=f"0 to below {self.seconds:g} seconds"))
 
 
 class Refused(Exception):
@@ -73,14 +76,17 @@ class Models:
     def __init__(self, models: Sequence[Served], limits: Limits):
         self.by_name = {model.name: model for model in models}
         if len(self.by_name) < len(models) or not models:
-            raise ArgumentError(explain("each model has a name of its own", got=", ".join(model.name for model in models) or "no model", expected="one name for each"))
+            raise ArgumentError(explain("each model has a name of its own",
+                                        got=", ".join(model.name for model in models) or "no model",
+                                        expected="one name for each"))
         self.limits, self.measures, self.working = limits, Measures(self.by_name), 0
         self.batchers: dict[str, Batcher] = {}
 
     def open(self) -> None:
         """Begin to compute."""
         self.files = ThreadPoolExecutor(1, "files")
-        self.batchers = {name: Batcher(model.call, self.limits.batch, self.limits.delay, self.measures.of_batch(name)) for name, model in self.by_name.items()}
+        self.batchers = {name: Batcher(model.call, self.limits.batch, self.limits.delay, self.measures.of_batch(name))
+                         for name, model in self.by_name.items()}
 
     def close(self) -> None:
         """Answer what is waiting, and end."""
@@ -91,7 +97,8 @@ class Models:
     def named(self, name: str, version: str | None) -> Served:
         """The model of an address; 404 for none."""
         if name not in self.by_name or version not in (None, "1"):
-            raise Refused(404, f"there is no model {name!r}{'' if version is None else f' of version {version}'}; there are {', '.join(self.by_name)}")
+            raise Refused(404, f"there is no model {name!r}{'' if version is None else f' of version {version}'}; "
+                               f"there are {', '.join(self.by_name)}")
         return self.by_name[name]
 
     @contextlib.contextmanager
@@ -180,7 +187,8 @@ def application(models: Sequence[Served], limits: Limits | None = None) -> Any:
         with have.at_work():
             content, suffix = await _uploaded(request, have.limits.bytes)
             loop = asyncio.get_running_loop()
-            answers = await _within(loop.run_in_executor(have.files, _of_upload, model, content, suffix), have.limits.seconds)
+            answers = await _within(loop.run_in_executor(have.files, _of_upload, model, content, suffix),
+                                    have.limits.seconds)
         return JSONResponse({"model_name": model.name, "predictions": answers})
 
     async def metrics(request: Any) -> Response:
@@ -204,9 +212,11 @@ def application(models: Sequence[Served], limits: Limits | None = None) -> Any:
             have.close()
 
     of_models = [route(f"/v2/models/{{name}}{version}{path}", work, method) for version in ("", "/versions/{version}")
-                 for path, work, method in (("", metadata, "GET"), ("/ready", model_ready, "GET"), ("/infer", infer, "POST"), ("/files", files, "POST"))]
+                 for path, work, method in (("", metadata, "GET"), ("/ready", model_ready, "GET"),
+                                            ("/infer", infer, "POST"), ("/files", files, "POST"))]
     return Starlette(routes=[
-        route("/", tried), route("/v2", server), route("/v2/health/live", live), route("/v2/health/ready", ready), route("/v2/models", listed),
+        route("/", tried), route("/v2", server), route("/v2/health/live", live), route("/v2/health/ready", ready),
+        route("/v2/models", listed),
         route("/metrics", metrics), route("/openapi.json", described), *of_models], lifespan=lifespan)
 
 
@@ -289,10 +299,13 @@ def serve(models: Sequence[Served], host: str = "127.0.0.1", port: int = 8000, l
     app = application(models, limits)
     try:
         listening = socket.create_server((host, port))
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only where a socket names its protocol
+        # asyncio sets it only where a socket names its protocol
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, OverflowError) as error:
-        raise ArgumentError(explain("this address cannot be listened at", got=f"{host}:{port}: {error}", fix="another --port, or --host 127.0.0.1")) from None
-    print(f"serving {', '.join(model.name for model in models)} at http://{host}:{listening.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        raise ArgumentError(explain("this address cannot be listened at", got=f"{host}:{port}: {error}",
+                                    fix="another --port, or --host 127.0.0.1")) from None
+    print(f"serving {', '.join(model.name for model in models)} at http://{host}:{listening.getsockname()[1]}  (Ctrl-C "
+          "ends it)", flush=True)
 
     class Server(uvicorn.Server):
         """Ends with status 0: uvicorn's own raises the signal again when it is done."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dynamic batching: requests that wait at the same time are computed together.
 
-One thread computes. While it does, requests gather; it then takes all that fit together, so that a lone request never waits for company
-unless `delay` asks for it. The rows are filled up to a power of two, so that few sizes are compiled.
+One thread computes. While it does, requests gather; it then takes all that fit together, so that a lone request never
+waits for company unless `delay` asks for it. The rows are filled up to a power of two, so that few sizes are compiled.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Batcher:
         seen: is told the rows of each batch.
     """
 
-    def __init__(self, compute: Compute, most: int = 64, delay: float = 0.0, seen: Callable[[int], None] = lambda rows: None):
+    def __init__(self, compute: Compute, most: int = 64, delay: float = 0.0,
+                 seen: Callable[[int], None] = lambda rows: None):
         self._compute, self._most, self._delay, self._seen = compute, most, delay, seen
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._left: Waiting | None = None

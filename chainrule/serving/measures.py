@@ -29,10 +29,12 @@ class Measures:
             raise MissingExtra("serving models", "prometheus-client", "serve") from error
         self._models, self._prometheus, self._registry = models, prometheus, prometheus.CollectorRegistry()
         self.media_type = prometheus.CONTENT_TYPE_LATEST
-        self._requests = prometheus.Counter("chainrule_requests", "requests", ["model", "status"], registry=self._registry)
-        self._seconds = prometheus.Histogram("chainrule_request_seconds", "seconds of a request, waiting included", ["model"],
-                                             buckets=SECONDS, registry=self._registry)
-        self._rows = prometheus.Histogram("chainrule_batch_rows", "rows that were computed together", ["model"], buckets=ROWS, registry=self._registry)
+        self._requests = prometheus.Counter("chainrule_requests", "requests", ["model", "status"],
+                                            registry=self._registry)
+        self._seconds = prometheus.Histogram("chainrule_request_seconds", "seconds of a request, waiting included",
+                                             ["model"], buckets=SECONDS, registry=self._registry)
+        self._rows = prometheus.Histogram("chainrule_batch_rows", "rows that were computed together", ["model"],
+                                          buckets=ROWS, registry=self._registry)
 
     @contextlib.contextmanager
     def of_request(self, model: str | None) -> Iterator[Seen]:

@@ -57,7 +57,8 @@ def read_request(body: bytes, header: str | None = None) -> Request:
     content = _json(text)
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or not inputs or not all(isinstance(x, dict) for x in inputs):
-        raise ArgumentError(explain("a request has a list of inputs", got=brief(inputs), expected='"inputs": [{"name": …, "shape": …, "datatype": …, "data": …}]'))
+        raise ArgumentError(explain("a request has a list of inputs", got=brief(inputs),
+                                    expected='"inputs": [{"name": …, "shape": …, "datatype": …, "data": …}]'))
     arrays: Arrays = {}
     for entry in inputs:
         name = entry.get("name")
@@ -73,11 +74,13 @@ def _json(text: bytes) -> dict[str, Any]:
     try:
         content = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
-        raise ArgumentError(explain("the JSON is nested too deeply", expected="lists of at most a few levels")) from None
+        raise ArgumentError(explain("the JSON is nested too deeply",
+                                    expected="lists of at most a few levels")) from None
     except ValueError as error:
         raise ArgumentError(explain("the body is no JSON", got=str(error)[:200])) from None
     if not isinstance(content, dict):
-        raise ArgumentError(explain("the body is an object in JSON", got=type(content).__name__, expected='{"inputs": […]}'))
+        raise ArgumentError(explain("the body is an object in JSON", got=type(content).__name__,
+                                    expected='{"inputs": […]}'))
     return content
 
 
@@ -89,21 +92,25 @@ def _whole(value: Any, what: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ArgumentError(explain(f"{what} is a number of bytes", got=brief(value), expected="a whole number from 0 on"))
+        raise ArgumentError(explain(f"{what} is a number of bytes", got=brief(value),
+                                    expected="a whole number from 0 on"))
     return value
 
 
 def _identity(content: Mapping[str, Any]) -> str | None:
     found = content.get("id")
     if found is not None and (not isinstance(found, str) or len(found) > 1000):
-        raise ArgumentError(explain("the id of a request is a text", got=brief(found), expected="up to 1,000 characters"))
+        raise ArgumentError(explain("the id of a request is a text", got=brief(found),
+                                    expected="up to 1,000 characters"))
     return found
 
 
 def _wanted(content: Mapping[str, Any]) -> tuple[tuple[str, ...], frozenset[str], bool]:
     entries = content.get("outputs") or []
-    if not isinstance(entries, list) or not all(isinstance(x, dict) and isinstance(x.get("name"), str) for x in entries):
-        raise ArgumentError(explain("outputs are a list of names", got=brief(entries), expected='"outputs": [{"name": …}]'))
+    if not isinstance(entries, list) or not all(isinstance(x, dict) and isinstance(x.get("name"), str)
+                                                for x in entries):
+        raise ArgumentError(explain("outputs are a list of names", got=brief(entries),
+                                    expected='"outputs": [{"name": …}]'))
     binary = frozenset(x["name"] for x in entries if _parameters(x).get("binary_data"))
     return tuple(x["name"] for x in entries), binary, bool(_parameters(content).get("binary_data_output"))
 
@@ -122,9 +129,15 @@ def _tensor(name: str, entry: Mapping[str, Any], rest: bytes) -> tuple[np.ndarra
     """(the array of an input, the bytes behind it)."""
     datatype, shape = entry.get("datatype"), entry.get("shape")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise ArgumentError(explain(f"input {name!r} has no datatype of the protocol", got=brief(datatype), expected=" | ".join(DATATYPES)))
-    if not isinstance(shape, list) or len(shape) > LARGEST_RANK or not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**40 for n in shape):
-        raise ArgumentError(explain(f"the shape of input {name!r} is a list of whole numbers", got=brief(shape), expected="[1, 28, 28, 1]"))
+        raise ArgumentError(explain(f"input {name!r} has no datatype of the protocol", got=brief(datatype),
+                                    expected=" | ".join(DATATYPES)))
+    if (
+        not isinstance(shape, list)
+        or len(shape) > LARGEST_RANK
+        or not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**40 for n in shape)
+    ):
+        raise ArgumentError(explain(f"the shape of input {name!r} is a list of whole numbers", got=brief(shape),
+                                    expected="[1, 28, 28, 1]"))
     size = _parameters(entry).get("binary_data_size")
     if size is not None:
         return _of_bytes(name, datatype, shape, _whole(size, f"binary_data_size of input {name!r}"), rest)
@@ -154,7 +167,8 @@ def _texts(name: str, content: bytes) -> list[str]:
         length = int.from_bytes(content[place:place + 4], "little")
         place += 4 + length
         if place > len(content):
-            raise ArgumentError(explain(f"a text of input {name!r} ends early", got=f"{place - len(content):,} bytes too few"))
+            raise ArgumentError(explain(f"a text of input {name!r} ends early",
+                                        got=f"{place - len(content):,} bytes too few"))
         found.append(_text(name, content[place - length:place]))
     return found
 
@@ -189,14 +203,17 @@ def _flat(name: str, data: list[Any]) -> list[Any]:
         if not any(isinstance(x, list) for x in data):
             return data
         if not all(isinstance(x, list) for x in data):
-            raise ArgumentError(explain(f"the lists of input {name!r} are ragged", expected="numbers, or lists of them, not both beside each other"))
+            raise ArgumentError(explain(f"the lists of input {name!r} are ragged",
+                                        expected="numbers, or lists of them, not both beside each other"))
         data = [x for part in data for x in part]
-    raise ArgumentError(explain(f"the lists of input {name!r} are nested too deeply", expected=f"at most {LARGEST_RANK} levels"))
+    raise ArgumentError(explain(f"the lists of input {name!r} are nested too deeply",
+                                expected=f"at most {LARGEST_RANK} levels"))
 
 
 def _shaped(name: str, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if math.prod(shape) != values.size:
-        raise ArgumentError(explain(f"the shape of input {name!r} does not fit its data", got=f"shape {list(shape)}, {values.size:,} values"))
+        raise ArgumentError(explain(f"the shape of input {name!r} does not fit its data",
+                                    got=f"shape {list(shape)}, {values.size:,} values"))
     return values.reshape(shape)
 
 
@@ -206,7 +223,8 @@ def _shaped(name: str, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 def write_answer(model: str, request: Request, outputs: Mapping[str, np.ndarray]) -> tuple[bytes, int | None]:
     """(body, bytes of its JSON where tensors follow it); ArgumentError for an output that the model does not have."""
     if unknown := [name for name in request.outputs if name not in outputs]:
-        raise ArgumentError(explain(f"{model} has no output of this name", got=brief(unknown[0]), expected=", ".join(outputs)))
+        raise ArgumentError(explain(f"{model} has no output of this name", got=brief(unknown[0]),
+                                    expected=", ".join(outputs)))
     entries, tail = [], []
     for name in request.outputs or outputs:
         array = np.asarray(outputs[name])
@@ -217,7 +235,8 @@ def write_answer(model: str, request: Request, outputs: Mapping[str, np.ndarray]
         else:
             entry["data"] = _plain(array)
         entries.append(entry)
-    content = {"model_name": model, "model_version": "1", **({} if request.id is None else {"id": request.id}), "outputs": entries}
+    content = {"model_name": model, "model_version": "1", **({} if request.id is None else {"id": request.id}),
+               "outputs": entries}
     text = json.dumps(content, allow_nan=False).encode()
     return text + b"".join(tail), len(text) if tail else None
 

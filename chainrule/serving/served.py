@@ -23,8 +23,10 @@ from ..train.evaluate import predict
 from ..train.saved import SavedRun
 
 Arrays = dict[str, np.ndarray]
-DATATYPES = {"BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
-             "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16", "FP32": "float32", "FP64": "float64",
+DATATYPES = {"BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
+             "INT8": "int8",
+             "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "float16", "FP32": "float32",
+             "FP64": "float64",
              "BYTES": "object"}
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 TEXT, NUMBER = "BYTES", "FP32"
@@ -53,15 +55,19 @@ class Field:
     def checked(self, array: np.ndarray) -> np.ndarray:
         """The array of a request, in this dtype; ArgumentError or ShapeError for what does not fit.
 
-        Numbers of every kind are taken for numbers, and become this dtype where it is no text: a whole number may stand for a float.
+        Numbers of every kind are taken for numbers, and become this dtype where it is no text: a whole number may stand
+        for a float.
         """
         if (array.dtype.kind == "O") != (self.datatype == TEXT) and not self.numbers:
-            raise ArgumentError(explain(f"input {self.name!r} has another datatype", got=NAMES.get(array.dtype.name, str(array.dtype)),
-                                        expected=self.datatype))
-        if array.ndim != len(self.shape) or any(want not in (-1, have) for want, have in zip(self.shape, array.shape, strict=True)):
-            raise ShapeError(explain(f"input {self.name!r} has another shape", got=f"{list(array.shape)}", expected=f"{list(self.shape)}"))
+            raise ArgumentError(explain(f"input {self.name!r} has another datatype",
+                                        got=NAMES.get(array.dtype.name, str(array.dtype)), expected=self.datatype))
+        if array.ndim != len(self.shape) or any(want not in (-1, have)
+                                                for want, have in zip(self.shape, array.shape, strict=True)):
+            raise ShapeError(explain(f"input {self.name!r} has another shape", got=f"{list(array.shape)}",
+                                     expected=f"{list(self.shape)}"))
         if array.dtype.kind == "f" and self.datatype.startswith(("INT", "UINT", "BOOL")):
-            raise ArgumentError(explain(f"input {self.name!r} takes whole numbers", got=NAMES[array.dtype.name], expected=self.datatype))
+            raise ArgumentError(explain(f"input {self.name!r} takes whole numbers", got=NAMES[array.dtype.name],
+                                        expected=self.datatype))
         return array
 
 
@@ -76,8 +82,8 @@ class Served:
         call: from arrays by name to arrays by name.
         of_file: what the model says of a file of the user's, a dict for each sample; None if it reads none.
 
-    >>> twice = cr.serving.Served("twice", "function", (cr.serving.Field("x", "FP32", (-1,)),), (cr.serving.Field("y", "FP32", (-1,)),),
-    ...                           lambda arrays: {"y": 2 * arrays["x"]})
+    >>> x, y = cr.serving.Field("x", "FP32", (-1,)), cr.serving.Field("y", "FP32", (-1,))
+    >>> twice = cr.serving.Served("twice", "function", (x,), (y,), lambda arrays: {"y": 2 * arrays["x"]})
     >>> twice.call(twice.checked({"x": np.array([1.0, 2.0])}))["y"].tolist()
     [2.0, 4.0]
     """
@@ -98,14 +104,16 @@ class Served:
         """The inputs of a request, complete, of the right types and shapes, all with the same number of rows."""
         names = [field.name for field in self.inputs]
         if unknown := [name for name in arrays if name not in names]:
-            raise ArgumentError(explain(f"{self.name} has no input of this name", got=brief(unknown[0]), expected=", ".join(names)))
+            raise ArgumentError(explain(f"{self.name} has no input of this name", got=brief(unknown[0]),
+                                        expected=", ".join(names)))
         if absent := [name for name in names if name not in arrays]:
-            raise ArgumentError(explain(f"{self.name} needs more inputs", got=", ".join(arrays) or "none", expected=", ".join(names),
-                                        fix=f"add {', '.join(absent)}"))
+            raise ArgumentError(explain(f"{self.name} needs more inputs", got=", ".join(arrays) or "none",
+                                        expected=", ".join(names), fix=f"add {', '.join(absent)}"))
         found = {field.name: field.checked(np.asarray(arrays[field.name])) for field in self.inputs}
         rows = {name: len(array) for name, array in found.items()}
         if len(set(rows.values())) > 1 or not next(iter(rows.values())):
-            raise ShapeError(explain("inputs have one row for each sample", got=f"rows {rows}", expected="the same number for all, 1 or more"))
+            raise ShapeError(explain("inputs have one row for each sample", got=f"rows {rows}",
+                                     expected="the same number for all, 1 or more"))
         return found
 
 
@@ -113,7 +121,8 @@ def served(source: str | os.PathLike[str] | SavedRun | Task | nn.Module, name: s
     """Something to serve, of a run folder, a file that `cr.save` wrote, or what `cr.load` gave.
 
     Args:
-        source: a path, a `SavedRun`, a task (ImageClassifier, TextClassifier, TabularClassifier, TabularRegressor) or a built Module.
+        source: a path, a `SavedRun`, a task (ImageClassifier, TextClassifier, TabularClassifier, TabularRegressor) or a
+            built Module.
         name: in addresses; None: of the folder or file, or "model".
 
     Raises ArgumentError for a task that answers in another form, and for a model that is not built.
@@ -133,7 +142,8 @@ def served(source: str | os.PathLike[str] | SavedRun | Task | nn.Module, name: s
         return _of_task(source, name)
     if isinstance(source, nn.Module):
         return _of_module(source, name)
-    raise ArgumentError(explain("this cannot be served", got=brief(source), expected="a run folder, a file of cr.save, a task or a Module"))
+    raise ArgumentError(explain("this cannot be served", got=brief(source),
+                                expected="a run folder, a file of cr.save, a task or a Module"))
 
 
 # ---- runs
@@ -145,7 +155,8 @@ def _of_run(run: SavedRun, name: str) -> Served:
         inputs = tuple(Field(key, TEXT, (-1,), numbers=True) for key in preprocess.used)
 
         def raw(arrays: Arrays) -> Any:
-            return [dict(zip(arrays, row, strict=True)) for row in zip(*(x.tolist() for x in arrays.values()), strict=True)]
+            return [dict(zip(arrays, row, strict=True))
+                    for row in zip(*(x.tolist() for x in arrays.values()), strict=True)]
     else:
         inputs = (Field("input", NUMBER, (-1, *preprocess.feature_shape)),)
 
@@ -156,9 +167,11 @@ def _of_run(run: SavedRun, name: str) -> Served:
         return _answers(run.outputs(run.inputs(raw(arrays))), run.task == "classification", run.class_names)
 
     def of_file(path: Path) -> list[dict[str, Any]]:
-        return _told(_answers(run.outputs(run.inputs(str(path))), run.task == "classification", run.class_names), run.class_names)
+        return _told(_answers(run.outputs(run.inputs(str(path))), run.task == "classification", run.class_names),
+                     run.class_names)
 
-    return Served(name, "chainrule_run", inputs, _fields(run.task == "classification", len(run.class_names), len(np.atleast_1d(run.target.mean))
+    return Served(name, "chainrule_run", inputs, _fields(run.task == "classification", len(run.class_names),
+                                                         len(np.atleast_1d(run.target.mean))
                                                          if run.task == "regression" else 0), call, of_file)
 
 
@@ -191,7 +204,8 @@ def _of_task(task: Task, name: str) -> Served:
     if isinstance(task, ImageClassifier):
         return _of_images(task, name)
     if not isinstance(task, TextClassifier | Tabular):
-        raise ArgumentError(explain(f"a {kind} answers in a form of its own", got=kind, expected="a classifier or regressor of rows, texts or images",
+        raise ArgumentError(explain(f"a {kind} answers in a form of its own", got=kind,
+                                    expected="a classifier or regressor of rows, texts or images",
                                     fix="serve its network: cr.serving.served(task.network)"))
     if isinstance(task, TextClassifier):
         inputs = (Field("text", TEXT, (-1,)),)
@@ -222,9 +236,11 @@ def _of_images(task: ImageClassifier, name: str) -> Served:
 
     def answers(source: Any) -> Arrays:
         probabilities = task.predict_proba(source)
-        return {"class": np.array([names[i] for i in task.choose(probabilities)], object), "probabilities": probabilities.astype(np.float32)}
-    return Served(name, "chainrule_task", (Field("input", NUMBER, (-1, *task.feature_shape)),), _fields(True, len(names), 0),
-                  lambda arrays: answers(arrays["input"]), lambda path: _told(answers(str(path)), names))
+        return {"class": np.array([names[i] for i in task.choose(probabilities)], object),
+                "probabilities": probabilities.astype(np.float32)}
+    return Served(name, "chainrule_task", (Field("input", NUMBER, (-1, *task.feature_shape)),),
+                  _fields(True, len(names), 0), lambda arrays: answers(arrays["input"]),
+                  lambda path: _told(answers(str(path)), names))
 
 
 # ---- models
@@ -233,7 +249,8 @@ def _of_images(task: ImageClassifier, name: str) -> Served:
 def _of_module(model: nn.Module, name: str) -> Served:
     shape = getattr(model, "input_shape", None)
     if shape is None or any(not isinstance(size, int) for size in shape):
-        raise ArgumentError(explain("the shape of the model's input is not known", got=brief(model), expected="a model that was built",
+        raise ArgumentError(explain("the shape of the model's input is not known", got=brief(model),
+                                    expected="a model that was built",
                                     fix="call it once, or give its first layer input_shape="))
     kind = NAMES[np.dtype(model.input_dtype).name]
     trial = np.asarray(predict(model, np.zeros((1, *shape), DATATYPES[kind])))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program for any size of some axes, out of programs for several sizes.
 
-A trace knows every extent as a number. The function is traced for some sizes of its free axes, and the graphs are walked side by side: they must
-be the same but for integers, and an integer that differs is known by what it was in each of them, its *sizes*, a tuple with one number per trace.
-Whatever writes the program finds a way to compute such numbers from extents that it has.
+A trace knows every extent as a number. The function is traced for some sizes of its free axes, and the graphs are
+walked side by side: they must be the same but for integers, and an integer that differs is known by what it was in each
+of them, its *sizes*, a tuple with one number per trace. Whatever writes the program finds a way to compute such numbers
+from extents that it has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ..ir import Graph, Type
 from ..ir.node import CONSTANT, INPUT, Node
 
 Sizes = tuple[int, ...]
-STEPS = (1, -1, 2, -2, 4, -4, 8, -8, 16, -16, 32, -32)  # between sizes that are tried: a network may take multiples alone
+# between sizes that are tried: a network may take multiples alone
+STEPS = (1, -1, 2, -2, 4, -4, 8, -8, 16, -16, 32, -32)
 BATCHES = (3, 2, 7)
 LADDER = (0, 1, 2, 3, 5, 8)  # neighbours, so that no floor of a quotient looks like a line
 
@@ -57,7 +59,8 @@ def fixed(sizes: Sizes) -> bool:
 
 
 def family(trace: Callable[[Sequence[Type]], Graph], types: Sequence[Type], free: Free) -> Family:
-    """The graphs of `trace` for several sizes of the axes that are `free`; ArgumentError if they are not one program."""
+    """The graphs of `trace` for several sizes of the axes that are `free`; ArgumentError if they are not one program.
+    """
     if not free:
         return _aligned([trace(types)], {})
     names = list(dict.fromkeys(free.values()))
@@ -72,7 +75,8 @@ def family(trace: Callable[[Sequence[Type]], Graph], types: Sequence[Type], free
             failure = failure or error
             continue
         long = functools.partial(_long, names, points[0], batch)
-        return _aligned(graphs, {sizes: name for name, sizes in zip(names, zip(*points, strict=True), strict=True)}, _later(trace, types, free, long))
+        return _aligned(graphs, {sizes: name for name, sizes in zip(names, zip(*points, strict=True), strict=True)},
+                        _later(trace, types, free, long))
     raise _refused(names, failure) from failure
 
 
@@ -80,20 +84,23 @@ def _long(names: list[str], first: Sizes, batch: set[str], longest: int) -> dict
     return {name: n if name in batch else longest for name, n in zip(names, first, strict=True)}
 
 
-def _later(trace: Callable[[Sequence[Type]], Graph], types: Sequence[Type], free: Free, sizes: Callable[[int], dict[str, int]]) -> Callable[[int], Graph]:
+def _later(trace: Callable[[Sequence[Type]], Graph], types: Sequence[Type], free: Free,
+           sizes: Callable[[int], dict[str, int]]) -> Callable[[int], Graph]:
     """The graph for large sizes, traced once, if it is asked for."""
     return functools.cache(lambda longest: trace(_sized(types, free, sizes(longest))))
 
 
 def _refused(names: list[str], failure: Exception | None) -> ArgumentError:
-    return ArgumentError(explain(f"the model does not run for other sizes of its free axes ({', '.join(names)})", got=str(failure).splitlines()[0],
-                                 expected="a model that takes several sizes of them", fix="fix the sizes: cr.export(model, path, x, free=())"))
+    return ArgumentError(explain(f"the model does not run for other sizes of its free axes ({', '.join(names)})",
+                                 got=str(failure).splitlines()[0], expected="a model that takes several sizes of them",
+                                 fix="fix the sizes: cr.export(model, path, x, free=())"))
 
 
 def _steps(names: list[str]) -> Iterator[dict[str, int]]:
     yield from (dict.fromkeys(names, step) for step in STEPS[:None if names else 1])
     if len(names) > 1:
-        yield from (dict(zip(names, steps, strict=True)) for steps in itertools.product((1, -1, 2, -2), repeat=len(names)) if len(set(steps)) > 1)
+        yield from (dict(zip(names, steps, strict=True))
+                    for steps in itertools.product((1, -1, 2, -2), repeat=len(names)) if len(set(steps)) > 1)
 
 
 def _points(names: list[str], extents: Mapping[str, int], batch: set[str], steps: Mapping[str, int]) -> Iterator[Sizes]:
@@ -112,12 +119,14 @@ def _ladder(extent: int, step: int, batch: bool) -> Sizes:
         return BATCHES
     sizes = tuple(extent + n * step for n in LADDER)
     if min(sizes) < 2:
-        raise ShapeError(explain("a free axis needs an example of at least two elements", got=f"extent {extent}", fix="give a larger example"))
+        raise ShapeError(explain("a free axis needs an example of at least two elements", got=f"extent {extent}",
+                                 fix="give a larger example"))
     return sizes
 
 
 def _sized(types: Sequence[Type], free: Free, sizes: Mapping[str, int]) -> list[Type]:
-    return [Type(tuple(sizes[free[i, axis]] if (i, axis) in free else n for axis, n in enumerate(kind.shape)), kind.dtype) for i, kind in enumerate(types)]
+    return [Type(tuple(sizes[free[i, axis]] if (i, axis) in free else n for axis, n in enumerate(kind.shape)),
+                 kind.dtype) for i, kind in enumerate(types)]
 
 
 def _aligned(graphs: Sequence[Graph], symbols: dict[Sizes, str], long: Callable[[int], Graph] | None = None) -> Family:
@@ -135,7 +144,8 @@ def _align(same: dict[Node, tuple[Node, ...]], graphs: Sequence[Graph]) -> None:
         same[nodes[0]] = nodes
     for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
         if len({node.op for node in nodes}) > 1:
-            raise _differ(nodes[0], f"{nodes[0].op.name} for one size is {next(n.op.name for n in nodes if n.op is not nodes[0].op)} for another")
+            raise _differ(nodes[0], f"{nodes[0].op.name} for one size is "
+                                    f"{next(n.op.name for n in nodes if n.op is not nodes[0].op)} for another")
         for place, inputs in enumerate(zip(*(node.inputs for node in nodes), strict=True)):
             if same[inputs[0]] != inputs:
                 raise _differ(nodes[0], f"operand {place} of {nodes[0].op.name} is another one")
@@ -160,7 +170,8 @@ def _alike(values: Sequence[Any]) -> bool:
     """Whether values differ in integers alone."""
     first = values[0]
     if isinstance(first, tuple):
-        return all(isinstance(v, tuple) and len(v) == len(first) for v in values) and all(map(_alike, zip(*values, strict=True)))
+        return (all(isinstance(v, tuple) and len(v) == len(first) for v in values)
+                and all(map(_alike, zip(*values, strict=True))))
     if isinstance(first, int) and not isinstance(first, bool):
         return all(isinstance(value, int) for value in values)
     return all(type(value) is type(first) and (value == first or _both_nan(value, first)) for value in values)
@@ -171,5 +182,6 @@ def _both_nan(a: Any, b: Any) -> bool:
 
 
 def _differ(node: Node, got: str) -> ArgumentError:
-    return ArgumentError(explain("the program is another one for other sizes of its free axes", got=got, layer=node.layer, expected="one program for all sizes",
+    return ArgumentError(explain("the program is another one for other sizes of its free axes", got=got,
+                                 layer=node.layer, expected="one program for all sizes",
                                  fix="fix the sizes: cr.export(model, path, x, free=())"))

@@ -18,7 +18,8 @@ from ..passes import algebra, empty, erase, loosen, nested, trim
 from ..trace import Captured, capture, read_call
 from .sizes import Free
 
-PASSES = tuple(map(nested, (erase, empty, trim, algebra, loosen)))  # `fold` and `share` see numbers, and would look at sizes
+# `fold` and `share` see numbers, and would look at sizes
+PASSES = tuple(map(nested, (erase, empty, trim, algebra, loosen)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +44,11 @@ class Program:
 
 
 def program(model: Any, x: Any) -> Program:
-    """The program of a model for an example `x`: an array or type, a tuple of them, or a dict by the names of its arguments."""
+    """The program of a model for an example `x`: an array or type, a tuple of them, or a dict by the names of its
+    arguments."""
     if not callable(model):
-        raise ArgumentError(explain("what is exported is called with arrays", got=shown(model), expected="a model or a function"))
+        raise ArgumentError(explain("what is exported is called with arrays", got=shown(model),
+                                    expected="a model or a function"))
     leaves, structure = tree.flatten(x)
     types = tuple(map(_type, leaves))
     return Program(model, tree.unflatten(structure, [0] * len(leaves)), _names(model, x, len(leaves)), types)
@@ -83,11 +86,14 @@ def result_names(captured: Captured) -> tuple[str, ...]:
 
 
 def inference(captured: Captured) -> Graph:
-    """The graph of a captured model, made smaller by what does not depend on sizes; ArgumentError if it would change Variables."""
+    """The graph of a captured model, made smaller by what does not depend on sizes; ArgumentError if it would change
+    Variables."""
     if captured.writes:
         names = ", ".join(variable.name or "a Variable" for variable in captured.writes[:4])
-        raise ArgumentError(explain("a file holds a function, and this model changes what it holds when it is called", got=f"it assigns {names}",
-                                    expected="a model that assigns nothing in inference mode", fix="pass the state in and return the new one"))
+        raise ArgumentError(explain("a file holds a function, and this model changes what it holds when it is called",
+                                    got=f"it assigns {names}",
+                                    expected="a model that assigns nothing in inference mode",
+                                    fix="pass the state in and return the new one"))
     graph = captured.graph
     for rewrite in PASSES:
         graph = rewrite(graph)
@@ -118,7 +124,8 @@ def free_axes(free: Any, names: Sequence[str], types: Sequence[Type]) -> Free:
     for axis in axes:
         extents = list(dict.fromkeys(kind.shape[axis] for kind in types if axis < len(kind.shape)))
         if not extents:
-            raise ArgumentError(explain("no input has such an axis to be left free", got=f"axis {axis}", expected=" and ".join(map(str, types))))
+            raise ArgumentError(explain("no input has such an axis to be left free", got=f"axis {axis}",
+                                        expected=" and ".join(map(str, types))))
         word = {0: "batch", 1: "length"}.get(axis, f"axis{axis}")
         for i, kind in enumerate(types):
             if axis < len(kind.shape):
@@ -135,6 +142,7 @@ def _by_name(free: Mapping[str, Any], names: Sequence[str], types: Sequence[Type
         i = list(names).index(name)
         for axis, word in axes.items():
             if not 0 <= axis < len(types[i].shape):
-                raise ArgumentError(explain(f"the input {name!r} has no such axis", got=f"axis {axis}", expected=str(types[i])))
+                raise ArgumentError(explain(f"the input {name!r} has no such axis", got=f"axis {axis}",
+                                            expected=str(types[i])))
             found[i, axis] = str(word)
     return found

@@ -27,6 +27,7 @@ from .streaming import Moments
 __all__ = [
     "BetaBinomial", "Comparison", "DirichletMultinomial", "GaussianNB", "Moments", "MultinomialNB", "NormalNormal",
     "Reliability", "Run", "adjust", "compare", "compare_all", "condition", "condition_normal", "conditional",
-    "diebold_mariano", "expected_calibration_error", "fingerprint", "long_run_variance", "marginal", "maximize", "mcnemar", "mean_interval", "mean_over_time", "mle", "paired_proportions",
+    "diebold_mariano", "expected_calibration_error", "fingerprint", "long_run_variance", "marginal", "maximize",
+    "mcnemar", "mean_interval", "mean_over_time", "mle", "paired_proportions",
     "paired_t", "permutation", "posterior", "reliability", "t_interval", "wilcoxon",
 ]

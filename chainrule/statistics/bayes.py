@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bayes' rule: on tables of probabilities, as conjugate updates, and for the parts of a normal vector.
 
-P(cause | evidence) = P(evidence | cause) P(cause) / P(evidence). Conjugate priors stay in their family, so that learning
-from data is adding counts. Source: Murphy, Machine Learning: A Probabilistic Perspective (2012), chapters 3 and 4.
+P(cause | evidence) = P(evidence | cause) P(cause) / P(evidence). Conjugate priors stay in their family, so that
+learning from data is adding counts. Source: Murphy, Machine Learning: A Probabilistic Perspective (2012), chapters 3
+and 4.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def _positive(name: str, *values: Any) -> list[np.ndarray]:
     found = [np.asarray(x, np.float64) for x in values]
     for x in found:
         if not (x > 0).all():
-            raise ArgumentError(explain(f"a parameter of {name} is not above 0", got=f"{x.min():g}", expected="numbers above 0"))
+            raise ArgumentError(explain(f"a parameter of {name} is not above 0", got=f"{x.min():g}",
+                                        expected="numbers above 0"))
     return found
 
 
@@ -173,7 +175,8 @@ class DirichletMultinomial:
 
 
 class NormalNormal:
-    """A mean that is not known: Normal(mean, std), learning from measurements with known noise of standard deviation `noise`.
+    """A mean that is not known: Normal(mean, std), learning from measurements with known noise of standard deviation
+    `noise`.
 
     Precisions 1 / std^2 add up, and the mean is weighted by them.
 
@@ -239,13 +242,15 @@ def condition_normal(joint: MultivariateNormal, observed: Sequence[int], values:
     gain = matrix_transpose(linalg.solve(part(known, known), part(known, rest)))
     x = astype(as_tensor(values), joint.dtype) - take(joint.mean, np.array(known), axis=0)
     shift = reshape(matmul(gain, reshape(x, (*x.shape, 1))), (*x.shape[:-1], len(rest)))
-    return MultivariateNormal(take(joint.mean, np.array(rest), axis=0) + shift, part(rest, rest) - matmul(gain, part(known, rest)))
+    return MultivariateNormal(take(joint.mean, np.array(rest), axis=0) + shift,
+                              part(rest, rest) - matmul(gain, part(known, rest)))
 
 
 TABLES = ("condition", "conditional", "marginal", "posterior")
 
 guard(globals(), TABLES, by_name(TABLES, axis=whole))
-guard(globals(), ("condition_normal",), {"condition_normal": {"observed": wholes, "values": finite_numbers, "joint": _a_normal}})
+guard(globals(), ("condition_normal",),
+      {"condition_normal": {"observed": wholes, "values": finite_numbers, "joint": _a_normal}})
 guard_class(BetaBinomial, "update", "log_predictive")
 guard_class(DirichletMultinomial, "update", "log_predictive")
 guard_class(NormalNormal, "update", data=finite_numbers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibration: of the answers given with 80 % confidence, are 80 % right?
 
-In come probabilities and labels, out come a table of bins (how sure, how often right) and the expected calibration error
-sum n_b / n |right_b - sure_b|. Sources: Naeini et al., AAAI 2015; Guo et al., ICML 2017.
+In come probabilities and labels, out come a table of bins (how sure, how often right) and the expected calibration
+error sum n_b / n |right_b - sure_b|. Sources: Naeini et al., AAAI 2015; Guo et al., ICML 2017.
 """
 
 from __future__ import annotations
@@ -56,19 +56,22 @@ class Reliability:
     def __str__(self) -> str:
         lines = ["confidence       items   mean   right   95 % interval"]
         for i in np.flatnonzero(self.counts):
-            lines.append(f"{self.edges[i]:.2f} to {self.edges[i + 1]:.2f} {self.counts[i]:8d}  {self.confidence[i]:.3f}  {self.accuracy[i]:.3f}"
+            lines.append(f"{self.edges[i]:.2f} to {self.edges[i + 1]:.2f} {self.counts[i]:8d}  "
+                         f"{self.confidence[i]:.3f}  {self.accuracy[i]:.3f}"
                          f"   {self.low[i]:.3f} to {self.high[i]:.3f}")
         return "\n".join([*lines, f"expected calibration error {self.expected_calibration_error:.4f}"])
 
 
     def draw(self, path: PathLike | None = None, ax: Any = None) -> Any:
-        """Write the reliability diagram as PNG: the share right over the confidence, with intervals, and the diagonal."""
+        """Write the reliability diagram as PNG: the share right over the confidence, with intervals, and the diagonal.
+        """
         return _picture(5, 5, path, self._paint, ax)
 
     def _paint(self, figure: Any) -> None:
         axes, filled = figure.subplots(), self.counts > 0
         middle, width = (self.edges[:-1] + self.edges[1:])[filled] / 2, self.edges[1]
-        axes.bar(middle, self.counts[filled] / self.counts.max() * 0.2, width=0.9 * width, color=GREY, alpha=0.4, label="items (relative)")
+        axes.bar(middle, self.counts[filled] / self.counts.max() * 0.2, width=0.9 * width, color=GREY, alpha=0.4,
+                 label="items (relative)")
         sure, right = self.confidence[filled], self.accuracy[filled]
         spread = np.maximum(np.stack([right - self.low[filled], self.high[filled] - right]), 0)
         axes.errorbar(sure, right, yerr=spread, fmt="o-", color=BLUE, capsize=2, label="share right, 95 % interval")
@@ -82,7 +85,8 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) 
     """The reliability table.
 
     Args:
-        probabilities: (n, classes), where the confidence is that of the predicted class; or (n,), the chance of class 1.
+        probabilities: (n, classes), where the confidence is that of the predicted class; or (n,), the chance of class
+            1.
         labels: (n,) integers.
         bins: how many, of equal width in (0, 1].
 
@@ -95,7 +99,8 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) 
     counts = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
         confidence, accuracy = (np.bincount(place, weights=x, minlength=bins) / counts for x in (sure, right))
-    bounds = [wilson(round(a * n), n) or (np.nan, np.nan) if n else (np.nan, np.nan) for a, n in zip(accuracy, counts, strict=True)]
+    bounds = [wilson(round(a * n), n) or (np.nan, np.nan) if n else (np.nan, np.nan)
+              for a, n in zip(accuracy, counts, strict=True)]
     low, high = np.array(bounds).T
     return Reliability(edges, counts, confidence, accuracy, low, high)
 
@@ -106,7 +111,8 @@ def _answers(p: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
                                  expected="(n, classes) or (n,), and labels (n,)"))
     if not ((p >= 0) & (p <= 1)).all() or (p.ndim == 2 and np.any(np.abs(p.sum(axis=1) - 1) > 1e-3)):
         raise ArgumentError(explain("these are not probabilities", got=f"values from {p.min():.4g} to {p.max():.4g}"
-                                    + (f", rows that sum to {p.sum(axis=1).min():.4g} to {p.sum(axis=1).max():.4g}" if p.ndim == 2 else ""),
+                                    + (f", rows that sum to {p.sum(axis=1).min():.4g} to {p.sum(axis=1).max():.4g}"
+                                       if p.ndim == 2 else ""),
                                     expected="shares from 0 to 1, rows that sum to 1",
                                     fix="apply cr.softmax to logits first"))
     wanted = checked_labels(labels, p.shape[1] if p.ndim == 2 else 2)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What arguments of statistics are, by their names: `guard(globals(), names, by_name(names))` puts the checks before functions."""
+"""What arguments of statistics are, by their names: `guard(globals(), names, by_name(names))` puts the checks before
+functions."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def finite_numbers(value: Any) -> str | None:
     if hasattr(value, "node"):  # a tensor may have no values yet
         return None
     bad = np.argwhere(~np.isfinite(np.asarray(unmasked(value), np.float64)))
-    return f"finite numbers, and there is one that is not{f' at {tuple(bad[0].tolist())}' if bad.size and bad.shape[1] else ''}" if len(bad) else None
+    return ("finite numbers, and there is one that is "
+            f"not{f' at {tuple(bad[0].tolist())}' if bad.size and bad.shape[1] else ''}" if len(bad) else None)
 
 
 def labels(value: Any) -> str | None:
@@ -46,11 +48,14 @@ def labels(value: Any) -> str | None:
 
 
 NAMES: dict[str, Check] = {
-    "level": between, "method": text, "test": text, "correction": text, "seed": count, "index": whole, "keep": wholes, "given": wholes, "function": function, "labels": labels,
+    "level": between, "method": text, "test": text, "correction": text, "seed": count, "index": whole, "keep": wholes,
+    "given": wholes, "function": function, "labels": labels,
     "tolerance": positive, "noise": finite_numbers, "smoothing": not_negative,
-    **dict.fromkeys(("only_a", "only_b", "both", "neither"), whole), **dict.fromkeys(("bins", "resamples", "steps"), counting),
-    **dict.fromkeys(("prior", "likelihood", "joint", "d", "p", "probabilities", "totals", "weights", "start", "alpha", "beta", "concentration", "mean", "std",
-                     "successes", "failures", "trials", "counts", "values", "x"), finite_numbers), **dict.fromkeys(("data", "batch"), numbers),
+    **dict.fromkeys(("only_a", "only_b", "both", "neither"), whole),
+    **dict.fromkeys(("bins", "resamples", "steps"), counting),
+    **dict.fromkeys(("prior", "likelihood", "joint", "d", "p", "probabilities", "totals", "weights", "start", "alpha",
+                     "beta", "concentration", "mean", "std", "successes", "failures", "trials", "counts", "values",
+                     "x"), finite_numbers), **dict.fromkeys(("data", "batch"), numbers),
 }
 
 

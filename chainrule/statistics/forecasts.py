@@ -23,7 +23,8 @@ LEAST = 8  # losses, below which their spread over time is not known
 
 
 def long_run_variance(x: ArrayLike, lags: int) -> float:
-    """n times the variance of the mean of a stationary series x (n,): g_0 + 2 sum over k <= lags of (1 - k / (lags + 1)) g_k.
+    """n times the variance of the mean of a stationary series x (n,): g_0 + 2 sum over k <= lags of (1 - k / (lags +
+    1)) g_k.
 
     g_k is the autocovariance at lag k; the weights (Bartlett's) keep it from being negative.
 
@@ -38,13 +39,15 @@ def long_run_variance(x: ArrayLike, lags: int) -> float:
     return max(found, 0.0)
 
 
-def diebold_mariano(a: ArrayLike, b: ArrayLike, horizon: int = 1, *, names: tuple[str, str] = ("A", "B"), level: float = 0.95) -> Comparison:
-    """Does forecaster B lose less than A? d = a - b, DM = mean(d) / sqrt(long-run variance / n), against Student's t with n - 1 degrees of freedom.
+def diebold_mariano(a: ArrayLike, b: ArrayLike, horizon: int = 1, *, names: tuple[str, str] = ("A", "B"),
+                    level: float = 0.95) -> Comparison:
+    """Does forecaster B lose less than A? d = a - b, DM = mean(d) / sqrt(long-run variance / n), against Student's t
+    with n - 1 degrees of freedom.
 
     Args:
         a, b: losses (n,) at the same times, in their order.
-        horizon: steps that were forecast: losses overlap for so long, and lags up to 2 (horizon - 1) count, because Bartlett's weights take
-            about half of each. The statistic is shrunk for small n (Harvey et al.).
+        horizon: steps that were forecast: losses overlap for so long, and lags up to 2 (horizon - 1) count, because
+            Bartlett's weights take about half of each. The statistic is shrunk for small n (Harvey et al.).
 
     Raises ArgumentError for fewer than 8 losses.
 
@@ -67,7 +70,8 @@ def diebold_mariano(a: ArrayLike, b: ArrayLike, horizon: int = 1, *, names: tupl
 
 
 def mean_over_time(x: ArrayLike, horizon: int = 1, level: float = 0.95) -> Estimate:
-    """The mean of losses (n,) in order of time, which overlap for `horizon` steps, with the interval of `long_run_variance`.
+    """The mean of losses (n,) in order of time, which overlap for `horizon` steps, with the interval of
+    `long_run_variance`.
 
     >>> float(cr.statistics.mean_over_time(np.arange(10.0)))
     4.5

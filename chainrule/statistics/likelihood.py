@@ -71,7 +71,8 @@ def _uphill(g: np.ndarray, h: np.ndarray) -> np.ndarray:
     return vectors @ ((vectors.T @ g) / size)
 
 
-def _step(function: Likelihood, x: np.ndarray, value: float, move: np.ndarray, gain: float) -> tuple[np.ndarray, float, bool]:
+def _step(function: Likelihood, x: np.ndarray, value: float, move: np.ndarray,
+          gain: float) -> tuple[np.ndarray, float, bool]:
     """The longest of the steps 1, 1/2, 1/4, ... that gains enough (Armijo)."""
     for k in range(50):
         share = 0.5**k
@@ -107,8 +108,9 @@ def mle(distribution: type[d.Distribution], data: ArrayLike, **fixed: Any) -> d.
         raise DataError(explain("maximum likelihood needs finite data",
                                 got=f"{x.size} values" if not x.size else "a NaN or an infinity"))
     if distribution is d.Binomial and "trials" not in fixed:
-        raise ArgumentError(explain("the number of trials of Binomial cannot be learnt from the numbers of successes", got="no trials",
-                                    expected="mle(Binomial, successes, trials=10)", fix="for trials with one outcome each use Bernoulli"))
+        raise ArgumentError(explain("the number of trials of Binomial cannot be learnt from the numbers of successes",
+                                    got="no trials", expected="mle(Binomial, successes, trials=10)",
+                                    fix="for trials with one outcome each use Bernoulli"))
     return FITS[distribution](x, **fixed)
 
 
@@ -159,7 +161,8 @@ def _beta(x: np.ndarray) -> d.Beta:
 
 
 def _dirichlet(x: np.ndarray) -> d.Dirichlet:
-    _within(x, (x > 0) & (np.abs(x.sum(axis=-1, keepdims=True) - 1) < 1e-6), "Dirichlet needs shares above 0 that sum to 1")
+    _within(x, (x > 0) & (np.abs(x.sum(axis=-1, keepdims=True) - 1) < 1e-6),
+            "Dirichlet needs shares above 0 that sum to 1")
     m, v = x.mean(axis=0), _spread(x.var(axis=0), "strength")
     start = m * max(float(np.median(m * (1 - m) / v)) - 1, 0.1)
     return d.Dirichlet(np.exp(maximize(lambda z: sum(d.Dirichlet(exp(z)).log_prob(x)), np.log(start))))
@@ -178,18 +181,31 @@ def _by_newton(family: Callable[..., d.Distribution], x: np.ndarray, start: Any,
     return family(*(np.exp(v) if up else v for v, up in zip(found, positive, strict=True)))
 
 
+def _exponential(x: np.ndarray) -> d.Distribution:
+    return d.Exponential(1 / _spread(_within(x, x >= 0, "Exponential needs numbers from 0 upwards").mean(), "rate"))
+
+
+def _binomial(x: np.ndarray, trials: Any) -> d.Distribution:
+    return d.Binomial(trials, (_within(x, (x >= 0) & (x <= trials), "0 ... trials") / trials).mean())
+
+
+def _multinomial(x: np.ndarray) -> d.Distribution:
+    counts = x[0].sum()
+    return d.Multinomial(int(counts), _within(x, x.sum(axis=1) == counts, "rows of one sum").mean(axis=0) / counts)
+
+
 # fmt: off
 FITS: dict[Any, Callable[..., d.Distribution]] = {
     d.Normal:             _normal,
     d.MultivariateNormal: _multivariate,
     d.Laplace:            _laplace,
     d.Uniform:            lambda x: d.Uniform(x.min(), _spread(x.max() - x.min(), "interval") + x.min()),
-    d.Exponential:        lambda x: d.Exponential(1 / _spread(_within(x, x >= 0, "Exponential needs numbers from 0 upwards").mean(), "rate")),
+    d.Exponential:        _exponential,
     d.Bernoulli:          lambda x: d.Bernoulli(_within(x, (x == 0) | (x == 1), "Bernoulli needs 0 and 1").mean()),
-    d.Binomial:           lambda x, trials: d.Binomial(trials, (_within(x, (x >= 0) & (x <= trials), "0 ... trials") / trials).mean()),
+    d.Binomial:           _binomial,
     d.Poisson:            lambda x: d.Poisson(_within(x, x >= 0, "Poisson needs counts").mean()),
     d.Categorical:        _categorical,
-    d.Multinomial:        lambda x: d.Multinomial(int(x[0].sum()), _within(x, x.sum(axis=1) == x[0].sum(), "rows of one sum").mean(axis=0) / x[0].sum()),
+    d.Multinomial:        _multinomial,
     d.Gamma:              _gamma,
     d.Beta:               _beta,
     d.Dirichlet:          _dirichlet,

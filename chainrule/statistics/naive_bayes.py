@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Naive Bayes: classify by P(class | x) ∝ P(class) prod_i P(x_i | class), the features taken as independent.
 
-`fit` counts and averages once, there is nothing to train: a baseline that a network must beat. The definitions are those
-of scikit-learn (smoothing included), so predictions agree. NumPy, float64.
+`fit` counts and averages once, there is nothing to train: a baseline that a network must beat. The definitions are
+those of scikit-learn (smoothing included), so predictions agree. NumPy, float64.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ class _NaiveBayes:
 
     def _features(self, x: Any) -> np.ndarray:
         if not hasattr(self, "classes"):
-            raise ArgumentError(explain("nothing was learnt yet", got=f"a {type(self).__name__} that was not fitted", fix="call fit(x, y) first"))
+            raise ArgumentError(explain("nothing was learnt yet", got=f"a {type(self).__name__} that was not fitted",
+                                        fix="call fit(x, y) first"))
         x = np.asarray(x, np.float64)
         if x.ndim != 2 or x.shape[1] != self.features:
-            raise ShapeError(explain("these are not the features that were learnt", got=f"shape {x.shape}", expected=f"(n, {self.features})"))
+            raise ShapeError(explain("these are not the features that were learnt", got=f"shape {x.shape}",
+                                     expected=f"(n, {self.features})"))
         return x
 
 
@@ -81,7 +83,8 @@ class GaussianNB(_NaiveBayes):
 
     def _learn(self, x: np.ndarray, member: np.ndarray, counts: np.ndarray) -> None:
         self.mean = np.stack([x[rows == 1].mean(axis=0) for rows in member.T])
-        variance = np.stack([x[rows == 1].var(axis=0) for rows in member.T]) + self.smoothing * x.var(axis=0).max(initial=0)
+        variance = np.stack([x[rows == 1].var(axis=0)
+                             for rows in member.T]) + self.smoothing * x.var(axis=0).max(initial=0)
         self.variance = np.maximum(variance, 1e-300)  # of features that never vary
 
     def _log_joint(self, x: np.ndarray) -> np.ndarray:
@@ -118,6 +121,7 @@ class MultinomialNB(_NaiveBayes):
 
 guard_class(GaussianNB)
 guard_class(MultinomialNB, alpha=positive)
-guard_methods(_NaiveBayes, ["fit", "predict", "predict_log_proba", "predict_proba"], by_name(["fit", "predict", "predict_log_proba", "predict_proba"]))
+guard_methods(_NaiveBayes, ["fit", "predict", "predict_log_proba", "predict_proba"],
+              by_name(["fit", "predict", "predict_log_proba", "predict_proba"]))
 
 __all__ = ["GaussianNB", "MultinomialNB"]

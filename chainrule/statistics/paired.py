@@ -43,7 +43,8 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
     """P-value that both are right equally often, from the number of items that only A and that only B got right.
 
     Args:
-        method: "mid-p" (default, level close to nominal), "exact" (binomial; conservative), "chi2" ((|b - c| - 1)^2 / (b + c)).
+        method: "mid-p" (default, level close to nominal), "exact" (binomial; conservative), "chi2" ((|b - c| - 1)^2 /
+            (b + c)).
 
     >>> cr.statistics.mcnemar(only_a=2, only_b=12)
     0.007385253906250002
@@ -53,7 +54,8 @@ def mcnemar(only_a: int, only_b: int, *, method: str = "mid-p") -> float:
         raise ArgumentError(explain("there is no such form of McNemar's test", got=repr(method),
                                     expected="mid-p | exact | chi2"))
     if low < 0:
-        raise ArgumentError(explain("numbers of items are not negative", got=f"{only_a} and {only_b}", expected="counts from 0 upwards"))
+        raise ArgumentError(explain("numbers of items are not negative", got=f"{only_a} and {only_b}",
+                                    expected="counts from 0 upwards"))
     if not total:
         return 1.0
     if method == "chi2":
@@ -71,7 +73,8 @@ def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level:
     """
     n = both + only_a + only_b + neither
     if min(both, only_a, only_b, neither) < 0 or not n:
-        raise ArgumentError(explain("numbers of items are not negative, and there is one at least", got=f"{both}, {only_a}, {only_b} and {neither}"))
+        raise ArgumentError(explain("numbers of items are not negative, and there is one at least",
+                                    got=f"{both}, {only_a}, {only_b} and {neither}"))
     (la, ua), (lb, ub) = (wilson(both + only, n, level) or (0.0, 1.0) for only in (only_a, only_b))
     pa, pb = (both + only_a) / n, (both + only_b) / n
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
@@ -110,9 +113,9 @@ def t_interval(d: np.ndarray, level: float = 0.95) -> Interval:
 def mean_interval(totals: np.ndarray, weights: np.ndarray, level: float = 0.95) -> Interval | None:
     """Interval r ± q s of the weighted mean r = sum a / sum w over independent samples with total a_i and weight w_i.
 
-    s² = n / (n - 1) sum (a_i - r w_i)² / (sum w)², the linearised variance of a ratio (Cochran, Sampling Techniques, 1977), q the
-    quantile of Student's t with n - 1 degrees of freedom; for equal weights it is `t_interval`. Samples of weight 0 do not
-    count; None for fewer than two others.
+    s² = n / (n - 1) sum (a_i - r w_i)² / (sum w)², the linearised variance of a ratio (Cochran, Sampling Techniques,
+    1977), q the quantile of Student's t with n - 1 degrees of freedom; for equal weights it is `t_interval`. Samples of
+    weight 0 do not count; None for fewer than two others.
 
     >>> low, high = cr.statistics.mean_interval(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4))
     >>> round(low, 3), round(high, 3)
@@ -243,8 +246,10 @@ def adjust(p: Sequence[float], method: str = "holm") -> np.ndarray:
     return result
 
 
-FUNCTIONS = ("adjust", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon")
+FUNCTIONS = ("adjust", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval",
+             "wilcoxon")
 
 guard(globals(), FUNCTIONS, by_name(FUNCTIONS))
 
-__all__ = ["adjust", "differences", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation", "t_interval", "wilcoxon"]
+__all__ = ["adjust", "differences", "mcnemar", "mean_interval", "paired_proportions", "paired_t", "permutation",
+           "t_interval", "wilcoxon"]

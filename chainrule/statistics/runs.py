@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`compare`: is B better than A? One line: the difference, its confidence interval and the p-value of the fitting test.
 
-In come two runs: what each got right on one and the same test set, or one score per seed or fold. Runs on different test
-sets are refused, because nothing follows from comparing them. Out comes a Comparison that prints as its verdict.
+In come two runs: what each got right on one and the same test set, or one score per seed or fold. Runs on different
+test sets are refused, because nothing follows from comparing them. Out comes a Comparison that prints as its verdict.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Run:
         return cls(name, right.astype(np.float64), "item", fingerprint(targets, *(() if inputs is None else (inputs,))))
 
     @classmethod
-    def of_scores(cls, name: str, scores: Sequence[float], *, test_set: Any = None, percent: bool = True, higher_is_better: bool = True) -> Run:
+    def of_scores(cls, name: str, scores: Sequence[float], *, test_set: Any = None, percent: bool = True,
+                  higher_is_better: bool = True) -> Run:
         """One score per seed or fold, in the same order for all runs; `test_set` is a fingerprint or an array."""
         return cls(name, np.asarray(scores, np.float64), "repeat", _known(test_set), percent, higher_is_better)
 
@@ -156,13 +157,14 @@ def _p_text(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
-def compare(a: ArrayLike, b: ArrayLike, targets: ArrayLike | None = None, *, test: str = "auto", level: float = 0.95, names: tuple[str, str] = ("A", "B"),
-            percent: bool = True, higher_is_better: bool = True, resamples: int = 9999, seed: int = 0) -> Comparison:
+def compare(a: ArrayLike, b: ArrayLike, targets: ArrayLike | None = None, *, test: str = "auto", level: float = 0.95,
+            names: tuple[str, str] = ("A", "B"), percent: bool = True, higher_is_better: bool = True,
+            resamples: int = 9999, seed: int = 0) -> Comparison:
     """Is B better than A?
 
     Args:
-        a, b: Runs, or results of `evaluate`; or, with `targets`, the outputs of two classifiers on the same items; or two lists of scores, one per
-            seed or fold in the same order.
+        a, b: Runs, or results of `evaluate`; or, with `targets`, the outputs of two classifiers on the same items; or
+            two lists of scores, one per seed or fold in the same order.
         test: "auto" takes McNemar's test (mid-p) for right and wrong answers and the paired t-test for numbers;
             "wilcoxon" and "permutation" do not assume normal differences.
         level: of the interval, and 1 - level that of the test.
@@ -207,7 +209,8 @@ def _run(x: Any, name: str, targets: Any, percent: bool, higher_is_better: bool)
 def _of_result(result: Any, name: str) -> Run:
     """What `evaluate` returned, sample by sample."""
     if result.each is None:
-        raise ArgumentError(explain("this result says nothing about single samples", got="outputs that do not look like the targets",
+        raise ArgumentError(explain("this result says nothing about single samples",
+                                    got="outputs that do not look like the targets",
                                     fix="compare predictions: compare(p_a, p_b, targets), or Run.of_losses"))
     if result.each_is_right:
         return Run(name, result.each, "item", result.test_set)
@@ -216,7 +219,8 @@ def _of_result(result: Any, name: str) -> Run:
 
 def _check_pair(a: Run, b: Run) -> None:
     if a.test_set is not None and b.test_set is not None and a.test_set != b.test_set:
-        raise ArgumentError(explain("the two runs used different test sets: their difference says nothing about the models",
+        raise ArgumentError(explain("the two runs used different test sets: their difference says nothing about the "
+                                    "models",
                                     got=f"{a.name}: {a.test_set}, {b.name}: {b.test_set}",
                                     expected="one test set, in one order",
                                     fix="evaluate both models on the same test data"))
@@ -225,7 +229,8 @@ def _check_pair(a: Run, b: Run) -> None:
                                     got=f"{a.name}: per {a.per}, {b.name}: per {b.per}",
                                     expected="the same kind of values in the same unit"))
     if not a.values.ndim and not b.values.ndim:
-        raise ShapeError(explain("one number for each run says nothing about chance", got=f"{a.values:g} and {b.values:g}",
+        raise ShapeError(explain("one number for each run says nothing about chance",
+                                 got=f"{a.values:g} and {b.values:g}",
                                  expected="a score for each seed or fold, predictions, or two results of evaluate"))
     if a.values.shape != b.values.shape or a.values.ndim != 1:
         raise ShapeError(explain("the two runs have different numbers of values",
@@ -237,18 +242,23 @@ def _is_binary(values: np.ndarray) -> bool:
     return bool(np.isin(values, (0.0, 1.0)).all())
 
 
-def _answer(test: str, a: np.ndarray, b: np.ndarray, d: np.ndarray, level: float, resamples: int, seed: int) -> tuple[float, Interval]:
+def _answer(test: str, a: np.ndarray, b: np.ndarray, d: np.ndarray, level: float, resamples: int,
+            seed: int) -> tuple[float, Interval]:
     if test == "mcnemar":
-        both, only_a, only_b = (int(np.count_nonzero(x)) for x in ((a == 1) & (b == 1), (a == 1) & (b == 0), (a == 0) & (b == 1)))
-        return paired.mcnemar(only_a, only_b), paired.paired_proportions(both, only_a, only_b, len(d) - both - only_a - only_b, level)
+        both, only_a, only_b = (int(np.count_nonzero(x))
+                                for x in ((a == 1) & (b == 1), (a == 1) & (b == 0), (a == 0) & (b == 1)))
+        return (paired.mcnemar(only_a, only_b),
+                paired.paired_proportions(both, only_a, only_b, len(d) - both - only_a - only_b, level))
     if test == "paired_t":
         return paired.paired_t(d), paired.t_interval(d, level)
     p = paired.wilcoxon(d) if test == "wilcoxon" else paired.permutation(d, resamples=resamples, seed=seed)
     mean = float(d.mean())
-    return p, bootstrap(lambda counts: counts @ d / counts.sum(axis=1), np.ones(len(d)), level=level, seed=seed) or (mean, mean)
+    return (p, bootstrap(lambda counts: counts @ d / counts.sum(axis=1), np.ones(len(d)), level=level, seed=seed)
+            or (mean, mean))
 
 
-def compare_all(runs: Sequence[Run], *, baseline: Run | None = None, correction: str = "holm", **options: Any) -> list[Comparison]:
+def compare_all(runs: Sequence[Run], *, baseline: Run | None = None, correction: str = "holm",
+                **options: Any) -> list[Comparison]:
     """Every run against the baseline, or every pair, with p-values corrected for the number of comparisons.
 
     Args:
@@ -260,7 +270,8 @@ def compare_all(runs: Sequence[Run], *, baseline: Run | None = None, correction:
     >>> [found.significant for found in cr.statistics.compare_all(runs)]
     [True]
     """
-    pairs = [(baseline, run) for run in runs if run is not baseline] if baseline is not None else list(itertools.combinations(runs, 2))
+    pairs = ([(baseline, run) for run in runs if run is not baseline] if baseline is not None
+             else list(itertools.combinations(runs, 2)))
     found = [compare(a, b, **options) for a, b in pairs]
     p = paired.adjust([c.p for c in found], correction)
     number = 1 if correction == "none" else len(found)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two kinds of answers that most tasks give: one of several classes, and a number.
 
-A task of either kind says how samples become network inputs (`_inputs`) and how data with targets become both (`_pairs`);
-probabilities, thresholds, reports and baselines follow from that.
+A task of either kind says how samples become network inputs (`_inputs`) and how data with targets become both
+(`_pairs`); probabilities, thresholds, reports and baselines follow from that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LEAST = 4    # samples of a class, below which nothing can be learnt and measure
 
 
 class Classification(Task):
-    """A task whose answer is one of several classes; `state["classes"]` and `state["prior"]` are filled by `_classes_of`."""
+    """A task whose answer is one of several classes; `state["classes"]` and `state["prior"]` are filled by
+    `_classes_of`."""
 
     backend: str | None = None
 
@@ -44,19 +45,25 @@ class Classification(Task):
         raise NotImplementedError
 
     def _classes_of(self, labels: Sequence[Any], fix: str | None = None) -> np.ndarray:
-        """Learn the classes and how frequent they are; class numbers (n,) of the training labels. DataError for one class only."""
+        """Learn the classes and how frequent they are; class numbers (n,) of the training labels. DataError for one
+        class only."""
         labels = np.asarray(labels)
         names, codes = np.unique(labels, return_inverse=True)
         if len(names) < 2:
-            raise DataError(explain(f"{type(self).__name__} tells classes apart, and all samples have one", expected="2 classes or more", fix=fix,
-                                    got=f"{len(labels):,} samples of {shown(names[0].item()) if len(names) else 'none'}"))
+            raise DataError(explain(f"{type(self).__name__} tells classes apart, and all samples have one",
+                                    expected="2 classes or more", fix=fix,
+                                    got=f"{len(labels):,} samples of "
+                                        f"{shown(names[0].item()) if len(names) else 'none'}"))
         sizes = np.bincount(codes)
         if len(labels) < 2 * LEAST or 2 * len(names) > len(labels):
-            raise DataError(explain("there is too little to learn from", got=f"{len(labels):,} samples of {len(names):,} classes",
-                                    expected=f"at least {2 * LEAST} samples, and at least 2 of each class on average", fix=fix))
+            raise DataError(explain("there is too little to learn from",
+                                    got=f"{len(labels):,} samples of {len(names):,} classes",
+                                    expected=f"at least {2 * LEAST} samples, and at least 2 of each class on average",
+                                    fix=fix))
         self.state["classes"], self.state["prior"] = names.tolist(), (sizes / sizes.sum()).tolist()
         if sizes.max() >= UNEQUAL * sizes.min():
-            self.notes.append(f"classes of unequal size: {names[sizes.argmax()]} has {100 * sizes.max() / sizes.sum():.1f} % of the samples, "
+            self.notes.append(f"classes of unequal size: {names[sizes.argmax()]} has "
+                              f"{100 * sizes.max() / sizes.sum():.1f} % of the samples, "
                               f"{names[sizes.argmin()]} {100 * sizes.min() / sizes.sum():.1f} %")
         return codes.reshape(-1)
 
@@ -65,7 +72,8 @@ class Classification(Task):
         known = {name: code for code, name in enumerate(self.state["classes"])}
         codes = [known.get(label, -1) for label in np.asarray(labels).tolist()]
         if -1 in codes:
-            raise DataError(explain("a class that was not there in training", got=f"sample {codes.index(-1)}: {shown(labels[codes.index(-1)])}",
+            raise DataError(explain("a class that was not there in training",
+                                    got=f"sample {codes.index(-1)}: {shown(labels[codes.index(-1)])}",
                                     expected=", ".join(map(str, list(known)[:10]))))
         return np.array(codes, np.int64)
 
@@ -90,7 +98,8 @@ class Classification(Task):
         return np.array(self.classes)[self.choose(self.predict_proba(data))]
 
     def evaluate(self, data: TableLike) -> Report:
-        """Accuracy, log loss and macro F1 (of two classes also the area under the ROC curve) with intervals, beside the most
+        """Accuracy, log loss and macro F1 (of two classes also the area under the ROC curve) with intervals, beside the
+        most
         frequent class and the other baselines of the task, with paired tests (McNemar, mid-p)."""
         self._need_fit()
         x, labels = self._pairs(data)
@@ -98,14 +107,17 @@ class Classification(Task):
         answers = {name: self._proba(x, name) for name in self.parts}
         answers["majority"] = np.tile(self.state["prior"], (len(codes), 1))
         chosen = {NETWORK: self.choose(answers[NETWORK])}
-        names = ("accuracy", "log_loss", "f1_macro", *(("auc",) if len(self.state["classes"]) == 2 and len(set(codes.tolist())) == 2 else ()))
+        names = ("accuracy", "log_loss", "f1_macro",
+                 *(("auc",) if len(self.state["classes"]) == 2 and len(set(codes.tolist())) == 2 else ()))
         return of_classes(answers, codes, chosen, names)
 
 
 def best_threshold(probabilities: np.ndarray, codes: np.ndarray, by: str) -> float:
-    """The threshold of P(second class) with the best "accuracy", "f1" or "balanced_accuracy" on these samples; 0.5 among equals."""
+    """The threshold of P(second class) with the best "accuracy", "f1" or "balanced_accuracy" on these samples; 0.5
+    among equals."""
     if by not in THRESHOLDS:
-        raise ArgumentError(explain("thresholds are not chosen by this", got=shown(by), expected=" | ".join(THRESHOLDS)))
+        raise ArgumentError(explain("thresholds are not chosen by this", got=shown(by),
+                                    expected=" | ".join(THRESHOLDS)))
     order = np.unique(probabilities[:, 1])
     middles = np.concatenate([[0.5], (order[1:] + order[:-1]) / 2])
     right = np.sort(probabilities[codes == 1, 1])
@@ -139,7 +151,8 @@ class Regression(Task):
         """Learn mean and spread of the targets; the standardised targets (n, 1), float32."""
         mean, std = float(targets.mean()), float(targets.std())
         if not std > 0:
-            raise DataError(explain("all targets are the same number", got=f"{len(targets):,} times {mean:g}", expected="numbers that differ"))
+            raise DataError(explain("all targets are the same number", got=f"{len(targets):,} times {mean:g}",
+                                    expected="numbers that differ"))
         self.state["mean"], self.state["std"] = mean, std
         return ((targets - mean) / std).astype(np.float32).reshape(-1, 1)
 
@@ -153,7 +166,8 @@ class Regression(Task):
         return self._number(self._inputs(data))
 
     def evaluate(self, data: TableLike) -> Report:
-        """Root mean squared error, mean absolute error and R² with intervals, beside the mean and the other baselines of the
+        """Root mean squared error, mean absolute error and R² with intervals, beside the mean and the other baselines
+        of the
         task, with paired tests of the squared errors."""
         self._need_fit()
         x, targets = self._pairs(data)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every task is: settings that show, `fit`, `predict`, `evaluate`, and one file that holds all of it.
 
-A task joins pieces of the library. Its class lists its settings, each with a default, as annotated names; `_learn` makes
-`parts` (the network, and the baselines it is measured against) and `state` (everything else that serving needs: columns,
-vocabulary, classes, scales), which is plain data. `cr.save` writes both into one file, so what was fitted on the training
-data is what serves: there is no second preprocessing.
+A task joins pieces of the library. Its class lists its settings, each with a default, as annotated names; `_learn`
+makes `parts` (the network, and the baselines it is measured against) and `state` (everything else that serving needs:
+columns, vocabulary, classes, scales), which is plain data. `cr.save` writes both into one file, so what was fitted on
+the training data is what serves: there is no second preprocessing.
 """
 
 from __future__ import annotations
@@ -71,12 +71,19 @@ class Task:
     def check(self) -> None:
         """Raise ArgumentError for settings that make no sense; tasks add checks of their own."""
         for name, value in self.settings.items():
-            if name in COUNTS and value is not None and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-                raise ArgumentError(explain(f"{name} counts something", got=f"{name}={shown(value)}", expected="an integer, 1 or more"))
+            if (
+                name in COUNTS
+                and value is not None
+                and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+            ):
+                raise ArgumentError(explain(f"{name} counts something", got=f"{name}={shown(value)}",
+                                            expected="an integer, 1 or more"))
             if name in RATES and value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ArgumentError(explain(f"{name} is a rate", got=f"{name}={shown(value)}", expected="a number above 0"))
+                raise ArgumentError(explain(f"{name} is a rate", got=f"{name}={shown(value)}",
+                                            expected="a number above 0"))
             if name in SHARES and not (isinstance(value, int | float) and 0 <= value < 1):
-                raise ArgumentError(explain(f"{name} is a share", got=f"{name}={shown(value)}", expected="a number from 0 to below 1"))
+                raise ArgumentError(explain(f"{name} is a share", got=f"{name}={shown(value)}",
+                                            expected="a number from 0 to below 1"))
 
     # ---- learning
 
@@ -116,7 +123,8 @@ class Task:
 
     def _need_fit(self) -> None:
         if not self.fitted:
-            raise ArgumentError(explain(f"this {type(self).__name__} has learnt nothing yet", fix="call fit(data) first, or cr.load(path)"))
+            raise ArgumentError(explain(f"this {type(self).__name__} has learnt nothing yet",
+                                        fix="call fit(data) first, or cr.load(path)"))
 
     @property
     def network(self) -> Any:
@@ -152,13 +160,15 @@ class Task:
 
 dataclasses.dataclass(kw_only=True, repr=False, eq=False)(Task)
 
-COUNTS = frozenset({"epochs", "batch_size", "members", "bins", "patience", "horizon", "lookback", "factors", "width", "length"})
+COUNTS = frozenset({"epochs", "batch_size", "members", "bins", "patience", "horizon", "lookback", "factors", "width",
+                    "length"})
 RATES = frozenset({"learning_rate"})
 SHARES = frozenset({"dropout", "held_out"})
 
 
 def opened(parts: Any, saved: Mapping[str, Any], path: str | Path) -> Task:
-    """The task whose `saved()` is in a file; DataError for a file that names no task or settings that it does not have."""
+    """The task whose `saved()` is in a file; DataError for a file that names no task or settings that it does not have.
+    """
     with reading(path, "task file"):
         kind = look_up("task", str(saved["name"]), Task.kinds, fix="import the module that defines it")
         task = kind(**{str(name): _tuples(value) for name, value in saved["settings"].items()})

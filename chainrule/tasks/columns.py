@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of a table as a network reads them: what each is, is found out on the training rows, said, and kept as plain data.
+"""The columns of a table as a network reads them: what each is, is found out on the training rows, said, and kept as
+plain data.
 
     Number     standardised; missing ones are the median, and marked where training had any
     Category   an id: 0 for rare and unknown values, then the known ones, a missing value being one of them
-    Date       days since 1970 standardised, time of the year and of the day as points on circles, the weekday as a category
+    Date       days since 1970 standardised, time of the year and of the day as points on circles, weekday as a category
     Words      free text as a bag of words
     LeftOut    says nothing: constant, empty, or another value in each row
 """
@@ -142,7 +143,8 @@ KINDS: dict[str, type[Column]] = {kind.kind: kind for kind in (Number, Category,
 
 
 def as_texts(values: np.ndarray) -> list[str]:
-    """Each value as a text; the empty one where it is missing. Whole floats are written as integers, so that files and frames agree."""
+    """Each value as a text; the empty one where it is missing. Whole floats are written as integers, so that files and
+    frames agree."""
     return [_text(value) for value in values.tolist()]
 
 
@@ -164,11 +166,13 @@ def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
         parsed = [np.nan if text == MISSING else parse_number(text) for text in texts]
         if None in parsed:
             row = parsed.index(None)
-            raise DataError(explain(f"row {row:,}, column {name!r}: {shown(texts[row])} is not a number, and the other values are",
+            raise DataError(explain(f"row {row:,}, column {name!r}: {shown(texts[row])} is not a number, and the other "
+                                    "values are",
                                     fix="correct the value, leave it empty, or name the column in categorical="))
         found = np.array(parsed, np.float64)
     if (bad := np.flatnonzero(np.abs(found) > LARGEST)).size:
-        raise DataError(explain(f"row {bad[0]:,}, column {name!r}: {found[bad[0]]:g} is not a finite number", fix="correct the value or leave it empty"))
+        raise DataError(explain(f"row {bad[0]:,}, column {name!r}: {found[bad[0]]:g} is not a finite number",
+                                fix="correct the value or leave it empty"))
     return found
 
 
@@ -206,8 +210,14 @@ def learn(name: str, values: np.ndarray, categorical: bool) -> tuple[Column, str
         return _date(name, values, False)
     if values.dtype.kind in "uif" and not categorical:
         return _number(name, values)
-    if values.dtype.kind == "O" and not categorical and all(value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-                                                            for value in values.tolist()):
+    if (
+        values.dtype.kind == "O"
+        and not categorical
+        and all(
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            for value in values.tolist()
+        )
+    ):
         return _number(name, np.array([np.nan if value is None else value for value in values.tolist()], np.float64))
     texts = as_texts(values)
     present = [text for text in texts if text != MISSING]
@@ -232,23 +242,31 @@ def _number(name: str, values: np.ndarray) -> tuple[Column, str | None]:
         why = f"always {known[0]:g}" if len(known) else "no values"
         return LeftOut(name, why), f"{name}: {why}, left out"
     if _counts_rows(name, numbers):
-        return LeftOut(name, "names the rows"), f"{name}: another whole number in each row, it names them: left out (use={name!r} keeps it)"
+        return (LeftOut(name, "names the rows"),
+                f"{name}: another whole number in each row, it names them: left out (use={name!r} keeps it)")
     gone = len(numbers) - len(known)
     scale = float(np.abs(known).max()) or 1.0
-    column = Number(name, float(known.mean()), float((known / scale).std()) * scale or 1.0, float(np.median(known)), gone > 0)
+    column = Number(name, float(known.mean()), float((known / scale).std()) * scale or 1.0, float(np.median(known)),
+                    gone > 0)
     return column, f"{name}: {gone:,} missing → the median {column.median:g}, and a mark" if gone else None
 
 
 def _counts_rows(name: str, numbers: np.ndarray) -> bool:
     """Whether whole numbers, different in all rows, count them, or are called an id."""
-    if len(numbers) < FEW_ROWS or np.isnan(numbers).any() or (numbers % 1).any() or len(np.unique(numbers)) < len(numbers):
+    if (
+        len(numbers) < FEW_ROWS
+        or np.isnan(numbers).any()
+        or (numbers % 1).any()
+        or len(np.unique(numbers)) < len(numbers)
+    ):
         return False
     consecutive = numbers.max() - numbers.min() == len(numbers) - 1 and (np.diff(numbers) > 0).all()
     return bool(consecutive or IDENTIFIER.search(name))
 
 
 def is_date(values: np.ndarray) -> bool | None:
-    """Whether a column holds dates, and if so whether the day stands first (where a slash leaves it open); None for no dates."""
+    """Whether a column holds dates, and if so whether the day stands first (where a slash leaves it open); None for no
+    dates."""
     if values.dtype.kind == "M":
         return False
     if values.dtype.kind not in "OU":
@@ -258,9 +276,11 @@ def is_date(values: np.ndarray) -> bool | None:
 
 
 def _day_first(sizes: Mapping[str, int]) -> bool | None:
-    """Whether texts are dates, and if so whether the day stands first (where a slash leaves it open); None for no dates."""
+    """Whether texts are dates, and if so whether the day stands first (where a slash leaves it open); None for no
+    dates."""
     total = sum(sizes.values())
-    found = {first: sum(size for text, size in sizes.items() if not np.isnan(_days(text, first))) for first in (False, True)}
+    found = {first: sum(size for text, size in sizes.items() if not np.isnan(_days(text, first)))
+             for first in (False, True)}
     if max(found.values()) <= MOSTLY * total:
         return None
     return found[True] > found[False]
@@ -271,7 +291,8 @@ def _date(name: str, values: np.ndarray, day_first: bool) -> tuple[Column, str |
     known = days[~np.isnan(days)]
     column = Date(name, float(known.mean()), float(known.std()) or 1.0, bool((known % 1).any()), day_first)
     first, last = (np.datetime64(int(np.floor(end)), "D") for end in (known.min(), known.max()))
-    return column, f"{name}: dates from {first} to {last} → days, season, weekday{' and time of day' if column.hours else ''}"
+    return (column, f"{name}: dates from {first} to {last} → days, season, "
+                    f"weekday{' and time of day' if column.hours else ''}")
 
 
 def _many(name: str, present: Sequence[str], sizes: Mapping[str, int]) -> tuple[Column, str | None]:
@@ -279,7 +300,8 @@ def _many(name: str, present: Sequence[str], sizes: Mapping[str, int]) -> tuple[
     length = float(np.mean([len(words(text)) for text in present]))
     if length >= FREE_TEXT:
         return Words(name), f"{name}: free text of {length:.0f} words on average → its words"
-    return LeftOut(name, "names the rows"), f"{name}: {len(sizes):,} different texts in {count(len(present), 'row')}, left out"
+    return (LeftOut(name, "names the rows"),
+            f"{name}: {len(sizes):,} different texts in {count(len(present), 'row')}, left out")
 
 
 def _category(name: str, texts: Sequence[str], sizes: Counter[str]) -> tuple[Column, str | None]:
@@ -287,7 +309,8 @@ def _category(name: str, texts: Sequence[str], sizes: Counter[str]) -> tuple[Col
     gone = texts.count(MISSING)
     known = tuple(sorted(text for text, size in sizes.items() if size >= least)) + ((MISSING,) if gone else ())
     rare = len(sizes) - sum(1 for text in known if text != MISSING)
-    parts = [f"{len(sizes):,} categories", *([f"{rare:,} of them rare"] if rare else []), *([f"{gone:,} missing → own category"] if gone else [])]
+    parts = [f"{len(sizes):,} categories", *([f"{rare:,} of them rare"] if rare else []),
+             *([f"{gone:,} missing → own category"] if gone else [])]
     return Category(name, known), f"{name}: {', '.join(parts)}" if rare or gone else None
 
 
@@ -307,14 +330,19 @@ class Encoder:
         self.columns, self.edges, self.vocabulary = list(columns), [list(column) for column in edges], vocabulary
 
     @classmethod
-    def of(cls, table: Mapping[str, np.ndarray], categorical: Sequence[str] = (), drop: Sequence[str] = (), use: Sequence[str] = (),
-           bins: int = 32) -> tuple[Encoder, list[str]]:
+    def of(cls, table: Mapping[str, np.ndarray], categorical: Sequence[str] = (), drop: Sequence[str] = (),
+           use: Sequence[str] = (), bins: int = 32) -> tuple[Encoder, list[str]]:
         """Fitted on training rows, with what is worth saying; DataError if nothing is left to learn from."""
         columns, notes = [], []
         for name, values in table.items():
-            column, note = (LeftOut(name, "on request"), f"{name}: left out on request") if name in drop else learn(name, values, name in categorical)
+            column, note = (
+                (LeftOut(name, "on request"), f"{name}: left out on request")
+                if name in drop
+                else learn(name, values, name in categorical)
+            )
             if name in use and isinstance(column, LeftOut):
-                column, note = Number(name, float(values.mean()), float(values.std()) or 1.0, float(np.median(values)), False), None
+                column, note = (Number(name, float(values.mean()), float(values.std()) or 1.0, float(np.median(values)),
+                                       False), None)
             columns.append(column)
             notes += [note] if note else []
         if all(isinstance(column, LeftOut) for column in columns):
@@ -341,15 +369,19 @@ class Encoder:
         return len(self.vocabulary) if self.vocabulary is not None else 0
 
     def __call__(self, table: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(numbers float32 (n, f), categories int64 (n, c), ids of words int64 (n, w)); one column of zeros where there are none."""
+        """(numbers float32 (n, f), categories int64 (n, c), ids of words int64 (n, w)); one column of zeros where there
+        are none."""
         if missing := [name for name in self.used if name not in table]:
-            raise DataError(explain(f"there is no column {missing[0]!r}", got=", ".join(list(table)[:12]), expected=", ".join(self.used[:12]),
-                                    fix="give all columns that were there in training; a value may be missing (None or NaN)"))
+            raise DataError(explain(f"there is no column {missing[0]!r}", got=", ".join(list(table)[:12]),
+                                    expected=", ".join(self.used[:12]),
+                                    fix="give all columns that were there in training; a value may be missing (None or "
+                                        "NaN)"))
         rows = len(next(iter(table.values())))
         categories = [column.categories(table[column.name]) for column in self.columns if column.sizes]
         texts = [column for column in self.columns if isinstance(column, Words)]
         words = self.vocabulary(_joined(table, texts)) if self.vocabulary is not None else np.zeros((rows, 1), np.int64)
-        return (self._numbers(table).astype(np.float32), np.concatenate(categories, axis=1) if categories else np.zeros((rows, 1), np.int64), words)
+        return (self._numbers(table).astype(np.float32), np.concatenate(categories, axis=1) if categories
+                else np.zeros((rows, 1), np.int64), words)
 
     def _numbers(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = len(next(iter(table.values())))
@@ -365,7 +397,8 @@ class Encoder:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Encoder:
         """The encoder that `to_config` described."""
-        columns = [KINDS[column["kind"]](**{key: tuple(value) if isinstance(value, list) else value for key, value in column.items() if key != "kind"})
+        columns = [KINDS[column["kind"]](**{key: tuple(value) if isinstance(value, list) else value
+                                            for key, value in column.items() if key != "kind"})
                    for column in config["columns"]]
         vocabulary = None if config["vocabulary"] is None else Vocabulary.from_config(config["vocabulary"])
         return cls(columns, config["edges"], vocabulary)

@@ -23,9 +23,11 @@ def is_pair(data: Any) -> bool:
 
 
 def table(data: Any) -> Columns | None:
-    """The columns of a table: a file (.csv, .parquet, .arrow …), a DataFrame, a dict of columns or a list of dicts; None for anything else."""
+    """The columns of a table: a file (.csv, .parquet, .arrow …), a DataFrame, a dict of columns or a list of dicts;
+    None for anything else."""
     if isinstance(data, str | os.PathLike):
-        return {str(name): np.asarray(column[:] if hasattr(column, "ends") else column) for name, column in read_columns(str(data)).items()}
+        return {str(name): np.asarray(column[:] if hasattr(column, "ends") else column)
+                for name, column in read_columns(str(data)).items()}
     if (found := columns_of(data)) is not None:
         return {name: np.asarray(column) for name, column in found.items()}
     if isinstance(data, Mapping):
@@ -40,7 +42,8 @@ def _of_dict(data: Mapping[Any, Any]) -> Columns:
     found = {str(name): column(values) for name, values in data.items()}
     sizes = {name: len(values) for name, values in found.items()}
     if len(set(sizes.values())) != 1:
-        raise ArgumentError(explain("the columns of the table have different lengths", got=", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+        raise ArgumentError(explain("the columns of the table have different lengths",
+                                    got=", ".join(f"{name} {size:,}" for name, size in sizes.items()),
                                     expected="one length for all"))
     return found
 
@@ -51,8 +54,10 @@ def column(values: Any) -> np.ndarray:
         return values
     values = list(values)
     try:
-        numbers = all(value is None or (isinstance(value, int | float | np.number) and not isinstance(value, bool)) for value in values)
-        return np.array([np.nan if value is None else value for value in values], np.float64) if numbers else _objects(values)
+        numbers = all(value is None or (isinstance(value, int | float | np.number) and not isinstance(value, bool))
+                      for value in values)
+        return (np.array([np.nan if value is None else value for value in values], np.float64) if numbers
+                else _objects(values))
     except (TypeError, ValueError, OverflowError):
         return _objects(values)
 
@@ -67,19 +72,21 @@ def named(columns: Columns, name: str, what: str) -> np.ndarray:
     """A column by its name; DataError with the nearest names."""
     if name not in columns:
         close = close_names(name, list(columns))
-        raise DataError(explain(f"the table has no column {shown(name)}, which is to be {what}", got=listed(list(columns)),
-                                fix=f"did you mean {close[0]!r}?" if close else None))
+        raise DataError(explain(f"the table has no column {shown(name)}, which is to be {what}",
+                                got=listed(list(columns)), fix=f"did you mean {close[0]!r}?" if close else None))
     return columns[name]
 
 
 def texts_of(values: Any, who: str) -> list[str]:
     """Texts as a list of str; DataError, naming the task that fits, for numbers and other things."""
     if isinstance(values, str):
-        raise ArgumentError(explain(f"{who} takes several texts", got=shown(values), expected="a list of texts", fix="put it into a list: [text]"))
+        raise ArgumentError(explain(f"{who} takes several texts", got=shown(values), expected="a list of texts",
+                                    fix="put it into a list: [text]"))
     found = values.tolist() if isinstance(values, np.ndarray) else list(values)
     for i, value in enumerate(found):
         if not isinstance(value, str):
             other = "TabularClassifier" if isinstance(value, int | float | Sequence | np.ndarray) else None
             raise DataError(explain(f"{who} takes texts", got=f"sample {i}: {shown(value)}", expected="str",
-                                    fix=f"for numbers: cr.tasks.{other}" if other else "leave it out, or give an empty text"))
+                                    fix=f"for numbers: cr.tasks.{other}" if other
+                                    else "leave it out, or give an empty text"))
     return found

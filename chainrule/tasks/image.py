@@ -33,21 +33,22 @@ class ImageClassifier(Classification):
     """Which class an image belongs to.
 
     Args:
-        model: "cnn" (pairs of 3x3 convolutions between poolings), "resnet" (He et al.'s residual network for small images, 20 layers), or
-            "auto": "resnet" for colour images of 24 pixels or more, "cnn" else.
-        size: (height, width) or one number to which image files are brought; None: as they are, or 64 pixels where their sizes differ.
-        augment: True: shifts by a fourteenth, and mirror images where these do not change the class (`augment.handedness`); False: none;
-            or an augmentation of your own.
-        epochs, batch_size, learning_rate, weight_decay: of AdamW, with a rate that rises and falls again (one cycle); None: by the number
-            of images.
+        model: "cnn" (pairs of 3x3 convolutions between poolings), "resnet" (He et al.'s residual network for small
+            images, 20 layers), or "auto": "resnet" for colour images of 24 pixels or more, "cnn" else.
+        size: (height, width) or one number to which image files are brought; None: as they are, or 64 pixels where
+            their sizes differ.
+        augment: True: shifts by a fourteenth, and mirror images where these do not change the class
+            (`augment.handedness`); False: none; or an augmentation of your own.
+        epochs, batch_size, learning_rate, weight_decay: of AdamW, with a rate that rises and falls again (one cycle);
+            None: by the number of images.
         label_smoothing: share of a target that goes to the other classes.
         held_out: share of the training images that chooses the best epoch and the temperature of the probabilities.
         progress, backend: as in `cr.fit`.
 
-    Data are (images (n, H, W) or (n, H, W, C), labels (n,)); a folder with a folder of images for each class; a `data.ImageFolder`; or a
-    `data.Dataset` (its training part is learnt, its test part measured). To predict: images, a file, a list of files or a folder. Images lie
-    in memory. Probabilities are calibrated by a temperature (Guo et al., 2017). Baselines: the most frequent class, and a linear model of the
-    pixels.
+    Data are (images (n, H, W) or (n, H, W, C), labels (n,)); a folder with a folder of images for each class; a
+    `data.ImageFolder`; or a `data.Dataset` (its training part is learnt, its test part measured). To predict: images, a
+    file, a list of files or a folder. Images lie in memory. Probabilities are calibrated by a temperature (Guo et al.,
+    2017). Baselines: the most frequent class, and a linear model of the pixels.
 
     >>> digits = cr.data.digits()
     >>> task = cr.tasks.ImageClassifier(epochs=3).fit(digits)
@@ -71,9 +72,11 @@ class ImageClassifier(Classification):
         """Raise ArgumentError for settings that make no sense."""
         super().check()
         if self.model not in MODELS:
-            raise ArgumentError(explain("there is no such model of images", got=f"model={shown(self.model)}", expected=" | ".join(MODELS)))
+            raise ArgumentError(explain("there is no such model of images", got=f"model={shown(self.model)}",
+                                        expected=" | ".join(MODELS)))
         if not 0 <= self.label_smoothing < 1:
-            raise ArgumentError(explain("label_smoothing is a share", got=f"{self.label_smoothing}", expected="a number from 0 to below 1"))
+            raise ArgumentError(explain("label_smoothing is a share", got=f"{self.label_smoothing}",
+                                        expected="a number from 0 to below 1"))
 
     # ---- forms of data
 
@@ -102,14 +105,17 @@ class ImageClassifier(Classification):
         if is_pair(data):
             images, labels = _images(data[0]), np.asarray(data[1])
             if labels.ndim != 1 or len(labels) != len(images):
-                raise ShapeError(explain("images and labels come in pairs", got=f"{len(images):,} images, labels of shape {labels.shape}",
+                raise ShapeError(explain("images and labels come in pairs",
+                                         got=f"{len(images):,} images, labels of shape {labels.shape}",
                                          expected="one label for each image"))
             return images, labels
         if isinstance(data, str | os.PathLike):
-            data = ImageFolder(data, size=size, colour=None if size is None else {1: "grey", 3: "rgb"}.get(self._channels))
+            data = ImageFolder(data, size=size,
+                               colour=None if size is None else {1: "grey", 3: "rgb"}.get(self._channels))
         if isinstance(data, ImageFolder):
             return self._of_folder(data)
-        raise DataError(explain("these are no images with their classes", got=shown(data), expected="(images, labels), a folder of class folders, or a data.Dataset"))
+        raise DataError(explain("these are no images with their classes", got=shown(data),
+                                expected="(images, labels), a folder of class folders, or a data.Dataset"))
 
     @property
     def _channels(self) -> int:
@@ -117,7 +123,8 @@ class ImageClassifier(Classification):
 
     def _of_folder(self, source: ImageFolder) -> tuple[np.ndarray, np.ndarray]:
         if not source.class_names:
-            raise DataError(explain("the images have no classes", got=shown(source), expected="a folder of images for each class",
+            raise DataError(explain("the images have no classes", got=shown(source),
+                                    expected="a folder of images for each class",
                                     fix="for images with boxes: cr.data.BoxImages"))
         found = [source[i] for i in range(len(source))]
         shapes = {image.shape for image, _ in found}
@@ -139,11 +146,13 @@ class ImageClassifier(Classification):
         if validation is not None:
             more, names = self._images_and_labels(validation, "test", x.shape[1:3])
             checked = self._inputs(more), self._codes(names)
-        self.notes.append(f"{len(kept):,} images of {'x'.join(map(str, x.shape[1:]))} to learn from" + ("" if checked is None else f", {len(checked[1]):,} to check by"))
+        self.notes.append(f"{len(kept):,} images of {'x'.join(map(str, x.shape[1:]))} to learn from"
+                          + ("" if checked is None else f", {len(checked[1]):,} to check by"))
         self._choose(len(kept))
         network, training = self._network(x.shape[1:]), (x[kept], codes[kept])
-        fit(network, training, loss=losses.cross_entropy.using(label_smoothing=self.label_smoothing), optimizer=self._optimizer(len(kept)), epochs=self.epochs or 1,
-            batch_size=self.batch_size or 1, validation=checked, metrics=["accuracy"], augment=self._augmentation(images[kept], codes[kept]), seed=seed,
+        fit(network, training, loss=losses.cross_entropy.using(label_smoothing=self.label_smoothing),
+            optimizer=self._optimizer(len(kept)), epochs=self.epochs or 1, batch_size=self.batch_size or 1,
+            validation=checked, metrics=["accuracy"], augment=self._augmentation(images[kept], codes[kept]), seed=seed,
             progress=self.progress, backend=self.backend)
         self.parts = {NETWORK: network, "linear": self._linear(training, seed)}
         self.state["temperature"] = 1.0
@@ -180,8 +189,8 @@ class ImageClassifier(Classification):
 
     def _linear(self, training: Any, seed: int) -> nn.Module:
         linear = nn.Sequential([nn.Flatten(), nn.Dense(len(self.classes), weight_initializer="zeros")])
-        fit(linear, training, loss="cross_entropy", optimizer=optim.AdamW(1e-3), epochs=LINEAR_EPOCHS, batch_size=self.batch_size or 1,
-            seed=seed, progress=False, backend=self.backend)
+        fit(linear, training, loss="cross_entropy", optimizer=optim.AdamW(1e-3), epochs=LINEAR_EPOCHS,
+            batch_size=self.batch_size or 1, seed=seed, progress=False, backend=self.backend)
         return linear
 
     # ---- answers
@@ -197,17 +206,21 @@ def _images(x: Any) -> np.ndarray:
     """(n, H, W, C) numbers; DataError, naming the task that fits, for other things."""
     x = np.asarray(x)
     if x.ndim == 2:
-        raise DataError(explain("these are rows, not images", got=f"shape {x.shape}", expected="(n, H, W) or (n, H, W, C)",
+        raise DataError(explain("these are rows, not images", got=f"shape {x.shape}",
+                                expected="(n, H, W) or (n, H, W, C)",
                                 fix="cr.tasks.TabularClassifier, or x.reshape(-1, H, W, 1)"))
     if x.ndim not in (3, 4) or x.dtype.kind not in "buif":
-        raise DataError(explain("these are no images", got=f"{x.dtype} of shape {x.shape}", expected="numbers of shape (n, H, W) or (n, H, W, C)"))
+        raise DataError(explain("these are no images", got=f"{x.dtype} of shape {x.shape}",
+                                expected="numbers of shape (n, H, W) or (n, H, W, C)"))
     if x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[-1] not in (1, 2, 3, 4):
-        raise DataError(explain("the channels of an image come last", got=f"shape {x.shape}", expected="(n, H, W, C)", fix="np.moveaxis(x, 1, -1)"))
+        raise DataError(explain("the channels of an image come last", got=f"shape {x.shape}", expected="(n, H, W, C)",
+                                fix="np.moveaxis(x, 1, -1)"))
     return x[..., np.newaxis] if x.ndim == 3 else x
 
 
 def best_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
-    """The T with the least cross-entropy of softmax(logits / T), between 0.05 and 20: it is convex in 1 / T, so bisected by its slope.
+    """The T with the least cross-entropy of softmax(logits / T), between 0.05 and 20: it is convex in 1 / T, so
+    bisected by its slope.
 
     Targets are smoothed by one sample in n + 2 (Platt, 1999), without which T were 0 where all n samples are right.
     """

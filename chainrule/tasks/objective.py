@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is for, in one word: the objective decides the output layer, the loss and the metrics that belong together.
+"""What a network is for, in one word: the objective decides the output layer, the loss and the metrics that belong
+together.
 
     objective = cr.tasks.multiclass(3)
     model = objective.network(hidden=(64, 64))
@@ -34,7 +35,8 @@ from ..typing import ArrayLike, DataLike
 
 @dataclass(frozen=True)
 class Objective:
-    """What is asked of a network, with everything that follows from it; made by `binary`, `multiclass`, `multilabel` and `regression`.
+    """What is asked of a network, with everything that follows from it; made by `binary`, `multiclass`, `multilabel`
+    and `regression`.
 
     Attributes:
         name: "binary", "multiclass", "multilabel" or "regression".

@@ -35,7 +35,8 @@ class Report(Result):
     (0.9, 100)
     """
 
-    def __init__(self, values: Mapping[str, Estimate], samples: int = 0, baselines: Mapping[str, Mapping[str, Estimate]] | None = None,
+    def __init__(self, values: Mapping[str, Estimate], samples: int = 0, baselines: Mapping[str, Mapping[str, Estimate]]
+                 | None = None,
                  verdicts: Mapping[str, Comparison] | None = None, notes: Sequence[str] = ()):
         super().__init__(values)
         self.samples, self.notes = samples, list(notes)
@@ -43,7 +44,8 @@ class Report(Result):
         self.verdicts = dict(verdicts or {})
 
     def __reduce__(self) -> Any:
-        return _remade, (dict(self), self.samples, self.baselines, self.verdicts, self.notes, self.each, self.each_is_right)
+        return (_remade, (dict(self), self.samples, self.baselines, self.verdicts, self.notes, self.each,
+                          self.each_is_right))
 
     def beats(self, baseline: str) -> bool:
         """Whether the network is better than this baseline, by the paired test at the 5 % level."""
@@ -60,7 +62,8 @@ class Report(Result):
     __repr__ = __str__
 
 
-def _remade(values: Any, samples: int, baselines: Any, verdicts: Any, notes: Any, each: Any, each_is_right: bool) -> Report:
+def _remade(values: Any, samples: int, baselines: Any, verdicts: Any, notes: Any, each: Any,
+            each_is_right: bool) -> Report:
     report = Report(values, samples, baselines, verdicts, notes)
     report.each, report.each_is_right = each, each_is_right
     return report
@@ -71,10 +74,12 @@ def _short(value: Estimate) -> str:
 
 
 def verdicts(network: Run, baselines: Sequence[Run]) -> dict[str, Comparison]:
-    """Network against each baseline, corrected for their number; a baseline with the very same values has shown no difference."""
+    """Network against each baseline, corrected for their number; a baseline with the very same values has shown no
+    difference."""
     found = [compare(baseline, network) for baseline in baselines]
     p = adjust([one.p for one in found]) if found else ()
-    return {run.name: replace(one, p=float(value), corrected_for=len(found)) for run, one, value in zip(baselines, found, p, strict=True)}
+    return {run.name: replace(one, p=float(value), corrected_for=len(found))
+            for run, one, value in zip(baselines, found, p, strict=True)}
 
 
 def of_classes(answers: Mapping[str, np.ndarray], labels: np.ndarray, chosen: Mapping[str, np.ndarray] | None = None,
@@ -95,7 +100,8 @@ def of_classes(answers: Mapping[str, np.ndarray], labels: np.ndarray, chosen: Ma
     return report
 
 
-def _class_values(probabilities: np.ndarray, labels: np.ndarray, chosen: np.ndarray, names: Sequence[str]) -> dict[str, Estimate]:
+def _class_values(probabilities: np.ndarray, labels: np.ndarray, chosen: np.ndarray,
+                  names: Sequence[str]) -> dict[str, Estimate]:
     answered = np.where(np.arange(probabilities.shape[1]) == chosen[:, None], 1.0 - TINY, TINY)
     found = {}
     for name in names:

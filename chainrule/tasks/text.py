@@ -25,22 +25,26 @@ class TextClassifier(Classification):
     """Which class a text belongs to.
 
     Args:
-        model: "ngrams" (fastText's: the mean vector of words, pairs of words, and beginnings and ends of words), "cnn" (convolutions over
-            words in order) or "both".
+        model: "ngrams" (fastText's: the mean vector of words, pairs of words, and beginnings and ends of words), "cnn"
+            (convolutions over words in order) or "both".
         members: networks of each kind that learn side by side and whose probabilities are averaged.
         n: longest run of words that counts as one n-gram.
         least: texts in which an n-gram must occur.
         width: of the vectors.
         dropout: share that is left out before the last layer in training.
-        epochs, batch_size, learning_rate: of Adam, with a rate that falls to 0 by a half cosine; epochs None: by the number of texts.
+        epochs, batch_size, learning_rate: of Adam, with a rate that falls to 0 by a half cosine; epochs None: by the
+            number of texts.
         held_out: share of the training data to choose the best epoch by; 0: the last epoch.
         text, target: names of the columns, where data are tables.
         progress, backend: as in `cr.fit`.
 
-    Data are (texts, labels); or a table (file, DataFrame, dict of columns, list of dicts) with the columns `text` and `target`.
-    To predict: texts, or such a table. Baselines: the most frequent class, and multinomial naive Bayes on the same n-grams.
+    Data are (texts, labels); or a table (file, DataFrame, dict of columns, list of dicts) with the columns `text` and
+    `target`.
+    To predict: texts, or such a table. Baselines: the most frequent class, and multinomial naive Bayes on the same
+        n-grams.
 
-    >>> good, bad = ["good fun", "great film", "good film", "great fun"], ["bad plot", "dull film", "bad end", "dull plot"]
+    >>> good = ["good fun", "great film", "good film", "great fun"]
+    >>> bad = ["bad plot", "dull film", "bad end", "dull plot"]
     >>> texts = (good + bad) * 4
     >>> task = cr.tasks.TextClassifier(epochs=20).fit((texts, ["+", "+", "+", "+", "-", "-", "-", "-"] * 4))
     >>> task.predict(["what fun", "what a plot"]).tolist()
@@ -66,7 +70,8 @@ class TextClassifier(Classification):
         """Raise ArgumentError for settings that make no sense."""
         super().check()
         if self.model not in MODELS:
-            raise ArgumentError(explain("there is no such model of texts", got=f"model={shown(self.model)}", expected=" | ".join(MODELS)))
+            raise ArgumentError(explain("there is no such model of texts", got=f"model={shown(self.model)}",
+                                        expected=" | ".join(MODELS)))
 
     def _learn(self, data: Any, validation: Any, seed: int) -> None:
         texts, labels = self._texts_and_labels(data)
@@ -74,10 +79,12 @@ class TextClassifier(Classification):
         self._vocabularies(texts)
         x = self._ids(texts)
         self.epochs = self.epochs or max(4, min(10, round(200_000 / (4 * len(texts)))))
-        network = TextNetwork(len(self.classes), len(self._grams), len(self._words), self._kinds(), self.width, self.dropout)
+        network = TextNetwork(len(self.classes), len(self._grams), len(self._words), self._kinds(), self.width,
+                              self.dropout)
         training, held = self._parts_of(x, codes, validation, seed)
-        fit(network, training, loss=of_members("cross_entropy"), optimizer=self._optimizer(len(training[1])), epochs=self.epochs,
-            batch_size=self.batch_size, validation=held, seed=seed, progress=self.progress, backend=self.backend)
+        fit(network, training, loss=of_members("cross_entropy"), optimizer=self._optimizer(len(training[1])),
+            epochs=self.epochs, batch_size=self.batch_size, validation=held, seed=seed, progress=self.progress,
+            backend=self.backend)
         bayes = NaiveBayesBag.of(training[0][0], training[1], len(self.classes), len(self._grams))
         self.parts = {NETWORK: network, "naive Bayes": bayes}
 
@@ -97,15 +104,18 @@ class TextClassifier(Classification):
         if not self.held_out:
             return (x, codes), None
         kept, held = split(len(codes), (1 - self.held_out, self.held_out), seed, stratify=codes)
-        return tuple((tuple(part[rows] for part in x), codes[rows]) for rows in (kept, held))  # type: ignore[return-value]
+        return tuple((tuple(part[rows] for part in x), codes[rows])
+                     for rows in (kept, held))  # type: ignore[return-value]
 
     # ---- texts
 
     def _vocabularies(self, texts: list[str]) -> None:
         grams = Vocabulary.of(texts, self.n, self.least)
         if not grams.known:
-            raise DataError(explain("the texts have no words", got=f"{len(texts):,} texts, such as {shown(texts[0])}", expected="words, or least=1"))
-        words = Vocabulary.of(texts, 1, self.least, ordered=True) if self.model != "ngrams" else Vocabulary([], ordered=True)
+            raise DataError(explain("the texts have no words", got=f"{len(texts):,} texts, such as {shown(texts[0])}",
+                                    expected="words, or least=1"))
+        words = (Vocabulary.of(texts, 1, self.least, ordered=True) if self.model != "ngrams"
+                 else Vocabulary([], ordered=True))
         self.state["grams"], self.state["words"] = grams.to_config(), words.to_config()
         self.notes.append(f"{len(texts):,} texts, {len(grams.known):,} n-grams")
 
@@ -124,7 +134,8 @@ class TextClassifier(Classification):
 
     def _inputs(self, data: Any) -> Any:
         columns = table(data) if not isinstance(data, str) else None
-        return self._ids(texts_of(named(columns, self.text, "the text") if columns is not None else data, type(self).__name__))
+        return self._ids(texts_of(named(columns, self.text, "the text") if columns is not None else data,
+                                  type(self).__name__))
 
     def _pairs(self, data: Any) -> tuple[Any, np.ndarray]:
         texts, labels = self._texts_and_labels(data)
@@ -134,9 +145,13 @@ class TextClassifier(Classification):
         if is_pair(data):
             texts, labels = texts_of(data[0], type(self).__name__), np.asarray(data[1])
         elif (columns := table(data)) is not None:
-            texts, labels = texts_of(named(columns, self.text, "the text"), type(self).__name__), named(columns, self.target, "the class")
+            texts, labels = (texts_of(named(columns, self.text, "the text"), type(self).__name__),
+                             named(columns, self.target, "the class"))
         else:
-            raise DataError(explain("these are no texts with their classes", got=shown(data), expected="(texts, labels), or a table"))
+            raise DataError(explain("these are no texts with their classes", got=shown(data),
+                                    expected="(texts, labels), or a table"))
         if len(texts) != len(labels) or labels.ndim != 1:
-            raise DataError(explain("texts and labels come in pairs", got=f"{len(texts):,} texts, labels of shape {labels.shape}", expected="one label for each text"))
+            raise DataError(explain("texts and labels come in pairs",
+                                    got=f"{len(texts):,} texts, labels of shape {labels.shape}",
+                                    expected="one label for each text"))
         return texts, labels

@@ -27,9 +27,11 @@ def words(text: str) -> list[str]:
 
 
 def grams(tokens: Sequence[str], n: int) -> list[str]:
-    """All runs of 1 to n neighbouring words, the start and the end of the text being words of their own, and how long words begin and end,
+    """All runs of 1 to n neighbouring words, the start and the end of the text being words of their own, and how long
+    words begin and end,
     which tells of words that were never seen (as the subwords of Bojanowski et al., 2017)."""
-    found = [*tokens, *(f"{word[:BEGIN]}-" for word in tokens if len(word) > BEGIN), *(f"-{word[-END:]}" for word in tokens if len(word) > END + 1)]
+    found = [*tokens, *(f"{word[:BEGIN]}-" for word in tokens if len(word) > BEGIN),
+             *(f"-{word[-END:]}" for word in tokens if len(word) > END + 1)]
     ends = ["<", *tokens, ">"]
     for size in range(2, n + 1):
         found += [JOIN.join(ends[i:i + size]) for i in range(len(ends) - size + 1)]
@@ -37,7 +39,8 @@ def grams(tokens: Sequence[str], n: int) -> list[str]:
 
 
 class Vocabulary:
-    """The n-grams of training texts and their ids 1, 2, …; 0 fills up rows, and what is not known is left out or, in order, 1.
+    """The n-grams of training texts and their ids 1, 2, …; 0 fills up rows, and what is not known is left out or, in
+    order, 1.
 
     Args:
         known: n-grams by id, from 1 (with `ordered`: from 2).
@@ -50,12 +53,14 @@ class Vocabulary:
         self.ids = {gram: i for i, gram in enumerate(self.known, 2 if ordered else 1)}
 
     @classmethod
-    def of(cls, texts: Iterable[str], n: int = 1, least: int = 2, most: int = 200_000, ordered: bool = False) -> Vocabulary:
+    def of(cls, texts: Iterable[str], n: int = 1, least: int = 2, most: int = 200_000,
+           ordered: bool = False) -> Vocabulary:
         """Of the n-grams in at least `least` of the texts, the `most` that are in most texts."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(set(grams(words(text), n)))
-        kept = sorted((gram for gram, count in counts.items() if count >= least), key=lambda gram: (-counts[gram], gram))
+        kept = sorted((gram for gram, count in counts.items() if count >= least),
+                      key=lambda gram: (-counts[gram], gram))
         return cls(kept[:most], n, ordered)
 
     def __len__(self) -> int:

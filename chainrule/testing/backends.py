@@ -29,8 +29,8 @@ def available(backend: str) -> bool:
     return hasattr(backend_module(backend), "load")
 
 
-def compare_backends(function: Callable[..., Any], *arrays: ArrayLike, backends: Sequence[str] | None = None, rtol: float = 1e-5,
-                     atol: float = 1e-6) -> None:
+def compare_backends(function: Callable[..., Any], *arrays: ArrayLike, backends: Sequence[str] | None = None,
+                     rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Raise AssertionError unless `function(*arrays)` gives the same shapes, dtypes and values compiled as eagerly.
 
     Args:

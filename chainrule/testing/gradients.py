@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`check_gradient`: reverse-mode derivatives against central differences along a random direction.
 
-For f with values weighted to a scalar, <grad f(x), v> must equal (f(x + h v) - f(x - h v)) / 2h. The left side is itself
-a function of x, so the second order is the same check applied to it, and so on.
+For f with values weighted to a scalar, <grad f(x), v> must equal (f(x + h v) - f(x - h v)) / 2h. The left side is
+itself a function of x, so the second order is the same check applied to it, and so on.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from ..typing import ArrayLike
 Scalar = Callable[..., Tensor]
 
 
-def check_gradient(function: Callable[..., Any], *arrays: ArrayLike, order: int = 2, step: float = 1e-5, rtol: float = 1e-5,
-                   atol: float = 1e-7, seed: int = 0) -> None:
+def check_gradient(function: Callable[..., Any], *arrays: ArrayLike, order: int = 2, step: float = 1e-5,
+                   rtol: float = 1e-5, atol: float = 1e-7, seed: int = 0) -> None:
     """Raise AssertionError unless the derivatives of `function` up to `order` agree with finite differences.
 
     Args:
-        function: takes the arrays as tensors, returns a tensor or a structure of them; must be smooth around the arrays.
+        function: takes the arrays as tensors, returns a tensor or a structure of them; must be smooth around the
+            arrays.
         arrays: the point; floating-point arrays are taken as float64 and varied, others are left as they are.
         order: how many times to differentiate.
         step: h of the central difference, relative to a direction of standard normal elements.
@@ -41,7 +42,8 @@ def check_gradient(function: Callable[..., Any], *arrays: ArrayLike, order: int 
     point = [_double(x) for x in arrays]
     places = tuple(i for i, x in enumerate(point) if is_float(x.dtype))
     if not places:
-        raise ArgumentError(explain("there is no floating-point array to vary", got=", ".join(str(x.dtype) for x in point)))
+        raise ArgumentError(explain("there is no floating-point array to vary",
+                                    got=", ".join(str(x.dtype) for x in point)))
     current = _weighted(function, rng)
     for k in range(1, order + 1):
         direction = {i: rng.standard_normal(point[i].shape) for i in places}
@@ -87,13 +89,14 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
     return result
 
 
-def _compare(function: Scalar, slope: Scalar, point: Sequence[np.ndarray], direction: dict[int, np.ndarray], step: float,
-             rtol: float, atol: float, order: int) -> None:
+def _compare(function: Scalar, slope: Scalar, point: Sequence[np.ndarray], direction: dict[int, np.ndarray],
+             step: float, rtol: float, atol: float, order: int) -> None:
     above, below = (function(*_moved(point, direction, sign * step)).item() for sign in (1, -1))
     numeric, exact = (above - below) / (2 * step), slope(*map(as_tensor, point)).item()
     scale = max(abs(numeric), abs(exact), 1e-6 * abs(above))
     if not abs(numeric - exact) <= atol + rtol * scale:
-        raise AssertionError(explain(f"the derivative of order {order} is wrong", got=f"{exact:.12g} along a random direction",
+        raise AssertionError(explain(f"the derivative of order {order} is wrong",
+                                     got=f"{exact:.12g} along a random direction",
                                      expected=f"{numeric:.12g} by finite differences"))
 
 

@@ -50,7 +50,8 @@ def grown(rng: np.random.Generator, pool: list[Tensor], size: int) -> list[Tenso
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(int(rng.choice([0, 1, 2, 3, 5, 8, 17], p=[0.04, 0.16, 0.2, 0.2, 0.2, 0.1, 0.1])) for _ in range(rng.integers(0, 4)))
+    return tuple(int(rng.choice([0, 1, 2, 3, 5, 8, 17], p=[0.04, 0.16, 0.2, 0.2, 0.2, 0.1, 0.1]))
+                 for _ in range(rng.integers(0, 4)))
 
 
 def _unary(rng: np.random.Generator, x: Tensor, other: Tensor) -> Tensor:
@@ -74,8 +75,9 @@ def _fitting(x: Tensor, other: Tensor) -> Tensor:
 
 def _identity(rng: np.random.Generator, x: Tensor, other: Tensor) -> Tensor:
     functions: tuple[Callable[[Tensor], Tensor], ...] = (
-        lambda x: x * 1.0, lambda x: x / 1.0, lambda x: x - 0.0, lambda x: e.negative(-x), lambda x: e.tanh(x) + e.tanh(x),
-        lambda x: m.reshape(m.reshape(x, (x.size,)), x.shape), lambda x: x * (e.exp(e.ones_like(x)) * 0.5))
+        lambda x: x * 1.0, lambda x: x / 1.0, lambda x: x - 0.0, lambda x: e.negative(-x),
+        lambda x: e.tanh(x) + e.tanh(x), lambda x: m.reshape(m.reshape(x, (x.size,)), x.shape),
+        lambda x: x * (e.exp(e.ones_like(x)) * 0.5))
     return functions[rng.integers(len(functions))](x)
 
 

@@ -6,5 +6,6 @@ from .capture import Captured, Result, capture
 from .signature import Call, Static, Tensors, path_of, read_call, read_flat
 from .surroundings import Place, Same, Surroundings
 
-__all__ = ["Call", "Captured", "Place", "Result", "Same", "Static", "Surroundings", "Tensors", "capture", "numbers_apart", "path_of",
+__all__ = ["Call", "Captured", "Place", "Result", "Same", "Static", "Surroundings", "Tensors", "capture",
+           "numbers_apart", "path_of",
            "read_call", "read_flat", "take_numbers", "with_inputs"]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graphs that are alike but for single numbers in them: one program for all, with these numbers as further inputs.
 
-A Python integer is part of what a function means: it may be an extent, an index or a choice. What it was can be seen when
-the function has been traced for two values: if nothing but constants of one element differs, a program that takes these
-as inputs is the program of both. Each further value is traced as well, so nothing that the function does with an integer is
-guessed; only the way from the graph to the machine is saved.
+A Python integer is part of what a function means: it may be an extent, an index or a choice. What it was can be seen
+when the function has been traced for two values: if nothing but constants of one element differs, a program that takes
+these as inputs is the program of both. Each further value is traced as well, so nothing that the function does with an
+integer is guessed; only the way from the graph to the machine is saved.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .capture import Captured
 
 
 def numbers_apart(one: Captured, other: Captured) -> set[int] | None:
-    """The places among the nodes of the graph of the numbers in which two traces differ; None if they differ in anything else."""
+    """The places among the nodes of the graph of the numbers in which two traces differ; None if they differ in
+    anything else."""
     same = (_identical(one.reads, other.reads) and _identical(one.writes, other.writes) and one.modes == other.modes
             and one.result.tree == other.result.tree and not any((*one.result.leaves, *other.result.leaves)))
     return _apart(one.graph, other.graph) if same else None

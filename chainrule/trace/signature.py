@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Specialisation by signature: what a call of a compiled function looks like: arrays are dynamic (only type counts), everything else is static.
+"""Specialisation by signature: what a call of a compiled function looks like: arrays are dynamic (only type counts),
+everything else is static.
 
 Tensors, arrays of NumPy and other libraries, NumPy scalars and Python floats are dynamic; ints, bools, strings, None,
 functions, layers and other values are static: part of the key, so another value compiles another program.
@@ -25,14 +26,16 @@ from ..ir.watched import Watched
 from .surroundings import Same
 
 BUFFERS = (buffer_array, memoryview)
-FIXED = (Watched, Variable, FunctionType, BuiltinFunctionType, ModuleType, type, np.ufunc)  # what does not change, or tells it
+# what does not change, or tells it
+FIXED = (Watched, Variable, FunctionType, BuiltinFunctionType, ModuleType, type, np.ufunc)
 
 Tensors = tuple[tuple[int, Node], ...]  # of the arrays of a call, those that came as tensors: number, node
 
 
 @dataclass(frozen=True)
 class Dynamic:
-    """The place of an array among the leaves of a call, or of a Python float, which is a float64 array until it meets others."""
+    """The place of an array among the leaves of a call, or of a Python float, which is a float64 array until it meets
+    others."""
 
     type: Type
     number: bool = False
@@ -98,7 +101,8 @@ def _unreadable(value: Any, got: str = "") -> TraceError:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the arrays, which of them are tensors (number and node), and the key under which its program is kept."""
+    """One call: the arrays, which of them are tensors (number and node), and the key under which its program is kept.
+    """
 
     arrays: list[np.ndarray]
     nodes: Tensors
@@ -112,7 +116,8 @@ class Call:
 
 
 def read_flat(args: tuple[Any, ...]) -> tuple[list[np.ndarray], tuple[Any, ...], Tensors] | None:
-    """(arrays, key, tensors) of a call whose arguments are arrays in the machine's byte order and nothing else; None for any other, which `read_call` reads.
+    """(arrays, key, tensors) of a call whose arguments are arrays in the machine's byte order and nothing else; None
+    for any other, which `read_call` reads.
 
     A training loop calls thousands of times a second; this costs a tenth of `read_call`. Equal keys have equal calls.
     """
@@ -164,7 +169,12 @@ def _array(leaf: Any) -> np.ndarray | None:
         return np.asarray(leaf, float64)
     if isinstance(leaf, Variable | type) or kind in (int, bool, str):
         return None
-    if hasattr(kind, "__array__") or hasattr(kind, "__dlpack__") or hasattr(kind, "__array_interface__") or kind in BUFFERS:
+    if (
+        hasattr(kind, "__array__")
+        or hasattr(kind, "__dlpack__")
+        or hasattr(kind, "__array_interface__")
+        or kind in BUFFERS
+    ):
         return _foreign(leaf)
     return None
 
@@ -179,7 +189,8 @@ def _foreign(leaf: Any) -> np.ndarray:
         plain = hasattr(type(leaf), "__array__") or not hasattr(type(leaf), "__dlpack__")
         array = np.asarray(leaf) if plain else np.from_dlpack(leaf)
     except Exception as error:
-        raise TraceError(explain("this array cannot be read", got=f"{type(leaf).__module__}.{type(leaf).__qualname__}: {error}",
+        raise TraceError(explain("this array cannot be read",
+                                 got=f"{type(leaf).__module__}.{type(leaf).__qualname__}: {error}",
                                  expected="numbers in this computer's memory",
                                  fix="convert it first: tensor.detach().cpu().numpy(), frame.to_numpy()")) from error
     if array.dtype == object:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a function finds beside its arguments: the values of global names and of enclosing functions, attributes, settings.
+"""What a function finds beside its arguments: the values of global names and of enclosing functions, attributes,
+settings.
 
-They are constants of a traced function, so a compiled one must know whether they are still what they were. Two questions
-are asked: `moved`, in every call, whether a name stands for another object (cheap: what nobody rebinds is the same object),
-and `state`, when something has moved, which value all of it has.
+They are constants of a traced function, so a compiled one must know whether they are still what they were. Two
+questions are asked: `moved`, in every call, whether a name stands for another object (cheap: what nobody rebinds is the
+same object), and `state`, when something has moved, which value all of it has.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Same:
 
 
 def key_of(value: Any, depth: int = 4) -> Any:
-    """What is compared to know whether a value is still the same: plain values and small containers of them by value, others by identity."""
+    """What is compared to know whether a value is still the same: plain values and small containers of them by value,
+    others by identity."""
     if type(value) in PLAIN:
         return type(value), value
     if depth and isinstance(value, list | tuple | set | frozenset) and len(value) <= FEW:
@@ -56,7 +58,8 @@ def key_of(value: Any, depth: int = 4) -> Any:
 
 
 class Surroundings:
-    """The surroundings of one function, as they are when this is made; what it changes itself whenever it is traced is in `own`."""
+    """The surroundings of one function, as they are when this is made; what it changes itself whenever it is traced is
+    in `own`."""
 
     def __init__(self, function: Callable[..., Any], own: Collection[Place] = ()):
         self._own = own
@@ -94,7 +97,8 @@ class Surroundings:
         return True
 
     def _function(self, function: Any) -> None:
-        """A Python function: those of users with their global names, those of libraries with what they enclose alone."""
+        """A Python function: those of users with their global names, those of libraries with what they enclose alone.
+        """
         if not isinstance(function, types.FunctionType):
             self._value(function, None)
             return
@@ -123,9 +127,11 @@ class Surroundings:
             self._value(space[name], names)
 
     def _value(self, value: Any, names: tuple[str, ...] | None) -> None:
-        """What a name stands for: functions and objects lead further; of objects that nobody watches, the attributes in `names`.
+        """What a name stands for: functions and objects lead further; of objects that nobody watches, the attributes in
+        `names`.
 
-        `names` are those that the user's function says beside its own; None: it is not the user's function that has the value.
+        `names` are those that the user's function says beside its own; None: it is not the user's function that has the
+        value.
         """
         if type(value) in PLAIN or isinstance(value, Tensor | Variable | np.ndarray | type | types.ModuleType):
             return
@@ -146,7 +152,8 @@ class Surroundings:
         function = getattr(value, "__func__", None)
         if isinstance(function, types.FunctionType):
             self._function(function)
-            self._value(value.__self__, None if _foreign(function.__code__.co_filename) else tuple(_names(function.__code__)))
+            self._value(value.__self__, None if _foreign(function.__code__.co_filename)
+                        else tuple(_names(function.__code__)))
         else:
             self._attributes(value, names)
 

@@ -25,7 +25,8 @@ from .until import Until, gradient
 
 __all__ = [
     "EMA", "SWA", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "GradientNorms", "GradientReport",
-    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "Run", "SavedRun", "Scores", "TopLosses", "Trainer", "Training",
+    "History", "NonFiniteWarning", "Ranking", "RateTest", "Report", "Result", "Run", "SavedRun", "Scores", "TopLosses",
+    "Trainer", "Training",
     "Until", "Validation", "activation_report", "compare_optimizers", "cross_validate", "csv_log", "deltas", "diagnose",
     "evaluate", "fit", "gradient", "gradient_report", "json_log", "largest_batch", "lr_find", "overfit_one_batch",
     "predict", "predict_samples", "rank", "recompute_statistics", "sample_losses", "tensorboard", "top_losses",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weight averaging: averages of the weights along the way of training: EMA after every step, SWA after every late epoch.
+"""Weight averaging: averages of the weights along the way of training: EMA after every step, SWA after every late
+epoch.
 
 The averages are kept beside the model, go into checkpoints, are measured on the validation data after each epoch, and
 become the weights of the model when training ends. Batch statistics do not belong to averaged weights, so SWA computes
@@ -148,7 +149,8 @@ class SWA(WeightAverage):
 
     def needs_arrays(self, model: ModelLike) -> bool:
         """To measure the statistics of batches with the averaged weights."""
-        return any(isinstance(module, BatchNorm) and not module.running_mean.frozen for module in model.modules().values())
+        return any(isinstance(module, BatchNorm) and not module.running_mean.frozen
+                   for module in model.modules().values())
 
     def prepare(self, run: TrainingRun) -> None:
         if self.needs_arrays(run.model):
@@ -159,10 +161,13 @@ def _averaged(model: Any) -> dict[str, Any]:
     return {name: v for name, v in model.variables().items() if v.dtype.kind == "f"}
 
 
-def recompute_statistics(model: ModelLike, x: ArrayLike | DataLike, batch_size: int = 256, backend: str | None = None) -> None:
-    """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of `x`.
+def recompute_statistics(model: ModelLike, x: ArrayLike | DataLike, batch_size: int = 256,
+                         backend: str | None = None) -> None:
+    """Set the running statistics of every BatchNorm below `model` that is not frozen to their means over the batches of
+    `x`.
 
-    x is an array, or a tuple or dict of them, as of `predict`. Nothing else changes: neither weights nor the state of dropout. Needed after weights were replaced by averages.
+    x is an array, or a tuple or dict of them, as of `predict`. Nothing else changes: neither weights nor the state of
+    dropout. Needed after weights were replaced by averages.
 
     >>> model = nn.Sequential([nn.BatchNorm()])
     >>> x = np.array([[1.0], [3.0]], "float32")
@@ -171,7 +176,8 @@ def recompute_statistics(model: ModelLike, x: ArrayLike | DataLike, batch_size: 
     >>> {name: v.numpy() for name, v in model.variables().items() if "mean" in name}
     {'0.running_mean': array([2.], dtype=float32)}
     """
-    layers = [module for module in model.modules().values() if isinstance(module, BatchNorm) and not module.running_mean.frozen]
+    layers = [module for module in model.modules().values() if isinstance(module, BatchNorm)
+              and not module.running_mean.frozen]
     if not layers:
         return
     statistics = [v for layer in layers for v in (layer.running_mean, layer.running_variance)]

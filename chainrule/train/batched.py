@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data that come in batches: loaders, sources of samples and streams, for `fit`, `evaluate` and `predict`.
 
-A source (`__len__` and `__getitem__`, or one of `cr.data`) becomes a `cr.data.Loader`; another iterable gives batches, or, where what is to be predicted has
-no axis, samples.
+A source (`__len__` and `__getitem__`, or one of `cr.data`) becomes a `cr.data.Loader`; another iterable gives batches,
+or, where what is to be predicted has no axis, samples.
 """
 
 from __future__ import annotations
@@ -28,23 +28,28 @@ def is_batched(data: Any) -> bool:
     """Whether this is a loader, a source or a stream, and no structure of arrays in memory."""
     if isinstance(data, sources.Loader | sources.Source):
         return True
-    if data is None or isinstance(data, tuple | Mapping | str | bytes | int | float | Tensor | Variable) or hasattr(data, "__array__"):
+    if data is None or isinstance(data, tuple | Mapping | str | bytes | int | float | Tensor
+                                  | Variable) or hasattr(data, "__array__"):
         return False
     if isinstance(data, list):
         return len(data) not in (2, 3) and bool(data) and all(isinstance(item, tuple) for item in data)
     return hasattr(data, "__iter__") or (hasattr(data, "__len__") and hasattr(data, "__getitem__"))
 
 
-def stream_of(data: Any, batch_size: int, *, shuffle: bool = True, seed: int = 0, drop_last: bool = False, steps: int | None = None, augment: Any = None) -> Stream:
+def stream_of(data: Any, batch_size: int, *, shuffle: bool = True, seed: int = 0, drop_last: bool = False,
+              steps: int | None = None, augment: Any = None) -> Stream:
     """Batches of whatever `is_batched`, with a place that can be saved."""
     if isinstance(data, sources.Loader):
         if augment is not None:
-            raise ArgumentError(explain("a Loader changes its samples itself", got="augment=... of fit, beside a Loader", fix="Loader(..., augment=...)"))
+            raise ArgumentError(explain("a Loader changes its samples itself",
+                                        got="augment=... of fit, beside a Loader", fix="Loader(..., augment=...)"))
         return Stream(data, steps)
     if isinstance(data, sources.Source) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
-        return Stream(sources.Loader(data, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last, augment=augment), steps)
+        return Stream(sources.Loader(data, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last,
+                                     augment=augment), steps)
     if augment is not None:
-        raise ArgumentError(explain("batches of a stream are not augmented by fit", fix="cr.data.Loader(stream, augment=...)"))
+        raise ArgumentError(explain("batches of a stream are not augmented by fit",
+                                    fix="cr.data.Loader(stream, augment=...)"))
     first = next(iter(data) if iter(data) is not data else data, None)
     if iter(data) is data and first is not None:
         data = itertools.chain([first], data)
@@ -55,15 +60,18 @@ def stream_of(data: Any, batch_size: int, *, shuffle: bool = True, seed: int = 0
 
 def _is_sample(first: Any) -> bool:
     """Whether the target of (x, y) is one number."""
-    return isinstance(first, tuple | list) and len(first) > 1 and all(np.ndim(leaf) == 0 for leaf in trees.flatten(first[1])[0])
+    return (isinstance(first, tuple | list) and len(first) > 1
+            and all(np.ndim(leaf) == 0 for leaf in trees.flatten(first[1])[0]))
 
 
 def of_batch(batch: Any, name: str, model: Any) -> Samples:
     """A batch (x, y) or (x, y, weights), checked."""
     if isinstance(batch, Mapping) or not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-        kind = f"a dict of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"one {type(batch).__name__}"
+        kind = (f"a dict of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"{len(batch)} parts"
+                if isinstance(batch, tuple | list) else f"one {type(batch).__name__}")
         first, second = (list(map(repr, batch)) + ["'x'", "'y'"])[:2] if isinstance(batch, Mapping) else ("'x'", "'y'")
-        raise ArgumentError(explain(f"a batch of {name} does not say what is predicted from what", got=kind, expected="(x, y) or (x, y, weights)",
+        raise ArgumentError(explain(f"a batch of {name} does not say what is predicted from what", got=kind,
+                                    expected="(x, y) or (x, y, weights)",
                                     fix=f"cr.data.map(source, lambda sample: (sample[{first}], sample[{second}]))"))
     return samples(tuple(batch), name, model, whole=False)
 
@@ -76,10 +84,14 @@ class Batched:
 
     def __init__(self, data: Any, name: str, model: Any, batch_size: int, targets: bool = True):
         stream = stream_of(data, batch_size, shuffle=False) if not isinstance(data, sources.Loader) else None
-        self.source, self.name, self.model, self.targets = data if stream is None else stream.source, name, model, targets
+        self.source, self.name = data if stream is None else stream.source, name
+        self.model, self.targets = model, targets
         if iter(self.source) is self.source and not hasattr(self.source, "restore"):
-            raise ArgumentError(explain(f"{name} can be gone through once, and it is needed more often", got=shown(data), expected="a list, a cr.data.Loader or arrays", fix="list(stream)"))
-        self.place = copy.deepcopy(self.source.state()) if hasattr(self.source, "state") and hasattr(self.source, "restore") else None
+            raise ArgumentError(explain(f"{name} can be gone through once, and it is needed more often",
+                                        got=shown(data), expected="a list, a cr.data.Loader or arrays",
+                                        fix="list(stream)"))
+        self.place = (copy.deepcopy(self.source.state()) if hasattr(self.source, "state")
+                      and hasattr(self.source, "restore") else None)
         first = next(iter(self), None)
         if first is None:
             raise DataError(explain(f"{name} has no batch", got=shown(data)))
@@ -95,7 +107,8 @@ class Batched:
 
     def _inputs(self, batch: Any) -> Samples:
         """A batch to predict from: x alone, or the first of (x, y)."""
-        x = structure(batch[0] if isinstance(batch, tuple | list) and len(batch) in (2, 3) else batch, self.name, self.model)
+        x = structure(batch[0] if isinstance(batch, tuple | list) and len(batch) in (2, 3) else batch, self.name,
+                      self.model)
         return Samples(x, nothing := np.zeros(len(leaves(x)[0]), np.float32), nothing)
 
 
@@ -106,12 +119,14 @@ class Batched:
 
 
 def given(data: Any, model: Any, batch_size: int = 256, name: str = "the data") -> Samples | Batched:
-    """What a user gave as data, whatever `fit` takes: samples in memory, or the batches of a source, a loader or a stream."""
+    """What a user gave as data, whatever `fit` takes: samples in memory, or the batches of a source, a loader or a
+    stream."""
     return Batched(data, name, model, batch_size) if is_batched(data) else samples(data, name, model)
 
 
 def some(data: Any, model: Any, count: int) -> Samples:
-    """Samples to look at: all that are in memory; or the first `count` of those that come in batches, as far as these have one shape."""
+    """Samples to look at: all that are in memory; or the first `count` of those that come in batches, as far as these
+    have one shape."""
     found = given(data, model, count)
     if isinstance(found, Samples):
         return found
@@ -122,7 +137,8 @@ def some(data: Any, model: Any, count: int) -> Samples:
         if rows >= count:
             break
     found.rewind()
-    joined = [trees.map(lambda *arrays: np.concatenate(arrays)[:count], *(getattr(part, name) for part in parts)) for name in ("x", "y", "weights")]
+    joined = [trees.map(lambda *arrays: np.concatenate(arrays)[:count], *(getattr(part, name) for part in parts))
+              for name in ("x", "y", "weights")]
     return Samples(*joined, any(part.weighted for part in parts))
 
 
@@ -154,5 +170,6 @@ def in_order(data: Any) -> Any:
     """The data, unless it is a loader that mixes its samples: what is predicted could not be told apart."""
     order = getattr(getattr(data, "_feed", None), "order", None)
     if isinstance(data, sources.Loader) and (order is None or order.shuffle):
-        raise ArgumentError(explain("this Loader mixes its samples, so that nobody knows which output belongs to which", got=repr(data), fix="Loader(source, shuffle=False)"))
+        raise ArgumentError(explain("this Loader mixes its samples, so that nobody knows which output belongs to which",
+                                    got=repr(data), fix="Loader(source, shuffle=False)"))
     return data

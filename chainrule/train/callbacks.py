@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may happen beside training: early stopping, keeping checkpoints, writing logs.
 
-A callback sees the run as `train.Run` says (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set `run.stop`. What it needs
-to go on after an interruption it returns from `state`.
+A callback sees the run as `train.Run` says (`run.model`, `run.optimizer`, `run.history`, `run.epoch`) and may set
+`run.stop`. What it needs to go on after an interruption it returns from `state`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,16 @@ class Callback(metaclass=Checked):
     """Whether it looks at the loss or at samples, which a run of a Trainer does not have."""
 
     FIXES = {
-        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that is no metric",
-        "restore_best_weights": "restore_best=True, which is the default", "threshold": "min_delta=...", "min_lr": "least=...", "verbose": "leave it out",
-        "save_best_only": "leave it out: with validation data `fit` keeps the best weights", "filepath": "path", "save_freq": "every=epochs or every_steps=steps",
-        "save_weights_only": "leave it out; cr.save(model, path) writes a model", "baseline": "train.Until(target={name: value})",
-        "start_from_epoch": "leave it out", "stopping_threshold": "train.Until(target={name: value})", "save_top_k": "leave it out",
+        "mode": "leave it out: the direction comes from the metric; larger_is_better=True or False for a number that "
+                "is no metric",
+        "restore_best_weights": "restore_best=True, which is the default", "threshold": "min_delta=...",
+        "min_lr": "least=...", "verbose": "leave it out",
+        "save_best_only": "leave it out: with validation data `fit` keeps the best weights", "filepath": "path",
+        "save_freq": "every=epochs or every_steps=steps",
+        "save_weights_only": "leave it out; cr.save(model, path) writes a model",
+        "baseline": "train.Until(target={name: value})",
+        "start_from_epoch": "leave it out", "stopping_threshold": "train.Until(target={name: value})",
+        "save_top_k": "leave it out",
     }
 
     def begin(self, run: TrainingRun) -> None:
@@ -54,7 +59,8 @@ class Callback(metaclass=Checked):
         """After each step."""
 
     def steps_apart(self, run: TrainingRun) -> float:
-        """How many steps may pass until `after_step` has to be called; a class that has an `after_step` and not this is called after each."""
+        """How many steps may pass until `after_step` has to be called; a class that has an `after_step` and not this is
+        called after each."""
         return math.inf
 
     def after_epoch(self, run: TrainingRun, row: dict[str, Any]) -> None:
@@ -77,8 +83,10 @@ class Callback(metaclass=Checked):
 
 def steps_apart(callback: Any, run: TrainingRun) -> float:
     """How many steps may pass until `callback.after_step` has to be called."""
-    owner = {name: next((c for c in type(callback).__mro__ if name in vars(c)), None) for name in ("after_step", "steps_apart")}
-    said = owner["steps_apart"] is not None and (owner["after_step"] is None or issubclass(owner["steps_apart"], owner["after_step"]))
+    owner = {name: next((c for c in type(callback).__mro__ if name in vars(c)), None)
+             for name in ("after_step", "steps_apart")}
+    said = (owner["steps_apart"] is not None
+            and (owner["after_step"] is None or issubclass(owner["steps_apart"], owner["after_step"])))
     return callback.steps_apart(run) if said else 1
 
 
@@ -101,8 +109,9 @@ def check_kinds(callbacks: Sequence[Any], saved: Sequence[dict[str, Any]]) -> No
     """ArgumentError unless the callbacks with a state are those whose states were saved, in the same order."""
     now, was = [type(callback).__name__ for callback in _with_state(callbacks)], [item["kind"] for item in saved]
     if now != was:
-        raise ArgumentError(explain("the checkpoint belongs to a run with other callbacks", got=", ".join(now) or "none that has a state",
-                                    expected=", ".join(was) or "none that has a state", fix="give fit the same callbacks, in the same order"))
+        raise ArgumentError(explain("the checkpoint belongs to a run with other callbacks",
+                                    got=", ".join(now) or "none that has a state", expected=", ".join(was)
+                                    or "none that has a state", fix="give fit the same callbacks, in the same order"))
 
 
 def restore_states(callbacks: Sequence[Any], saved: Sequence[dict[str, Any]]) -> None:
@@ -118,8 +127,8 @@ def _with_state(callbacks: Sequence[Any]) -> list[Any]:
 class EarlyStopping(Callback):
     """Stop when `monitor` has not improved by more than `min_delta` for `patience` epochs; keep the best weights.
 
-    The direction follows from the metric: accuracy up, loss down; `larger_is_better` says it for numbers that are no metric.
-    With `restore_best`, the model ends with the weights of its best epoch, also when all epochs were used.
+    The direction follows from the metric: accuracy up, loss down; `larger_is_better` says it for numbers that are no
+    metric. With `restore_best`, the model ends with the weights of its best epoch, also when all epochs were used.
 
     >>> x = np.zeros((8, 1), "float32")
     >>> stop = cr.train.EarlyStopping("loss", patience=2)
@@ -128,10 +137,11 @@ class EarlyStopping(Callback):
     3
     """
 
-    def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True,
-                 larger_is_better: bool | None = None):
+    def __init__(self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0,
+                 restore_best: bool = True, larger_is_better: bool | None = None):
         if patience < 1 or min_delta < 0:
-            raise ArgumentError(explain("patience is a number of epochs", got=f"{patience=}, {min_delta=}", expected="patience >= 1, min_delta >= 0"))
+            raise ArgumentError(explain("patience is a number of epochs", got=f"{patience=}, {min_delta=}",
+                                        expected="patience >= 1, min_delta >= 0"))
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
         self.larger_is_better = larger_is_better
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
@@ -146,7 +156,8 @@ class EarlyStopping(Callback):
         self.waited += 1
         if self.waited >= self.patience:
             run.stop = True
-            run.reporter.say(f"stopped early: {self.monitor} has not improved for {self.patience} epochs; best {self.best:.4g} in epoch {self.best_epoch}")
+            run.reporter.say(f"stopped early: {self.monitor} has not improved for {self.patience} epochs; best "
+                             f"{self.best:.4g} in epoch {self.best_epoch}")
 
     def _improved(self, value: float, larger: bool) -> bool:
         if value is None or math.isnan(value):
@@ -160,10 +171,12 @@ class EarlyStopping(Callback):
         assign_arrays(run.model.variables(), self.weights, "model")
         run.history.kept = {"epoch": self.best_epoch, self.monitor: self.best}
         if self.best_epoch < len(run.history):
-            run.reporter.say(f"kept the weights of epoch {self.best_epoch}, the best by {self.monitor}: {self.best:.4g}")
+            run.reporter.say(f"kept the weights of epoch {self.best_epoch}, the best by {self.monitor}: "
+                             f"{self.best:.4g}")
 
     def state(self) -> dict[str, Any]:
-        return {"best": None if math.isnan(self.best) else self.best, "best_epoch": self.best_epoch, "waited": self.waited, "weights": self.weights}
+        return {"best": None if math.isnan(self.best) else self.best, "best_epoch": self.best_epoch,
+                "waited": self.waited, "weights": self.weights}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.best = math.nan if state["best"] is None else state["best"]

@@ -56,8 +56,10 @@ def write_state(path: str | Path, state: Any) -> Path:
     try:
         return write_tensors(path, arrays, {"format": FORMAT, "state": plain, "checksum": _checksum(plain, arrays)})
     except OSError as error:
-        raise DataError(explain("the checkpoint cannot be written; the file that was there before is as it was", got=f"{path}: {error.strerror or error}",
-                                expected=f"a folder that can be written to, with room for {sum(a.nbytes for a in arrays.values()) / 2**20:,.1f} MiB",
+        raise DataError(explain("the checkpoint cannot be written; the file that was there before is as it was",
+                                got=f"{path}: {error.strerror or error}",
+                                expected="a folder that can be written to, with room for "
+                                         f"{sum(a.nbytes for a in arrays.values()) / 2**20:,.1f} MiB",
                                 fix="make room, or name another file: fit(..., checkpoint=path)")) from error
 
 
@@ -67,12 +69,14 @@ def read_state(path: str | Path) -> Any:
     found = header.get("format")
     if found != FORMAT:
         older = str(found).startswith(KIND)
-        raise DataError(explain("this checkpoint was written by another version" if older else "this file is not a checkpoint of a run",
+        raise DataError(explain("this checkpoint was written by another version" if older
+                                else "this file is not a checkpoint of a run",
                                 got=f"{path} with format {shown(found)}", expected=FORMAT,
-                                fix="go on with the version that wrote it" if older else "to use a saved model, call cr.load(path)"))
+                                fix="go on with the version that wrote it" if older
+                                else "to use a saved model, call cr.load(path)"))
     if header.get("checksum") != _checksum(header.get("state"), arrays):
-        raise DataError(explain("the checkpoint is damaged: its content is not what was written", got=f"{path}, which does not fit its checksum",
-                                fix="use an earlier checkpoint"))
+        raise DataError(explain("the checkpoint is damaged: its content is not what was written",
+                                got=f"{path}, which does not fit its checksum", fix="use an earlier checkpoint"))
     with reading(path, "checkpoint", "use an earlier checkpoint"):
         return _put_arrays(header["state"], arrays)
 

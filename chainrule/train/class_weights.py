@@ -27,12 +27,16 @@ def by_class(data: Samples, wanted: Any) -> Samples:
 
 def _labels(data: Samples) -> np.ndarray:
     if not isinstance(data.y, np.ndarray) or not isinstance(data.weights, np.ndarray):
-        raise ArgumentError(explain("class weights need one array of labels", got=f"targets {', '.join(trees.paths(data.y, 'y'))}", expected="class numbers, one per sample",
+        raise ArgumentError(explain("class weights need one array of labels",
+                                    got=f"targets {', '.join(trees.paths(data.y, 'y'))}",
+                                    expected="class numbers, one per sample",
                                     fix="weights by output: fit(model, (x, y, {output: weights}), ...)"))
     labels = data.y.reshape(-1) if data.y.size == len(data) else None
     if labels is None or (labels.dtype.kind == "f" and not (labels == np.round(labels)).all()):
-        raise ArgumentError(explain("class weights need one label for each sample", got=f"targets {data.y.dtype}{list(data.y.shape)}",
-                                    expected="class numbers, one per sample", fix="weights of samples: fit(model, (x, y, weights), ...)"))
+        raise ArgumentError(explain("class weights need one label for each sample",
+                                    got=f"targets {data.y.dtype}{list(data.y.shape)}",
+                                    expected="class numbers, one per sample",
+                                    fix="weights of samples: fit(model, (x, y, weights), ...)"))
     return labels
 
 
@@ -41,25 +45,40 @@ def _factors(labels: np.ndarray, wanted: Any) -> np.ndarray:
     if isinstance(wanted, str) and wanted == "balanced":
         return (len(labels) / (len(classes) * counts))[places]
     if not isinstance(wanted, Mapping):
-        raise ArgumentError(explain("class_weight says what each class counts", got=repr(wanted)[:60], expected="{label: weight} or 'balanced'"))
+        raise ArgumentError(explain("class_weight says what each class counts", got=repr(wanted)[:60],
+                                    expected="{label: weight} or 'balanced'"))
     unknown = [label for label in wanted if label not in set(classes.tolist())]
     bad = [label for label, value in wanted.items() if not (np.isfinite(value) and value >= 0)]
     if unknown or bad:
-        raise ArgumentError(explain("class_weight names a class that no sample has" if unknown else "the weight of a class is 0 or more",
-                                    got=", ".join(f"{label!r}: {wanted[label]!r}" for label in (unknown or bad)[:5]),
-                                    expected=f"classes {', '.join(map(str, classes[:8].tolist()))}{', …' if len(classes) > 8 else ''}"))
+        raise ArgumentError(
+            explain(
+                "class_weight names a class that no sample has" if unknown else "the weight of a class is 0 or more",
+                got=", ".join(f"{label!r}: {wanted[label]!r}" for label in (unknown or bad)[:5]),
+                expected=f"classes {', '.join(map(str, classes[:8].tolist()))}{', …' if len(classes) > 8 else ''}",
+            )
+        )
     return np.array([float(wanted.get(label, 1.0)) for label in classes.tolist()])[places]
 
 
 def imbalance(data: Samples, loss: Any) -> str | None:
     """What to say where one class is rare, None where there is nothing to say."""
     y = data.y
-    if not data.plain or "cross_entropy" not in loss.name or y.ndim != 1 or y.dtype.kind not in "iu" or data.weighted or y.min() < 0 or y.max() >= MOST:
+    if (
+        not data.plain
+        or "cross_entropy" not in loss.name
+        or y.ndim != 1
+        or y.dtype.kind not in "iu"
+        or data.weighted
+        or y.min() < 0
+        or y.max() >= MOST
+    ):
         return None
     counts = np.bincount(y)
     known = np.flatnonzero(counts)
     rarest, most = known[counts[known].argmin()], known[counts[known].argmax()]
     if counts[most] < RARE * counts[rarest]:
         return None
-    return (f"class {rarest} has {counts[rarest] / len(y):.2%} of the samples, class {most} {counts[most] / len(y):.1%}: "
-            "class_weight=\"balanced\" lets all classes count the same; look at f1 or average_precision, not at accuracy")
+    return (f"class {rarest} has {counts[rarest] / len(y):.2%} of the samples, class {most} "
+            f"{counts[most] / len(y):.1%}: "
+            "class_weight=\"balanced\" lets all classes count the same; look at f1 or average_precision, not at "
+            "accuracy")

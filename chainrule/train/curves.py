@@ -25,7 +25,8 @@ def read_curves(rows: list[dict[str, Any]], y: np.ndarray, loss: str, images: bo
 
 
 def judged(rows: list[dict[str, Any]], baseline: float | None, images: bool = False) -> list[Finding]:
-    """Findings from the rows of a history; `baseline` is the loss of the best constant answer, None where it is not known."""
+    """Findings from the rows of a history; `baseline` is the loss of the best constant answer, None where it is not
+    known."""
     curve = np.array([row["loss"] for row in rows], float)
     if len(curve) < EPOCHS or not np.isfinite(curve).all():
         return []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run was made with, as plain text: a checkpoint holds it, and a run with something else does not go on from there."""
+"""What a run was made with, as plain text: a checkpoint holds it, and a run with something else does not go on from
+there."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def describe(value: Any, depth: int = DEPTH) -> str:
     if inspect.isroutine(value):
         return _function(value, depth)
     settings = getattr(value, "arguments", None)
-    known = settings if isinstance(settings, Mapping) else {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")}
+    known = (settings if isinstance(settings, Mapping)
+             else {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")})
     return f"{type(value).__qualname__}({_pairs(known, depth)})"
 
 
@@ -39,9 +41,12 @@ def _pairs(items: Mapping[Any, Any], depth: int) -> str:
 
 
 def _function(function: Any, depth: int) -> str:
-    """Its name and what it holds: a schedule is a function in which its rates are enclosed. Lengths may differ: a run may get longer."""
-    cells = zip(getattr(getattr(function, "__code__", None), "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=True)
-    held = {name: cell.cell_contents for name, cell in cells if cell.cell_contents is not function and not isinstance(cell.cell_contents, int)}
+    """Its name and what it holds: a schedule is a function in which its rates are enclosed. Lengths may differ: a run
+    may get longer."""
+    cells = zip(getattr(getattr(function, "__code__", None), "co_freevars", ()), getattr(function, "__closure__", None)
+                or (), strict=True)
+    held = {name: cell.cell_contents for name, cell in cells if cell.cell_contents is not function
+            and not isinstance(cell.cell_contents, int)}
     return f"{function.__qualname__}({_pairs(held, depth)})" if held else function.__qualname__
 
 
@@ -53,8 +58,12 @@ def settings_of(made: Any) -> dict[str, str]:
 
 def fingerprint(*arrays: np.ndarray) -> str:
     """Tells data sets apart: shapes, dtypes and a checksum of all values, in their order."""
-    return " ".join(f"{array.dtype.str}{list(array.shape)}:{zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1)):08x}"
-                    if array.size else f"{array.dtype.str}{list(array.shape)}" for array in arrays)
+    return " ".join(
+        f"{array.dtype.str}{list(array.shape)}:{zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1)):08x}"
+        if array.size
+        else f"{array.dtype.str}{list(array.shape)}"
+        for array in arrays
+    )
 
 
 def check_same(now: Mapping[str, str], saved: Mapping[str, str]) -> None:
@@ -63,7 +72,8 @@ def check_same(now: Mapping[str, str], saved: Mapping[str, str]) -> None:
         if saved.get(name) != value:
             got, was = _difference(value, str(saved.get(name)))
             raise ArgumentError(explain(f"the checkpoint belongs to a run with another {name}", got=got, expected=was,
-                                        fix=f"go on with the same {name}, or begin a new run: save the model, load it, and call fit without resume="))
+                                        fix=f"go on with the same {name}, or begin a new run: save the model, load it, "
+                                            "and call fit without resume="))
 
 
 def _difference(now: str, was: str, most: int = 120) -> tuple[str, str]:

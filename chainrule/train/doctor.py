@@ -65,7 +65,8 @@ class Judged:
 
 @dataclass
 class Examination:
-    """One pass forward and backward: inputs by path ("" for a single one), the results of the layers in order, what the model gave for each loss, and gradients."""
+    """One pass forward and backward: inputs by path ("" for a single one), the results of the layers in order, what the
+    model gave for each loss, and gradients."""
 
     inputs: dict[str, np.ndarray]
     layers: list[tuple[str, Module, np.ndarray]]
@@ -84,7 +85,8 @@ def diagnose(model: ModelLike, data: DataLike, *, loss: LossLike, history: Any =
     """Look for what commonly goes wrong.
 
     Args:
-        data: what `fit` takes: arrays, nested or not, a source, a loader or a stream, of which the first samples are looked at.
+        data: what `fit` takes: arrays, nested or not, a source, a loader or a stream, of which the first samples are
+            looked at.
         loss: that of the training, or one for each output.
         history: of a `fit`, to look at its curves too.
         samples: how many, evenly spread over the data, go through the model.
@@ -111,15 +113,18 @@ def diagnosed(model: Any, whole: Samples, loss: Any, history: Any, samples: int)
     kinds = {finding.kind for finding in found}
     found += [*_gradients(exam, kinds), *_recurrent_weights(exam), *_through_time(exam)]
     if history is not None:
-        found += judged(list(history), _baseline(loss, whole.y), images=any(array.ndim == 4 for array in leaves(whole.x)))
+        found += judged(list(history), _baseline(loss, whole.y),
+                        images=any(array.ndim == 4 for array in leaves(whole.x)))
     return Report(found)
 
 
 def _baseline(loss: Any, y: Any) -> float | None:
     """The loss of the best constant answer, of several losses their weighted sum; None where it is not known."""
-    known = [constant_loss(one.y, one.loss.name) if isinstance(one.y, np.ndarray) else None for one in judged_targets(loss, y)]
+    known = [constant_loss(one.y, one.loss.name) if isinstance(one.y, np.ndarray) else None
+             for one in judged_targets(loss, y)]
     factors = loss.factors.tolist() if isinstance(loss, losses.Several) else [1.0]
-    return None if None in known else sum(value * factor for value, factor in zip(known, factors, strict=True) if value is not None)
+    return (None if None in known else sum(value * factor for value, factor in zip(known, factors, strict=True)
+                                           if value is not None))
 
 
 def judged_targets(loss: Any, y: Any, output: Any = None) -> list[Judged]:
@@ -127,7 +132,8 @@ def judged_targets(loss: Any, y: Any, output: Any = None) -> list[Judged]:
     values = lambda part: part.numpy() if isinstance(part, Tensor) else None
     if not isinstance(loss, losses.Several):
         return [Judged("", loss, values(output), y)]
-    return [Judged(name, one, values(at(output, path)) if output is not None else None, at(y, path)) for name, (path, one) in zip(loss.names, loss.losses.items(), strict=True)]
+    return [Judged(name, one, values(at(output, path)) if output is not None else None, at(y, path))
+            for name, (path, one) in zip(loss.names, loss.losses.items(), strict=True)]
 
 
 def examine(model: Any, x: Any, y: Any, weights: Any, loss: Any) -> Examination:
@@ -141,14 +147,16 @@ def examine(model: Any, x: Any, y: Any, weights: Any, loss: Any) -> Examination:
             seen.append((names[id(module)], module, result.numpy()))
 
     inputs = trees.map(as_tensor, x)
-    floating = {path: tensor for path, tensor in zip(trees.paths(x), leaves(inputs), strict=True) if tensor.dtype.kind == "f"}
+    floating = {path: tensor for path, tensor in zip(trees.paths(x), leaves(inputs), strict=True) if tensor.dtype.kind
+                == "f"}
     with unchanged(model), watching(watch), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", losses.SoftmaxWarning)
         output = called(model, inputs, training=True)
         value = objective_of(loss, output, y, weights if any((array != 1).any() for array in leaves(weights)) else None)
         found = gradients(value, {"parameters": model.parameters(), "x": floating})
     read = lambda part: {name: g.numpy() for name, g in found[part].items()}
-    return Examination(dict(zip(trees.paths(x), leaves(x), strict=True)), seen, judged_targets(loss, y, output), read("parameters"), read("x"), model.modules())
+    return Examination(dict(zip(trees.paths(x), leaves(x), strict=True)), seen, judged_targets(loss, y, output),
+                       read("parameters"), read("x"), model.modules())
 
 
 # ---- data
@@ -161,7 +169,8 @@ def _inputs(model: Any, exam: Examination) -> Iterator[Finding]:
 
 
 def _normalises(first: Module | None, x: np.ndarray, exam: Examination) -> bool:
-    """Whether the input meets a layer to which its scale means nothing; of several inputs, one that gives what has its shape."""
+    """Whether the input meets a layer to which its scale means nothing; of several inputs, one that gives what has its
+    shape."""
     return isinstance(first, Normalization | Embedding) or (
         first is None and any(isinstance(m, Normalization) and values.shape == x.shape for _, m, values in exam.layers))
 
@@ -171,10 +180,12 @@ def _scale_of(x: np.ndarray, where: str) -> Iterator[Finding]:
     means, deviations = columns.mean(axis=0), columns.std(axis=0)
     worst = int(np.argmax(np.maximum(np.abs(means), deviations)))
     if max(abs(means[worst]), deviations[worst]) > INPUT_SCALE:
-        yield Finding("inputs not normalised", where, f"column {worst} has mean {means[worst]:.3g} and standard deviation {deviations[worst]:.3g}",
+        yield Finding("inputs not normalised", where,
+                      f"column {worst} has mean {means[worst]:.3g} and standard deviation {deviations[worst]:.3g}",
                       "x = (x - x_train.mean(0)) / x_train.std(0); pixels: x / 255")
     elif 0 < columns.std() < 1 / (INPUT_SCALE * 100):
-        yield Finding("inputs not normalised", where, f"all values lie within {columns.std():.2g} of {columns.mean():.3g}",
+        yield Finding("inputs not normalised", where,
+                      f"all values lie within {columns.std():.2g} of {columns.mean():.3g}",
                       "x = (x - x_train.mean(0)) / x_train.std(0)")
 
 
@@ -216,7 +227,8 @@ def _last(exam: Examination, values: np.ndarray) -> tuple[str, Module] | None:
     ran = _leaves(exam)
     if len(exam.outputs) == 1:
         return ran[-1][:2] if ran else None
-    return next(((name, module) for name, module, found in reversed(ran) if found.shape == values.shape and np.array_equal(found, values, equal_nan=True)), None)
+    return next(((name, module) for name, module, found in reversed(ran) if found.shape == values.shape
+                 and np.array_equal(found, values, equal_nan=True)), None)
 
 
 def _outputs(exam: Examination) -> Iterator[Finding]:
@@ -332,7 +344,8 @@ def _through_time(exam: Examination) -> Iterator[Finding]:
     if early < LOST_IN_TIME * norms.max():
         yield Finding("vanishing gradients", display(*layer),
                       f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
-                      "use nn.LSTM or nn.GRU" if isinstance(layer[1], SimpleRNN) else f"nn.{type(layer[1]).__name__}(..., memory={len(norms)})")
+                      "use nn.LSTM or nn.GRU" if isinstance(layer[1], SimpleRNN)
+                      else f"nn.{type(layer[1]).__name__}(..., memory={len(norms)})")
     elif not np.isfinite(early) or early > EXPLODED * max(late, 1e-30):
         yield Finding("exploding gradients", display(*layer),
                       f"the gradient of the first steps is {early:.2g}, that of the last {late:.2g}",
@@ -345,8 +358,10 @@ def _recurrent_weights(exam: Examination) -> Iterator[Finding]:
             radius = float(np.abs(np.linalg.eigvals(module.recurrent_weight.numpy().astype(np.float64))).max())
             if radius >= LARGE_RADIUS:
                 yield Finding("large recurrent weights", display(name, module),
-                              f"spectral radius {radius:.3g}: what is far back counts up to {radius:.3g} times more with each step",
-                              'recurrent_initializer="orthogonal", and clip the gradients: optim.Adam(..., clip_norm=1.0)')
+                              f"spectral radius {radius:.3g}: what is far back counts up to {radius:.3g} times more "
+                              "with each step",
+                              'recurrent_initializer="orthogonal", and clip the gradients: optim.Adam(..., '
+                              'clip_norm=1.0)')
 
 
 # ---- by themselves, and during training
@@ -378,7 +393,8 @@ class Spreads(list[Spread]):
 
 
 def activation_report(model: ModelLike, x: ArrayLike | DataLike) -> Spreads:
-    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as a table.
+    """Mean and spread of every layer's results for `x`, in order: how signals fare with the present weights; prints as
+    a table.
 
     x is an array, or a tuple or dict of them, as of `predict`.
 
@@ -391,17 +407,19 @@ def activation_report(model: ModelLike, x: ArrayLike | DataLike) -> Spreads:
     given = structure(x, "x", model)
     build(model, given)
     names = {id(module): name for name, module in model.modules().items()}
-    with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor) and current_trace() is None else None):
+    with watching(lambda module, result: seen.append((module, result.numpy())) if isinstance(result, Tensor)
+                  and current_trace() is None else None):
         called(model, given)
     return Spreads(Spread(display(names[id(m)], m), float(v.mean()), float(v.std())) for m, v in seen
                    if id(m) in names and not any(isinstance(held, Module) for _, held in m.attributes()))
 
 
-def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", steps: int = 300,
-                      batch_size: int = 16, backend: str | None = None) -> float:
+def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam",
+                      steps: int = 300, batch_size: int = 16, backend: str | None = None) -> float:
     """The loss after `steps` steps on one small batch: near 0 if model, loss and labels fit together.
 
-    Afterwards the model has its old weights again. `data` and `loss` are what `fit` takes; the batch are the first samples.
+    Afterwards the model has its old weights again. `data` and `loss` are what `fit` takes; the batch are the first
+    samples.
 
     >>> x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
     >>> model = nn.Sequential([nn.Dense(16, activation="relu"), nn.Dense(2)])
@@ -412,7 +430,8 @@ def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optim
     batch = whole.batch(np.arange(min(batch_size, len(whole))))
     build(model, whole.x)
     found = losses.of_outputs(loss, targets=whole.y)
-    step = training_step(model, found, chosen, None, backend, weighted=whole.weighted, parts=built_for(chosen, model, found, whole))
+    step = training_step(model, found, chosen, None, backend, weighted=whole.weighted,
+                         parts=built_for(chosen, model, found, whole))
     with unchanged(model):
         for _ in range(steps):
             total, weight, _, _ = step.arrays(*batch)
@@ -422,7 +441,13 @@ def overfit_one_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optim
 def _flips(pipeline: Any, data: Samples) -> Iterator[Finding]:
     """Flips of things that have a handedness, such as digits."""
     for operation in getattr(pipeline, "operations", [pipeline]):
-        if isinstance(operation, Flip) and data.plain and data.x.ndim == 4 and data.y.ndim == 1 and data.y.dtype.kind in "iu":
+        if (
+            isinstance(operation, Flip)
+            and data.plain
+            and data.x.ndim == 4
+            and data.y.ndim == 1
+            and data.y.dtype.kind in "iu"
+        ):
             found = handedness(data.x, data.y, operation.axis)
             if found.matters:
                 yield Finding("flipped samples mean something else", repr(operation), str(found), "leave the flip out")
@@ -431,8 +456,9 @@ def _flips(pipeline: Any, data: Samples) -> Iterator[Finding]:
 class Doctor(Callback):
     """Looks at the run before the first step, every `every` epochs and at the end, and says what is new.
 
-    It looks at the training samples, or at the first batch where they come in batches. Whether the learning rate is wrong or the model too small is judged at the end only. `doctor.findings` is
-    the Report of all that was found. The run's weights are the same bits as without it.
+    It looks at the training samples, or at the first batch where they come in batches. Whether the learning rate is
+    wrong or the model too small is judged at the end only. `doctor.findings` is the Report of all that was found. The
+    run's weights are the same bits as without it.
 
     >>> x = np.ones((8, 1), "float32")
     >>> doctor = cr.train.Doctor(every=2)

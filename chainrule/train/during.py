@@ -42,12 +42,15 @@ class Validation(Callback):
 
     def __init__(self, every_steps: int):
         if every_steps < 1:
-            raise ArgumentError(explain("validation comes every so many steps", got=f"{every_steps=}", expected="1 or more"))
+            raise ArgumentError(explain("validation comes every so many steps", got=f"{every_steps=}",
+                                        expected="1 or more"))
         self.every_steps, self.history = every_steps, History()
 
     def begin(self, run: TrainingRun) -> None:
         if run.validation is None:
-            raise ArgumentError(explain("there is nothing to validate on", got="train.Validation without validation data", fix="give fit(..., validation=(x, y))"))
+            raise ArgumentError(explain("there is nothing to validate on",
+                                        got="train.Validation without validation data",
+                                        fix="give fit(..., validation=(x, y))"))
         self.history.directions = run.history.directions
 
     def steps_apart(self, run: TrainingRun) -> float:
@@ -103,7 +106,8 @@ def deltas(model: ModelLike, data: DataLike, *, loss: LossLike) -> dict[str, np.
     """Name of a layer -> d loss / d (what it gives), for one batch in training mode, from the last layer to the
     first.
 
-    `data` and `loss` are as of `fit`: all of what is in memory is the batch, of a source, a loader or a stream the first 256 samples.
+    `data` and `loss` are as of `fit`: all of what is in memory is the batch, of a source, a loader or a stream the
+    first 256 samples.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
     >>> x = np.ones((4, 3), "float32")
@@ -125,14 +129,16 @@ def _backward(model: Any, data: Any, loss: Any) -> tuple[dict[str, np.ndarray], 
             results[names[id(module)]] = result
 
     with unchanged(model), watching(watch):
-        value = objective_of(chosen, called(model, trees.map(as_tensor, batch.x), training=True), batch.y, batch.weights if batch.weighted else None)
+        value = objective_of(chosen, called(model, trees.map(as_tensor, batch.x), training=True), batch.y,
+                             batch.weights if batch.weighted else None)
         found = gradients(value, {"results": results, "parameters": model.parameters()})
     read = lambda part: {name: g.numpy() for name, g in found[part].items()}
     return dict(reversed(read("results").items())), read("parameters")
 
 
 def gradient_report(model: ModelLike, data: DataLike, *, loss: LossLike) -> GradientReport:
-    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input; `data` and `loss` are as of `deltas`.
+    """Norms of weights, gradients and deltas of every layer, from the output layer back to the input; `data` and `loss`
+    are as of `deltas`.
 
     >>> model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(1)])
     >>> x = np.ones((4, 3), "float32")

@@ -61,13 +61,14 @@ class Result(dict[str, Any]):
 
 
 @called_as("cr.evaluate(model, (x, y), loss='cross_entropy', metrics=['accuracy'])")
-def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, metrics: Any = (), batch_size: int = 256, level: float = 0.95,
-             backend: str | None = None, precision: str = "float32", loss_weights: Any = None) -> Result:
+def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, metrics: Any = (),
+             batch_size: int = 256, level: float = 0.95, backend: str | None = None, precision: str = "float32",
+             loss_weights: Any = None) -> Result:
     """Loss and metrics of the model on data it has not learnt from, each with a confidence interval.
 
-    The interval of the loss is that of a mean over independent samples, by Student's t (`statistics.mean_interval`, sample
-    weights included). A loss of one's own that gives a single number is called once, with the outputs and targets of all samples; it
-    has no interval, and takes no sample weights.
+    The interval of the loss is that of a mean over independent samples, by Student's t (`statistics.mean_interval`,
+    sample weights included). A loss of one's own that gives a single number is called once, with the outputs and
+    targets of all samples; it has no interval, and takes no sample weights.
 
     Args:
         data: (x, y) or (x, y, sample weights), arrays or nested dicts and tuples of them; or a source, a loader or
@@ -88,10 +89,12 @@ def evaluate(model: ModelLike, data: DataLike, *, loss: LossLike | None = None, 
     if loss is None and not metrics:
         raise ArgumentError(explain("there is nothing to measure", expected="loss=..., metrics=[...] or both"))
     found = given(data, model, batch_size)
-    chosen, items = None if loss is None else losses.of_outputs(loss, loss_weights, found.y), _Items(getattr(loss, "name", loss) == "binary_cross_entropy")
+    chosen, items = (None if loss is None else losses.of_outputs(loss, loss_weights, found.y),
+                     _Items(getattr(loss, "name", loss) == "binary_cross_entropy"))
     measured = _fresh_metrics(metrics, chosen)
     step = (_without_loss(model, backend, precision, found.x) if chosen is None
-            else measuring_step(model, loss, chosen, found.x, backend, precision, per_sample=True, weighted=found.weighted))
+            else measuring_step(model, loss, chosen, found.x, backend, precision, per_sample=True,
+                                weighted=found.weighted))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     values = measure_all(step, found, [*measured, items], batch_size, chosen, parts, fixed_rows(model))
     result = Result({} if chosen is None else _loss_estimates(chosen, values, parts, level))
@@ -110,12 +113,14 @@ def _loss_estimates(loss: Any, values: dict[str, float], parts: list[Any], level
         if not all(totals.size for totals, _ in parts):
             found[column] = Estimate(values[column], level=level)
             continue
-        found[column] = _loss_estimate(values[column], [(totals[:, k], weights[:, k]) for totals, weights in parts], level)
+        found[column] = _loss_estimate(values[column], [(totals[:, k], weights[:, k]) for totals, weights in parts],
+                                       level)
     return found
 
 
 def _loss_estimate(value: float, parts: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estimate:
-    """The mean with its interval, from (totals, weights) of the samples of each batch; no samples tell nothing about the spread."""
+    """The mean with its interval, from (totals, weights) of the samples of each batch; no samples tell nothing about
+    the spread."""
     if not np.isfinite(value) or not all(totals.size for totals, _ in parts):
         return Estimate(value, level=level)
     low, high = mean_interval(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), level) or (None, None)
@@ -134,16 +139,22 @@ class _Items:
 
     def update(self, outputs: Any, targets: np.ndarray, weights: np.ndarray) -> None:
         """One batch."""
-        if not isinstance(outputs, np.ndarray) or not isinstance(targets, np.ndarray) or outputs.shape[:1] != targets.shape[:1]:
+        if (
+            not isinstance(outputs, np.ndarray)
+            or not isinstance(targets, np.ndarray)
+            or outputs.shape[:1] != targets.shape[:1]
+        ):
             self.parts, self.classes = [], False
             return
         one = outputs.size == len(outputs) == targets.size
-        self.classes = (self.binary and one) or (targets.dtype.kind in "iub" and targets.ndim == 1 and outputs.ndim == 2)
+        self.classes = (self.binary and one) or (targets.dtype.kind in "iub" and targets.ndim == 1 and outputs.ndim
+                                                 == 2)
         self.parts.append(self._values(outputs, targets))
 
     def _values(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         if self.classes:
-            return (outputs.argmax(axis=1) if outputs.size > len(outputs) else outputs.reshape(-1) > 0) == targets.reshape(-1)
+            return (outputs.argmax(axis=1) if outputs.size > len(outputs) else outputs.reshape(-1)
+                    > 0) == targets.reshape(-1)
         flat = outputs.reshape(len(outputs), -1)
         if flat.size != targets.size:
             return np.full(len(outputs), np.nan)
@@ -162,10 +173,12 @@ def _fresh_metrics(names: Any, loss: Any) -> list[Any]:
     return found
 
 
-def measuring_step(model: Any, name: Any, loss: Any, x: Any, backend: str | None, precision: str = "float32", **options: bool) -> Any:
+def measuring_step(model: Any, name: Any, loss: Any, x: Any, backend: str | None, precision: str = "float32",
+                   **options: bool) -> Any:
     """The remembered `loss_step`; `name` is what the user gave as a loss."""
     build(model, x)
-    return remembered("loss", model, (recipe(name, loss), precision, options), backend, lambda model: loss_step(model, loss, backend, precision, **options))
+    return remembered("loss", model, (recipe(name, loss), precision, options), backend,
+                      lambda model: loss_step(model, loss, backend, precision, **options))
 
 
 def recipe(name: Any, loss: Any) -> Any:
@@ -190,18 +203,20 @@ def _without_loss(model: Any, backend: str | None, precision: str, x: Any) -> An
     return lambda x, y, weights: (nothing, nothing, step(x))
 
 
-def measure(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
-            rows: int | None = None) -> float:
+def measure(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None,
+            parts: list[Any] | None = None, rows: int | None = None) -> float:
     """The loss of `measure_all` alone."""
     return measure_all(step, data, measured, batch_size, loss, parts, rows)["loss"]
 
 
-def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None, parts: list[Any] | None = None,
-                rows: int | None = None) -> dict[str, float]:
-    """The weighted mean loss over all data, and that of each of several outputs; `measured` metrics are reset, then updated with every sample.
+def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], batch_size: int, loss: Any = None,
+                parts: list[Any] | None = None, rows: int | None = None) -> dict[str, float]:
+    """The weighted mean loss over all data, and that of each of several outputs; `measured` metrics are reset, then
+    updated with every sample.
 
-    `rows` is the size of all batches, if it matters. `parts` receives the sums of losses and of weights, batch by batch. A loss
-    that the step leaves out because it gives one number for a batch is called once, with the outputs for all data.
+    `rows` is the size of all batches, if it matters. `parts` receives the sums of losses and of weights, batch by
+    batch. A loss that the step leaves out because it gives one number for a batch is called once, with the outputs for
+    all data.
     """
     for metric in measured:
         metric.reset()
@@ -214,7 +229,8 @@ def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], bat
             for metric in measured:
                 metric.update(outputs, take(y, slice(count)), take(weights, slice(count)))
         except BoundsError as error:
-            raise in_data(error, np.arange(start, start + (count if error.shape[:1] == (count,) else len(leaves(x)[0])))) from None
+            raise in_data(error, np.arange(start, start
+                                           + (count if error.shape[:1] == (count,) else len(leaves(x)[0])))) from None
         start += count
         sums = tuple(_of_rows(loss, x.numpy(), count) for x in (batch_total, batch_weight))
         total, weight = (so_far + _sum(loss, x) for so_far, x in zip((total, weight), sums, strict=True))
@@ -222,7 +238,8 @@ def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], bat
             parts.append(sums)
         if batch_total.shape == (0,):
             if isinstance(data, Batched):
-                raise ArgumentError(explain(f"the loss {loss.name} gives one number, and needs the outputs of all samples at once", got="data in batches",
+                raise ArgumentError(explain(f"the loss {loss.name} gives one number, and needs the outputs of all "
+                                            "samples at once", got="data in batches",
                                             fix="leave out the mean, or give arrays in memory"))
             kept.append(_kept(outputs, loss, len(data) / count))
     if kept:
@@ -231,11 +248,13 @@ def measure_all(step: Any, data: Samples | Batched, measured: Sequence[Any], bat
 
 
 def loss_columns(loss: Any, total: Any, weight: Any) -> dict[str, float]:
-    """The mean loss of these sums, NaN of nothing; of several, the sum of their means and each of them by its output."""
+    """The mean loss of these sums, NaN of nothing; of several, the sum of their means and each of them by its output.
+    """
     if not isinstance(loss, losses.Several):
         return {"loss": float(total / weight) if weight else float("nan")}
     means = loss.means(total, weight)
-    return {"loss": loss.mean(total, weight)} | {f"{name}_loss": float(mean) for name, mean in zip(loss.names, means, strict=True)}
+    return {"loss": loss.mean(total, weight)} | {f"{name}_loss": float(mean)
+                                                 for name, mean in zip(loss.names, means, strict=True)}
 
 
 def _of_rows(loss: Any, x: np.ndarray, count: int) -> np.ndarray:
@@ -245,14 +264,17 @@ def _of_rows(loss: Any, x: np.ndarray, count: int) -> np.ndarray:
 
 def _sum(loss: Any, x: np.ndarray) -> Any:
     several = isinstance(loss, losses.Several)
-    return x.sum(axis=0, dtype=np.float64) if several and x.ndim > 1 else x.astype(np.float64) if several else x.sum(dtype=np.float64)
+    return (x.sum(axis=0, dtype=np.float64) if several and x.ndim > 1 else x.astype(np.float64) if several
+            else x.sum(dtype=np.float64))
 
 
 def _kept(outputs: Any, loss: Any, batches: float) -> Any:
     """A copy of the outputs of a batch, if there is memory for those of all batches."""
     if (bytes_ := batches * sum(part.nbytes for part in trees.flatten(outputs)[0])) > MOST_BYTES:
-        raise ArgumentError(explain(f"the loss {loss.name} gives one number, and the outputs of all samples together are too many for it",
-                                    got=f"{bytes_ / 2**30:.1f} GiB", expected=f"at most {MOST_BYTES / 2**30:g} GiB, or one value for each sample",
+        raise ArgumentError(explain(f"the loss {loss.name} gives one number, and the outputs of all samples together "
+                                    "are too many for it",
+                                    got=f"{bytes_ / 2**30:.1f} GiB",
+                                    expected=f"at most {MOST_BYTES / 2**30:g} GiB, or one value for each sample",
                                     fix="leave out the mean; for a loss of chainrule.losses: reduction='none'"))
     return trees.map(np.copy, outputs)
 
@@ -263,7 +285,8 @@ def _numbers_of_all(loss: Any, outputs: Sequence[Any], targets: Any) -> dict[str
         return loss_columns(loss, total.numpy().astype(np.float64), weight.numpy().astype(np.float64))
 
 
-def padded_batches(data: Samples | Batched, batch_size: int, rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
+def padded_batches(data: Samples | Batched, batch_size: int,
+                   rows: int | None = None) -> Iterator[tuple[Any, Any, Any, int]]:
     """Batches of one size, the last one filled up with its first sample at weight zero: one program serves all."""
     if isinstance(data, Batched):
         size = rows or 0
@@ -281,13 +304,15 @@ def padded_batches(data: Samples | Batched, batch_size: int, rows: int | None = 
 
 
 @called_as("cr.predict(model, x)")
-def predict(model: ModelLike, x: ArrayLike | DataLike, *, batch_size: int = 256, backend: str | None = None, precision: str = "float32") -> Any:
+def predict(model: ModelLike, x: ArrayLike | DataLike, *, batch_size: int = 256, backend: str | None = None,
+            precision: str = "float32") -> Any:
     """The outputs of the model for `x` (N, ...), as a Tensor (or a structure of them), in inference mode.
 
-    x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the model then gets their mask. Or a
-    source or a loader that keeps the order of its samples, which are x or (x, y).
+    x may be a tuple or a dict of arrays, `model(*x)` or `model(**x)`, and a list of arrays of different lengths: the
+    model then gets their mask. Or a source or a loader that keeps the order of its samples, which are x or (x, y).
 
-    A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is "float32" or "bfloat16"; see `compile`.
+    A `train.NonFiniteWarning` says which sample first has inputs that are NaN or infinite. `precision` of products is
+    "float32" or "bfloat16"; see `compile`.
 
     >>> model = nn.Dense(2, weight_initializer="ones", input_shape=(3,))
     >>> cr.predict(model, np.ones((1, 3), "float32"))
@@ -296,7 +321,8 @@ def predict(model: ModelLike, x: ArrayLike | DataLike, *, batch_size: int = 256,
     if is_batched(x) and not _is_array_like(x):
         batches = Batched(in_order(x), "x", model, batch_size, targets=False)
         step = predicting_step(model, batches.x, backend, precision)
-        parts = [_first_rows(step(padded), count) for padded, _, _, count in padded_batches(batches, batch_size, fixed_rows(model))]
+        parts = [_first_rows(step(padded), count)
+                 for padded, _, _, count in padded_batches(batches, batch_size, fixed_rows(model))]
         return trees.map(lambda *rows: leaf(np.concatenate(rows)), *parts)
     data = structure(x, "x", model)
     one_length(data, "x")

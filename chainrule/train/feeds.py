@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the batches of a run come from: arrays in memory, a loader, any iterable, or nowhere.
 
-Every feed gives one batch at a time and knows how to come back to where it was: `state` is plain data, and after `restore` the next
-batch is the one that would have come next. Of what is in memory, many batches can be asked for at once, by their rows.
+Every feed gives one batch at a time and knows how to come back to where it was: `state` is plain data, and after
+`restore` the next batch is the one that would have come next. Of what is in memory, many batches can be asked for at
+once, by their rows.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from .describe import fingerprint
 
 
 class Feed:
-    """Base: `steps` batches make an epoch (None: as many as come), `epoch` of them are done, `step` batches of the current one.
+    """Base: `steps` batches make an epoch (None: as many as come), `epoch` of them are done, `step` batches of the
+    current one.
 
-    `leaves` are the arrays whose rows are gathered by a program that runs many steps in one call; None where batches come one by one.
+    `leaves` are the arrays whose rows are gathered by a program that runs many steps in one call; None where batches
+    come one by one.
     """
 
     steps: int | None = None
@@ -52,7 +55,8 @@ class Feed:
         """An epoch begins, or goes on."""
 
     def rows(self, most: int) -> np.ndarray | None:
-        """The samples of the next batches, at most so many: int64 (batches, rows); None where batches come one by one."""
+        """The samples of the next batches, at most so many: int64 (batches, rows); None where batches come one by one.
+        """
         return None
 
     def batch(self, indices: np.ndarray) -> Any:
@@ -173,7 +177,8 @@ class Stored(Arrays):
 
     def batch(self, indices: np.ndarray) -> Any:
         """(x, y, weights)."""
-        return self.data.batch(indices, self.inputs if self.inputs is not None and len(indices) == len(self.inputs) else None)
+        return self.data.batch(indices, self.inputs if self.inputs is not None and len(indices) == len(self.inputs)
+                               else None)
 
     def state(self) -> dict[str, Any]:
         return self.batches.state()
@@ -185,7 +190,8 @@ class Stored(Arrays):
 class Stream(Feed):
     """A loader, or any iterable of batches: each pass over it is an epoch, or every `steps` batches are one.
 
-    What has `state` and `restore` (such as `cr.data.Loader`) comes back by them; another iterable is gone through again up to the place.
+    What has `state` and `restore` (such as `cr.data.Loader`) comes back by them; another iterable is gone through again
+    up to the place.
     """
 
     def __init__(self, source: Any, steps: int | None):
@@ -211,8 +217,10 @@ class Stream(Feed):
 
     def _fresh(self) -> Iterator[Any]:
         if self.once and self._taken and not self.restores:
-            raise DataError(explain("this stream of batches is used up", got=f"{type(self.source).__name__}, which can be gone through once",
-                                    expected="something that begins again with each epoch, such as a list or a cr.data.Loader", fix="steps_per_epoch=..., for a stream without end"))
+            raise DataError(explain("this stream of batches is used up",
+                                    got=f"{type(self.source).__name__}, which can be gone through once",
+                                    expected="something that begins again with each epoch, such as a list or a "
+                                             "cr.data.Loader", fix="steps_per_epoch=..., for a stream without end"))
         iterator = iter(self.source)
         for _ in range(self._skip):
             next(iterator, None)
@@ -239,7 +247,8 @@ class Stream(Feed):
         if self.epoch == self.step == 0:
             raise DataError(explain("the data hold no batch", got=type(self.source).__name__))
         if self.endless:
-            raise DataError(explain("the stream has ended in the middle of an epoch", got=f"{self.step} of {self.steps} batches of epoch {self.epoch + 1}",
+            raise DataError(explain("the stream has ended in the middle of an epoch",
+                                    got=f"{self.step} of {self.steps} batches of epoch {self.epoch + 1}",
                                     fix="a smaller steps_per_epoch, or a stream without end"))
         raise StopIteration
 
@@ -256,7 +265,8 @@ class Stream(Feed):
     def _exhaust(self) -> None:
         """What an iterator does after its last batch, such as to count the epoch, is done too."""
         if self.iterator is not None and self.step == self.steps and next(self.iterator, _END) is not _END:
-            raise DataError(explain("the data hold more batches than their length says", got=f"more than {self.steps}", fix="mend __len__, or give steps_per_epoch="))
+            raise DataError(explain("the data hold more batches than their length says", got=f"more than {self.steps}",
+                                    fix="mend __len__, or give steps_per_epoch="))
         self.iterator, self._taken = None, self._taken if self.once else 0
 
     def state(self) -> dict[str, Any]:
@@ -290,7 +300,8 @@ def feed_of(data: Any, batch_size: int, shuffle: bool, seed: int, drop_last: boo
         return _arrays(data, steps, batch_size=batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last)
     if hasattr(data, "__iter__"):
         return Stream(data, steps)
-    raise ArgumentError(explain("this is no data to train on", got=shown(data), expected="nested arrays, a cr.data.Loader, an iterable of batches, or None"))
+    raise ArgumentError(explain("this is no data to train on", got=shown(data),
+                                expected="nested arrays, a cr.data.Loader, an iterable of batches, or None"))
 
 
 def _arrays(data: Any, steps: int | None, **options: Any) -> Arrays:
@@ -298,15 +309,23 @@ def _arrays(data: Any, steps: int | None, **options: Any) -> Arrays:
     data = trees.map(_numbers, data)
     lengths = [len(leaf) for leaf in trees.flatten(data)[0]]
     if len(set(lengths)) != 1:
-        raise ShapeError(explain("the arrays of the data have different numbers of samples",
-                                 got=", ".join(f"{path} {leaf.shape}" for path, leaf in zip(trees.paths(data), trees.flatten(data)[0], strict=True)), expected="one length"))
+        raise ShapeError(
+            explain(
+                "the arrays of the data have different numbers of samples",
+                got=", ".join(
+                    f"{path} {leaf.shape}" for path, leaf in zip(trees.paths(data), trees.flatten(data)[0], strict=True)
+                ),
+                expected="one length",
+            )
+        )
     return Arrays(data, Batches(lengths[0], **options), steps)
 
 
 def check_steps(steps: Any) -> None:
     """A number of steps per epoch, or None."""
     if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
-        raise ArgumentError(explain("this is no number of steps", got=f"steps_per_epoch={shown(steps)}", expected="a positive integer"))
+        raise ArgumentError(explain("this is no number of steps", got=f"steps_per_epoch={shown(steps)}",
+                                    expected="a positive integer"))
 
 
 def _in_memory(data: Any) -> bool:
@@ -314,14 +333,16 @@ def _in_memory(data: Any) -> bool:
     if isinstance(data, list):
         return False
     leaves = trees.flatten(data)[0]
-    return bool(leaves) and all(hasattr(leaf, "__array__") and hasattr(leaf, "shape") and len(leaf.shape) for leaf in leaves)
+    return (bool(leaves) and all(hasattr(leaf, "__array__") and hasattr(leaf, "shape") and len(leaf.shape)
+                                 for leaf in leaves))
 
 
 def _numbers(leaf: Any) -> np.ndarray:
     """An array as `fit` takes it: float64 becomes float32."""
     array = np.asarray(leaf)
     if array.dtype.kind not in "biuf":
-        raise DataError(explain("these data are no numbers", got=f"an array of {array.dtype}", fix="encode texts and categories as numbers first"))
+        raise DataError(explain("these data are no numbers", got=f"an array of {array.dtype}",
+                                fix="encode texts and categories as numbers first"))
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C between two steps: the first one is noted and acts when the running step is done, so that nothing is half-done."""
+"""Ctrl-C between two steps: the first one is noted and acts when the running step is done, so that nothing is
+half-done."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import Any
 
 
 class Interruption:
-    """While entered, the first Ctrl-C is only noted. A second one stops at once, but not what is `held`; a third one does.
+    """While entered, the first Ctrl-C is only noted. A second one stops at once, but not what is `held`; a third one
+    does.
 
     Attributes:
         presses: how often Ctrl-C was pressed.
@@ -23,7 +25,10 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         self.presses, self.held = 0, False
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 

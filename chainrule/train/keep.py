@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots of Variables that are restored afterwards, for trying something and leaving no trace: Variables that hold afterwards what they held before."""
+"""Snapshots of Variables that are restored afterwards, for trying something and leaving no trace: Variables that hold
+afterwards what they held before."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ from .step import built_for, training_step
 SMALL, SPARE = (8, 16), 0.9   # batches that are compiled; share of the free memory that may be used
 
 
-def largest_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", memory: int | None = None,
-                  most: int = 2**16,
+def largest_batch(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam",
+                  memory: int | None = None, most: int = 2**16,
                   backend: str | None = None) -> int:
     """The largest power of two, at most `most`, for which a training step fits into `memory` bytes.
 
-    `data` is what `fit` takes; of a source, a loader or a stream the first samples are enough. `loss` may be one for each output.
-    `memory` defaults to nine tenths of what is free: the address space under a resource limit, or the machine's memory.
-    The model stays as it is. Raises ArgumentError if not even one sample fits.
+    `data` is what `fit` takes; of a source, a loader or a stream the first samples are enough. `loss` may be one for
+    each output. `memory` defaults to nine tenths of what is free: the address space under a resource limit, or the
+    machine's memory. The model stays as it is. Raises ArgumentError if not even one sample fits.
 
     >>> x = np.ones((4, 3), "float32")
     >>> cr.train.largest_batch(nn.Dense(1), (x, x[:, :1]), loss="mse", memory=10_000_000, most=64)

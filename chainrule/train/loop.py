@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Loop`: what every run does, whatever its step is: epochs of steps, told to callbacks, saved, interrupted and gone on with.
+"""`Loop`: what every run does, whatever its step is: epochs of steps, told to callbacks, saved, interrupted and gone on
+with.
 
-`fit` (`training.py`) and `Trainer` say what a step is, what is noted of it and what a checkpoint holds besides; everything else is here, once.
+`fit` (`training.py`) and `Trainer` say what a step is, what is noted of it and what a checkpoint holds besides;
+everything else is here, once.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ PARTS = ("the inputs", "the targets", "the sample weights")  # of the arguments 
 
 
 class Loop:
-    """A run while it goes on. Below it: `_learn`, `_learnt`, `_numbers_of_epoch`, `_state`, `_restored` and what they need."""
+    """A run while it goes on. Below it: `_learn`, `_learnt`, `_numbers_of_epoch`, `_state`, `_restored` and what they
+    need."""
 
     validation: Any = None
     call = "run"  # what began it, in what it says
@@ -41,10 +44,12 @@ class Loop:
     step: Compiled
     stretch: Stretch
 
-    def _prepare(self, feed: Feed, *, epochs: int, checkpoint: str | Path | None, callbacks: Sequence[Callback], progress: bool | str, max_time: float | None) -> None:
+    def _prepare(self, feed: Feed, *, epochs: int, checkpoint: str | Path | None, callbacks: Sequence[Callback],
+                 progress: bool | str, max_time: float | None) -> None:
         """Begin a new run; nothing is done yet."""
         self.feed, self.epochs, self.checkpoint, self.callbacks = feed, int(epochs), checkpoint, list(callbacks)
-        self.history, self.stop, self.reporter, self.deadline = History(), False, reporter(progress), _deadline(max_time)
+        self.history, self.stop = History(), False
+        self.reporter, self.deadline = reporter(progress), _deadline(max_time)
         self.seconds = 0.0  # of this epoch
         self.claims, self.interruption, self.between_steps = Claims(), Interruption(), True
         self._wanted: list[str | Path] = []
@@ -82,7 +87,8 @@ class Loop:
 
     def _epochs(self) -> None:
         if self.checkpoint is not None and not self.stop:
-            self.save(self.checkpoint)  # so that there is always one to go on from, and a full disk is heard of before the work
+            # so that there is always one to go on from, and a full disk is heard of before the work
+            self.save(self.checkpoint)
         while self.epoch < self.epochs and self._goes_on():
             self.interruption.act()
             self._epoch()
@@ -131,7 +137,8 @@ class Loop:
         return self.feed.next() if rows is None else self.feed.batch(rows)
 
     def _many(self, rows: np.ndarray) -> int:
-        """Several steps in one call of machine code, as far as it comes; how many were done, 0 where it is not possible."""
+        """Several steps in one call of machine code, as far as it comes; how many were done, 0 where it is not
+        possible."""
         self.stretch.prepare(rows[0])
         self._hold()
         try:
@@ -155,11 +162,13 @@ class Loop:
             raise self.feed.located(error, rows) from None
 
     def _hold(self) -> None:
-        """From here until the step is noted, what this run holds is neither the state before it nor the one after it."""
+        """From here until the step is noted, what this run holds is neither the state before it nor the one after it.
+        """
         self.between_steps, self.interruption.held = False, True
 
     def _done(self, steps: int) -> None:
-        """Steps are noted: now the position says so, everybody hears of it, and an interruption finds nothing half-done."""
+        """Steps are noted: now the position says so, everybody hears of it, and an interruption finds nothing
+        half-done."""
         self.feed.advance(steps)
         self.interruption.held = False
         self._tell("after_step", self)
@@ -179,7 +188,8 @@ class Loop:
 
     def _nonfinite(self, ahead: int, arguments: tuple[Any, ...], names: Sequence[str] = PARTS) -> NoReturn:
         """Say where the first NaN or infinity of a step comes from, which is so many steps ahead."""
-        raise explain_nonfinite(self.step.lower(*arguments), trees.flatten(arguments)[0], f"epoch {self.epoch + 1}, step {self.feed.step + ahead}", names)
+        raise explain_nonfinite(self.step.lower(*arguments), trees.flatten(arguments)[0],
+                                f"epoch {self.epoch + 1}, step {self.feed.step + ahead}", names)
 
     def _finish(self, whole: bool) -> None:
         """The end of an epoch, or of the run in the middle of one."""
@@ -197,7 +207,8 @@ class Loop:
 
     def _interrupted(self) -> None:
         self.history.interrupted, self.interruption.held = True, True
-        done = f"interrupted in epoch {self.epoch + 1}, after step {self.feed.step}" + (f" of {self.feed.steps}" if self.feed.steps is not None else "")
+        done = (f"interrupted in epoch {self.epoch + 1}, after step {self.feed.step}"
+                + (f" of {self.feed.steps}" if self.feed.steps is not None else ""))
         go_on = f'{self.call}(..., resume="{self.checkpoint}")'
         if self.checkpoint is None:
             self.reporter.say(f'{done}; what was learnt is kept (give checkpoint="file" to be able to go on)')
@@ -205,7 +216,8 @@ class Loop:
             self.save(self.checkpoint)
             self.reporter.say(f"{done}; saved. Go on with: {go_on}")
         else:
-            self.reporter.say(f"{done}, with the next one half-done; the checkpoint is as it was. Go on from there with: {go_on}")
+            self.reporter.say(f"{done}, with the next one half-done; the checkpoint is as it was. Go on from there "
+                              f"with: {go_on}")
 
     # ---- what the runs differ in
 
@@ -257,17 +269,20 @@ class Loop:
 
     def _later(self, path: str | Path) -> None:
         if self.history.interrupted:
-            raise ArgumentError(explain("this run was stopped in the middle of a step, of which no checkpoint can be made", got=str(path),
+            raise ArgumentError(explain("this run was stopped in the middle of a step, of which no checkpoint can be "
+                                        "made", got=str(path),
                                         fix="go on from the last one that was written before"))
         self._wanted.append(path)
 
     def _told(self) -> dict[str, Any]:
         """What was said of the run so far."""
-        rows = [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()} for row in self.history.rows]
+        rows = [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+                for row in self.history.rows]
         return {"history": rows, "callbacks": saved_states(self.callbacks)}
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a file that `save` wrote, in a run made in the same way; ArgumentError or DataError before anything changes."""
+        """Go on from a file that `save` wrote, in a run made in the same way; ArgumentError or DataError before
+        anything changes."""
         with reading(path, "checkpoint", "use an earlier checkpoint"):
             state = read_state(path)
             place, parts = self._place(path, state), self._parts()
@@ -280,7 +295,8 @@ class Loop:
                 assign_arrays(part, state[name], name)
             self.seconds = state["seconds"]
             told = self._restored(state)
-            self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in told["history"]]
+            self.history.rows = [{k: float("nan") if v is None else v for k, v in row.items()}
+                                 for row in told["history"]]
             restore_states(self.callbacks, told["callbacks"])
 
 

@@ -33,8 +33,8 @@ class RateTest:
 
     Attributes:
         rates, losses: one per step, the losses smoothed.
-        suggestion: the rate at which the loss fell fastest, counted per factor of the rate, but at most an eighth of `highest`: the test
-            lowers the loss for some steps with rates at which a whole run would diverge.
+        suggestion: the rate at which the loss fell fastest, counted per factor of the rate, but at most an eighth of
+            `highest`: the test lowers the loss for some steps with rates at which a whole run would diverge.
         highest: the largest rate that still lowered the loss.
 
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
@@ -49,13 +49,14 @@ class RateTest:
     highest: float
 
     def __str__(self) -> str:
-        return f"learning rate {self.suggestion:.2g} (the loss fell fastest, an eighth of the highest at most; it rises above {self.highest:.2g})"
+        return (f"learning rate {self.suggestion:.2g} (the loss fell fastest, an eighth of the highest at most; it "
+                f"rises above {self.highest:.2g})")
 
     __repr__ = __str__
 
 
-def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", low: float = 1e-6, high: float = 10.0,
-            steps: int = 100,
+def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: OptimizerLike = "adam", low: float = 1e-6,
+            high: float = 10.0, steps: int = 100,
             batch_size: int = 32, seed: int = 0, backend: str | None = None) -> RateTest:
     """Suggest a learning rate.
 
@@ -79,7 +80,8 @@ def lr_find(model: ModelLike, data: DataLike, *, loss: LossLike, optimizer: Opti
     rates = np.geomspace(low, high, steps)
     build(model, first.x)
     with unchanged(model):
-        step = training_step(model, chosen, optimizer, None, backend, weighted=first.weighted, parts=built_for(optimizer, model, chosen, first))
+        step = training_step(model, chosen, optimizer, None, backend, weighted=first.weighted,
+                             parts=built_for(optimizer, model, chosen, first))
         seen = _losses(endless(data, model, batch_size, seed), step, optimizer, rates, chosen)
     return _read(rates[:len(seen)], _smoothed(seen))
 
@@ -115,5 +117,5 @@ def _read(rates: np.ndarray, values: np.ndarray) -> RateTest:
                                     fix="begin lower: lr_find(..., low=1e-8)"))
     bottom = int(values.argmin())
     slopes = np.gradient(values, np.log(rates))[:max(bottom, 2)]
-    return RateTest(tuple(map(float, rates)), tuple(map(float, values)), float(min(rates[slopes.argmin()], rates[bottom] / SAFE)),
-                    float(rates[bottom]))
+    return RateTest(tuple(map(float, rates)), tuple(map(float, values)),
+                    float(min(rates[slopes.argmin()], rates[bottom] / SAFE)), float(rates[bottom]))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of a run by their names: those of `metrics`, and every loss, so that one spelling does for `loss=` and `metrics=`."""
+"""The metrics of a run by their names: those of `metrics`, and every loss, so that one spelling does for `loss=` and
+`metrics=`."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def named(found: Any) -> metrics.Metric:
 
 
 class OfOutput:
-    """A metric of one output of several: it gets the parts of outputs, targets and weights at its path, and is called "OUTPUT_NAME"."""
+    """A metric of one output of several: it gets the parts of outputs, targets and weights at its path, and is called
+    "OUTPUT_NAME"."""
 
     def __init__(self, path: tuple[Any, ...], metric: metrics.Metric):
         self.path, self.metric = path, metric
@@ -46,7 +48,8 @@ class OfOutput:
 
     def update(self, outputs: Any, targets: Any, weights: Any = None) -> None:
         """One batch, as the model gave it."""
-        self.metric.update(at(outputs, self.path), at(targets, self.path), weights if weights is None or isinstance(weights, np.ndarray) else at(weights, self.path))
+        self.metric.update(at(outputs, self.path), at(targets, self.path),
+                           weights if weights is None or isinstance(weights, np.ndarray) else at(weights, self.path))
 
     def __getattr__(self, name: str) -> Any:
         if name in ("metric", "__setstate__"):  # while a copy is made
@@ -58,7 +61,8 @@ class OfOutput:
 
 
 def measured(found: Any, paths: Sequence[tuple[Any, ...]] = ()) -> list[Any]:
-    """The metrics of a run: a list of names or objects, or a dict or tuple of such lists by output; a list holds for each of the outputs at `paths`."""
+    """The metrics of a run: a list of names or objects, or a dict or tuple of such lists by output; a list holds for
+    each of the outputs at `paths`."""
     if isinstance(found, Mapping) or (paths and isinstance(found, tuple)):
         return [OfOutput(path, metric) for path, metric in _by_output(found, ())]
     if not paths:
@@ -73,7 +77,8 @@ def several(found: Any) -> list[Any]:
 
 def _by_output(found: Any, path: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], metrics.Metric]]:
     if isinstance(found, Mapping | tuple):
-        return [pair for key, item in (found.items() if isinstance(found, Mapping) else enumerate(found)) for pair in _by_output(item, (*path, key))]
+        return [pair for key, item in (found.items() if isinstance(found, Mapping) else enumerate(found))
+                for pair in _by_output(item, (*path, key))]
     return [] if found is None else [(path, named(metric)) for metric in several(found)]
 
 
@@ -84,6 +89,9 @@ def check_paths(measuring: Sequence[Any], outputs: Any, targets: Any) -> None:
             try:
                 at(structure, metric.path)
             except (KeyError, IndexError, TypeError):
-                known = ", ".join(map(str, structure)) if isinstance(structure, Mapping) else f"{len(structure)} parts" if isinstance(structure, tuple | list) else "one array"
-                raise ArgumentError(explain(f"the metric {metric.metric.name} belongs to {'.'.join(map(str, metric.path))!r}, which the {what} do not have", got=known,
+                known = (", ".join(map(str, structure)) if isinstance(structure, Mapping) else f"{len(structure)} parts"
+                         if isinstance(structure, tuple | list) else "one array")
+                raise ArgumentError(explain(f"the metric {metric.metric.name} belongs to "
+                                            f"{'.'.join(map(str, metric.path))!r}, which the {what} do not "
+                                            "have", got=known,
                                             fix="name metrics by the outputs: metrics={output: [...]}")) from None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that are remembered between calls of `fit`, `evaluate` and `predict`, with the model and for as long as it lives.
+"""Programs that are remembered between calls of `fit`, `evaluate` and `predict`, with the model and for as long as it
+lives.
 
 A program was traced from a model as it was: which layers, with which settings, Variables and constants. All of that is
 read again at each call (`look`), so a model in which anything was changed is compiled anew.
@@ -23,7 +24,8 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 class Programs:
-    """What one model remembers: kind -> (what was looked at, program), the last used at the end. Copies of a model begin empty."""
+    """What one model remembers: kind -> (what was looked at, program), the last used at the end. Copies of a model
+    begin empty."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, list[tuple[Any, Any]]] = {}
@@ -39,28 +41,32 @@ class Programs:
         known = self.kinds.get(kind, [])
         found = next((step for before, step in known if before == seen and len(step.entries) < ENTRIES), None)
         step = make() if found is None else found
-        self.kinds[kind] = [*((before, other) for before, other in known if other is not step and before != seen), (seen, step)][-MOST:]
+        self.kinds[kind] = [*((before, other) for before, other in known if other is not step and before != seen),
+                            (seen, step)][-MOST:]
         return step
 
 
-def remembered(kind: str, model: Any, parts: tuple[Any, ...], backend: str | None, make: Callable[..., Any], owner: Any = None) -> Any:
+def remembered(kind: str, model: Any, parts: tuple[Any, ...], backend: str | None, make: Callable[..., Any],
+               owner: Any = None) -> Any:
     """The compiled step that `make` gives for the model and `parts` as they are now; made once.
 
-    It is kept with the model, or with an `owner` that the step changes too, such as an optimiser. `make` gets both as weak references that
-    can be used in their place, so that nothing lives longer for being remembered.
+    It is kept with the model, or with an `owner` that the step changes too, such as an optimiser. `make` gets both as
+    weak references that can be used in their place, so that nothing lives longer for being remembered.
     """
     if not isinstance(model, Module):
         return make(model) if owner is None else make(model, owner)
     keeper = model._record if owner is None else owner
     if getattr(keeper, "programs", None) is None:
         keeper.programs = Programs()
-    seen = (backend or config.backend(), config.threads(), config.instructions(), config.debug(), look(parts), look(model), _settings(owner))
+    seen = (backend or config.backend(), config.threads(), config.instructions(), config.debug(), look(parts),
+            look(model), _settings(owner))
     weak = [Weakly(x) for x in (model, owner) if x is not None]
     return keeper.programs.find(kind, seen, lambda: make(*weak))
 
 
 def _settings(owner: Any) -> Any:
-    return [(name, look(value)) for name, value in vars(owner).items() if name != "programs"] if owner is not None else None
+    return ([(name, look(value)) for name, value in vars(owner).items() if name != "programs"] if owner is not None
+            else None)
 
 
 class Weakly:
@@ -96,7 +102,8 @@ def _look(value: Any, seen: dict[int, int]) -> Any:
         return seen[id(value)]
     seen[id(value)] = len(seen)
     if isinstance(value, Module):
-        return kind, kind.forward, id(value), [(name, _look(item, seen)) for name, item in vars(value).items() if name != "_record"]
+        return (kind, kind.forward, id(value),
+                [(name, _look(item, seen)) for name, item in vars(value).items() if name != "_record"])
     if isinstance(value, tuple | list):
         return kind, [_look(item, seen) for item in value]
     if isinstance(value, Mapping):
@@ -105,9 +112,11 @@ def _look(value: Any, seen: dict[int, int]) -> Any:
 
 
 def _other(value: Any, seen: dict[int, int]) -> Any:
-    """Arrays by their content, functions by what they enclose, other objects by their attributes; all with the object itself."""
+    """Arrays by their content, functions by what they enclose, other objects by their attributes; all with the object
+    itself."""
     if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8)) if value.size and value.dtype != object else 0
+        return (value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+                if value.size and value.dtype != object else 0)
     if isinstance(value, Tensor):
         return "tensor", _Same(value.node)
     if isinstance(value, type):

@@ -71,8 +71,8 @@ class Bar(Quiet):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
-                                  TextColumn("{task.fields[text]}"), TimeRemainingColumn(), console=console, transient=True,
-                                  auto_refresh=False)
+                                  TextColumn("{task.fields[text]}"), TimeRemainingColumn(), console=console,
+                                  transient=True, auto_refresh=False)
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -100,12 +100,14 @@ class Bar(Quiet):
         if now - self._shown >= REFRESH:
             self._shown = now
             speed = self._samples / (now - self._started)
-            self._progress.update(self._task, completed=self._steps, text=f"loss {self._loss:.4f}  {speed:,.0f} samples/s")
+            self._progress.update(self._task, completed=self._steps,
+                                  text=f"loss {self._loss:.4f}  {speed:,.0f} samples/s")
             self._progress.refresh()
 
     def finish(self, row: dict[str, Any]) -> None:
         speed = self._samples / max(time.perf_counter() - self._started, 1e-9)
-        self._progress.console.print(f"[bold]{self._head}[/]  {describe(row)}  [dim]{speed:,.0f} samples/s[/]", highlight=False)
+        self._progress.console.print(f"[bold]{self._head}[/]  {describe(row)}  [dim]{speed:,.0f} samples/s[/]",
+                                     highlight=False)
 
     def say(self, text: str) -> None:
         self._progress.console.print(text, highlight=False)
@@ -116,7 +118,8 @@ def reporter(show: bool | str) -> Quiet:
     if show is False:
         return Quiet()
     if show not in (True, "bar", "lines"):
-        raise ArgumentError(explain("there is no such progress", got=repr(show), expected='True, False, "bar" or "lines"'))
+        raise ArgumentError(explain("there is no such progress", got=repr(show),
+                                    expected='True, False, "bar" or "lines"'))
     from rich.console import Console
 
     console = Console()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-validation and repeated runs; one number is no result: folds, seeds, and tables of rivals ranked by their means, each with its confidence interval.
+"""Cross-validation and repeated runs; one number is no result: folds, seeds, and tables of rivals ranked by their
+means, each with its confidence interval.
 
 `cross_validate` measures one recipe on parts of a data set; `rank` runs several with the same seeds and says which
 differ from the best; `compare_optimizers` is `rank` for optimisers.
@@ -78,16 +79,18 @@ def cross_validate(make: Callable[[], Any], data: DataLike, *, loss: LossLike, m
     3
     """
     if isinstance(make, Module):
-        raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}", expected="a function that makes one",
-                                    fix="cross_validate(lambda: ..., data)"))
+        raise ArgumentError(explain("each fold needs a new model", got=f"a model: {type(make).__name__}",
+                                    expected="a function that makes one", fix="cross_validate(lambda: ..., data)"))
     whole = _numbered(data, make())
-    pairs = folds(len(whole), parts, seed, _labels(whole) if stratify else None, groups) if isinstance(parts, int) else parts
+    pairs = (folds(len(whole), parts, seed, _labels(whole) if stratify else None, groups) if isinstance(parts, int)
+             else parts)
     found: dict[str, list[float]] = {}
     for train, test in pairs:
         model = make()
         fit(model, _part(whole, train), loss=loss, optimizer=_fresh(optimizer), seed=seed, backend=backend,
             **({"progress": False} | options))
-        for name, value in evaluate(model, _part(whole, test), loss=loss, metrics=metrics, backend=backend, loss_weights=options.get("loss_weights")).items():
+        for name, value in evaluate(model, _part(whole, test), loss=loss, metrics=metrics, backend=backend,
+                                    loss_weights=options.get("loss_weights")).items():
             found.setdefault(name, []).append(getattr(value, "value", value))
     return {name: scores(name, values) for name, values in found.items()}
 
@@ -97,8 +100,10 @@ def _numbered(data: Any, model: Any) -> Any:
     if not is_batched(data):
         return samples(data, model=model)
     if isinstance(data, Loader) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-        raise ArgumentError(explain("folds are made of samples by number", got=type(data).__name__, expected="(x, y), or a source with __len__ and __getitem__",
-                                    fix="give the source of the loader" if isinstance(data, Loader) else "list(stream), if it fits into memory"))
+        raise ArgumentError(explain("folds are made of samples by number", got=type(data).__name__,
+                                    expected="(x, y), or a source with __len__ and __getitem__",
+                                    fix="give the source of the loader" if isinstance(data, Loader)
+                                    else "list(stream), if it fits into memory"))
     return data
 
 
@@ -109,7 +114,9 @@ def _part(whole: Any, indices: Any) -> Any:
 def _labels(whole: Any) -> Any:
     labels = whole.y if isinstance(whole, Samples) else getattr(whole, "labels", None)
     if not isinstance(labels, np.ndarray):
-        raise ArgumentError(explain("stratify=True needs one array of labels", got="several targets" if isinstance(whole, Samples) else f"a {type(whole).__name__} that does not know its labels",
+        raise ArgumentError(explain("stratify=True needs one array of labels",
+                                    got="several targets" if isinstance(whole, Samples)
+                                    else f"a {type(whole).__name__} that does not know its labels",
                                     fix="parts=cr.data.folds(len(source), 5, stratify=labels)"))
     return labels
 
@@ -157,7 +164,8 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
     """
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if wrong := [name for name, run in rivals.items() if not callable(run)]:
-        raise ArgumentError(explain(f"{wrong[0]!r} is not a function", got=repr(rivals[wrong[0]]), expected="a function of a seed that gives a number"))
+        raise ArgumentError(explain(f"{wrong[0]!r} is not a function", got=repr(rivals[wrong[0]]),
+                                    expected="a function of a seed that gives a number"))
     if not rivals or not chosen:
         raise ArgumentError(explain("there is nothing to rank", got=f"{len(rivals)} rivals, {len(chosen)} seeds"))
     rows = [scores(name, [run(seed) for seed in chosen]) for name, run in rivals.items()]
@@ -167,15 +175,16 @@ def rank(rivals: Mapping[str, Callable[[int], float]], seeds: int | Sequence[int
     return Ranking(tuple(rows), tuple(compare_all(runs, baseline=runs[0])) if len(runs) > 1 and len(chosen) > 1 else ())
 
 
-def compare_optimizers(make: Callable[[], Any], data: DataLike, validation: DataLike, *, loss: LossLike, metric: Any = None,
-                       optimizers: Mapping[str, Any] | None = None, seeds: int | Sequence[int] = 3,
+def compare_optimizers(make: Callable[[], Any], data: DataLike, validation: DataLike, *, loss: LossLike,
+                       metric: Any = None, optimizers: Mapping[str, Any] | None = None, seeds: int | Sequence[int] = 3,
                        backend: str | None = None, **options: Any) -> Ranking:
     """Train a new model with each optimiser and each seed, and rank them by what they reach on the validation data.
 
     Args:
         make: gives a new, untrained model.
         metric: of chainrule.metrics; by default the loss is compared.
-        optimizers: name -> an optimiser, its name, or a function that makes one; by default eight with their usual learning rates.
+        optimizers: name -> an optimiser, its name, or a function that makes one; by default eight with their usual
+            learning rates.
         options: of `fit`.
 
     >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
@@ -187,8 +196,8 @@ def compare_optimizers(make: Callable[[], Any], data: DataLike, validation: Data
     """
     def run(optimizer: Any, seed: int) -> float:
         model = make()
-        fit(model, data, loss=loss, optimizer=_fresh(optimizer() if callable(optimizer) else optimizer), seed=seed, backend=backend,
-            **({"progress": False} | options))
+        fit(model, data, loss=loss, optimizer=_fresh(optimizer() if callable(optimizer) else optimizer), seed=seed,
+            backend=backend, **({"progress": False} | options))
         result = evaluate(model, validation, loss=loss, metrics=[] if metric is None else [metric], backend=backend)
         last = list(result.values())[-1]
         return float(getattr(last, "value", last))

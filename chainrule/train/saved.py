@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run folder of `chainrule train`, opened in Python: the network with the preprocessing and the classes it was trained with."""
+"""A run folder of `chainrule train`, opened in Python: the network with the preprocessing and the classes it was
+trained with."""
 
 from __future__ import annotations
 
@@ -37,10 +38,12 @@ class SavedRun:
         self.path = Path(path)
         file = self.path / MODEL if self.path.is_dir() else self.path
         if not file.exists():
-            raise DataError(explain(f"{self.path}: this folder holds no finished run", expected=MODEL, fix=_advice(self.path)))
+            raise DataError(explain(f"{self.path}: this folder holds no finished run", expected=MODEL,
+                                    fix=_advice(self.path)))
         self.model, extra = read_model(file)
         if "preprocess" not in extra:
-            raise DataError(explain("this model was saved without its preprocessing", got=str(file), fix="name a run folder of `chainrule train`"))
+            raise DataError(explain("this model was saved without its preprocessing", got=str(file),
+                                    fix="name a run folder of `chainrule train`"))
         with reading(file, "model file"):
             self.preprocess = data.preprocess_from_config(extra["preprocess"])
             self.target = data.Target.from_config(extra["target"])
@@ -58,11 +61,13 @@ class SavedRun:
         return self.target.class_names
 
     def inputs(self, source: SourceLike) -> np.ndarray:
-        """Float32 network inputs (N, *feature_shape) of raw data: a file, folder or list of them, a DataFrame, rows, an array."""
+        """Float32 network inputs (N, *feature_shape) of raw data: a file, folder or list of them, a DataFrame, rows, an
+        array."""
         return data.as_network_inputs(source, self.preprocess)
 
     def outputs(self, inputs: np.ndarray, backend: str | None = None, batch_size: int = 256) -> np.ndarray:
-        """What the network says of network inputs: probabilities (N, classes), or numbers in their own unit (N, outputs)."""
+        """What the network says of network inputs: probabilities (N, classes), or numbers in their own unit (N,
+        outputs)."""
         outputs = predict(self.model, inputs, backend=backend, batch_size=batch_size).numpy()
         if self.task == "classification":
             return softmax(outputs)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many steps in one call: how a run keeps Python out of the way of small networks.
 
-In: the rows of several batches. Out: what each step returned, stacked. A compiled step that can gather its batches itself
-runs them in one call of machine code; how many is chosen by time alone, so that the bar moves and Ctrl-C is heard, and it
-never changes a bit. Where it is not possible (other backends, steps with parts that run in NumPy, data that is not
-row-major), the length stays one.
+In: the rows of several batches. Out: what each step returned, stacked. A compiled step that can gather its batches
+itself runs them in one call of machine code; how many is chosen by time alone, so that the bar moves and Ctrl-C is
+heard, and it never changes a bit. Where it is not possible (other backends, steps with parts that run in NumPy, data
+that is not row-major), the length stays one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Stretch:
         possible: whether steps take rows of `data` as they are.
     """
 
-    def __init__(self, lower: Callable[[np.ndarray], Entry], data: list[np.ndarray] | None, outputs: bool, possible: bool):
+    def __init__(self, lower: Callable[[np.ndarray], Entry], data: list[np.ndarray] | None, outputs: bool,
+                 possible: bool):
         self.lower, self.data, self.outputs, self.possible = lower, data, outputs, possible
         self.length, self.most = 1, 2**30
         self._steps: Callable[[np.ndarray], Any] | None = None

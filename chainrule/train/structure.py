@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nested inputs and outputs: how a model is called with them, and what their leaves are called.
 
-A tuple is several inputs by position, `model(*x)`; a dict several by name, `model(**x)`. Sequences of different lengths travel as
-`Ragged(values, lengths)`, and the model gets their values with a mask (batch, steps) that is True where a step exists.
+A tuple is several inputs by position, `model(*x)`; a dict several by name, `model(**x)`. Sequences of different lengths
+travel as `Ragged(values, lengths)`, and the model gets their values with a mask (batch, steps) that is True where a
+step exists.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ def called(model: Any, x: Any, **options: Any) -> Any:
         ragged = [i for i, item in enumerate(x) if isinstance(item, Ragged)]
         masks = {} if not ragged else {"mask": _mask(model, x[ragged[0]], "mask", f"x[{ragged[0]}]")}
         if len(ragged) > 1:
-            raise ArgumentError(explain("two inputs are sequences of different lengths, and there is one mask", got=", ".join(f"x[{i}]" for i in ragged),
-                                        fix="give the inputs by name, {\"a\": ..., \"b\": ...}, to a forward(a, b, a_mask, b_mask)"))
+            raise ArgumentError(explain("two inputs are sequences of different lengths, and there is one mask",
+                                        got=", ".join(f"x[{i}]" for i in ragged),
+                                        fix="give the inputs by name, {\"a\": ..., \"b\": ...}, to a forward(a, b, "
+                                            "a_mask, b_mask)"))
         return model(*(item.values if isinstance(item, Ragged) else item for item in x), **masks, **options)
     return model(x, **options)
 
@@ -54,9 +57,12 @@ def _named(model: Any, x: Mapping[str, Any]) -> dict[str, Any]:
 def _mask(model: Any, x: Ragged, name: str, place: str) -> Tensor:
     known = _parameters(model)
     if name not in known and known[-1:] != ["**"]:
-        raise ArgumentError(explain(f"the lengths of {place} would be lost: forward of {getattr(model, '__name__', type(model).__name__)} takes no {name}",
-                                    got=f"sequences of different lengths and forward({', '.join(known)})", expected=f"forward(..., {name}=None), True where a step exists",
-                                    fix="nn.Sequential hands masks to the layers that take one; or pad the sequences yourself"))
+        raise ArgumentError(explain(f"the lengths of {place} would be lost: forward of "
+                                    f"{getattr(model, '__name__', type(model).__name__)} takes no {name}",
+                                    got=f"sequences of different lengths and forward({', '.join(known)})",
+                                    expected=f"forward(..., {name}=None), True where a step exists",
+                                    fix="nn.Sequential hands masks to the layers that take one; or pad the sequences "
+                                        "yourself"))
     return length_mask(x.lengths, x.values.shape[1])
 
 
@@ -65,7 +71,8 @@ def _parameters(model: Any) -> list[str]:
     held = getattr(model, "held", None)
     model = held() if held is not None and not isinstance(model, Module) else model  # behind a weak reference
     found = inspect.signature(model.forward if isinstance(model, Module) else model).parameters.values()
-    return [p.name for p in found if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)] + ["**"] * any(p.kind is p.VAR_KEYWORD for p in found)
+    return [p.name for p in found
+            if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)] + ["**"] * any(p.kind is p.VAR_KEYWORD for p in found)
 
 
 def symbols(x: Any, rows: int) -> Any:
@@ -102,5 +109,7 @@ def one_length(x: Any, name: str) -> None:
     if len(set(counts.values())) > 1:
         usual = max(set(counts.values()), key=list(counts.values()).count)
         odd = next(path for path, count in counts.items() if count != usual)
-        raise ShapeError(explain(f"{odd} has another number of samples than the rest", got=f"{counts[odd]}", expected=f"{usual}, as in "
-                                 + ", ".join(path for path, count in counts.items() if count == usual), fix="one entry of each array per sample"))
+        raise ShapeError(explain(f"{odd} has another number of samples than the rest", got=f"{counts[odd]}",
+                                 expected=f"{usual}, as in "
+                                 + ", ".join(path for path, count in counts.items() if count == usual),
+                                 fix="one entry of each array per sample"))

@@ -28,12 +28,14 @@ class Tally:
         """The sums of one batch; its loss."""
         self.total = self.total + total
         self.weight = self.weight + weight
-        return self.loss.mean(total, weight) if isinstance(self.loss, losses.Several) else total / weight if weight else 0.0
+        return (self.loss.mean(total, weight) if isinstance(self.loss, losses.Several) else total / weight if weight
+                else 0.0)
 
     def columns(self) -> dict[str, Any]:
         """The losses and metrics of what was added."""
         self.pool.flush()
-        return loss_columns(self.loss, self.total, self.weight) | {metric.name: metric.result() for metric in self.metrics}
+        return loss_columns(self.loss, self.total,
+                            self.weight) | {metric.name: metric.result() for metric in self.metrics}
 
     def forget(self) -> None:
         """Begin anew."""
@@ -55,5 +57,6 @@ class Tally:
 
 
 def numbers(sums: np.ndarray) -> Any:
-    """Sums of float32 of several batches as numbers of Python, or as vectors of float64 where there is one for each of several losses."""
+    """Sums of float32 of several batches as numbers of Python, or as vectors of float64 where there is one for each of
+    several losses."""
     return sums.tolist() if sums.ndim < 2 else list(sums.astype(np.float64))

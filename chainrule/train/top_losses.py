@@ -42,14 +42,17 @@ class TopLosses:
 
     def __str__(self) -> str:
         rows = [f"{len(self.indices)} samples with {self.share:.0%} of the whole loss"]
-        rows += [f"sample {i:<8} loss {loss:<9.4g} {self._compared(row)}" for row, (i, loss) in enumerate(zip(self.indices, self.losses, strict=True))]
+        rows += [f"sample {i:<8} loss {loss:<9.4g} {self._compared(row)}"
+                 for row, (i, loss) in enumerate(zip(self.indices, self.losses, strict=True))]
         return "\n".join(rows)
 
     def _compared(self, row: int) -> str:
         """The target of a sample, and the class that was predicted where there is one; of several outputs, each."""
         if not isinstance(self.targets, np.ndarray):
-            return ", ".join(f"target {path} {array[row]}" for path, array in zip(trees.paths(self.targets), leaves(self.targets), strict=True))
-        labels = self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and isinstance(self.outputs, np.ndarray) and self.outputs.ndim == 2
+            return ", ".join(f"target {path} {array[row]}"
+                             for path, array in zip(trees.paths(self.targets), leaves(self.targets), strict=True))
+        labels = (self.targets.ndim == 1 and self.targets.dtype.kind in "iub" and isinstance(self.outputs, np.ndarray)
+                  and self.outputs.ndim == 2)
         return f"target {self.targets[row]}" + (f", predicted {self.outputs[row].argmax()}" if labels else "")
 
     __repr__ = __str__
@@ -60,8 +63,8 @@ def sample_losses(model: ModelLike, data: DataLike, *, loss: LossLike, batch_siz
     """(losses (n,), outputs (n, ...)) of the samples, unweighted, in inference mode; means over the axes of a
     sample, those steps of a sequence left out that do not exist.
 
-    `data` is what `fit` takes, a loader without shuffling. Of several outputs the loss is the sum of their losses, and outputs are structured
-    as the model gives them.
+    `data` is what `fit` takes, a loader without shuffling. Of several outputs the loss is the sum of their losses, and
+    outputs are structured as the model gives them.
 
     >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.array([[1.0], [2.0]], "float32")
     >>> losses, outputs = cr.train.sample_losses(model, (x, x), loss="mse")
@@ -80,7 +83,8 @@ def _measured(model: Any, data: Any, loss: Any, batch_size: int, backend: str | 
     for x, y, weights, count in padded_batches(found, batch_size, fixed_rows(model)):
         values, outputs = step.arrays(x, y, trees.map(_existing, weights))
         if values.shape != leaves(x)[0].shape[:1]:
-            raise ShapeError(explain(f"the loss {chosen.name} does not give one value per sample", got=f"shape {values.shape}", expected=f"({len(leaves(x)[0])}, ...)"))
+            raise ShapeError(explain(f"the loss {chosen.name} does not give one value per sample",
+                                     got=f"shape {values.shape}", expected=f"({len(leaves(x)[0])}, ...)"))
         parts.append(trees.map(lambda array, count=count: array[:count].copy(), (values, outputs, y)))
     return trees.map(lambda *arrays: np.concatenate(arrays), *parts)
 

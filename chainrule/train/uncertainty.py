@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Monte-Carlo dropout: what a network with dropout is unsure of: predictions with different units dropped, their mean and their spread.
+"""Monte-Carlo dropout: what a network with dropout is unsure of: predictions with different units dropped, their mean
+and their spread.
 
 Dropout stays on, everything else (batch normalisation, noise) is in inference mode. Source: Gal and Ghahramani, ICML
 2016.
@@ -29,7 +30,8 @@ def predict_samples(model: ModelLike, x: ArrayLike | DataLike, *, samples: int =
     """Outputs (samples, n, ...) with dropout on; their mean over the first axis is the prediction, their std its
     uncertainty.
 
-    x is an array, or a tuple or dict of them, as of `predict`; outputs are structured as the model gives them. The random state is afterwards what it was before. Raises ArgumentError for a model without dropout.
+    x is an array, or a tuple or dict of them, as of `predict`; outputs are structured as the model gives them. The
+    random state is afterwards what it was before. Raises ArgumentError for a model without dropout.
 
     >>> model = nn.Sequential([nn.Dropout(0.5), nn.Dense(2)])
     >>> cr.train.predict_samples(model, np.ones((3, 4), "float32"), samples=10).shape
@@ -44,7 +46,8 @@ def predict_samples(model: ModelLike, x: ArrayLike | DataLike, *, samples: int =
                                     got=type(model).__name__, fix="put nn.Dropout(0.2) between its layers"))
     with unchanged(model), _always(dropping):
         step = compile(lambda batch: called(model, batch, training=False), backend=backend)
-        parts = [_stacked([trees.map(np.copy, step.arrays(take(x, slice(start, start + batch_size)))) for _ in range(samples)])
+        parts = [_stacked([trees.map(np.copy, step.arrays(take(x, slice(start, start + batch_size))))
+                           for _ in range(samples)])
                  for start in range(0, len(leaves(x)[0]), batch_size)]
     return trees.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
 

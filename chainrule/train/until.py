@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stopping criteria: when training is done: after so many steps or seconds, at a target, or when nothing changes any more.
+"""Stopping criteria: when training is done: after so many steps or seconds, at a target, or when nothing changes any
+more.
 
     cr.fit(model, data, loss="cross_entropy", epochs=1000, callbacks=[train.Until(gradient=1e-4, seconds=60)])
 """
@@ -51,7 +52,8 @@ class Until(Callback):
         if not any(x is not None for x in (steps, seconds, target, change, gradient)):
             raise ArgumentError(explain("Until needs something to wait for", got="Until()",
                                         fix="Until(steps=1000), or seconds, target, change, gradient"))
-        for name, value in {"steps": steps, "seconds": seconds, "change": change, "gradient": gradient, "patience": patience}.items():
+        for name, value in {"steps": steps, "seconds": seconds, "change": change, "gradient": gradient,
+                            "patience": patience}.items():
             if value is not None and not value >= 0:
                 raise ArgumentError(explain(f"{name} of Until is 0 or more", got=f"{name}={value}"))
         self.steps, self.seconds, self.target = steps, seconds, dict(target or {})
@@ -101,7 +103,8 @@ class Until(Callback):
             run.reporter.say(f"done: {reason}")
 
     def state(self) -> dict[str, Any]:
-        return {} if self.change is None else {"still": self.still, "last": None if math.isnan(self.last) else self.last}
+        return ({} if self.change is None else {"still": self.still, "last": None if math.isnan(self.last)
+                                                else self.last})
 
     def restore(self, state: dict[str, Any]) -> None:
         self.still, self.last = state["still"], math.nan if state["last"] is None else state["last"]
@@ -127,12 +130,14 @@ def _sums_of_gradients(model: Any, loss: Any, backend: str | None) -> Any:
         total, weight = loss.sum_and_weight(called(model, x, training=False), y, weights)
         if not isinstance(loss, losses.Several):
             return [(gradients(total, model), weight)]
-        return [(gradients(total[k] * factor, model, unrelated="zero"), weight[k]) for k, factor in enumerate(loss.factors.tolist())]
+        return [(gradients(total[k] * factor, model, unrelated="zero"), weight[k])
+                for k, factor in enumerate(loss.factors.tolist())]
     return step
 
 
 def total_gradient(step: Any, data: Samples | Batched, batch_size: int) -> dict[str, np.ndarray]:
-    """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums; of several losses, of the sum of their means."""
+    """Gradient of the weighted mean loss over all of `data`, by name, in float64 sums; of several losses, of the sum of
+    their means."""
     try:
         return _mean_gradient(step, padded_batches(data, batch_size))
     except OneNumber:  # of all samples at once
@@ -157,7 +162,8 @@ def _mean_gradient(step: Any, batches: Iterable[Any]) -> dict[str, np.ndarray]:
 
 def gradient(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: int = 256,
              backend: str | None = None) -> dict[str, np.ndarray]:
-    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size. `data` and `loss` are as of `fit`.
+    """Gradient of the loss over all of the data, by name, in inference mode: exact for any batch size. `data` and
+    `loss` are as of `fit`.
 
     >>> model, x = nn.Dense(1, weight_initializer="zeros"), np.ones((4, 1), "float32")
     >>> cr.train.gradient(model, (x, x), loss="mse")
@@ -165,4 +171,5 @@ def gradient(model: ModelLike, data: DataLike, *, loss: LossLike, batch_size: in
     """
     found = given(data, model, batch_size)
     build(model, found.x)
-    return total_gradient(_sums_of_gradients(model, losses.of_outputs(loss, targets=found.y), backend), found, batch_size)
+    return total_gradient(_sums_of_gradients(model, losses.of_outputs(loss, targets=found.y), backend), found,
+                          batch_size)

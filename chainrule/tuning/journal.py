@@ -49,7 +49,8 @@ class Journal:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if self.path.is_dir():
-            raise DataError(explain("the journal of a search is a file", got=f"{path}, a folder", fix=f"{self.path / 'search.jsonl'}"))
+            raise DataError(explain("the journal of a search is a file", got=f"{path}, a folder",
+                                    fix=f"{self.path / 'search.jsonl'}"))
 
     def write(self, **entry: Any) -> None:
         """Add one line."""
@@ -75,7 +76,8 @@ class Journal:
             yield entry
 
     def _foreign(self, number: int, line: bytes) -> DataError:
-        return DataError(explain(f"line {number} of {self.path} is not a line of a search", got=shown(line.decode("utf-8", "replace").rstrip(), 60),
+        return DataError(explain(f"line {number} of {self.path} is not a line of a search",
+                                 got=shown(line.decode("utf-8", "replace").rstrip(), 60),
                                  fix="name a new file, or the journal of an earlier tune(...)"))
 
     def repair(self) -> None:
@@ -102,7 +104,8 @@ class Journal:
 
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "search": {}, "start": {"number": int, "settings": dict}, "report": {"number": int, "step": int, "value": (int, float, type(None))},
+    "search": {}, "start": {"number": int, "settings": dict},
+    "report": {"number": int, "step": int, "value": (int, float, type(None))},
     "end": {"number": int, "state": str, "value": (int, float, type(None)), "seconds": (int, float)},
     "repeat": {"number": int, "index": int, "value": (int, float, type(None))},
 }
@@ -124,13 +127,15 @@ def _apply(found: dict[int, Record], entry: dict[str, Any], sign: float) -> None
         _started(found, number).reports[entry["step"]] = sign * _number(entry["value"])
     elif entry["kind"] == "end":
         record = _started(found, number)
-        record.state, record.value, record.seconds = str(entry["state"]), _number(entry["value"]), float(entry["seconds"])
+        record.state, record.value, record.seconds = (str(entry["state"]), _number(entry["value"]),
+                                                      float(entry["seconds"]))
         record.score = sign * record.value
 
 
 def _started(found: dict[int, Record], number: Any) -> Record:
     if number not in found:
-        raise DataError(explain("the journal of the search is damaged", got=f"a line of trial {number}, which was not started",
+        raise DataError(explain("the journal of the search is damaged",
+                                got=f"a line of trial {number}, which was not started",
                                 fix="name a new file, or the journal of an earlier tune(...)"))
     return found[number]
 

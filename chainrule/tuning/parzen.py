@@ -85,7 +85,8 @@ class Density:
             if not both[0].size or not both[1].size:
                 continue
             x, centre = ([settings[name] for settings in part if name in settings] for part in (asked, self.around))
-            total[both] += self._choice(dimension, x, centre) if isinstance(dimension, Choice) else self._number(dimension, x, centre)
+            total[both] += (self._choice(dimension, x, centre) if isinstance(dimension, Choice)
+                            else self._number(dimension, x, centre))
         top = total.max(axis=1)
         kernels = top + np.log((1 - EVEN) * np.exp(total - top[:, None]).mean(axis=1))
         return np.logaddexp(math.log(EVEN), kernels)

@@ -106,8 +106,8 @@ def tune(train: TrainFunction, space: Mapping[str, Dimension], trials: int = 30,
         space: name -> dimension (`tuning.uniform`, `log_uniform`, `integer`, `choice`), in order; `.when(...)` for
             conditions.
         trials: how many, counting those that the journal has already.
-        method: "gp" (a Gaussian process) and "tpe" (densities of good and bad trials, for hundreds of them) learn from earlier trials,
-            "random" does not.
+        method: "gp" (a Gaussian process) and "tpe" (densities of good and bad trials, for hundreds of them) learn from
+            earlier trials, "random" does not.
         prune: "asha" (or a tuning.ASHA) ends trials early whose reports fall behind.
         higher_is_better: for accuracies.
         accept: a function of the settings; those for which it is False are not tried: a budget of parameters, say.
@@ -247,7 +247,8 @@ class _Processes:
         try:
             pickle.dumps(train)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ArgumentError(explain("other processes cannot get at the training function", got=f"{train!r}: {error}", expected="a function of a module",
+            raise ArgumentError(explain("other processes cannot get at the training function",
+                                        got=f"{train!r}: {error}", expected="a function of a module",
                                         fix="define it with `def` at the top of a module, or use workers=1")) from error
         threads = str(max((os.cpu_count() or 1) // workers, 1))
         self.pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores,

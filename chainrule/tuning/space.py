@@ -145,7 +145,8 @@ def choice(*options: Any) -> Choice:
     if not options:
         raise ArgumentError(explain("there is nothing to choose from", got="choice()", fix='choice("relu", "tanh")'))
     if len(options) == 1 and isinstance(options[0], list):
-        raise ArgumentError(explain("a list is one option, and nothing to choose from", got=f"choice({options[0]!r})", fix=f"choice(*{options[0]!r})"))
+        raise ArgumentError(explain("a list is one option, and nothing to choose from", got=f"choice({options[0]!r})",
+                                    fix=f"choice(*{options[0]!r})"))
     try:
         json.dumps(options)
     except TypeError:

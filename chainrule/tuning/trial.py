@@ -61,7 +61,8 @@ class Trial:
             raise ArgumentError(explain(f"this trial has no {name!r}",
                                         got=", ".join(f"{k}={v!r}" for k, v in self.settings.items()),
                                         fix=closest(name, self.settings)
-                                        or f"put {name!r} into the space; where it has a condition, ask `{name!r} in trial`"))
+                                        or f"put {name!r} into the space; where it has a condition, ask `{name!r} in "
+                                           "trial`"))
         return self.settings[name]
 
     def __contains__(self, name: str) -> bool:
@@ -92,8 +93,10 @@ class _Reports(Callback):
 
     def _check(self, larger: bool | None) -> None:
         if self.trial.journal is not None and larger is not None and larger is not (self.trial.sign < 0):
-            raise ArgumentError(explain(f"the search goes the other way than {self.monitor}", got=f"higher_is_better={self.trial.sign < 0}",
-                                        expected=f"{'larger' if larger else 'smaller'} values are better", fix=f"tune(..., higher_is_better={larger})"))
+            raise ArgumentError(explain(f"the search goes the other way than {self.monitor}",
+                                        got=f"higher_is_better={self.trial.sign < 0}",
+                                        expected=f"{'larger' if larger else 'smaller'} values are better",
+                                        fix=f"tune(..., higher_is_better={larger})"))
 
 
 def run_trial(train: TrainFunction, trial: Trial) -> tuple[str, float, float]:
@@ -115,5 +118,6 @@ def _number(result: Any) -> float:
     try:
         return float(result)
     except (TypeError, ValueError):
-        raise ArgumentError(explain("the training function returned no number", got=f"{result!r:.80}", expected="the value of these settings",
+        raise ArgumentError(explain("the training function returned no number", got=f"{result!r:.80}",
+                                    expected="the value of these settings",
                                     fix='for example return history["validation_loss"][-1]')) from None

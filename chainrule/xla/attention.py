@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention and its gradient as functions of JAX arrays, all scores at once; XLA decides what it keeps.
 
-In and out: as the records in `ops/attention.py`. Axes in the letters of einsum: n samples, t queries, s sources, g heads
-of keys, r heads of queries for each of them, d and e widths.
+In and out: as the records in `ops/attention.py`. Axes in the letters of einsum: n samples, t queries, s sources, g
+heads of keys, r heads of queries for each of them, d and e widths.
 """
 
 from __future__ import annotations
@@ -53,5 +53,5 @@ def attention_gradient(q: Any, k: Any, v: Any, denominator: Any, delta: Any, g: 
     weights = jnp.exp(_scores(q, k, mask, causal, scale) - row(base))
     g = _grouped(g, k)
     slopes = weights * (_product("ntgre,nsge->ngrts", g, v) - row(delta)) * scale
-    return (_product("ngrts,nsgd->ntgrd", slopes, k).reshape(q.shape), _product("ngrts,ntgrd->nsgd", slopes, _grouped(q, k)),
-            _product("ngrts,ntgre->nsge", weights, g))
+    return (_product("ngrts,nsgd->ntgrd", slopes, k).reshape(q.shape),
+            _product("ngrts,ntgrd->nsgd", slopes, _grouped(q, k)), _product("ngrts,ntgre->nsge", weights, g))

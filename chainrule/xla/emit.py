@@ -31,7 +31,8 @@ def emit(graph: Graph, inputs: Sequence[Any], rules: Rules) -> list[Any]:
 
 
 def _compared(graph: Graph) -> set[Node]:
-    """What is compared with its own extreme (gradients of max and min). XLA may compute a value anew in each kernel that reads it, and
+    """What is compared with its own extreme (gradients of max and min). XLA may compute a value anew in each kernel
+    that reads it, and
     not to the same last bit: then no element would equal the extreme. These values are computed once.
     """
     reads = lambda *names: {x for node in graph.nodes if node.op.name in names for x in node.inputs}

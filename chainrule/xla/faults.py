@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Indices out of bounds, found inside a program and raised outside.
 
-XLA cannot stop, so each lookup notes in a boolean whether an index was out of bounds and in integers which one and where. The
-notes are further results of the program, and the caller raises BoundsError for the first that is set.
+XLA cannot stop, so each lookup notes in a boolean whether an index was out of bounds and in integers which one and
+where. The notes are further results of the program, and the caller raises BoundsError for the first that is set.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def at(node: Node) -> None:
 
 
 def note(extent: int, wrong: Any, index: Any, place: Any, node: Node | None = None) -> None:
-    """Remember a possible fault: `wrong` is a boolean of the traced program, `index` an int64 and `place` where it lies."""
+    """Remember a possible fault: `wrong` is a boolean of the traced program, `index` an int64 and `place` where it
+    lies."""
     if _notes.faults is not None:
         _notes.faults.append(Fault(node or _notes.node, extent, wrong, index, place))  # type: ignore[arg-type]
 

@@ -118,8 +118,9 @@ def _sum_dtype(x: Any) -> Any:
 def _conv(x: Any, w: Any, *, stride: Shape, padding: Any, dilation: Shape, groups: int) -> Any:
     space = "DHW"[-len(stride):] if len(stride) <= 3 else "".join(map(str, range(len(stride))))
     image = f"N{space}C"
-    return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups, precision=EXACT,
-                                    dimension_numbers=(image, f"{space}IO", image), preferred_element_type=_sum_dtype(x))
+    return lax.conv_general_dilated(x, w, stride, padding, rhs_dilation=dilation, feature_group_count=groups,
+                                    precision=EXACT, dimension_numbers=(image, f"{space}IO", image),
+                                    preferred_element_type=_sum_dtype(x))
 
 
 def _conv_input_gradient(g: Any, w: Any, *, extents: Shape, **attrs: Any) -> Any:
@@ -171,7 +172,8 @@ def _scatter(base: Any, indices: Any, updates: Any, *, axis: int, mode: str, dro
         indices = _checked(indices, extent)
     else:
         wide = indices.astype(jnp.int64)
-        indices = jnp.where(wide < -extent, extent, wide)  # JAX counts from the end, and drops what lies behind the last
+        # JAX counts from the end, and drops what lies behind the last
+        indices = jnp.where(wide < -extent, extent, wide)
     if not base.size or not updates.size:
         return base
     target, outside = base.at[(*(slice(None),) * axis, indices)], "drop" if drop else "clip"
@@ -180,7 +182,8 @@ def _scatter(base: Any, indices: Any, updates: Any, *, axis: int, mode: str, dro
 
 # ---- loops
 
-def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Any, ...]:
+def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+          history: bool) -> tuple[Any, ...]:
     fixed = inputs[carries + sequences:]
     sites: list[faults.Fault] = []
 
@@ -189,16 +192,19 @@ def _scan(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, 
             outputs = emit(body, [*carry, *slices, *fixed], LOWERINGS)
         sites[:] = found
         kept = (*outputs[carries:], *(carry if history else ()))
-        return tuple(outputs[:carries]), (kept, tuple((fault.wrong, jnp.stack([fault.index, fault.place])) for fault in found))
+        return (tuple(outputs[:carries]),
+                (kept, tuple((fault.wrong, jnp.stack([fault.index, fault.place])) for fault in found)))
 
-    carry, (kept, notes) = lax.scan(step, tuple(inputs[:carries]), tuple(inputs[carries:carries + sequences]), length=length, reverse=reverse)
+    carry, (kept, notes) = lax.scan(step, tuple(inputs[:carries]), tuple(inputs[carries:carries + sequences]),
+                                    length=length, reverse=reverse)
     for site, (wrong, index) in zip(sites, notes, strict=True):
         if length:
             faults.note(site.extent, wrong.any(), *index[jnp.argmax(wrong)], node=site.node)
     return (*carry, *kept)
 
 
-def _while(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, reverse: bool, history: bool) -> tuple[Any, ...]:
+def _while(*inputs: Any, body: Graph, carries: int, sequences: int, length: int, reverse: bool,
+           history: bool) -> tuple[Any, ...]:
     """Rounds as long as the first carry is true; the first fault of each site is carried along."""
     fixed, sites = inputs[carries:], list[faults.Fault]()
 
@@ -211,7 +217,9 @@ def _while(*inputs: Any, body: Graph, carries: int, sequences: int, length: int,
     def step(state: Any) -> Any:
         rounds, carry, notes = state
         after, new = turn(carry)
-        return rounds + 1, after, tuple((was | wrong, jnp.where(was, at, place)) for (was, at), (wrong, place) in zip(notes, new, strict=True))
+        return (rounds + 1, after,
+                tuple((was | wrong, jnp.where(was, at, place))
+                      for (was, at), (wrong, place) in zip(notes, new, strict=True)))
 
     _, kinds = jax.eval_shape(turn, tuple(inputs[:carries]))
     none = tuple((jnp.zeros((), bool), jnp.zeros(place.shape, place.dtype)) for _, place in kinds)

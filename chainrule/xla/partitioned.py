@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program on a mesh of devices: the same graph, partitioned by XLA (GSPMD, or Shardy in newer versions) as the placements of its inputs say."""
+"""A program on a mesh of devices: the same graph, partitioned by XLA (GSPMD, or Shardy in newer versions) as the
+placements of its inputs say."""
 
 from __future__ import annotations
 
@@ -24,12 +25,19 @@ def devices(number: int) -> list[Any]:
 
     On a processor, JAX makes as many as asked for, if it has not begun to compute yet.
     """
-    if 1 < number <= MOST_MADE and not jax._src.xla_bridge.backends_are_initialized() and hasattr(jax.config, "jax_num_cpu_devices"):
+    if (
+        1 < number <= MOST_MADE
+        and not jax._src.xla_bridge.backends_are_initialized()
+        and hasattr(jax.config, "jax_num_cpu_devices")
+    ):
         jax.config.update("jax_num_cpu_devices", max(number, jax.config.jax_num_cpu_devices or 1))
     found = jax.devices()
     if len(found) < number:
-        raise ArgumentError(explain("there are not so many devices", got=f"{len(found)} ({found[0].platform})", expected=f"{number}",
-                                    fix=f"on a processor, set XLA_FLAGS=--xla_force_host_platform_device_count={number} before Python starts"))
+        raise ArgumentError(explain("there are not so many devices", got=f"{len(found)} ({found[0].platform})",
+                                    expected=f"{number}",
+                                    fix="on a processor, set "
+                                        f"XLA_FLAGS=--xla_force_host_platform_device_count={number} before Python "
+                                        "starts"))
     return found[:number]
 
 
@@ -52,14 +60,17 @@ class PartitionedProgram(XlaProgram):
         """Compile for the placements as they are now."""
         if self._version == self.mesh.version:
             return
-        self._inputs = [*(self._placed(self.mesh.of_batch(np.shape(x))) for x in arrays), *(self._placed(self.mesh.of(v)) for v in reads)]
+        self._inputs = [*(self._placed(self.mesh.of_batch(np.shape(x))) for x in arrays),
+                        *(self._placed(self.mesh.of(v)) for v in reads)]
         results = len(self.graph.outputs) - len(writes)
         outputs = [*(self._placed(()) for _ in range(results)), *(self._placed(self.mesh.of(v)) for v in writes)]
-        kinds = [jax.ShapeDtypeStruct(x.type.shape, x.type.dtype, sharding=place) for x, place in zip(self.graph.inputs, self._inputs, strict=True)]
+        kinds = [jax.ShapeDtypeStruct(x.type.shape, x.type.dtype, sharding=place)
+                 for x, place in zip(self.graph.inputs, self._inputs, strict=True)]
         donated = tuple(sorted({index for _, index in self._aliases}))
         whole = self._placed(())
         with wide():
-            self._lowered = jax.jit(self._run, donate_argnums=donated, out_shardings=(outputs, whole, whole)).lower(*kinds)
+            self._lowered = jax.jit(self._run, donate_argnums=donated,
+                                    out_shardings=(outputs, whole, whole)).lower(*kinds)
             self._compiled = self._lowered.compile()
         self._checked, self._version = bool(self._noted), self.mesh.version
 
@@ -67,7 +78,8 @@ class PartitionedProgram(XlaProgram):
         self._fit(arrays, (), ())
         return super().__call__(arrays)
 
-    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
+    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable],
+               writes: Sequence[Variable]) -> list[np.ndarray]:
         self._fit(arrays, reads, writes)
         return super().update(arrays, reads, writes)
 

@@ -20,7 +20,8 @@ def _product(a: Any, factor: Any) -> tuple[Any, Any]:
 
 
 def random_bits(state: Any, *, shape: Shape) -> Any:
-    """uint32 of the given shape: element i is word i % 4 of the block with counter (i // 4, stream words of the state)."""
+    """uint32 of the given shape: element i is word i % 4 of the block with counter (i // 4, stream words of the state).
+    """
     count = Type(shape, uint32).size
     blocks = jnp.arange((count + 3) // 4, dtype=jnp.uint64)
     c0, c1 = blocks.astype(jnp.uint32), (blocks >> jnp.uint64(32)).astype(jnp.uint32)

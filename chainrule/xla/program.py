@@ -54,8 +54,10 @@ class XlaProgram(Program):
         self._checked = bool(self._sites)
 
     @classmethod
-    def of(cls, compiled: Any, aliases: tuple[tuple[int, int], ...], checked: bool, graph: Callable[[], Graph]) -> XlaProgram:
-        """A program that was compiled for a graph of the same structure; its own is asked for when something of it is to be told."""
+    def of(cls, compiled: Any, aliases: tuple[tuple[int, int], ...], checked: bool,
+           graph: Callable[[], Graph]) -> XlaProgram:
+        """A program that was compiled for a graph of the same structure; its own is asked for when something of it is
+        to be told."""
         made = cls.__new__(cls)
         made._compiled, made._aliases, made._checked, made._made = compiled, aliases, checked, graph
         return made
@@ -91,8 +93,10 @@ class XlaProgram(Program):
                 raise fault
             return list(map(_received, outputs))
 
-    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable], writes: Sequence[Variable]) -> list[np.ndarray]:
-        """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as before."""
+    def update(self, arrays: Sequence[np.ndarray], reads: Sequence[Variable],
+               writes: Sequence[Variable]) -> list[np.ndarray]:
+        """Run with Variables as further inputs and last outputs; returns the other outputs. After an error all are as
+        before."""
         with wide():
             assigned = set(map(id, writes))
             taken = [self._here(variable.take_remote(_sent, id(variable) in assigned)) for variable in reads]
@@ -117,7 +121,8 @@ class XlaProgram(Program):
         return array if len(array.sharding.device_set) == 1 else _sent(_received(array))
 
     def _call(self, arrays: Sequence[Any]) -> tuple[list[Any], BoundsError | None]:
-        outputs, wrong, indices = self._compiled(*(x if isinstance(x, jax.Array) else np.asarray(x, order="C") for x in arrays))
+        outputs, wrong, indices = self._compiled(*(x if isinstance(x, jax.Array) else np.asarray(x, order="C")
+                                                   for x in arrays))
         failed = self._checked and np.asarray(wrong).any()
         return outputs, faults.first(self._sites, np.asarray(wrong), np.asarray(indices)) if failed else None
 

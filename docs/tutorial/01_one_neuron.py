@@ -2,8 +2,8 @@
 1. One neuron
 =============
 
-A neuron takes some numbers, multiplies each by a *weight*, adds the products and a *bias*, and passes the sum through an
-*activation function*. That is all; networks are made of nothing else.
+A neuron takes some numbers, multiplies each by a *weight*, adds the products and a *bias*, and passes the sum through
+an *activation function*. That is all; networks are made of nothing else.
 """
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,8 @@ import chainrule as cr
 from chainrule import nn
 
 # %%
-# Three inputs, so three weights. The activation is the logistic sigmoid, which turns any number into one between 0 and 1.
+# Three inputs, so three weights. The activation is the logistic sigmoid, which turns any number into one between 0 and
+# 1.
 
 neuron = nn.Neuron([0.5, -1.5, 2.0], bias=0.25, activation="sigmoid")
 view = neuron.look([1.0, 2.0, -0.5])
@@ -29,16 +30,17 @@ print(f"{by_hand:.6f}")
 # What a neuron can tell apart
 # ----------------------------
 #
-# With two inputs, the points at which the sum is 0 lie on a straight line. On one side the output is above 1/2, on the other below: a neuron
-# divides the plane. Here are 300 points, and whether each lies above a certain line.
+# With two inputs, the points at which the sum is 0 lie on a straight line. On one side the output is above 1/2, on the
+# other below: a neuron divides the plane. Here are 300 points, and whether each lies above a certain line.
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(300, 2)).astype("float32")
 y = (2 * x[:, 0] - x[:, 1] > 0.5).astype("float32")
 
 # %%
-# Nobody tells the neuron the line. It starts with small random weights, and *training* changes them a little, again and again, so that its answers come
-# nearer to the true ones. How that works is the subject of the next chapters; here it is one call.
+# Nobody tells the neuron the line. It starts with small random weights, and *training* changes them a little, again and
+# again, so that its answers come nearer to the true ones. How that works is the subject of the next chapters; here it
+# is one call.
 
 learner = nn.Neuron()
 history = cr.fit(

@@ -2,9 +2,9 @@
 2. Gradients: which way is down
 ===============================
 
-Training means to make a number small, the *loss*, that says how wrong the network is. The *gradient* says how much the loss changes when each weight
-changes a little; so the opposite direction is the way down. chainrule computes it by the chain rule, exactly, for any
-program of its operations.
+Training means to make a number small, the *loss*, that says how wrong the network is. The *gradient* says how much the
+loss changes when each weight changes a little; so the opposite direction is the way down. chainrule computes it by the
+chain rule, exactly, for any program of its operations.
 """
 
 import matplotlib.pyplot as plt
@@ -40,8 +40,9 @@ print(
 # Walking downhill
 # ----------------
 #
-# A landscape of two weights, a long valley. *Gradient descent* takes steps against the gradient. The length of a step is the gradient times the
-# *learning rate*: too small, and the walk takes forever; too large, and it jumps across the valley and ends up higher than before.
+# A landscape of two weights, a long valley. *Gradient descent* takes steps against the gradient. The length of a step
+# is the gradient times the *learning rate*: too small, and the walk takes forever; too large, and it jumps across the
+# valley and ends up higher than before.
 
 
 def landscape(w):
@@ -71,7 +72,8 @@ plt.title("Gradient descent in a valley")
 plt.show()
 
 # %%
-# What one should have seen: the middle rate arrives, the small one is still far away, the large one jumps from side to side.
+# What one should have seen: the middle rate arrives, the small one is still far away, the large one jumps from side to
+# side.
 
 ends = {rate: float(landscape(cr.asarray(path[-1]))) for rate, path in paths.items()}
 print(ends)

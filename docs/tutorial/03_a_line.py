@@ -26,7 +26,8 @@ model = nn.Sequential([nn.Dense(1, input_shape=(1,))])
 model.summary()
 
 # %%
-# The loss is the mean squared error. A training step has four parts, always the same: the forward pass, the loss, the gradients, the update.
+# The loss is the mean squared error. A training step has four parts, always the same: the forward pass, the loss, the
+# gradients, the update.
 
 optimizer = optim.SGD(0.3)
 
@@ -45,7 +46,8 @@ weight, bias = model[0].weight.numpy().item(), model[0].bias.numpy().item()
 print(f"y = {weight:.2f} x {bias:+.2f}, loss {curve[-1]:.4f}")
 
 # %%
-# ``cr.compile`` has turned the function into machine code the first time that it was called. Without it, the same lines run one by one.
+# ``cr.compile`` has turned the function into machine code the first time that it was called. Without it, the same lines
+# run one by one.
 #
 # For a line there is a formula, and it agrees:
 

@@ -2,8 +2,8 @@
 4. Hidden layers: what one neuron cannot do
 ===========================================
 
-One neuron divides the plane by a straight line. Two spirals cannot be divided like that. Neurons in a *hidden layer* bend and fold
-the plane, until the last one can divide it.
+One neuron divides the plane by a straight line. Two spirals cannot be divided like that. Neurons in a *hidden layer*
+bend and fold the plane, until the last one can divide it.
 """
 
 import matplotlib.pyplot as plt
@@ -32,8 +32,8 @@ def train(*layers):
 
 
 # %%
-# Three models: none, one and two hidden layers. The activation function matters as much as the layers: without it, two layers are one (the product of two
-# matrices is a matrix).
+# Three models: none, one and two hidden layers. The activation function matters as much as the layers: without it, two
+# layers are one (the product of two matrices is a matrix).
 
 models = {
     "no hidden layer": train(),

@@ -2,7 +2,8 @@
 5. A training step from the inside
 ==================================
 
-``cr.fit`` repeats one step. Here is the step in the open: what flows forwards, what flows back, and what the compiler makes of it.
+``cr.fit`` repeats one step. Here is the step in the open: what flows forwards, what flows back, and what the compiler
+makes of it.
 """
 
 import matplotlib.pyplot as plt
@@ -24,8 +25,8 @@ model = nn.Sequential(
 # The forward pass
 # ----------------
 #
-# The last layer gives one number for each class, the *logits*; softmax makes probabilities of them. Losses take logits, because that is
-# exact where probabilities are rounded to 0 or 1.
+# The last layer gives one number for each class, the *logits*; softmax makes probabilities of them. Losses take logits,
+# because that is exact where probabilities are rounded to 0 or 1.
 
 logits = model(x)
 print(cr.softmax(logits).numpy()[:3].round(3))
@@ -46,7 +47,8 @@ for name, gradient in gradients.items():
     )
 
 # %%
-# Is a gradient right? Change one weight a little and look at the loss: the quotient of the differences is nearly the same number.
+# Is a gradient right? Change one weight a little and look at the loss: the quotient of the differences is nearly the
+# same number.
 
 weight, small = model[0].weight, 1e-2
 before = weight.numpy()
@@ -65,8 +67,8 @@ print(f"by differences {quotient:.5f}, by back-propagation {derivative:.5f}")
 # The update
 # ----------
 #
-# An optimiser decides how far to go. Plain gradient descent takes the gradient times the learning rate; momentum remembers earlier gradients;
-# Adam gives each weight a step of its own.
+# An optimiser decides how far to go. Plain gradient descent takes the gradient times the learning rate; momentum
+# remembers earlier gradients; Adam gives each weight a step of its own.
 
 curves = {}
 for name, rule in {

@@ -2,8 +2,8 @@
 6. Handwritten digits: train, test, and how sure one can be
 ===========================================================
 
-Real data at last: 1,797 images of 8 x 8 pixels, which come with the library. The question is never how well a model does on what it was trained on, but on
-what it has not seen.
+Real data at last: 1,797 images of 8 x 8 pixels, which come with the library. The question is never how well a model
+does on what it was trained on, but on what it has not seen.
 """
 
 import matplotlib.pyplot as plt
@@ -43,8 +43,8 @@ history = cr.fit(
 print(f"on the training part, last epoch: {history['accuracy'][-1]:.1%}")
 
 # %%
-# The test part has 360 digits. A share of 360 is known only so well: another 360 digits would give another number. So every result
-# comes with an interval in which the true share lies, 95 times of 100.
+# The test part has 360 digits. A share of 360 is known only so well: another 360 digits would give another number. So
+# every result comes with an interval in which the true share lies, 95 times of 100.
 
 result = cr.evaluate(
     model, (x_test, y_test), loss="cross_entropy", metrics=["accuracy"]

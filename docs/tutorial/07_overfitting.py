@@ -2,8 +2,8 @@
 7. Overfitting, and what helps against it
 =========================================
 
-A large network can learn few samples by heart. It then knows them perfectly and has learnt little. A *validation* part, which is not trained on,
-shows it.
+A large network can learn few samples by heart. It then knows them perfectly and has learnt little. A *validation* part,
+which is not trained on, shows it.
 """
 
 import matplotlib.pyplot as plt
@@ -74,7 +74,8 @@ right.legend()
 plt.show()
 
 # %%
-# *Early stopping* ends the run when the validation loss has not improved for some epochs, and goes back to the best weights.
+# *Early stopping* ends the run when the validation loss has not improved for some epochs, and goes back to the best
+# weights.
 
 stopping = train.EarlyStopping(patience=5)
 stopped = run(callbacks=[stopping])

@@ -2,8 +2,8 @@
 8. Convolutions: the same filter everywhere
 ===========================================
 
-A stroke is a stroke wherever it is in the image. A *convolution* moves a small filter across the image and computes the same weighted sum at every place: few
-weights, and a network that sees patterns instead of pixels.
+A stroke is a stroke wherever it is in the image. A *convolution* moves a small filter across the image and computes the
+same weighted sum at every place: few weights, and a network that sees patterns instead of pixels.
 """
 
 import matplotlib.pyplot as plt
@@ -31,7 +31,8 @@ places[1].set_title("vertical edges")
 plt.show()
 
 # %%
-# In a network nobody writes the filters: they are learnt. *Pooling* keeps the largest value of each 2 x 2 places, so that small shifts matter less.
+# In a network nobody writes the filters: they are learnt. *Pooling* keeps the largest value of each 2 x 2 places, so
+# that small shifts matter less.
 
 model = nn.Sequential(
     [
@@ -75,7 +76,8 @@ for i, (above, below) in enumerate(
 plt.show()
 
 # %%
-# What one should have seen: better than the network without convolutions, with fewer surprises when digits are shifted by a pixel.
+# What one should have seen: better than the network without convolutions, with fewer surprises when digits are shifted
+# by a pixel.
 
 shifted = np.roll(x_test, 1, axis=2)
 print(

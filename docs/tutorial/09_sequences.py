@@ -2,8 +2,8 @@
 9. Sequences: networks with a memory
 ====================================
 
-A text or a melody is read one step after the other, and what came before matters. A *recurrent* network keeps a state that goes from step to step. The LSTM
-decides by *gates* what it keeps, what it forgets and what it tells.
+A text or a melody is read one step after the other, and what came before matters. A *recurrent* network keeps a state
+that goes from step to step. The LSTM decides by *gates* what it keeps, what it forgets and what it tells.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 10. A small GPT
 ===============
 
-A language model reads some characters and says how likely each character is as the next one. Writing is to draw one, put it at the end, and ask
-again. The network is a *transformer*: instead of a state that goes from step to step, each place looks at all earlier ones and takes what it needs (*attention*).
+A language model reads some characters and says how likely each character is as the next one. Writing is to draw one,
+put it at the end, and ask again. The network is a *transformer*: instead of a state that goes from step to step, each
+place looks at all earlier ones and takes what it needs (*attention*).
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,8 @@ VERSE = (
 )
 
 # %%
-# Characters become numbers, the text becomes windows of 32 characters; the targets are the same windows one character later.
+# Characters become numbers, the text becomes windows of 32 characters; the targets are the same windows one character
+# later.
 
 text = VERSE * 20
 tokenizer = CharacterTokenizer(text)
@@ -72,5 +74,5 @@ assert history["loss"][-1] < 0.5
 assert written[9:] in text
 
 # %%
-# That is the way from one neuron to a language model. Larger ones have more blocks, more text and more time, and nothing else. From here, the
-# how-to pages say how to load your own data, and the reference has every name.
+# That is the way from one neuron to a language model. Larger ones have more blocks, more text and more time, and
+# nothing else. From here, the how-to pages say how to load your own data, and the reference has every name.

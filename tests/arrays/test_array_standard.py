@@ -152,13 +152,17 @@ def test_running_sums_and_products(dtype) -> None:
     x = draw((3, 5), dtype)
     for axis in (0, 1):
         for first in (False, True):
-            agree(cr.cumulative_sum(cr.asarray(x), axis=axis, include_initial=first), np.cumulative_sum(x, axis=axis, include_initial=first))
-            agree(cr.cumulative_prod(cr.asarray(x), axis=axis, include_initial=first), np.cumulative_prod(x, axis=axis, include_initial=first))
+            agree(cr.cumulative_sum(cr.asarray(x), axis=axis, include_initial=first),
+                  np.cumulative_sum(x, axis=axis, include_initial=first))
+            agree(cr.cumulative_prod(cr.asarray(x), axis=axis, include_initial=first),
+                  np.cumulative_prod(x, axis=axis, include_initial=first))
     check_gradient(lambda x: (cr.cumulative_sum(x, axis=1), cr.cumulative_prod(x, axis=1)), draw((2, 5)))
 
 
-UNARY_REAL = ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp", "expm1", "floor", "isfinite",
-              "isinf", "isnan", "log", "log10", "log1p", "log2", "negative", "positive", "reciprocal", "round", "sign", "signbit",
+UNARY_REAL = ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "exp", "expm1", "floor",
+              "isfinite",
+              "isinf", "isnan", "log", "log10", "log1p", "log2", "negative", "positive", "reciprocal", "round", "sign",
+              "signbit",
               "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"]
 
 
@@ -180,7 +184,8 @@ def test_functions_of_one_number(name, dtype) -> None:
     same_compiled(getattr(cr, name), x)
 
 
-BINARY_REAL = ["add", "atan2", "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
+BINARY_REAL = ["add", "atan2", "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot",
+               "less", "less_equal",
                "logaddexp", "maximum", "minimum", "multiply", "nextafter", "not_equal", "pow", "remainder", "subtract"]
 
 
@@ -195,11 +200,13 @@ def test_functions_of_two_numbers(name, dtype) -> None:
         wanted = getattr(np, name)(a, b)
     found = np.asarray(getattr(cr, name)(cr.asarray(a), cr.asarray(b)))
     exact = name not in ("hypot", "logaddexp", "pow", "atan2")
-    np.testing.assert_allclose(found, wanted, rtol=0 if exact else 4 * np.finfo(dtype).eps, atol=np.finfo(dtype).eps if name == "logaddexp" else 0)
+    np.testing.assert_allclose(found, wanted, rtol=0 if exact else 4 * np.finfo(dtype).eps,
+                               atol=np.finfo(dtype).eps if name == "logaddexp" else 0)
     same_compiled(getattr(cr, name), a, b)
 
 
-@pytest.mark.parametrize("name", ["add", "bitwise_and", "bitwise_or", "bitwise_xor", "equal", "floor_divide", "less", "maximum",
+@pytest.mark.parametrize("name", ["add", "bitwise_and", "bitwise_or", "bitwise_xor", "equal", "floor_divide", "less",
+                                  "maximum",
                                   "minimum", "multiply", "remainder", "subtract"])
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_functions_of_two_integers(name, dtype) -> None:
@@ -210,7 +217,8 @@ def test_functions_of_two_integers(name, dtype) -> None:
 
 
 SMOOTH = {
-    **dict.fromkeys(["acos", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "expm1", "log", "log10", "log1p", "log2",
+    **dict.fromkeys(["acos", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "expm1", "log", "log10", "log1p",
+                     "log2",
                      "reciprocal", "sin", "sinh", "sqrt", "square", "tan", "tanh"], 0.5),
     "acosh": 2.0,
 }
@@ -255,7 +263,8 @@ def test_creation_from_shapes_and_rules() -> None:
     agree(cr.linspace(0, 1, 4, endpoint=False), np.linspace(0, 1, 4, endpoint=False).astype("f4"))
     agree(cr.arange(0.0, 1.0, 0.1), np.arange(0.0, 1.0, 0.1).astype("f4"))
     agree(cr.full_like(cr.zeros((2, 2), dtype=cr.int32), 7), np.full((2, 2), 7, "i4"))
-    agree(cr.compile(lambda x: x + cr.zeros(3) + cr.arange(3) + cr.full(3, 2.0), backend="reference")(cr.ones(3)), np.array([3, 4, 5], "f4"))
+    agree(cr.compile(lambda x: x + cr.zeros(3) + cr.arange(3) + cr.full(3, 2.0), backend="reference")(cr.ones(3)),
+          np.array([3, 4, 5], "f4"))
 
 
 def test_asarray_converts_what_it_is_given() -> None:
@@ -267,7 +276,8 @@ def test_asarray_converts_what_it_is_given() -> None:
     agree(cr.asarray(memoryview(b"ab")), np.array([97, 98], "u1"))
     agree(cr.from_dlpack(np.arange(3.0)), np.arange(3.0))
     agree(np.from_dlpack(cr.asarray([1.0, 2.0])), np.array([1.0, 2.0], "f4"))
-    agree(cr.asarray([[cr.asarray(1.0), 2.0], [cr.asarray([3.0])[0], cr.Variable(4.0)]]), np.array([[1, 2], [3, 4]], "f4"))
+    agree(cr.asarray([[cr.asarray(1.0), 2.0], [cr.asarray([3.0])[0], cr.Variable(4.0)]]),
+          np.array([[1, 2], [3, 4]], "f4"))
     check_gradient(lambda x, y: cr.asarray([x, y, x * y]), np.array(2.0), np.array(3.0))
 
 
@@ -287,7 +297,8 @@ def test_asarray_copies_when_asked() -> None:
         cr.asarray(source, dtype=cr.float32, copy=False)
 
 
-@pytest.mark.parametrize(("bad", "error"), [(["a"], DTypeError), ([[1], [1, 2]], ShapeError), ([1j], DTypeError), (1j, DTypeError)])
+@pytest.mark.parametrize(("bad", "error"), [(["a"], DTypeError), ([[1], [1, 2]], ShapeError), ([1j], DTypeError),
+                                            (1j, DTypeError)])
 def test_asarray_refuses_what_is_no_array(bad, error) -> None:
     for dtype in (None, "float32"):
         with pytest.raises(error):
@@ -309,7 +320,8 @@ def test_searchsorted(side) -> None:
         table = np.sort(draw((n,), "int64")).astype("f8")
         table = np.concatenate([table, [np.nan]]) if n > 2 else table
         values = np.concatenate([draw((3, 4), "int64").ravel().astype("f8"), [np.inf, -np.inf, np.nan]])
-        agree(cr.searchsorted(cr.asarray(table), cr.asarray(values), side=side), np.searchsorted(table, values, side=side))
+        agree(cr.searchsorted(cr.asarray(table), cr.asarray(values), side=side),
+              np.searchsorted(table, values, side=side))
         same_compiled(lambda a, b: cr.searchsorted(a, b, side=side), table, values)
     table = draw((9,))
     order = np.argsort(table)
@@ -338,7 +350,8 @@ def test_repeat_by_an_array_of_counts() -> None:
 def test_differences() -> None:
     x = draw((3, 6))
     agree(cr.diff(cr.asarray(x), n=2), np.diff(x, n=2))
-    agree(cr.diff(cr.asarray(x), axis=0, prepend=cr.zeros((1, 6), dtype=cr.float64), append=0.0), np.diff(x, axis=0, prepend=0.0, append=0.0))
+    agree(cr.diff(cr.asarray(x), axis=0, prepend=cr.zeros((1, 6), dtype=cr.float64), append=0.0),
+          np.diff(x, axis=0, prepend=0.0, append=0.0))
     agree(cr.diff(cr.asarray(x), n=9), np.diff(x, n=9))
     agree(cr.diff(cr.asarray([True, False, False])), np.array([True, False]))
     check_gradient(lambda x: cr.diff(x, n=2, prepend=1.0), x)

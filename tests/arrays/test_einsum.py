@@ -13,14 +13,20 @@ from chainrule.testing import available, check_gradient
 EXTENT = dict(zip("abcdefgh", (2, 3, 4, 2, 1, 3, 2, 5), strict=True))
 WRITTEN = [
     ("ij,jk->ik", [(2, 3), (3, 4)]), ("ij,jk", [(2, 3), (3, 4)]), ("bik,bkj->bij", [(2, 3, 4), (2, 4, 5)]),
-    ("ii", [(3, 3)]), ("ii->i", [(3, 3)]), ("iij->ji", [(3, 3, 2)]), ("iii->i", [(3, 3, 3)]), ("ij->ji", [(2, 3)]), ("ji", [(2, 3)]),
-    ("ij->", [(2, 3)]), ("i,j->ij", [(2,), (3,)]), ("i,i->", [(3,), (3,)]), ("i,i->i", [(3,), (3,)]), ("ij,ij->ij", [(2, 3), (2, 3)]),
-    ("...ij,...jk->...ik", [(5, 2, 3), (3, 4)]), ("...ij,...jk->...ik", [(5, 1, 2, 3), (6, 3, 4)]), ("...i->...", [(2, 3)]),
-    ("i...,i...->...", [(3, 2), (3, 2)]), ("i...j->j...i", [(2, 3, 4)]), ("...", [(2, 3)]), ("...,...", [(2, 1), (1, 3)]),
+    ("ii", [(3, 3)]), ("ii->i", [(3, 3)]), ("iij->ji", [(3, 3, 2)]), ("iii->i", [(3, 3, 3)]), ("ij->ji", [(2, 3)]),
+    ("ji", [(2, 3)]),
+    ("ij->", [(2, 3)]), ("i,j->ij", [(2,), (3,)]), ("i,i->", [(3,), (3,)]), ("i,i->i", [(3,), (3,)]),
+    ("ij,ij->ij", [(2, 3), (2, 3)]),
+    ("...ij,...jk->...ik", [(5, 2, 3), (3, 4)]), ("...ij,...jk->...ik", [(5, 1, 2, 3), (6, 3, 4)]),
+    ("...i->...", [(2, 3)]),
+    ("i...,i...->...", [(3, 2), (3, 2)]), ("i...j->j...i", [(2, 3, 4)]), ("...", [(2, 3)]),
+    ("...,...", [(2, 1), (1, 3)]),
     ("i...", [(2, 3)]), ("...ii->...i", [(2, 3, 3)]), ("bqhd,bkhd->bhqk", [(2, 3, 2, 4), (2, 5, 2, 4)]),
     ("bhqk,bkhd->bqhd", [(2, 2, 3, 5), (2, 5, 2, 4)]), ("ab,bc,cd,de->ae", [(2, 3), (3, 4), (4, 5), (5, 2)]),
-    ("ij,jk,ki->", [(2, 3), (3, 4), (4, 2)]), ("ij,ik,il->jkl", [(2, 3), (2, 4), (2, 5)]), ("ij,kl->", [(2, 3), (4, 5)]),
-    ("ij,j,j", [(2, 3), (3,), (3,)]), ("ij,ij->i", [(1, 3), (2, 3)]), ("ij,ij->j", [(1, 3), (2, 1)]), (" i j , j k -> i k ", [(2, 3), (3, 4)]),
+    ("ij,jk,ki->", [(2, 3), (3, 4), (4, 2)]), ("ij,ik,il->jkl", [(2, 3), (2, 4), (2, 5)]),
+    ("ij,kl->", [(2, 3), (4, 5)]),
+    ("ij,j,j", [(2, 3), (3,), (3,)]), ("ij,ij->i", [(1, 3), (2, 3)]), ("ij,ij->j", [(1, 3), (2, 1)]),
+    (" i j , j k -> i k ", [(2, 3), (3, 4)]),
     ("zyx->xzy", [(2, 3, 4)]), (",->", [(), ()]), (",i->i", [(), (3,)]), ("ij,j->i", [(2, 0), (0,)]),
 ]
 
@@ -42,7 +48,8 @@ def drawn(seed: int) -> tuple[str, list[np.ndarray]]:
     terms = ["".join(rng.choice(list(EXTENT), rng.integers(0, 4))) for _ in range(rng.integers(1, 5))]
     known = sorted(set("".join(terms)))
     output = "".join(rng.permutation(known)[:rng.integers(0, len(known) + 1)])
-    return ",".join(terms) + ("->" + output if seed % 3 else ""), [rng.normal(size=[EXTENT[c] for c in term]) for term in terms]
+    return (",".join(terms) + ("->" + output if seed % 3 else ""),
+            [rng.normal(size=[EXTENT[c] for c in term]) for term in terms])
 
 
 @pytest.mark.parametrize("seed", range(180))
@@ -70,7 +77,8 @@ def test_random_strings_compiled(part, backend) -> None:
 
         def everything(*tensors: cr.Tensor) -> list[tuple[cr.Tensor, tuple[cr.Tensor, ...]]]:
             rest = iter(tensors)
-            return [cr.value_and_grad(lambda *xs, t=text: cr.sum(cr.sin(cr.einsum(t, *xs))), tuple(range(len(xs))))(*(next(rest) for _ in xs))
+            return [cr.value_and_grad(lambda *xs, t=text: cr.sum(cr.sin(cr.einsum(t, *xs))),
+                                      tuple(range(len(xs))))(*(next(rest) for _ in xs))
                     for text, xs in cases]
         found, rest = cr.compile(everything, backend=backend)(*arrays), iter(arrays)
         for (text, xs), (value, grads) in zip(cases, found, strict=True):
@@ -92,7 +100,8 @@ def test_random_strings_with_dots(seed) -> None:
         dots = "..." if own or rng.random() < 0.5 else ""
         place = int(rng.integers(0, len(letters) + 1)) if dots else len(letters)
         terms.append(letters[:place] + dots + letters[place:])
-        arrays.append(rng.normal(size=[*(EXTENT[c] for c in letters[:place]), *own, *(EXTENT[c] for c in letters[place:])]))
+        arrays.append(rng.normal(size=[*(EXTENT[c] for c in letters[:place]), *own,
+                                       *(EXTENT[c] for c in letters[place:])]))
     compare(",".join(terms), arrays)
 
 
@@ -119,7 +128,8 @@ def test_dtypes_are_promoted() -> None:
 
 @pytest.mark.parametrize(("text", "shapes", "error"), [
     ("ij,jk->ik", [(2, 3)], ArgumentError), ("ij->ik", [(2, 3)], ArgumentError), ("ij->ii", [(2, 3)], ArgumentError),
-    ("i1->i", [(2, 3)], ArgumentError), ("ijk->i", [(2, 3)], ShapeError), ("i->i", [(2, 3)], ShapeError), ("ii->i", [(2, 3)], ShapeError),
+    ("i1->i", [(2, 3)], ArgumentError), ("ijk->i", [(2, 3)], ShapeError), ("i->i", [(2, 3)], ShapeError),
+    ("ii->i", [(2, 3)], ShapeError),
     ("ij,jk->ik", [(2, 3), (4, 5)], ShapeError), ("i.j->i", [(2, 3)], ArgumentError),
 ])
 def test_strings_that_do_not_work_are_told(text, shapes, error) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PyTorch refuses (its own list of wrong inputs, OpInfo's `error_inputs`), we refuse with our errors, or compute by the array API."""
+"""What PyTorch refuses (its own list of wrong inputs, OpInfo's `error_inputs`), we refuse with our errors, or compute
+by the array API."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from chainrule.errors import ChainruleError
 
 WORDS = {"dim": "axis", "keepdim": "keepdims"}
 # the array API lets scalars stand for arrays, a range that leads nowhere be empty, and vectors of `cross` broadcast
-COMPUTED = {"arange", "atan2", "bitwise_left_shift", "bitwise_right_shift", "remainder", "logaddexp", "maximum", "minimum", "logical_and",
+COMPUTED = {"arange", "atan2", "bitwise_left_shift", "bitwise_right_shift", "remainder", "logaddexp", "maximum",
+            "minimum", "logical_and",
             "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "pow", "cross"}
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions of floats take integers and booleans as float32 before anything is computed: every public function, every dtype.
+"""Functions of floats take integers and booleans as float32 before anything is computed: every public function, every
+dtype.
 
-The oracle is the same function of the same numbers in float64. What computes in integers, as the array API standard says,
-is listed by name, so that a new function is in one of the two lists.
+The oracle is the same function of the same numbers in float64. What computes in integers, as the array API standard
+says, is listed by name, so that a new function is in one of the two lists.
 """
 
 from __future__ import annotations
@@ -21,14 +22,22 @@ from chainrule.nn import activations
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32")
 
 INTEGERS = {  # the standard's functions whose result keeps an integer dtype, or has one of its own
-    "abs", "add", "all", "any", "arange", "argmax", "argmin", "argsort", "asarray", "astype", "bitwise_and", "bitwise_invert", "bitwise_left_shift",
-    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_arrays", "broadcast_to", "can_cast", "ceil", "clip", "concat", "conj", "count_nonzero",
-    "cumulative_prod", "cumulative_sum", "diff", "empty", "empty_like", "equal", "expand_dims", "eye", "finfo", "flip", "floor", "floor_divide",
-    "from_dlpack", "full", "full_like", "greater", "greater_equal", "iinfo", "imag", "isdtype", "isfinite", "isinf", "isnan", "less", "less_equal",
-    "linspace", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "max", "maximum", "meshgrid", "min", "minimum",
-    "moveaxis", "multiply", "negative", "nonzero", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute_dims", "positive", "pow", "prod", "real",
-    "relu", "remainder", "repeat", "reshape", "result_type", "roll", "round", "searchsorted", "sign", "sort", "square", "squeeze", "stack",
-    "stop_gradient", "subtract", "sum", "take", "take_along_axis", "tensordot", "tile", "tril", "triu", "trunc", "unique_all", "unique_counts",
+    "abs", "add", "all", "any", "arange", "argmax", "argmin", "argsort", "asarray", "astype", "bitwise_and",
+    "bitwise_invert", "bitwise_left_shift",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_arrays", "broadcast_to", "can_cast", "ceil", "clip",
+    "concat", "conj", "count_nonzero",
+    "cumulative_prod", "cumulative_sum", "diff", "empty", "empty_like", "equal", "expand_dims", "eye", "finfo", "flip",
+    "floor", "floor_divide",
+    "from_dlpack", "full", "full_like", "greater", "greater_equal", "iinfo", "imag", "isdtype", "isfinite", "isinf",
+    "isnan", "less", "less_equal",
+    "linspace", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "max",
+    "maximum", "meshgrid", "min", "minimum",
+    "moveaxis", "multiply", "negative", "nonzero", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute_dims",
+    "positive", "pow", "prod", "real",
+    "relu", "remainder", "repeat", "reshape", "result_type", "roll", "round", "searchsorted", "sign", "sort", "square",
+    "squeeze", "stack",
+    "stop_gradient", "subtract", "sum", "take", "take_along_axis", "tensordot", "tile", "tril", "triu", "trunc",
+    "unique_all", "unique_counts",
     "unique_inverse", "unique_values", "unstack", "vecdot", "where", "zeros", "zeros_like", "__array_namespace_info__",
     "cross", "diagonal", "outer", "trace", "linear",
 }
@@ -36,24 +45,33 @@ REFUSED = {"copysign", "hypot", "nextafter", "signbit"}  # they say in what dtyp
 
 VECTORS: dict[str, Callable[[Any], Any]] = {
     **{name: getattr(arrays, name) for name in (
-        "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "elu", "erf", "exp", "expm1", "gelu", "hard_sigmoid", "hard_tanh", "leaky_relu",
-        "log", "log1p", "log2", "log10", "log_sigmoid", "log_softmax", "logsumexp", "mean", "mish", "reciprocal", "selu", "sigmoid", "silu", "sin", "sinh",
+        "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "elu", "erf", "exp", "expm1", "gelu",
+        "hard_sigmoid", "hard_tanh", "leaky_relu", "log", "log1p", "log2", "log10", "log_sigmoid", "log_softmax",
+        "logsumexp", "mean", "mish", "reciprocal", "selu", "sigmoid", "silu", "sin", "sinh",
         "softmax", "softplus", "softsign", "sqrt", "std", "tan", "tanh", "var")},
-    "atan2": lambda x: arrays.atan2(x, x[::-1]), "divide": lambda x: arrays.divide(x, x[::-1]), "logaddexp": lambda x: arrays.logaddexp(x, x[::-1]),
+    "atan2": lambda x: arrays.atan2(x, x[::-1]), "divide": lambda x: arrays.divide(x, x[::-1]),
+    "logaddexp": lambda x: arrays.logaddexp(x, x[::-1]),
     **{name: function for name, function in activations.FUNCTIONS.items() if name not in INTEGERS},
     "masked_softmax": lambda x: activations.masked_softmax(x, np.array([True, True, False, True])),
-    **{name: getattr(special, name) for name in ("digamma", "erfc", "lgamma")}, "polygamma": lambda x: special.polygamma(2, x),
-    **{name: lambda x, name=name: getattr(special, name)(x[0], x[1]) for name in ("lbeta", "log_choose", "xlogy", "xlog1py")},
+    **{name: getattr(special, name) for name in ("digamma", "erfc", "lgamma")},
+    "polygamma": lambda x: special.polygamma(2, x),
+    **{name: lambda x, name=name: getattr(special, name)(x[0], x[1])
+       for name in ("lbeta", "log_choose", "xlogy", "xlog1py")},
     "trapezoid": lambda x: integration.trapezoid(x, x=x[0]), "simpson": integration.simpson,
     "places of samples": lambda x: integration.trapezoid(np.ones(4, "float32"), x=x[0]),
-    "convolve": lambda x: signal.convolve(x[0], x[1]), "correlate": lambda x: signal.correlate(x[0], x[1], method="direct"),
-    "categorical": lambda x: random.Generator(0).categorical(x), "bernoulli": lambda x: random.Generator(0).bernoulli(arrays.clip(x, 0, 1)),
-    "uniform": lambda x: random.Generator(0).uniform((), 0, x[0], dtype="float64" if getattr(x, "dtype", None) == "float64" else "float32"),
-    "normal log_prob": lambda x: distributions.Normal(x, 2.0).log_prob(x[0]), "exponential cdf": lambda x: distributions.Exponential(0.5).cdf(x),
+    "convolve": lambda x: signal.convolve(x[0], x[1]),
+    "correlate": lambda x: signal.correlate(x[0], x[1], method="direct"),
+    "categorical": lambda x: random.Generator(0).categorical(x),
+    "bernoulli": lambda x: random.Generator(0).bernoulli(arrays.clip(x, 0, 1)),
+    "uniform": lambda x: random.Generator(0).uniform((), 0, x[0], dtype="float64" if getattr(x, "dtype", None)
+                                                     == "float64" else "float32"),
+    "normal log_prob": lambda x: distributions.Normal(x, 2.0).log_prob(x[0]),
+    "exponential cdf": lambda x: distributions.Exponential(0.5).cdf(x),
 }
 MATRICES: dict[str, Callable[[Any], Any]] = {
-    **{name: getattr(linalg, name) for name in ("cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matrix_norm", "matrix_rank", "pinv", "slogdet",
-                                                "svd", "svdvals", "vector_norm")},
+    **{name: getattr(linalg, name) for name in ("cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv",
+                                                "matrix_norm", "matrix_rank", "pinv", "slogdet", "svd", "svdvals",
+                                                "vector_norm")},
     "cholesky": linalg.cholesky, "qr": linalg.qr, "matrix_power": lambda x: linalg.matrix_power(x, -2),
     "solve": lambda x: linalg.solve(x, x[0]), "lstsq": lambda x: linalg.lstsq(x, x[0]),
 }
@@ -108,7 +126,8 @@ def test_compiled_functions_convert_first(name: str) -> None:
 
 
 def test_every_public_function_is_in_a_list() -> None:
-    public = {name for module in (arrays, linalg) for name in module.__all__ if callable(getattr(module, name)) and name not in ("bool",)}
+    public = {name for module in (arrays, linalg) for name in module.__all__ if callable(getattr(module, name))
+              and name not in ("bool",)}
     assert public | set(activations.FUNCTIONS) <= INTEGERS | REFUSED | set(VECTORS) | set(MATRICES) | {"dtype"}
 
 

@@ -11,7 +11,8 @@ import pytest
 import chainrule as cr
 from chainrule import losses, nn, optim
 
-SCALES = {"float32": (1e-45, 1e-40, 1e-30, 1e-20, 1.0, 1e19, 1e30, 1e37), "float64": (1e-318, 1e-300, 1e-200, 1.0, 1e200, 1e307)}
+SCALES = {"float32": (1e-45, 1e-40, 1e-30, 1e-20, 1.0, 1e19, 1e30, 1e37),
+          "float64": (1e-318, 1e-300, 1e-200, 1.0, 1e200, 1e307)}
 ORDERS = (0.5, 1, 1.5, 2, 3, 8, -1, -2, math.inf, -math.inf)
 CASES = [(dtype, scale) for dtype, scales in SCALES.items() for scale in scales]
 
@@ -29,7 +30,8 @@ def test_a_norm_scales_with_its_vector(dtype: str, scale: float, order: float) -
     norm = lambda x: cr.linalg.vector_norm(x, ord=order, axis=-1)
     for function in (norm, cr.compile(norm)) if order in (2, 3) else (norm,):
         got = np.asarray(function(x * np.asarray(scale, dtype))).astype("float64")
-        np.testing.assert_allclose(got / float(np.asarray(scale, dtype)), expected, rtol=tolerance(dtype, scale), atol=0.0 if scale > 1e-44 else 0.6)
+        np.testing.assert_allclose(got / float(np.asarray(scale, dtype)), expected, rtol=tolerance(dtype, scale),
+                                   atol=0.0 if scale > 1e-44 else 0.6)
 
 
 @pytest.mark.parametrize(("dtype", "scale"), CASES)
@@ -43,7 +45,9 @@ def test_the_gradient_of_a_length_is_a_direction(dtype: str, scale: float) -> No
 def test_the_subgradient_at_zero_is_zero(order: float) -> None:
     gradient = np.asarray(cr.grad(lambda x: cr.linalg.vector_norm(x, ord=order))(np.zeros(3)))
     np.testing.assert_array_equal(gradient, np.zeros(3))
-    assert np.isfinite(np.asarray(cr.grad(lambda x: cr.linalg.vector_norm(x, ord=order))(np.array([0.0, 1.0, -2.0])))).all()
+    assert np.isfinite(
+        np.asarray(cr.grad(lambda x: cr.linalg.vector_norm(x, ord=order))(np.array([0.0, 1.0, -2.0])))
+    ).all()
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e-10, 1.0, 1e10, 1e20, 1e38])
@@ -53,7 +57,8 @@ def test_unit_vectors_and_cosines(scale: float) -> None:
     np.testing.assert_allclose(losses.cosine_distance(a, b, epsilon=1e-30), 0.00012219, rtol=2e-3)
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1.0), ("float32", 1e19), ("float32", 5e37), ("float64", 1e200)])
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1.0), ("float32", 1e19), ("float32", 5e37),
+                                              ("float64", 1e200)])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradients_are_clipped_however_long(dtype: str, scale: float, compiled: bool) -> None:
     v, w = cr.Variable(np.array([3, 4], dtype)), cr.Variable(np.array([1], dtype))

@@ -39,7 +39,8 @@ def test_svd_rebuilds_the_matrix_from_orthonormal_vectors(shape, full) -> None:
     k = s.shape[-1]
     close((u[..., :k] * s[..., None, :]) @ vh[..., :k, :], x)
     close(np.swapaxes(u, -1, -2) @ u, np.broadcast_to(np.eye(u.shape[-1]), (*shape[:-2], u.shape[-1], u.shape[-1])))
-    close(vh @ np.swapaxes(vh, -1, -2), np.broadcast_to(np.eye(vh.shape[-2]), (*shape[:-2], vh.shape[-2], vh.shape[-2])))
+    close(vh @ np.swapaxes(vh, -1, -2),
+          np.broadcast_to(np.eye(vh.shape[-2]), (*shape[:-2], vh.shape[-2], vh.shape[-2])))
     close(linalg.svdvals(cr.asarray(x)), s)
 
 
@@ -126,7 +127,8 @@ def test_vector_norms(ord, axis) -> None:
     x = matrices(2, 3, 4)
     if axis == 1:
         close(linalg.vector_norm(cr.asarray(x), axis=axis, ord=ord), np.linalg.vector_norm(x, axis=axis, ord=ord))
-    close(linalg.vector_norm(cr.asarray(x), axis=axis, ord=ord, keepdims=True), np.linalg.vector_norm(x, axis=axis, ord=ord, keepdims=True))
+    close(linalg.vector_norm(cr.asarray(x), axis=axis, ord=ord, keepdims=True),
+          np.linalg.vector_norm(x, axis=axis, ord=ord, keepdims=True))
 
 
 @pytest.mark.parametrize("ord", ["fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf])

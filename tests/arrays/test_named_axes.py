@@ -25,7 +25,11 @@ def test_named_arrays_meet_by_name() -> None:
     np.testing.assert_array_equal((x > z).tensor("batch feature").numpy(), a > c[:, None])
     normal = (x - x.mean("batch")) / x.std("batch")
     np.testing.assert_allclose(normal.tensor("batch feature").numpy(), (a - a.mean(0)) / a.std(0))
-    assert x.rename(feature="pixel").axes == ("batch", "pixel") and x.max().shape == () and (-x).map(cr.tanh).axes == x.axes
+    assert (
+        x.rename(feature="pixel").axes == ("batch", "pixel")
+        and x.max().shape == ()
+        and (-x).map(cr.tanh).axes == x.axes
+    )
     assert repr(x) == "Named(batch 3, feature 4; float64)"
 
 
@@ -65,7 +69,8 @@ def test_strict_broadcasting() -> None:
     column, row, matrix = np.ones((3, 1)), np.ones(3), np.ones((3, 3))
     assert (cr.asarray(column) - row).shape == (3, 3)  # what everybody has done once
     with cr.strict_broadcasting():
-        for call in (lambda: cr.asarray(column) - row, lambda: cr.asarray(matrix) + row, lambda: cr.where(cr.asarray(row) > 0, matrix, 0.0)):
+        for call in (lambda: cr.asarray(column) - row, lambda: cr.asarray(matrix) + row,
+                     lambda: cr.where(cr.asarray(row) > 0, matrix, 0.0)):
             with pytest.raises(ShapeError, match="different numbers of axes"):
                 call()
         assert (cr.asarray(matrix) * 2 + cr.asarray(column)).shape == (3, 3)

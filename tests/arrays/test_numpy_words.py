@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NumPy's methods and functions on Tensors and Variables: NumPy's values, gradients that pass, the same in compiled code."""
+"""NumPy's methods and functions on Tensors and Variables: NumPy's values, gradients that pass, the same in compiled
+code."""
 
 from __future__ import annotations
 
@@ -17,13 +18,20 @@ from chainrule.errors import ArgumentError, BoundsError, ChainruleError, ShapeEr
 DATA = np.float32([[0.3, 0.9, 0.1], [0.55, 0.7, 0.25]])
 KINDS = {"tensor": cr.asarray, "variable": cr.Variable}
 METHODS = {
-    "sum": [{}, {"axis": 0}, {"axis": (0, 1), "keepdims": True}], "prod": [{}, {"axis": 1}], "mean": [{}, {"axis": 0}, {"dtype": "float64"}],
-    "var": [{}, {"axis": 0, "ddof": 1}], "std": [{}, {"axis": 1, "ddof": 1, "keepdims": True}], "max": [{}, {"axis": -1}], "min": [{}, {"axis": 0}],
-    "any": [{}, {"axis": 0}], "all": [{}, {"axis": 1}], "argmax": [{}, {"axis": 1}], "argmin": [{}, {"axis": 0, "keepdims": True}],
-    "cumsum": [{}, {"axis": 0}, {"axis": 1}], "cumprod": [{}, {"axis": 1}], "transpose": [{}], "squeeze": [{}], "flatten": [{}], "ravel": [{}],
-    "clip": [{"min": 0.2, "max": 0.6}, {"max": 0.5}], "round": [{}, {"decimals": 1}, {"decimals": -1}], "copy": [{}], "argsort": [{}, {"axis": 0}],
-    "repeat": [{"repeats": 2}, {"repeats": 2, "axis": 1}], "take": [{"indices": [1, 0]}, {"indices": [1, 0], "axis": 1}], "tolist": [{}],
-    "astype": [{"dtype": "float64"}], "nonzero": [{}], "swapaxes": [{"axis1": 0, "axis2": 1}], "reshape": [{"shape": (3, 2)}], "item": [{"args": 4}],
+    "sum": [{}, {"axis": 0}, {"axis": (0, 1), "keepdims": True}], "prod": [{}, {"axis": 1}],
+    "mean": [{}, {"axis": 0}, {"dtype": "float64"}],
+    "var": [{}, {"axis": 0, "ddof": 1}], "std": [{}, {"axis": 1, "ddof": 1, "keepdims": True}],
+    "max": [{}, {"axis": -1}], "min": [{}, {"axis": 0}],
+    "any": [{}, {"axis": 0}], "all": [{}, {"axis": 1}], "argmax": [{}, {"axis": 1}],
+    "argmin": [{}, {"axis": 0, "keepdims": True}],
+    "cumsum": [{}, {"axis": 0}, {"axis": 1}], "cumprod": [{}, {"axis": 1}], "transpose": [{}], "squeeze": [{}],
+    "flatten": [{}], "ravel": [{}],
+    "clip": [{"min": 0.2, "max": 0.6}, {"max": 0.5}], "round": [{}, {"decimals": 1}, {"decimals": -1}], "copy": [{}],
+    "argsort": [{}, {"axis": 0}],
+    "repeat": [{"repeats": 2}, {"repeats": 2, "axis": 1}],
+    "take": [{"indices": [1, 0]}, {"indices": [1, 0], "axis": 1}], "tolist": [{}],
+    "astype": [{"dtype": "float64"}], "nonzero": [{}], "swapaxes": [{"axis1": 0, "axis2": 1}],
+    "reshape": [{"shape": (3, 2)}], "item": [{"args": 4}],
     "dot": [{"b": DATA.T}],
 }
 POSITIONAL = ("reshape", "item", "dot", "swapaxes")
@@ -42,7 +50,8 @@ def test_methods_have_numpys_values(name, options, kind):
     np.testing.assert_allclose(call(KINDS[kind](DATA)), call(DATA), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "options"), [call for call in CALLS if call[0] not in ("item", "tolist", "nonzero")], ids=str)
+@pytest.mark.parametrize(("name", "options"), [call for call in CALLS if call[0] not in ("item", "tolist", "nonzero")],
+                         ids=str)
 def test_methods_in_compiled_functions(name, options):
     call = ours(name, options)
     np.testing.assert_allclose(cr.compile(call)(DATA), call(DATA), rtol=1e-6)
@@ -89,7 +98,9 @@ def test_options_that_do_not_fit():
 
 def test_one_element_is_formatted_like_a_number():
     assert f"{cr.asarray(1.23456):.3f} {cr.asarray([7]):03d} {cr.Variable(0.5):.0%}" == "1.235 007 50%"
-    assert f"{cr.asarray([1.0, 2.0])}" == str(cr.asarray([1.0, 2.0])) and format(cr.asarray([1.0, 2.0])) == repr(cr.asarray([1.0, 2.0]))
+    assert f"{cr.asarray([1.0, 2.0])}" == str(cr.asarray([1.0, 2.0])) and format(cr.asarray([1.0, 2.0])) == repr(
+        cr.asarray([1.0, 2.0])
+    )
     assert round(cr.asarray(1.23456), 2) == np.float32(1.23)
     with pytest.raises(ShapeError, match="exactly one element"):
         f"{cr.asarray([1.0, 2.0]):.2f}"
@@ -170,7 +181,8 @@ def test_ufuncs_are_our_functions(name, kind):
 def test_gradients_pass_through_numpys_functions():
     x = cr.Variable(DATA)
     np.testing.assert_allclose(cr.gradients(np.sum(np.exp(x)), x), np.exp(DATA), rtol=1e-6)
-    np.testing.assert_allclose(cr.gradients(np.mean(np.concatenate([x, 2 * x])), x), np.full_like(DATA, 3 / 12), rtol=1e-6)
+    np.testing.assert_allclose(cr.gradients(np.mean(np.concatenate([x, 2 * x])), x), np.full_like(DATA, 3 / 12),
+                               rtol=1e-6)
     np.testing.assert_allclose(cr.gradients((DATA * x).sum(), x), DATA)
     np.testing.assert_allclose(cr.gradients(np.where(DATA > 0.5, x, 0).sum(), x), DATA > 0.5)
     np.testing.assert_allclose(cr.grad(lambda v: np.linalg.norm(v))(DATA), DATA / np.linalg.norm(DATA), rtol=1e-6)
@@ -178,9 +190,12 @@ def test_gradients_pass_through_numpys_functions():
 
 
 FUNCTION_CALLS = {
-    "shape": (), "ndim": (), "size": (), "reshape": ((3, 2),), "expand_dims": (1,), "moveaxis": (0, 1), "broadcast_to": ((4, 2, 3),), "flip": (0,),
-    "roll": (1,), "tile": (2,), "sort": (), "take_along_axis": (np.int64([[0], [1]]), 1), "tensordot": (DATA,), "outer": (DATA,), "diff": (),
-    "tril": (), "triu": (1,), "zeros_like": (), "ones_like": (), "full_like": (2.0,), "where": (1.0, 2.0), "clip": (0.2, 0.5), "repeat": (2,),
+    "shape": (), "ndim": (), "size": (), "reshape": ((3, 2),), "expand_dims": (1,), "moveaxis": (0, 1),
+    "broadcast_to": ((4, 2, 3),), "flip": (0,),
+    "roll": (1,), "tile": (2,), "sort": (), "take_along_axis": (np.int64([[0], [1]]), 1), "tensordot": (DATA,),
+    "outer": (DATA,), "diff": (),
+    "tril": (), "triu": (1,), "zeros_like": (), "ones_like": (), "full_like": (2.0,), "where": (1.0, 2.0),
+    "clip": (0.2, 0.5), "repeat": (2,),
     "take": ([0, 1],), "dot": (DATA.T,), "swapaxes": (0, 1), "norm": (),
 }
 
@@ -198,10 +213,14 @@ def test_functions_have_numpys_values(function):
 
 
 @pytest.mark.parametrize("call", [
-    lambda x: np.sum(x, axis=1, keepdims=True), lambda x: np.std(x, axis=0, ddof=1), lambda x: np.max(x, axis=(0, 1)), lambda x: np.hstack([x[0], x[1]]),
-    lambda x: np.linalg.norm(x, axis=1), lambda x: np.linalg.norm(x, 1, axis=(0, 1)), lambda x: np.linalg.norm(x, "fro"), lambda x: np.sort(x, axis=None),
-    lambda x: np.add.reduce(x), lambda x: np.multiply.accumulate(x, axis=1), lambda x: np.maximum.reduce(x, axis=None), lambda x: np.stack([x, x], axis=1),
-    lambda x: np.dot(x, 2.0), lambda x: np.dot(x, x[0]), lambda x: np.vstack([x, x[0]]), lambda x: np.argsort(x, axis=None),
+    lambda x: np.sum(x, axis=1, keepdims=True), lambda x: np.std(x, axis=0, ddof=1), lambda x: np.max(x, axis=(0, 1)),
+    lambda x: np.hstack([x[0], x[1]]),
+    lambda x: np.linalg.norm(x, axis=1), lambda x: np.linalg.norm(x, 1, axis=(0, 1)),
+    lambda x: np.linalg.norm(x, "fro"), lambda x: np.sort(x, axis=None),
+    lambda x: np.add.reduce(x), lambda x: np.multiply.accumulate(x, axis=1), lambda x: np.maximum.reduce(x, axis=None),
+    lambda x: np.stack([x, x], axis=1),
+    lambda x: np.dot(x, 2.0), lambda x: np.dot(x, x[0]), lambda x: np.vstack([x, x[0]]),
+    lambda x: np.argsort(x, axis=None),
 ])
 def test_arguments_of_numpys_functions(call):
     y = call(cr.asarray(DATA))
@@ -211,7 +230,12 @@ def test_arguments_of_numpys_functions(call):
 
 def test_functions_without_a_counterpart_see_the_data():
     x = cr.asarray(DATA)
-    assert np.allclose(x, DATA) and np.array_equal(x, DATA) and isinstance(np.fft.fft(x), np.ndarray) and isinstance(np.cbrt(x), np.ndarray)
+    assert (
+        np.allclose(x, DATA)
+        and np.array_equal(x, DATA)
+        and isinstance(np.fft.fft(x), np.ndarray)
+        and isinstance(np.cbrt(x), np.ndarray)
+    )
     with pytest.raises(TraceError):
         cr.compile(np.fft.fft)(DATA)
     with pytest.raises(TraceError):
@@ -235,8 +259,8 @@ def test_written_over_an_array_and_still_differentiable():
 
 def test_options_of_numpy_that_would_lose_gradients_are_refused():
     x = cr.asarray(DATA)
-    for call in (lambda: np.exp(x, where=DATA > 1), lambda: np.exp(x, dtype="float64"), lambda: np.concatenate([x, x], dtype="float64"),
-                 lambda: np.add(DATA, 1, out=x)):
+    for call in (lambda: np.exp(x, where=DATA > 1), lambda: np.exp(x, dtype="float64"),
+                 lambda: np.concatenate([x, x], dtype="float64"), lambda: np.add(DATA, 1, out=x)):
         with pytest.raises(ChainruleError):
             call()
 

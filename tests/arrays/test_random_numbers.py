@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`chainrule.random`. Oracles: Kolmogorov-Smirnov and chi-squared tests (SciPy) at fixed seeds, moments, and equality of
+"""`chainrule.random`. Oracles: Kolmogorov-Smirnov and chi-squared tests (SciPy) at fixed seeds, moments, and equality
+of
 bits between eager and compiled programs."""
 
 from __future__ import annotations

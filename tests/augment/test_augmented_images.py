@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation of images: closed forms, inverses, bits of the identity; boxes, masks and keypoints follow by one matrix."""
+"""Augmentation of images: closed forms, inverses, bits of the identity; boxes, masks and keypoints follow by one
+matrix."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ BYTES = (IMAGES * 255).astype(np.uint8)
 EVERY = (IMAGES, BYTES)
 
 IDENTITIES = [
-    augment.Affine(), augment.Rotate(0), augment.Scale(0.0), augment.Shear(0), augment.Translate(0), augment.Crop((12, 10)),
-    augment.ResizedCrop((12, 10), area=(1, 1), ratio=(10 / 12, 10 / 12)), augment.Brightness(0.0), augment.Contrast(0.0),
-    augment.Saturation(0.0), augment.Hue(0.0), augment.GaussianNoise(0.0), augment.Blur(0.0), augment.Erase((0, 0), probability=1),
+    augment.Affine(), augment.Rotate(0), augment.Scale(0.0), augment.Shear(0), augment.Translate(0),
+    augment.Crop((12, 10)),
+    augment.ResizedCrop((12, 10), area=(1, 1), ratio=(10 / 12, 10 / 12)), augment.Brightness(0.0),
+    augment.Contrast(0.0),
+    augment.Saturation(0.0), augment.Hue(0.0), augment.GaussianNoise(0.0), augment.Blur(0.0),
+    augment.Erase((0, 0), probability=1),
     augment.Flip(probability=0), augment.Rotate(40, probability=0), augment.Affine(90, 0.2, 0.3, 20, probability=0.0),
 ]
 
@@ -64,7 +68,8 @@ def test_warp_is_scipys_linear_interpolation():
     offset = swap @ inverse[:2, 2] + linear @ [0.5, 0.5] - 0.5
     found = pixels.warp(IMAGES[:1].astype(np.float64), matrix, fill="edge")[0]
     for channel in range(3):
-        expected = ndimage.affine_transform(IMAGES[0, :, :, channel].astype(np.float64), linear, offset, order=1, mode="nearest")
+        expected = ndimage.affine_transform(IMAGES[0, :, :, channel].astype(np.float64), linear, offset, order=1,
+                                            mode="nearest")
         np.testing.assert_allclose(found[..., channel], expected, atol=1e-6)
 
 
@@ -80,7 +85,8 @@ def test_points_boxes_and_masks_follow_by_the_same_matrix():
     """A bright spot, its mask, its box and its centre end at the same place, where the matrix says."""
     image = np.zeros((40, 40, 1), np.float32)
     image[10:14, 20:26] = 1
-    sample = {"image": image, "masks": image[..., 0] > 0, "boxes": [[20.0, 10, 26, 14]], "labels": [7], "keypoints": [[23.0, 12, 1]]}
+    sample = {"image": image, "masks": image[..., 0] > 0, "boxes": [[20.0, 10, 26, 14]], "labels": [7],
+              "keypoints": [[23.0, 12, 1]]}
     operation = augment.Affine(degrees=30, translate=0.1, scale=(0.9, 1.3), shear=10)
     for index in range(10):
         found = operation(sample, seed=1, index=index)
@@ -92,10 +98,16 @@ def test_points_boxes_and_masks_follow_by_the_same_matrix():
         rows, columns = np.nonzero(found["masks"])
         np.testing.assert_allclose([columns.mean() + 0.5, rows.mean() + 0.5], found["keypoints"][0, :2], atol=0.6)
         left, top, right, bottom = found["boxes"][0]
-        assert left <= columns.min() + 0.5 and columns.max() + 0.5 <= right and top <= rows.min() + 0.5 and rows.max() + 0.5 <= bottom
+        assert (
+            left <= columns.min() + 0.5
+            and columns.max() + 0.5 <= right
+            and top <= rows.min() + 0.5
+            and rows.max() + 0.5 <= bottom
+        )
         y, x = np.mgrid[:40, :40]
         bright = found["image"][..., 0] / found["image"].sum()
-        np.testing.assert_allclose([((x + 0.5) * bright).sum(), ((y + 0.5) * bright).sum()], found["keypoints"][0, :2], atol=0.1)
+        np.testing.assert_allclose([((x + 0.5) * bright).sum(), ((y + 0.5) * bright).sum()], found["keypoints"][0, :2],
+                                   atol=0.1)
 
 
 def test_boxes_are_clipped_and_dropped_with_their_labels():
@@ -129,7 +141,8 @@ def test_crops_are_windows():
 @pytest.mark.parametrize("size", [(7, 5), (24, 31), (12, 10)])
 def test_resize_as_pytorch(size, antialias):
     torch = pytest.importorskip("torch")
-    expected = torch.nn.functional.interpolate(torch.tensor(IMAGES).permute(0, 3, 1, 2), size, mode="bilinear", antialias=antialias)
+    expected = torch.nn.functional.interpolate(torch.tensor(IMAGES).permute(0, 3, 1, 2), size, mode="bilinear",
+                                               antialias=antialias)
     np.testing.assert_allclose(augment.resize(IMAGES, size, antialias), expected.permute(0, 2, 3, 1).numpy(), atol=1e-5)
 
 
@@ -154,7 +167,8 @@ def test_colour_by_its_formula():
 def test_a_hue_keeps_the_brightness_and_turns_back():
     x = IMAGES * 0.2 + 0.4
     turned = augment.Hue((30, 30))(x[0])
-    np.testing.assert_allclose((turned * [0.299, 0.587, 0.114]).sum(-1), (x[0] * [0.299, 0.587, 0.114]).sum(-1), atol=1e-5)
+    np.testing.assert_allclose((turned * [0.299, 0.587, 0.114]).sum(-1), (x[0] * [0.299, 0.587, 0.114]).sum(-1),
+                               atol=1e-5)
     assert np.abs(turned - x[0]).max() > 0.01
     np.testing.assert_allclose(augment.Hue((-30, -30))(turned), x[0], atol=1e-5)
 
@@ -182,8 +196,10 @@ def test_erasing_makes_one_rectangle_inside():
     assert hole.sum() == hole.any(0).sum() * hole.any(1).sum()
 
 
-@pytest.mark.parametrize("make", [lambda: augment.Flip("diagonal"), lambda: augment.Scale((-1, 1)), lambda: augment.Rotate((5, -5)),
-                                  lambda: augment.Rotate(5, fill="mirror")(IMAGES[0]), lambda: augment.Rotate(5)(IMAGES[0, 0]),
+@pytest.mark.parametrize("make", [lambda: augment.Flip("diagonal"), lambda: augment.Scale((-1, 1)),
+                                  lambda: augment.Rotate((5, -5)),
+                                  lambda: augment.Rotate(5, fill="mirror")(IMAGES[0]),
+                                  lambda: augment.Rotate(5)(IMAGES[0, 0]),
                                   lambda: augment.Compose([3]), lambda: augment.Compose([], targets="labels"),
                                   lambda: augment.Hue(9)(IMAGES[0, :, :, :1]), lambda: augment.Flip(probability=2),
                                   lambda: augment.Flip()({"picture": IMAGES[0]})])

@@ -15,7 +15,8 @@ IMAGES = np.random.default_rng(0).random((60, 14, 12, 2), dtype=np.float32)
 
 
 def test_one_of_applies_one_operation_to_each_sample():
-    pipeline = augment.Compose([augment.OneOf([augment.Flip(probability=1.0), augment.Flip("vertical", probability=1.0), augment.Rotate((90, 90))], probability=0.8)])
+    pipeline = augment.Compose([augment.OneOf([augment.Flip(probability=1.0), augment.Flip("vertical", probability=1.0),
+                                               augment.Rotate((90, 90))], probability=0.8)])
     square = IMAGES[:, :12]
     out, _ = pipeline.batch(square, seed=3)
     results = [square, square[:, :, ::-1], square[:, ::-1], np.rot90(square, -1, (1, 2))]
@@ -34,7 +35,8 @@ def test_elastic_deformation_is_scipys_linear_interpolation():
     down, right = elastic.displacements(Draws(5, 0, np.arange(60), 0), 14, 12)
     for i in (0, 31):
         places = np.stack([np.arange(14)[:, None] + down[i], np.arange(12) + right[i]])
-        expected = np.stack([ndimage.map_coordinates(IMAGES[i, ..., c], places, order=1, mode="nearest") for c in range(2)], -1)
+        expected = np.stack([ndimage.map_coordinates(IMAGES[i, ..., c], places, order=1, mode="nearest")
+                             for c in range(2)], -1)
         np.testing.assert_allclose(out[i], expected, atol=1e-5)
     np.testing.assert_array_equal(elastic(IMAGES[31], seed=5, index=31), out[31])
 
@@ -74,6 +76,7 @@ def test_the_doctor_warns_of_flipped_digits():
     x, y = digits()
     for flip, kinds in ((augment.Flip(), ["flipped samples mean something else"]), (augment.Translate(0.1), [])):
         doctor = train.Doctor()
-        cr.fit(nn.Sequential([nn.Flatten(), nn.Dense(16, activation="relu"), nn.Dense(10)]), (x[:300], y[:300]), loss="cross_entropy", epochs=1,
-               augment=augment.Compose([flip]), callbacks=[doctor], progress=False, backend="reference")
+        cr.fit(nn.Sequential([nn.Flatten(), nn.Dense(16, activation="relu"), nn.Dense(10)]), (x[:300], y[:300]),
+               loss="cross_entropy", epochs=1, augment=augment.Compose([flip]), callbacks=[doctor], progress=False,
+               backend="reference")
         assert [kind for kind in doctor.findings.kinds if "flipped" in kind] == kinds

@@ -17,12 +17,15 @@ IMAGES = GENERATOR.random((23, 9, 8, 3), dtype=np.float32)
 SPECTROGRAMS = GENERATOR.random((23, 30, 16), dtype=np.float32)
 TOKENS = np.where(np.arange(12) < GENERATOR.integers(3, 12, (23, 1)), GENERATOR.integers(2, 99, (23, 12)), 0)
 PIPELINES = {
-    "images": (IMAGES, [augment.Flip(), augment.Affine(20, 0.1, 0.2, 5, probability=0.7), augment.Crop((9, 8), padding=2),
+    "images": (IMAGES, [augment.Flip(), augment.Affine(20, 0.1, 0.2, 5, probability=0.7),
+                        augment.Crop((9, 8), padding=2),
                         augment.Brightness(), augment.Contrast(probability=0.5), augment.Saturation(), augment.Hue(),
                         augment.GaussianNoise(), augment.Blur(probability=0.3), augment.Erase()]),
-    "tones": (IMAGES, [augment.RandAugment(3, 0.6), augment.ColourJitter(0.3, 0.3, 0.3, 20), augment.Perspective(0.4), augment.Equalize(), augment.Invert(), augment.AugMix(2, 3),
+    "tones": (IMAGES, [augment.RandAugment(3, 0.6), augment.ColourJitter(0.3, 0.3, 0.3, 20), augment.Perspective(0.4),
+                       augment.Equalize(), augment.Invert(), augment.AugMix(2, 3),
                        augment.Greyscale(0.3), augment.Sharpness(0.5, probability=0.5)]),
-    "sound": (SPECTROGRAMS, [augment.TimeShift(0.2), augment.Gain(), augment.AddNoise(probability=0.5), augment.SpecAugment(2, 5, 1, 4)]),
+    "sound": (SPECTROGRAMS, [augment.TimeShift(0.2), augment.Gain(), augment.AddNoise(probability=0.5),
+                             augment.SpecAugment(2, 5, 1, 4)]),
     "text": (TOKENS, [augment.WordDropout(0.2), augment.WordSwap(2, probability=0.5), augment.WordDeletion(0.2)]),
 }
 
@@ -72,12 +75,15 @@ def test_a_sample_of_a_data_set():
 
 
 def test_another_process_makes_the_same_bits():
-    code = ("import hashlib, numpy as np; from chainrule import augment; x = np.arange(600, dtype=np.float32).reshape(2, 10, 10, 3) / 600;"
-            "y = augment.Compose([augment.Crop(10, padding=3), augment.Flip(), augment.Translate(0.3)]).batch(x, seed=5, epoch=6)[0];"
+    code = ("import hashlib, numpy as np; from chainrule import augment; x = np.arange(600, "
+            "dtype=np.float32).reshape(2, 10, 10, 3) / 600;"
+            "y = augment.Compose([augment.Crop(10, padding=3), augment.Flip(), augment.Translate(0.3)]).batch(x, "
+            "seed=5, epoch=6)[0];"
             "print(hashlib.sha256(y.tobytes()).hexdigest())")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     x = np.arange(600, dtype=np.float32).reshape(2, 10, 10, 3) / 600
-    here = augment.Compose([augment.Crop(10, padding=3), augment.Flip(), augment.Translate(0.3)]).batch(x, seed=5, epoch=6)[0]
+    here = augment.Compose([augment.Crop(10, padding=3), augment.Flip(),
+                            augment.Translate(0.3)]).batch(x, seed=5, epoch=6)[0]
     assert found == hashlib.sha256(here.tobytes()).hexdigest()
 
 
@@ -87,8 +93,9 @@ def test_draws_are_independent_and_distributed_as_said():
     u, v = draws.uniform(2).T
     w = draws.one()
     assert abs(np.corrcoef([u, v, w]) - np.eye(3)).max() < 0.03
-    for sample, law in ((u, stats.uniform()), (draws.normal((2,))[:, 1], stats.norm()), (draws.beta(0.3), stats.beta(0.3, 0.3)),
-                        (draws.beta(1.0), stats.beta(1, 1)), (draws.beta(2.0, 128), stats.beta(2, 2))):
+    for sample, law in ((u, stats.uniform()), (draws.normal((2,))[:, 1], stats.norm()),
+                        (draws.beta(0.3), stats.beta(0.3, 0.3)), (draws.beta(1.0), stats.beta(1, 1)),
+                        (draws.beta(2.0, 128), stats.beta(2, 2))):
         assert stats.kstest(sample, law.cdf).pvalue > 1e-3
     counts = np.bincount(draws.integers(-2, 2) + 2)
     assert stats.chisquare(counts).pvalue > 1e-3

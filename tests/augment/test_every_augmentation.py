@@ -15,23 +15,35 @@ from chainrule.errors import ArgumentError
 
 # one example each, which changes every sample; fills that go on beyond the edge, so that they scale with the values
 COLOURS = {
-    "Brightness": lambda: augment.Brightness(0.3), "Contrast": lambda: augment.Contrast(0.3), "Saturation": lambda: augment.Saturation(0.3),
-    "Hue": lambda: augment.Hue(20), "GaussianNoise": lambda: augment.GaussianNoise(0.05), "Blur": lambda: augment.Blur((0.5, 1.0)),
-    "Greyscale": lambda: augment.Greyscale(1.0), "Invert": lambda: augment.Invert(1.0), "Solarize": lambda: augment.Solarize(0.6, 1.0),
-    "Posterize": lambda: augment.Posterize(4, 1.0), "AutoContrast": lambda: augment.AutoContrast(1.0), "Equalize": lambda: augment.Equalize(1.0),
-    "Sharpness": lambda: augment.Sharpness(0.5), "ColourJitter": lambda: augment.ColourJitter(0.2, 0.2, 0.2, 10), "Erase": lambda: augment.Erase((0.05, 0.1), probability=1.0),
+    "Brightness": lambda: augment.Brightness(0.3), "Contrast": lambda: augment.Contrast(0.3),
+    "Saturation": lambda: augment.Saturation(0.3),
+    "Hue": lambda: augment.Hue(20), "GaussianNoise": lambda: augment.GaussianNoise(0.05),
+    "Blur": lambda: augment.Blur((0.5, 1.0)),
+    "Greyscale": lambda: augment.Greyscale(1.0), "Invert": lambda: augment.Invert(1.0),
+    "Solarize": lambda: augment.Solarize(0.6, 1.0),
+    "Posterize": lambda: augment.Posterize(4, 1.0), "AutoContrast": lambda: augment.AutoContrast(1.0),
+    "Equalize": lambda: augment.Equalize(1.0),
+    "Sharpness": lambda: augment.Sharpness(0.5), "ColourJitter": lambda: augment.ColourJitter(0.2, 0.2, 0.2, 10),
+    "Erase": lambda: augment.Erase((0.05, 0.1), probability=1.0),
 }
 MOVES = {
     "Flip": lambda: augment.Flip(probability=1.0), "Affine": lambda: augment.Affine(20, 0.1, 0.1, 5, fill="edge"),
-    "Rotate": lambda: augment.Rotate(30, fill="edge"), "Scale": lambda: augment.Scale(0.2, fill="edge"), "Shear": lambda: augment.Shear(15, fill="reflect"),
-    "Perspective": lambda: augment.Perspective(0.3, fill="edge", probability=1.0), "Translate": lambda: augment.Translate(0.2, fill="edge"),
-    "Crop": lambda: augment.Crop((32, 32), padding=4, fill="reflect"), "ResizedCrop": lambda: augment.ResizedCrop((32, 32), (0.5, 1.0)),
-    "Elastic": lambda: augment.Elastic(2.0, 5.0, fill="edge"), "OneOf": lambda: augment.OneOf([augment.Rotate(20, fill="edge"), augment.Flip(probability=1.0)]),
+    "Rotate": lambda: augment.Rotate(30, fill="edge"), "Scale": lambda: augment.Scale(0.2, fill="edge"),
+    "Shear": lambda: augment.Shear(15, fill="reflect"),
+    "Perspective": lambda: augment.Perspective(0.3, fill="edge", probability=1.0),
+    "Translate": lambda: augment.Translate(0.2, fill="edge"),
+    "Crop": lambda: augment.Crop((32, 32), padding=4, fill="reflect"),
+    "ResizedCrop": lambda: augment.ResizedCrop((32, 32), (0.5, 1.0)),
+    "Elastic": lambda: augment.Elastic(2.0, 5.0, fill="edge"),
+    "OneOf": lambda: augment.OneOf([augment.Rotate(20, fill="edge"), augment.Flip(probability=1.0)]),
 }
-MIXES = {"MixUp": lambda: augment.MixUp(alpha=1.0), "CutMix": lambda: augment.CutMix(), "AugMix": lambda: augment.AugMix(),
+MIXES = {"MixUp": lambda: augment.MixUp(alpha=1.0), "CutMix": lambda: augment.CutMix(),
+         "AugMix": lambda: augment.AugMix(),
          "RandAugment": lambda: augment.RandAugment(2, 0.5)}
-SOUND = {"TimeShift": lambda: augment.TimeShift(0.2), "Gain": lambda: augment.Gain(), "AddNoise": lambda: augment.AddNoise(), "SpecAugment": lambda: augment.SpecAugment(1, 4, 1, 2)}
-WORDS = {"WordDropout": lambda: augment.WordDropout(0.5), "WordDeletion": lambda: augment.WordDeletion(0.3), "WordSwap": lambda: augment.WordSwap(2)}
+SOUND = {"TimeShift": lambda: augment.TimeShift(0.2), "Gain": lambda: augment.Gain(),
+         "AddNoise": lambda: augment.AddNoise(), "SpecAugment": lambda: augment.SpecAugment(1, 4, 1, 2)}
+WORDS = {"WordDropout": lambda: augment.WordDropout(0.5), "WordDeletion": lambda: augment.WordDeletion(0.3),
+         "WordSwap": lambda: augment.WordSwap(2)}
 IMAGE_OPERATIONS = COLOURS | MOVES | MIXES
 ANY_VALUES = {"Blur", "Greyscale", "Erase", *MOVES, "MixUp", "CutMix"}
 
@@ -40,7 +52,8 @@ UNIT = (np.rint(GENERATOR.random((6, 32, 32, 3)) * 200 + 20) / 255).astype(np.fl
 
 
 def test_every_class_has_its_example():
-    classes = {name for name in augment.__all__ if inspect.isclass(kind := getattr(augment, name)) and issubclass(kind, augment.Augmentation)}
+    classes = {name for name in augment.__all__ if inspect.isclass(kind := getattr(augment, name))
+               and issubclass(kind, augment.Augmentation)}
     assert classes - {"Augmentation", "Compose"} == set(IMAGE_OPERATIONS | SOUND | WORDS)
 
 
@@ -64,7 +77,8 @@ def test_0_to_255_is_0_to_1_in_another_unit(name):
 @pytest.mark.parametrize("name", sorted(set(IMAGE_OPERATIONS) - {"MixUp", "Posterize", "RandAugment", "AugMix"}))
 def test_bytes_are_floats_rounded(name):
     whole = np.rint(UNIT * 255)
-    bytes_, floats = changed(IMAGE_OPERATIONS[name], whole.astype(np.uint8)), changed(IMAGE_OPERATIONS[name], whole.astype(np.float32))
+    bytes_, floats = (changed(IMAGE_OPERATIONS[name], whole.astype(np.uint8)),
+                      changed(IMAGE_OPERATIONS[name], whole.astype(np.float32)))
     assert bytes_.dtype == np.uint8
     assert np.abs(bytes_.astype(int) - floats).max() <= (2.01 if name == "ColourJitter" else 1.01)
 
@@ -76,11 +90,13 @@ def test_values_in_no_known_range_are_refused_or_treated_as_they_are(name):
         for x in (standardised, UNIT * 3, UNIT * 4000):
             with pytest.raises(ArgumentError, match=r"(?s)black and white.*values from .*value_range"):
                 changed(IMAGE_OPERATIONS[name], x)
-        if name not in ("Posterize", "Equalize", "RandAugment", "AugMix"):  # steps: a value on their edge may go either way
+        # steps: a value on their edge may go either way
+        if name not in ("Posterize", "Equalize", "RandAugment", "AugMix"):
             found = changed(IMAGE_OPERATIONS[name], standardised, value_range=(-2, 2))
             np.testing.assert_allclose(found, (changed(IMAGE_OPERATIONS[name], UNIT) - 0.5) * 4, atol=1e-4)
     elif name != "Erase":
-        np.testing.assert_allclose(changed(IMAGE_OPERATIONS[name], standardised), (changed(IMAGE_OPERATIONS[name], UNIT) - 0.5) * 4, atol=1e-4)
+        np.testing.assert_allclose(changed(IMAGE_OPERATIONS[name], standardised),
+                                   (changed(IMAGE_OPERATIONS[name], UNIT) - 0.5) * 4, atol=1e-4)
 
 
 def test_a_stated_range_holds():
@@ -106,11 +122,14 @@ def test_a_value_range_is_that_of_the_data_set_and_not_of_a_dark_batch():
             seen.append(white)
             return super().values(x, draws, white)
     model = cr.nn.Sequential([cr.nn.Flatten(), cr.nn.Dense(1)])
-    cr.fit(model, (x, np.zeros((8, 1), np.float32)), loss="mean_squared_error", batch_size=4, shuffle=False, augment=Noted(1.0), progress=False, backend="reference")
+    cr.fit(model, (x, np.zeros((8, 1), np.float32)), loss="mean_squared_error", batch_size=4, shuffle=False,
+           augment=Noted(1.0), progress=False, backend="reference")
     assert seen == [255, 255]
 
 
-@pytest.mark.parametrize("make", [lambda: augment.Erase(fill=0.5, probability=1.0), lambda: augment.Rotate(30, fill=300), lambda: augment.Erase(fill=-1, probability=1.0)])
+@pytest.mark.parametrize("make", [lambda: augment.Erase(fill=0.5, probability=1.0),
+                                  lambda: augment.Rotate(30, fill=300),
+                                  lambda: augment.Erase(fill=-1, probability=1.0)])
 def test_fills_that_bytes_cannot_hold(make):
     with pytest.raises(ArgumentError, match="cannot hold the fill"):
         changed(make, (UNIT * 255).astype(np.uint8))
@@ -123,7 +142,8 @@ def spot(seed):
     top, left = np.random.default_rng(seed).integers(8, 19, 2)
     image = np.full((32, 32, 3), 0.2, np.float32)
     image[top:top + 5, left:left + 5] = 0.9
-    return {"image": image, "masks": image[..., 0] > 0.5, "boxes": [[left, top, left + 5, top + 5]], "labels": [3], "keypoints": [[left + 2.5, top + 2.5, 1.0]]}
+    return {"image": image, "masks": image[..., 0] > 0.5, "boxes": [[left, top, left + 5, top + 5]], "labels": [3],
+            "keypoints": [[left + 2.5, top + 2.5, 1.0]]}
 
 
 def refused(operation):
@@ -163,20 +183,31 @@ def test_what_does_not_move_leaves_all_in_place(name):
 def test_a_marked_pixel_moves_with_its_point_mask_and_box(name):
     operation, moved = (MOVES | MIXES)[name](), 0
     for index in range(12):
-        sample = {k: v for k, v in spot(index).items() if k not in refused(operation) and (k != "labels" or "boxes" not in refused(operation))}
+        sample = {k: v for k, v in spot(index).items() if k not in refused(operation)
+                  and (k != "labels" or "boxes" not in refused(operation))}
         found = operation(sample, index=index)
         image = found["image"].mean(-1)
         bright = image > (image.min() + image.max()) / 2
         mask = found["masks"]
-        assert name == "RandAugment" or (bright != mask).sum() <= 0.2 * max(mask.sum(), 25), (index, bright.sum(), mask.sum())
+        assert name == "RandAugment" or (bright != mask).sum() <= 0.2 * max(mask.sum(), 25), (
+            index,
+            bright.sum(),
+            mask.sum(),
+        )
         moved += not np.array_equal(mask, sample["masks"])
         rows, columns = np.nonzero(mask)
         if "keypoints" in sample and len(rows) > 15:
             x, y, visible = found["keypoints"][0]
             inside = 4 < x < 28 and 4 < y < 28
-            assert visible == 1 and (not inside or np.abs([columns.mean() + 0.5 - x, rows.mean() + 0.5 - y]).max() < 0.75)
+            assert visible == 1 and (not inside or np.abs([columns.mean() + 0.5 - x, rows.mean() + 0.5 - y]).max()
+                                     < 0.75)
             left, top, right, bottom = found["boxes"][0]
-            assert left - 0.5 <= columns.min() and columns.max() + 0.5 <= right + 0.5 and top - 0.5 <= rows.min() and rows.max() <= bottom
+            assert (
+                left - 0.5 <= columns.min()
+                and columns.max() + 0.5 <= right + 0.5
+                and top - 0.5 <= rows.min()
+                and rows.max() <= bottom
+            )
     assert moved >= 3
 
 

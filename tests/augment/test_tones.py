@@ -51,7 +51,11 @@ def test_a_perspective_is_pillows_and_boxes_and_points_follow():
     inverse = np.linalg.inv(matrix)
     inverse /= inverse[2, 2]
     for channel in range(3):
-        expected = np.asarray(image.fromarray(smooth[..., channel]).transform((50, 40), image.Transform.PERSPECTIVE, inverse.ravel()[:8], image.Resampling.BILINEAR))
+        expected = np.asarray(
+            image.fromarray(smooth[..., channel]).transform(
+                (50, 40), image.Transform.PERSPECTIVE, inverse.ravel()[:8], image.Resampling.BILINEAR
+            )
+        )
         inside = expected != 0  # Pillow leaves black what lies outside
         assert inside.mean() > 0.4
         assert np.abs(found["image"][..., channel] - expected)[inside].max() < 0.05
@@ -62,7 +66,8 @@ def test_a_perspective_is_pillows_and_boxes_and_points_follow():
 
 
 def test_four_points_go_where_they_should():
-    old, new = np.array([[0, 0], [4, 0], [4, 3], [0, 3.0]]), GENERATOR.random((5, 4, 2)) + [[0, 0], [4, 0], [4, 3], [0, 3]]
+    old, new = (np.array([[0, 0], [4, 0], [4, 3], [0, 3.0]]),
+                GENERATOR.random((5, 4, 2)) + [[0, 0], [4, 0], [4, 3], [0, 3]])
     for matrix, points in zip(homographies(old, new), new, strict=True):
         np.testing.assert_allclose(mapped(old, matrix), points, atol=1e-12)
     np.testing.assert_allclose(homographies(old, old[None])[0], np.eye(3), atol=1e-12)
@@ -93,7 +98,8 @@ def test_a_mixture_is_the_image_and_its_copies_by_shares(images, monkeypatch):
     draws = Draws(4, 0, indices, 0)
     shares = operation._shares(draws)[..., None, None, None]
     monkeypatch.setattr(augment.Augmentation, "run", noted)
-    copies = [operation._copy(augment.Batch(images, value_range=white), draws, chain).x.astype(np.float64) for chain in range(3)]
+    copies = [operation._copy(augment.Batch(images, value_range=white), draws, chain).x.astype(np.float64)
+              for chain in range(3)]
     expected = shares[:, 0] * images + sum(shares[:, 1 + i] * copies[i] for i in range(3))
     np.testing.assert_allclose(found, expected, atol=0.51 if images.dtype == np.uint8 else 1e-6)
     assert found.dtype == images.dtype and all(np.any(copy != images, axis=(1, 2, 3)).all() for copy in copies)
@@ -110,7 +116,10 @@ def test_the_shares_of_a_mixture_have_their_distribution():
     np.testing.assert_allclose(weights.var(0), 1 / 18, atol=0.002)
 
 
-@pytest.mark.parametrize("make", [lambda: augment.AugMix(0), lambda: augment.AugMix(6, 5), lambda: augment.AugMix(strength=2), lambda: augment.Posterize(0), lambda: augment.Posterize(2.5), lambda: augment.Solarize("a"), lambda: augment.RandAugment(0),
+@pytest.mark.parametrize("make", [lambda: augment.AugMix(0), lambda: augment.AugMix(6, 5),
+                                  lambda: augment.AugMix(strength=2), lambda: augment.Posterize(0),
+                                  lambda: augment.Posterize(2.5), lambda: augment.Solarize("a"),
+                                  lambda: augment.RandAugment(0),
                                   lambda: augment.RandAugment(2, 3), lambda: augment.Perspective(2)])
 def test_mistakes_are_told(make):
     with pytest.raises(ArgumentError):

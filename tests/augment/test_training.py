@@ -14,7 +14,8 @@ from chainrule import augment, errors, nn, optim, train
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.random((70, 8, 8, 1), dtype=np.float32)
 Y = GENERATOR.integers(0, 3, 70)
-PIPELINE = augment.Compose([augment.Crop(8, padding=2), augment.Flip(), augment.Rotate(20, probability=0.5), augment.MixUp(3)])
+PIPELINE = augment.Compose([augment.Crop(8, padding=2), augment.Flip(), augment.Rotate(20, probability=0.5),
+                            augment.MixUp(3)])
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,8 @@ class KillAt(train.Callback):
 
 def run(xy=(X, Y), **options):
     model = nn.Sequential([nn.Flatten(), nn.Dense(8, "relu"), nn.Dropout(0.2), nn.Dense(3)])
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 32, "seed": 5, "augment": PIPELINE,
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 32, "seed": 5,
+                "augment": PIPELINE,
                 "metrics": ["accuracy"], "progress": False, "backend": "reference"}
     history = cr.fit(model, xy, **(settings | options))
     return [v.numpy() for v in model.variables().values()], history
@@ -54,8 +56,8 @@ def test_the_samples_are_those_of_augmented():
     """One full batch and rate 0: the loss of each epoch is that of the samples that Augmented shows."""
     pipeline = augment.Compose([augment.Rotate(30), augment.MixUp(3, alpha=1.0)])
     model = nn.Sequential([nn.Flatten(), nn.Dense(3)])
-    history = cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optim.SGD(0.0), epochs=2, batch_size=70, shuffle=False, seed=5,
-                     augment=pipeline, metrics=["accuracy"], progress=False, backend="reference")
+    history = cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optim.SGD(0.0), epochs=2, batch_size=70,
+                     shuffle=False, seed=5, augment=pipeline, metrics=["accuracy"], progress=False, backend="reference")
     data = augment.Augmented(X, Y, pipeline, seed=5)
     for epoch in (0, 1):
         data.set_epoch(epoch)
@@ -74,12 +76,14 @@ def test_a_single_operation_will_do_and_masks_follow():
     run(augment=augment.Flip())
     masks = (X > 0.5).astype(np.float32)
     model = nn.Sequential([nn.Conv2D(1, 1)])
-    history = cr.fit(model, (masks, masks), loss="mean_squared_error", epochs=60, optimizer=optim.Adam(0.05), progress=False, backend="reference",
+    history = cr.fit(model, (masks, masks), loss="mean_squared_error", epochs=60, optimizer=optim.Adam(0.05),
+                     progress=False, backend="reference",
                      augment=augment.Compose([augment.Flip(), augment.Translate(0.2)], targets="masks"))
     assert history["loss"][-1] < 0.01
 
 
-@pytest.mark.parametrize(("bad", "message"), [(augment.Crop(6), "changes the shape"), (lambda x, y: (x, y), "not an augmentation")])
+@pytest.mark.parametrize(("bad", "message"),
+                         [(augment.Crop(6), "changes the shape"), (lambda x, y: (x, y), "not an augmentation")])
 def test_mistakes_are_named(bad, message):
     with pytest.raises(errors.ChainruleError, match=message):
         run(augment=bad)
@@ -101,8 +105,8 @@ def test_dropout_and_augmentation_shrink_the_gap(shared_data):
         pair = []
         for dropout, pipeline in ((0.0, None), (0.3, augment.Affine(10, 0.07, 0.1))):
             model = nn.Sequential([nn.Flatten(), nn.Dense(128, "relu"), nn.Dropout(dropout), nn.Dense(10)])
-            history = cr.fit(model, xy, loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=40, seed=seed, augment=pipeline,
-                             metrics=["accuracy"], validation=held, progress=False)
+            history = cr.fit(model, xy, loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=40, seed=seed,
+                             augment=pipeline, metrics=["accuracy"], validation=held, progress=False)
             pair.append((history["accuracy"][-1], history["validation_accuracy"][-1]))
         gaps.append([a - b for a, b in pair])
         scores.append([b for _, b in pair])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Derivatives of compiled functions that are called eagerly. Oracle: the same derivative of the function itself, and closed forms."""
+"""Derivatives of compiled functions that are called eagerly. Oracle: the same derivative of the function itself, and
+closed forms."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from chainrule.errors import ArgumentError, BoundsError, DTypeError, TraceError
 from chainrule.foundations import tree
 from chainrule.testing import available
 
-BACKENDS = pytest.mark.parametrize("backend", [name if available(name) else pytest.param(name, marks=pytest.mark.skip(reason="not available here"))
+BACKENDS = pytest.mark.parametrize("backend", [name if available(name)
+                                               else pytest.param(name, marks=pytest.mark.skip(reason="not available "
+                                                                                                     "here"))
                                                for name in ("reference", "native", "xla")])
 X = np.linspace(-1.0, 1.5, 6).reshape(2, 3)
 
@@ -40,7 +43,8 @@ TRANSFORMS = {
     "hvp": (scalar, lambda f: cr.hvp(f, (X,), (X,))), "vmap": (scalar, lambda f: cr.vmap(f)(np.stack([X, 2 * X]))),
     "vmap of grad": (scalar, lambda f: cr.vmap(cr.grad(f))(np.stack([X, 2 * X]))),
     "jacobian of jacobian": (vector, lambda f: cr.jacobian(cr.jacobian(f))(X)),
-    "compiled grad": (scalar, lambda f: cr.compile(cr.grad(f))(X)), "compiled hessian": (scalar, lambda f: cr.compile(cr.hessian(f))(X)),
+    "compiled grad": (scalar, lambda f: cr.compile(cr.grad(f))(X)),
+    "compiled hessian": (scalar, lambda f: cr.compile(cr.hessian(f))(X)),
     "checkpoint": (vector, lambda f: cr.grad(lambda x: cr.sum(cr.checkpoint(f)(x)))(X)),
 }
 
@@ -68,13 +72,15 @@ def test_compiled_functions_call_each_other(backend) -> None:
     outer = cr.compile(lambda x: cr.sum(inner(x) ** 2), backend=backend)
     plain = lambda x: cr.sum((x * cr.exp(x)) ** 2)
     same(cr.hessian(outer)(X), cr.hessian(plain)(X))
-    same(cr.grad(lambda x: cr.sum(inner(inner(x))))(X), cr.grad(lambda x: cr.sum(x * cr.exp(x) * cr.exp(x * cr.exp(x))))(X))
+    same(cr.grad(lambda x: cr.sum(inner(inner(x))))(X),
+         cr.grad(lambda x: cr.sum(x * cr.exp(x) * cr.exp(x * cr.exp(x))))(X))
 
 
 @BACKENDS
 def test_structures_of_results_and_arguments(backend) -> None:
     def function(data, *, scale):
-        return {"a": data["x"] * scale, "n": cr.argmax(data["x"]), "word": "yes", "b": (cr.sum(data["x"] ** 2), scale * 2)}
+        return {"a": data["x"] * scale, "n": cr.argmax(data["x"]), "word": "yes",
+                "b": (cr.sum(data["x"] ** 2), scale * 2)}
 
     def loss(f):
         def value(x, s):
@@ -82,7 +88,8 @@ def test_structures_of_results_and_arguments(backend) -> None:
             return cr.sum(found["a"]) * found["b"][0] + found["b"][1] + found["n"]
         return value
     for places in (0, 1, (0, 1)):
-        same(cr.grad(loss(cr.compile(function, backend=backend)), places)(X, cr.asarray(2.0)), cr.grad(loss(function), places)(X, cr.asarray(2.0)))
+        same(cr.grad(loss(cr.compile(function, backend=backend)), places)(X, cr.asarray(2.0)),
+             cr.grad(loss(function), places)(X, cr.asarray(2.0)))
 
 
 @BACKENDS
@@ -130,7 +137,8 @@ def test_variables_are_updated_in_place_when_no_result_is_kept(backend) -> None:
 
 @BACKENDS
 def test_states_that_are_assigned(backend) -> None:
-    """Dropout draws from a state, batch normalisation writes running statistics, both in the function that is differentiated."""
+    """Dropout draws from a state, batch normalisation writes running statistics, both in the function that is
+    differentiated."""
     def build():
         cr.random.seed(3)
         model = nn.Sequential([nn.Dense(8), nn.BatchNorm(), nn.Dropout(0.5), nn.Dense(1)])
@@ -142,7 +150,8 @@ def test_states_that_are_assigned(backend) -> None:
         f = lambda x, model=model: model(x, training=True)
         f = cr.compile(f, backend=backend) if compiled else f
         losses = [cr.sum(f(x) ** 2) for _ in range(2)]
-        found.append([cr.gradients(losses[i], model) for i in (1, 0)] + [{k: v.numpy() for k, v in model.variables().items()}])
+        found.append([cr.gradients(losses[i], model) for i in (1, 0)]
+                     + [{k: v.numpy() for k, v in model.variables().items()}])
     same(*found, rtol=1e-4)
     assert any(np.abs(g.numpy()).max() > 1e-3 for g in found[0][0].values())
 
@@ -255,7 +264,8 @@ def test_gradients_of_what_was_not_recorded_are_refused(run) -> None:
         other.assign(w.value)
         return cr.gradients(cr.sum(other.value), w)
     for f in (unrecorded, indices, assigned_since, lambda: cr.gradients(cr.sum(other * 2), {"w": w}),
-              lambda: cr.gradients(cr.asarray(2.0), [w, other]), lambda: cr.gradients(cr.sum(cr.asarray(np.ones(3, "float32"))), w)):
+              lambda: cr.gradients(cr.asarray(2.0), [w, other]),
+              lambda: cr.gradients(cr.sum(cr.asarray(np.ones(3, "float32"))), w)):
         with pytest.raises(ArgumentError, match="not computed from"):
             run(f)()
     assert not run(lambda: cr.gradients(cr.sum(other * 2), w, unrelated="zero"))().numpy().any()
@@ -263,19 +273,23 @@ def test_gradients_of_what_was_not_recorded_are_refused(run) -> None:
     assert not run(lambda: cr.gradients(cr.sum(cr.stop_gradient(w)), w))().numpy().any()
 
 
-@pytest.mark.parametrize("detour", [lambda x: np.sum(np.asarray(x) ** 2), lambda x: float(cr.sum(x)), lambda x: cr.sum(x).item()])
+@pytest.mark.parametrize("detour", [lambda x: np.sum(np.asarray(x) ** 2), lambda x: float(cr.sum(x)),
+                                    lambda x: cr.sum(x).item()])
 @pytest.mark.parametrize("transform", [cr.grad, cr.jacobian, cr.value_and_grad, lambda f: lambda x: cr.vjp(f, x)])
 def test_a_detour_through_numpy_is_refused(detour, transform) -> None:
     with pytest.raises(ArgumentError, match="no gradient passes"):
         transform(detour)(np.ones(3, "float32"))
 
 
-@pytest.mark.parametrize("transform", [cr.grad, cr.jacobian, cr.hessian, lambda f: lambda x: cr.vjp(f, x)[1](cr.asarray(1.0))])
+@pytest.mark.parametrize("transform",
+                         [cr.grad, cr.jacobian, cr.hessian, lambda f: lambda x: cr.vjp(f, x)[1](cr.asarray(1.0))])
 def test_values_that_go_to_numpy_and_come_back_are_refused(transform) -> None:
-    for detour in (lambda x: cr.sum(cr.asarray(np.asarray(x) ** 2)), lambda x: cr.asarray(cr.sum(x).item()), lambda x: cr.asarray(float(cr.sum(x)))):
+    for detour in (lambda x: cr.sum(cr.asarray(np.asarray(x) ** 2)), lambda x: cr.asarray(cr.sum(x).item()),
+                   lambda x: cr.asarray(float(cr.sum(x)))):
         with pytest.raises(ArgumentError, match="not computed from"):
             transform(detour)(np.ones(3, "float32"))
-    assert not cr.grad(lambda x: cr.asarray(3.0))(np.ones(3, "float32")).numpy().any()  # a constant has the derivative zero
+    # a constant has the derivative zero
+    assert not cr.grad(lambda x: cr.asarray(3.0))(np.ones(3, "float32")).numpy().any()
     assert not cr.hessian(lambda x: cr.sum(x))(np.ones(3, "float32")).numpy().any()
 
 

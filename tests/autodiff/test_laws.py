@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of differentiation that hold whatever the function is. Oracles: closed forms, finite differences, unrolled loops."""
+"""Laws of differentiation that hold whatever the function is. Oracles: closed forms, finite differences, unrolled
+loops."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from chainrule.trace import capture, read_call
 
 RNG = np.random.default_rng(11)
 X = RNG.uniform(0.3, 1.5, (3, 4))
-BOTH = pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="reference")], ids=["eager", "compiled"])
+BOTH = pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="reference")],
+                               ids=["eager", "compiled"])
 
 
 @BOTH
@@ -63,7 +65,8 @@ def test_a_custom_gradient_is_used_as_given(run) -> None:
         return custom_gradient(x * x, (x,), lambda g, y, x: (g * y + 7,))
     np.testing.assert_allclose(run(cr.grad(lambda x: cr.sum(clipped(x))))(X), X**2 + 7, rtol=1e-12)
     second = cr.grad(lambda x: cr.sum(cr.grad(lambda x: cr.sum(clipped(x)))(x)))
-    np.testing.assert_allclose(run(second)(X), X**2 + 7, rtol=1e-12)  # the rule uses y, whose gradient is the rule again
+    # the rule uses y, whose gradient is the rule again
+    np.testing.assert_allclose(run(second)(X), X**2 + 7, rtol=1e-12)
 
 
 @BOTH
@@ -87,7 +90,8 @@ def test_derivatives_of_a_power_form_the_falling_factorial(run) -> None:
     assert run(cr.grad(f))(np.float64(1.0)).item() == 0
 
 
-@pytest.mark.parametrize("function", [c.gelu, c.softmax, c.log_softmax, c.logsumexp, lambda x: cr.cumulative_sum(x, axis=0), cr.sort,
+@pytest.mark.parametrize("function", [c.gelu, c.softmax, c.log_softmax, c.logsumexp,
+                                      lambda x: cr.cumulative_sum(x, axis=0), cr.sort,
                                       lambda x: x @ c.matrix_transpose(x), lambda x: cr.prod(x, axis=1)])
 def test_derivatives_of_sentences(function) -> None:
     check_gradient(function, X, order=3, rtol=1e-4)
@@ -99,7 +103,8 @@ def test_the_directional_derivative_is_the_finite_difference() -> None:
     y, dx, dy, h = RNG.standard_normal((4, 2)), RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2)), 1e-6
     values, tangents = cr.jvp(f, (X, y), (dx, dy))
     above, below = f(cr.asarray(X + h * dx), cr.asarray(y + h * dy)), f(cr.asarray(X - h * dx), cr.asarray(y - h * dy))
-    for value, plain, tangent, a, b in zip(values, f(cr.asarray(X), cr.asarray(y)), tangents, above, below, strict=True):
+    for value, plain, tangent, a, b in zip(values, f(cr.asarray(X), cr.asarray(y)), tangents, above, below,
+                                           strict=True):
         np.testing.assert_array_equal(value, plain)
         np.testing.assert_allclose(tangent, (a.numpy() - b.numpy()) / (2 * h), rtol=1e-8, atol=1e-8)
 
@@ -115,7 +120,8 @@ def test_forward_and_reverse_are_adjoint() -> None:
 @BOTH
 def test_the_jacobian_has_a_closed_form(run) -> None:
     a = RNG.standard_normal((5, 3))
-    np.testing.assert_allclose(run(cr.jacobian(lambda x: cr.asarray(a) @ e.sin(x)))(X[:, 0]), a * np.cos(X[:, 0]), rtol=1e-12)
+    np.testing.assert_allclose(run(cr.jacobian(lambda x: cr.asarray(a) @ e.sin(x)))(X[:, 0]), a * np.cos(X[:, 0]),
+                               rtol=1e-12)
 
 
 @BOTH
@@ -130,12 +136,14 @@ def test_a_cast_gives_the_gradient_back_in_the_dtype_of_the_operand() -> None:
     g = cr.grad(lambda x: cr.sum(cr.astype(x, "float64") ** 2))(X.astype("float32"))
     assert g.dtype == np.float32
     np.testing.assert_allclose(g, 2 * X, rtol=1e-6)
-    np.testing.assert_array_equal(cr.grad(lambda x: cr.sum(cr.astype(cr.astype(x, "int64"), "float64")) + cr.sum(x))(X), np.ones_like(X))
+    np.testing.assert_array_equal(cr.grad(lambda x: cr.sum(cr.astype(cr.astype(x, "int64"), "float64")) + cr.sum(x))(X),
+                                  np.ones_like(X))
 
 
 @pytest.mark.parametrize(("function", "at", "gradient"), [
     (e.abs, 0.0, 0.0), (c.relu, 0.0, 0.0), (lambda x: e.maximum(x, cr.asarray(1.0, dtype="float64")), 1.0, 0.5),
-    (lambda x: x ** 0, 0.0, 0.0), (lambda x: x ** 1, 0.0, 1.0), (lambda x: x ** 2, 0.0, 0.0), (lambda x: x ** 2, -3.0, -6.0),
+    (lambda x: x ** 0, 0.0, 0.0), (lambda x: x ** 1, 0.0, 1.0), (lambda x: x ** 2, 0.0, 0.0),
+    (lambda x: x ** 2, -3.0, -6.0),
     (lambda x: cr.std(cr.stack([x, x])), 2.0, 0.0), (lambda x: cr.max(cr.stack([x, x])), 2.0, 1.0),
     (lambda x: cr.prod(cr.stack([x, x * 0, x + 1])), 3.0, 0.0), (c.softplus, 800.0, 1.0), (c.sigmoid, -800.0, 0.0),
     (lambda x: c.logsumexp(cr.stack([x, x - 1000])), 5.0, 1.0),
@@ -240,8 +248,8 @@ def test_a_checkpoint_computes_again() -> None:
 
 def scanned(carry: Tensor, xs: Tensor, w: Tensor, reverse: bool = False) -> tuple[Tensor, ...]:
     carry, xs, w = map(cr.asarray, (carry, xs, w))
-    return bind(REGISTRY["scan"], carry, cr.asarray(0), xs, w, body=make_body(np.dtype("float64")), carries=2, sequences=1,
-                length=xs.shape[0], reverse=reverse, history=False)
+    return bind(REGISTRY["scan"], carry, cr.asarray(0), xs, w, body=make_body(np.dtype("float64")), carries=2,
+                sequences=1, length=xs.shape[0], reverse=reverse, history=False)
 
 
 def unrolled(carry: Tensor, xs: Tensor, w: Tensor, reverse: bool = False) -> tuple[Tensor, ...]:
@@ -335,7 +343,8 @@ def recurrent(xs: Tensor, w: cr.Variable, outside: Tensor, reverse: bool = False
     def body(carry, slices, constants):
         new = e.tanh(carry[0] @ w * 0.5 + slices[0] * outside + constants[0])
         return [new, carry[1] + 1], [new * outside]
-    (last, count), (kept,) = scan(body, [cr.asarray(np.zeros(3)), cr.asarray(0)], [xs], [cr.asarray(np.ones(3))], reverse=reverse)
+    (last, count), (kept,) = scan(body, [cr.asarray(np.zeros(3)), cr.asarray(0)], [xs], [cr.asarray(np.ones(3))],
+                                  reverse=reverse)
     return last, kept * e.astype(count, "float64")
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vmap` as a whole: arguments, nesting, derivatives inside and outside, compilation, Variables, random numbers, messages.
+"""`vmap` as a whole: arguments, nesting, derivatives inside and outside, compilation, Variables, random numbers,
+messages.
 
 Oracles: a loop over the examples, closed forms, and torch.func where torch is installed.
 """
@@ -45,7 +46,8 @@ def test_structures_of_arguments() -> None:
     axes = ({"x": 0, "rest": [0, (1,)]}, None)
 
     def f(batch: dict, scale: float) -> dict:
-        return {"total": scale * (cr.sum(batch["x"]) + cr.sum(batch["rest"][0]) * cr.sum(batch["rest"][1][0])), "x": batch["x"]}
+        return {"total": scale * (cr.sum(batch["x"]) + cr.sum(batch["rest"][0]) * cr.sum(batch["rest"][1][0])),
+                "x": batch["x"]}
     found = cr.vmap(f, in_axes=axes)(batch, 3.0)
     wanted = 3 * (X.sum(1) + batch["rest"][0].sum(1) * batch["rest"][1][0].sum(0))
     np.testing.assert_allclose(found["total"].numpy(), wanted)
@@ -66,7 +68,8 @@ def test_nested() -> None:
     pairs = cr.vmap(cr.vmap(distance, (None, 0)), (0, None))
     np.testing.assert_allclose(pairs(a, b).numpy(), np.linalg.norm(a[:, None] - b[None], axis=-1))
     three = cr.vmap(cr.vmap(cr.vmap(lambda x, y, z: x * y + z, (None, None, 0)), (None, 0, None)), (0, None, None))
-    np.testing.assert_allclose(three(a[:, 0], b[:, 0], X[:, 0]).numpy(), (a[:, 0, None] * b[:, 0])[:, :, None] + X[:, 0])
+    np.testing.assert_allclose(three(a[:, 0], b[:, 0], X[:, 0]).numpy(), (a[:, 0, None] * b[:, 0])[:, :, None]
+                               + X[:, 0])
 
 
 def test_gradients_of_each_example_average_to_that_of_the_batch() -> None:
@@ -99,7 +102,8 @@ def test_derivatives_inside_and_outside() -> None:
     f = lambda x: cr.sum(cr.sin(x) * cr.logsumexp(x)) + cr.sum(cr.softmax(x) ** 2)
     for derivative in (cr.grad(f), cr.hessian(f), cr.jacobian(lambda x: cr.softmax(x) * cr.softplus(x))):
         found = cr.vmap(derivative)(X).numpy()
-        np.testing.assert_allclose(found, np.stack([derivative(cr.asarray(x)).numpy() for x in X]), rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(found, np.stack([derivative(cr.asarray(x)).numpy() for x in X]), rtol=1e-12,
+                                   atol=1e-13)
     outside = cr.jacobian(cr.vmap(f))(cr.asarray(X[:3])).numpy()
     inside = cr.vmap(cr.grad(f))(X[:3]).numpy()
     np.testing.assert_allclose(outside, np.einsum("ij,ik->ijk", np.eye(3), inside), atol=1e-13)
@@ -122,7 +126,8 @@ def test_custom_derivatives_that_hold_tensors_from_around_them() -> None:
         return cr.sum(inner(x) ** 2)
     places = RNG.integers(0, 5, 6)
     found = cr.vmap(cr.grad(f))(X, places).numpy()
-    np.testing.assert_allclose(found, np.stack([cr.grad(f)(cr.asarray(x), int(i)).numpy() for x, i in zip(X, places, strict=True)]), rtol=1e-10)
+    np.testing.assert_allclose(found, np.stack([cr.grad(f)(cr.asarray(x), int(i)).numpy()
+                                                for x, i in zip(X, places, strict=True)]), rtol=1e-10)
     total = lambda x: cr.sum(cr.vmap(f)(x, places))
     np.testing.assert_allclose(cr.grad(total)(cr.asarray(X)).numpy(), found, rtol=1e-10)
     shared = cr.gradients(total(cr.asarray(X)), weights).numpy()
@@ -140,7 +145,8 @@ def test_a_compiled_map_is_one_program_without_a_loop(backend: str) -> None:
     arguments = ({k: v.astype("float32") for k, v in PARAMETERS.items()}, X.astype("float32"), Y)
     for name, value in compiled(*arguments).items():
         np.testing.assert_allclose(value.numpy(), mapped(*arguments)[name].numpy(), rtol=1e-5, atol=1e-6)
-    sizes = [len(compiled.lower(arguments[0], np.tile(arguments[1], (k, 1)), np.tile(Y, k)).graph.nodes) for k in (1, 50)]
+    sizes = [len(compiled.lower(arguments[0], np.tile(arguments[1], (k, 1)), np.tile(Y, k)).graph.nodes)
+             for k in (1, 50)]
     assert sizes[0] == sizes[1], "the program grows with the batch"
     operations = {node.op.name for node in compiled.lower(*arguments).graph.nodes}
     assert "scan" not in operations
@@ -182,7 +188,8 @@ def test_an_ensemble_of_models() -> None:
     """The other way round: one input, many parameter sets."""
     stacks = {k: np.stack([v * (i + 1) for i in range(4)]) for k, v in PARAMETERS.items()}
     found = cr.vmap(loss, (0, None, None))(stacks, X[0], int(Y[0])).numpy()
-    wanted = [loss({k: cr.asarray(v[i]) for k, v in stacks.items()}, cr.asarray(X[0]), int(Y[0])).item() for i in range(4)]
+    wanted = [loss({k: cr.asarray(v[i]) for k, v in stacks.items()}, cr.asarray(X[0]), int(Y[0])).item()
+              for i in range(4)]
     np.testing.assert_allclose(found, wanted)
 
 
@@ -195,7 +202,8 @@ def test_variables() -> None:
     found = cr.vmap(f)(X, table)
     np.testing.assert_allclose(found.numpy(), table.numpy().sum(1) * X.sum(1) * 4)
     assert counter.numpy() == 4, "assigned once for the batch"
-    np.testing.assert_allclose(cr.gradients(cr.sum(cr.vmap(lambda x, r: cr.sum(r) * cr.sum(x))(X, table)), table).numpy(),
+    np.testing.assert_allclose(cr.gradients(cr.sum(cr.vmap(lambda x, r: cr.sum(r) * cr.sum(x))(X, table)),
+                                            table).numpy(),
                                np.repeat(X.sum(1)[:, None], 2, 1))
     with pytest.raises(TraceError, match="another value from each example"):
         cr.vmap(lambda x: counter.assign(cr.sum(x)) or x)(X)
@@ -270,5 +278,6 @@ def test_torch_func() -> None:
     for name in PARAMETERS:
         np.testing.assert_allclose(found[name].numpy(), wanted[name].numpy(), rtol=1e-10, atol=1e-12)
     second = func.jacrev(func.jacrev(lambda x, p, y: theirs(p, x, y)))
-    np.testing.assert_allclose(cr.vmap(cr.hessian(lambda x, p, y: loss(p, x, y)), (0, None, 0))(X, PARAMETERS, Y).numpy(),
+    np.testing.assert_allclose(cr.vmap(cr.hessian(lambda x, p, y: loss(p, x, y)),
+                                       (0, None, 0))(X, PARAMETERS, Y).numpy(),
                                func.vmap(second, (0, None, 0))(x, p, y).numpy(), rtol=1e-9, atol=1e-12)

@@ -74,7 +74,8 @@ def test_a_mapped_primitive_is_a_loop_over_examples(name: str) -> None:
     for case, dtype, axes, arrays in uses(name):
         what = f"{name} {case.label} {dtype} {[x.shape for x in arrays]} {axes} {case.attrs}"
         found = cr.vmap(one(name, case), in_axes=axes)(*arrays)
-        wanted = [tuple(y.numpy() for y in one(name, case)(*map(cr.asarray, example(arrays, axes, i)))) for i in range(N)]
+        wanted = [tuple(y.numpy() for y in one(name, case)(*map(cr.asarray, example(arrays, axes, i))))
+                  for i in range(N)]
         compare(name, found, wanted, what, dtype)
 
 
@@ -90,9 +91,11 @@ def test_the_gradient_of_a_mapped_primitive_is_that_of_the_loop(name: str) -> No
         def loss(*tensors: cr.Tensor, case: Case = case) -> cr.Tensor:
             parts = [cr.sum(y * y * cr.sin(y)) for y in apply(name, case, tensors) if y.dtype == np.float64]
             return sum(parts, cr.asarray(0.0, dtype="float64"))
-        singles = [[g.numpy() for g in cr.grad(loss, floats)(*map(cr.asarray, example(arrays, axes, i)))] for i in range(N)]
+        singles = [[g.numpy() for g in cr.grad(loss, floats)(*map(cr.asarray, example(arrays, axes, i)))]
+                   for i in range(N)]
         mapped = cr.vmap(cr.grad(loss, floats), in_axes=axes)(*arrays)
-        whole = cr.grad(lambda *xs, axes=axes, loss=loss: cr.sum(cr.vmap(loss, in_axes=axes)(*xs)), floats)(*map(cr.asarray, arrays))
+        whole = cr.grad(lambda *xs, axes=axes, loss=loss: cr.sum(cr.vmap(loss, in_axes=axes)(*xs)),
+                        floats)(*map(cr.asarray, arrays))
         for k, i in enumerate(floats):
             column = np.stack([single[k] for single in singles])
             np.testing.assert_allclose(mapped[k].numpy(), column, rtol=1e-9, atol=1e-9, err_msg=what)
@@ -111,8 +114,12 @@ def test_a_compiled_mapped_primitive_gives_what_the_loop_gives(name: str, backen
 
     def program(*tensors: cr.Tensor) -> list[tuple[cr.Tensor, ...]]:
         rest = iter(tensors)
-        return [cr.vmap(one(name, case), in_axes=axes)(*(next(rest) for _ in arrays)) for case, _, axes, arrays in drawn]
+        return [cr.vmap(one(name, case), in_axes=axes)(*(next(rest) for _ in arrays))
+                for case, _, axes, arrays in drawn]
 
-    for (case, dtype, axes, arrays), found in zip(drawn, cr.compile(program, backend=backend)(*everything), strict=True):
-        wanted = [tuple(y.numpy() for y in one(name, case)(*map(cr.asarray, example(arrays, axes, i)))) for i in range(N)]
-        compare(name, found, wanted, f"{name} {case.label} {dtype} {[x.shape for x in arrays]} {axes} {case.attrs}", dtype)
+    for (case, dtype, axes, arrays), found in zip(drawn, cr.compile(program, backend=backend)(*everything),
+                                                  strict=True):
+        wanted = [tuple(y.numpy() for y in one(name, case)(*map(cr.asarray, example(arrays, axes, i))))
+                  for i in range(N)]
+        compare(name, found, wanted, f"{name} {case.label} {dtype} {[x.shape for x in arrays]} {axes} {case.attrs}",
+                dtype)

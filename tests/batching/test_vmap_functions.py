@@ -64,16 +64,20 @@ def test_a_mapped_sentence_is_a_loop(name: str) -> None:
     row, rng = ROWS[name], np.random.default_rng(3)
     arrays = [rng.uniform(row.low, row.high, (4, *row.shape)) for _ in range(row.arity)]
     found = cr.vmap(row.function)(*arrays)
-    np.testing.assert_array_equal(found, np.stack([row.function(*(cr.asarray(x[i]) for x in arrays)).numpy() for i in range(4)]))
+    np.testing.assert_array_equal(found, np.stack([row.function(*(cr.asarray(x[i]) for x in arrays)).numpy()
+                                                   for i in range(4)]))
     if row.order:
         slope = cr.grad(lambda *xs: cr.sum(row.function(*xs)))
-        np.testing.assert_allclose(cr.vmap(slope)(*arrays), np.stack([slope(*(cr.asarray(x[i]) for x in arrays)).numpy() for i in range(4)]), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(cr.vmap(slope)(*arrays),
+                                   np.stack([slope(*(cr.asarray(x[i]) for x in arrays)).numpy() for i in range(4)]),
+                                   rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", sorted(nn.activations.FUNCTIONS))
 def test_a_mapped_activation_is_a_loop(name: str) -> None:
     function, x = nn.activations.get(name), RNG.normal(size=(4, 3, 6))
-    np.testing.assert_allclose(cr.vmap(function)(x), np.stack([function(cr.asarray(row)).numpy() for row in x]), rtol=1e-14)
+    np.testing.assert_allclose(cr.vmap(function)(x), np.stack([function(cr.asarray(row)).numpy() for row in x]),
+                               rtol=1e-14)
 
 
 def test_samples() -> None:

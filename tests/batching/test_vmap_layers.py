@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every layer under `vmap`: mapped over samples it is the layer of the batch, and the gradients of each sample are those
+"""Every layer under `vmap`: mapped over samples it is the layer of the batch, and the gradients of each sample are
+those
 of a loop. Generated from the layers' table."""
 
 from __future__ import annotations
@@ -30,4 +31,5 @@ def test_a_mapped_layer_is_the_layer_of_the_batch(name: str) -> None:
     loop = [gradients(*(cr.asarray(x[i]) for x in xs)) for i in range(len(xs[0]))]
     for key, found in each.items():
         wanted = np.stack([g[key].numpy() for g in loop])
-        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(wanted).max(initial=0))), err_msg=key)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3,
+                                   atol=1e-4 * max(1.0, float(np.abs(wanted).max(initial=0))), err_msg=key)

@@ -23,11 +23,13 @@ def loss_of(graph: Graph):
     return lambda *xs: sum((cr.sum(cr.tanh(y)) for y in function_of(graph)(*xs)), cr.asarray(0.0, dtype="float64"))
 
 
-def examples(rng: np.random.Generator, arrays: list[np.ndarray], extent: int) -> tuple[list[np.ndarray], tuple[int | None, ...]]:
+def examples(rng: np.random.Generator, arrays: list[np.ndarray],
+             extent: int) -> tuple[list[np.ndarray], tuple[int | None, ...]]:
     """Batches of operands, and where each has its examples (None: all share it)."""
     axes = [int(rng.integers(x.ndim + 1)) if rng.random() < 0.75 else None for x in arrays]
     axes[int(rng.integers(len(axes)))] = 0
-    whole = [x if axis is None else np.moveaxis(rng.standard_normal((extent, *x.shape)), 0, axis) for x, axis in zip(arrays, axes, strict=True)]
+    whole = [x if axis is None else np.moveaxis(rng.standard_normal((extent, *x.shape)), 0, axis)
+             for x, axis in zip(arrays, axes, strict=True)]
     return whole, tuple(axes)
 
 
@@ -44,7 +46,8 @@ def test_a_mapped_program_is_a_loop(first: int) -> None:
         loop = [interpret(graph, one(batch, axes, i)) for i in range(N)]
         for k, value in enumerate(found):
             wanted = np.stack([outputs[k] for outputs in loop])
-            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-9, atol=1e-11, err_msg=f"seed {seed} {axes}\n{graph_text(graph)}")
+            np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-9, atol=1e-11,
+                                       err_msg=f"seed {seed} {axes}\n{graph_text(graph)}")
 
 
 @pytest.mark.parametrize("first", range(200, 230, 10))
@@ -62,7 +65,8 @@ def test_gradients_of_mapped_programs(first: int) -> None:
             each = np.stack([gradients[k] for gradients in loop])
             close = {"rtol": 1e-8, "atol": 1e-10, "err_msg": f"seed {seed} {axes}\n{graph_text(graph)}"}
             np.testing.assert_allclose(inside[k].numpy(), each, **close)
-            np.testing.assert_allclose(outside[k].numpy(), each.sum(0) if axis is None else np.moveaxis(each, 0, axis), **close)
+            np.testing.assert_allclose(outside[k].numpy(), each.sum(0) if axis is None else np.moveaxis(each, 0, axis),
+                                       **close)
 
 
 @pytest.mark.parametrize("backend", ["reference", "native"])
@@ -79,4 +83,5 @@ def test_mapped_twice_and_compiled(backend: str) -> None:
             for j in range(N):
                 wanted = interpret(graph, [operands[0][j], operands[1][i], operands[2][i]])
                 for value, expected in zip(found, wanted, strict=True):
-                    np.testing.assert_allclose(value.numpy()[i, j], expected, rtol=1e-9, atol=1e-11, err_msg=f"seed {seed}\n{graph_text(graph)}")
+                    np.testing.assert_allclose(value.numpy()[i, j], expected, rtol=1e-9, atol=1e-11,
+                                               err_msg=f"seed {seed}\n{graph_text(graph)}")

@@ -12,7 +12,8 @@ from benchmarks import compare
 
 def result(ours: float, theirs: float = 2.0, processor: str = "a", **more):
     row = {"name": "mlp", "ms": {"chainrule": ours, "pytorch": theirs}, "ratio": theirs / ours}
-    return {"processor": processor, "load": 0.1, "rows": [row, {"name": "gone", "ms": {"chainrule": 1.0}, "ratio": 1.0, **more}]}
+    return {"processor": processor, "load": 0.1,
+            "rows": [row, {"name": "gone", "ms": {"chainrule": 1.0}, "ratio": 1.0, **more}]}
 
 
 def test_times_are_compared_on_one_processor():
@@ -39,7 +40,8 @@ def test_what_is_slower_ends_with_one(tmp_path, capsys, after, code):
 
 def test_the_history_can_be_read_by_version():
     kept = sorted(path.stem for path in compare.HISTORY.glob("*.json"))
-    assert kept and all(change.factor == 1.0 or change.problem for name in kept for change in compare.changes(compare.read(name), compare.read(name)))
+    assert kept and all(change.factor == 1.0 or change.problem for name in kept
+                        for change in compare.changes(compare.read(name), compare.read(name)))
 
 
 def test_a_version_that_is_not_kept_is_told():

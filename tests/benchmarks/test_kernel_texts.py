@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated code is what it was: hashes of the LLVM text of benchmark programs and random graphs, for AVX-512, AVX2 and NEON.
+"""Generated code is what it was: hashes of the LLVM text of benchmark programs and random graphs, for AVX-512, AVX2 and
+NEON.
 
 A change that alters a kernel on purpose writes them anew (`python -m benchmarks.kernel_texts --write`) and says why.
 """

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The translation benchmark: both sides are the same model, a stopped run goes on with the same bits, batches hold what they say."""
+"""The translation benchmark: both sides are the same model, a stopped run goes on with the same bits, batches hold what
+they say."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from benchmarks import translation
 from chainrule import losses
 from chainrule.train.checkpoint import read_state, write_state
 
-BATCH = np.array([[5, 6, 7, 0], [8, 9, 0, 0]]), np.array([[1, 5, 6, 0], [1, 7, 8, 0]]), np.array([[5, 6, 2, 0], [7, 8, 2, 0]])
+BATCH = (np.array([[5, 6, 7, 0], [8, 9, 0, 0]]), np.array([[1, 5, 6, 0], [1, 7, 8, 0]]),
+         np.array([[5, 6, 2, 0], [7, 8, 2, 0]]))
 
 
 @pytest.fixture
@@ -32,7 +34,8 @@ def test_both_sides_are_one_model(small):
     for module in (theirs.transformer, theirs.dropout):
         module.eval()
     logits = theirs.logits(*map(torch.tensor, BATCH[:2])).reshape(-1, 40)
-    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(BATCH[2]).reshape(-1), ignore_index=0, label_smoothing=translation.SMOOTHING)
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(BATCH[2]).reshape(-1), ignore_index=0,
+                                                 label_smoothing=translation.SMOOTHING)
     assert loss(ours.model(*BATCH[:2]), BATCH[2]).item() == pytest.approx(expected.item(), rel=1e-5)
     for module in (theirs.transformer, theirs.dropout):
         module.train()
@@ -60,9 +63,11 @@ def test_batches_hold_each_pair_at_most_once():
     rng = np.random.default_rng(0)
     pairs = [([3 + i % 9] * int(rng.integers(1, 12)), [3 + i % 7] * int(rng.integers(1, 12))) for i in range(500)]
     groups = translation.by_length(pairs)
-    assert sum(map(len, groups.values())) == 500 and all(max(len(a), len(b) + 1) <= n for n, rows in groups.items() for a, b in rows)
+    assert sum(map(len, groups.values())) == 500 and all(max(len(a), len(b) + 1) <= n for n, rows in groups.items()
+                                                         for a, b in rows)
     found = translation.batches(groups, rng)
-    assert found and all(x.shape == y.shape == z.shape and len(x) == translation.TOKENS // x.shape[1] for x, y, z in found)
+    assert found and all(x.shape == y.shape == z.shape and len(x) == translation.TOKENS // x.shape[1]
+                         for x, y, z in found)
     for _, given, wanted in found:
         assert (given[:, 0] == translation.START).all() and ((wanted == translation.END).sum(1) == 1).all()
         np.testing.assert_array_equal(np.where(wanted == translation.END, 0, wanted)[:, :-1], given[:, 1:])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks compare the same things: equal weights give equal losses and gradients on both sides, on small shapes."""
+"""The benchmarks compare the same things: equal weights give equal losses and gradients on both sides, on small shapes.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def test_flops_are_those_of_the_products():
 
 
 def test_rows_are_medians_of_rounds():
-    row = run.Row("mlp-b32", rounds={"chainrule": [1.0, 9.0, 2.0], "pytorch": [6.0, 4.0, 5.0]}, limit=1e9, deviation={"value": 0.0, "gradients": 0.0})
+    row = run.Row("mlp-b32", rounds={"chainrule": [1.0, 9.0, 2.0], "pytorch": [6.0, 4.0, 5.0]}, limit=1e9,
+                  deviation={"value": 0.0, "gradients": 0.0})
     assert row.ratio == 2.5
     assert "2.50" in run.line(row)
     assert run.Row("mlp-b32", problem="not available: nn.X").plain()["problem"] == "not available: nn.X"

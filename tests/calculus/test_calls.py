@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How derivatives and matrix functions are called: keyword arguments, several arguments at once, and what wrong calls are told."""
+"""How derivatives and matrix functions are called: keyword arguments, several arguments at once, and what wrong calls
+are told."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def test_arguments_counted_from_the_last() -> None:
     (lambda: linalg.matrix_power(np.eye(2), 0.5), ArgumentError, "whole number"),
     (lambda: linalg.matrix_power(np.ones((2, 3)), 2), ShapeError, "square"),
     (lambda: linalg.vector_norm(X, ord="fro"), ArgumentError, "matrix_norm"),
-    (lambda: cr.PCA(1).fit(np.array([[1.0, 2.0], [np.nan, 0.0], [0.0, 1.0]])), BoundsError, r"nan at position \(1, 0\)"),
+    (lambda: cr.PCA(1).fit(np.array([[1.0, 2.0], [np.nan, 0.0], [0.0, 1.0]])), BoundsError,
+     r"nan at position \(1, 0\)"),
     (lambda: cr.einsum("ij,jk->ik", np.ones((2, 3)), np.ones((4, 2))), ShapeError, "3 and 4"),
 ])
 def test_what_does_not_fit_is_told(call, error, words) -> None:

@@ -100,7 +100,8 @@ def test_hvp_is_the_hessian_times_the_vector() -> None:
     function = lambda x: cr.sum(cr.exp(x @ a) * cr.sin(x))
     x, v = RNG.normal(size=4), RNG.normal(size=4)
     np.testing.assert_allclose(cr.hvp(function, (x,), (v,))[0], cr.hessian(function)(x).numpy() @ v, rtol=1e-12)
-    np.testing.assert_allclose(cr.compile(lambda x, v: cr.hvp(function, (x,), (v,))[0])(x, v), cr.hessian(function)(x).numpy() @ v, rtol=1e-10)
+    np.testing.assert_allclose(cr.compile(lambda x, v: cr.hvp(function, (x,), (v,))[0])(x, v),
+                               cr.hessian(function)(x).numpy() @ v, rtol=1e-10)
 
 
 def test_hvp_of_several_arguments_and_structures() -> None:

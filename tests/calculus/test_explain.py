@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain rule, shown. Oracle: a golden text of a 2-2-1 network, and autodiff for every product of what is printed."""
+"""The chain rule, shown. Oracle: a golden text of a 2-2-1 network, and autodiff for every product of what is printed.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "chain_rule_2_2_1.txt"
 
 @pytest.fixture
 def network():
-    model = nn.Sequential([nn.Dense(2, activation="tanh", input_shape=(2,), dtype="float64"), nn.Dense(1, dtype="float64")])
-    for variable, value in zip(model.parameters().values(), ([[0.5, -0.25], [0.75, 1.0]], [0.1, -0.2], [[1.5], [-1.0]], [0.3]), strict=True):
+    model = nn.Sequential([nn.Dense(2, activation="tanh", input_shape=(2,), dtype="float64"),
+                           nn.Dense(1, dtype="float64")])
+    for variable, value in zip(model.parameters().values(),
+                               ([[0.5, -0.25], [0.75, 1.0]], [0.1, -0.2], [[1.5], [-1.0]], [0.3]), strict=True):
         variable.assign(np.array(value))
     return model
 
@@ -38,12 +41,14 @@ def test_the_text_of_a_small_network(network, capsys) -> None:
 def test_the_product_of_the_printed_local_derivatives_is_the_gradient(network) -> None:
     """Everything is read from the text: local Jacobians are multiplied along the graph that it shows."""
     text = str(explain(loss_of(network), digits=15, show=False))
-    local = {(u, x): np.atleast_2d(ast.literal_eval(value)) for u, x, value in re.findall(r"^  d(v\d+)/d(\w+) = (.*?)    #", text, re.M)}
+    local = {(u, x): np.atleast_2d(ast.literal_eval(value))
+             for u, x, value in re.findall(r"^  d(v\d+)/d(\w+) = (.*?)    #", text, re.M)}
     names = dict(re.findall(r"^  dL/d(w\d+) = .*# (.*)$", text, re.M))
     last = re.search(r"^L = (\w+)", text)[1]
 
     def gradient(x):
-        return np.ones((1, 1)) if x == last else sum(gradient(u) @ jacobian for (u, y), jacobian in local.items() if y == x)
+        return (np.ones((1, 1)) if x == last else sum(gradient(u) @ jacobian for (u, y), jacobian in local.items() if y
+                                                      == x))
     wanted = cr.gradients(loss_of(network), network)
     assert set(names.values()) == set(wanted)
     for x, name in names.items():

@@ -39,7 +39,8 @@ INTEGRANDS = {  # name: (f in NumPy's or our operations, limits, places of kinks
 def test_integrals_are_those_of_quad(name) -> None:
     quad = pytest.importorskip("scipy.integrate").quad
     f, a, b, points = INTEGRANDS[name]
-    wanted = quad(lambda x: f(np, x), a, b, epsabs=1e-13, epsrel=1e-13, limit=500, **({"points": points} if points else {}))[0]
+    wanted = quad(lambda x: f(np, x), a, b, epsabs=1e-13, epsrel=1e-13, limit=500,
+                  **({"points": points} if points else {}))[0]
     found = cr.integrate(lambda x: f(cr, x), a, b, points=points).item()
     assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
 
@@ -49,7 +50,8 @@ def test_the_normal_distribution_function() -> None:
     density = lambda x: cr.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     for x in (-5.0, -1.0, 0.0, 0.3, 2.0, 6.0):
         assert cr.integrate(density, -INF, x).item() == pytest.approx(norm.cdf(x), rel=1e-8)
-        assert cr.grad(lambda t: cr.integrate(density, -INF, t))(np.float64(x)).item() == pytest.approx(norm.pdf(x), rel=1e-8)
+        assert cr.grad(lambda t: cr.integrate(density, -INF,
+                                              t))(np.float64(x)).item() == pytest.approx(norm.pdf(x), rel=1e-8)
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.2, 1.7), (1.7, 0.2), (0.0, INF), (-INF, 0.4), (-INF, INF)])
@@ -111,9 +113,11 @@ def test_rules_on_samples_are_scipys(n, places) -> None:
     rng = np.random.default_rng(n)
     y, x = rng.normal(size=(3, n, 2)), np.cumsum(rng.uniform(0.5, 1.5, size=(3, n, 2)), axis=1)
     options = {"dx": {"dx": 0.3}, "x": {"x": x[0, :, 0]}, "each": {"x": x}}[places]
-    np.testing.assert_allclose(cr.trapezoid(y, axis=1, **options), integrate.trapezoid(y, axis=1, **options), rtol=1e-12)
+    np.testing.assert_allclose(cr.trapezoid(y, axis=1, **options), integrate.trapezoid(y, axis=1, **options),
+                               rtol=1e-12)
     if n > 1:
-        np.testing.assert_allclose(cr.simpson(y, axis=1, **options), integrate.simpson(y, axis=1, **options), rtol=1e-12)
+        np.testing.assert_allclose(cr.simpson(y, axis=1, **options), integrate.simpson(y, axis=1, **options),
+                                   rtol=1e-12)
 
 
 def test_rules_on_samples_are_differentiable_and_compile() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`train --class-weight`: what is learnt is what `fit` learns with these weights, and what does not fit is told before the work."""
+"""`train --class-weight`: what is learnt is what `fit` learns with these weights, and what does not fit is told before
+the work."""
 
 from __future__ import annotations
 
@@ -43,9 +44,12 @@ def test_balanced(table, tmp_path):
     plain = train(table, tmp_path / "plain")
     assert "--class-weight balanced" in plain and "class weights" not in plain
     output = train(table, tmp_path / "balanced", "--class-weight", "balanced")
-    assert "class weights (balanced): good 0.55" in output and "not=good 5.5" in output and "always saying" not in output
+    assert (
+        "class weights (balanced): good 0.55" in output and "not=good 5.5" in output and "always saying" not in output
+    )
     assert rare(tmp_path / "balanced", table) > 3 * rare(tmp_path / "plain", table)
-    assert tomllib.loads((tmp_path / "balanced" / "config.toml").read_text())["settings"]["class_weight"] == ["balanced"]
+    assert tomllib.loads((tmp_path / "balanced"
+                          / "config.toml").read_text())["settings"]["class_weight"] == ["balanced"]
 
 
 def test_pairs(table, tmp_path):
@@ -54,11 +58,13 @@ def test_pairs(table, tmp_path):
     assert rare(tmp_path / "pairs", table) > 250
     again = call("train", "--config", tmp_path / "pairs", "--output", tmp_path / "again", "--progress", "none")
     assert "class weights: good 0.5" in again
-    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (tmp_path / "pairs" / "model.safetensors").read_bytes()
+    assert (tmp_path / "again"
+            / "model.safetensors").read_bytes() == (tmp_path / "pairs" / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("given", "text"), [
-    (["balance"], "LABEL=WEIGHT"), (["good=-1"], "0 or more"), (["good=nan"], "0 or more"), (["good=inf"], "0 or more"), (["good="], "LABEL=WEIGHT"), (["=2"], "not in the data"),
+    (["balance"], "LABEL=WEIGHT"), (["good=-1"], "0 or more"), (["good=nan"], "0 or more"), (["good=inf"], "0 or more"),
+    (["good="], "LABEL=WEIGHT"), (["=2"], "not in the data"),
     (["god=2"], "good"), (["balanced", "good=2"], "LABEL=WEIGHT"), (["good=2", "good=3"], "twice")])
 def test_what_does_not_fit(table, tmp_path, given, text):
     with pytest.raises(ArgumentError, match=text):

@@ -16,7 +16,8 @@ import chainrule as cr
 from chainrule.cli.app import app
 from chainrule.errors import ChainruleError
 
-RUN_FILES = {"model.safetensors", "data.safetensors", "config.toml", "history.jsonl", "checkpoint.safetensors", "result.json", "learning_curves.png"}
+RUN_FILES = {"model.safetensors", "data.safetensors", "config.toml", "history.jsonl", "checkpoint.safetensors",
+             "result.json", "learning_curves.png"}
 
 
 def call(*arguments):
@@ -58,7 +59,8 @@ def test_predict_arrays_and_pictures(digits_run, tmp_path):
     images = cr.data.digits()
     np.save(tmp_path / "some.npy", images.x_test[:20])
     lines = call("predict", digits_run[0], tmp_path / "some.npy").output.strip().splitlines()
-    right = sum(line.split("\t")[1] == images.class_names[label] for line, label in zip(lines, images.y_test, strict=False))
+    right = sum(line.split("\t")[1] == images.class_names[label]
+                for line, label in zip(lines, images.y_test, strict=False))
     assert len(lines) == 20 and right >= 18
     pillow = pytest.importorskip("PIL.Image")
     pillow.fromarray(images.x_test[0, :, :, 0]).save(tmp_path / "one.png")
@@ -72,7 +74,8 @@ def test_a_table_with_gaps_and_categories(tmp_path):
         age, town = generator.integers(18, 80), generator.choice(["Bonn", "Köln", "?"])
         rows.append(f"{'' if generator.random() < 0.1 else age},{town},{'yes' if age > 45 else 'no'}")
     (tmp_path / "people.csv").write_text("\n".join(rows), encoding="utf-8")
-    output = call("train", tmp_path / "people.csv", "--target", "member", "--epochs", 15, "--output", tmp_path / "run", "--progress", "none").output
+    output = call("train", tmp_path / "people.csv", "--target", "member", "--epochs", 15, "--output", tmp_path / "run",
+                  "--progress", "none").output
     assert "missing" in output and "town" in output
     assert json.loads((tmp_path / "run" / "result.json").read_text())["accuracy"]["value"] > 0.8
     predicted = call("predict", tmp_path / "run", tmp_path / "people.csv").output.strip().splitlines()
@@ -102,16 +105,19 @@ def test_mistakes(arguments, message, tmp_path, monkeypatch):
 
 
 def test_a_mistake_ends_without_a_traceback(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "chainrule", "train", "nowhere.npz"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "chainrule", "train", "nowhere.npz"], capture_output=True, text=True,
+                          cwd=tmp_path)
     assert done.returncode == 1 and "error:" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_interrupted_and_resumed(tmp_path, digits_run):
     code = ("import importlib, signal\nf = importlib.import_module('chainrule.train.fit')\n"
             "old = f.Training._done\n"
-            "def done(self, steps):\n    old(self, steps)\n    if self.step_number >= 100: signal.raise_signal(signal.SIGINT)\n"
+            "def done(self, steps):\n    old(self, steps)\n    if self.step_number >= 100: "
+            "signal.raise_signal(signal.SIGINT)\n"
             "f.Training._done = done\nimport chainrule.cli; chainrule.cli.main()")
-    done = subprocess.run([sys.executable, "-c", code, "train", "digits", "--epochs", "6", "--output", "r", "--progress", "lines"],
+    done = subprocess.run([sys.executable, "-c", code, "train", "digits", "--epochs", "6", "--output", "r",
+                           "--progress", "lines"],
                           capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "--resume r" in done.stdout, done.stdout + done.stderr
     call("train", "--resume", tmp_path / "r", "--progress", "none")

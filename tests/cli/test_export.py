@@ -15,7 +15,8 @@ from chainrule.cli.app import app
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    done = CliRunner().invoke(app, ["train", "digits", "--epochs", "1", "--model", "mlp", "--hidden", "8", "--output", str(folder), "--progress", "none"])
+    done = CliRunner().invoke(app, ["train", "digits", "--epochs", "1", "--model", "mlp", "--hidden", "8", "--output",
+                                    str(folder), "--progress", "none"])
     assert done.exit_code == 0, done.output
     return folder
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a user types: an option has an effect or is refused, a mistake is told in the words of the command line, nothing raw gets out."""
+"""Whatever a user types: an option has an effect or is refused, a mistake is told in the words of the command line,
+nothing raw gets out."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def place(tmp_path_factory):
     """A folder with a table, arrays, a damaged file, an empty one, a run and a run without a model."""
     folder = tmp_path_factory.mktemp("typed")
     r = np.random.default_rng(0)
-    rows = [f"{i},{a:.4f},{t},2024-0{1 + i % 9}-1{i % 7},{'yes' if a > 0.8 else 'no'}" for i, (a, t) in enumerate(zip(r.normal(size=120), r.choice(["Bonn", "Ulm"], 120), strict=True))]
+    rows = [f"{i},{a:.4f},{t},2024-0{1 + i % 9}-1{i % 7},{'yes' if a > 0.8 else 'no'}"
+            for i, (a, t) in enumerate(zip(r.normal(size=120), r.choice(["Bonn", "Ulm"], 120), strict=True))]
     (folder / "t.csv").write_text("\n".join(["id,size,town,day,member", *rows]), encoding="utf-8")
     np.savez(folder / "a.npz", x=r.random((60, 5)).astype(np.float32), y=r.integers(0, 3, 60))
     (folder / "damaged.npz").write_bytes((folder / "a.npz").read_bytes()[:300])
@@ -51,28 +53,39 @@ def place(tmp_path_factory):
     return folder
 
 
-SOURCES = ["t.csv", "a.npz", "damaged.npz", "empty", "nothing", "absent.csv", "run", "t.csv/x", "digits", "", "-", "\0", "x" * 300]
-OPTIONS = [("--target", "member"), ("--target", "absent"), ("--test", "a.npz"), ("--test", "absent"), ("--drop", "id"), ("--drop", "absent"),
-           ("--resize", "0"), ("--resize", "8"), ("--model", "cnn"), ("--model", "mpl"), ("--hidden", "0"), ("--dropout", "1.5"), ("--dropout", "nan"),
-           ("--epochs", "0"), ("--epochs", "-1"), ("--batch-size", "0"), ("--batch-size", "100000"), ("--learning-rate", "0"), ("--learning-rate", "inf"),
-           ("--weight-decay", "-1"), ("--validation-fraction", "1"), ("--validation-fraction", "nan"), ("--patience", "0"), ("--seed", "-1"), ("--seed", str(2**70)),
-           ("--backend", "cuda"), ("--output", "t.csv"), ("--output", "t.csv/x"), ("--output", "run"), ("--config", "absent"), ("--config", "t.csv"),
-           ("--resume", "absent"), ("--resume", "nothing"), ("--resume", "t.csv"), ("--progress", "loud"), ("--task", "clustering"), ("--categorical", "absent"),
-           ("--delimiter", ";;"), ("--decimal", "x"), ("--encoding", "klingon"), ("--header",), ("--missing", "no"), ("--epochs", "three"), ("--unknown",)]
+SOURCES = ["t.csv", "a.npz", "damaged.npz", "empty", "nothing", "absent.csv", "run", "t.csv/x", "digits", "", "-", "\0",
+           "x" * 300]
+OPTIONS = [("--target", "member"), ("--target", "absent"), ("--test", "a.npz"), ("--test", "absent"), ("--drop", "id"),
+           ("--drop", "absent"),
+           ("--resize", "0"), ("--resize", "8"), ("--model", "cnn"), ("--model", "mpl"), ("--hidden", "0"),
+           ("--dropout", "1.5"), ("--dropout", "nan"),
+           ("--epochs", "0"), ("--epochs", "-1"), ("--batch-size", "0"), ("--batch-size", "100000"),
+           ("--learning-rate", "0"), ("--learning-rate", "inf"),
+           ("--weight-decay", "-1"), ("--validation-fraction", "1"), ("--validation-fraction", "nan"),
+           ("--patience", "0"), ("--seed", "-1"), ("--seed", str(2**70)),
+           ("--backend", "cuda"), ("--output", "t.csv"), ("--output", "t.csv/x"), ("--output", "run"),
+           ("--config", "absent"), ("--config", "t.csv"),
+           ("--resume", "absent"), ("--resume", "nothing"), ("--resume", "t.csv"), ("--progress", "loud"),
+           ("--task", "clustering"), ("--categorical", "absent"),
+           ("--delimiter", ";;"), ("--decimal", "x"), ("--encoding", "klingon"), ("--header",), ("--missing", "no"),
+           ("--epochs", "three"), ("--unknown",)]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=" ".join)
 def test_no_option_meets_a_source_with_a_traceback(place, option, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
     for source in ("t.csv", "a.npz"):
-        status, said = call("train", source, *(() if option[0] in ("--epochs", "--hidden", "--output", "--progress", "--resume", "--config") else ("--output", tmp_path / source, *STUMP)), *option)
+        status, said = call("train", source,
+                            *(() if option[0] in ("--epochs", "--hidden", "--output", "--progress", "--resume",
+                                                  "--config") else ("--output", tmp_path / source, *STUMP)), *option)
         assert status in (0, 1, 2) and (status == 0 or len(said.strip()) > 20)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=repr)
 def test_no_source_ends_with_a_traceback(place, source, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
-    assert call("train", source, "--output", tmp_path / "r", *STUMP)[0] == (0 if source in ("t.csv", "a.npz", "digits") else 1)
+    assert call("train", source, "--output", tmp_path / "r",
+                *STUMP)[0] == (0 if source in ("t.csv", "a.npz", "digits") else 1)
     for command in ("evaluate", "predict"):
         for run in ("run", "begun", source):
             status, _ = call(command, run, *(() if command == "evaluate" and source == "digits" else (source,)))
@@ -87,8 +100,10 @@ def test_misspelt_words_are_answered_with_what_was_meant(place):
 
 
 def test_options_that_change_nothing_are_refused(place, tmp_path):
-    for arguments in (("digits", "--target", "y"), ("digits", "--test", place / "a.npz"), (place / "a.npz", "--resize", 8), (place / "a.npz", "--decimal", ","),
-                      (place / "t.csv", "--resize", 8), (place / "t.csv", "--model", "cnn"), ("digits", "--hidden", 8, "--hidden", 8),
+    for arguments in (("digits", "--target", "y"), ("digits", "--test", place / "a.npz"),
+                      (place / "a.npz", "--resize", 8), (place / "a.npz", "--decimal", ","),
+                      (place / "t.csv", "--resize", 8), (place / "t.csv", "--model", "cnn"),
+                      ("digits", "--hidden", 8, "--hidden", 8),
                       (place / "t.csv", "--patience", 2, "--validation-fraction", 0), (place / "a.npz", "--drop", "x")):
         assert call("train", *arguments, "--output", tmp_path / "r")[0] == 1, arguments
     assert not (tmp_path / "r").exists()
@@ -100,9 +115,12 @@ def test_an_option_given_twice_is_refused_where_the_last_would_win(place):
         assert status == 2 and "more than once" in said
 
 
-OTHER = {"source": "a.npz", "target": "size", "test": "a.npz", "drop": "size", "categorical": "size", "task": "regression", "header": None, "delimiter": ";",
-         "decimal": ",", "encoding": "latin-1", "missing": "zz", "resize": 7, "validation_fraction": 0.2, "model": "mlp", "hidden": 9, "dropout": 0.3, "epochs": 2,
-         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "class_weight": "balanced", "patience": 3, "seed": 4, "backend": "reference",
+OTHER = {"source": "a.npz", "target": "size", "test": "a.npz", "drop": "size", "categorical": "size",
+         "task": "regression", "header": None, "delimiter": ";",
+         "decimal": ",", "encoding": "latin-1", "missing": "zz", "resize": 7, "validation_fraction": 0.2,
+         "model": "mlp", "hidden": 9, "dropout": 0.3, "epochs": 2,
+         "batch_size": 16, "learning_rate": 0.02, "weight_decay": 0.5, "class_weight": "balanced", "patience": 3,
+         "seed": 4, "backend": "reference",
          "devices": 2}
 
 
@@ -121,16 +139,22 @@ def test_every_setting_is_an_option_and_reaches_the_run(place, monkeypatch):
         assert status == (0 if name in ("epochs", "backend", "devices") else 1), said
 
 
-@pytest.mark.parametrize(("option", "value"), [("seed", 1), ("dropout", 0.5), ("batch_size", 7), ("learning_rate", 0.1), ("weight_decay", 5.0), ("hidden", 7),
-                                               ("validation_fraction", 0.3), ("drop", "size"), ("categorical", "id"), ("task", "classification")])
+@pytest.mark.parametrize(("option", "value"), [("seed", 1), ("dropout", 0.5), ("batch_size", 7), ("learning_rate", 0.1),
+                                               ("weight_decay", 5.0), ("hidden", 7),
+                                               ("validation_fraction", 0.3), ("drop", "size"), ("categorical", "id"),
+                                               ("task", "classification")])
 def test_an_option_changes_the_model(place, tmp_path, option, value):
     source, base = (place / "a.npz", ("--task", "regression")) if option == "task" else (place / "t.csv", ())
-    assert call("train", source, *INTERPRETED, *base, *(() if option == "task" else (f"--{option.replace('_', '-')}", value)), "--output", tmp_path / "b")[0] == 0
+    assert call("train", source, *INTERPRETED, *base,
+                *(() if option == "task" else (f"--{option.replace('_', '-')}", value)), "--output",
+                tmp_path / "b")[0] == 0
     plain = place / f"plain {source.name}"
     if not plain.exists():
         call("train", source, *INTERPRETED, "--output", plain)
     a, b = (cr.io.model.read_model(run / "model.safetensors")[0].variables() for run in (plain, tmp_path / "b"))
-    assert [v.shape for v in a.values()] != [v.shape for v in b.values()] or any(not np.array_equal(u.numpy(), v.numpy()) for u, v in zip(a.values(), b.values(), strict=True))
+    assert [v.shape for v in a.values()] != [v.shape for v in b.values()] or any(
+        not np.array_equal(u.numpy(), v.numpy()) for u, v in zip(a.values(), b.values(), strict=True)
+    )
 
 
 def test_what_is_worth_knowing_is_said_in_options(place, tmp_path):
@@ -149,11 +173,15 @@ def test_what_is_worth_knowing_is_said_in_options(place, tmp_path):
 
 def test_names_as_the_target_are_doubted(tmp_path):
     (tmp_path / "names.csv").write_text("\n".join(["a,b,name", *(f"{i},{i * i % 7},name {i // 2}" for i in range(60))]))
-    assert "30 classes for" in (said := call("train", tmp_path / "names.csv", *INTERPRETED, "--output", tmp_path / "r")[1]) and "--target" in said
+    assert "30 classes for" in (said := call("train", tmp_path / "names.csv", *INTERPRETED, "--output",
+                                             tmp_path / "r")[1]) and "--target" in said
 
 
 def test_advice_in_own_words():
-    assert in_own_words("x\n  fix       load(..., resize=(32, 48))\n  at        run.py:3  x") == "x\n  fix       --resize 32"
+    assert (
+        in_own_words("x\n  fix       load(..., resize=(32, 48))\n  at        run.py:3  x")
+        == "x\n  fix       --resize 32"
+    )
     assert in_own_words("load(..., missing=['NA', 'n a'])") == '--missing NA --missing "n a"'
     assert in_own_words("name the column in categorical=") == "name the column in --categorical"
     assert in_own_words("say which: header=True or header=False") == "say which: --header or --no-header"
@@ -172,11 +200,27 @@ CHAINRULE = f"{sys.executable} -m chainrule"
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_and_a_closed_pipe_are_told_without_a_traceback(place):
     done = run(f"{CHAINRULE} predict run t.csv > /dev/full", cwd=place)
-    assert done.returncode == 1 and "the disk is full" in done.stderr and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "the disk is full" in done.stderr
+        and "Traceback" not in done.stderr
+        and "Exception" not in done.stderr
+    )
     done = run(f"{CHAINRULE} predict run {'t.csv ' * 200} | head -1; exit ${{PIPESTATUS[0]}}", cwd=place)
-    assert done.returncode == 141 and len(done.stdout.splitlines()) == 1 and "Traceback" not in done.stderr and "Exception" not in done.stderr
-    done = run(f"{CHAINRULE} train t.csv --epochs 40 --hidden 4 --progress lines --output piped | head -1; exit ${{PIPESTATUS[0]}}", cwd=place)
-    assert done.returncode == 141 and "--resume piped" in done.stderr and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert (
+        done.returncode == 141
+        and len(done.stdout.splitlines()) == 1
+        and "Traceback" not in done.stderr
+        and "Exception" not in done.stderr
+    )
+    done = run(f"{CHAINRULE} train t.csv --epochs 40 --hidden 4 --progress lines --output piped | head -1; exit "
+               f"${{PIPESTATUS[0]}}", cwd=place)
+    assert (
+        done.returncode == 141
+        and "--resume piped" in done.stderr
+        and "Traceback" not in done.stderr
+        and "Exception" not in done.stderr
+    )
     assert run(f"{CHAINRULE} train --resume piped --progress none", cwd=place).returncode == 0
 
 

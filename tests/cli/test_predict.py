@@ -27,7 +27,8 @@ def runs(tmp_path_factory):
     """Run folders for a table, a regression and images, with the files they were trained on."""
     folder = tmp_path_factory.mktemp("predict")
     r = np.random.default_rng(0)
-    rows = [f"{a:.4f},{t},{'yes' if a > 0 else 'no'}" for a, t in zip(r.normal(size=200), r.choice(["Bonn", "Ulm"], 200), strict=True)]
+    rows = [f"{a:.4f},{t},{'yes' if a > 0 else 'no'}"
+            for a, t in zip(r.normal(size=200), r.choice(["Bonn", "Ulm"], 200), strict=True)]
     (folder / "t.csv").write_text("\n".join(["size,town,member", *rows]), encoding="utf-8")
     (folder / "p.csv").write_text("\n".join(["size,price", *(f"{a},{3 * a + 100}" for a in r.normal(size=100))]))
     call("train", folder / "t.csv", "--epochs", 3, "--output", folder / "table", "--progress", "none")
@@ -74,7 +75,9 @@ def test_tables_of_predictions(runs, pictures):
     for row in rows:
         shares = [float(row[name]) for name in names]
         assert sum(shares) == pytest.approx(1, abs=1e-5) and row["prediction"] == str(int(np.argmax(shares)))
-    assert rows[3]["prediction"] == rows[30]["prediction"] and rows[3]["id"] == rows[30]["id"] == str(folder / "0" / "03.png")
+    assert rows[3]["prediction"] == rows[30]["prediction"] and rows[3]["id"] == rows[30]["id"] == str(
+        folder / "0" / "03.png"
+    )
     objects = [json.loads(line) for line in (runs / "o.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [{k: str(v) for k, v in o.items()} for o in objects] == rows
 
@@ -98,12 +101,16 @@ def test_standard_input(runs, pictures):
     expected = [line.split("\t")[1:] for line in call("predict", runs / "table", runs / "t.csv").output.splitlines()]
     found = call("predict", runs / "table", "-", stdin=(runs / "t.csv").read_text(encoding="utf-8")).output.splitlines()
     assert [line.split("\t")[1:] for line in found] == expected and found[5].startswith("-[5]\t")
-    without_target = "\n".join(line.rsplit(",", 1)[0] for line in (runs / "t.csv").read_text(encoding="utf-8").splitlines())
-    assert [line.split("\t")[1:] for line in call("predict", runs / "table", "-", stdin=without_target).output.splitlines()] == expected
+    without_target = "\n".join(line.rsplit(",", 1)[0]
+                               for line in (runs / "t.csv").read_text(encoding="utf-8").splitlines())
+    assert [line.split("\t")[1:] for line in call("predict", runs / "table", "-",
+                                                  stdin=without_target).output.splitlines()] == expected
     names = [str(path) for path in sorted(pictures[0].rglob("*.png"))]
     direct = call("predict", runs / "images", *names[:4]).output
     assert call("predict", runs / "images", "-", stdin="\n".join(names[:4])).output == direct
-    assert call("predict", runs / "images", "-", stdin=(pictures[0] / "0" / "03.png").read_bytes()).output.split("\t")[1] == direct.splitlines()[3].split("\t")[1]
+    assert call("predict", runs / "images", "-",
+                stdin=(pictures[0] / "0"
+                       / "03.png").read_bytes()).output.split("\t")[1] == direct.splitlines()[3].split("\t")[1]
     with pytest.raises(ChainruleError, match="standard input is empty"):
         call("predict", runs / "table", "-", stdin="")
 
@@ -122,10 +129,14 @@ def test_nothing_is_written_if_a_file_cannot_be_used(runs):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("numbers", "p.csv", "--top", 2), "--top concerns classes"), (("table", "t.csv", "-o", "x.xlsx"), "predictions cannot be written"),
-    (("table", "t.csv", "--top", 2, "-o", "x.csv"), "--top concerns what is shown"), (("table", "t.csv", "--top", 0), "--top is too small"),
-    (("table", "x.npy"), "a model of tables predicts rows"), (("images", "t.csv"), "cannot be predicted"), (("images", "p"), "there is no such file"),
-    (("table", "t.csv", "--backend", "nativ"), "did you mean 'native'"), (("table", "t.csv", "-o", "t.csv/x.csv"), "a file lies where a folder is expected"),
+    (("numbers", "p.csv", "--top", 2), "--top concerns classes"),
+    (("table", "t.csv", "-o", "x.xlsx"), "predictions cannot be written"),
+    (("table", "t.csv", "--top", 2, "-o", "x.csv"), "--top concerns what is shown"),
+    (("table", "t.csv", "--top", 0), "--top is too small"),
+    (("table", "x.npy"), "a model of tables predicts rows"), (("images", "t.csv"), "cannot be predicted"),
+    (("images", "p"), "there is no such file"),
+    (("table", "t.csv", "--backend", "nativ"), "did you mean 'native'"),
+    (("table", "t.csv", "-o", "t.csv/x.csv"), "a file lies where a folder is expected"),
 ])
 def test_what_does_not_fit_is_told(runs, arguments, message, monkeypatch):
     monkeypatch.chdir(runs)

@@ -26,14 +26,15 @@ def call(*arguments):
 def run(tmp_path_factory):
     pytest.importorskip("matplotlib")
     folder = tmp_path_factory.mktemp("agents") / "run"
-    status, said = call("train", "CartPole-v1", "--agent", "a2c", "--steps", "2048", "--copies", "8", "--hidden", "8", "--learning-rate", "0.002",
-                        "--seed", "3", "--output", folder, "--progress", "none")
+    status, said = call("train", "CartPole-v1", "--agent", "a2c", "--steps", "2048", "--copies", "8", "--hidden", "8",
+                        "--learning-rate", "0.002", "--seed", "3", "--output", folder, "--progress", "none")
     assert status == 0 and "A2C" in said and "return" in said
     return folder
 
 
 def test_the_run_folder_holds_the_agent_and_its_settings(run):
-    assert {path.name for path in run.iterdir()} >= {"agent.safetensors", "config.toml", "history.jsonl", "result.json", "learning_curves.png"}
+    assert {path.name for path in run.iterdir()} >= {"agent.safetensors", "config.toml", "history.jsonl", "result.json",
+                                                     "learning_curves.png"}
     agent = cr.load(run / "agent.safetensors")
     assert isinstance(agent, cr.rl.A2C) and agent.hidden == (8,) and agent.learning_rate == 0.002
     direct = cr.rl.A2C(hidden=(8,), learning_rate=0.002)
@@ -64,10 +65,15 @@ def test_a_gif_is_written(run, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "word"), [
-    (("train", "CartPole-v7"), "CartPole-v1"), (("train", "CartPole-v1", "--epochs", "3"), "--epochs"), (("train", "digits", "--steps", "3"), "--steps"),
-    (("train", "CartPole-v1", "--agent", "poo"), "ppo"), (("train", "CartPole-v1", "--steps", "0"), "--steps"), (("train", "CartPole-v1", "--copies", "0"), "--copies"),
-    (("train", "CartPole-v1", "--hidden", "0"), "--hidden"), (("train", "CartPole-v1", "--learning-rate", "-1"), "--learning-rate"), (("train", "CartPole-v1", "--seed", "-1"), "--seed"),
-    (("train", "Pendulum-v1", "--agent", "dqn"), "Discrete"), (("train", "CartPole-v1", "--agent", "sac"), "PPO"), (("train", "CartPole-v1", "--backend", "cuda"), "backend"),
+    (("train", "CartPole-v7"), "CartPole-v1"), (("train", "CartPole-v1", "--epochs", "3"), "--epochs"),
+    (("train", "digits", "--steps", "3"), "--steps"),
+    (("train", "CartPole-v1", "--agent", "poo"), "ppo"), (("train", "CartPole-v1", "--steps", "0"), "--steps"),
+    (("train", "CartPole-v1", "--copies", "0"), "--copies"),
+    (("train", "CartPole-v1", "--hidden", "0"), "--hidden"),
+    (("train", "CartPole-v1", "--learning-rate", "-1"), "--learning-rate"),
+    (("train", "CartPole-v1", "--seed", "-1"), "--seed"),
+    (("train", "Pendulum-v1", "--agent", "dqn"), "Discrete"), (("train", "CartPole-v1", "--agent", "sac"), "PPO"),
+    (("train", "CartPole-v1", "--backend", "cuda"), "backend"),
     (("play", "absent"), "no run of an agent"),
 ])
 def test_mistakes_are_told_before_anything_is_written(arguments, word, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways in which files come to harm, as a function of a seed: what is cut off, turned over, swapped, or something else altogether."""
+"""Ways in which files come to harm, as a function of a seed: what is cut off, turned over, swapped, or something else
+altogether."""
 
 from __future__ import annotations
 
@@ -13,10 +14,14 @@ import numpy as np
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
 
-OTHERS = [b"", b"\0", b"\n" * 50, b"PK\x03\x04" + b"\0" * 60, b"PK\x05\x06" + b"\0" * 18, b"\x80\x04\x95pickle.", b"\x93NUMPY\x01\x00",
-          b"\x89PNG\r\n\x1a\n", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"\x1f\x8b\x08\0\0\0\0\0", b"{}", b"[]", b"null", b"3", b'"text"', b"[" * 3000,
-          b'{"a":' * 3000, b"<html>404 not found</html>", "ä;ö\n1,5;2\n".encode("latin-1"), b"\xff\xfea\0,\0b", b"%!PS-Adobe-3.0 EPSF-3.0\n",
-          b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", b"\0\0\x08\x03" + b"\xff" * 12, gzip.compress(b"hello")]
+OTHERS = [b"", b"\0", b"\n" * 50, b"PK\x03\x04" + b"\0" * 60, b"PK\x05\x06" + b"\0" * 18, b"\x80\x04\x95pickle.",
+          b"\x93NUMPY\x01\x00",
+          b"\x89PNG\r\n\x1a\n", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"\x1f\x8b\x08\0\0\0\0\0", b"{}", b"[]", b"null", b"3",
+          b'"text"', b"[" * 3000,
+          b'{"a":' * 3000, b"<html>404 not found</html>", "ä;ö\n1,5;2\n".encode("latin-1"), b"\xff\xfea\0,\0b",
+          b"%!PS-Adobe-3.0 EPSF-3.0\n",
+          b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", b"\0\0\x08\x03" + b"\xff" * 12,
+          gzip.compress(b"hello")]
 
 
 def cut(content: bytes, r: np.random.Generator) -> bytes:
@@ -53,7 +58,8 @@ def noise(content: bytes, r: np.random.Generator) -> bytes:
 
 
 BYTES: tuple[Damage, ...] = (cut, turned, swapped, doubled, another, noise)
-VALUES = [None, True, -1, 0, 10**9, 10**30, 1e100, float("nan"), "", "x", "../../etc/passwd", [], {}, [[]], [None] * 3, {"class": "os.system"}, [-1, 0]]
+VALUES = [None, True, -1, 0, 10**9, 10**30, 1e100, float("nan"), "", "x", "../../etc/passwd", [], {}, [[]], [None] * 3,
+          {"class": "os.system"}, [-1, 0]]
 
 
 def damaged(content: bytes, count: int, seed: int, ways: tuple[Damage, ...] = BYTES) -> Iterator[tuple[str, bytes]]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever lies under a name, reading it ends with the data or with an error of ours that names the file; nothing hangs and nothing is run."""
+"""Whatever lies under a name, reading it ends with the data or with an error of ours that names the file; nothing hangs
+and nothing is run."""
 
 from __future__ import annotations
 
@@ -87,7 +88,11 @@ FORMS = {  # the name of a file, a good content, and who reads it
     "tar.xz": ("t.tar.xz", archive("w:xz"), data.load),
     "png": ("t.png", picture("PNG"), data.read_image),
     "png 16": ("t.png", picture("PNG", X[0].astype(np.uint16) * 99), data.read_image),
-    "png palette": ("t.png", saved(lambda buffer: Image.fromarray(X[0]).convert("P").save(buffer, "PNG", transparency=3)), data.read_image),
+    "png palette": (
+        "t.png",
+        saved(lambda buffer: Image.fromarray(X[0]).convert("P").save(buffer, "PNG", transparency=3)),
+        data.read_image,
+    ),
     "jpeg": ("t.jpg", picture("JPEG"), data.read_image),
     "gif": ("t.gif", picture("GIF"), data.read_image),
     "bmp": ("t.bmp", picture("BMP"), data.read_image),
@@ -103,16 +108,20 @@ def model_files(folder):
     """Good files of models, runs, checkpoints and searches: (name, content, reader)."""
     model = nn.Sequential([nn.Dense(4, activation="relu"), nn.Dense(2)])
     path = folder / "c.safetensors"
-    fit = lambda **options: cr.fit(model, (X.reshape(12, 30).astype(np.float32), Y), loss="cross_entropy", epochs=2, batch_size=6, seed=0,
-                                   progress=False, callbacks=[cr.train.EarlyStopping("loss")], metrics=["accuracy"], **options)
+    fit = lambda **options: cr.fit(model, (X.reshape(12, 30).astype(np.float32), Y), loss="cross_entropy", epochs=2,
+                                   batch_size=6, seed=0, progress=False, callbacks=[cr.train.EarlyStopping("loss")],
+                                   metrics=["accuracy"], **options)
     fit(checkpoint=path)
     dataset = data.load(_write(folder / "t.csv", TABLE.encode()))
-    extra = {"task": "classification", "preprocess": dataset.preprocess.to_config(), "target": dataset.target.to_config(),
+    extra = {"task": "classification", "preprocess": dataset.preprocess.to_config(),
+             "target": dataset.target.to_config(),
              "feature_shape": list(dataset.feature_shape), "name": "t"}
     mlp = models.mlp(2, (4,), input_shape=dataset.feature_shape)
     run = cr.io.save(mlp, folder / "run.safetensors", extra=extra)
-    tuning.tune(lambda settings: abs(settings["x"]), {"x": tuning.uniform(0, 1)}, trials=3, journal=folder / "j.jsonl", method="random", seed=0)
-    again = lambda path: tuning.tune(lambda settings: abs(settings["x"]), {"x": tuning.uniform(0, 1)}, trials=3, journal=path, method="random", seed=0)
+    tuning.tune(lambda settings: abs(settings["x"]), {"x": tuning.uniform(0, 1)}, trials=3, journal=folder / "j.jsonl",
+                method="random", seed=0)
+    again = lambda path: tuning.tune(lambda settings: abs(settings["x"]), {"x": tuning.uniform(0, 1)}, trials=3,
+                                     journal=path, method="random", seed=0)
     return {
         "model": ("m.safetensors", cr.save(model, folder / "m.safetensors").read_bytes(), cr.load),
         "run": ("m.safetensors", run.read_bytes(), cr.train.SavedRun),
@@ -121,8 +130,10 @@ def model_files(folder):
         "journal": ("j.jsonl", (folder / "j.jsonl").read_bytes(), lambda path: Journal(path).records()),
         "search": ("j.jsonl", (folder / "j.jsonl").read_bytes(), again),
         "history": ("h.jsonl", b'{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": null}\n', read_history),
-        "toml": ("s.toml", b'[settings]\nsource = "digits"\nhidden = [3, 4]\nepochs = 3\n', lambda path: settings.read(_settings(), path, "settings")),
-        "json": ("s.json", b'{"source": "digits", "hidden": [3, 4], "epochs": 3}', lambda path: settings.read(_settings(), path)),
+        "toml": ("s.toml", b'[settings]\nsource = "digits"\nhidden = [3, 4]\nepochs = 3\n',
+                 lambda path: settings.read(_settings(), path, "settings")),
+        "json": ("s.json", b'{"source": "digits", "hidden": [3, 4], "epochs": 3}',
+                 lambda path: settings.read(_settings(), path)),
     }
 
 
@@ -221,7 +232,8 @@ def test_many_wrong_types_in_headers(tmp_path, good, form):
 def _mistyped_lines(tmp_path, good, form, count):
     name, content, read = good[form]
     lines = [json.loads(line) for line in content.splitlines()]
-    texts = ((what, "".join(json.dumps(line) + "\n" for line in other).encode()) for what, other in mistyped(lines, count, seed=2))
+    texts = ((what, "".join(json.dumps(line) + "\n" for line in other).encode())
+             for what, other in mistyped(lines, count, seed=2))
     assert not raw_errors(tmp_path / name, texts, read)
 
 
@@ -238,9 +250,12 @@ def test_many_wrong_types_in_lines(tmp_path, good, form):
 
 GPT2 = {"model_type": "gpt2", "vocab_size": 7, "n_positions": 5, "n_embd": 4, "n_layer": 1, "n_head": 2, "n_inner": 8,
         "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
-SHAPES = {"wte.weight": (7, 4), "wpe.weight": (5, 4), "ln_f.weight": (4,), "ln_f.bias": (4,), "h.0.ln_1.weight": (4,), "h.0.ln_1.bias": (4,),
-          "h.0.ln_2.weight": (4,), "h.0.ln_2.bias": (4,), "h.0.attn.c_attn.weight": (4, 12), "h.0.attn.c_attn.bias": (12,),
-          "h.0.attn.c_proj.weight": (4, 4), "h.0.attn.c_proj.bias": (4,), "h.0.mlp.c_fc.weight": (4, 8), "h.0.mlp.c_fc.bias": (8,),
+SHAPES = {"wte.weight": (7, 4), "wpe.weight": (5, 4), "ln_f.weight": (4,), "ln_f.bias": (4,), "h.0.ln_1.weight": (4,),
+          "h.0.ln_1.bias": (4,),
+          "h.0.ln_2.weight": (4,), "h.0.ln_2.bias": (4,), "h.0.attn.c_attn.weight": (4, 12),
+          "h.0.attn.c_attn.bias": (12,),
+          "h.0.attn.c_proj.weight": (4, 4), "h.0.attn.c_proj.bias": (4,), "h.0.mlp.c_fc.weight": (4, 8),
+          "h.0.mlp.c_fc.bias": (8,),
           "h.0.mlp.c_proj.weight": (8, 4), "h.0.mlp.c_proj.bias": (4,)}
 
 
@@ -257,15 +272,18 @@ def _pretrained(folder, count):
     load = lambda path: models.load_pretrained(path.parent)
     config = folder / "config.json"
     found = raw_errors(config, damaged(json.dumps(GPT2).encode(), count, seed=3), load)
-    found += raw_errors(config, ((name, json.dumps(other).encode()) for name, other in mistyped(GPT2, count, seed=3)), load)
+    found += raw_errors(config, ((name, json.dumps(other).encode()) for name, other in mistyped(GPT2, count, seed=3)),
+                        load)
     _write(config, json.dumps(GPT2).encode())
     weights = folder / "model.safetensors"
     found += raw_errors(weights, damaged(weights.read_bytes(), count, seed=4), load)
     index = folder / "model.safetensors.index.json"
     good = {"weight_map": dict.fromkeys(SHAPES, "model.safetensors")}
     found += raw_errors(index, damaged(json.dumps(good).encode(), count, seed=5), lambda path: read_weights(folder))
-    found += raw_errors(index, ((name, json.dumps(other).encode()) for name, other in mistyped(good, count, seed=5)), lambda path: read_weights(folder))
-    assert not [text for text in found if "is not named" not in text]  # a mistake in one file may show in another of the folder
+    found += raw_errors(index, ((name, json.dumps(other).encode()) for name, other in mistyped(good, count, seed=5)),
+                        lambda path: read_weights(folder))
+    # a mistake in one file may show in another of the folder
+    assert not [text for text in found if "is not named" not in text]
 
 
 def test_damaged_pretrained_models(tmp_path):
@@ -279,12 +297,14 @@ def test_much_damaged_pretrained_models(tmp_path):
 
 def test_damaged_tokenizers(tmp_path):
     pytest.importorskip("tokenizers")
-    good = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None,
+    good = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": None, "post_processor": None,
             "decoder": None, "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}
     load = lambda path: models.load_tokenizer(path.parent)
     path = _write(tmp_path / "tokenizer.json", json.dumps(good).encode())
     load(path)
-    cases = [*damaged(path.read_bytes(), 30, seed=6), *((name, json.dumps(other).encode()) for name, other in mistyped(good, 30, seed=6))]
+    cases = [*damaged(path.read_bytes(), 30, seed=6),
+             *((name, json.dumps(other).encode()) for name, other in mistyped(good, 30, seed=6))]
     assert not raw_errors(path, cases, load)
 
 
@@ -315,7 +335,9 @@ def _lost(path):
 
 @pytest.mark.parametrize("make", [_folder, _pipe, _loop, _device, _lost], ids=lambda make: make.__name__[1:])
 def test_what_is_no_file_is_refused(tmp_path, good, make):
-    for i, (form, (name, read)) in enumerate({**READERS, **{form: good[form][::2] for form in MODEL_FORMS if form not in ("search", "history")}}.items()):
+    for i, (form, (name, read)) in enumerate(
+        {**READERS, **{form: good[form][::2] for form in MODEL_FORMS if form not in ("search", "history")}}.items()
+    ):
         path = tmp_path / str(i) / name
         path.parent.mkdir()
         make(path)
@@ -392,7 +414,8 @@ def test_packed_files_that_grow_without_measure_are_refused(tmp_path, small_limi
 def test_a_member_of_an_archive_that_says_too_much_is_not_allocated(tmp_path):
     head = saved(np.lib.format.write_array_header_1_0, {"shape": (1 << 45,), "fortran_order": False, "descr": "<f8"})
     with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive_:
-        archive_.writestr("x.npy", b"\x93NUMPY\x01\0" + head[8:] if head.startswith(b"\x93") else b"\x93NUMPY\x01\0" + head)
+        archive_.writestr("x.npy", b"\x93NUMPY\x01\0" + head[8:] if head.startswith(b"\x93") else b"\x93NUMPY\x01\0"
+                          + head)
         archive_.writestr("y.npy", saved(np.save, Y))
     with pytest.raises(DataError, match="as its header says"):
         data.load(tmp_path / "t.npz")

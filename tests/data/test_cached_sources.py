@@ -30,7 +30,8 @@ class Counted:
 KINDS = {
     "images": lambda i: (np.full((5, 7, 3), i, np.uint8), i % 3),
     "numbers": lambda i: np.float32(i),
-    "odd sizes": lambda i: {"a": np.full((3,), i, np.uint8), "b": np.arange(i, dtype=np.float64).reshape(-1, 1), "c": i / 2},
+    "odd sizes": lambda i: {"a": np.full((3,), i, np.uint8), "b": np.arange(i, dtype=np.float64).reshape(-1, 1),
+                            "c": i / 2},
     "texts": lambda i: (f"é{i}" * i, bytes(range(i)), [i, i + 1]),
     "nested": lambda i: {"x": (np.ones((2, 2)) * i, None), "y": {"z": True}},
     "no elements": lambda i: (np.zeros((0, 3)), i),
@@ -39,7 +40,8 @@ KINDS = {
 
 def equal(a, b) -> bool:
     (left, shape), (right, other) = cr.data.sources.collate.spread(a), cr.data.sources.collate.spread(b)
-    return shape == other and all(p.shape == q.shape and p.dtype == q.dtype and (p == q).all() for p, q in zip(left, right, strict=True))
+    return (shape == other and all(p.shape == q.shape and p.dtype == q.dtype and (p == q).all()
+                                   for p, q in zip(left, right, strict=True)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,7 +53,8 @@ def test_samples_come_back_as_they_were(kind, tmp_path):
     assert source.read == 20 and all(equal(again[i], KINDS[kind](i)) for i in range(20))
     if kind in ("images", "numbers", "nested"):
         for options in ({"workers": 0}, {"workers": 2}, {"workers": 2, "processes": True}):
-            with cr.data.Loader(kept, 6, seed=1, **options) as a, cr.data.Loader([KINDS[kind](i) for i in range(20)], 6, seed=1) as b:
+            with cr.data.Loader(kept, 6, seed=1,
+                                **options) as a, cr.data.Loader([KINDS[kind](i) for i in range(20)], 6, seed=1) as b:
                 assert all(equal(p, q) for p, q in zip(a, b, strict=True))
     assert equal(pickle.loads(pickle.dumps(kept))[7], KINDS[kind](7))
     assert os.listdir(tmp_path) == ["c"]
@@ -74,7 +77,11 @@ def test_files_and_arrays_have_a_key_of_their_own(tmp_path):
     os.utime(tmp_path / "t", ns=(1, 1))
     assert cr.data.TextLines(tmp_path / "t").cache(tmp_path / "c")[1] == "c"
     (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
-    assert cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1] == cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1] == {"a": 2.0, "b": "y"}
+    assert (
+        cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1]
+        == cr.data.Rows(tmp_path / "t.csv").cache(tmp_path / "r")[1]
+        == {"a": 2.0, "b": "y"}
+    )
     x = np.arange(6.0)
     cr.data.cache((x, x), tmp_path / "d")
     x[3] = 7
@@ -127,7 +134,8 @@ except cr.errors.DataError as error:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space are Linux's")
 def test_mapped_arrays_are_never_copied_whole(tmp_path):
-    large = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (400, 1 << 20))  # 400 MB, of which nothing is written
+    # 400 MB, of which nothing is written
+    large = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (400, 1 << 20))
     large[7, 7] = 5
     del large
     program = f"""
@@ -143,4 +151,5 @@ for source in (cr.data.Memmap({str(tmp_path / 'x.npy')!r}), cr.data.as_source((x
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         print(seen)
 """
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split() == ["396", "396", "296"]
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          check=True).stdout.split() == ["396", "396", "296"]

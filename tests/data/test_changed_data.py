@@ -16,7 +16,8 @@ def table(seed=0, rows=ROWS, towns=("Bonn", "Essen", "Ulm")):
     """Lines of a table with a number, a category, a name that is left out and a class."""
     r = np.random.default_rng(seed)
     names = "abcdefghij"
-    return [f"{r.normal():.6f},{r.choice(towns)},{''.join(r.choice(list(names), 8))},{'yn'[int(r.integers(2))]}" for _ in range(rows)]
+    return [f"{r.normal():.6f},{r.choice(towns)},{''.join(r.choice(list(names), 8))},{'yn'[int(r.integers(2))]}"
+            for _ in range(rows)]
 
 
 def write(path, lines, head="size,town,name,member"):
@@ -34,7 +35,8 @@ def trained(tmp_path):
 
 
 def same_parts(a, b):
-    return all(np.array_equal(getattr(a, f"{letter}_{part}"), getattr(b, f"{letter}_{part}")) for part in ("train", "val", "test") for letter in "xy")
+    return all(np.array_equal(getattr(a, f"{letter}_{part}"), getattr(b, f"{letter}_{part}"))
+               for part in ("train", "val", "test") for letter in "xy")
 
 
 def test_nothing_changed(trained):
@@ -90,7 +92,8 @@ def test_numbers_written_otherwise_are_the_same(trained):
 
 def test_corrected_targets_stay_in_their_part(trained):
     path, lines, dataset, again = trained
-    write(path, [line[:-1] + ("n" if line[-1] == "y" else "y") if i % 10 == 0 else line for i, line in enumerate(lines)])
+    write(path, [line[:-1] + ("n" if line[-1] == "y" else "y") if i % 10 == 0 else line
+                 for i, line in enumerate(lines)])
     found, assignment = again()
     assert np.array_equal(found.x_train, dataset.x_train) and not np.array_equal(found.y_train, dataset.y_train)
     assert sum(assignment.relabelled.values()) == 20 and "20 samples with another target" in found.description[0]
@@ -121,7 +124,8 @@ def test_regression_and_missing_values(tmp_path):
     split = data.split_of(dataset)
     write(path, [*reversed(lines), "1000000,5000.5", ",7.25"], "a,price")
     found, assignment = data.load_again(path, dataset.preprocess, dataset.target, split)
-    assert np.array_equal(found.x_test, dataset.x_test) and np.array_equal(found.y_test, dataset.y_test) and len(assignment.new) == 2
+    assert np.array_equal(found.x_test,
+                          dataset.x_test) and np.array_equal(found.y_test, dataset.y_test) and len(assignment.new) == 2
 
 
 def test_arrays_with_other_values_and_shapes(tmp_path):
@@ -133,7 +137,11 @@ def test_arrays_with_other_values_and_shapes(tmp_path):
     order = r.permutation(60)
     np.savez(tmp_path / "a.npz", x=np.concatenate([x[order], x[:5] + 1]), y=np.concatenate([y[order], [3] * 5]))
     found, assignment = data.load_again(tmp_path / "a.npz", dataset.preprocess, dataset.target, split)
-    assert np.array_equal(found.x_test, dataset.x_test) and np.array_equal(found.y_train, dataset.y_train) and len(assignment.new) == 5
+    assert (
+        np.array_equal(found.x_test, dataset.x_test)
+        and np.array_equal(found.y_train, dataset.y_train)
+        and len(assignment.new) == 5
+    )
     assert "classes that the model does not know: 3" in "\n".join(found.description)
     np.savez(tmp_path / "a.npz", x=x[:, :3], y=y)
     with pytest.raises(DataError, match="shape"):

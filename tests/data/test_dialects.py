@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the texts of a table mean: dialects decided on the whole file or told, words for missing, and time linear in the cells."""
+"""What the texts of a table mean: dialects decided on the whole file or told, words for missing, and time linear in the
+cells."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ def test_among_numbers_the_words_mean_missing(write, values, task):
 
 
 def test_missing_is_a_choice_for_columns_and_travels_with_the_model(write):
-    path = write("a,b,y\n" + "".join(f"{-999 if i % 5 == 0 else i},{['none', 'x', 'z'][i % 3]},{i % 2}\n" for i in range(60)))
+    path = write("a,b,y\n" + "".join(f"{-999 if i % 5 == 0 else i},{['none', 'x', 'z'][i % 3]},{i % 2}\n"
+                                     for i in range(60)))
     dataset = load(path, missing=[-999])
     assert dataset.feature_names == ("a", "a (missing)", "b=none", "b=x", "b=z", "b=(other)")
     assert dataset.x_train[:, 1].sum() + dataset.x_test[:, 1].sum() == 12
@@ -70,7 +72,8 @@ def test_missing_is_a_choice_for_columns_and_travels_with_the_model(write):
 
 # ---- decimal signs
 
-LATE = "a;b;y\n" + "".join((f"{i};{i * i % 7};" if i < 250 else f"{i},5;{i * i % 7},25;") + f"{'yn'[i % 2]}\n" for i in range(300))
+LATE = "a;b;y\n" + "".join((f"{i};{i * i % 7};" if i < 250 else f"{i},5;{i * i % 7},25;") + f"{'yn'[i % 2]}\n"
+                           for i in range(300))
 
 
 def test_a_decimal_comma_may_come_late(write):
@@ -224,7 +227,8 @@ def test_whole_labels_with_and_without_a_point_are_one(write):
     test = write("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(20)), "test.csv")
     dataset = load(train, test=test)
     assert dataset.class_names == ("0", "1") and dataset.y_test.tolist() == [0, 1] * 10
-    assert load(write("a,y\n" + "".join(f"{i},{['01', '1', '2'][i % 3]}\n" for i in range(60)))).class_names == ("01", "1", "2")
+    assert load(write("a,y\n" + "".join(f"{i},{['01', '1', '2'][i % 3]}\n"
+                                        for i in range(60)))).class_names == ("01", "1", "2")
 
 
 def test_windows_own_encoding(write):

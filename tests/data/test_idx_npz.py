@@ -168,7 +168,8 @@ def spoiled(place, value):
 
 
 NPZ_MISTAKES = {
-    "no names": ({"weights": np.ones(3), "bias": np.ones(2)}, ["x and y are not in the file", "weights (3,)", "bias (2,)"]),
+    "no names": ({"weights": np.ones(3), "bias": np.ones(2)},
+                 ["x and y are not in the file", "weights (3,)", "bias (2,)"]),
     "nan": ({"x": spoiled((17, 2), np.nan), "y": np.arange(20) % 2}, ["x[17, 2] is nan", "1 value"]),
     "infinite": ({"x": spoiled((3, 0), -np.inf), "y": np.arange(20) % 2}, ["x[3, 0] is -inf"]),
     "too large": ({"x": spoiled((3, 1), 1e300), "y": np.arange(20) % 2}, ["x[3, 1] is inf", "float32"]),
@@ -203,7 +204,8 @@ def test_npy_is_told_what_to_do(tmp_path):
 
 
 def test_parts_of_other_shape(tmp_path):
-    np.savez(tmp_path / "d.npz", x_train=np.ones((4, 3)), y_train=[0, 1, 0, 1], x_test=np.ones((4, 2)), y_test=[0, 1, 0, 1])
+    np.savez(tmp_path / "d.npz", x_train=np.ones((4, 3)), y_train=[0, 1, 0, 1], x_test=np.ones((4, 2)),
+             y_test=[0, 1, 0, 1])
     assert "train (3,), test (2,)" in problem(load, tmp_path / "d.npz")
 
 
@@ -222,7 +224,8 @@ def test_what_does_not_concern_arrays_is_refused(pair):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["d.npz", "images-idx3-ubyte.gz", "d.csv", "d.tar.gz", "d"]),
-       st.sampled_from([b"", b"PK\x03\x04", b"\0\0\x08\3", b"\x1f\x8b\x08\0", b"1,2\n3,", b'"']), st.binary(max_size=600))
+       st.sampled_from([b"", b"PK\x03\x04", b"\0\0\x08\3", b"\x1f\x8b\x08\0", b"1,2\n3,", b'"']),
+       st.binary(max_size=600))
 def test_any_bytes_are_a_data_error(tmp_path, name, start, rest):
     (tmp_path / name).write_bytes(start + rest)
     try:

@@ -109,10 +109,12 @@ def damage(root, name, content):
 
 MISTAKES = {
     "no image": (lambda root: damage(root, "cat/bad.png", b"hello"), ["cat/bad.png: the image cannot be read"]),
-    "truncated": (lambda root: damage(root, "cat/cut.png", png(picture(3))[:60]), ["cat/cut.png: the image cannot be read"]),
+    "truncated": (lambda root: damage(root, "cat/cut.png", png(picture(3))[:60]),
+                  ["cat/cut.png: the image cannot be read"]),
     "truncated jpeg": (lambda root: damage(root, "dog/cut.jpg", png(picture(3), "JPEG")[:500]), ["dog/cut.jpg"]),
     "empty class": (lambda root: (root / "emu").mkdir(), ["emu: the class folder holds no image"]),
-    "outside": (lambda root: damage(root, "lost.png", png(picture(3))), ["lost.png: the image does not lie in a class"]),
+    "outside": (lambda root: damage(root, "lost.png", png(picture(3))),
+                ["lost.png: the image does not lie in a class"]),
     "too deep": (lambda root: damage(root, "cat/a/b.png", png(picture(3))), ["cat/a/b.png", "2 folders above it"]),
     "sizes": (lambda root: damage(root, "dog/x.png", png(picture(3, (9, 5, 3)))), ["dog/x.png: 9 x 5", "6 x 5"]),
 }

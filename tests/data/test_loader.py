@@ -52,7 +52,8 @@ def flat(batches) -> list:
 
 def same(a, b) -> bool:
     a, b = flat(a), flat(b)
-    return len(a) == len(b) and all(p.dtype == q.dtype and p.shape == q.shape and p.tobytes() == q.tobytes() for p, q in zip(a, b, strict=True))
+    return (len(a) == len(b) and all(p.dtype == q.dtype and p.shape == q.shape and p.tobytes() == q.tobytes()
+                                     for p, q in zip(a, b, strict=True)))
 
 
 def loader(kind: str, **options) -> cr.data.Loader:
@@ -143,13 +144,15 @@ def test_buckets_hold_samples_of_similar_length():
 
 
 def test_batches_that_are_kept_are_not_written_over():
-    with cr.data.Loader([(np.full((64, 64, 3), i, np.uint8), i) for i in range(40)], 4, shuffle=False, workers=2) as large:
+    with cr.data.Loader([(np.full((64, 64, 3), i, np.uint8), i) for i in range(40)], 4, shuffle=False,
+                        workers=2) as large:
         parts = [(b[0][:1, 0], b[1]) for b in large]
         assert all((x == y[:1, None]).all() for x, y in parts)
 
 
 def test_memory_of_batches_is_used_again():
-    with cr.data.Loader([np.full((64, 64, 3), i % 200, np.uint8) for i in range(400)], 4, shuffle=False, workers=2) as large:
+    with cr.data.Loader([np.full((64, 64, 3), i % 200, np.uint8) for i in range(400)], 4, shuffle=False,
+                        workers=2) as large:
         places = set()
         for batch in large:
             places.add(batch.__array_interface__["data"][0])
@@ -174,8 +177,8 @@ def test_peeking_moves_nothing():
 def test_places_of_other_loaders_are_refused():
     with loader("arrays") as one:
         state = one.state()
-    for other in (cr.data.Loader((X, Y), 9, seed=5), cr.data.Loader((X, Y), 8, seed=6), cr.data.Loader((X[:50], Y[:50]), 8, seed=5),
-                  cr.data.Loader((X, Y), 8, seed=5, weights="balanced")):
+    for other in (cr.data.Loader((X, Y), 9, seed=5), cr.data.Loader((X, Y), 8, seed=6),
+                  cr.data.Loader((X[:50], Y[:50]), 8, seed=5), cr.data.Loader((X, Y), 8, seed=5, weights="balanced")):
         with pytest.raises(ArgumentError, match="belongs to another loader"):
             other.restore(state)
         other.close()
@@ -189,11 +192,14 @@ def odd(i: int, value) -> list:
 
 
 @pytest.mark.parametrize("options", WORKERS)
-@pytest.mark.parametrize(("value", "what"), [((X[0, :4], 1), "shape"), ((X[0].astype(np.float32), 1), "dtype"), ((X[0],), "structure"), ({"x": X[0]}, "structure")])
+@pytest.mark.parametrize(("value", "what"), [((X[0, :4], 1), "shape"), ((X[0].astype(np.float32), 1), "dtype"),
+                                             ((X[0],), "structure"), ({"x": X[0]}, "structure")])
 def test_a_sample_of_another_kind_names_its_number(options, value, what):
-    with cr.data.Loader(odd(17, value), 8, **options) as mixed, pytest.raises(DataError, match=f"sample 17 has another {what}"):
+    with cr.data.Loader(odd(17, value), 8,
+                        **options) as mixed, pytest.raises(DataError, match=f"sample 17 has another {what}"):
         list(mixed)
-    with cr.data.Loader(odd(17, value), 1, shuffle=False, **options) as single, pytest.raises(DataError, match=f"sample 17 has another {what}"):
+    with cr.data.Loader(odd(17, value), 1, shuffle=False,
+                        **options) as single, pytest.raises(DataError, match=f"sample 17 has another {what}"):
         list(single)
 
 
@@ -224,7 +230,8 @@ def test_errors_name_the_line_of_the_loop(options):
         with pytest.raises(DataError, match=r"at        test_loader\.py:\d+  for _ in mixed:  # here"):
             for _ in mixed:  # here
                 pass
-    with cr.data.Loader([1, 2], 2, collate=lambda a, b: a, **options) as wrong, pytest.raises(DataError, match=r"at        test_loader\.py:\d+ "):
+    with cr.data.Loader([1, 2], 2, collate=lambda a, b: a,
+                        **options) as wrong, pytest.raises(DataError, match=r"at        test_loader\.py:\d+ "):
         list(wrong)
 
 
@@ -234,11 +241,14 @@ def test_unreadable_samples_are_left_out_and_counted(options):
         with pytest.warns(UserWarning, match="2 samples of 24 left out of epoch 0"):
             labels = np.concatenate([b[1] for b in broken])
         assert labels.tolist() == [i for i in range(24) if i not in (3, 20)]
-        assert [(s.epoch, s.index) for s in broken.skipped] == [(0, 3), (0, 20)] and "cannot read 3" in broken.skipped[0].reason
+        assert [(s.epoch, s.index)
+                for s in broken.skipped] == [(0, 3), (0, 20)] and "cannot read 3" in broken.skipped[0].reason
 
 
 def test_an_epoch_without_readable_samples_is_an_error():
-    with cr.data.Loader(Broken(bad=range(24)), 4, skip_errors=True) as broken, pytest.raises(DataError, match="no sample of epoch 0 could be read"):
+    with cr.data.Loader(Broken(bad=range(24)), 4,
+                        skip_errors=True) as broken, pytest.raises(DataError, match="no sample of epoch 0 could be "
+                                                                                    "read"):
         list(broken)
 
 
@@ -249,7 +259,9 @@ def test_what_makes_batches_is_refused():
         cr.data.Loader(given, 8)
     with cr.data.Loader(given, None) as ready:
         batches = list(ready)
-        assert [len(b[1]) for b in batches] == [4] * 13 + [1] and all(type(leaf) is np.ndarray for leaf in flat(batches))
+        assert [len(b[1]) for b in batches] == [4] * 13 + [1] and all(
+            type(leaf) is np.ndarray for leaf in flat(batches)
+        )
     with pytest.raises(ArgumentError, match="augment is for samples"):
         cr.data.Loader(given, None, augment=augment.Flip())
 
@@ -282,7 +294,8 @@ sys.exit(rest != list(range(4, 40, 4)))
 
 
 def test_a_batch_without_readable_samples_is_left_out():
-    with cr.data.Loader(Broken(bad=range(4, 8)), 4, shuffle=False, skip_errors=True) as broken, pytest.warns(UserWarning, match="4 samples"):
+    with cr.data.Loader(Broken(bad=range(4, 8)), 4, shuffle=False,
+                        skip_errors=True) as broken, pytest.warns(UserWarning, match="4 samples"):
         assert [b[1][0] for b in broken] == [0, 8, 12, 16, 20]
 
 
@@ -330,13 +343,15 @@ class Counts(Broken):
 
 @pytest.mark.parametrize("options", WORKERS)
 def test_a_sample_that_ends_the_program_is_an_error(options):
-    with cr.data.Loader(cr.data.map([1, 2, 3], lambda _: sys.exit("enough")), 2, **options) as ending, pytest.raises(DataError, match="enough"):
+    with cr.data.Loader(cr.data.map([1, 2, 3], lambda _: sys.exit("enough")), 2,
+                        **options) as ending, pytest.raises(DataError, match="enough"):
         list(ending)
 
 
 def test_errors_name_the_file_of_a_list_of_files(tmp_path):
     files = [str(tmp_path / f"{i}.txt") for i in range(3)]
-    with cr.data.Loader(cr.data.map(files, lambda path: len(open(path).read())), 2, shuffle=False) as lines, pytest.raises(DataError, match=r"sample 0 .*0\.txt"):
+    with cr.data.Loader(cr.data.map(files, lambda path: len(open(path).read())), 2,
+                        shuffle=False) as lines, pytest.raises(DataError, match=r"sample 0 .*0\.txt"):
         list(lines)
 
 
@@ -360,7 +375,10 @@ class Dies:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_worker_that_dies_is_told_at_once():
-    with cr.data.Loader(Dies(), 4, shuffle=False, workers=2, processes=True) as dying, pytest.raises(DataError, match=r"worker process of the loader died[^$]*SIGKILL"):
+    with (
+        cr.data.Loader(Dies(), 4, shuffle=False, workers=2, processes=True) as dying,
+        pytest.raises(DataError, match=r"worker process of the loader died[^$]*SIGKILL"),
+    ):
         list(dying)
 
 
@@ -380,26 +398,35 @@ def test_workers_that_die_while_they_wait_are_told_too():
 
 
 def test_batches_that_cannot_be_sent_are_told():
-    with cr.data.Loader([1, 2, 3, 4], 2, workers=1, processes=True, collate=lambda samples: lambda: samples) as strange, \
+    with cr.data.Loader([1, 2, 3, 4], 2, workers=1, processes=True,
+                        collate=lambda samples: lambda: samples) as strange, \
             pytest.raises(ArgumentError, match="cannot be sent from a worker process"):
         list(strange)
 
 
 def test_what_a_sample_cannot_be():
-    with cr.data.Loader([object()] * 4, 2, workers=0) as strange, pytest.raises(DataError, match="neither number, text nor array"):
+    with cr.data.Loader([object()] * 4, 2,
+                        workers=0) as strange, pytest.raises(DataError, match="neither number, text nor array"):
         next(iter(strange))
 
 
-@pytest.mark.parametrize(("options", "what"), [({"batch_size": 0}, "batch_size"), ({"workers": -1}, "workers"), ({"shard": (3, 3)}, "shard"), ({"seed": -1}, "seed"),
-                                               ({"weights": [1.0, 2.0]}, "weights"), ({"weights": "balanced", "labels": [1]}, "class of each"), ({"sampler": [99]}, "sampler"),
-                                               ({"num_workers": 4}, "workers=4"), ({"seed": None}, "seed"), ({"workers": None}, "workers"), ({"prefetch": -1}, "prefetch"), ({"buckets": True}, "buckets"), ({"lengths": [1]}, "buckets"), ({"drop_last": True, "batch_size": 99}, "no batch")])
+@pytest.mark.parametrize(("options", "what"), [({"batch_size": 0}, "batch_size"), ({"workers": -1}, "workers"),
+                                               ({"shard": (3, 3)}, "shard"), ({"seed": -1}, "seed"),
+                                               ({"weights": [1.0, 2.0]}, "weights"),
+                                               ({"weights": "balanced", "labels": [1]}, "class of each"),
+                                               ({"sampler": [99]}, "sampler"),
+                                               ({"num_workers": 4}, "workers=4"), ({"seed": None}, "seed"),
+                                               ({"workers": None}, "workers"), ({"prefetch": -1}, "prefetch"),
+                                               ({"buckets": True}, "buckets"), ({"lengths": [1]}, "buckets"),
+                                               ({"drop_last": True, "batch_size": 99}, "no batch")])
 def test_arguments_that_make_no_sense(options, what):
     with pytest.raises(ArgumentError, match=what):
         cr.data.Loader((X, Y), **({"batch_size": 8} | options))
 
 
 def test_a_range_of_values_is_not_guessed_from_a_batch():
-    with cr.data.Loader((X.astype(np.float32), Y), 8, augment=augment.Brightness(0.2)) as dark, pytest.raises(ArgumentError, match="black and white"):
+    with cr.data.Loader((X.astype(np.float32), Y), 8,
+                        augment=augment.Brightness(0.2)) as dark, pytest.raises(ArgumentError, match="black and white"):
         list(dark)
 
 
@@ -424,7 +451,8 @@ if __name__ == "__main__":
     for batch in cr.data.Loader(Slow(), 4, shuffle=False, workers=2, processes={processes}):
         print("batch", flush=True)
 """)
-    running = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
     assert running.stdout.readline() == "batch\n"
     time.sleep(0.3)
     os.killpg(running.pid, signal.SIGINT)
@@ -473,7 +501,8 @@ def test_streams_are_gone_through_and_resumed(options, shuffle):
     with cr.data.Loader(numbers(), 8, shuffle=shuffle, seed=1, **options) as other:
         other.restore(state)
         assert (other.epoch, other.step) == (1, 3) and values(other) == rest
-    with cr.data.Loader(lambda: (np.array([i, 0]) for i in range(7, 57)), 8, shuffle=shuffle, seed=1, **options) as another, \
+    with cr.data.Loader(lambda: (np.array([i, 0]) for i in range(7, 57)), 8, shuffle=shuffle, seed=1,
+                        **options) as another, \
             pytest.raises(DataError, match="does not give what it gave"):
         another.restore(state)
 
@@ -481,7 +510,8 @@ def test_streams_are_gone_through_and_resumed(options, shuffle):
 def test_epochs_of_a_stream_have_their_steps():
     with cr.data.Loader(numbers(96), 8, steps_per_epoch=4) as stream:
         assert len(stream) == 4
-        assert [values(stream) for _ in range(4)] == [list(range(32)), list(range(32, 64)), list(range(64, 96)), list(range(32))]
+        assert [values(stream) for _ in range(4)] == [list(range(32)), list(range(32, 64)), list(range(64, 96)),
+                                                      list(range(32))]
     with cr.data.Loader(numbers(40), 8, steps_per_epoch=4) as short:
         values(short)
         with pytest.raises(DataError, match="ended within epoch 1"):

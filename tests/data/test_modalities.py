@@ -16,12 +16,14 @@ from chainrule.errors import ArgumentError, DataError, ShapeError
 GENERATOR = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize(("dtype", "scale", "shift"), [(np.uint8, 128, 128), (np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.float32, 1, 0), (np.float64, 1, 0)])
+@pytest.mark.parametrize(("dtype", "scale", "shift"), [(np.uint8, 128, 128), (np.int16, 2**15, 0), (np.int32, 2**31, 0),
+                                                       (np.float32, 1, 0), (np.float64, 1, 0)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sound_is_what_scipy_writes(tmp_path, dtype, scale, shift, channels):
     wavfile = pytest.importorskip("scipy.io.wavfile")
     shape = (1001,) if channels == 1 else (1001, 2)
-    whole = GENERATOR.uniform(-1, 1, shape) if np.dtype(dtype).kind == "f" else GENERATOR.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape)
+    whole = (GENERATOR.uniform(-1, 1, shape) if np.dtype(dtype).kind == "f"
+             else GENERATOR.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape))
     wavfile.write(tmp_path / "s.wav", 8000, whole.astype(dtype))
     samples, rate = data.read_sound(tmp_path / "s.wav")
     expected = ((whole.astype(dtype).astype(np.float64) - shift) / scale).astype(np.float32)
@@ -33,7 +35,16 @@ def test_sound_of_24_bits_and_unknown_chunks(tmp_path):
     wavfile = pytest.importorskip("scipy.io.wavfile")
     whole = GENERATOR.integers(-(2**23), 2**23, 500)
     body = b"".join(struct.pack("<i", int(v))[:3] for v in whole)
-    chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 44100, 44100 * 3, 3, 24) + b"LIST" + struct.pack("<I", 3) + b"abc\0" + b"data" + struct.pack("<I", len(body)) + body
+    chunks = (
+        b"fmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, 44100, 44100 * 3, 3, 24)
+        + b"LIST"
+        + struct.pack("<I", 3)
+        + b"abc\0"
+        + b"data"
+        + struct.pack("<I", len(body))
+        + body
+    )
     (tmp_path / "s.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
     samples, rate = data.read_sound(tmp_path / "s.wav")
     np.testing.assert_array_equal(samples[:, 0] * 2**23, whole)
@@ -91,7 +102,8 @@ def test_text_in_any_encoding(tmp_path, encoding):
 
 def test_series_are_the_numbers_of_the_file(tmp_path):
     values = GENERATOR.normal(size=(40, 3))
-    lines = ["date,load,price,temperature"] + [f"2024-01-{i % 28 + 1:02d},{a!r},{b!r},{c!r}" for i, (a, b, c) in enumerate(values.tolist())]
+    lines = ["date,load,price,temperature"] + [f"2024-01-{i % 28 + 1:02d},{a!r},{b!r},{c!r}"
+                                               for i, (a, b, c) in enumerate(values.tolist())]
     (tmp_path / "s.csv").write_text("\n".join(lines) + "\n")
     series = data.read_series(tmp_path / "s.csv")
     np.testing.assert_array_equal(series.values, values)
@@ -101,7 +113,8 @@ def test_series_are_the_numbers_of_the_file(tmp_path):
         data.read_series(tmp_path / "s.csv", ["prise"])
 
 
-@given(n=st.integers(5, 40), length=st.integers(1, 4), horizon=st.integers(1, 3), stride=st.integers(1, 5), changed=st.integers(0, 39))
+@given(n=st.integers(5, 40), length=st.integers(1, 4), horizon=st.integers(1, 3), stride=st.integers(1, 5),
+       changed=st.integers(0, 39))
 def test_the_future_never_changes_a_window(n, length, horizon, stride, changed):
     if n < length + horizon:
         return

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers keep what sets them apart: deep images bit for bit, transparent ones on white, large features and targets scaled in float64."""
+"""Numbers keep what sets them apart: deep images bit for bit, transparent ones on white, large features and targets
+scaled in float64."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def test_deep_images_are_read_bit_for_bit(tmp_path, name):
     rows = {image.tobytes() for image in (*dataset.x_train, *dataset.x_test)}
     assert rows == {image.tobytes() for image in wanted}
     x = dataset.x_train.astype(np.float64)
-    np.testing.assert_allclose(dataset.inputs("train"), (x - x.mean((0, 1, 2))) / x.std((0, 1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dataset.inputs("train"), (x - x.mean((0, 1, 2))) / x.std((0, 1, 2)), rtol=1e-5,
+                               atol=1e-6)
     assert str(dataset.x_train.dtype) in str(dataset)
 
 
@@ -221,10 +223,13 @@ def tiff(array: np.ndarray, order: str) -> bytes:
     """A TIFF of 16 bits per channel (H, W, 3), uncompressed, in either byte order, written by hand."""
     height, width, channels = array.shape
     start = 8 + 2 + 12 * 9 + 4
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, start), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, start + 6), (277, 3, 1, channels),
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, start), (259, 3, 1, 1), (262, 3, 1, 2),
+               (273, 4, 1, start + 6), (277, 3, 1, channels),
                (278, 4, 1, height), (279, 4, 1, array.nbytes)]
-    pack = lambda kind, value: struct.pack(order + ("HH" if kind == 3 else "I"), *((value, 0) if kind == 3 else (value,)))
-    body = b"".join(struct.pack(order + "HHI", tag, kind, number) + (pack(kind, value) if number == 1 else struct.pack(order + "I", value))
+    pack = lambda kind, value: struct.pack(order + ("HH" if kind == 3 else "I"),
+                                           *((value, 0) if kind == 3 else (value,)))
+    body = b"".join(struct.pack(order + "HHI", tag, kind, number)
+                    + (pack(kind, value) if number == 1 else struct.pack(order + "I", value))
                     for tag, kind, number, value in entries)
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(entries))
     return head + body + bytes(4) + struct.pack(order + "HHH", 16, 16, 16) + array.astype(order + "u2").tobytes()
@@ -239,5 +244,6 @@ def test_colour_tiffs_of_sixteen_bits(tmp_path, order):
 
 def test_float32_inputs_are_scaled_in_float32_where_that_is_fine_enough():
     x = R.normal(size=(50, 3)).astype(np.float32) + np.float32([0, 3, 1e4])
-    scaling = preprocess_from_config({"kind": "features", "mean": [0, 3, 1e4], "std": [1, 1, 1], "feature_shape": [3], "dtype": "float32"})
+    scaling = preprocess_from_config({"kind": "features", "mean": [0, 3, 1e4], "std": [1, 1, 1], "feature_shape": [3],
+                                      "dtype": "float32"})
     np.testing.assert_allclose(scaling.transform(x), x.astype(np.float64) - [0, 3, 1e4], rtol=1e-7)

@@ -22,7 +22,9 @@ def test_photos_from_a_folder_and_from_a_shard(shared_data, tmp_path):
             archive.add(few.where(i), f"{i:03}.jpg")
     shard = cr.data.TarShards(tmp_path / "s.tar", fields=("jpg",), size=(48, 64))
     pipeline = augment.Compose([augment.Crop((48, 64), padding=4), augment.Flip()])
-    with cr.data.Loader(few, 5, augment=pipeline, seed=2) as a, cr.data.Loader(shard.map(lambda sample: sample[0]), 5, augment=pipeline, seed=2, workers=0) as b:
+    with cr.data.Loader(few, 5, augment=pipeline,
+                        seed=2) as a, cr.data.Loader(shard.map(lambda sample: sample[0]), 5, augment=pipeline, seed=2,
+                                                     workers=0) as b:
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
 
 
@@ -32,7 +34,8 @@ def test_recordings_in_buckets(shared_data):
     with cr.data.Loader(few, 8, buckets=3, seed=0) as loader:
         batches = list(loader)
     assert sounds.rate == 8000 and sum(len(b.lengths) for b in batches) == len(few) == 60
-    assert all(b.values.shape[1] >= b.lengths.max() and not b.values[i, n:].any() for b in batches for i, n in enumerate(b.lengths))
+    assert all(b.values.shape[1] >= b.lengths.max() and not b.values[i, n:].any() for b in batches
+               for i, n in enumerate(b.lengths))
 
 
 def test_a_text_by_line(shared_data):
@@ -48,4 +51,5 @@ def test_tables(shared_data):
     pytest.importorskip("pyarrow")
     other = cr.data.Rows(shared_data / "tabular" / "california_housing.parquet", columns=list(table[0]))
     for i in (0, 777, 20639):
-        assert all(np.isclose(float(table[i][name]), float(other[i][name]), equal_nan=True) for name in table[0] if isinstance(table[i][name], float))
+        assert all(np.isclose(float(table[i][name]), float(other[i][name]), equal_nan=True) for name in table[0]
+                   if isinstance(table[i][name], float))

@@ -30,8 +30,10 @@ def mixed(n=100):
     late = lambda values: [None if i == 60 else value for i, value in enumerate(values)]
     words = [f"word{'s' * int(i)}" for i in generator.integers(0, 9, n)]
     numbers = generator.integers(0, 99, n).tolist()
-    return {"whole": numbers, "late": late(numbers), "real": generator.normal(size=n), "gap": late(generator.normal(size=n).tolist()), "flag": [i % 3 == 0 for i in range(n)],
-            "word": words, "hole": late(words), "list": [[float(i), 1.0, 2.0] for i in range(n)], "long": [list(range(i % 5)) for i in range(n)], "raw": [b"x" * (i % 4) for i in range(n)],
+    return {"whole": numbers, "late": late(numbers), "real": generator.normal(size=n),
+            "gap": late(generator.normal(size=n).tolist()), "flag": [i % 3 == 0 for i in range(n)],
+            "word": words, "hole": late(words), "list": [[float(i), 1.0, 2.0] for i in range(n)],
+            "long": [list(range(i % 5)) for i in range(n)], "raw": [b"x" * (i % 4) for i in range(n)],
             "day": np.datetime64("2020-01-01") + np.arange(n)}
 
 
@@ -64,7 +66,8 @@ def test_labels_of_row_groups_and_their_batches(tmp_path, monkeypatch):
     wanted = [(x["real"], y) for x, y in cr.data.Loader(source, batch_size=7, seed=1)]
     monkeypatch.setattr(parquet, "MOST", 1)  # one row group is kept
     for options in ({"workers": 0}, {"workers": 3}, {"workers": 2, "processes": True}):
-        found = [(x["real"], y) for x, y in cr.data.Loader(cr.data.Rows(tmp_path / "t.parquet", target="whole"), batch_size=7, seed=1, **options)]
+        found = [(x["real"], y) for x, y in cr.data.Loader(cr.data.Rows(tmp_path / "t.parquet", target="whole"),
+                                                           batch_size=7, seed=1, **options)]
         for a, b in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(a[0], b[0])
             np.testing.assert_array_equal(a[1], b[1])
@@ -110,6 +113,7 @@ def test_a_table_larger_than_memory_is_read_by_row_groups(tmp_path):
             for _ in range(count):
                 writer.write_table(part.slice(0, 10) if name == "small" else part)
         (tmp_path / name).rename(tmp_path / f"{name}.parquet")
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path / "small.parquet"), str(tmp_path / "large.parquet")], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path / "small.parquet"),
+                           str(tmp_path / "large.parquet")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["4000000", str(16 * values.sum())]

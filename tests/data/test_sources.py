@@ -66,8 +66,16 @@ def test_a_corrupt_image_names_itself_and_its_number(photos):
 
 
 def test_jpegs_are_decoded_as_pillow_decodes_them(tmp_path):
-    for i, (mode, options) in enumerate([("RGB", {}), ("L", {}), ("RGB", {"progressive": True}), ("CMYK", {}), ("RGB", {"subsampling": 0}),
-                                         ("RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"})]):
+    for i, (mode, options) in enumerate(
+        [
+            ("RGB", {}),
+            ("L", {}),
+            ("RGB", {"progressive": True}),
+            ("CMYK", {}),
+            ("RGB", {"subsampling": 0}),
+            ("RGB", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
+        ]
+    ):
         file = tmp_path / f"{i}.jpg"
         PIL.fromarray(picture(i, (33, 47))).convert(mode).save(file, quality=80, **options)
         from PIL import ImageOps
@@ -138,7 +146,8 @@ def test_rows_of_csv_parquet_and_arrow_are_the_same(tmp_path):
 def test_columns_of_arrow_files_stay_where_they_are(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     values = np.random.default_rng(0).normal(size=300_000)
-    parts = [arrow.table({"a": part, "b": np.arange(len(part), dtype=np.int32)}) for part in np.split(values, [100_000, 100_000, 250_000])]
+    parts = [arrow.table({"a": part, "b": np.arange(len(part), dtype=np.int32)})
+             for part in np.split(values, [100_000, 100_000, 250_000])]
     with arrow.OSFile(str(tmp_path / "t.arrow"), "wb") as file, arrow.ipc.new_file(file, parts[0].schema) as writer:
         for part in parts:
             writer.write(part)
@@ -146,7 +155,8 @@ def test_columns_of_arrow_files_stay_where_they_are(tmp_path):
     source = cr.data.Rows(tmp_path / "t.arrow")
     assert len(source) == 300_000 and arrow.total_allocated_bytes() - before < 100_000
     chosen = np.array([299_999, 0, 99_999, 100_000, 250_000, 5, 5])
-    assert (source[chosen]["a"] == values[chosen]).all() and source[250_000]["b"] == 0 and source[249_999]["a"] == values[249_999]
+    assert (source[chosen]["a"]
+            == values[chosen]).all() and source[250_000]["b"] == 0 and source[249_999]["a"] == values[249_999]
 
 
 def test_data_frames_are_sources():
@@ -184,7 +194,11 @@ def test_many_at_once_are_asked_for_at_once():
             return [self[i] for i in indices]
 
     batch = next(iter(cr.data.Loader(Table(), 3, shuffle=False, workers=0)))
-    assert Table.asked == [[0, 1, 2]] and batch["ids"].tolist() == [[0, 1], [1, 2], [2, 3]] and batch["name"].tolist() == ["n0", "n1", "n2"]
+    assert (
+        Table.asked == [[0, 1, 2]]
+        and batch["ids"].tolist() == [[0, 1], [1, 2], [2, 3]]
+        and batch["name"].tolist() == ["n0", "n1", "n2"]
+    )
 
 
 def test_mapped_arrays_and_windows(tmp_path):
@@ -226,9 +240,12 @@ def png(seed: int) -> bytes:
 def test_tar_shards_give_samples_by_number(tmp_path):
     for k in range(2):
         shard(tmp_path / f"s-{k:03}.tar", {f"a/{k}{i}.{ext}": content for i in range(3) for ext, content in
-                                          (("png", png(10 * k + i)), ("cls", str(i).encode()), ("json", json.dumps({"w": i}).encode()))})
+                                          (("png", png(10 * k + i)), ("cls", str(i).encode()),
+                                           ("json", json.dumps({"w": i}).encode()))})
     source = cr.data.TarShards(str(tmp_path / "s-{000..001}.tar"))
-    assert len(source) == 6 and source[4]["__key__"] == "a/11" and source[4]["cls"] == 1 and source[4]["json"] == {"w": 1}
+    assert (
+        len(source) == 6 and source[4]["__key__"] == "a/11" and source[4]["cls"] == 1 and source[4]["json"] == {"w": 1}
+    )
     pairs = cr.data.TarShards(str(tmp_path / "s-*.tar"), fields=("jpg;png", "cls"))
     assert (pairs[5][0] == picture(12)).all() and pairs[5][1] == 2
     with pytest.raises(DataError, match="has no txt"):
@@ -253,7 +270,10 @@ def test_functions_compose():
     both = cr.data.concat(even, source.subset([9, -2]))
     assert [both[i][0] for i in range(len(both))] == [0, 4, 8, 12, 16, 9, 8] and len(both) == 7
     mixed = cr.data.shuffle(source, seed=3)
-    assert sorted(mixed[i][1] for i in range(10)) == list(range(10)) and mixed[0] == cr.data.shuffle(source, 3)[0] != source[0]
+    assert (
+        sorted(mixed[i][1] for i in range(10)) == list(range(10))
+        and mixed[0] == cr.data.shuffle(source, 3)[0] != source[0]
+    )
     assert (mixed.labels == [mixed[i][1] for i in range(10)]).all()
     assert cr.data.subset(source, slice(2, 5))[[0, 1, 2]][1].tolist() == [2, 3, 4]
     assert len(cr.data.subset(source, y > 6)) == 3
@@ -269,7 +289,8 @@ def test_functions_compose():
 
 def test_sources_side_by_side(photos):
     images = cr.data.ImageFolder(photos, size=4)
-    for given, picked in (((images, np.arange(12)), lambda s: (s[0][0], s[1])), (({"a": images}, np.arange(12)), lambda s: (s[0]["a"][0], s[1]))):
+    for given, picked in (((images, np.arange(12)), lambda s: (s[0][0], s[1])),
+                          (({"a": images}, np.arange(12)), lambda s: (s[0]["a"][0], s[1]))):
         source = cr.data.as_source(given)
         image, number = picked(source[5])
         assert (image == images[5][0]).all() and number == 5 and source.where(5) == images.where(5)
@@ -281,7 +302,11 @@ def test_sources_side_by_side(photos):
 def test_tensors_are_arrays():
     x = cr.asarray(np.arange(12.0).reshape(6, 2))
     batch = next(iter(cr.data.Loader((x, {"n": list(range(6))}), 4, shuffle=False)))
-    assert type(batch[0]) is np.ndarray and batch[0].tolist() == np.arange(8.0).reshape(4, 2).tolist() and batch[1]["n"].tolist() == [0, 1, 2, 3]
+    assert (
+        type(batch[0]) is np.ndarray
+        and batch[0].tolist() == np.arange(8.0).reshape(4, 2).tolist()
+        and batch[1]["n"].tolist() == [0, 1, 2, 3]
+    )
 
 
 def test_sparse_matrices_are_refused():
@@ -307,7 +332,8 @@ def test_a_path_alone_is_refused():
 
 def test_what_is_missing_is_named(photos, monkeypatch, tmp_path):
     (tmp_path / "a.flac").write_bytes(b"fLaC")
-    for module, make in (("PIL", lambda: cr.data.ImageFolder(photos)), ("soundfile", lambda: cr.data.AudioFolder(tmp_path)),
+    for module, make in (("PIL", lambda: cr.data.ImageFolder(photos)),
+                         ("soundfile", lambda: cr.data.AudioFolder(tmp_path)),
                          ("pyarrow", lambda: cr.data.Rows(_touched(tmp_path / "t.parquet")))):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(MissingExtra, match=r"pip install 'chainrule\[data\]'"):

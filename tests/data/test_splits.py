@@ -35,7 +35,8 @@ def test_split_is_disjoint_and_complete(n, seed, share):
 def test_stratified_split_keeps_the_share_of_each_class(sizes, seed):
     labels = np.repeat(np.arange(len(sizes)), sizes)[permutation(sum(sizes), seed)]
     train, test = split(len(labels), (0.8, 0.2), seed, stratify=labels)
-    for label, size in enumerate(sizes):  # half a sample by rounding each class, the rest by rounding all of them together
+    # half a sample by rounding each class, the rest by rounding all of them together
+    for label, size in enumerate(sizes):
         bound = 0.5 + (len(sizes) + 1) / 2 * size / sum(sizes)
         assert abs((labels[test] == label).sum() - 0.2 * size) <= bound
         assert (labels[train] == label).any()
@@ -43,7 +44,8 @@ def test_stratified_split_keeps_the_share_of_each_class(sizes, seed):
 
 def test_samples_instead_of_their_number_and_one_share_instead_of_two():
     x = np.zeros((10, 3))
-    for a, b in ((split(x, (0.8, 0.2)), split(10, (0.8, 0.2))), (split(10, 0.8), split(10, (0.8, 0.2))), (folds(x, 2)[1], folds(10, 2)[1])):
+    for a, b in ((split(x, (0.8, 0.2)), split(10, (0.8, 0.2))), (split(10, 0.8), split(10, (0.8, 0.2))),
+                 (folds(x, 2)[1], folds(10, 2)[1])):
         for mine, other in zip(a, b, strict=True):
             np.testing.assert_array_equal(mine, other)
     with pytest.raises(ArgumentError, match="not a number of samples"):

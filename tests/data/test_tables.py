@@ -197,7 +197,8 @@ MISTAKES = {
     "not a number": ("x,z,y\n" + ROWS + "1,oops,a\n", {}, ["t.csv:32, column z: 'oops' is not a number"]),
     "infinite": ("x,z,y\n" + ROWS + "inf,1,a\n", {}, ["t.csv:32, column x: 'inf' is not a finite number"]),
     "too large": ("x,z,y\n" + ROWS + "1e39,1,a\n", {}, ["t.csv:32, column x: '1e39'"]),
-    "no such target": ("x,z,yield\n" + ROWS, {"target": "yeild"}, ["no target column 'yeild'", "x, z, yield", "'yield'?"]),
+    "no such target": ("x,z,yield\n" + ROWS, {"target": "yeild"},
+                       ["no target column 'yeild'", "x, z, yield", "'yield'?"]),
     "no such index": ("x,z,y\n" + ROWS, {"target": 3}, ["no target column 3", "3 columns", "-3 to 2"]),
     "no such dropped": ("x,z,y\n" + ROWS, {"drop": ["w"]}, ["no dropped column 'w'"]),
     "open quote": ('x,z,y\n1,2,"a\n' + ROWS, {}, ["t.csv:2: the row cannot be read", "quote"]),
@@ -223,7 +224,8 @@ def test_bad_table_names_file_and_place(write, mistake):
 
 def test_bad_test_file(write):
     train = write("x,z,y\n" + ROWS)
-    assert "t2.csv:4, column y: the class 'c'" in problem(load, train, test=write("x,z,y\n1,2,a\n2,3,b\n4,3,c\n", "t2.csv"))
+    assert "t2.csv:4, column y: the class 'c'" in problem(load, train,
+                                                          test=write("x,z,y\n1,2,a\n2,3,b\n4,3,c\n", "t2.csv"))
     text = problem(load, train, test=write("x,zz,y\n1,2,a\n", "t3.csv"))
     assert "t3.csv: there is no column 'z'" in text and "is it 'zz' here?" in text
     assert "t4.csv: wrong number of columns" in problem(load, train, test=write("1,a\n2,b\n", "t4.csv"))

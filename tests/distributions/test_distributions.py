@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every distribution against scipy.stats: log probabilities, cumulated probabilities, moments, entropy, samples, divergences.
+"""Every distribution against scipy.stats: log probabilities, cumulated probabilities, moments, entropy, samples,
+divergences.
 
 One row per family buys all of it: closed forms to 1e-8, Kolmogorov-Smirnov or chi-square of 10^5 samples, KL against
 Monte-Carlo, finite differences with respect to value and parameters, eager = compiled.
@@ -34,19 +35,27 @@ class Family:
     discrete: bool = False
 
 
-REAL, POSITIVE, SHARE, COUNT = (-7.5, -0.3, 0.1, 2.0, 40.0), (0.0, 1e-9, 0.2, 1.0, 30.0, -1.0), (0.0, 1e-9, 0.3, 0.99, 1.0, 1.5, -0.5), (0, 1, 2, 7, 20, -1)
+REAL, POSITIVE = (-7.5, -0.3, 0.1, 2.0, 40.0), (0.0, 1e-9, 0.2, 1.0, 30.0, -1.0)
+SHARE, COUNT = (0.0, 1e-9, 0.3, 0.99, 1.0, 1.5, -0.5), (0, 1, 2, 7, 20, -1)
 # fmt: off
 FAMILIES = {
     "Normal":      Family(d.Normal,      ((0.0, 1.0, -3.0), (1.0, 0.2, 4.0)),                   stats.norm, REAL),
     "Laplace":     Family(d.Laplace,     ((0.0, 1.0, -3.0), (1.0, 0.2, 4.0)),                   stats.laplace, REAL),
     "StudentT":    Family(d.StudentT,    ((2.5, 9.0, 40.0), (0.0, 1.0, -3.0), (1.0, 0.2, 4.0)), stats.t, REAL),
-    "Uniform":     Family(d.Uniform,     ((0.0, -1.0, 2.0), (1.0, 0.2, 4.0)),                   lambda a, b: stats.uniform(a, b - a), REAL),
-    "Exponential": Family(d.Exponential, ((1.0, 0.2, 4.0),),                                    lambda r: stats.expon(scale=1 / r), POSITIVE),
-    "Gamma":       Family(d.Gamma,       ((0.2, 3.0, 60.0), (1.0, 0.2, 4.0)),                   lambda a, r: stats.gamma(a, scale=1 / r), POSITIVE[1:]),
-    "Beta":        Family(d.Beta,        ((0.5, 2.0, 30.0), (0.7, 1.0, 8.0)),                   stats.beta, SHARE[1:4] + SHARE[5:]),
-    "Bernoulli":   Family(d.Bernoulli,   ((0.0, 0.3, 1.0),),                                    stats.bernoulli, (0, 1, 0.5, 2, -1), True),
-    "Binomial":    Family(d.Binomial,    ((20, 20, 3), (0.1, 0.5, 0.9)),                        stats.binom, COUNT, True),
-    "Poisson":     Family(d.Poisson,     ((0.5, 9.0, 130.0),),                                  stats.poisson, COUNT, True),
+    "Uniform":     Family(d.Uniform,     ((0.0, -1.0, 2.0), (1.0, 0.2, 4.0)),
+                          lambda a, b: stats.uniform(a, b - a), REAL),
+    "Exponential": Family(d.Exponential, ((1.0, 0.2, 4.0),),
+                          lambda r: stats.expon(scale=1 / r), POSITIVE),
+    "Gamma":       Family(d.Gamma,       ((0.2, 3.0, 60.0), (1.0, 0.2, 4.0)),
+                          lambda a, r: stats.gamma(a, scale=1 / r), POSITIVE[1:]),
+    "Beta":        Family(d.Beta,        ((0.5, 2.0, 30.0), (0.7, 1.0, 8.0)),                   stats.beta,
+                          SHARE[1:4] + SHARE[5:]),
+    "Bernoulli":   Family(d.Bernoulli,   ((0.0, 0.3, 1.0),),                                    stats.bernoulli,
+                          (0, 1, 0.5, 2, -1), True),
+    "Binomial":    Family(d.Binomial,    ((20, 20, 3), (0.1, 0.5, 0.9)),                        stats.binom, COUNT,
+                          True),
+    "Poisson":     Family(d.Poisson,     ((0.5, 9.0, 130.0),),                                  stats.poisson, COUNT,
+                          True),
 }
 # fmt: on
 each = pytest.mark.parametrize("name", FAMILIES)
@@ -72,7 +81,8 @@ def test_log_prob_and_cdf_equal_scipy(name):
 @each
 def test_moments_and_entropy_equal_scipy(name):
     found, oracle = _made(name)
-    for value, wanted in ((found.mean, oracle.mean()), (found.variance, oracle.var()), (found.std, oracle.std()), (found.entropy(), oracle.entropy())):
+    for value, wanted in ((found.mean, oracle.mean()), (found.variance, oracle.var()), (found.std, oracle.std()),
+                          (found.entropy(), oracle.entropy())):
         assert value.shape == found.batch_shape
         np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-8, atol=1e-12)
 
@@ -106,8 +116,10 @@ def _chi_square(x: np.ndarray, oracle: Any) -> float:
 @each
 def test_divergence_equals_monte_carlo(name):
     p, _ = _made(name)
-    moved = {"Bernoulli": ((0.2, 0.5, 0.9),), "Binomial": ((20, 20, 3), (0.2, 0.45, 0.8)), "Uniform": ((-1.0, -2.0, 0.0), (1.5, 1.0, 5.0))}
-    q = FAMILIES[name].make(*(np.asarray(x) for x in moved.get(name, [np.asarray(v) * 1.2 + 0.1 for v in FAMILIES[name].parameters])))
+    moved = {"Bernoulli": ((0.2, 0.5, 0.9),), "Binomial": ((20, 20, 3), (0.2, 0.45, 0.8)),
+             "Uniform": ((-1.0, -2.0, 0.0), (1.5, 1.0, 5.0))}
+    q = FAMILIES[name].make(*(np.asarray(x)
+                              for x in moved.get(name, [np.asarray(v) * 1.2 + 0.1 for v in FAMILIES[name].parameters])))
     if name == "StudentT":
         with pytest.raises(ArgumentError, match="no closed form"):
             p.kl(q)
@@ -119,7 +131,8 @@ def test_divergence_equals_monte_carlo(name):
     np.testing.assert_allclose(p.kl(p).numpy(), 0, atol=1e-9)
 
 
-INNER = {"Uniform": (0.1, 0.15, 3.0), "Bernoulli": (0, 1, 1), "Binomial": (3, 10, 2), "Poisson": (1, 8, 120), "Beta": (0.2, 0.4, 0.8),
+INNER = {"Uniform": (0.1, 0.15, 3.0), "Bernoulli": (0, 1, 1), "Binomial": (3, 10, 2), "Poisson": (1, 8, 120),
+         "Beta": (0.2, 0.4, 0.8),
          "Exponential": (0.3, 2.0, 0.1), "Gamma": (0.3, 12.0, 14.0)}
 
 
@@ -141,7 +154,8 @@ def test_gradients_of_log_prob(name):
 @each
 def test_gradients_of_moments_entropy_and_divergence(name):
     row = FAMILIES[name]
-    parameters = [np.array([0.2, 0.3, 0.6])] if name == "Bernoulli" else [np.asarray(p, np.float64) for p in row.parameters]
+    parameters = ([np.array([0.2, 0.3, 0.6])] if name == "Bernoulli"
+                  else [np.asarray(p, np.float64) for p in row.parameters])
     parameters = [np.array([3.0, 9.0, 40.0]), *parameters[1:]] if name == "StudentT" else parameters
     fixed = parameters[:1] if name == "Binomial" else []
 
@@ -154,7 +168,8 @@ def test_gradients_of_moments_entropy_and_divergence(name):
 
 def test_divergence_of_vectors_equals_monte_carlo():
     p = np.array([0.1, 0.2, 0.7])
-    pairs = [(d.Categorical(p), d.Categorical(logits=np.zeros(3))), (d.Multinomial(6, p), d.Multinomial(6, np.full(3, 1 / 3))),
+    pairs = [(d.Categorical(p), d.Categorical(logits=np.zeros(3))),
+             (d.Multinomial(6, p), d.Multinomial(6, np.full(3, 1 / 3))),
              (d.MultivariateNormal(MEAN, COVARIANCE), d.MultivariateNormal(np.zeros(3), np.eye(3) * 2.0))]
     for first, second in pairs:
         x = first.sample(50_000, 1)
@@ -169,11 +184,13 @@ def test_eager_equals_compiled(name):
     x = np.asarray(INNER.get(name, (0.4, 2.0, -1.0)), np.float64)
     fixed = parameters[:1] if name == "Binomial" else []
     rest = parameters[len(fixed):]
-    compare_backends(lambda x, *p: _formulas(row.make(*fixed, *p), x), x, *rest, backends=["native"], rtol=1e-9, atol=1e-10)
+    compare_backends(lambda x, *p: _formulas(row.make(*fixed, *p), x), x, *rest, backends=["native"], rtol=1e-9,
+                     atol=1e-10)
     first, second = random.Generator(5), random.Generator(5)
     compiled = cr.compile(lambda *p: row.make(*fixed, *p).sample((4, 5), first), backend="native")
     for _ in range(2):
-        np.testing.assert_allclose(compiled(*rest).numpy(), row.make(*fixed, *map(cr.asarray, rest)).sample((4, 5), second).numpy(), rtol=1e-9)
+        np.testing.assert_allclose(compiled(*rest).numpy(),
+                                   row.make(*fixed, *map(cr.asarray, rest)).sample((4, 5), second).numpy(), rtol=1e-9)
 
 
 def _formulas(made: Any, x: Any) -> list[Any]:
@@ -186,7 +203,8 @@ def _formulas(made: Any, x: Any) -> list[Any]:
 def test_gradients_of_samples(name):
     """E[x^2] = variance + mean^2: its derivative from samples within Monte-Carlo error of the closed form."""
     row = FAMILIES[name]
-    parameters = [np.array([3.0, 9.0, 40.0]) if (name, i) == ("StudentT", 0) else np.asarray(p, np.float64) for i, p in enumerate(row.parameters)]
+    parameters = [np.array([3.0, 9.0, 40.0]) if (name, i) == ("StudentT", 0) else np.asarray(p, np.float64)
+                  for i, p in enumerate(row.parameters)]
     parameters = [np.array([6.0, 9.0, 40.0]), *parameters[1:]] if name == "StudentT" else parameters
     places = tuple(range(len(parameters)))
 
@@ -218,7 +236,8 @@ def test_gamma_sensitivity_is_the_derivative_of_the_quantile():
     step = 1e-5 * alpha
     wanted = (stats.gamma.ppf(u, alpha + step) - stats.gamma.ppf(u, alpha - step)) / (2 * step)
     x = stats.gamma.ppf(u, alpha)
-    np.testing.assert_allclose(gamma_sensitivity(cr.asarray(x), cr.asarray(np.broadcast_to(alpha, x.shape))).numpy(), wanted, rtol=2e-6)
+    np.testing.assert_allclose(gamma_sensitivity(cr.asarray(x), cr.asarray(np.broadcast_to(alpha, x.shape))).numpy(),
+                               wanted, rtol=2e-6)
 
 
 def test_samples_pass_no_gradient_and_rsample_refuses():
@@ -242,7 +261,8 @@ def test_logits_equal_probabilities(make):
 
 def test_bernoulli_log_prob_is_minus_the_binary_cross_entropy():
     logits, x = np.array([-800.0, -2.0, 0.3, 900.0]), np.array([0.0, 1.0, 1.0, 0.0])
-    wanted = [cr.losses.binary_cross_entropy(cr.asarray(logits[i:i + 1]), cr.asarray(x[i:i + 1])).item() for i in range(4)]
+    wanted = [cr.losses.binary_cross_entropy(cr.asarray(logits[i:i + 1]), cr.asarray(x[i:i + 1])).item()
+              for i in range(4)]
     np.testing.assert_allclose(-d.Bernoulli(logits=logits).log_prob(x).numpy(), wanted, rtol=1e-12)
 
 
@@ -283,7 +303,8 @@ def test_categorical():
     np.testing.assert_allclose(made.kl(d.Categorical(other)).numpy(), stats.entropy(CHANCES, other, axis=1))
     single = d.Categorical(np.array([0.1, 0.2, 0.7]))
     np.testing.assert_allclose(single.prob(labels).numpy(), np.array([0.1, 0.2, 0.7])[labels])
-    check_gradient(lambda z: d.Categorical(logits=z).log_prob(np.array([0, 2])), np.array([[0.1, -2, 1], [0.3, 0.2, 0]]))
+    check_gradient(lambda z: d.Categorical(logits=z).log_prob(np.array([0, 2])),
+                   np.array([[0.1, -2, 1], [0.3, 0.2, 0]]))
 
 
 @pytest.mark.parametrize("way", ["probabilities", "logits"])
@@ -298,7 +319,8 @@ def test_multinomial():
     made = d.Multinomial(10, CHANCES)
     for x in ([3, 2, 5], [0, 5, 5], [0, 0, 10], [1, 1, 1]):
         with np.errstate(divide="ignore"):
-            np.testing.assert_allclose(made.log_prob(np.array(x)).numpy(), [stats.multinomial(10, p).logpmf(x) for p in CHANCES], rtol=1e-10)
+            np.testing.assert_allclose(made.log_prob(np.array(x)).numpy(),
+                                       [stats.multinomial(10, p).logpmf(x) for p in CHANCES], rtol=1e-10)
     np.testing.assert_allclose(made.entropy().numpy(), [stats.multinomial(10, p).entropy() for p in CHANCES], rtol=1e-8)
     x = made.sample(20_000, random.Generator(2)).numpy()
     assert x.shape == (20_000, 2, 3)
@@ -307,7 +329,8 @@ def test_multinomial():
     np.testing.assert_allclose(x.var(axis=0), made.variance.numpy(), atol=0.1)
     for i in range(3):
         assert _chi_square(x[:, 0, i], stats.binom(10, CHANCES[0, i])) > 1e-3
-    np.testing.assert_allclose(made.kl(d.Multinomial(10, np.full(3, 1 / 3))).numpy(), 10 * stats.entropy(CHANCES, np.full(3, 1 / 3)[None], axis=1))
+    np.testing.assert_allclose(made.kl(d.Multinomial(10, np.full(3, 1 / 3))).numpy(),
+                               10 * stats.entropy(CHANCES, np.full(3, 1 / 3)[None], axis=1))
 
 
 def test_dirichlet():
@@ -348,15 +371,18 @@ def test_multivariate_normal():
     assert all(stats.kstest(row, "norm").pvalue > 1e-3 for row in white)
     np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, atol=0.03)
     assert batch.sample(7).shape == (7, 2, 3)
-    check_gradient(lambda m, l: d.MultivariateNormal(m, scale_tril=l).log_prob(x[0]), MEAN, np.linalg.cholesky(COVARIANCE))
+    check_gradient(lambda m, l: d.MultivariateNormal(m, scale_tril=l).log_prob(x[0]), MEAN,
+                   np.linalg.cholesky(COVARIANCE))
 
 
 def test_divergence_of_multivariate_normals():
     p, q = d.MultivariateNormal(MEAN, COVARIANCE), d.MultivariateNormal(np.zeros(3), np.eye(3) * 1.5)
     precision = np.eye(3) / 1.5
-    wanted = 0.5 * (np.trace(precision @ COVARIANCE) + MEAN @ precision @ MEAN - 3 + 3 * np.log(1.5) - np.linalg.slogdet(COVARIANCE)[1])
+    wanted = 0.5 * (np.trace(precision @ COVARIANCE) + MEAN @ precision @ MEAN - 3 + 3 * np.log(1.5)
+                    - np.linalg.slogdet(COVARIANCE)[1])
     assert abs(p.kl(q).item() - wanted) < 1e-12
-    assert abs(d.Normal(np.float64(1), 2.0).kl(d.Normal(np.float64(0), 1.0)).item() - (0.5 * (4 + 1 - 1) - np.log(2))) < 1e-12
+    assert abs(d.Normal(np.float64(1), 2.0).kl(d.Normal(np.float64(0), 1.0)).item()
+               - (0.5 * (4 + 1 - 1) - np.log(2))) < 1e-12
 
 
 # ---- expectation, dtypes, mistakes
@@ -365,7 +391,8 @@ def test_expectation():
     p = np.array([0.2, 0.3, 0.5])
     assert abs(d.expectation(lambda x: x * x + 1.0, d.Categorical(p)).item() - (p @ (np.arange(3) ** 2 + 1.0))) < 1e-12
     assert abs(d.expectation(lambda x: 3.0 * x, d.Binomial(9, np.float64(0.3))).item() - 8.1) < 1e-10
-    found = d.expectation(lambda x: x**2, d.Normal(np.zeros(2), np.array([1.0, 2.0])), samples=100_000, generator=random.Generator(0)).numpy()
+    found = d.expectation(lambda x: x**2, d.Normal(np.zeros(2), np.array([1.0, 2.0])), samples=100_000,
+                          generator=random.Generator(0)).numpy()
     np.testing.assert_allclose(found, [1, 4], rtol=0.03)
     with pytest.raises(ArgumentError, match="how many samples"):
         d.expectation(lambda x: x, d.Normal())
@@ -389,8 +416,9 @@ def test_seeds_and_generators():
     np.testing.assert_array_equal(made.sample((2, 2)).numpy(), first)
 
 
-@pytest.mark.parametrize(("made", "oracle"), [(d.Gamma(0.7, 2.0), stats.gamma(0.7, scale=0.5)), (d.Beta(2.0, 0.5), stats.beta(2, 0.5)),
-                                              (d.StudentT(4.0), stats.t(4)), (d.Laplace(), stats.laplace())])
+@pytest.mark.parametrize(("made", "oracle"),
+                         [(d.Gamma(0.7, 2.0), stats.gamma(0.7, scale=0.5)), (d.Beta(2.0, 0.5), stats.beta(2, 0.5)),
+                          (d.StudentT(4.0), stats.t(4)), (d.Laplace(), stats.laplace())])
 def test_single_precision_samples(made, oracle):
     x = made.sample(100_000, 5)
     assert x.dtype == cr.float32
@@ -430,7 +458,9 @@ def test_numbers_are_float32_and_dtype_wins():
     assert d.Normal(0, 1).sample(3).dtype == cr.float32
     assert d.Normal(0, 1).log_prob(0.5).dtype == cr.float32
     assert d.Gamma(2.0, dtype="float64").sample(3).dtype == cr.float64
-    assert d.Normal(0.1, 2.0, dtype="float64").log_prob(0.3).item() == pytest.approx(stats.norm(0.1, 2).logpdf(0.3), abs=1e-6)
+    assert d.Normal(0.1, 2.0, dtype="float64").log_prob(0.3).item() == pytest.approx(
+        stats.norm(0.1, 2).logpdf(0.3), abs=1e-6
+    )
     assert repr(d.Dirichlet(np.ones((2, 3)))) == "Dirichlet(batch (2,), event (3,), float64)"
 
 

@@ -57,7 +57,8 @@ def test_uniform_numbers_stay_below_the_upper_end(dtype: str, low: float, high: 
     draw = lambda low, high: random.Generator(0).uniform((1 << 16,), low, high, dtype=dtype)
     end = np.asarray(high, dtype)
     for bounds in ((low, high), (np.asarray(low, dtype), end)):
-        x = np.asarray(draw(*bounds) if backend == "eager" else cr.compile(lambda bounds=bounds: draw(*bounds), backend=backend)())
+        x = np.asarray(draw(*bounds) if backend == "eager"
+                       else cr.compile(lambda bounds=bounds: draw(*bounds), backend=backend)())
         assert (x >= np.asarray(low, dtype)).all()
         assert ((x < end) | (low == high)).all()
 

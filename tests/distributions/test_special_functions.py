@@ -39,7 +39,8 @@ def test_single_precision():
 
 
 @pytest.mark.parametrize(("function", "order"), [(own.lgamma, 2), (own.digamma, 1), (lambda x: own.digamma(abs(x)), 2),
-                                                 (lambda x: own.polygamma(2, abs(x)), 2), (lambda x: own.lbeta(abs(x), 1.7), 2)])
+                                                 (lambda x: own.polygamma(2, abs(x)), 2),
+                                                 (lambda x: own.lbeta(abs(x), 1.7), 2)])
 def test_derivatives(function, order):
     check_gradient(function, np.array([0.3, 1.4, 2.0, 7.9, 11.0, -0.4, -2.3]), order=order)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README's commands: one line each, in a virtual environment of their own, and the CI script runs them as they stand there."""
+"""README's commands: one line each, in a virtual environment of their own, and the CI script runs them as they stand
+there."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ def test_two_commands_make_their_own_environment():
     assert len(COMMANDS) == 2
     for command in COMMANDS:
         first, *rest = command.split(" && ")
-        assert first == "python3 -m venv .venv" and len(rest) == 2 and all(part.startswith(".venv/bin/") for part in rest)
+        assert (
+            first == "python3 -m venv .venv" and len(rest) == 2 and all(part.startswith(".venv/bin/") for part in rest)
+        )
 
 
 def test_the_script_takes_them_from_there():

@@ -16,5 +16,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    dead = [link for link in links if "://" not in link and not link.startswith(("mailto:", *MADE)) and not (page.parent / link).exists()]
+    dead = [link for link in links if "://" not in link and not link.startswith(("mailto:", *MADE))
+            and not (page.parent / link).exists()]
     assert dead == []

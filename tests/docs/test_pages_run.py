@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs on the how-to and comparison pages run as they stand, from top to bottom of a page, in an empty folder."""
+"""The programs on the how-to and comparison pages run as they stand, from top to bottom of a page, in an empty folder.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +26,6 @@ def program(page: Path) -> str:
 def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     if page.stem in NEEDS:
         pytest.importorskip(NEEDS[page.stem])
-    found = subprocess.run([sys.executable, "-W", "error", "-c", program(page)], cwd=tmp_path, capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": str(DOCS.parent)})
+    found = subprocess.run([sys.executable, "-W", "error", "-c", program(page)], cwd=tmp_path, capture_output=True,
+                           text=True, env={**os.environ, "PYTHONPATH": str(DOCS.parent)})
     assert found.returncode == 0, found.stderr[-2000:]

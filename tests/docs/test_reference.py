@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference leaves out no public name: what a module lists or defines is there, and says in its first line what it is."""
+"""The reference leaves out no public name: what a module lists or defines is there, and says in its first line what it
+is."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ import public_names
 
 import chainrule
 
-INNER = {"arrays", "autodiff", "batching", "cli", "compiler", "errors", "foundations", "ir", "native", "ops", "passes", "reference", "trace",
+INNER = {"arrays", "autodiff", "batching", "cli", "compiler", "errors", "foundations", "ir", "native", "ops", "passes",
+         "reference", "trace",
          "typing", "version", "xla", "__main__"}  # stages and foundations; what users need of them is at the top
 
 

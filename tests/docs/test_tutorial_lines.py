@@ -15,6 +15,8 @@ WIDTH = 85
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_code_is_at_most_85_columns_wide(chapter: Path) -> None:
     text = chapter.read_text(encoding="utf-8")
-    prose = ast.parse(text).body[0].end_lineno or 0  # the docstring becomes text of the page, as comments at the margin do
-    wide = [number for number, line in enumerate(text.splitlines(), 1) if number > prose and len(line) > WIDTH and not line.startswith("#")]
+    # the docstring becomes text of the page, as comments at the margin do
+    prose = ast.parse(text).body[0].end_lineno or 0
+    wide = [number for number, line in enumerate(text.splitlines(), 1) if number > prose and len(line) > WIDTH
+            and not line.startswith("#")]
     assert wide == []

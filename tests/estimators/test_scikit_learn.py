@@ -63,7 +63,8 @@ def test_names_of_columns_are_kept() -> None:
 
 
 def test_calibration_and_importance() -> None:
-    x, y = datasets.make_classification(300, 5, n_informative=1, n_redundant=0, n_clusters_per_class=1, shuffle=False, random_state=0)
+    x, y = datasets.make_classification(300, 5, n_informative=1, n_redundant=0, n_clusters_per_class=1, shuffle=False,
+                                        random_state=0)
     model = Classifier(random_state=0, epochs=20)
     calibrated = CalibratedClassifierCV(model, cv=2).fit(x, y)
     assert np.allclose(calibrated.predict_proba(x).sum(axis=1), 1)
@@ -83,7 +84,9 @@ def test_weights_count_as_repetitions() -> None:
     times = np.random.default_rng(0).integers(0, 3, len(x))
     options = {"random_state": 0, "epochs": 10, "batch_size": 1000}
     weighted = Classifier(**options).fit(x, y, sample_weight=times).predict_proba(x)
-    np.testing.assert_allclose(weighted, Classifier(**options).fit(x.repeat(times, axis=0), y.repeat(times)).predict_proba(x), atol=1e-9)
+    np.testing.assert_allclose(
+        weighted, Classifier(**options).fit(x.repeat(times, axis=0), y.repeat(times)).predict_proba(x), atol=1e-9
+    )
 
 
 def test_parts_of_the_data_one_after_the_other() -> None:
@@ -111,7 +114,8 @@ def test_several_labels_and_several_numbers() -> None:
 def test_classes_are_weighed() -> None:
     x = np.random.default_rng(0).normal(size=(400, 1))
     y = (x[:, 0] + np.random.default_rng(1).normal(size=400) > 1.5).astype(int)
-    found = [Classifier(random_state=0, epochs=40, class_weight=weight).fit(x, y).predict(x).mean() for weight in (None, "balanced", {0: 1, 1: 100})]
+    found = [Classifier(random_state=0, epochs=40, class_weight=weight).fit(x, y).predict(x).mean()
+             for weight in (None, "balanced", {0: 1, 1: 100})]
     assert found[0] < found[1] < found[2]
 
 
@@ -125,7 +129,8 @@ def test_learning_stops_where_held_out_samples_get_no_better() -> None:
 def test_networks_of_ones_own() -> None:
     x, x_test, y, y_test = digits()
     images = lambda features, classes: cr.nn.Sequential([
-        cr.nn.Reshape((8, 8, 1)), cr.nn.Conv2D(16, 3, activation="relu", dtype="float64"), cr.nn.Flatten(), cr.nn.Dense(classes, dtype="float64")])
+        cr.nn.Reshape((8, 8, 1)), cr.nn.Conv2D(16, 3, activation="relu", dtype="float64"), cr.nn.Flatten(),
+        cr.nn.Dense(classes, dtype="float64")])
     assert Classifier(network=images, random_state=0, epochs=8).fit(x, y).score(x_test, y_test) > 0.95
 
 

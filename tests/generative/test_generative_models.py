@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generative models learn distributions that are known, by their papers' formulas, and samples are a function of the seed."""
+"""Generative models learn distributions that are known, by their papers' formulas, and samples are a function of the
+seed."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from chainrule.generative.transport import plan
 
 X = (np.random.default_rng(0).normal(size=(512, 2)) @ np.array([[1.0, 0.6], [0.0, 0.3]]) + [0.5, -1]).astype("float32")
 LABELS = np.arange(512) % 2
-dense = lambda *widths: nn.Sequential([*(nn.Dense(width, activation="relu") for width in widths[:-1]), nn.Dense(widths[-1])])
+dense = lambda *widths: nn.Sequential([*(nn.Dense(width, activation="relu") for width in widths[:-1]),
+                                       nn.Dense(widths[-1])])
 
 
 def make(name: str, classes: int | None = None):
@@ -90,14 +92,16 @@ def test_real_nvp_is_a_density_and_can_be_inverted() -> None:
     np.testing.assert_allclose(model.inverse(z).numpy(), X, atol=1e-5)
     jacobian = cr.jacobian(lambda x: model(x[None])[0][0])(X[0])
     assert change.numpy()[0] == pytest.approx(math.log(abs(np.linalg.det(jacobian.numpy()))), abs=1e-4)
-    truth = stats.multivariate_normal([0.5, -1], np.array([[1.0, 0.0], [0.6, 0.3]]) @ np.array([[1.0, 0.6], [0.0, 0.3]])).logpdf(X).mean()
+    truth = stats.multivariate_normal([0.5, -1], np.array([[1.0, 0.0], [0.6, 0.3]])
+                                      @ np.array([[1.0, 0.6], [0.0, 0.3]])).logpdf(X).mean()
     assert model.log_prob(X).mean() == pytest.approx(truth, abs=0.1)
 
 
 def test_bounds_of_a_linear_vae_are_below_the_likelihood_and_rise_to_it() -> None:
     model = generative.VAE(nn.Identity(), nn.Dense(2), latent=1, likelihood="gaussian")
     model.fit(X, epochs=60, optimizer=optim.Adam(0.02), progress=False)
-    w, b, s = model.decoder.weight.numpy().astype(float), model.decoder.bias.numpy().astype(float), math.exp(model.log_scale.numpy())
+    w, b, s = (model.decoder.weight.numpy().astype(float), model.decoder.bias.numpy().astype(float),
+               math.exp(model.log_scale.numpy()))
     truth = stats.multivariate_normal(b, w.T @ w + s * s * np.eye(2)).logpdf(X)  # x = w z + b + s ε
     one, many = model.bound(X, samples=1), model.bound(X, samples=200)
     assert one.mean() < many.mean() < truth.mean() + 0.02
@@ -140,7 +144,8 @@ class Exact(nn.Module):
             variance = (1 - t) ** 2 + (t * self.spread) ** 2
             slope = (t * self.spread ** 2 - (1 - t)) / variance
             return self.mean + slope * (x - t * self.mean)
-        level = cr.take(cr.asarray(self.levels.astype("float32")), cr.astype(cr.round(t * (len(self.levels) - 1)), "int64"))
+        level = cr.take(cr.asarray(self.levels.astype("float32")),
+                        cr.astype(cr.round(t * (len(self.levels) - 1)), "int64"))
         a, b = cr.sqrt(level), cr.sqrt(1 - level)
         noise = b * (x - a * self.mean) / (level * self.spread ** 2 + 1 - level)
         if self.kind == "noise":
@@ -149,7 +154,8 @@ class Exact(nn.Module):
 
 
 def spread_of_sampler(levels, steps: int, ancestral: bool, spread: float) -> tuple[float, float]:
-    """Mean and standard deviation of what the sampler's recursion gives for data ~ N(m, s²) and a perfect network, in closed form."""
+    """Mean and standard deviation of what the sampler's recursion gives for data ~ N(m, s²) and a perfect network, in
+    closed form."""
     times = np.rint(np.linspace(len(levels) - 1, 0, steps + 1)).astype(int)
     mean, variance = 0.0, 1.0
     for now, after in itertools.pairwise(times):
@@ -192,7 +198,8 @@ def test_a_flow_learns_two_classes_and_guidance_keeps_them_apart() -> None:
     for guidance in (0.0, 1.0):
         for label in (0, 1):
             sign = 1 if label else -1
-            assert (np.sign(model.sample(200, condition=label, steps=10, guidance=guidance).mean(axis=1)) == sign).mean() > 0.97
+            assert (np.sign(model.sample(200, condition=label, steps=10, guidance=guidance).mean(axis=1))
+                    == sign).mean() > 0.97
     mixed = model.sample(4, condition=[0, 1, 0, 1], steps=10)
     assert np.sign(mixed.mean(axis=1)).tolist() == [-1, 1, -1, 1]
 
@@ -211,14 +218,16 @@ def test_transport_plans_have_both_marginals_and_cost_least() -> None:
 @pytest.mark.parametrize("loss", generative.gan.LOSSES)
 def test_losses_of_a_gan_are_those_of_pytorch(loss: str) -> None:
     torch = pytest.importorskip("torch")
-    model = generative.GAN(dense(8, 2), nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(1)]), latent=2, loss=loss)
+    model = generative.GAN(dense(8, 2), nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(1)]), latent=2,
+                           loss=loss)
     real, fake = X[:32], X[32:64]
     model.losses(real)
     w1, b1, w2, b2 = (torch.tensor(p.numpy(), requires_grad=True) for p in model.critic.parameters().values())
     judge = lambda x: (torch.tanh(x @ w1 + b1) @ w2 + b2)[:, 0]
     r, f = judge(torch.tensor(real)), judge(torch.tensor(fake))
     soft, relu = torch.nn.functional.softplus, torch.relu
-    wanted = {"non_saturating": (soft(-r).mean() + soft(f).mean(), soft(-f).mean()), "hinge": (relu(1 - r).mean() + relu(1 + f).mean(), -f.mean()),
+    wanted = {"non_saturating": (soft(-r).mean() + soft(f).mean(), soft(-f).mean()),
+              "hinge": (relu(1 - r).mean() + relu(1 + f).mean(), -f.mean()),
               "wasserstein_gp": (f.mean() - r.mean(), -f.mean())}[loss]
     if loss == "wasserstein_gp":
         share = cr.random
@@ -238,7 +247,8 @@ def test_losses_of_a_gan_are_those_of_pytorch(loss: str) -> None:
 
 
 def test_a_wasserstein_gan_learns_mean_and_spread() -> None:
-    model = generative.GAN(dense(32, 2), dense(32, 32, 1), latent=2, loss="wasserstein_gp", critic_steps=3, critic_optimizer=optim.Adam(2e-3, beta1=0.0))
+    model = generative.GAN(dense(32, 2), dense(32, 32, 1), latent=2, loss="wasserstein_gp", critic_steps=3,
+                           critic_optimizer=optim.Adam(2e-3, beta1=0.0))
     x = np.tile(X, (8, 1))
     model.fit(x, epochs=150, batch_size=64, optimizer=optim.Adam(1e-3, beta1=0.0), ema=0.99, progress=False)
     samples = model.sample(2000)

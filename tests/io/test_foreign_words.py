@@ -22,7 +22,10 @@ def test_at_the_top(name):
         getattr(cr, name)
 
 
-@pytest.mark.parametrize("text", sorted(set(re.findall(r"cr\.[a-z_.A-Z0-9]+", " ".join([*TOP.values(), *OPTIMIZER.values(), *MODELS.values()])))))
+@pytest.mark.parametrize(
+    "text",
+    sorted(set(re.findall(r"cr\.[a-z_.A-Z0-9]+", " ".join([*TOP.values(), *OPTIMIZER.values(), *MODELS.values()])))),
+)
 def test_the_answers_exist(text):
     found = cr
     for part in text.split(".")[1:]:
@@ -41,7 +44,8 @@ def test_of_an_optimiser(name):
         getattr(optim.Adam(0.1), name)
 
 
-@pytest.mark.parametrize("optimizer", [optim.Adam(0.1), optim.accumulate(optim.SGD(0.1), 2), copy.deepcopy(optim.Adam(0.1)), pickle.loads(pickle.dumps(optim.Adam(0.1)))])
+@pytest.mark.parametrize("optimizer", [optim.Adam(0.1), optim.accumulate(optim.SGD(0.1), 2),
+                                       copy.deepcopy(optim.Adam(0.1)), pickle.loads(pickle.dumps(optim.Adam(0.1)))])
 def test_a_step_as_a_method(optimizer):
     with pytest.raises(ArgumentError, match=re.escape(STEP)):
         optimizer.step()
@@ -71,4 +75,5 @@ def test_a_misspelt_model():
 def test_of_a_callback(name):
     mine = type("Mine", (train.Callback,), {name: lambda self: None})()
     with pytest.raises(ArgumentError, match=re.escape(CALLBACK[name])):
-        cr.fit(cr.nn.Dense(2), (np.ones((4, 3), "float32"), np.zeros(4, "int64")), loss="cross_entropy", callbacks=mine, progress=False)
+        cr.fit(cr.nn.Dense(2), (np.ones((4, 3), "float32"), np.zeros(4, "int64")), loss="cross_entropy", callbacks=mine,
+               progress=False)

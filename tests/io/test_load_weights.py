@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`load_weights`: the same outputs as the model of the other library, or an error, or a report of what did not fit; never something else in silence."""
+"""`load_weights`: the same outputs as the model of the other library, or an error, or a report of what did not fit;
+never something else in silence."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ def randomised(torch, model):
     with torch.no_grad():
         for name, value in model.state_dict().items():
             if value.is_floating_point() and value.ndim < 2:
-                value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.5 if "var" in name or "weight" in name else torch.randn(value.shape, generator=generator) * 0.1)
+                value.copy_(torch.rand(value.shape, generator=generator) * 0.5 + 0.5 if "var" in name
+                            or "weight" in name else torch.randn(value.shape, generator=generator) * 0.1)
     return model.eval()
 
 
@@ -98,35 +100,57 @@ def torch_models(t):
     image, line = normal(2, 8, 8, 3), normal(2, 6, 5)
     flat = lambda *body: t.Sequential(*body)
     return {
-        "perceptron": (flat(t.Linear(5, 7), t.ReLU(), t.Linear(7, 7), t.ReLU(), t.Linear(7, 3)), [nn.Dense(7, "relu"), nn.Dense(7, "relu"), nn.Dense(3)], normal(2, 5)),
+        "perceptron": (flat(t.Linear(5, 7), t.ReLU(), t.Linear(7, 7), t.ReLU(), t.Linear(7, 3)),
+                       [nn.Dense(7, "relu"), nn.Dense(7, "relu"), nn.Dense(3)], normal(2, 5)),
         "square": (flat(t.Linear(5, 5), t.Tanh(), t.Linear(5, 5)), [nn.Dense(5), nn.Tanh(), nn.Dense(5)], normal(2, 5)),
-        "convolution and flatten": (flat(t.Conv2d(3, 4, 3), t.ReLU(), t.Flatten(), t.Linear(144, 4)), [nn.Conv2D(4, 3), nn.ReLU(), nn.Flatten(), nn.Dense(4)], image),
-        "merged activations": (flat(t.Conv2d(3, 3, 3, padding=1), t.ReLU(), t.Conv2d(3, 3, 3, padding=1), t.ReLU(), t.Conv2d(3, 3, 3, padding=1)),
-                               [nn.Conv2D(3, 3, padding="same", activation="relu"), nn.Conv2D(3, 3, padding="same", activation="relu"), nn.Conv2D(3, 3, padding="same")], image),
-        "dropout before": (flat(t.Conv2d(3, 4, 3), t.MaxPool2d(2), t.Flatten(), t.Dropout(0.5), t.Linear(36, 6), t.ReLU(), t.Linear(6, 6)),
-                           [nn.Conv2D(4, 3), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(6, "relu"), nn.Dense(6)], image),
-        "square behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16)), [nn.Conv2D(4, 7), nn.Flatten(), nn.Dense(16)], image),
-        "square twice behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16), t.ReLU(), t.Linear(16, 3)),
+        "convolution and flatten": (flat(t.Conv2d(3, 4, 3), t.ReLU(), t.Flatten(), t.Linear(144, 4)),
+                                    [nn.Conv2D(4, 3), nn.ReLU(), nn.Flatten(), nn.Dense(4)], image),
+        "merged activations": (flat(t.Conv2d(3, 3, 3, padding=1), t.ReLU(), t.Conv2d(3, 3, 3, padding=1), t.ReLU(),
+                                    t.Conv2d(3, 3, 3, padding=1)),
+                               [nn.Conv2D(3, 3, padding="same", activation="relu"),
+                                nn.Conv2D(3, 3, padding="same", activation="relu"), nn.Conv2D(3, 3, padding="same")],
+                               image),
+        "dropout before": (flat(t.Conv2d(3, 4, 3), t.MaxPool2d(2), t.Flatten(), t.Dropout(0.5), t.Linear(36, 6),
+                                t.ReLU(), t.Linear(6, 6)),
+                           [nn.Conv2D(4, 3), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(6, "relu"),
+                            nn.Dense(6)], image),
+        "square behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16)),
+                                  [nn.Conv2D(4, 7), nn.Flatten(), nn.Dense(16)], image),
+        "square twice behind flatten": (flat(t.Conv2d(3, 4, 7), t.Flatten(), t.Linear(16, 16), t.ReLU(),
+                                             t.Linear(16, 3)),
                                         [nn.Conv2D(4, 7), nn.Flatten(), nn.Dense(16, "relu"), nn.Dense(3)], image),
         "norm behind flatten": (flat(t.Conv2d(3, 4, 6), t.Flatten(), t.BatchNorm1d(36), t.ReLU(), t.Linear(36, 3)),
                                 [nn.Conv2D(4, 6), nn.Flatten(), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)], image),
-        "norms behind flatten": (flat(t.Conv2d(3, 4, 6), t.Flatten(), t.LayerNorm(36), t.Linear(36, 36), t.BatchNorm1d(36), t.Linear(36, 3)),
-                                 [nn.Conv2D(4, 6), nn.Flatten(), nn.LayerNorm(), nn.Dense(36), nn.BatchNorm(), nn.Dense(3)], image),
-        "reshape": (flat(t.Conv2d(3, 4, 3), t.Flatten(), t.Linear(144, 4)), [nn.Conv2D(4, 3), lambda x: cr.reshape(x, (x.shape[0], -1)), nn.Dense(4)], image),
-        "pooled": (flat(t.Conv2d(3, 4, 3, bias=False), t.BatchNorm2d(4), t.AdaptiveAvgPool2d(1), t.Flatten(), t.Linear(4, 4)),
+        "norms behind flatten": (flat(t.Conv2d(3, 4, 6), t.Flatten(), t.LayerNorm(36), t.Linear(36, 36),
+                                      t.BatchNorm1d(36), t.Linear(36, 3)),
+                                 [nn.Conv2D(4, 6), nn.Flatten(), nn.LayerNorm(), nn.Dense(36), nn.BatchNorm(),
+                                  nn.Dense(3)], image),
+        "reshape": (flat(t.Conv2d(3, 4, 3), t.Flatten(), t.Linear(144, 4)),
+                    [nn.Conv2D(4, 3), lambda x: cr.reshape(x, (x.shape[0], -1)), nn.Dense(4)], image),
+        "pooled": (flat(t.Conv2d(3, 4, 3, bias=False), t.BatchNorm2d(4), t.AdaptiveAvgPool2d(1), t.Flatten(),
+                        t.Linear(4, 4)),
                    [nn.Conv2D(4, 3, bias=False), nn.BatchNorm(), nn.GlobalAvgPool2D(), nn.Dense(4)], image),
-        "groups": (flat(t.Conv2d(3, 6, 3, groups=3), t.GroupNorm(2, 6), t.Conv2d(6, 4, 1, groups=2)), [nn.Conv2D(6, 3, groups=3), nn.GroupNorm(2), nn.Conv2D(4, 1, groups=2)], image),
-        "depthwise": (flat(t.Conv2d(3, 6, 3, groups=3), t.Conv2d(6, 4, 1)), [nn.DepthwiseConv2D(3, multiplier=2), nn.Conv2D(4, 1)], image),
-        "transposed": (flat(t.ConvTranspose2d(3, 4, 3, stride=2), t.ConvTranspose2d(4, 4, 2)), [nn.Conv2DTranspose(4, 3, stride=2), nn.Conv2DTranspose(4, 2)], image),
-        "signal": (flat(t.Conv1d(5, 4, 3), t.BatchNorm1d(4), t.Flatten(), t.Linear(16, 2)), [nn.Conv1D(4, 3), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)], line),
-        "norms": (flat(t.Linear(5, 5), t.LayerNorm(5), t.PReLU(), t.BatchNorm1d(5)), [nn.Dense(5), nn.LayerNorm(), nn.PReLU(), nn.BatchNorm()], normal(2, 5)),
-        "no bias": (flat(t.Linear(5, 4, bias=False), t.Linear(4, 4, bias=False)), [nn.Dense(4, bias=False), nn.Dense(4, bias=False)], normal(2, 5)),
-        "tokens": (flat(t.Embedding(9, 4), t.Linear(4, 4)), [nn.Embedding(9, 4), nn.Dense(4)], R.integers(0, 9, (2, 6))),
+        "groups": (flat(t.Conv2d(3, 6, 3, groups=3), t.GroupNorm(2, 6), t.Conv2d(6, 4, 1, groups=2)),
+                   [nn.Conv2D(6, 3, groups=3), nn.GroupNorm(2), nn.Conv2D(4, 1, groups=2)], image),
+        "depthwise": (flat(t.Conv2d(3, 6, 3, groups=3), t.Conv2d(6, 4, 1)),
+                      [nn.DepthwiseConv2D(3, multiplier=2), nn.Conv2D(4, 1)], image),
+        "transposed": (flat(t.ConvTranspose2d(3, 4, 3, stride=2), t.ConvTranspose2d(4, 4, 2)),
+                       [nn.Conv2DTranspose(4, 3, stride=2), nn.Conv2DTranspose(4, 2)], image),
+        "signal": (flat(t.Conv1d(5, 4, 3), t.BatchNorm1d(4), t.Flatten(), t.Linear(16, 2)),
+                   [nn.Conv1D(4, 3), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)], line),
+        "norms": (flat(t.Linear(5, 5), t.LayerNorm(5), t.PReLU(), t.BatchNorm1d(5)),
+                  [nn.Dense(5), nn.LayerNorm(), nn.PReLU(), nn.BatchNorm()], normal(2, 5)),
+        "no bias": (flat(t.Linear(5, 4, bias=False), t.Linear(4, 4, bias=False)),
+                    [nn.Dense(4, bias=False), nn.Dense(4, bias=False)], normal(2, 5)),
+        "tokens": (flat(t.Embedding(9, 4), t.Linear(4, 4)), [nn.Embedding(9, 4), nn.Dense(4)],
+                   R.integers(0, 9, (2, 6))),
         "one unit": (flat(t.Linear(1, 1), t.Linear(1, 3)), [nn.Dense(1), nn.Dense(3)], normal(4, 1)),
     }
 
 
-CASES = ["perceptron", "square", "convolution and flatten", "merged activations", "dropout before", "square behind flatten", "square twice behind flatten", "norm behind flatten", "norms behind flatten", "reshape", "pooled", "groups", "depthwise",
+CASES = ["perceptron", "square", "convolution and flatten", "merged activations", "dropout before",
+         "square behind flatten", "square twice behind flatten", "norm behind flatten", "norms behind flatten",
+         "reshape", "pooled", "groups", "depthwise",
          "transposed", "signal", "norms", "no bias", "tokens", "one unit"]
 
 
@@ -175,7 +199,8 @@ def test_recurrent_layers_of_torch(tmp_path, kind, bidirectional):
             return self.head(self.rnn(self.embedding(ids))[0])
     torch.manual_seed(1)
     theirs, layer = Tagger(), {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.SimpleRNN}[kind]
-    make = lambda: nn.Bidirectional(layer(5, return_sequences=True)) if bidirectional else layer(5, return_sequences=True)
+    make = (lambda: nn.Bidirectional(layer(5, return_sequences=True)) if bidirectional
+            else layer(5, return_sequences=True))
     ours, ids = nn.Sequential([nn.Embedding(7, 5), make(), make(), nn.Dense(3)]), R.integers(0, 7, (2, 6))
     ours(ids)
     torch.save(theirs.state_dict(), tmp_path / "m.pth")
@@ -187,11 +212,13 @@ def test_recurrent_layers_of_torch(tmp_path, kind, bidirectional):
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_transformers_of_torch(tmp_path, norm_first):
     torch = pytest.importorskip("torch")
-    layer = torch.nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, activation="gelu", batch_first=True,
+                                             norm_first=norm_first)
     theirs = randomised(torch, torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False))
     for i, block in enumerate(theirs.layers):
         torch.nn.init.normal_(block.linear1.weight, std=0.1 + i)
-    ours, x = nn.Sequential([nn.TransformerEncoderLayer(2, 8, activation="gelu", norm_first=norm_first) for _ in range(3)]), normal(2, 5, 8)
+    ours, x = (nn.Sequential([nn.TransformerEncoderLayer(2, 8, activation="gelu", norm_first=norm_first)
+                              for _ in range(3)]), normal(2, 5, 8))
     ours(x)
     torch.save(theirs.state_dict(), tmp_path / "m.pt")
     report = ours.load_weights(tmp_path / "m.pt")
@@ -204,13 +231,19 @@ def test_transformers_of_torch(tmp_path, norm_first):
 def keras_models(k):
     layers, image = k.layers, normal(2, 8, 8, 3)
     return {
-        "convolutions": ([layers.Input((8, 8, 3)), layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(epsilon=1e-5), layers.Flatten(), layers.Dense(5), layers.Dense(5)],
-                         [nn.Conv2D(4, 3, activation="relu"), nn.BatchNorm(), nn.Flatten(), nn.Dense(5), nn.Dense(5)], image),
-        "depthwise": ([layers.Input((8, 8, 3)), layers.DepthwiseConv2D(3, depth_multiplier=2), layers.Conv2DTranspose(4, 3), layers.LayerNormalization(epsilon=1e-5)],
+        "convolutions": ([layers.Input((8, 8, 3)), layers.Conv2D(4, 3, activation="relu"),
+                          layers.BatchNormalization(epsilon=1e-5), layers.Flatten(), layers.Dense(5), layers.Dense(5)],
+                         [nn.Conv2D(4, 3, activation="relu"), nn.BatchNorm(), nn.Flatten(), nn.Dense(5), nn.Dense(5)],
+                         image),
+        "depthwise": ([layers.Input((8, 8, 3)), layers.DepthwiseConv2D(3, depth_multiplier=2),
+                       layers.Conv2DTranspose(4, 3), layers.LayerNormalization(epsilon=1e-5)],
                       [nn.DepthwiseConv2D(3, multiplier=2), nn.Conv2DTranspose(4, 3), nn.LayerNorm()], image),
-        "square": ([layers.Input((5,)), layers.Dense(5), layers.Dense(5), layers.Dense(5)], [nn.Dense(5), nn.Dense(5), nn.Dense(5)], normal(2, 5)),
-        "recurrent": ([layers.Input((6,), dtype="int64"), layers.Embedding(9, 5), layers.LSTM(5, return_sequences=True), layers.GRU(5, return_sequences=True), layers.SimpleRNN(4), layers.Dropout(0.5), layers.Dense(4)],
-                      [nn.Embedding(9, 5), nn.LSTM(5, return_sequences=True), nn.GRU(5, return_sequences=True), nn.SimpleRNN(4), nn.Dropout(0.5), nn.Dense(4)], R.integers(0, 9, (2, 6))),
+        "square": ([layers.Input((5,)), layers.Dense(5), layers.Dense(5), layers.Dense(5)],
+                   [nn.Dense(5), nn.Dense(5), nn.Dense(5)], normal(2, 5)),
+        "recurrent": ([layers.Input((6,), dtype="int64"), layers.Embedding(9, 5), layers.LSTM(5, return_sequences=True),
+                       layers.GRU(5, return_sequences=True), layers.SimpleRNN(4), layers.Dropout(0.5), layers.Dense(4)],
+                      [nn.Embedding(9, 5), nn.LSTM(5, return_sequences=True), nn.GRU(5, return_sequences=True),
+                       nn.SimpleRNN(4), nn.Dropout(0.5), nn.Dense(4)], R.integers(0, 9, (2, 6))),
     }
 
 
@@ -223,8 +256,10 @@ def test_keras(tmp_path, name, monkeypatch):
     pytest.importorskip("h5py")
     theirs, ours, x = keras_models(keras)[name]
     theirs, ours = keras.Sequential(theirs), nn.Sequential(ours)
-    theirs.set_weights([np.abs(normal(*w.shape)) + 0.1 if "var" in w.name else 0.5 * normal(*w.shape) for w in theirs.weights if "seed" not in w.name]
-                       if all("seed" not in w.name for w in theirs.weights) else [w if w.dtype.kind != "f" else 0.5 * normal(*w.shape) for w in theirs.get_weights()])
+    theirs.set_weights([np.abs(normal(*w.shape)) + 0.1 if "var" in w.name else 0.5 * normal(*w.shape)
+                        for w in theirs.weights if "seed" not in w.name]
+                       if all("seed" not in w.name for w in theirs.weights)
+                       else [w if w.dtype.kind != "f" else 0.5 * normal(*w.shape) for w in theirs.get_weights()])
     ours(x)
     expected = np.asarray(theirs.predict(x, verbose=0))
     for file in ("m.keras", "m.weights.h5"):
@@ -248,7 +283,8 @@ def test_files_and_dicts_of_ours(tmp_path):
     one, two = make(), make()
     cr.save(one, tmp_path / "m.safetensors")
     x = normal(3, 5)
-    for source in (tmp_path / "m.safetensors", str(tmp_path / "m.safetensors"), {name: v.numpy() for name, v in one.variables().items()}, one.variables()):
+    for source in (tmp_path / "m.safetensors", str(tmp_path / "m.safetensors"),
+                   {name: v.numpy() for name, v in one.variables().items()}, one.variables()):
         two = make()
         assert two.load_weights(source).layout == "chainrule"
         np.testing.assert_array_equal(two(x), one(x))
@@ -272,7 +308,8 @@ def test_square_matrices_of_unknown_origin_are_not_guessed():
 def test_matrices_in_two_layouts_are_refused(tmp_path):
     torch = pytest.importorskip("torch")
     model = built(nn.Dense(5), nn.Dense(4))
-    torch.save({name: torch.from_numpy(v.numpy()) for name, v in model.variables().items()}, tmp_path / "m.pt")  # (in, out), which PyTorch has not
+    # (in, out), which PyTorch has not
+    torch.save({name: torch.from_numpy(v.numpy()) for name, v in model.variables().items()}, tmp_path / "m.pt")
     with pytest.raises(ArgumentError, match="square"):
         model.load_weights(tmp_path / "m.pt")
     assert model.load_weights(tmp_path / "m.pt", layout="chainrule").complete
@@ -284,8 +321,10 @@ def test_strict_changes_nothing_where_something_does_not_fit():
     model = built(nn.Dense(4), nn.Dense(3))
     before = {name: v.numpy() for name, v in model.variables().items()}
     good = {"0.weight": normal(5, 4), "0.bias": normal(4), "1.weight": normal(4, 3), "1.bias": normal(3)}
-    for wrong, said in (({**good, "2.weight": normal(2, 2)}, "left over: 2.weight"), ({k: v for k, v in good.items() if k != "1.bias"}, "missing: 1.bias"),
-                        ({**good, "1.weight": normal(4, 7), "1.bias": normal(7)}, "another shape"), ({}, "missing"), ({"x": normal(9)}, "missing")):
+    for wrong, said in (({**good, "2.weight": normal(2, 2)}, "left over: 2.weight"),
+                        ({k: v for k, v in good.items() if k != "1.bias"}, "missing: 1.bias"),
+                        ({**good, "1.weight": normal(4, 7), "1.bias": normal(7)}, "another shape"), ({}, "missing"),
+                        ({"x": normal(9)}, "missing")):
         with pytest.raises(DataError, match=said):
             model.load_weights(wrong, layout="chainrule")
         assert all(np.array_equal(before[name], v.numpy()) for name, v in model.variables().items())
@@ -300,7 +339,11 @@ def test_a_new_head_and_other_channels(shared_data):
     with pytest.raises(DataError, match=r"another shape: linear.weight \(10, 64\) \(for 13.weight \(64, 7\)\)"):
         model.load_weights(path)
     report = model.load_weights(path, strict=False)
-    assert sorted(report.missing) == ["13.bias", "13.weight"] and report.other_shape["13.weight"] == ("linear.weight", (10, 64), (64, 7)) and not report.left_over
+    assert (
+        sorted(report.missing) == ["13.bias", "13.weight"]
+        and report.other_shape["13.weight"] == ("linear.weight", (10, 64), (64, 7))
+        and not report.left_over
+    )
     assert len(report.taken) == 95 and "another shape" in repr(report) and not report.complete
     np.testing.assert_array_equal(model[-1].weight.numpy(), head)
     first = theirs["conv1.weight"].transpose(2, 3, 1, 0)
@@ -314,7 +357,8 @@ def test_a_new_head_and_other_channels(shared_data):
 def test_a_layer_is_taken_as_a_whole():
     model = built(nn.Dense(4), nn.Dense(3))
     before = model[1].bias.numpy()
-    report = model.load_weights({"0.weight": normal(5, 4), "0.bias": normal(4), "1.weight": normal(9, 3), "1.bias": np.ones(3, np.float32)}, strict=False)
+    report = model.load_weights({"0.weight": normal(5, 4), "0.bias": normal(4), "1.weight": normal(9, 3),
+                                 "1.bias": np.ones(3, np.float32)}, strict=False)
     assert list(report.taken) == ["0.weight", "0.bias"] and np.array_equal(model[1].bias.numpy(), before)
 
 
@@ -340,10 +384,13 @@ def two():
 
 
 A, B = normal(5, 5), normal(5, 5)
-STATE = {"encoder.b.weight": B, "encoder.b.bias": np.ones(5, np.float32), "encoder.a.weight": A, "encoder.a.bias": np.zeros(5, np.float32)}
+STATE = {"encoder.b.weight": B, "encoder.b.bias": np.ones(5, np.float32), "encoder.a.weight": A,
+         "encoder.a.bias": np.zeros(5, np.float32)}
 
 
-@pytest.mark.parametrize("rename", [{"encoder.a.*": "first.*", "encoder.b.*": "second.*"}, {"encoder.a.weight": "first.weight", "encoder.a.bias": "first.bias", "*b.*": "second.*x"},
+@pytest.mark.parametrize("rename", [{"encoder.a.*": "first.*", "encoder.b.*": "second.*"},
+                                    {"encoder.a.weight": "first.weight", "encoder.a.bias": "first.bias",
+                                     "*b.*": "second.*x"},
                                     lambda name: name.replace("encoder.a", "first").replace("encoder.b", "second")])
 def test_rename(rename):
     model = two()
@@ -355,32 +402,38 @@ def test_rename(rename):
     np.testing.assert_array_equal(model.second.weight.numpy(), B)
 
 
-@pytest.mark.parametrize(("rename", "said"), [({"nothing.*": "x"}, "fits no name"), ({"encoder.*.weight": "same"}, "one name"), ("x", "a function, or a dict"), ({"encoder.*": "*.*"}, "more stars"),
-                                              (lambda name: 3, "None for an array"), ({3: "x"}, "a function, or a dict")])
+@pytest.mark.parametrize(("rename", "said"),
+                         [({"nothing.*": "x"}, "fits no name"), ({"encoder.*.weight": "same"}, "one name"),
+                          ("x", "a function, or a dict"), ({"encoder.*": "*.*"}, "more stars"),
+                          (lambda name: 3, "None for an array"), ({3: "x"}, "a function, or a dict")])
 def test_wrong_renames(rename, said):
     with pytest.raises(ArgumentError, match=said):
         two().load_weights(STATE, rename=rename, layout="keras")
 
 
 def test_left_out():
-    report = two().load_weights(STATE, rename={"encoder.b.*": None, "encoder.a.*": "first.*"}, strict=False, layout="keras")
+    report = two().load_weights(STATE, rename={"encoder.b.*": None, "encoder.a.*": "first.*"}, strict=False,
+                                layout="keras")
     assert sorted(report.taken) == ["first.bias", "first.weight"] and not report.left_over
 
 
 def test_layers_that_only_words_tell_apart_are_left_open_in_sorted_files():
     """A file that is sorted by names says nothing of the order of layers of one shape."""
-    arrays = {f"{name}.{leaf}": normal(5, 5) if leaf == "weight" else normal(5) for name in ("alpha", "beta", "gamma_layer") for leaf in ("bias", "weight")}
+    arrays = {f"{name}.{leaf}": normal(5, 5) if leaf == "weight" else normal(5)
+              for name in ("alpha", "beta", "gamma_layer") for leaf in ("bias", "weight")}
     model = built(nn.Dense(5), nn.Dense(5), nn.Dense(5))
     with pytest.raises(DataError, match=r"open: .* could each be alpha"):
         model.load_weights(arrays, layout="torch")
 
 
 def test_encoders_and_decoders_are_not_taken_for_each_other_by_the_alphabet():
-    arrays = {f"{name}.dense.{leaf}": normal(5, 5) if leaf == "weight" else normal(5) for name in ("dec", "enc", "mid") for leaf in ("bias", "weight")}
+    arrays = {f"{name}.dense.{leaf}": normal(5, 5) if leaf == "weight" else normal(5) for name in ("dec", "enc", "mid")
+              for leaf in ("bias", "weight")}
     with pytest.raises(DataError, match=r"open"):
         built(nn.Dense(5), nn.Dense(5), nn.Dense(5)).load_weights(arrays, layout="torch")
     in_order = {name: arrays[name] for start in ("enc", "mid", "dec") for name in arrays if name.startswith(start)}
-    assert built(nn.Dense(5), nn.Dense(5), nn.Dense(5)).load_weights(in_order, layout="torch").taken["2.weight"] == "dec.dense.weight"
+    assert built(nn.Dense(5), nn.Dense(5),
+                 nn.Dense(5)).load_weights(in_order, layout="torch").taken["2.weight"] == "dec.dense.weight"
 
 
 def test_queries_keys_and_values_by_their_words():
@@ -392,14 +445,20 @@ def test_queries_keys_and_values_by_their_words():
             return self.output(self.query(x) + self.key(x) * self.value(x))
     model = Attention()
     model(normal(2, 4))
-    arrays = {f"attn.{name}_proj.{leaf}": normal(4, 4) if leaf == "weight" else normal(4) for name in ("k", "out", "q", "v") for leaf in ("bias", "weight")}
+    arrays = {f"attn.{name}_proj.{leaf}": normal(4, 4) if leaf == "weight" else normal(4)
+              for name in ("k", "out", "q", "v") for leaf in ("bias", "weight")}
     report = model.load_weights(arrays, layout="torch")
-    assert report.taken["query.weight"] == "attn.q_proj.weight" and report.taken["output.bias"] == "attn.out_proj.bias" and report.taken["key.bias"] == "attn.k_proj.bias"
+    assert (
+        report.taken["query.weight"] == "attn.q_proj.weight"
+        and report.taken["output.bias"] == "attn.out_proj.bias"
+        and report.taken["key.bias"] == "attn.k_proj.bias"
+    )
 
 
 def test_numbers_of_other_containers_are_not_believed():
     """0, 2, 4 of a list with activations are 0, 1, 2 of one without."""
-    arrays = {f"{i}.{leaf}": np.full((5, 5) if leaf == "weight" else 5, i, np.float32) for i in (0, 2, 4) for leaf in ("weight", "bias")}
+    arrays = {f"{i}.{leaf}": np.full((5, 5) if leaf == "weight" else 5, i, np.float32) for i in (0, 2, 4)
+              for leaf in ("weight", "bias")}
     model = built(nn.Dense(5, "relu"), nn.Dense(5, "relu"), nn.Dense(5))
     model.load_weights(arrays, layout="torch")
     assert [model[i].weight.numpy()[0, 0] for i in range(3)] == [0, 2, 4]

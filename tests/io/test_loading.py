@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was saved opens in a new process, whatever class it is; run folders open with their preprocessing; no file builds what it does not hold."""
+"""What was saved opens in a new process, whatever class it is; run folders open with their preprocessing; no file
+builds what it does not hold."""
 
 from __future__ import annotations
 
@@ -55,13 +56,15 @@ def test_a_new_process_knows_every_class(tmp_path):
     code = ("import sys, chainrule as cr\n"
             "for path in sys.stdin.read().splitlines():\n"
             "    print(type(cr.load(path)).__name__)\n")
-    done = subprocess.run([sys.executable, "-c", code], input="\n".join(map(str, paths[::-1])), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], input="\n".join(map(str, paths[::-1])), capture_output=True,
+                          text=True)
     assert done.returncode == 0 and len(done.stdout.split()) == len(paths), done.stderr
 
 
 def test_every_module_of_the_library_is_found_by_its_name():
     for module in pkgutil.walk_packages(cr.__path__, "chainrule."):
-        if not module.name.endswith("__main__") and not module.name.startswith("chainrule.xla"):  # which needs jax, and has nothing to load
+        # which needs jax, and has nothing to load
+        if not module.name.endswith("__main__") and not module.name.startswith("chainrule.xla"):
             importlib.import_module(module.name)
     homes = {kind.__module__.split(".", 1)[1] for name, kind in REGISTRY.items() if name.startswith("chainrule.")}
     assert [home for home in homes if not f"{home}.".startswith(tuple(f"{name}." for name in ("nn", *LIBRARY)))] == []
@@ -76,7 +79,8 @@ def test_suffixes_of_other_frameworks_are_refused(tmp_path, suffix):
 
 def test_what_is_no_path_and_no_place_is_refused(tmp_path):
     model = nn.Dense(2, input_shape=3)
-    for wrong in (lambda: cr.load(None), lambda: cr.save(model, None), lambda: cr.save("m.safetensors", model), lambda: cr.save(model, tmp_path)):
+    for wrong in (lambda: cr.load(None), lambda: cr.save(model, None), lambda: cr.save("m.safetensors", model),
+                  lambda: cr.save(model, tmp_path)):
         with pytest.raises((errors.ArgumentError, errors.DataError)):
             wrong()
 
@@ -85,7 +89,8 @@ def test_what_is_no_path_and_no_place_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folders as two runs leave them, of a table with classes and of a regression on arrays, with networks that were not trained."""
+    """Folders as two runs leave them, of a table with classes and of a regression on arrays, with networks that were
+    not trained."""
     root = tmp_path_factory.mktemp("runs")
     x = R.normal(size=(80, 2))
     (root / "t.csv").write_text("a,colour,b,y\n" + "".join(
@@ -108,7 +113,8 @@ def test_a_run_folder_of_a_table_opens_with_its_preprocessing(runs):
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
     assert run.predict(frame).tolist() == [run.class_names[i] for i in probabilities.argmax(1)]
     rows = [{"a": u, "colour": c, "b": v} for u, c, v in frame[["a", "colour", "b"]].itertuples(index=False)]
-    for other in (rows, str(runs / "t.csv"), [runs / "t.csv"], frame[["b", "y", "colour", "a"]], [list(row.values()) for row in rows]):
+    for other in (rows, str(runs / "t.csv"), [runs / "t.csv"], frame[["b", "y", "colour", "a"]],
+                  [list(row.values()) for row in rows]):
         np.testing.assert_array_equal(run.predict_proba(other), probabilities)
     np.testing.assert_allclose(run.predict_proba(rows[0]), probabilities[:1], rtol=1e-5)
     with pytest.raises(errors.DataError, match="no column 'colour'"):
@@ -126,7 +132,8 @@ def test_a_run_folder_of_a_regression_answers_in_its_unit(runs):
     x = np.load(runs / "t.npz")["x"]
     found = run.predict(x)
     assert found.shape == (80,)
-    wanted = np.asarray(cr.predict(run.model, run.preprocess.transform(x)))[:, 0] * run.target.std[0] + run.target.mean[0]
+    wanted = (np.asarray(cr.predict(run.model, run.preprocess.transform(x)))[:, 0] * run.target.std[0]
+              + run.target.mean[0])
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.save(runs / "x.npy", x)
     for other in (runs / "x.npy", runs / "t.npz", x.tolist()):
@@ -161,17 +168,21 @@ def test_folders_without_a_finished_run_say_what_they_are(tmp_path):
 # ---- descriptions that ask for more than is there
 
 def file_of(tmp_path, config):
-    return write_tensors(tmp_path / "m.safetensors", {"weight": np.zeros(3, np.float32)}, {"format": FORMAT, "model": config, "extra": {}})
+    return write_tensors(tmp_path / "m.safetensors", {"weight": np.zeros(3, np.float32)},
+                         {"format": FORMAT, "model": config, "extra": {}})
 
 
 DENSE = {"class": "chainrule.Dense", "arguments": {"units": 3}, "input_shape": [4]}
 GREEDY = {
     "a giant layer": {**DENSE, "arguments": {"units": 10**9}},
     "a giant input": {**DENSE, "input_shape": [10**12]},
-    "a giant table": {"class": "chainrule.Embedding", "arguments": {"vocabulary": 10**12, "width": 8}, "inputs": [[[1, 2], "int64"]]},
-    "endless depth": {"class": "chainrule.LanguageModel", "arguments": {"vocabulary": 9, "length": 8, "width": 8, "heads": 2, "depth": 10**9},
+    "a giant table": {"class": "chainrule.Embedding", "arguments": {"vocabulary": 10**12, "width": 8},
                       "inputs": [[[1, 2], "int64"]]},
-    "many layers": {"class": "chainrule.Sequential", "arguments": {"layers": [{"class": "chainrule.ReLU", "arguments": {}}] * 40}, "inputs": 5},
+    "endless depth": {"class": "chainrule.LanguageModel",
+                      "arguments": {"vocabulary": 9, "length": 8, "width": 8, "heads": 2, "depth": 10**9},
+                      "inputs": [[[1, 2], "int64"]]},
+    "many layers": {"class": "chainrule.Sequential",
+                    "arguments": {"layers": [{"class": "chainrule.ReLU", "arguments": {}}] * 40}, "inputs": 5},
     "unknown class": {"class": "os.system", "arguments": {"command": "true"}},
     "a class of no layer": {"class": "chainrule.Module", "arguments": {}},
     "wrong argument": {**DENSE, "arguments": {"units": "three"}},

@@ -11,7 +11,8 @@ from chainrule import errors, io, nn
 
 
 def model():
-    made = nn.Sequential([nn.Conv2D(4, 3, activation="relu", padding="same"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.5), nn.Dense(3)])
+    made = nn.Sequential([nn.Conv2D(4, 3, activation="relu", padding="same"), nn.BatchNorm(), nn.MaxPool2D(2),
+                          nn.Flatten(), nn.Dropout(0.5), nn.Dense(3)])
     made(np.zeros((1, 6, 6, 2), np.float32))
     return made
 
@@ -21,7 +22,8 @@ def test_round_trip(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 6, 6, 2)).astype(np.float32)
     path = cr.save(made, tmp_path / "m.safetensors")
     again = cr.load(path)
-    assert {k: v.numpy().tobytes() for k, v in again.variables().items()} == {k: v.numpy().tobytes() for k, v in made.variables().items()}
+    assert {k: v.numpy().tobytes()
+            for k, v in again.variables().items()} == {k: v.numpy().tobytes() for k, v in made.variables().items()}
     assert np.array_equal(np.asarray(again(x)), np.asarray(made(x)))
 
 
@@ -36,7 +38,8 @@ def test_unbuilt_model_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b[:-7], lambda b: b"", lambda b: b"\x80\x04pickle" + b[8:]])
+@pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b[:-7], lambda b: b"",
+                                    lambda b: b"\x80\x04pickle" + b[8:]])
 def test_damaged_files_are_named(tmp_path, damage):
     path = cr.save(model(), tmp_path / "m.safetensors")
     path.write_bytes(damage(path.read_bytes()))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything a user holds goes through pickle, `copy.deepcopy` and another process: every public class, in every state."""
+"""Everything a user holds goes through pickle, `copy.deepcopy` and another process: every public class, in every state.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ def network():
 
 def trained(optimizer=None, **options):
     model = network()
-    return model, cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optimizer or optim.Adam(0.01), epochs=1, batch_size=8, seed=0, progress=False, **options)
+    return (model, cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optimizer or optim.Adam(0.01), epochs=1,
+                          batch_size=8, seed=0, progress=False, **options))
 
 
 def alike(a, b, path="x", seen=None):
@@ -93,7 +95,8 @@ def alike(a, b, path="x", seen=None):
     elif isinstance(a, TRIAL_LEAVES) or inspect.isroutine(a):
         assert a == b, path
     else:
-        state = [getattr(x, "__dict__", None) or {n: getattr(x, n) for n in getattr(type(x), "__slots__", ()) if hasattr(x, n)} for x in (a, b)]
+        state = [getattr(x, "__dict__", None) or {n: getattr(x, n) for n in getattr(type(x), "__slots__", ())
+                                                  if hasattr(x, n)} for x in (a, b)]
         state = [{k: v for k, v in s.items() if k != "__wrapped__"} for s in state]
         alike(*state, path=f"{path}.{type(a).__name__}", seen=seen)
 
@@ -161,8 +164,10 @@ def test_a_model_with_a_generator_draws_the_same_from_then_on():
 
 SCHEDULES = optim.schedules
 OPTIMIZERS = {
-    **{name: (lambda name=name: getattr(optim, name)(0.01)) for name in optim.__all__ if inspect.isclass(getattr(optim, name))
-       and "learning_rate" in inspect.signature(getattr(optim, name).__init__).parameters and name not in ("Muon", "Optimizer", "LBFGS")},
+    **{name: (lambda name=name: getattr(optim, name)(0.01)) for name in optim.__all__
+       if inspect.isclass(getattr(optim, name))
+       and "learning_rate" in inspect.signature(getattr(optim, name).__init__).parameters
+       and name not in ("Muon", "Optimizer", "LBFGS")},
     "schedule": lambda: optim.Adam(SCHEDULES.warmup(SCHEDULES.cosine(0.01, 100), 10)),
     "groups": lambda: optim.groups(optim.Adam(0.01), {"*bias": optim.SGD(0.1, momentum=0.9)}),
     "chain": lambda: optim.chain(optim.transforms.centralize(), optim.transforms.clip_norm(1.0), optim.Adam(0.01)),
@@ -190,12 +195,16 @@ def test_an_optimiser_with_slots_goes_on_with_its_model(name, how):
 
 
 MADE = {
-    "constant": SCHEDULES.constant(0.1), "step": SCHEDULES.step(0.1, 3), "multi_step": SCHEDULES.multi_step(0.1, [2, 5]),
-    "exponential": SCHEDULES.exponential(0.1, 4, 0.5), "cosine": SCHEDULES.cosine(0.1, 10, final=0.01), "linear": SCHEDULES.linear(0.1, 10),
+    "constant": SCHEDULES.constant(0.1), "step": SCHEDULES.step(0.1, 3),
+    "multi_step": SCHEDULES.multi_step(0.1, [2, 5]),
+    "exponential": SCHEDULES.exponential(0.1, 4, 0.5), "cosine": SCHEDULES.cosine(0.1, 10, final=0.01),
+    "linear": SCHEDULES.linear(0.1, 10),
     "polynomial": SCHEDULES.polynomial(0.1, 10, power=2.0), "inverse_sqrt": SCHEDULES.inverse_sqrt(0.1, 4),
-    "cosine_restarts": SCHEDULES.cosine_restarts(0.1, 5, factor=2.0), "one_cycle": SCHEDULES.one_cycle(0.1, 10), "cyclic": SCHEDULES.cyclic(0.01, 0.1, 3),
+    "cosine_restarts": SCHEDULES.cosine_restarts(0.1, 5, factor=2.0), "one_cycle": SCHEDULES.one_cycle(0.1, 10),
+    "cyclic": SCHEDULES.cyclic(0.01, 0.1, 3),
     "warmup": SCHEDULES.warmup(0.1, 3), "warmup_cosine": SCHEDULES.warmup_cosine(0.1, 3, 10),
-    "sequence": SCHEDULES.sequence([SCHEDULES.linear(0.1, 4), 0.01], [4]), "product": SCHEDULES.product(SCHEDULES.cosine(0.1, 10), SCHEDULES.step(1.0, 3)),
+    "sequence": SCHEDULES.sequence([SCHEDULES.linear(0.1, 4), 0.01], [4]),
+    "product": SCHEDULES.product(SCHEDULES.cosine(0.1, 10), SCHEDULES.step(1.0, 3)),
 }
 
 
@@ -208,16 +217,22 @@ def test_schedules_have_the_same_rates(name, how):
 
 
 def test_every_schedule_is_tried():
-    made = {name for name, f in vars(SCHEDULES).items() if inspect.isfunction(f) and f.__module__ == SCHEDULES.__name__ and name[0] != "_"}
+    made = {name for name, f in vars(SCHEDULES).items() if inspect.isfunction(f) and f.__module__ == SCHEDULES.__name__
+            and name[0] != "_"}
     assert made == set(MADE)
 
 
 @pytest.mark.parametrize("made", [
-    optim.penalties.l2(0.1), optim.penalties.l1(0.1, only="0.*"), optim.penalties.ridge(0.1), optim.penalties.l1_l2(0.1, 0.2), optim.penalties.group_lasso(0.1),
-    optim.proximal.l1(0.1), optim.proximal.ridge(0.1), optim.proximal.group_lasso(0.1), *(getattr(optim.transforms, n)(0.1) for n in (
-        "clip_norm", "clip_value", "clip_adaptive", "decay_weights")), optim.transforms.negate(), optim.transforms.centralize(),
-    nn.constraints.max_norm(2.0), nn.constraints.unit_norm(), nn.constraints.non_negative(), nn.constraints.bounded(0.0, 1.0),
-    nn.initializers.variance_scaling(2.0, "out"), nn.initializers.constant(3.0), *nn.initializers.TABLE.values()], ids=lambda made: getattr(made, "__name__", repr(made)))
+    optim.penalties.l2(0.1), optim.penalties.l1(0.1, only="0.*"), optim.penalties.ridge(0.1),
+    optim.penalties.l1_l2(0.1, 0.2), optim.penalties.group_lasso(0.1),
+    optim.proximal.l1(0.1), optim.proximal.ridge(0.1), optim.proximal.group_lasso(0.1),
+    *(getattr(optim.transforms, n)(0.1) for n in (
+        "clip_norm", "clip_value", "clip_adaptive", "decay_weights")), optim.transforms.negate(),
+        optim.transforms.centralize(),
+    nn.constraints.max_norm(2.0), nn.constraints.unit_norm(), nn.constraints.non_negative(),
+    nn.constraints.bounded(0.0, 1.0),
+    nn.initializers.variance_scaling(2.0, "out"), nn.initializers.constant(3.0), *nn.initializers.TABLE.values()],
+                         ids=lambda made: getattr(made, "__name__", repr(made)))
 def test_functions_that_are_made(made):
     for through in HOW.values():
         assert (callable(through(made)) and repr(through(made)) == repr(made)) or inspect.isfunction(made)
@@ -276,54 +291,111 @@ def folder_of(kind):
 
 
 EXAMPLES = {
-    mesh.Mesh: lambda: mesh.Mesh({"data": 2, "model": 1, "sequence": 1}), mesh.Plan: lambda: mesh.Mesh({"data": 1}).plan(nn.Dense(2, input_shape=(3,))),
-    augment.Augmented: lambda: augment.Augmented(RNG.random((4, 8, 8, 3)), Y[:4], augment.Flip()), augment.Batch: lambda: augment.Batch(X),
-    augment.Compose: lambda: augment.Compose([augment.Flip(), augment.Rotate(10)]), augment.Crop: lambda: augment.Crop(4),
-    augment.Draws: lambda: augment.Draws(0, 1, np.arange(3), 0), augment.Handedness: lambda: augment.Handedness(1.0, 0.5),
-    augment.OneOf: lambda: augment.OneOf([augment.Flip(), augment.Rotate(10)]), augment.ResizedCrop: lambda: augment.ResizedCrop(4),
-    augment.Rotate: lambda: augment.Rotate(10), augment.Scale: lambda: augment.Scale(0.1), augment.Shear: lambda: augment.Shear(0.1),
-    boxes.Detections: lambda: boxes.Detections(X[:2], [0, 1], [0.5, 0.6]), data.BoxImages: lambda: data.BoxImages(boxed_images()),
-    metrics.DetectionScores: lambda: metrics.mean_average_precision([boxes.Detections(X[:2], [0, 1], [0.5, 0.6])], [boxes.Detections(X[:2], [0, 1])], resamples=4),
-    data.Ragged: lambda: data.Ragged(X, np.array([1, 2])), data.Loader: lambda: data.Loader((X, Y), batch_size=4), data.Memmap: lambda: data.Memmap(file_of("x.npy")),
-    data.TextLines: lambda: data.TextLines(file_of("lines.txt")), data.Rows: lambda: data.Rows(file_of("rows.csv")), data.ImageFolder: lambda: data.ImageFolder(folder_of("png")),
-    data.AudioFolder: lambda: data.AudioFolder(folder_of("wav")), data.TarShards: lambda: data.TarShards(file_of("shard.tar")),
-    generative.SampleGrid: lambda: generative.SampleGrid(None, "samples"), losses.Several: lambda: losses.of_outputs({"a": "mse", "b": "huber"}),
-    metrics.Coverage: lambda: metrics.coverage(X, X), metrics.PrecisionRecall: lambda: metrics.precision_recall(X, X),
-    rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9), rl.GridWorld: lambda: rl.GridWorld("SG"), rl.Environment: None, rl.Tabular: None, rl.Gym: None,
-    rl.Transition: lambda: rl.Transition(*[cr.ones(2)] * 5), train.Run: None, train.Trainer: None,
-    rl.Episode: lambda: rl.play(np.zeros(3, int), "CartPole-v1"), rl.Seeds: None,
-    data.Batches: lambda: data.Batches((X, Y), 4), data.CharacterTokenizer: lambda: data.CharacterTokenizer(["abc"]),
-    data.Dataset: lambda: data.Dataset("d", X, Y, X, Y, data.FeatureScaling((0.0,), (1.0,), (4,)), data.Target("regression")),
-    data.Duplicates: lambda: data.Duplicates(()), data.FeatureScaling: lambda: data.FeatureScaling((0.0,), (1.0,), (1,)),
-    data.ImageScaling: lambda: data.ImageScaling((0.0,), (1.0,), (2, 2, 1)), data.Series: lambda: data.Series(X, ("a", "b", "c", "d")),
-    data.Target: lambda: data.Target("classification", ("a", "b"), ("a", "b")), data.TablePreprocess: lambda: data.TablePreprocess(("a",), "y", ()),
-    distributions.Bernoulli: lambda: distributions.Bernoulli(0.3), distributions.Beta: lambda: distributions.Beta(1.0, 2.0),
-    distributions.Binomial: lambda: distributions.Binomial(3, 0.3), distributions.Categorical: lambda: distributions.Categorical([0.3, 0.7]),
-    distributions.Dirichlet: lambda: distributions.Dirichlet([1.0, 2.0]), distributions.Gamma: lambda: distributions.Gamma(1.0),
-    distributions.Multinomial: lambda: distributions.Multinomial(3, [0.5, 0.5]), distributions.Poisson: lambda: distributions.Poisson(2.0),
+    mesh.Mesh: lambda: mesh.Mesh({"data": 2, "model": 1, "sequence": 1}),
+    mesh.Plan: lambda: mesh.Mesh({"data": 1}).plan(nn.Dense(2, input_shape=(3,))),
+    augment.Augmented: lambda: augment.Augmented(RNG.random((4, 8, 8, 3)), Y[:4], augment.Flip()),
+    augment.Batch: lambda: augment.Batch(X),
+    augment.Compose: lambda: augment.Compose([augment.Flip(), augment.Rotate(10)]),
+    augment.Crop: lambda: augment.Crop(4),
+    augment.Draws: lambda: augment.Draws(0, 1, np.arange(3), 0),
+    augment.Handedness: lambda: augment.Handedness(1.0, 0.5),
+    augment.OneOf: lambda: augment.OneOf([augment.Flip(), augment.Rotate(10)]),
+    augment.ResizedCrop: lambda: augment.ResizedCrop(4),
+    augment.Rotate: lambda: augment.Rotate(10),
+    augment.Scale: lambda: augment.Scale(0.1),
+    augment.Shear: lambda: augment.Shear(0.1),
+    boxes.Detections: lambda: boxes.Detections(X[:2], [0, 1], [0.5, 0.6]),
+    data.BoxImages: lambda: data.BoxImages(boxed_images()),
+    metrics.DetectionScores: lambda: metrics.mean_average_precision(
+        [boxes.Detections(X[:2], [0, 1], [0.5, 0.6])], [boxes.Detections(X[:2], [0, 1])], resamples=4
+    ),
+    data.Ragged: lambda: data.Ragged(X, np.array([1, 2])),
+    data.Loader: lambda: data.Loader((X, Y), batch_size=4),
+    data.Memmap: lambda: data.Memmap(file_of("x.npy")),
+    data.TextLines: lambda: data.TextLines(file_of("lines.txt")),
+    data.Rows: lambda: data.Rows(file_of("rows.csv")),
+    data.ImageFolder: lambda: data.ImageFolder(folder_of("png")),
+    data.AudioFolder: lambda: data.AudioFolder(folder_of("wav")),
+    data.TarShards: lambda: data.TarShards(file_of("shard.tar")),
+    generative.SampleGrid: lambda: generative.SampleGrid(None, "samples"),
+    losses.Several: lambda: losses.of_outputs({"a": "mse", "b": "huber"}),
+    metrics.Coverage: lambda: metrics.coverage(X, X),
+    metrics.PrecisionRecall: lambda: metrics.precision_recall(X, X),
+    rl.MDP: lambda: rl.MDP(np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 0.9),
+    rl.GridWorld: lambda: rl.GridWorld("SG"),
+    rl.Environment: None,
+    rl.Tabular: None,
+    rl.Gym: None,
+    rl.Transition: lambda: rl.Transition(*[cr.ones(2)] * 5),
+    train.Run: None,
+    train.Trainer: None,
+    rl.Episode: lambda: rl.play(np.zeros(3, int), "CartPole-v1"),
+    rl.Seeds: None,
+    data.Batches: lambda: data.Batches((X, Y), 4),
+    data.CharacterTokenizer: lambda: data.CharacterTokenizer(["abc"]),
+    data.Dataset: lambda: data.Dataset(
+        "d", X, Y, X, Y, data.FeatureScaling((0.0,), (1.0,), (4,)), data.Target("regression")
+    ),
+    data.Duplicates: lambda: data.Duplicates(()),
+    data.FeatureScaling: lambda: data.FeatureScaling((0.0,), (1.0,), (1,)),
+    data.ImageScaling: lambda: data.ImageScaling((0.0,), (1.0,), (2, 2, 1)),
+    data.Series: lambda: data.Series(X, ("a", "b", "c", "d")),
+    data.Target: lambda: data.Target("classification", ("a", "b"), ("a", "b")),
+    data.TablePreprocess: lambda: data.TablePreprocess(("a",), "y", ()),
+    distributions.Bernoulli: lambda: distributions.Bernoulli(0.3),
+    distributions.Beta: lambda: distributions.Beta(1.0, 2.0),
+    distributions.Binomial: lambda: distributions.Binomial(3, 0.3),
+    distributions.Categorical: lambda: distributions.Categorical([0.3, 0.7]),
+    distributions.Dirichlet: lambda: distributions.Dirichlet([1.0, 2.0]),
+    distributions.Gamma: lambda: distributions.Gamma(1.0),
+    distributions.Multinomial: lambda: distributions.Multinomial(3, [0.5, 0.5]),
+    distributions.Poisson: lambda: distributions.Poisson(2.0),
     distributions.MultivariateNormal: lambda: distributions.MultivariateNormal([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]),
-    distributions.StudentT: lambda: distributions.StudentT(3.0), losses.Loss: lambda: losses.huber,
-    looking.Importance: lambda: looking.Importance(("a",), np.ones(1)), looking.LayerRecord: lambda: looking.LayerRecord(X, X),
-    looking.Shifts: lambda: looking.Shifts({1: 0.0}, {1: 0.0}, {1: 0.0}), looking.Explanation: lambda: looking.Explanation([]),
-    metrics.Estimate: lambda: metrics.Estimate(0.5, 0.4, 0.6), metrics.Mean: lambda: metrics.Mean(absolute),
-    models.LanguageModel: lambda: models.LanguageModel(11, 8, width=8, heads=2, depth=1), models.Decoder: None, train.SavedRun: None,
-    models.EncoderDecoder: lambda: models.EncoderDecoder(5, 6), models.MaskedLanguageModel: None,
-    models.UNet: lambda: models.UNet(2, 4, 1), models.VisionTransformer: lambda: models.VisionTransformer(2, (8, 8, 1), 4, 8, 1, 2),
+    distributions.StudentT: lambda: distributions.StudentT(3.0),
+    losses.Loss: lambda: losses.huber,
+    looking.Importance: lambda: looking.Importance(("a",), np.ones(1)),
+    looking.LayerRecord: lambda: looking.LayerRecord(X, X),
+    looking.Shifts: lambda: looking.Shifts({1: 0.0}, {1: 0.0}, {1: 0.0}),
+    looking.Explanation: lambda: looking.Explanation([]),
+    metrics.Estimate: lambda: metrics.Estimate(0.5, 0.4, 0.6),
+    metrics.Mean: lambda: metrics.Mean(absolute),
+    models.LanguageModel: lambda: models.LanguageModel(11, 8, width=8, heads=2, depth=1),
+    models.Decoder: None,
+    train.SavedRun: None,
+    models.EncoderDecoder: lambda: models.EncoderDecoder(5, 6),
+    models.MaskedLanguageModel: None,
+    models.UNet: lambda: models.UNet(2, 4, 1),
+    models.VisionTransformer: lambda: models.VisionTransformer(2, (8, 8, 1), 4, 8, 1, 2),
     models.TranslationTransformer: lambda: models.TranslationTransformer(9, width=8, depth=1, heads=2),
-    nn.AttentionRecord: None, nn.KeyValueCache: lambda: nn.KeyValueCache(1, 2, 3, 4), nn.ReceptiveField: lambda: nn.ReceptiveField("a", (1,), (1,), (0,)),
-    nn.Symbol: lambda: nn.Input((3,)), tasks.Objective: lambda: tasks.multiclass(3),
-    tasks.Forecast: lambda: tasks.Forecast(np.zeros(3), np.zeros(3), np.ones(3)), tasks.Report: lambda: tasks.Report({"accuracy": metrics.Estimate(0.5, 0.4, 0.6)}, 10),
-    optim.GradientNoise: OPTIMIZERS["noise"], optim.Proximal: OPTIMIZERS["proximal"], optim.Optimizer: None,
+    nn.AttentionRecord: None,
+    nn.KeyValueCache: lambda: nn.KeyValueCache(1, 2, 3, 4),
+    nn.ReceptiveField: lambda: nn.ReceptiveField("a", (1,), (1,), (0,)),
+    nn.Symbol: lambda: nn.Input((3,)),
+    tasks.Objective: lambda: tasks.multiclass(3),
+    tasks.Forecast: lambda: tasks.Forecast(np.zeros(3), np.zeros(3), np.ones(3)),
+    tasks.Report: lambda: tasks.Report({"accuracy": metrics.Estimate(0.5, 0.4, 0.6)}, 10),
+    optim.GradientNoise: OPTIMIZERS["noise"],
+    optim.Proximal: OPTIMIZERS["proximal"],
+    optim.Optimizer: None,
     optim.Minimum: lambda: optim.Minimum(0.0, 0.0, 1, 2, "gradient"),
-    statistics.Run: lambda: statistics.Run("a", np.ones(3)), statistics.NormalNormal: lambda: statistics.NormalNormal(noise=1.0),
+    statistics.Run: lambda: statistics.Run("a", np.ones(3)),
+    statistics.NormalNormal: lambda: statistics.NormalNormal(noise=1.0),
     statistics.DirichletMultinomial: lambda: statistics.DirichletMultinomial([1.0, 2.0]),
     statistics.Comparison: lambda: cr.compare([0.9, 0.8, 0.85], [0.7, 0.65, 0.6]),
     statistics.Reliability: lambda: statistics.Reliability(np.arange(3.0), *[np.ones(2)] * 5),
-    train.Checkpoint: lambda: train.Checkpoint("x.ckpt"), train.Finding: lambda: train.Finding("k", "w", "p", "r"),
-    train.RateTest: lambda: train.RateTest((0.1,), (1.0,), 0.1, 0.1), train.Scores: lambda: train.Scores("a", values=(1.0,), low=0.0, high=1.0),
-    train.TopLosses: None, train.Training: None, train.Ranking: lambda: train.Ranking((), ()), train.Until: lambda: train.Until(steps=10),
-    train.Validation: lambda: train.Validation(3), tuning.Record: lambda: tuning.Record(0, {}), tuning.Search: lambda: tuning.Search((), None, True),
-    tuning.Trial: None, tuning.Winner: None,
+    train.Checkpoint: lambda: train.Checkpoint("x.ckpt"),
+    train.Finding: lambda: train.Finding("k", "w", "p", "r"),
+    train.RateTest: lambda: train.RateTest((0.1,), (1.0,), 0.1, 0.1),
+    train.Scores: lambda: train.Scores("a", values=(1.0,), low=0.0, high=1.0),
+    train.TopLosses: None,
+    train.Training: None,
+    train.Ranking: lambda: train.Ranking((), ()),
+    train.Until: lambda: train.Until(steps=10),
+    train.Validation: lambda: train.Validation(3),
+    tuning.Record: lambda: tuning.Record(0, {}),
+    tuning.Search: lambda: tuning.Search((), None, True),
+    tuning.Trial: None,
+    tuning.Winner: None,
 }
 
 
@@ -333,7 +405,8 @@ def public_classes():
         where = importlib.import_module(f"chainrule.{module}")
         for name in getattr(where, "__all__", ()):
             kind = getattr(where, name)
-            if inspect.isclass(kind) and not issubclass(kind, Exception | Warning | nn.Module) and kind.__module__.startswith("chainrule"):
+            if inspect.isclass(kind) and not issubclass(kind, Exception | Warning
+                                                        | nn.Module) and kind.__module__.startswith("chainrule"):
                 found[kind] = f"{module}.{name}"
     return found
 
@@ -342,7 +415,8 @@ CLASSES = public_classes()
 
 
 def needs_arguments(kind):
-    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in inspect.signature(kind).parameters.values())
+    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+               for p in inspect.signature(kind).parameters.values())
 
 
 def filled(kind):
@@ -378,7 +452,8 @@ def test_what_training_leaves(how):
 @pytest.mark.parametrize("name", sorted(metrics.NAMES))
 def test_metrics_in_the_middle(name, how):
     metric = metrics.get(name)
-    outputs, targets = (RNG.random((16, 3)), Y) if not isinstance(metric, metrics.Mean | metrics.R2) else (X[:, 0], X[:, 1])
+    outputs, targets = (RNG.random((16, 3)),
+                        Y) if not isinstance(metric, metrics.Mean | metrics.R2) else (X[:, 0], X[:, 1])
     try:
         metric.update(outputs, targets)
     except cr.errors.ChainruleError:

@@ -33,9 +33,12 @@ def same(found, expected):
 def tensors(torch):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, generator=generator)
-    return {"turned": x.t(), "part": x[1:, ::2], "whole": x, "bfloat": x.bfloat16(), "half": x.half(), "double": x.double(), "short": torch.arange(6, dtype=torch.int16),
-            "long": torch.arange(3), "flag": torch.tensor([True, False]), "scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3), "complex": torch.view_as_complex(x[:, :2].contiguous()),
-            "eight": x.to(torch.float8_e4m3fn), "eighth": x.to(torch.float8_e5m2), "unsigned": torch.arange(4).to(torch.uint32),
+    return {"turned": x.t(), "part": x[1:, ::2], "whole": x, "bfloat": x.bfloat16(), "half": x.half(),
+            "double": x.double(), "short": torch.arange(6, dtype=torch.int16),
+            "long": torch.arange(3), "flag": torch.tensor([True, False]), "scalar": torch.tensor(2.5),
+            "empty": torch.zeros(0, 3), "complex": torch.view_as_complex(x[:, :2].contiguous()),
+            "eight": x.to(torch.float8_e4m3fn), "eighth": x.to(torch.float8_e5m2),
+            "unsigned": torch.arange(4).to(torch.uint32),
             "parameter": torch.nn.Parameter(torch.ones(2)), "expanded": torch.ones(1, 3).expand(4, 3)}
 
 
@@ -49,8 +52,10 @@ def test_torch(tmp_path, modern):
     torch = pytest.importorskip("torch")
     values = tensors(torch)
     expected = {name: numbers(torch, value) for name, value in values.items()}
-    for content, metadata in ((values, {}), (collections.OrderedDict(values), {}), ({"state_dict": values, "epoch": 3, "best": np.float64(2.5)}, {"epoch": 3, "best": 2.5}),
-                              ({"model": values, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "lr": 0.1}}, {"optimizer.lr": 0.1})):
+    for content, metadata in ((values, {}), (collections.OrderedDict(values), {}),
+                              ({"state_dict": values, "epoch": 3, "best": np.float64(2.5)}, {"epoch": 3, "best": 2.5}),
+                              ({"model": values, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "lr": 0.1}},
+                               {"optimizer.lr": 0.1})):
         torch.save(content, tmp_path / "m.pt", _use_new_zipfile_serialization=modern)
         weights = cr.io.read_weights(tmp_path / "m.pt")
         same(weights, expected)
@@ -62,7 +67,8 @@ def test_torch(tmp_path, modern):
 def test_numpy_numbers_and_states_of_modules_in_torch_files(tmp_path):
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
-    torch.save({"model_state_dict": model.state_dict(), "arrays": {"a": np.arange(6.0).reshape(2, 3).T}, "n": np.int64(3), "set": {1}}, tmp_path / "m.bin")
+    torch.save({"model_state_dict": model.state_dict(), "arrays": {"a": np.arange(6.0).reshape(2, 3).T},
+                "n": np.int64(3), "set": {1}}, tmp_path / "m.bin")
     same(cr.io.read_weights(tmp_path / "m.bin"), {name: value.numpy() for name, value in model.state_dict().items()})
     torch.save({"a": np.arange(6.0).reshape(2, 3).T, "b": torch.ones(2)}, tmp_path / "m.bin")
     same(cr.io.read_weights(tmp_path / "m.bin"), {"a": np.arange(6.0).reshape(2, 3).T, "b": np.ones(2, np.float32)})
@@ -79,7 +85,8 @@ def test_published_legacy_file(shared_data):
 
 def test_safetensors(tmp_path):
     torch, library = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
-    values = {name: value.detach().contiguous() for name, value in tensors(torch).items() if name not in ("whole", "part", "turned")}
+    values = {name: value.detach().contiguous() for name, value in tensors(torch).items()
+              if name not in ("whole", "part", "turned")}
     library.save_file(values, tmp_path / "m.safetensors", metadata={"made": "today"})
     weights = cr.io.read_weights(tmp_path / "m.safetensors")
     same(weights, {name: numbers(torch, value) for name, value in values.items()})
@@ -92,7 +99,8 @@ def test_parts_of_safetensors(tmp_path):
     a, b = {"x": R.random(3), "y": R.random((2, 2))}, {"z": R.integers(0, 9, 4)}
     save_file(a, tmp_path / "model-1.safetensors")
     save_file(b, tmp_path / "model-2.safetensors")
-    index = {"metadata": {}, "weight_map": {"x": "model-1.safetensors", "y": "model-1.safetensors", "z": "model-2.safetensors"}}
+    index = {"metadata": {}, "weight_map": {"x": "model-1.safetensors", "y": "model-1.safetensors",
+                                            "z": "model-2.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     same(cr.io.read_weights(tmp_path), {**a, **b})
     same(cr.io.read_weights(tmp_path / "model.safetensors.index.json"), {**a, **b})
@@ -102,10 +110,12 @@ def test_parts_of_safetensors(tmp_path):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz(tmp_path, save):
-    arrays = {"a": R.random((2, 3)), "turned": np.asfortranarray(R.random((3, 4), dtype=np.float32)), "big": np.arange(4, dtype=">i4"), "scalar": np.float32(2),
+    arrays = {"a": R.random((2, 3)), "turned": np.asfortranarray(R.random((3, 4), dtype=np.float32)),
+              "big": np.arange(4, dtype=">i4"), "scalar": np.float32(2),
               "empty": np.zeros((0, 2)), "flag": np.array([True])}
     save(tmp_path / "m.npz", **arrays)
-    same(cr.io.read_weights(tmp_path / "m.npz"), {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()})
+    same(cr.io.read_weights(tmp_path / "m.npz"),
+         {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()})
     np.save(tmp_path / "one.npy", arrays["a"])
     same(cr.io.read_weights(tmp_path / "one.npy"), {"one": arrays["a"]})
 
@@ -115,12 +125,16 @@ def test_npz(tmp_path, save):
 def test_keras(tmp_path, monkeypatch):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
-        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = R.random((3, 4), dtype=np.float32), np.arange(4, dtype=">f8")
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = (
+            R.random((3, 4), dtype=np.float32),
+            np.arange(4, dtype=">f8"),
+        )
         file["vars"] = "text"
         file.create_dataset("packed", data=np.zeros((50, 50)), compression="gzip")
     weights = cr.io.read_weights(tmp_path / "m.weights.h5")
     with h5py.File(tmp_path / "m.weights.h5") as file:
-        same(weights, {name: file[name][()].astype(file[name].dtype.newbyteorder("=")) for name in ("layers/dense/vars/0", "layers/dense/vars/1", "packed")})
+        same(weights, {name: file[name][()].astype(file[name].dtype.newbyteorder("="))
+                       for name in ("layers/dense/vars/0", "layers/dense/vars/1", "packed")})
     with h5py.File(tmp_path / "old.h5", "w") as file:
         file["model_weights/dense/dense/kernel:0"] = R.random((3, 4), dtype=np.float32)
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential"})
@@ -137,13 +151,15 @@ def keras_library(monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_files_that_keras_wrote(tmp_path, monkeypatch):
     keras, h5py = keras_library(monkeypatch), pytest.importorskip("h5py")
-    model = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Conv2D(4, 3),
+                              keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dense(2)])
     model.save(tmp_path / "m.keras")
     model.save_weights(tmp_path / "m.weights.h5")
     arrays = [np.asarray(v) for v in model.weights]
     for name in ("m.keras", "m.weights.h5"):
         weights = cr.io.read_weights(tmp_path / name)
-        assert all(any(np.array_equal(array, found) for found in weights.values()) for array in arrays) and len(weights) == len(arrays)
+        assert all(any(np.array_equal(array, found) for found in weights.values())
+                   for array in arrays) and len(weights) == len(arrays)
     with h5py.File(tmp_path / "m.weights.h5") as file:
         assert all(np.array_equal(file[name][()], weights[name]) for name in weights)
 
@@ -162,7 +178,9 @@ def packed(gguf, name):
         size = gguf.GGML_QUANT_SIZES[kind][1]
         raw = R.integers(0, 256, (4, 2 * size)).astype(np.uint8)
         where = slice(208, 210) if name == "Q6_K" else slice(0, 4)
-        raw.reshape(-1, size)[:, where] = R.standard_normal((8, (where.stop - where.start) // 2)).astype(np.float16).view(np.uint8)
+        raw.reshape(-1, size)[:, where] = (
+            R.standard_normal((8, (where.stop - where.start) // 2)).astype(np.float16).view(np.uint8)
+        )
     return kind, raw, gguf.quants.dequantize(raw, kind)
 
 
@@ -184,11 +202,18 @@ def gguf_file(gguf, path, names):
 
 def test_gguf(tmp_path):
     gguf = pytest.importorskip("gguf")
-    expected = gguf_file(gguf, tmp_path / "m.gguf", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"])
+    expected = gguf_file(gguf, tmp_path / "m.gguf", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1",
+                                                     "Q4_K", "Q5_K", "Q6_K"])
     weights = cr.io.read_weights(tmp_path / "m.gguf")
     same(weights, expected)
-    assert weights.metadata["tokenizer.ggml.tokens"] == ["<s>", "Köln", "c"] and weights.metadata["tokenizer.ggml.scores"] == [1.0, 2.0]
-    assert weights.metadata.get("llama.block_count") == 5 and weights.metadata["flag"] is True and dict(weights.metadata.items())["general.architecture"] == "llama"
+    assert weights.metadata["tokenizer.ggml.tokens"] == ["<s>", "Köln", "c"] and weights.metadata[
+        "tokenizer.ggml.scores"
+    ] == [1.0, 2.0]
+    assert (
+        weights.metadata.get("llama.block_count") == 5
+        and weights.metadata["flag"] is True
+        and dict(weights.metadata.items())["general.architecture"] == "llama"
+    )
 
 
 # ---- ONNX
@@ -196,16 +221,20 @@ def test_gguf(tmp_path):
 def onnx_file(onnx, path, outside=False):
     from onnx import TensorProto, helper, numpy_helper
 
-    arrays = {f"{dtype}": R.integers(0, 2, (2, 3)).astype(dtype) for dtype in ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16")}
+    arrays = {f"{dtype}": R.integers(0, 2, (2, 3)).astype(dtype)
+              for dtype in ("f4", "f8", "f2", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16")}
     arrays["empty"], arrays["scalar"] = np.zeros((0, 3), np.float32), np.float32(1.5)
     made = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
-    for dtype, kind, values in (("f4", TensorProto.FLOAT, [1.5, -2]), ("f8", TensorProto.DOUBLE, [1.5, -2]), ("i8", TensorProto.INT64, [-1, 2**40]), ("i4", TensorProto.INT32, [-1, 3]),
-                                ("i1", TensorProto.INT8, [-3, 3]), ("u8", TensorProto.UINT64, [1, 2**63]), ("f2", TensorProto.FLOAT16, [1.5, -2]), ("?", TensorProto.BOOL, [1, 0])):
+    for dtype, kind, values in (("f4", TensorProto.FLOAT, [1.5, -2]), ("f8", TensorProto.DOUBLE, [1.5, -2]),
+                                ("i8", TensorProto.INT64, [-1, 2**40]), ("i4", TensorProto.INT32, [-1, 3]),
+                                ("i1", TensorProto.INT8, [-3, 3]), ("u8", TensorProto.UINT64, [1, 2**63]),
+                                ("f2", TensorProto.FLOAT16, [1.5, -2]), ("?", TensorProto.BOOL, [1, 0])):
         made.append(helper.make_tensor(f"field {dtype}", kind, (2,), values))
         arrays[f"field {dtype}"] = np.array(values, dtype)
     made.append(helper.make_tensor("bfloat", TensorProto.BFLOAT16, (2,), [1.5, -2]))
     arrays["bfloat"] = np.array([1.5, -2], np.float32)
-    graph = helper.make_graph([helper.make_node("Identity", ["f4"], ["y"])], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))], made)
+    graph = helper.make_graph([helper.make_node("Identity", ["f4"], ["y"])], "g", [],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))], made)
     onnx.save(helper.make_model(graph), path, save_as_external_data=outside, location="data.bin", size_threshold=0)
     return {name: np.asarray(array) for name, array in arrays.items()}
 
@@ -250,7 +279,8 @@ def make_large(path, shape):
         os.truncate(path, 8 + len(header) + size)
     elif path.suffix == ".gguf":
         text = b"large"
-        head = b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(8) + len(text).to_bytes(8, "little") + text
+        head = (b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(8)
+                + len(text).to_bytes(8, "little") + text)
         head += (2).to_bytes(4, "little") + shape[1].to_bytes(8, "little") + shape[0].to_bytes(8, "little") + bytes(12)
         path.write_bytes(head)
         os.truncate(path, -(-len(head) // 32) * 32 + size)
@@ -265,8 +295,14 @@ def test_it_is_a_dict_whose_arrays_come_when_asked_for(tmp_path):
     arrays = {"a": R.random(3), "b": R.random((2, 2)), "c": R.random(1)}
     np.savez(tmp_path / "m.npz", **arrays)
     weights = cr.io.read_weights(tmp_path / "m.npz")
-    assert isinstance(weights, dict) and list(weights) == list(weights.keys()) == ["a", "b", "c"] and "a" in weights and len(weights) == 3
-    every = [dict(weights), {**weights}, dict(weights.items()), dict(zip(weights, weights.values(), strict=True)), weights.copy(), weights | {}, {} | weights,
+    assert (
+        isinstance(weights, dict)
+        and list(weights) == list(weights.keys()) == ["a", "b", "c"]
+        and "a" in weights
+        and len(weights) == 3
+    )
+    every = [dict(weights), {**weights}, dict(weights.items()), dict(zip(weights, weights.values(), strict=True)),
+             weights.copy(), weights | {}, {} | weights,
              pickle.loads(pickle.dumps(weights)), (lambda **options: options)(**weights)]
     for one in every:
         assert list(one) == list(arrays)

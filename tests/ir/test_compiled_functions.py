@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled functions: when they are traced again, what they do to Variables, and what they refuse. Oracle: eager execution."""
+"""Compiled functions: when they are traced again, what they do to Variables, and what they refuse. Oracle: eager
+execution."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from chainrule.ir import Tensor
 from chainrule.ops import elementwise as e
 from chainrule.testing import available
 
-BACKENDS = pytest.mark.parametrize("backend", [name if available(name) else pytest.param(name, marks=pytest.mark.skip(reason="not available here"))
+BACKENDS = pytest.mark.parametrize("backend", [name if available(name)
+                                               else pytest.param(name, marks=pytest.mark.skip(reason="not available "
+                                                                                                     "here"))
                                                for name in ("reference", "native", "xla")])
 
 
@@ -63,7 +66,8 @@ def test_numbers_and_words_are_part_of_the_signature_and_floats_are_not() -> Non
 def test_a_float_is_as_exact_as_the_array_that_it_meets(backend, dtype) -> None:
     function = lambda x, scale: (x * scale, cr.where(x > scale, scale, x), scale)
     x = np.arange(4).astype(dtype)
-    for found, wanted in zip(cr.compile(function, backend=backend)(x, 0.1)[:2], function(cr.asarray(x), 0.1)[:2], strict=True):
+    for found, wanted in zip(cr.compile(function, backend=backend)(x, 0.1)[:2], function(cr.asarray(x), 0.1)[:2],
+                             strict=True):
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
 
@@ -133,7 +137,8 @@ def test_a_compiled_function_inside_another_is_part_of_it() -> None:
     outer = cr.compile(lambda x: cr.sum(inner(x) + 1.0), backend="reference")
     assert outer(np.zeros(3, "float32")).item() == 6
     assert not inner.entries
-    assert cr.grad(lambda x: cr.compile(lambda t: t * t, backend="reference")(x) * 1.0 if x.node.data is None else x * x)(3.0).item() == 6
+    assert cr.grad(lambda x: cr.compile(lambda t: t * t, backend="reference")(x) * 1.0 if x.node.data is None else x
+                   * x)(3.0).item() == 6
 
 
 def test_many_programs_are_warned_of() -> None:
@@ -226,7 +231,8 @@ PROGRAMS = {
     "write unread": lambda v, w: (v.assign(w.value), w.value * 1.0)[1],
     "old and new": lambda v, w: (lambda old: (v.assign(old * 3.0), old - v.value)[1])(v.value),
     "gradient of a new value": lambda v, w: (v.assign(v.value * 2.0), cr.gradients(cr.sum(v.value * v.value), v))[1],
-    "gradient of both": lambda v, w: (lambda old: (v.assign(old * 2.0), cr.gradients(cr.sum(v.value * old), v))[1])(v.value),
+    "gradient of both": lambda v, w: (lambda old: (v.assign(old * 2.0),
+                                                   cr.gradients(cr.sum(v.value * old), v))[1])(v.value),
     "read only": lambda v, w: v.value * w.value,
     "the variable itself": lambda v, w: v.value,
     "nothing changes": lambda v, w: (v.assign(v.value), v.value + 0.0)[1],
@@ -272,7 +278,8 @@ def test_a_failing_step_changes_nothing(backend: str) -> None:
 
 # ---- what needs a value that is not there yet
 
-@pytest.mark.parametrize("wanted", [bool, int, float, lambda x: x.item(), lambda x: x.numpy(), np.asarray, lambda x: x.tolist()])
+@pytest.mark.parametrize("wanted", [bool, int, float, lambda x: x.item(), lambda x: x.numpy(), np.asarray,
+                                    lambda x: x.tolist()])
 def test_a_value_is_refused_while_compiling(wanted) -> None:
     def function(x: Tensor) -> Tensor:
         wanted(cr.sum(x))

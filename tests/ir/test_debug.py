@@ -8,7 +8,8 @@ import pytest
 
 import chainrule as cr
 
-SIGNS = {1: "compiled double for native", 2: " ms", 3: "after share:", 4: "inputs  %0: float32[3]", 5: "outputs", 6: "arena", 7: "define"}
+SIGNS = {1: "compiled double for native", 2: " ms", 3: "after share:", 4: "inputs  %0: float32[3]", 5: "outputs",
+         6: "arena", 7: "define"}
 
 
 @pytest.mark.parametrize("level", range(8))

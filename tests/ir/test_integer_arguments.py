@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integers among the arguments of compiled functions: those that are only calculated with share a program. Oracle: eager code."""
+"""Integers among the arguments of compiled functions: those that are only calculated with share a program. Oracle:
+eager code."""
 
 from __future__ import annotations
 
@@ -161,8 +162,10 @@ def test_values_seen_long_ago_are_forgotten():
 
 
 def test_random_functions_of_two_integers():
-    pieces = [lambda y, a, b: y * a, lambda y, a, b: y + b, lambda y, a, b: y * 0.5**b, lambda y, a, b: cr.tanh(y) if a > b else y,
-              lambda y, a, b: y[:a % 3 + 1] if len(y.shape) and y.shape[0] > 3 else y - a, lambda y, a, b: cr.where(y > b, y, a),
+    pieces = [lambda y, a, b: y * a, lambda y, a, b: y + b, lambda y, a, b: y * 0.5**b,
+              lambda y, a, b: cr.tanh(y) if a > b else y,
+              lambda y, a, b: y[:a % 3 + 1] if len(y.shape) and y.shape[0] > 3 else y - a,
+              lambda y, a, b: cr.where(y > b, y, a),
               lambda y, a, b: cr.take(y, b % y.shape[0], axis=0)[None] + y, lambda y, a, b: y * (a * b) - a // (b + 1)]
     for seed in range(15):
         rng = np.random.default_rng(seed)
@@ -177,4 +180,5 @@ def test_random_functions_of_two_integers():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for a, b in rng.integers(0, 6, (8, 2)).tolist():
-                np.testing.assert_allclose(compiled(X, a, b), function(cr.asarray(X), a, b), rtol=1e-9, err_msg=f"{seed} {a} {b}")
+                np.testing.assert_allclose(compiled(X, a, b), function(cr.asarray(X), a, b), rtol=1e-9,
+                                           err_msg=f"{seed} {a} {b}")

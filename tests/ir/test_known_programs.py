@@ -47,7 +47,8 @@ def network(*between, activation="relu"):
 
 
 def learn(model, optimizer, backend="native", **options):
-    cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optimizer, batch_size=4, epochs=2, progress=False, backend=backend, **options)
+    cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optimizer, batch_size=4, epochs=2, progress=False,
+           backend=backend, **options)
     return [v.numpy() for v in model.variables().values()]
 
 
@@ -122,7 +123,8 @@ CASES |= {f"options: {name}": (network, SETTINGS["adam"], options) for name, opt
 
 def test_each_setting_counts_whatever_was_compiled_before():
     """A program of another setting would give its numbers."""
-    first, again = ({name: learn(CASES[name][0](), CASES[name][1](), **CASES[name][2]) for name in order} for order in (CASES, reversed(CASES)))
+    first, again = ({name: learn(CASES[name][0](), CASES[name][1](), **CASES[name][2]) for name in order}
+                    for order in (CASES, reversed(CASES)))
     same = lambda a, b: len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert [name for name in CASES if not same(first[name], again[name])] == []
     assert [pair for pair in itertools.combinations(CASES, 2) if same(first[pair[0]], first[pair[1]])] == []
@@ -149,9 +151,12 @@ PAIRS = {
     "order of operands": (lambda x: x - x[::-1], lambda x: x[::-1] - x),
     "order of results": (lambda x: (x, x + 1.0), lambda x: (x + 1.0, x)),
     "an integer and a boolean": (lambda x: x + cr.asarray(np.int32(1)), lambda x: x + cr.asarray(np.int16(1))),
-    "content of an array": (lambda x: x + np.arange(5, dtype=np.float32), lambda x: x + np.arange(5, dtype=np.float32)[::-1].copy()),
-    "a body": (lambda x: cr.scan(lambda c, v: (c + v, c * v), x[0], x)[1], lambda x: cr.scan(lambda c, v: (c + v, c - v), x[0], x)[1]),
-    "a direction": (lambda x: cr.scan(lambda c, v: (c + v, c), x[0], x)[1], lambda x: cr.scan(lambda c, v: (c + v, c), x[0], x, reverse=True)[1]),
+    "content of an array": (lambda x: x + np.arange(5, dtype=np.float32),
+                            lambda x: x + np.arange(5, dtype=np.float32)[::-1].copy()),
+    "a body": (lambda x: cr.scan(lambda c, v: (c + v, c * v), x[0], x)[1],
+               lambda x: cr.scan(lambda c, v: (c + v, c - v), x[0], x)[1]),
+    "a direction": (lambda x: cr.scan(lambda c, v: (c + v, c), x[0], x)[1],
+                    lambda x: cr.scan(lambda c, v: (c + v, c), x[0], x, reverse=True)[1]),
 }
 
 

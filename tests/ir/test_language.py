@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The language itself: printed form (golden), verifier, graphs, types and promotion. Oracles: golden text, NumPy, the array API."""
+"""The language itself: printed form (golden), verifier, graphs, types and promotion. Oracles: golden text, NumPy, the
+array API."""
 
 from __future__ import annotations
 
@@ -102,7 +103,10 @@ def broken() -> dict[str, Graph]:
     loop = {"carries": 1, "sequences": 0, "length": 2, "reverse": False, "history": False}
     body_in = input_node(Type((3,), F))
     bad_body = Graph((body_in,), (make(REGISTRY["cast"], body_in, dtype=np.dtype("float64")),))
-    good_type = Graph((body_in,), (Node(REGISTRY["neg"], (make(REGISTRY["exp"], Node(REGISTRY["exp"], (body_in,), {}, Type((3,), F), np.zeros(3))),), {}, Type((3,), F)),))
+    good_type = Graph((body_in,), (Node(REGISTRY["neg"],
+                                        (make(REGISTRY["exp"],
+                                              Node(REGISTRY["exp"], (body_in,), {}, Type((3,), F), np.zeros(3))),), {},
+                                        Type((3,), F)),))
     return {
         "should have type": Graph((x,), (Node(REGISTRY["exp"], (x,), {}, Type((4,), F)),)),
         "not a declared input": Graph((x,), (make(REGISTRY["add"], x, other),)),
@@ -111,8 +115,11 @@ def broken() -> dict[str, Graph]:
         "not in the registry": Graph((x,), (Node(stranger, (x,), {}, Type((3,), F)),)),
         "carries data": Graph((x,), (Node(REGISTRY["exp"], (x,), {}, Type((3,), F), np.zeros(3, F)),)),
         "cannot take over": Graph((x, wide), (y,), ((0, 1),)),
-        "must return a carry": Graph((x,), (Node(REGISTRY["scan"], (x,), {"body": bad_body, **loop}, (Type((3,), F),)),)),
-        "data inside": Graph((x,), (Node(REGISTRY["output"], (Node(REGISTRY["scan"], (x,), {"body": good_type, **loop}, (Type((3,), F),)),), {"index": 0}, Type((3,), F)),)),
+        "must return a carry": Graph((x,), (Node(REGISTRY["scan"], (x,), {"body": bad_body, **loop},
+                                                 (Type((3,), F),)),)),
+        "data inside": Graph((x,), (Node(REGISTRY["output"],
+                                         (Node(REGISTRY["scan"], (x,), {"body": good_type, **loop}, (Type((3,), F),)),),
+                                         {"index": 0}, Type((3,), F)),)),
     }
 
 
@@ -235,4 +242,9 @@ def test_a_tensor_is_a_good_citizen_of_numpy() -> None:
     assert array.dtype == np.float64 and not array.flags.writeable
     assert np.array(x).flags.writeable and np.array(x, dtype="float32").dtype == F
     np.testing.assert_array_equal(np.from_dlpack(x), array)
-    assert len(x) == 2 and [row.shape for row in x] == [(3,), (3,)] and float(x[1, 2]) == 5 and list(range(5))[cr.asarray(3)] == 3
+    assert (
+        len(x) == 2
+        and [row.shape for row in x] == [(3,), (3,)]
+        and float(x[1, 2]) == 5
+        and list(range(5))[cr.asarray(3)] == 3
+    )

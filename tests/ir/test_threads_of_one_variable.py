@@ -12,7 +12,9 @@ import chainrule as cr
 from chainrule.errors import BoundsError
 from chainrule.testing import available
 
-BACKENDS = pytest.mark.parametrize("backend", [name if available(name) else pytest.param(name, marks=pytest.mark.skip(reason="not available here"))
+BACKENDS = pytest.mark.parametrize("backend", [name if available(name)
+                                               else pytest.param(name, marks=pytest.mark.skip(reason="not available "
+                                                                                                     "here"))
                                                for name in ("reference", "native", "xla")])
 
 
@@ -64,7 +66,8 @@ def test_variables_in_crossing_orders_do_not_block_each_other() -> None:
     a, b, c = (cr.Variable(np.float32(0), name=name) for name in "abc")
     for v in (a, b, c):
         cr.compile(lambda v=v: v.assign(v + 0))()  # locks of their own
-    steps = [cr.compile(lambda x=x, y=y: (x.assign(x + 1), y.assign(y + 1))) for x, y in ((a, b), (b, c), (c, a), (b, a))]
+    steps = [cr.compile(lambda x=x, y=y: (x.assign(x + 1), y.assign(y + 1)))
+             for x, y in ((a, b), (b, c), (c, a), (b, a))]
     together(*[lambda f=f: [f() for _ in range(300)] for f in steps])
     assert [v.numpy().item() for v in (a, b, c)] == [900, 900, 600]
 

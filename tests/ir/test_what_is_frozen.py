@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a compiled function takes for constant: nothing that changes later without its notice. Oracle: the function itself."""
+"""What a compiled function takes for constant: nothing that changes later without its notice. Oracle: the function
+itself."""
 
 from __future__ import annotations
 
@@ -47,8 +48,10 @@ class Plain:
 
 # ---- arguments
 
-CONTAINERS = [Batch, Frozen, Pair, lambda a, b: types.SimpleNamespace(a=a, b=b), lambda a, b: argparse.Namespace(a=a, b=b)]
-MAPPINGS = [dict, collections.OrderedDict, lambda d: collections.defaultdict(list, d), types.MappingProxyType, collections.UserDict]
+CONTAINERS = [Batch, Frozen, Pair, lambda a, b: types.SimpleNamespace(a=a, b=b),
+              lambda a, b: argparse.Namespace(a=a, b=b)]
+MAPPINGS = [dict, collections.OrderedDict, lambda d: collections.defaultdict(list, d), types.MappingProxyType,
+            collections.UserDict]
 
 
 @pytest.mark.parametrize("make", CONTAINERS)
@@ -121,7 +124,8 @@ def test_functions_classes_and_words_of_many_kinds_are_arguments() -> None:
     class Colour(enum.Enum):
         RED = 1
     f = cr.compile(lambda x, what: x * 2, backend="reference")
-    values = [cr.exp, np.exp, len, int, Colour.RED, np.dtype("int8"), nn.Dense(2), losses.get("hinge"), optim.SGD(0.1), functools.partial(cr.sum, axis=0),
+    values = [cr.exp, np.exp, len, int, Colour.RED, np.dtype("int8"), nn.Dense(2), losses.get("hinge"), optim.SGD(0.1),
+              functools.partial(cr.sum, axis=0),
               cr.Variable(X), np, range(3), "word", None, 1 + 2j, Frozen(1, "a"), f]
     for value in values:
         for _ in range(2):
@@ -260,7 +264,8 @@ def test_names_of_enclosing_functions_and_globals_are_seen(monkeypatch) -> None:
 
 def test_functions_and_models_that_are_defined_again_are_seen(monkeypatch) -> None:
     space = {"cr": cr, "np": np, "__name__": "__main__"}
-    exec("def inner(x):\n    return x * 2\ndef outer(x):\n    return inner(x) + w.value\nw = cr.Variable(np.ones(3, 'float32'))", space)
+    exec("def inner(x):\n    return x * 2\ndef outer(x):\n    return inner(x) + w.value\nw = cr.Variable(np.ones(3, "
+         "'float32'))", space)
     f = cr.compile(space["outer"], backend="reference")
     assert f(X).tolist() == [3] * 3
     exec("def inner(x):\n    return x * 10", space)
@@ -307,7 +312,8 @@ class Trainer:
 def test_methods_belong_to_their_objects() -> None:
     a, b = Trainer(1.0), Trainer(2.0)
     for _ in range(2):
-        assert [a.step(X).item(), b.step(X).item(), b.step(X, k=0.5).item(), a.double(X).item(), Trainer.step(b, X).item()] == [3, 6, 3, 6, 6]
+        assert [a.step(X).item(), b.step(X).item(), b.step(X, k=0.5).item(), a.double(X).item(),
+                Trainer.step(b, X).item()] == [3, 6, 3, 6, 6]
     a.factor = 5.0
     assert a.step(X).item() == 15
     a.w = cr.Variable(np.zeros(3, "float32"))
@@ -347,7 +353,8 @@ def test_a_compiled_forward_is_a_layers_method() -> None:
 def test_a_container_that_an_enclosing_function_holds_may_change(held, change) -> None:
     last = next(iter(held)) if isinstance(held, dict) else 0
     plain = not isinstance(held[last], list)
-    function = (lambda x: x * held[last]) if plain else (lambda x: x * held[last][0])  # which name nothing but what they enclose
+    # which name nothing but what they enclose
+    function = (lambda x: x * held[last]) if plain else (lambda x: x * held[last][0])
     assert not function.__code__.co_names
     compiled = cr.compile(function, backend="reference")
     assert float(compiled(3.0)) == 3

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Matrices with given singular values, and smooth functions of what `svd` gives: material of the tests of its derivatives."""
+"""Matrices with given singular values, and smooth functions of what `svd` gives: material of the tests of its
+derivatives."""
 
 from __future__ import annotations
 

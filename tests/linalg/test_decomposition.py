@@ -51,11 +51,14 @@ def test_components_of_tensors_have_gradients_and_are_a_layer() -> None:
     x = cr.asarray(DATA.astype("float32"))
     assert pca.transform(x).dtype == cr.float32
     np.testing.assert_allclose(pca.transform(x), pca.transform(DATA), atol=1e-4)
-    np.testing.assert_allclose(pca.inverse_transform(pca.transform(x)), pca.inverse_transform(pca.transform(DATA)), atol=1e-4)
+    np.testing.assert_allclose(pca.inverse_transform(pca.transform(x)), pca.inverse_transform(pca.transform(DATA)),
+                               atol=1e-4)
     np.testing.assert_allclose(pca.layer("float64")(DATA), pca.transform(DATA), atol=1e-10)
     assert not pca.layer().parameters()
     gradient = cr.grad(lambda x: cr.sum(pca.transform(x)))(DATA)
-    np.testing.assert_allclose(gradient, np.broadcast_to((pca.components.T / np.sqrt(pca.explained_variance)).sum(axis=1), DATA.shape), atol=1e-10)
+    np.testing.assert_allclose(gradient, np.broadcast_to((pca.components.T
+                                                          / np.sqrt(pca.explained_variance)).sum(axis=1), DATA.shape),
+                               atol=1e-10)
 
 
 @pytest.mark.parametrize("method", ["zca", "pca", "cholesky"])
@@ -78,9 +81,12 @@ def test_whitening_of_features_without_variance() -> None:
 
 
 @pytest.mark.parametrize(("call", "error", "word"), [
-    (lambda: PCA(0), ArgumentError, "components"), (lambda: PCA(1.5), ArgumentError, "components"), (lambda: PCA(9).fit(DATA), ArgumentError, "so many"),
-    (lambda: PCA(2).transform(DATA), ArgumentError, "fit"), (lambda: PCA(2).fit(np.ones((3, 2, 2))), ShapeError, "reshape"),
-    (lambda: Whitening("white"), ArgumentError, "whitening"), (lambda: Whitening().transform(DATA), ArgumentError, "fit"),
+    (lambda: PCA(0), ArgumentError, "components"), (lambda: PCA(1.5), ArgumentError, "components"),
+    (lambda: PCA(9).fit(DATA), ArgumentError, "so many"),
+    (lambda: PCA(2).transform(DATA), ArgumentError, "fit"),
+    (lambda: PCA(2).fit(np.ones((3, 2, 2))), ShapeError, "reshape"),
+    (lambda: Whitening("white"), ArgumentError, "whitening"),
+    (lambda: Whitening().transform(DATA), ArgumentError, "fit"),
 ])
 def test_what_does_not_fit_is_told(call, error, word) -> None:
     with pytest.raises(error, match=word):
@@ -93,7 +99,8 @@ def test_what_does_not_fit_is_told(call, error, word) -> None:
 def network():
     cr.random.seed(0)
     return nn.Sequential([nn.Conv2D(12, 3, padding="same", stride=2, activation="relu", input_shape=(8, 8, 4)),
-                          nn.Residual([nn.Conv2D(12, 3, padding="same", bias=False)], activation="relu"), nn.BatchNorm(),
+                          nn.Residual([nn.Conv2D(12, 3, padding="same", bias=False)], activation="relu"),
+                          nn.BatchNorm(),
                           nn.Flatten(), nn.Dense(40, activation="tanh"), nn.Dense(5)])
 
 
@@ -163,7 +170,8 @@ def test_compressed_models_are_saved_and_trained(network, tmp_path) -> None:
     assert all(np.abs(g.numpy()).max() > 0 for name, g in cr.gradients(loss, made).items() if name.endswith("weight"))
 
 
-@pytest.mark.parametrize(("options", "word"), [({}, "exactly one"), ({"rank": 2, "energy": 0.5}, "exactly one"), ({"rank": 0}, "positive"),
+@pytest.mark.parametrize(("options", "word"), [({}, "exactly one"), ({"rank": 2, "energy": 0.5}, "exactly one"),
+                                               ({"rank": 0}, "positive"),
                                                ({"energy": 1.5}, "share"), ({"budget": 10}, "too small")])
 def test_what_compress_refuses(network, options, word) -> None:
     with pytest.raises(ArgumentError, match=word):

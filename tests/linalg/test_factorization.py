@@ -17,7 +17,8 @@ RNG = np.random.default_rng(0)
 def planted(users: int = 60, items: int = 40, k: int = 2, share: float = 0.5) -> tuple[np.ndarray, ...]:
     """Ratings of known low rank, a share of them seen: (rows, columns, values, the whole table, seen)."""
     rng = np.random.default_rng(1)
-    table = 3 + rng.normal(size=(users, 1)) + rng.normal(size=(1, items)) + rng.normal(size=(users, k)) @ rng.normal(size=(k, items))
+    table = (3 + rng.normal(size=(users, 1)) + rng.normal(size=(1, items)) + rng.normal(size=(users, k))
+             @ rng.normal(size=(k, items)))
     seen = rng.random(table.shape) < share
     rows, columns = np.nonzero(seen)
     return rows, columns, table[seen], table, seen
@@ -76,8 +77,8 @@ def test_recommendations_are_the_best_unseen_items() -> None:
 
 
 def test_mistakes_are_told() -> None:
-    for call in (lambda: truncated_svd(np.ones((3, 2)), 3), lambda: LatentFactors(method="svd"), lambda: LatentFactors(0),
-                 lambda: LatentFactors().recommend(0)):
+    for call in (lambda: truncated_svd(np.ones((3, 2)), 3), lambda: LatentFactors(method="svd"),
+                 lambda: LatentFactors(0), lambda: LatentFactors().recommend(0)):
         with pytest.raises(ArgumentError):
             call()
     with pytest.raises(ShapeError):
@@ -93,6 +94,7 @@ def test_films(shared_data: Path, method: str) -> None:
     ratings = np.loadtxt(file, delimiter=",", skiprows=1, usecols=(0, 1, 2))
     order = np.random.default_rng(0).permutation(len(ratings))
     train, test = ratings[order[20_000:]], ratings[order[:20_000]]
-    model = LatentFactors(8, method, epochs=12 if method == "als" else 10).fit(train[:, 0].astype(int), train[:, 1].astype(int), train[:, 2])
+    model = LatentFactors(8, method, epochs=12 if method == "als"
+                          else 10).fit(train[:, 0].astype(int), train[:, 1].astype(int), train[:, 2])
     error = np.sqrt(np.mean((model.predict(test[:, 0].astype(int), test[:, 1].astype(int)) - test[:, 2]) ** 2))
     assert error < 0.89

@@ -50,7 +50,8 @@ def exponential(x):
     return loss((v * cr.exp(-w)) @ v.mT)
 
 
-@pytest.mark.parametrize("function", [rebuilt, rebuilt_otherwise, gram, symmetric, exponential], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [rebuilt, rebuilt_otherwise, gram, symmetric, exponential],
+                         ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", HARD)
 def test_what_does_not_depend_on_the_choice_of_vectors_has_its_gradient(name, function) -> None:
     check_gradient(function, HARD[name], order=1, rtol=1e-6)
@@ -149,14 +150,16 @@ def regular(*shape) -> np.ndarray:
     (linalg.solve, (regular(2, 3, 3), RNG.normal(size=(3, 2)))), (linalg.inv, (regular(3, 3),)),
     (lambda x: linalg.slogdet(x).logabsdet, (regular(2, 3, 3),)), (linalg.pinv, (RNG.normal(size=(4, 2)),)),
     (linalg.pinv, (RNG.normal(size=(2, 2, 4)),)), (lambda x: linalg.pinv(x, rtol=1e-3), (RNG.normal(size=(3, 4)),)),
-    (linalg.lstsq, (RNG.normal(size=(5, 3)), RNG.normal(size=5))), (linalg.lstsq, (RNG.normal(size=(2, 4)), RNG.normal(size=(2, 3)))),
+    (linalg.lstsq, (RNG.normal(size=(5, 3)), RNG.normal(size=5))),
+    (linalg.lstsq, (RNG.normal(size=(2, 4)), RNG.normal(size=(2, 3)))),
     (lambda b, c: linalg.pinv(b @ c), (RNG.normal(size=(4, 2)), RNG.normal(size=(2, 3)))),
     (lambda b, c: linalg.lstsq(b @ c, np.arange(4.0)), (RNG.normal(size=(4, 1)), RNG.normal(size=(1, 3)))),
     (lambda x: linalg.cholesky(x @ x.mT + np.eye(3)), (RNG.normal(size=(3, 3)),)),
     (lambda x: linalg.qr(x).Q * linalg.qr(x).R, (RNG.normal(size=(3, 3)),)),
     (linalg.cond, (regular(3, 3),)), (lambda x: linalg.cond(x, ord="fro"), (regular(3, 3),)),
     (lambda x: linalg.matrix_power(x, 3), (regular(3, 3),)), (lambda x: linalg.matrix_power(x, -2), (regular(3, 3),)),
-    (lambda x: linalg.matrix_norm(x, ord="nuc"), (RNG.normal(size=(3, 4)),)), (linalg.svdvals, (RNG.normal(size=(3, 4)),)),
+    (lambda x: linalg.matrix_norm(x, ord="nuc"), (RNG.normal(size=(3, 4)),)),
+    (linalg.svdvals, (RNG.normal(size=(3, 4)),)),
 ])
 def test_gradients_to_order_two(function, arrays) -> None:
     check_gradient(function, *arrays, order=2)

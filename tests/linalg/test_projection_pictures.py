@@ -23,7 +23,8 @@ def test_digits_in_the_plane(tmp_path) -> None:
     data = digits()
     pca = PCA().fit(data.x_train.reshape(len(data.x_train), -1))
     points = pca.transform(data.x_train.reshape(len(data.x_train), -1))[:, :2]
-    assert is_png(draw_scatter(points, tmp_path / "digits.png", data.y_train, data.class_names, title="digits, 2 of 64 $"))
+    assert is_png(draw_scatter(points, tmp_path / "digits.png", data.y_train, data.class_names,
+                               title="digits, 2 of 64 $"))
     assert is_png(draw_explained_variance(pca.explained_variance_ratio, tmp_path / "variance.png"))
 
 
@@ -32,7 +33,8 @@ def test_few_points(tmp_path) -> None:
     assert is_png(draw_explained_variance([1.0], tmp_path / "all.png"))
 
 
-@pytest.mark.parametrize("call", [lambda p: draw_scatter(np.zeros((3, 3)), p), lambda p: draw_scatter(np.zeros((3, 2)), p, np.zeros(4)),
+@pytest.mark.parametrize("call", [lambda p: draw_scatter(np.zeros((3, 3)), p),
+                                  lambda p: draw_scatter(np.zeros((3, 2)), p, np.zeros(4)),
                                   lambda p: draw_explained_variance(np.zeros((2, 2)), p)])
 def test_what_is_no_picture(call, tmp_path) -> None:
     with pytest.raises(ShapeError):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Second derivatives of functions of singular values, where values are repeated or zero. Oracle: the same function without them."""
+"""Second derivatives of functions of singular values, where values are repeated or zero. Oracle: the same function
+without them."""
 
 from __future__ import annotations
 
@@ -21,10 +22,14 @@ MATRICES = {
     "distinct": of_values(4, 3, [3, 2, 1]), "repeated": of_values(4, 4, [2, 2, 1, 1]), "identity": np.eye(4),
     "one zero": of_values(4, 4, [3, 2, 1, 0]), "three zeros": of_values(5, 5, [2, 1, 0, 0, 0]),
     "repeated and zeros": of_values(4, 4, [2, 2, 0, 0]), "exact zeros": np.diag([2.0, 2.0, 0.0, 0.0]),
-    "all zeros": np.zeros((3, 3)), "all zeros, tall": np.zeros((4, 2)), "a vector of zeros": np.zeros((3, 1)), "a number": np.zeros((1, 1)),
-    "tall": of_values(5, 3, [2, 2, 0]), "tall, one zero": of_values(5, 3, [3, 2, 0]), "tall, two zeros": of_values(5, 3, [1, 0, 0]),
-    "tall, equal": of_values(5, 3, [2, 2, 2]), "tall, exact zero": np.diag([2.0, 2.0, 0.0, 0.0])[:, :3], "wide": of_values(3, 5, [2, 2, 0]),
-    "wide, one zero": of_values(3, 5, [3, 2, 0]), "wide, two zeros": of_values(3, 5, [2, 0, 0]), "almost zero": of_values(4, 4, [2, 1, 1e-10, 3e-11]),
+    "all zeros": np.zeros((3, 3)), "all zeros, tall": np.zeros((4, 2)), "a vector of zeros": np.zeros((3, 1)),
+    "a number": np.zeros((1, 1)),
+    "tall": of_values(5, 3, [2, 2, 0]), "tall, one zero": of_values(5, 3, [3, 2, 0]),
+    "tall, two zeros": of_values(5, 3, [1, 0, 0]),
+    "tall, equal": of_values(5, 3, [2, 2, 2]), "tall, exact zero": np.diag([2.0, 2.0, 0.0, 0.0])[:, :3],
+    "wide": of_values(3, 5, [2, 2, 0]),
+    "wide, one zero": of_values(3, 5, [3, 2, 0]), "wide, two zeros": of_values(3, 5, [2, 0, 0]),
+    "almost zero": of_values(4, 4, [2, 1, 1e-10, 3e-11]),
 }
 
 
@@ -56,7 +61,8 @@ def penalised(x):
 
 
 DIRECT = {rebuilt: loss, rebuilt_otherwise: loss, squares: lambda x: cr.sum(x * x), logarithms: log_determinant,
-          gram: lambda x: loss(x @ x.mT), cube: lambda x: loss(x @ x.mT @ x), penalised: lambda x: loss(x) + cr.sum(x * x)}
+          gram: lambda x: loss(x @ x.mT), cube: lambda x: loss(x @ x.mT @ x),
+          penalised: lambda x: loss(x) + cr.sum(x * x)}
 
 
 def second(function, x: np.ndarray) -> np.ndarray:
@@ -76,7 +82,8 @@ def test_repeated_and_zero_values(name, function) -> None:
 
 
 @pytest.mark.parametrize("function", [gram, cube], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("name", ["distinct", "one zero", "three zeros", "tall, one zero", "tall, two zeros", "all zeros"])
+@pytest.mark.parametrize("name", ["distinct", "one zero", "three zeros", "tall, one zero", "tall, two zeros",
+                                  "all zeros"])
 def test_zeros_of_other_functions(name, function) -> None:
     x = MATRICES[name]
     np.testing.assert_allclose(second(function, x), second(DIRECT[function], x), rtol=1e-8, atol=1e-8)
@@ -117,7 +124,8 @@ def test_the_nuclear_norm_has_finite_derivatives_where_it_has_a_corner(name) -> 
     assert np.isfinite(second(nuclear, x)).all()
 
 
-@pytest.mark.parametrize("name", ["repeated", "identity", "distinct", "tall, equal", "one zero", "wide, two zeros", "tall, two zeros"])
+@pytest.mark.parametrize("name", ["repeated", "identity", "distinct", "tall, equal", "one zero", "wide, two zeros",
+                                  "tall, two zeros"])
 def test_the_pseudo_inverse_among_matrices_of_its_rank(name) -> None:
     x = MATRICES[name]
     rank = int(linalg.matrix_rank(x, rtol=1e-8).item())
@@ -157,4 +165,5 @@ def by_minors(x):
     if n == 1:
         return x[0, 0]
     columns = [[k for k in range(n) if k != j] for j in range(n)]
-    return sum(((-1) ** j * x[0, j] * by_minors(cr.take(x[1:], np.array(columns[j]), axis=1)) for j in range(n)), cr.asarray(0.0, dtype="float64"))
+    return sum(((-1) ** j * x[0, j] * by_minors(cr.take(x[1:], np.array(columns[j]), axis=1)) for j in range(n)),
+               cr.asarray(0.0, dtype="float64"))

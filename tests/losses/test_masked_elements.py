@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a mask or a weight of 0 leaves out has no influence on value, gradient or checks, whatever stands there: every loss and metric."""
+"""What a mask or a weight of 0 leaves out has no influence on value, gradient or checks, whatever stands there: every
+loss and metric."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from chainrule.testing import available
 KEEP = np.array([True, False, True, True, False, True, True])
 BAD = (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-38)
 BACKENDS = ["eager", *(b for b in ("reference", "native", "xla") if available(b))]
-GIVEN = {"mask": {"mask": KEEP}, "weights": {"weights": KEEP.astype("float32")}, "both": {"mask": KEEP, "weights": np.where(KEEP, 2.0, 1.0).astype("float32")}}
+GIVEN = {"mask": {"mask": KEEP}, "weights": {"weights": KEEP.astype("float32")},
+         "both": {"mask": KEEP, "weights": np.where(KEEP, 2.0, 1.0).astype("float32")}}
 
 
 def spoilt(array, value):
@@ -36,7 +38,8 @@ def broken(name, value):
     outputs, targets = example(name, "float32")
     samples = losses.get(name).samples
     spoil = lambda i, part: part if samples is not None and i >= samples else spoilt(part, value)
-    return like(outputs, [spoil(i, part) for i, part in enumerate(parts(outputs))]), None if targets is None else spoilt(targets, value)
+    return (like(outputs, [spoil(i, part) for i, part in enumerate(parts(outputs))]),
+            None if targets is None else spoilt(targets, value))
 
 
 @pytest.mark.parametrize("kind", GIVEN)
@@ -67,12 +70,14 @@ def test_it_is_leaving_the_samples_out(name):
     outputs, targets = example(name)
     rows = lambda part: part[KEEP] if part.shape[0] == N else part
     alone = like(outputs, [rows(part) for part in parts(outputs)]), None if targets is None else targets[KEEP]
-    assert losses.get(name)(*broken(name, np.nan), mask=KEEP).item() == pytest.approx(losses.get(name)(*alone).item(), rel=1e-5)
+    assert losses.get(name)(*broken(name, np.nan),
+                            mask=KEEP).item() == pytest.approx(losses.get(name)(*alone).item(), rel=1e-5)
 
 
 def test_masks_of_single_elements():
     keep = np.random.default_rng(0).random(A.shape) < 0.6
-    for name in ("mean_squared_error", "huber", "log_cosh", "mean_absolute_error", "poisson", "quantile", "mean_absolute_percentage_error"):
+    for name in ("mean_squared_error", "huber", "log_cosh", "mean_absolute_error", "poisson", "quantile",
+                 "mean_absolute_percentage_error"):
         x, t = A.copy(), np.abs(B)
         wanted = cr.grad(lambda x, t=t, name=name: losses.get(name)(x, t, mask=keep))(x).numpy()
         t[~keep] = np.nan

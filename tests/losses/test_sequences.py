@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label sequences that cannot be, sequences without steps or labels, and recurrent outputs at steps that do not exist."""
+"""Label sequences that cannot be, sequences without steps or labels, and recurrent outputs at steps that do not exist.
+"""
 
 from __future__ import annotations
 

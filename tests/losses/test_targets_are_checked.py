@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that a loss has no use for: the same error in eager and compiled code and in fit and evaluate, by their row of the data."""
+"""Targets that a loss has no use for: the same error in eager and compiled code and in fit and evaluate, by their row
+of the data."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from chainrule.losses.targets import ANY
 from chainrule.testing import available
 
 BACKENDS = [b for b in ("reference", "native", "xla") if available(b)]
-WITHOUT = {"box_iou", "cosine_distance", "gaussian_kl", "gaussian_nll", "huber", "info_nce", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
-           "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "quantile", "smooth_l1", "triplet"}  # real numbers, or none
+WITHOUT = {"box_iou", "cosine_distance", "gaussian_kl", "gaussian_nll", "huber", "info_nce", "log_cosh",
+           "mean_absolute_error", "mean_absolute_percentage_error",
+           "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "quantile", "smooth_l1",
+           "triplet"}  # real numbers, or none
 CHECKED = [name for name in NAMES if name not in WITHOUT]
 WRONG = {"ctc": 9, "hinge": 2.0, "squared_hinge": -2.0}
 
@@ -68,7 +71,8 @@ def test_fit_and_evaluate_name_the_row_of_the_data(name):
     before = model[0].weight.numpy()
     row = "5" if targets.ndim == 1 else r"\(5, 0"
     for call in (lambda **o: cr.fit(model, (outputs, targets), loss=name, batch_size=2, progress=False, **o),
-                 lambda **o: cr.fit(model, example(name, "float32"), validation=(outputs, targets), loss=name, batch_size=2, progress=False, **o),
+                 lambda **o: cr.fit(model, example(name, "float32"), validation=(outputs, targets), loss=name,
+                                    batch_size=2, progress=False, **o),
                  lambda **o: cr.evaluate(model, (outputs, targets), loss=name, batch_size=2, **o)):
         with pytest.raises(BoundsError, match=f"(?s)at index {row}"):
             call(backend="reference")
@@ -77,7 +81,8 @@ def test_fit_and_evaluate_name_the_row_of_the_data(name):
     weights[5] = 0  # what does not count may be anything
     history = cr.fit(model, (outputs, targets, weights), loss=name, batch_size=2, progress=False, backend="reference")
     assert np.isfinite(history["loss"][-1])
-    assert np.isfinite(cr.evaluate(model, (outputs, targets, weights), loss=name, batch_size=2, backend="reference")["loss"].value)
+    assert np.isfinite(cr.evaluate(model, (outputs, targets, weights), loss=name, batch_size=2,
+                                   backend="reference")["loss"].value)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -112,8 +117,10 @@ def test_token_ids_are_named_by_their_row(backend):
     tokens[277, 3] = 12
     model = nn.Sequential([nn.Embedding(10, 4), nn.Flatten(), nn.Dense(2)])
     for call in (lambda: cr.predict(model, tokens, batch_size=64, backend=backend),
-                 lambda: cr.evaluate(model, (tokens, tokens[:, 0] % 2), loss="cross_entropy", batch_size=64, backend=backend),
-                 lambda: cr.fit(model, (tokens, tokens[:, 0] % 2), loss="cross_entropy", batch_size=16, epochs=2, progress=False, backend=backend)):
+                 lambda: cr.evaluate(model, (tokens, tokens[:, 0] % 2), loss="cross_entropy", batch_size=64,
+                                     backend=backend),
+                 lambda: cr.fit(model, (tokens, tokens[:, 0] % 2), loss="cross_entropy", batch_size=16, epochs=2,
+                                progress=False, backend=backend)):
         with pytest.raises(BoundsError, match=r"(?s)12 at position \(277, 3\).*0 to 9"):
             call()
 
@@ -124,7 +131,8 @@ def test_metrics_name_the_row_too():
     model(x)
     y[41] = 5
     for call in (lambda: cr.evaluate(model, (x, y), metrics=["accuracy"], batch_size=8),
-                 lambda: cr.fit(model, (x, y), loss=lambda o, t: cr.sum(o * o, axis=-1), metrics=["accuracy"], batch_size=8, progress=False)):
+                 lambda: cr.fit(model, (x, y), loss=lambda o, t: cr.sum(o * o, axis=-1), metrics=["accuracy"],
+                                batch_size=8, progress=False)):
         with pytest.raises(BoundsError, match="label 5 at index 41"):
             call()
 

@@ -40,12 +40,14 @@ def train(model, images, steps, rate=3e-3):
 
 
 def recurrent():
-    return nn.Sequential([nn.ConvLSTM2D(8, 3, stride=2), nn.Conv2D(16, 3, stride=2, activation="relu"), nn.Flatten(), nn.Dense(8)])
+    return nn.Sequential([nn.ConvLSTM2D(8, 3, stride=2), nn.Conv2D(16, 3, stride=2, activation="relu"), nn.Flatten(),
+                          nn.Dense(8)])
 
 
 def three_dimensional():
     return nn.Sequential([nn.Conv3D(8, 3, padding="same", activation="relu"), nn.MaxPool3D((1, 2, 2)),
-                          nn.Conv3D(16, 3, padding="same", activation="relu"), nn.MaxPool3D((1, 2, 2)), nn.Flatten(), nn.Dense(8)])
+                          nn.Conv3D(16, 3, padding="same", activation="relu"), nn.MaxPool3D((1, 2, 2)), nn.Flatten(),
+                          nn.Dense(8)])
 
 
 def split():

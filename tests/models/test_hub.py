@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of Hugging Face's, both ways: outputs and gradients beside the library's, and what is saved here loads there."""
+"""Folders of Hugging Face's, both ways: outputs and gradients beside the library's, and what is saved here loads there.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +17,37 @@ R = np.random.default_rng(0)
 IDS = R.integers(3, 40, (2, 11))
 MASK = np.arange(11) < np.array([[11], [7]])
 SMALL = {"vocab_size": 40, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "initializer_range": 0.2}
-SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 48}
-LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "max_position_embeddings": 48}
+LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 16}
 CAUSAL = {
     "gpt2": lambda t: t.GPT2LMHeadModel(t.GPT2Config(n_positions=48, n_embd=24, n_layer=2, n_head=4, **SMALL)),
     "llama2": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, num_key_value_heads=2, **SMALL)),
-    "llama3": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, num_key_value_heads=2, rope_theta=500.0, rope_scaling=LLAMA3, **SMALL)),
-    "llama linear": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, rope_scaling={"rope_type": "linear", "factor": 2.0}, tie_word_embeddings=True, **SMALL)),
+    "llama3": lambda t: t.LlamaForCausalLM(
+        t.LlamaConfig(**SIZES, num_key_value_heads=2, rope_theta=500.0, rope_scaling=LLAMA3, **SMALL)
+    ),
+    "llama linear": lambda t: t.LlamaForCausalLM(
+        t.LlamaConfig(**SIZES, rope_scaling={"rope_type": "linear", "factor": 2.0}, tie_word_embeddings=True, **SMALL)
+    ),
     "llama biases": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, attention_bias=True, **SMALL)),
     "llama wide heads": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, head_dim=8, **SMALL)),
-    "mistral": lambda t: t.MistralForCausalLM(t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=4, **SMALL)),
-    "qwen2": lambda t: t.Qwen2ForCausalLM(t.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True, **SMALL)),
+    "mistral": lambda t: t.MistralForCausalLM(
+        t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=4, **SMALL)
+    ),
+    "qwen2": lambda t: t.Qwen2ForCausalLM(
+        t.Qwen2Config(**SIZES, num_key_value_heads=2, tie_word_embeddings=True, **SMALL)
+    ),
     "qwen3": lambda t: t.Qwen3ForCausalLM(t.Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=10, **SMALL)),
 }
 ENCODER = {**SIZES, **SMALL, "pad_token_id": 0, "num_labels": 3}
-DISTIL = {"dim": 24, "hidden_dim": 40, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 48, **SMALL, "pad_token_id": 0, "num_labels": 3}
+DISTIL = {"dim": 24, "hidden_dim": 40, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 48, **SMALL,
+          "pad_token_id": 0, "num_labels": 3}
 TASKS = ["Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
 ENCODERS = {
-    "Bert": lambda t: t.BertConfig(**ENCODER), "Roberta": lambda t: t.RobertaConfig(**{**ENCODER, "pad_token_id": 1, "type_vocab_size": 1}), "DistilBert": lambda t: t.DistilBertConfig(**DISTIL),
+    "Bert": lambda t: t.BertConfig(**ENCODER),
+    "Roberta": lambda t: t.RobertaConfig(**{**ENCODER, "pad_token_id": 1, "type_vocab_size": 1}),
+    "DistilBert": lambda t: t.DistilBertConfig(**DISTIL),
 }
 
 
@@ -97,13 +111,16 @@ def test_encoders_both_ways(family, task, tmp_path):
     theirs = randomised(kind(config))
     theirs.save_pretrained(tmp_path / "theirs")
     ids = np.where(MASK, IDS, 1 if family == "Roberta" else 0)
-    run = lambda model: [value.detach().numpy() for value in model(torch.tensor(ids), attention_mask=torch.tensor(MASK.astype(int)), return_dict=False)]
+    run = lambda model: [value.detach().numpy()
+                         for value in model(torch.tensor(ids), attention_mask=torch.tensor(MASK.astype(int)),
+                                            return_dict=False)]
     expected = run(theirs)
     ours = models.load_pretrained(tmp_path / "theirs")
     models.save_pretrained(ours, tmp_path / "ours", config={"initializer_range": 0.01})
     again = kind.from_pretrained(tmp_path / "ours").eval()
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["initializer_range"] == 0.01
-    for found in (outputs_of(ours(ids, mask=MASK)), run(again), outputs_of(models.load_pretrained(tmp_path / "ours")(ids, mask=MASK))):
+    for found in (outputs_of(ours(ids, mask=MASK)), run(again),
+                  outputs_of(models.load_pretrained(tmp_path / "ours")(ids, mask=MASK))):
         for a, b in zip(found, expected, strict=False):
             a, b = (a[MASK], b[MASK]) if a.ndim > 1 and a.shape[1] == 11 else (a, b)
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
@@ -113,13 +130,16 @@ def test_segments_and_gradients_of_bert(tmp_path):
     library, torch = transformers(), pytest.importorskip("torch")
     theirs = randomised(library.BertForSequenceClassification(ENCODERS["Bert"](library)))
     theirs.save_pretrained(tmp_path)
-    ours, types, labels = models.load_pretrained(tmp_path), (np.arange(11) > 4) * np.ones((2, 1), np.int64), np.array([2, 0])
+    ours, types, labels = (models.load_pretrained(tmp_path), (np.arange(11) > 4) * np.ones((2, 1), np.int64),
+                           np.array([2, 0]))
     loss = theirs(torch.tensor(IDS), token_type_ids=torch.tensor(types), labels=torch.tensor(labels)).loss
     loss.backward()
     value = losses.cross_entropy(ours(IDS, types=types), labels)
     assert float(value) == pytest.approx(loss.item(), rel=1e-4)
     grads = cr.gradients(value, ours)
-    for name, parameter in (("encoder.blocks.0.attention.query.weight", theirs.bert.encoder.layer[0].attention.self.query.weight), ("head.weight", theirs.classifier.weight)):
+    for name, parameter in (("encoder.blocks.0.attention.query.weight",
+                             theirs.bert.encoder.layer[0].attention.self.query.weight),
+                            ("head.weight", theirs.classifier.weight)):
         expected = parameter.grad.numpy().T
         np.testing.assert_allclose(grads[name].numpy(), expected, rtol=1e-2, atol=1e-4 * np.abs(expected).max())
 
@@ -130,11 +150,13 @@ def test_a_new_head_on_an_encoder(tmp_path):
     library.BertModel(ENCODERS["Bert"](library)).save_pretrained(tmp_path / "base")
     model = models.SequenceClassifier(models.load_pretrained(tmp_path / "base"), 4)
     model(IDS)
-    cr.fit(model, (IDS, np.array([3, 1])), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=2, seed=0, progress=False)
+    cr.fit(model, (IDS, np.array([3, 1])), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=2, seed=0,
+           progress=False)
     models.save_pretrained(model, tmp_path / "tuned", config={"id2label": {str(i): c for i, c in enumerate("abcd")}})
     again = library.AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned").eval()
     assert again.config.id2label == dict(enumerate("abcd"))
-    np.testing.assert_allclose(again(torch.tensor(IDS)).logits.detach().numpy(), model(IDS).numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(again(torch.tensor(IDS)).logits.detach().numpy(), model(IDS).numpy(), rtol=1e-3,
+                               atol=1e-4)
     path = cr.save(model, tmp_path / "m.safetensors")
     np.testing.assert_array_equal(cr.load(path)(IDS).numpy(), model(IDS).numpy())
 
@@ -150,7 +172,8 @@ def test_adapters_of_hub_models_load_in_peft(tmp_path):
         variable.assign(0.3 * R.standard_normal(variable.shape).astype(np.float32))
     cr.io.save_adapter(adapted, tmp_path / "adapter")
     found = peft.PeftModel.from_pretrained(theirs, str(tmp_path / "adapter")).eval()
-    np.testing.assert_allclose(found(torch.tensor(IDS)).logits.detach().numpy(), adapted(IDS).numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found(torch.tensor(IDS)).logits.detach().numpy(), adapted(IDS).numpy(), rtol=1e-3,
+                               atol=1e-4)
     np.testing.assert_array_equal(cr.io.load_adapter(base, tmp_path / "adapter")(IDS).numpy(), adapted(IDS).numpy())
     gpt = models.gpt(40, 16, 8, 1, 2)
     gpt(IDS)
@@ -158,7 +181,9 @@ def test_adapters_of_hub_models_load_in_peft(tmp_path):
         cr.io.save_adapter(nn.lora(gpt, 2), tmp_path / "gpt")
 
 
-@pytest.mark.parametrize("make", [lambda: models.mlp(3, (4,), input_shape=(5,)), lambda: None, lambda: models.LanguageModel(9, 8, 8, 1, 2, positions="alibi"), lambda: models.gpt(9, 8, 8, 1, 2)])
+@pytest.mark.parametrize("make", [lambda: models.mlp(3, (4,), input_shape=(5,)), lambda: None,
+                                  lambda: models.LanguageModel(9, 8, 8, 1, 2, positions="alibi"),
+                                  lambda: models.gpt(9, 8, 8, 1, 2)])
 def test_models_that_have_no_counterpart(tmp_path, make):
     with pytest.raises(ArgumentError, match="cannot be written"):
         models.save_pretrained(make(), tmp_path)
@@ -196,7 +221,9 @@ def test_a_window_sees_so_many_steps():
     np.testing.assert_allclose(y, plain(x, mask=mask).numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"window": 3}, {"head_width": 6}, {"head_norm": 1e-6}, {"rotary_scaling": LLAMA3}, {"rotary_scaling": {"rope_type": "linear", "factor": 3.0}}, {"output_bias": False}])
+@pytest.mark.parametrize("options", [{"window": 3}, {"head_width": 6}, {"head_norm": 1e-6}, {"rotary_scaling": LLAMA3},
+                                     {"rotary_scaling": {"rope_type": "linear", "factor": 3.0}},
+                                     {"output_bias": False}])
 def test_decoding_step_by_step_is_the_whole_sequence(options):
     layer, x = nn.MultiHeadAttention(2, positions="rotary", **options), R.standard_normal((2, 8, 4)).astype(np.float32)
     whole, cache = layer(x, causal=True).numpy(), layer.cache(2, 8)

@@ -24,7 +24,8 @@ def accuracy(model, x, y):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name, epochs, least, changes", [("mnist", 4, 0.99, None), ("fashion-mnist", 9, 0.92, augment.Flip())])
+@pytest.mark.parametrize("name, epochs, least, changes",
+                         [("mnist", 4, 0.99, None), ("fashion-mnist", 9, 0.92, augment.Flip())])
 def test_a_small_network_on_mnist(shared_data, name, epochs, least, changes):
     x, y, x_test, y_test = images(shared_data / name)
     cr.random.seed(0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ready-made networks for images: known numbers of parameters, known weights with known results, and that they learn."""
+"""Ready-made networks for images: known numbers of parameters, known weights with known results, and that they learn.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def test_published_weights_give_the_published_accuracy(shared_data):
     x, y = lossless(shared_data)
     run = cr.compile(lambda x: model(x))
     logits = np.concatenate([run(x[i:i + 250]).numpy() for i in range(0, 1000, 250)])
-    known = np.loadtxt(shared_data / "pretrained" / "resnet-cifar10" / "resnet20_logits_first8_test.csv", delimiter=",", ndmin=2)
+    known = np.loadtxt(shared_data / "pretrained" / "resnet-cifar10" / "resnet20_logits_first8_test.csv", delimiter=",",
+                       ndmin=2)
     np.testing.assert_allclose(logits[:8], known[:, -10:], rtol=1e-3, atol=2e-3)
     assert (logits.argmax(1) == y).sum() in range(913, 918)  # 915 by an independent implementation
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks for images beside PyTorch twins written from the published definitions, with the names of torchvision and timm: outputs, gradients, files both ways."""
+"""Networks for images beside PyTorch twins written from the published definitions, with the names of torchvision and
+timm: outputs, gradients, files both ways."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ R = np.random.default_rng(0)
 # ---- the twins
 
 def cna(cin, cout, k, s=1, groups=1, act=tnn.ReLU, eps=1e-5):
-    return tnn.Sequential(tnn.Conv2d(cin, cout, k, s, (k - 1) // 2, groups=groups, bias=False), tnn.BatchNorm2d(cout, eps=eps), *([act()] if act else []))
+    return tnn.Sequential(tnn.Conv2d(cin, cout, k, s, (k - 1) // 2, groups=groups, bias=False),
+                          tnn.BatchNorm2d(cout, eps=eps), *([act()] if act else []))
 
 
 class TBlock(tnn.Module):
@@ -37,7 +39,8 @@ class TBlock(tnn.Module):
 class TSqueeze(tnn.Module):
     def __init__(self, channels, width, act, gate):
         super().__init__()
-        self.fc1, self.fc2, self.act, self.gate = tnn.Conv2d(channels, width, 1), tnn.Conv2d(width, channels, 1), act(), gate()
+        self.fc1, self.fc2 = tnn.Conv2d(channels, width, 1), tnn.Conv2d(width, channels, 1)
+        self.act, self.gate = act(), gate()
 
     def forward(self, x):
         return x * self.gate(self.fc2(self.act(self.fc1(x.mean((2, 3), keepdim=True)))))
@@ -55,41 +58,50 @@ class TNetwork(tnn.Module):
 
 def mobilenet_v2(outputs):
     features, c = [cna(3, 8, 3, 2, act=tnn.ReLU6)], 8
-    for t, filters, n, s in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)):
+    for t, filters, n, s in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+                             (6, 320, 1, 1)):
         out = max(8, int(filters * 0.1 + 4) // 8 * 8)
         out = out + 8 if out < 0.9 * filters * 0.1 else out
         for i in range(n):
             stride, wide = s if i == 0 else 1, c * t
             parts = [] if t == 1 else [cna(c, wide, 1, act=tnn.ReLU6)]
-            features.append(TBlock("conv", [*parts, cna(wide, wide, 3, stride, wide, tnn.ReLU6), tnn.Conv2d(wide, out, 1, bias=False), tnn.BatchNorm2d(out)], stride == 1 and c == out))
+            features.append(TBlock("conv", [*parts, cna(wide, wide, 3, stride, wide, tnn.ReLU6),
+                                            tnn.Conv2d(wide, out, 1, bias=False), tnn.BatchNorm2d(out)],
+                                   stride == 1 and c == out))
             c = out
     return TNetwork([*features, cna(c, 1280, 1, act=tnn.ReLU6)], [tnn.Dropout(0.2), tnn.Linear(1280, outputs)])
 
 
 def mobilenet_v3(outputs):
     """A small one at its full width."""
-    rows = ((3, 16, 16, 1, 0, 2), (3, 72, 24, 0, 0, 2), (3, 88, 24, 0, 0, 1), (5, 96, 40, 1, 1, 2), (5, 240, 40, 1, 1, 1), (5, 240, 40, 1, 1, 1), (5, 120, 48, 1, 1, 1),
-            (5, 144, 48, 1, 1, 1), (5, 288, 96, 1, 1, 2), (5, 576, 96, 1, 1, 1), (5, 576, 96, 1, 1, 1))
+    rows = ((3, 16, 16, 1, 0, 2), (3, 72, 24, 0, 0, 2), (3, 88, 24, 0, 0, 1), (5, 96, 40, 1, 1, 2),
+            (5, 240, 40, 1, 1, 1), (5, 240, 40, 1, 1, 1), (5, 120, 48, 1, 1, 1), (5, 144, 48, 1, 1, 1),
+            (5, 288, 96, 1, 1, 2), (5, 576, 96, 1, 1, 1), (5, 576, 96, 1, 1, 1))
     features, c = [cna(3, 16, 3, 2, act=tnn.Hardswish, eps=1e-3)], 16
     for k, wide, out, se, hard, s in rows:
         act = tnn.Hardswish if hard else tnn.ReLU
         width = max(8, int(wide // 4 + 4) // 8 * 8)
         parts = [] if wide == c else [cna(c, wide, 1, act=act, eps=1e-3)]
-        parts += [cna(wide, wide, k, s, wide, act, 1e-3), *([TSqueeze(wide, width, tnn.ReLU, tnn.Hardsigmoid)] if se else []), cna(wide, out, 1, act=None, eps=1e-3)]
+        parts += [cna(wide, wide, k, s, wide, act, 1e-3),
+                  *([TSqueeze(wide, width, tnn.ReLU, tnn.Hardsigmoid)] if se else []),
+                  cna(wide, out, 1, act=None, eps=1e-3)]
         features.append(TBlock("block", parts, s == 1 and c == out))
         c = out
-    return TNetwork([*features, cna(96, 576, 1, act=tnn.Hardswish, eps=1e-3)], [tnn.Linear(576, 1024), tnn.Hardswish(), tnn.Dropout(0.2), tnn.Linear(1024, outputs)])
+    return TNetwork([*features, cna(96, 576, 1, act=tnn.Hardswish, eps=1e-3)],
+                    [tnn.Linear(576, 1024), tnn.Hardswish(), tnn.Dropout(0.2), tnn.Linear(1024, outputs)])
 
 
 def efficientnet(outputs):
     features, c = [cna(3, 8, 3, 2, act=tnn.SiLU)], 8
-    for t, k, s, filters, n in ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)):
+    for t, k, s, filters, n in ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
+                                (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)):
         stage, out = [], max(8, int(filters * 0.1 + 4) // 8 * 8)
         out = out + 8 if out < 0.9 * filters * 0.1 else out
         for i in range(n):
             stride, wide = s if i == 0 else 1, c * t
             parts = [] if t == 1 else [cna(c, wide, 1, act=tnn.SiLU)]
-            parts += [cna(wide, wide, k, stride, wide, tnn.SiLU), TSqueeze(wide, max(1, c // 4), tnn.SiLU, tnn.Sigmoid), cna(wide, out, 1, act=None)]
+            parts += [cna(wide, wide, k, stride, wide, tnn.SiLU), TSqueeze(wide, max(1, c // 4), tnn.SiLU, tnn.Sigmoid),
+                      cna(wide, out, 1, act=None)]
             stage.append(TBlock("block", parts, stride == 1 and c == out))
             c = out
         features.append(tnn.Sequential(*stage))
@@ -114,7 +126,8 @@ class First(tnn.Module):
 class TNeXt(tnn.Module):
     def __init__(self, width):
         super().__init__()
-        self.block = tnn.Sequential(tnn.Conv2d(width, width, 7, padding=3, groups=width), Last(), tnn.LayerNorm(width, eps=1e-6), tnn.Linear(width, 4 * width), tnn.GELU(),
+        self.block = tnn.Sequential(tnn.Conv2d(width, width, 7, padding=3, groups=width), Last(),
+                                    tnn.LayerNorm(width, eps=1e-6), tnn.Linear(width, 4 * width), tnn.GELU(),
                                     tnn.Linear(4 * width, width), First())
         self.layer_scale = tnn.Parameter(torch.ones(width, 1, 1))
 
@@ -127,7 +140,8 @@ def convnext(outputs):
     features = [tnn.Sequential(tnn.Conv2d(3, widths[0], 4, 4), LayerNorm2d(widths[0], eps=1e-6))]
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         if stage:
-            features.append(tnn.Sequential(LayerNorm2d(widths[stage - 1], eps=1e-6), tnn.Conv2d(widths[stage - 1], width, 2, 2)))
+            features.append(tnn.Sequential(LayerNorm2d(widths[stage - 1], eps=1e-6),
+                                           tnn.Conv2d(widths[stage - 1], width, 2, 2)))
         features.append(tnn.Sequential(*[TNeXt(width) for _ in range(depth)]))
     return TNetwork(features, [LayerNorm2d(20, eps=1e-6), tnn.Flatten(1), tnn.Linear(20, outputs)], norm=True)
 
@@ -136,12 +150,14 @@ class TBasic(tnn.Module):
     def __init__(self, cin, width, stride, narrow):
         super().__init__()
         out = 4 * width if narrow else width
-        shapes = [(cin, width, 1, 1), (width, width, 3, stride), (width, out, 1, 1)] if narrow else [(cin, width, 3, stride), (width, width, 3, 1)]
+        shapes = ([(cin, width, 1, 1), (width, width, 3, stride), (width, out, 1, 1)] if narrow
+                  else [(cin, width, 3, stride), (width, width, 3, 1)])
         self.count = len(shapes)
         for i, (a, b, k, s) in enumerate(shapes, 1):
             setattr(self, f"conv{i}", tnn.Conv2d(a, b, k, s, (k - 1) // 2, bias=False))
             setattr(self, f"bn{i}", tnn.BatchNorm2d(b))
-        self.downsample = None if (stride, cin) == (1, out) else tnn.Sequential(tnn.Conv2d(cin, out, 1, stride, bias=False), tnn.BatchNorm2d(out))
+        self.downsample = (None if (stride, cin) == (1, out)
+                           else tnn.Sequential(tnn.Conv2d(cin, out, 1, stride, bias=False), tnn.BatchNorm2d(out)))
 
     def forward(self, x):
         y = x
@@ -154,7 +170,8 @@ class TBasic(tnn.Module):
 class TResNet(tnn.Module):
     def __init__(self, counts, narrow, outputs):
         super().__init__()
-        self.conv1, self.bn1, self.pool = tnn.Conv2d(3, 64, 7, 2, 3, bias=False), tnn.BatchNorm2d(64), tnn.MaxPool2d(3, 2, 1)
+        self.conv1, self.bn1, self.pool = (tnn.Conv2d(3, 64, 7, 2, 3, bias=False), tnn.BatchNorm2d(64),
+                                           tnn.MaxPool2d(3, 2, 1))
         c = 64
         for stage, count in enumerate(counts):
             blocks = []
@@ -194,8 +211,11 @@ class TVit(tnn.Module):
 class TVitBlock(tnn.Module):
     def __init__(self, width, heads):
         super().__init__()
-        self.ln_1, self.self_attention, self.ln_2 = tnn.LayerNorm(width, eps=1e-6), tnn.MultiheadAttention(width, heads, batch_first=True), tnn.LayerNorm(width, eps=1e-6)
-        self.mlp = tnn.Sequential(tnn.Linear(width, 4 * width), tnn.GELU(), tnn.Dropout(0.0), tnn.Linear(4 * width, width), tnn.Dropout(0.0))
+        self.ln_1, self.self_attention, self.ln_2 = (tnn.LayerNorm(width, eps=1e-6),
+                                                     tnn.MultiheadAttention(width, heads, batch_first=True),
+                                                     tnn.LayerNorm(width, eps=1e-6))
+        self.mlp = tnn.Sequential(tnn.Linear(width, 4 * width), tnn.GELU(), tnn.Dropout(0.0),
+                                  tnn.Linear(4 * width, width), tnn.Dropout(0.0))
 
     def forward(self, x):
         y = self.ln_1(x)
@@ -245,7 +265,8 @@ PAIRS = {
     "mobilenet_v2": (lambda: mobilenet_v2(5), lambda: models.mobilenet_v2(5, SHAPE, width=0.1)),
     "mobilenet_v3": (lambda: mobilenet_v3(5), lambda: models.mobilenet_v3("small", 5, SHAPE)),
     "efficientnet": (lambda: efficientnet(5), lambda: models.efficientnet(0, 5, SHAPE, width=0.1)),
-    "convnext": (lambda: convnext(5), lambda: models.convnext("tiny", 5, SHAPE, depths=(1, 2, 1, 1), widths=(8, 12, 16, 20))),
+    "convnext": (lambda: convnext(5),
+                 lambda: models.convnext("tiny", 5, SHAPE, depths=(1, 2, 1, 1), widths=(8, 12, 16, 20))),
     "vit": (lambda: TVit(5), lambda: models.VisionTransformer(5, (16, 16, 3), 8, 16, 2, 4)),
     "unet": (lambda: TUnet(5), lambda: models.UNet(5, 4, 2)),
 }
@@ -257,7 +278,8 @@ def prepared(name):
     with torch.no_grad():
         for key, value in theirs.state_dict().items():
             if value.ndim == 1 and value.dtype.is_floating_point:
-                value.copy_(0.5 + torch.rand(value.shape) if key.endswith(("weight", "var")) else 0.2 * torch.randn(value.shape))
+                value.copy_(0.5 + torch.rand(value.shape) if key.endswith(("weight", "var")) else 0.2
+                            * torch.randn(value.shape))
     shape = getattr(ours, "image_shape", None) or SHAPE
     ours.trace(Type((2, *shape), np.dtype("float32")))
     return theirs.eval(), ours, R.standard_normal((2, *shape)).astype(np.float32)
@@ -267,13 +289,15 @@ def last(y):
     return y if y.ndim == 2 else y.transpose(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "resnet50" else name for name in PAIRS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "resnet50" else name
+                                  for name in PAIRS])
 def test_outputs_gradients_and_files(name, tmp_path):
     theirs, ours, x = prepared(name)
     from safetensors.torch import load_file, save_file
 
     state = theirs.state_dict()
-    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "theirs.safetensors")  # which sorts them
+    # which sorts them
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "theirs.safetensors")
     report = ours.load_weights(tmp_path / "theirs.safetensors", layout="torch")
     assert report.complete
     y, images = theirs(torch.tensor(x).permute(0, 3, 1, 2)), cr.asarray(x)
@@ -296,31 +320,51 @@ def test_outputs_gradients_and_files(name, tmp_path):
         cr.io.write_weights(ours, tmp_path / "ours.safetensors", names=report.taken)
         again = PAIRS[name][0]().eval()
         again.load_state_dict(load_file(tmp_path / "ours.safetensors"))
-        np.testing.assert_allclose(last(again(torch.tensor(x).permute(0, 3, 1, 2)).detach().numpy()), expected, rtol=1e-4, atol=1e-5 * scale)
+        np.testing.assert_allclose(last(again(torch.tensor(x).permute(0, 3, 1, 2)).detach().numpy()), expected,
+                                   rtol=1e-4, atol=1e-5 * scale)
 
 
 def test_own_names_are_those_of_torchvision(tmp_path):
     theirs, ours, _ = prepared("mobilenet_v2")
     cr.io.write_weights(ours, tmp_path / "ours.npz")
-    assert set(np.load(tmp_path / "ours.npz")) == {name for name in theirs.state_dict() if not name.endswith("num_batches_tracked")}
+    assert set(np.load(tmp_path / "ours.npz")) == {name for name in theirs.state_dict()
+                                                   if not name.endswith("num_batches_tracked")}
     theirs.load_state_dict({name: torch.tensor(value) for name, value in np.load(tmp_path / "ours.npz").items()})
 
 
 @pytest.mark.parametrize("family, make, names", [
-    ("vit", lambda: models.VisionTransformer(5, (16, 16, 3), 8, 16, 1, 4), {"cls_token": "class_token", "pos_embed": "positions", "patch_embed.proj.weight": "patches.weight",
-        "blocks.0.norm1.weight": "blocks.0.norm_attention.weight", "blocks.0.attn.qkv.weight": "blocks.0.attention.qkv.weight", "blocks.0.attn.proj.bias": "blocks.0.attention.output.bias",
-        "blocks.0.mlp.fc2.weight": "blocks.0.network.2.weight", "norm.weight": "norm.weight", "head.bias": "head.bias"}),
-    ("convnext", lambda: models.convnext("tiny", 5, SHAPE, depths=(1, 2, 1, 1), widths=(8, 12, 16, 20)), {"stem.0.weight": "features.0.0.weight", "stem.1.bias": "features.0.1.bias",
-        "stages.1.downsample.1.weight": "features.2.1.weight", "stages.1.blocks.1.conv_dw.weight": "features.3.1.block.0.weight", "stages.1.blocks.1.gamma": "features.3.1.layer_scale",
-        "stages.3.blocks.0.mlp.fc2.bias": "features.7.0.block.5.bias", "head.norm.weight": "classifier.0.weight", "head.fc.weight": "classifier.2.weight"}),
-    ("efficientnet", lambda: models.efficientnet(0, 5, SHAPE, width=0.1), {"conv_stem.weight": "features.0.0.weight", "bn1.running_var": "features.0.1.running_var",
-        "blocks.0.0.conv_dw.weight": "features.1.0.block.0.0.weight", "blocks.0.0.se.conv_reduce.weight": "features.1.0.block.1.fc1.weight",
-        "blocks.0.0.conv_pw.weight": "features.1.0.block.2.0.weight", "blocks.2.1.conv_pw.weight": "features.3.1.block.0.0.weight", "blocks.2.1.bn2.weight": "features.3.1.block.1.1.weight",
-        "blocks.2.1.se.conv_expand.bias": "features.3.1.block.2.fc2.bias", "blocks.2.1.conv_pwl.weight": "features.3.1.block.3.0.weight", "blocks.2.1.bn3.bias": "features.3.1.block.3.1.bias",
-        "conv_head.weight": "features.8.0.weight", "bn2.weight": "features.8.1.weight", "classifier.weight": "classifier.1.weight"}),
-    ("mobilenet_v2", lambda: models.mobilenet_v2(5, SHAPE, width=0.1), {"conv_stem.weight": "features.0.0.weight", "blocks.0.0.conv_dw.weight": "features.1.conv.0.0.weight",
-        "blocks.0.0.conv_pw.weight": "features.1.conv.1.weight", "blocks.0.0.bn2.weight": "features.1.conv.2.weight", "blocks.1.1.conv_pw.weight": "features.3.conv.0.0.weight",
-        "blocks.5.2.conv_pwl.weight": "features.16.conv.2.weight", "blocks.5.2.bn3.weight": "features.16.conv.3.weight", "classifier.bias": "classifier.1.bias"}),
+    ("vit", lambda: models.VisionTransformer(5, (16, 16, 3), 8, 16, 1, 4),
+     {"cls_token": "class_token", "pos_embed": "positions", "patch_embed.proj.weight": "patches.weight",
+        "blocks.0.norm1.weight": "blocks.0.norm_attention.weight",
+      "blocks.0.attn.qkv.weight": "blocks.0.attention.qkv.weight",
+      "blocks.0.attn.proj.bias": "blocks.0.attention.output.bias",
+        "blocks.0.mlp.fc2.weight": "blocks.0.network.2.weight", "norm.weight": "norm.weight",
+      "head.bias": "head.bias"}),
+    ("convnext", lambda: models.convnext("tiny", 5, SHAPE, depths=(1, 2, 1, 1), widths=(8, 12, 16, 20)),
+     {"stem.0.weight": "features.0.0.weight", "stem.1.bias": "features.0.1.bias",
+        "stages.1.downsample.1.weight": "features.2.1.weight",
+      "stages.1.blocks.1.conv_dw.weight": "features.3.1.block.0.weight",
+      "stages.1.blocks.1.gamma": "features.3.1.layer_scale",
+        "stages.3.blocks.0.mlp.fc2.bias": "features.7.0.block.5.bias", "head.norm.weight": "classifier.0.weight",
+      "head.fc.weight": "classifier.2.weight"}),
+    ("efficientnet", lambda: models.efficientnet(0, 5, SHAPE, width=0.1),
+     {"conv_stem.weight": "features.0.0.weight", "bn1.running_var": "features.0.1.running_var",
+        "blocks.0.0.conv_dw.weight": "features.1.0.block.0.0.weight",
+      "blocks.0.0.se.conv_reduce.weight": "features.1.0.block.1.fc1.weight",
+        "blocks.0.0.conv_pw.weight": "features.1.0.block.2.0.weight",
+      "blocks.2.1.conv_pw.weight": "features.3.1.block.0.0.weight",
+      "blocks.2.1.bn2.weight": "features.3.1.block.1.1.weight",
+        "blocks.2.1.se.conv_expand.bias": "features.3.1.block.2.fc2.bias",
+      "blocks.2.1.conv_pwl.weight": "features.3.1.block.3.0.weight",
+      "blocks.2.1.bn3.bias": "features.3.1.block.3.1.bias",
+        "conv_head.weight": "features.8.0.weight", "bn2.weight": "features.8.1.weight",
+      "classifier.weight": "classifier.1.weight"}),
+    ("mobilenet_v2", lambda: models.mobilenet_v2(5, SHAPE, width=0.1),
+     {"conv_stem.weight": "features.0.0.weight", "blocks.0.0.conv_dw.weight": "features.1.conv.0.0.weight",
+        "blocks.0.0.conv_pw.weight": "features.1.conv.1.weight", "blocks.0.0.bn2.weight": "features.1.conv.2.weight",
+      "blocks.1.1.conv_pw.weight": "features.3.conv.0.0.weight",
+        "blocks.5.2.conv_pwl.weight": "features.16.conv.2.weight", "blocks.5.2.bn3.weight": "features.16.conv.3.weight",
+      "classifier.bias": "classifier.1.bias"}),
 ])
 def test_names_of_timm(family, make, names):
     model = make()
@@ -336,14 +380,17 @@ def test_weights_of_timm_load(tmp_path):
     theirs, ours, x = prepared("vit")
     state = {}
     for key, value in theirs.state_dict().items():
-        for old, new in (("encoder.layers.encoder_layer_", "blocks."), ("ln_1", "norm1"), ("ln_2", "norm2"), ("self_attention.in_proj_", "attn.qkv."), ("self_attention.out_proj", "attn.proj"),
-                         ("mlp.0", "mlp.fc1"), ("mlp.3", "mlp.fc2"), ("conv_proj", "patch_embed.proj"), ("encoder.pos_embedding", "pos_embed"), ("encoder.ln", "norm"), ("heads.head", "head"),
+        for old, new in (("encoder.layers.encoder_layer_", "blocks."), ("ln_1", "norm1"), ("ln_2", "norm2"),
+                         ("self_attention.in_proj_", "attn.qkv."), ("self_attention.out_proj", "attn.proj"),
+                         ("mlp.0", "mlp.fc1"), ("mlp.3", "mlp.fc2"), ("conv_proj", "patch_embed.proj"),
+                         ("encoder.pos_embedding", "pos_embed"), ("encoder.ln", "norm"), ("heads.head", "head"),
                          ("class_token", "cls_token")):
             key = key.replace(old, new)
         state[key] = value.numpy()
     np.savez(tmp_path / "timm.npz", **dict(sorted(state.items())))
     assert ours.load_weights(tmp_path / "timm.npz", layout="torch").complete
-    np.testing.assert_allclose(ours(x).numpy(), theirs(torch.tensor(x).permute(0, 3, 1, 2)).detach().numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours(x).numpy(), theirs(torch.tensor(x).permute(0, 3, 1, 2)).detach().numpy(), rtol=1e-3,
+                               atol=1e-4)
 
 
 def test_they_learn_and_are_saved(tmp_path):
@@ -354,12 +401,13 @@ def test_they_learn_and_are_saved(tmp_path):
     before = float(losses.cross_entropy(model(x), y))
     cr.fit(model, (x, y), loss="cross_entropy", optimizer=cr.optim.Adam(1e-2), epochs=4, seed=0, progress=False)
     assert float(losses.cross_entropy(model(x), y)) < before
-    np.testing.assert_array_equal(cr.load(cr.save(model, tmp_path / "m.safetensors"))(x[:4]).numpy(), model(x[:4]).numpy())
+    np.testing.assert_array_equal(cr.load(cr.save(model, tmp_path / "m.safetensors"))(x[:4]).numpy(),
+                                  model(x[:4]).numpy())
 
 
 def test_what_cannot_be_made_or_written(tmp_path):
-    for make in (lambda: models.mobilenet_v3("medium"), lambda: models.efficientnet(9), lambda: models.convnext("huge"), lambda: models.vit("huge"),
-                 lambda: models.VisionTransformer(2, (17, 16, 3), 8)):
+    for make in (lambda: models.mobilenet_v3("medium"), lambda: models.efficientnet(9), lambda: models.convnext("huge"),
+                 lambda: models.vit("huge"), lambda: models.VisionTransformer(2, (17, 16, 3), 8)):
         with pytest.raises(ArgumentError):
             make()
     model = cr.nn.Sequential([cr.nn.LSTM(3)])
@@ -367,6 +415,7 @@ def test_what_cannot_be_made_or_written(tmp_path):
     with pytest.raises(ArgumentError, match="recurrent"):
         cr.io.write_weights(model, tmp_path / "a.npz")
     cr.io.write_weights(model, tmp_path / "a.npz", layout="chainrule")
-    for wrong in ({"layout": "keras"}, {"names": {"nothing": "x"}}, {"layout": "chainrule", "names": {"0.bias": "0.weight"}}):
+    for wrong in ({"layout": "keras"}, {"names": {"nothing": "x"}},
+                  {"layout": "chainrule", "names": {"0.bias": "0.weight"}}):
         with pytest.raises(ArgumentError):
             cr.io.write_weights(model, tmp_path / "b.npz", **wrong)

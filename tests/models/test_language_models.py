@@ -52,7 +52,8 @@ def test_parameter_count_is_the_formula(make, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make, count", [(lambda: models.gpt(50257), 124_439_808), (lambda: models.BERT(), 109_482_240)])
+@pytest.mark.parametrize("make, count",
+                         [(lambda: models.gpt(50257), 124_439_808), (lambda: models.BERT(), 109_482_240)])
 def test_published_parameter_counts(make, count):
     model = make()
     model(np.zeros((1, 2), np.int64))
@@ -123,7 +124,8 @@ def test_beam_search_finds_the_likeliest_text_if_it_is_wide_enough(model):
 
     def score(ids):
         logits = model(ids).numpy().astype(np.float64)
-        logs = logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+        logs = (logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+                - logits.max(-1, keepdims=True))
         return sum(logs[np.arange(len(ids)), t - 1, ids[:, t]] for t in range(prompt.shape[1], ids.shape[1]))
 
     pairs = np.stack(np.meshgrid(np.arange(VOCABULARY), np.arange(VOCABULARY), indexing="ij"), -1).reshape(-1, 2)
@@ -167,7 +169,8 @@ def best_of_all(model, prompt, steps, ends, power, penalty=1.0):
             return [(score / float(length) ** power, tuple(ids))]
         logs = model.of(np.array([ids]))[0].copy()
         logs[list(set(ids))] *= penalty
-        return [found for token in range(model.vocabulary) for found in grow([*ids, token], score + logs[token], length + 1)]
+        return [found for token in range(model.vocabulary)
+                for found in grow([*ids, token], score + logs[token], length + 1)]
     return max(grow(list(prompt), 0.0, 0), key=lambda found: found[0])
 
 
@@ -177,7 +180,8 @@ def test_wide_beams_find_the_best_of_all_texts(ends, power, penalty, monkeypatch
     monkeypatch.setattr(generation, "Decoder", TableDecoder)
     for seed in range(4):
         table, prompts = Table(4, seed), np.array([[0, 1], [3, 2], [1, 1]])
-        found = models.generate(table, prompts, 4, beams=4**3, stop=ends, length_penalty=power, repetition_penalty=penalty)
+        found = models.generate(table, prompts, 4, beams=4**3, stop=ends, length_penalty=power,
+                                repetition_penalty=penalty)
         for text, prompt in zip(found, prompts, strict=True):
             _, expected = best_of_all(table, prompt, 4, ends, power, penalty)
             np.testing.assert_array_equal(text, np.pad(expected, (0, len(text) - len(expected)), mode="edge"))
@@ -189,7 +193,8 @@ def test_few_beams_and_several_ends(beams, ends, monkeypatch):
     monkeypatch.setattr(generation, "Decoder", TableDecoder)
     for seed in range(5):
         table = Table(10, seed, spread=2.0)
-        (found,), score = models.generate(table, [0, 1], 6, beams=beams, stop=ends), best_of_all(table, [0, 1], 3, ends, 1.0)[0]
+        (found,), score = (models.generate(table, [0, 1], 6, beams=beams, stop=ends),
+                           best_of_all(table, [0, 1], 3, ends, 1.0)[0])
         inside = np.isin(found[2:], ends)
         assert len(found) <= 8 and not inside[:-1].any() and (inside[-1] or len(found) == 8) and score <= 0
 
@@ -213,7 +218,8 @@ def test_beams_of_several_prompts_are_those_of_each(model):
 
 def test_edges_of_choosing():
     even = np.zeros((1, 6))
-    assert (likelihoods(even, top_k=1) > 0).sum() == 1 and (likelihoods(even, top_k=4) > 0).sum() == 4 and (likelihoods(even, top_k=99) > 0).all()
+    assert (likelihoods(even, top_k=1)
+            > 0).sum() == 1 and (likelihoods(even, top_k=4) > 0).sum() == 4 and (likelihoods(even, top_k=99) > 0).all()
     steep = np.array([[0.0, -36.8, -36.9, -37.0]])
     assert (likelihoods(steep, top_p=1.0) > 0).all() and (likelihoods(even, top_p=1e-12) > 0).sum() == 1
     np.testing.assert_array_equal(likelihoods(np.array([[1.0, 2.0, -np.inf]]), temperature=1e-320), [[0, 1, 0]])
@@ -226,7 +232,11 @@ def test_edges_of_choosing():
         def random(self, shape):
             return np.full(shape, self.value)
     p = np.array([[0.0, 0.3, 0.0, 0.7, 0.0]])
-    assert generation._draw(p, Edge(0.0)) == 1 and generation._draw(p, Edge(np.nextafter(1, 0))) == 3 and generation._draw(p, Edge(0.3)) == 3
+    assert (
+        generation._draw(p, Edge(0.0)) == 1
+        and generation._draw(p, Edge(np.nextafter(1, 0))) == 3
+        and generation._draw(p, Edge(0.3)) == 3
+    )
 
 
 def test_greedy_is_top_k_of_one_and_a_tiny_temperature(model):
@@ -269,9 +279,12 @@ def test_text_streams_and_ends_at_a_stop_text(model):
     assert cut == whole[:whole.index(stop, 3)] and "ABC" + "".join(pieces) == cut
 
 
-@pytest.mark.parametrize("options, error", [({"temperature": -1}, ArgumentError), ({"top_k": 0}, ArgumentError), ({"top_p": 1.5}, ArgumentError),
-                                            ({"length_penalty": 2.0}, ArgumentError), ({"min_p": 2}, ArgumentError), ({"repetition_penalty": 0}, ArgumentError),
-                                            ({"top_k": 2.5}, ArgumentError), ({"beams": 1.5}, ArgumentError), ({"stop": [VOCABULARY]}, BoundsError),
+@pytest.mark.parametrize("options, error", [({"temperature": -1}, ArgumentError), ({"top_k": 0}, ArgumentError),
+                                            ({"top_p": 1.5}, ArgumentError),
+                                            ({"length_penalty": 2.0}, ArgumentError), ({"min_p": 2}, ArgumentError),
+                                            ({"repetition_penalty": 0}, ArgumentError),
+                                            ({"top_k": 2.5}, ArgumentError), ({"beams": 1.5}, ArgumentError),
+                                            ({"stop": [VOCABULARY]}, BoundsError),
                                             ({"stop": ["."]}, ArgumentError), ({"temperature": "0"}, ArgumentError)])
 def test_choices_that_make_no_sense(model, options, error):
     with pytest.raises(error):
@@ -291,7 +304,8 @@ def test_text_by_beam_search(model):
     found = models.generate(model, tokenizer.encode("ABC"), 9, beams=3)
     whole = models.generate_text(model, tokenizer, "ABC", 9, beams=3, stream=pieces.append)
     assert whole == tokenizer.decode(found[0]) and "ABC" + "".join(pieces) == whole
-    assert models.generate_text(model, tokenizer, "ABC", 9, beams=3, stop=[whole[6]]) == whole[:whole.index(whole[6], 3)]
+    assert models.generate_text(model, tokenizer, "ABC", 9, beams=3,
+                                stop=[whole[6]]) == whole[:whole.index(whole[6], 3)]
 
 
 def test_prompt_outside_the_vocabulary(model):
@@ -307,7 +321,8 @@ def test_a_small_model_learns_a_cycle_and_writes_it():
     x, y = pack(tokenizer.encode(text), 16, stride=3)
     cr.random.seed(0)
     model = models.LanguageModel(len(tokenizer), 16, 32, 1, 2)
-    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=8, batch_size=32, progress=False)
+    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=8, batch_size=32,
+                     progress=False)
     assert history.rows[-1]["loss"] < 0.35  # the first characters of a window cannot be known
     assert models.generate_text(model, tokenizer, "the chain", 40, temperature=0) == ("the chain rule. " * 4)[:49]
 
@@ -320,7 +335,8 @@ def test_pre_training_is_the_same_to_the_bit(tmp_path):
 
     def run(epochs, **options):
         model = models.LanguageModel(len(tokenizer), 16, 16, 1, 2, dropout=0.1)
-        history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.AdamW(3e-3), epochs=epochs, batch_size=8, seed=5, progress=False, **options)
+        history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.AdamW(3e-3), epochs=epochs, batch_size=8,
+                         seed=5, progress=False, **options)
         return history["loss"], models.generate(model, x[:1, :4], 10, seed=1)
     whole, again = run(4), run(4)
     run(2, checkpoint=tmp_path / "run.safetensors")
@@ -375,7 +391,8 @@ def test_a_masked_language_model_learns_its_corpus():
         value = loss(model(x, training=True), y)
         optimizer.update(model, cr.gradients(value, model))
         return value
-    values = [step(*models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=s)).item() for s in range(60)]
+    values = [step(*models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=s)).item()
+              for s in range(60)]
     assert np.mean(values[-5:]) < 0.5 < np.log(8) < values[0]
     shown, targets = models.mask_tokens(ids, len(tokenizer), tokenizer.token_to_id("#"), seed=1000)
     hidden = targets != -100
@@ -400,13 +417,17 @@ def foreign(tmp_path, make):
     return models.load_pretrained(tmp_path), theirs
 
 
-SMALL = {"vocab_size": VOCABULARY, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "initializer_range": 0.2}
-SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 48}
+SMALL = {"vocab_size": VOCABULARY, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
+         "initializer_range": 0.2}
+SIZES = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "max_position_embeddings": 48}
 CAUSAL = {
     "gpt2": lambda t: t.GPT2LMHeadModel(t.GPT2Config(n_positions=48, n_embd=24, n_layer=2, n_head=4, **SMALL)),
     "llama": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, num_key_value_heads=2, **SMALL)),
     "llama, tied": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, tie_word_embeddings=True, **SMALL)),
-    "mistral": lambda t: t.MistralForCausalLM(t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=None, **SMALL)),
+    "mistral": lambda t: t.MistralForCausalLM(
+        t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=None, **SMALL)
+    ),
 }
 
 
@@ -430,7 +451,8 @@ def test_foreign_bert(tmp_path):
     ours, theirs = foreign(tmp_path, lambda t: t.BertModel(t.BertConfig(**SIZES, **SMALL | {"pad_token_id": 0})))
     mask, types = np.arange(11) < np.array([[11], [7]]), (np.arange(11) > 4) * np.ones((2, 1), int)
     with torch.no_grad():
-        expected = theirs(torch.tensor(IDS), attention_mask=torch.tensor(mask.astype(int)), token_type_ids=torch.tensor(types.astype(int)))
+        expected = theirs(torch.tensor(IDS), attention_mask=torch.tensor(mask.astype(int)),
+                          token_type_ids=torch.tensor(types.astype(int)))
     hidden, pooled = ours(IDS, types=types.astype(np.int64), mask=mask)
     np.testing.assert_allclose(hidden.numpy()[mask], expected[0].numpy()[mask], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(pooled.numpy(), expected[1].numpy(), rtol=1e-4, atol=1e-5)
@@ -440,7 +462,8 @@ def test_foreign_tokens(tmp_path):
     """The ids of the other library's tokenizer, from the folder that it wrote; "[CLS]" and "[SEP]" among them."""
     library = pytest.importorskip("transformers")
     pytest.importorskip("tokenizers")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "chain", "rule", "##s", "back", "##prop", ",", ".", "prop"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "chain", "rule", "##s", "back", "##prop", ",", ".",
+             "prop"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = library.BertTokenizerFast(str(tmp_path / "vocab.txt"))
     theirs.save_pretrained(tmp_path / "folder")
@@ -457,10 +480,21 @@ def test_foreign_masked_language_model(tmp_path):
 
 
 REFUSED = {
-    "scaled rotation": (lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, rope_scaling={"rope_type": "yarn", "factor": 2.0}, **SMALL)), "rope_type 'yarn'"),
+    "scaled rotation": (
+        lambda t: t.LlamaForCausalLM(
+            t.LlamaConfig(**SIZES, rope_scaling={"rope_type": "yarn", "factor": 2.0}, **SMALL)
+        ),
+        "rope_type 'yarn'",
+    ),
     "biases": (lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SIZES, mlp_bias=True, **SMALL)), "mlp_bias True"),
-    "decoder": (lambda t: t.BertModel(t.BertConfig(**SIZES, is_decoder=True, **SMALL | {"pad_token_id": 0})), "is_decoder True"),
-    "last layer": (lambda t: t.BertForMaskedLM(t.BertConfig(**SIZES, tie_word_embeddings=False, **SMALL | {"pad_token_id": 0})), "tie_word_embeddings False"),
+    "decoder": (
+        lambda t: t.BertModel(t.BertConfig(**SIZES, is_decoder=True, **SMALL | {"pad_token_id": 0})),
+        "is_decoder True",
+    ),
+    "last layer": (
+        lambda t: t.BertForMaskedLM(t.BertConfig(**SIZES, tie_word_embeddings=False, **SMALL | {"pad_token_id": 0})),
+        "tie_word_embeddings False",
+    ),
 }
 
 
@@ -476,9 +510,12 @@ def gpt_folder(folder, change=lambda arrays, config: None):
     from safetensors.numpy import save_file
 
     rng, d = np.random.default_rng(0), 8
-    shapes = {"wte.weight": (VOCABULARY, d), "wpe.weight": (16, d), "ln_f.weight": (d,), "ln_f.bias": (d,), "h.0.ln_1.weight": (d,), "h.0.ln_1.bias": (d,),
-              "h.0.ln_2.weight": (d,), "h.0.ln_2.bias": (d,), "h.0.attn.c_attn.weight": (d, 3 * d), "h.0.attn.c_attn.bias": (3 * d,),
-              "h.0.attn.c_proj.weight": (d, d), "h.0.attn.c_proj.bias": (d,), "h.0.mlp.c_fc.weight": (d, 4 * d), "h.0.mlp.c_fc.bias": (4 * d,),
+    shapes = {"wte.weight": (VOCABULARY, d), "wpe.weight": (16, d), "ln_f.weight": (d,), "ln_f.bias": (d,),
+              "h.0.ln_1.weight": (d,), "h.0.ln_1.bias": (d,),
+              "h.0.ln_2.weight": (d,), "h.0.ln_2.bias": (d,), "h.0.attn.c_attn.weight": (d, 3 * d),
+              "h.0.attn.c_attn.bias": (3 * d,),
+              "h.0.attn.c_proj.weight": (d, d), "h.0.attn.c_proj.bias": (d,), "h.0.mlp.c_fc.weight": (d, 4 * d),
+              "h.0.mlp.c_fc.bias": (4 * d,),
               "h.0.mlp.c_proj.weight": (4 * d, d), "h.0.mlp.c_proj.bias": (d,)}
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     config = {"model_type": "gpt2", "vocab_size": VOCABULARY, "n_positions": 16, "n_embd": d, "n_layer": 1, "n_head": 2,
@@ -493,10 +530,12 @@ def gpt_folder(folder, change=lambda arrays, config: None):
 def test_a_folder_without_the_other_library(tmp_path):
     arrays = gpt_folder(tmp_path / "a")
     model = models.load_pretrained(tmp_path / "a")
-    np.testing.assert_array_equal(model.parameters()["blocks.0.attention.key.weight"].numpy(), arrays["h.0.attn.c_attn.weight"][:, 8:16])
+    np.testing.assert_array_equal(model.parameters()["blocks.0.attention.key.weight"].numpy(),
+                                  arrays["h.0.attn.c_attn.weight"][:, 8:16])
     half = lambda arrays, config: arrays.update({k: v.astype(np.float16) for k, v in arrays.items()})
     gpt_folder(tmp_path / "h", half)
-    np.testing.assert_allclose(models.load_pretrained(tmp_path / "h")(IDS).numpy(), model(IDS).numpy(), rtol=0.1, atol=0.1)
+    np.testing.assert_allclose(models.load_pretrained(tmp_path / "h")(IDS).numpy(), model(IDS).numpy(), rtol=0.1,
+                               atol=0.1)
 
 
 @pytest.mark.parametrize("change, message", [
@@ -541,4 +580,5 @@ def test_the_last_step_alone_is_the_last_of_all(model):
     np.testing.assert_allclose(model(ids, last=True).numpy(), model(ids).numpy()[:, -1:], rtol=1e-5, atol=1e-6)
     program = models.Decoder(model, 2).step.lower(ids).program
     made = [buffer.shape for step in program.plan.steps for buffer in step.writes]
-    assert max(np.prod(shape) for shape in made if model.vocabulary in shape) == 2 * model.vocabulary, "logits are made of one step"
+    assert max(np.prod(shape) for shape in made
+               if model.vocabulary in shape) == 2 * model.vocabulary, "logits are made of one step"

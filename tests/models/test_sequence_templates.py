@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates for sequences: shapes, what does not exist does not matter, and each on real data from files to an answer."""
+"""Templates for sequences: shapes, what does not exist does not matter, and each on real data from files to an answer.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def translator(outputs=7, **options):
 @pytest.mark.parametrize("outputs, norm_first", [(7, True), (None, True), (7, False)])
 def test_the_transformer_writes_the_likeliest_way(outputs, norm_first, tmp_path):
     model = translator(outputs, norm_first=norm_first)
-    np.testing.assert_allclose(model(IDS, IDS[:, :3] % 7)[1:].numpy(), model(IDS[1:, :2], IDS[1:, :3] % 7).numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model(IDS, IDS[:, :3] % 7)[1:].numpy(), model(IDS[1:, :2], IDS[1:, :3] % 7).numpy(),
+                               rtol=1e-4, atol=1e-4)
     found = model.generate(IDS, start=1, end=2, most=9)
     for n in range(2):
         ids = [1]

@@ -30,7 +30,8 @@ def test_validation_loss_of_a_small_gpt(shared_data):
     model = models.gpt(len(tokenizer), LENGTH, 128, 4, 4)
     schedule = optim.schedules.warmup_cosine(1e-3, 100, STEPS, final=1e-4)
     optimizer = optim.AdamW(schedule, beta2=0.99, weight_decay=0.1, clip_norm=1.0)
-    cr.fit(model, (windows[:, :-1], windows[:, 1:]), loss="cross_entropy", optimizer=optimizer, batch_size=BATCH, shuffle=False, progress=False)
+    cr.fit(model, (windows[:, :-1], windows[:, 1:]), loss="cross_entropy", optimizer=optimizer, batch_size=BATCH,
+           shuffle=False, progress=False)
     found = cr.evaluate(model, pack(rest, LENGTH), loss="cross_entropy", batch_size=64)
     assert float(found["loss"]) < 1.90
     written = models.generate_text(model, tokenizer, "ROMEO:", 200, top_k=10, seed=0)

@@ -64,7 +64,8 @@ class Compiled:
         pointers = [array.ctypes.data for array in arrays] + [scratch.ctypes.data]
         for function in self.functions:
             if real:
-                workers = [threading.Thread(target=function, args=(*pointers, thread, threads)) for thread in range(threads)]
+                workers = [threading.Thread(target=function, args=(*pointers, thread, threads))
+                           for thread in range(threads)]
                 for worker in workers:
                     worker.start()
                 for worker in workers:

@@ -15,7 +15,8 @@ from chainrule.ir.tensor import Tensor
 from chainrule.ir.trace import tracing
 
 
-def graph_of(function: Callable[..., Any], arrays: Sequence[np.ndarray], aliases: tuple[tuple[int, int], ...] = ()) -> Graph:
+def graph_of(function: Callable[..., Any], arrays: Sequence[np.ndarray],
+             aliases: tuple[tuple[int, int], ...] = ()) -> Graph:
     """The graph of a function of tensors, traced for arrays of these types."""
     with tracing():
         inputs = [Tensor(input_node(Type(x.shape, x.dtype))) for x in arrays]
@@ -24,7 +25,8 @@ def graph_of(function: Callable[..., Any], arrays: Sequence[np.ndarray], aliases
     return close([x.node for x in inputs], [x.node for x in outputs], aliases)
 
 
-def compare(graph: Graph, arrays: Sequence[np.ndarray], rtol: float = 2e-5, atol: float = 1e-5, threads: int = 1) -> native.Program:
+def compare(graph: Graph, arrays: Sequence[np.ndarray], rtol: float = 2e-5, atol: float = 1e-5,
+            threads: int = 1) -> native.Program:
     """Run the graph twice natively; both results must agree with its meaning."""
     expected = interpret(graph, [x.copy() for x in arrays])
     program = native.load(graph, threads)

@@ -129,7 +129,8 @@ def test_a_map_waits_for_what_it_reads() -> None:
 
 
 def test_a_normalisation_and_its_slow_activation_are_one_kernel() -> None:
-    """The statistics read the whole product, so the normalisation cannot be its epilogue and waits for its activation."""
+    """The statistics read the whole product, so the normalisation cannot be its epilogue and waits for its activation.
+    """
     x, w = randoms(6, 9, 8, 5), randoms(3, 3, 5, 20, seed=1)
 
     def function(x, w):  # type: ignore[no-untyped-def]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention block by block: equal to its NumPy meaning forward, backward and twice, on any number of threads, in little memory."""
+"""Attention block by block: equal to its NumPy meaning forward, backward and twice, on any number of threads, in little
+memory."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ Shapes = tuple[int, int, int, int, int, int, int]
 def both(q, k, v, g, *mask, causal, scale):
     """Attention and its gradient for the slope g."""
     y, denominator = bind(ATTENTION, q, k, v, *mask, causal=causal, scale=scale)
-    return [y, denominator, *bind(GRADIENT, q, k, v, denominator, cr.sum(y * g, axis=3), g, *mask, causal=causal, scale=scale)]
+    return [y, denominator, *bind(GRADIENT, q, k, v, denominator, cr.sum(y * g, axis=3), g, *mask, causal=causal,
+                                  scale=scale)]
 
 
 def operands(rng, shapes: Shapes, dtype: str, mask: tuple[int, ...] | None) -> list[np.ndarray]:
@@ -88,7 +90,8 @@ def test_keys_behind_the_last_that_is_seen_are_left_out(by_query: bool) -> None:
         mask = mask & (places < np.arange(70)[:, None] * 2)[None, None]
     arrays.append(mask)
     graph = graph_of(lambda *x: both(*x, causal=False, scale=0.2), arrays)
-    for one, two, want in zip(native.load(graph, 1)(arrays), native.load(graph, 2)(arrays), interpret(graph, arrays), strict=True):
+    for one, two, want in zip(native.load(graph, 1)(arrays), native.load(graph, 2)(arrays), interpret(graph, arrays),
+                              strict=True):
         assert one.tobytes() == two.tobytes()
         np.testing.assert_allclose(one, want, rtol=2e-5, atol=2e-5)
 
@@ -111,8 +114,10 @@ def test_heads_are_read_where_they_lie() -> None:
     assert program.plan.arena < 2 * 3 * 256 * 256 * 4 / 4
 
 
-FEW = [((2, 1, 256, 4, 4, 64, 64), "float32", (1, 1, 1, 256), False), ((1, 3, 77, 2, 1, 24, 40), "float32", (1, 2, 3, 77), True),
-       ((2, 7, 16, 2, 2, 5, 3), "float64", (2, 1, 1, 16), False), ((1, 2, 33, 1, 1, 1, 1), "float32", (1, 1, 2, 1), False),
+FEW = [((2, 1, 256, 4, 4, 64, 64), "float32", (1, 1, 1, 256), False),
+       ((1, 3, 77, 2, 1, 24, 40), "float32", (1, 2, 3, 77), True),
+       ((2, 7, 16, 2, 2, 5, 3), "float64", (2, 1, 1, 16), False),
+       ((1, 2, 33, 1, 1, 1, 1), "float32", (1, 1, 2, 1), False),
        ((3, 1, 20, 3, 3, 16, 16), "float64", None, False), ((1, 5, 19, 4, 2, 130, 70), "float32", (1, 1, 1, 1), True)]
 
 
@@ -131,7 +136,8 @@ def test_few_queries_are_the_meaning_on_any_number_of_threads(shapes: Shapes, dt
         np.testing.assert_allclose(one, want, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("shapes", [(2, 1, 10, 2, 1, 8, 8), (1, 5, 0, 2, 2, 4, 4), (0, 16, 16, 2, 2, 4, 4), (1, 16, 16, 2, 2, 0, 4)])
+@pytest.mark.parametrize("shapes", [(2, 1, 10, 2, 1, 8, 8), (1, 5, 0, 2, 2, 4, 4), (0, 16, 16, 2, 2, 4, 4),
+                                    (1, 16, 16, 2, 2, 0, 4)])
 def test_what_has_no_kernel_is_written_out(shapes: Shapes) -> None:
     arrays = operands(np.random.default_rng(2), shapes, "float32", None)
     graph = graph_of(lambda *x: both(*x, causal=False, scale=0.5), arrays)
@@ -171,7 +177,8 @@ def test_blocks_are_the_weights_of_all_pairs() -> None:
     q, k, v = (rng.standard_normal((2, 65, 4, 16)).astype(np.float32) for _ in range(3))
     mask = rng.random((2, 1, 65, 65)) < 0.7
     for causal in (False, True):
-        run = lambda bias, causal=causal: cr.compile(lambda *x: nn.attention(*x, bias=bias, causal=causal), backend="native")(q, k, v, mask)
+        run = lambda bias, causal=causal: cr.compile(lambda *x: nn.attention(*x, bias=bias, causal=causal),
+                                                     backend="native")(q, k, v, mask)
         np.testing.assert_allclose(run(None).numpy(), run(0.0).numpy(), rtol=2e-5, atol=2e-6)
 
 
@@ -196,8 +203,10 @@ print(float(loss), float(np.linalg.norm(g.numpy())), resource.getrusage(resource
 
 @pytest.mark.slow
 def test_long_sequences_need_a_quarter_of_the_memory() -> None:
-    """Row of the promise: at 4096 steps, peak memory of training at most 1/4 of that with all weights, at the same loss."""
-    found = [np.array(subprocess.run([sys.executable, "-c", MEMORY.format(bias=bias)], check=True, capture_output=True, text=True).stdout.split(), float)
+    """Row of the promise: at 4096 steps, peak memory of training at most 1/4 of that with all weights, at the same
+    loss."""
+    found = [np.array(subprocess.run([sys.executable, "-c", MEMORY.format(bias=bias)], check=True, capture_output=True,
+                                     text=True).stdout.split(), float)
              for bias in ("None", "0.0")]
     np.testing.assert_allclose(found[0][:2], found[1][:2], rtol=1e-4)
     assert found[0][2] <= found[1][2] / 4, found

@@ -29,7 +29,8 @@ def upper_halves(x: np.ndarray) -> np.ndarray:
     return (x.view(np.uint32) >> 16).astype(np.uint16)
 
 
-def operand(rng: np.random.Generator, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def operand(rng: np.random.Generator, shape: tuple[int, ...],
+            strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """(what the kernel reads, the strided values in float64); what lies between the elements is NaN."""
     length = max(1, 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True) if extent))
     wide = np.full(length, np.nan, np.float32)
@@ -55,7 +56,8 @@ def check_product(spec: ProductSpec, threads: tuple[int, ...] = (1, 2, 3)) -> No
     assert len(set(results)) == 1, "the number of threads changed the result"
 
 
-SHAPES = [(1, 1, 1), (1, 10, 128), (1, 33, 784), (3, 17, 9), (14, 32, 64), (15, 33, 65), (37, 53, 71), (200, 1, 33), (64, 80, 2100),
+SHAPES = [(1, 1, 1), (1, 10, 128), (1, 33, 784), (3, 17, 9), (14, 32, 64), (15, 33, 65), (37, 53, 71), (200, 1, 33),
+          (64, 80, 2100),
           (100, 130, 801), (2, 100, 5), (17, 2048, 33), (0, 4, 4), (4, 0, 4), (4, 6, 0), (300, 40, 96)]  # fmt: skip
 
 
@@ -67,7 +69,8 @@ def test_products(m, n, k, transposed):
 
 
 @runs
-@pytest.mark.parametrize("options", [{"batch": (5,)}, {"batch": (2, 3), "transpose_b": True}, {"batch": (3,), "transpose_a": True},
+@pytest.mark.parametrize("options", [{"batch": (5,)}, {"batch": (2, 3), "transpose_b": True},
+                                     {"batch": (3,), "transpose_a": True},
                                      {"accumulate": True}, {"batch": (0,)}])
 def test_batches_and_accumulation(options):
     check_product(ProductSpec.dense(17, 20, 31, narrow=True, **options))
@@ -90,7 +93,8 @@ def test_it_compiles_for_a_processor_that_has_the_instruction(transposed):
 
 
 def test_only_one_family_has_pairs():
-    assert [name for name in ("sse", "avx2", "avx512", "neon", "avx512_bf16") if Target.named(name).pairs] == ["avx512_bf16"]
+    assert [name for name in ("sse", "avx2", "avx512", "neon", "avx512_bf16")
+            if Target.named(name).pairs] == ["avx512_bf16"]
     assert not dataclasses.replace(OTHER, features="-avx512bf16").pairs
 
 
@@ -120,7 +124,8 @@ def check_convolution(spec: ConvSpec, operands: tuple[np.ndarray, ...], expected
         kernel([*map(upper_halves, operands), result], aligned(convolution_scratch(spec, HOST, number)), number)
         results.append(result.tobytes())
     assert len(set(results)) == 1, "the number of threads changed the result"
-    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0, atol=3e-6 * max(1.0, float(np.abs(expected).max(initial=0.0))))
+    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0,
+                               atol=3e-6 * max(1.0, float(np.abs(expected).max(initial=0.0))))
 
 
 @runs

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of compiled code: nothing in it that others could have put there is run, its size is bounded, and programs do without it."""
+"""The folder of compiled code: nothing in it that others could have put there is run, its size is bounded, and programs
+do without it."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ def is_used() -> bool:
 def test_it_is_made_private(base: Path) -> None:
     assert is_used()
     if private.HAS_OWNERS:
-        assert [x.stat().st_mode & 0o777 for x in (base, base / "native", base / "native" / "name")] == [0o700, 0o700, 0o600]
+        assert [x.stat().st_mode & 0o777 for x in (base, base / "native",
+                                                   base / "native" / "name")] == [0o700, 0o700, 0o600]
 
 
 @needs_owners
@@ -142,7 +144,8 @@ def test_without_a_home(home: str | None, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME", "CHAINRULE_CACHE")}
     environment |= {} if home is None else {"HOME": home}
     program = PROGRAM.replace("NONE", str(home is None))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True,
+                          text=True, cwd=tmp_path, check=True)
     assert done.stdout.split() == ["6.0", "9.0", "12.0"]
     assert done.stderr.count("compiled code is not kept") == 1
     assert not list(tmp_path.iterdir())

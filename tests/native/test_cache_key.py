@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that are nearly the same, on one cache: each gives its own results and leaves what it does not update alone."""
+"""Programs that are nearly the same, on one cache: each gives its own results and leaves what it does not update alone.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Case = tuple[Graph, list[np.ndarray]]
 
 
 def variant(graph: Graph, arrays: list[np.ndarray], rng: np.random.Generator) -> Case:
-    """The same computation with other inputs that nobody uses, inputs and outputs in another order, constants, aliases."""
+    """The same computation with other inputs that nobody uses, inputs and outputs in another order, constants, aliases.
+    """
     inputs = list(zip(graph.inputs, arrays, strict=True))
     frozen = {x: constant(a) for x, a in inputs if rng.random() < 0.2}
     inputs = [(x, a) for x, a in inputs if x not in frozen]
@@ -33,7 +35,8 @@ def variant(graph: Graph, arrays: list[np.ndarray], rng: np.random.Generator) ->
         other = rng.standard_normal(int(rng.integers(1, 6))).astype(rng.choice(["float32", "float64"]))
         inputs.append((input_node(Type(other.shape, other.dtype)), other))
     inputs = [inputs[i] for i in rng.permutation(len(inputs))]
-    outputs = [graph.outputs[i] for i in rng.choice(len(graph.outputs), rng.integers(1, 1 + len(graph.outputs)), replace=False)]
+    outputs = [graph.outputs[i] for i in rng.choice(len(graph.outputs), rng.integers(1, 1 + len(graph.outputs)),
+                                                    replace=False)]
     aliases: dict[int, int] = {}
     for i, y in enumerate(outputs):
         fitting = [j for j, (x, _) in enumerate(inputs) if x.type == y.type and j not in aliases.values()]
@@ -83,7 +86,8 @@ def test_thousands_of_programs_share_a_cache(one_cache: None, start: int) -> Non
 def test_inputs_that_are_not_used(one_cache: None) -> None:
     scores = np.random.default_rng(0).random((4, 5)).astype("float32")
     truth = np.arange(4, dtype="float32")
-    functions = (lambda s: cr.softmax(s), lambda s, t: cr.softmax(s), lambda t, s: cr.softmax(s), lambda t, u, s: (cr.softmax(s), t * 1))
+    functions = (lambda s: cr.softmax(s), lambda s, t: cr.softmax(s), lambda t, s: cr.softmax(s),
+                 lambda t, u, s: (cr.softmax(s), t * 1))
     arguments = ((scores,), (scores, truth), (truth, scores), (truth, truth, scores))
     for function, given in zip(functions, arguments, strict=True):
         result = cr.compile(function)(*given)
@@ -105,9 +109,12 @@ def same(a: object, b: object) -> bool:
 
 
 def test_a_record_has_all_that_differs() -> None:
-    values = [0, 0.0, -0.0, False, None, "", "0", (), [], {}, frozenset(), (0,), [0], ((0,),), {0: 0}, {0}, 1, 1.0, True, float("nan"),
-              Form(0, ()), Var("i", 0, 1), Form(1, ((Var("i", 0, 4), 2),)), Form(1, ((Var("i", 0, 5), 2),)), Buffer((), "float32"),
-              Buffer((1,), "float32"), Buffer((), "float64"), Buffer((), "float32", "input", 0), Buffer((), "float32", "input", 1)]
+    values = [0, 0.0, -0.0, False, None, "", "0", (), [], {}, frozenset(), (0,), [0], ((0,),), {0: 0}, {0}, 1, 1.0,
+              True, float("nan"),
+              Form(0, ()), Var("i", 0, 1), Form(1, ((Var("i", 0, 4), 2),)), Form(1, ((Var("i", 0, 5), 2),)),
+              Buffer((), "float32"),
+              Buffer((1,), "float32"), Buffer((), "float64"), Buffer((), "float32", "input", 0),
+              Buffer((), "float32", "input", 1)]
     for i, a in enumerate(values):
         for j, b in enumerate(values):
             assert same(a, b) == (i == j), (a, b)
@@ -121,7 +128,8 @@ def test_which_buffers_are_one_is_part_of_a_record() -> None:
 
 def test_equal_values_have_one_record_whatever_is_shared() -> None:
     shape, parts = (1000, 2), ["float", "32"]
-    assert same([shape, shape, "float32", "float32"], [tuple([1000, 2]), shape, "".join(parts), "float32"])  # noqa: C409
+    assert same([shape, shape, "float32", "float32"],
+                [tuple([1000, 2]), shape, "".join(parts), "float32"])  # noqa: C409
     tables = Table(), Table()
     tables[1].make("constant", "float32", (), "00")  # numbers differ
     made = [t.make("add", "float32", [t.make("load", "float32", (), (0, Form(0, ()), ()))] * 2) for t in tables]
@@ -129,7 +137,8 @@ def test_equal_values_have_one_record_whatever_is_shared() -> None:
 
 
 def test_a_record_brings_the_value_back() -> None:
-    value = {"a": [1, (2.5, None)], "b": Form(3, ((Var("/", Form(1, ((Var("i", 0, 4), 1),)), 5), 2),)), "c": frozenset({1, 2})}
+    value = {"a": [1, (2.5, None)], "b": Form(3, ((Var("/", Form(1, ((Var("i", 0, 4), 1),)), 5), 2),)),
+             "c": frozenset({1, 2})}
     assert record.decode(record.encode(value)) == value
 
 
@@ -144,7 +153,8 @@ def test_code_is_generated_from_the_record_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CHAINRULE_CACHE", "off")
     seen = []
     write = native.run.program._write
-    monkeypatch.setattr(native.run.program, "_write", lambda content, pieces: (seen.append(content), write(content, pieces)))
+    monkeypatch.setattr(native.run.program, "_write",
+                        lambda content, pieces: (seen.append(content), write(content, pieces)))
     program = native.load(graph_of(lambda x: cr.sum(x @ x) + 1, [np.ones((9, 9), "float32")]), 1)
     (places, segments), = seen
     mine = {id(s) for s in program.plan.steps} | {id(b) for b in program.places}
@@ -193,7 +203,8 @@ def test_the_key_knows_every_file_that_writes_code() -> None:
             continue
         for name in names:
             place = root.parent / Path(*name.split("."))
-            file = next((p for p in (place.with_suffix(".py"), place / "__init__.py") if name.startswith("chainrule.") and p.exists()), None)
+            file = next((p for p in (place.with_suffix(".py"), place / "__init__.py") if name.startswith("chainrule.")
+                         and p.exists()), None)
             if file is not None and file != NATIVE / "__init__.py":
                 assert file in known, f"{path.name} reads {name}"
 
@@ -221,7 +232,8 @@ def test_the_processor_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cache, "read", lambda name: keys.append(name) or [])
     monkeypatch.setattr(load.engine, "Library", lambda code: code)
     here = Target.host()
-    for target in (here, replace(here, second_level=here.second_level * 2), replace(here, registers=8), replace(here, vector_bytes=16 + here.vector_bytes)):
+    for target in (here, replace(here, second_level=here.second_level * 2), replace(here, registers=8),
+                   replace(here, vector_bytes=16 + here.vector_bytes)):
         load.library("name", lambda content, pieces: None, target)
     assert len(set(keys)) == len(keys) == 4
 

@@ -28,7 +28,8 @@ def additions(indices):
 
 def until(indices):
     """Goes on from index to index; from what is read for a bad one it would never stop."""
-    return cr.while_loop(lambda s: s < 100.0, lambda s: s * 2 * cr.take(np.array([0, 1], "float32"), indices[0]), cr.ones(()))
+    return cr.while_loop(lambda s: s < 100.0, lambda s: s * 2 * cr.take(np.array([0, 1], "float32"), indices[0]),
+                         cr.ones(()))
 
 
 def nested(indices):
@@ -110,5 +111,6 @@ def test_derivatives_with_indices_are_those_of_eager_code(threads: None) -> None
     def loss(table, indices):
         return cr.sum(cr.scan(lambda c, k: (cr.sin(c + cr.take(table, k, axis=0)), c * c), cr.ones((5,)), indices)[1])
     gradient = cr.grad(loss)
-    np.testing.assert_allclose(cr.compile(gradient)(TABLE, GOOD).numpy(), gradient(TABLE, GOOD).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cr.compile(gradient)(TABLE, GOOD).numpy(), gradient(TABLE, GOOD).numpy(), rtol=1e-5,
+                               atol=1e-6)
     message(cr.compile(gradient), TABLE, BAD)

@@ -25,8 +25,9 @@ def taps(spec: ConvSpec):
     """For each tap: the tap, the source positions and the output positions that it connects, per axis."""
     for tap in itertools.product(*map(range, spec.kernel)):
         source, out = [range(spec.batch)], [range(spec.batch)]
-        for extent, places, stride, dilation, (low, _), number in zip(spec.spatial, spec.out, spec.stride, spec.dilation,
-                                                                      spec.padding, tap, strict=True):
+        for extent, places, stride, dilation, (low, _), number in zip(
+            spec.spatial, spec.out, spec.stride, spec.dilation, spec.padding, tap, strict=True
+        ):
             positions = np.arange(places) * stride + number * dilation - low
             valid = (positions >= 0) & (positions < extent)
             source.append(positions[valid])
@@ -37,7 +38,8 @@ def taps(spec: ConvSpec):
 def oracle(spec: ConvSpec, x, w, g):
     """y, the gradient of x and the gradient of w."""
     groups = (spec.groups, -1)
-    x, g = (array.astype("float64").reshape(*array.shape[:-1], spec.groups, array.shape[-1] // spec.groups) for array in (x, g))
+    x, g = (array.astype("float64").reshape(*array.shape[:-1], spec.groups, array.shape[-1] // spec.groups)
+            for array in (x, g))
     w = w.astype("float64").reshape(*w.shape[:-1], *groups) if w.size else np.zeros((*w.shape[:-1], *groups[:1], 0))
     y, dx, dw = np.zeros(g.shape), np.zeros(x.shape), np.zeros(w.shape)
     for tap, source, out in taps(spec):
@@ -65,7 +67,8 @@ def _check_kind(spec, expected, operands, threads, target) -> None:
         results.append(result.tobytes())
     assert len(set(results)) == 1, "the number of threads changed the result"
     scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
-    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0, atol=scale * (3e-6 if spec.dtype == "float32" else 1e-14))
+    np.testing.assert_allclose(result, expected.reshape(shape), rtol=0,
+                               atol=scale * (3e-6 if spec.dtype == "float32" else 1e-14))
 
 
 SAME = ((1, 1), (1, 1))
@@ -87,7 +90,8 @@ ROWS = {
     "narrow groups, more summed": ConvSpec(2, (6, 7), (5, 5), 66, 22, groups=11, padding=((2, 2), (2, 2))),
     "narrow groups, pointwise": ConvSpec(2, (5, 6), (1, 1), 24, 16, groups=8),
     "narrow groups, many taps": ConvSpec(2, (5, 30), (2, 9), 24, 24, groups=8, dilation=(2, 1)),
-    "narrow groups, volume": ConvSpec(2, (4, 5, 6), (3, 2, 3), 12, 30, padding=((1, 1),) * 3, groups=6, dtype="float64"),
+    "narrow groups, volume": ConvSpec(2, (4, 5, 6), (3, 2, 3), 12, 30, padding=((1, 1),) * 3, groups=6,
+                                      dtype="float64"),
     "depthwise, three for one": ConvSpec(2, (9, 9), (7, 7), 19, 57, padding=((3, 3),) * 2, groups=19),
     "short lines of many samples": ConvSpec(8, (3, 4), (3, 3), 20, 40, padding=SAME),
     "short lines, stride": ConvSpec(7, (7, 6), (3, 3), 18, 35, padding=SAME, stride=(2, 2)),
@@ -107,7 +111,8 @@ ROWS = {
     "one line per sample": ConvSpec(20, (4, 6), (3, 3), 6, 30, padding=((0, 0), (1, 1)), stride=(2, 1)),
     "one pixel per sample": ConvSpec(20, (1, 1), (3, 3), 20, 30, padding=SAME),
     "patches": ConvSpec(3, (12, 8), (4, 4), 3, 17, stride=(4, 4)),
-    "stride three, dilation": ConvSpec(2, (13, 11), (3, 4), 4, 5, stride=(3, 2), dilation=(2, 3), padding=((2, 1), (3, 3))),
+    "stride three, dilation": ConvSpec(2, (13, 11), (3, 4), 4, 5, stride=(3, 2), dilation=(2, 3),
+                                       padding=((2, 1), (3, 3))),
     "into one channel": ConvSpec(2, (9, 11), (3, 3), 32, 1, padding=SAME),
     "into three channels": ConvSpec(2, (9, 40), (3, 5), 48, 3, padding=SAME),
     "from three channels, stride": ConvSpec(3, (9, 11), (7, 7), 3, 64, stride=(2, 2), padding=((3, 3), (3, 3))),
@@ -133,8 +138,10 @@ def test_rows(name):
 
 @pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
 @pytest.mark.parametrize("family", ["sse", "avx2"])
-@pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels", "one pixel per sample",
-                                  "into three channels", "from one channel, volume", "narrow groups", "narrow groups, more made, stride", "pixels side by side",
+@pytest.mark.parametrize("name", ["same", "stride, uneven padding", "depthwise, wide", "many channels",
+                                  "one pixel per sample",
+                                  "into three channels", "from one channel, volume", "narrow groups",
+                                  "narrow groups, more made, stride", "pixels side by side",
                                   "into one channel, stride"])
 def test_narrower_vectors(family, name):
     check(ROWS[name], target=Target.named(family))
@@ -145,14 +152,15 @@ def specs(draw):
     rank, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     per_axis = lambda values: tuple(draw(values) for _ in range(rank))
     low = draw(st.sampled_from([-1, 0, 0]))  # negative padding crops
-    pads = st.one_of(st.just((0, 0)), st.integers(0, 2).map(lambda n: (n, n)), st.tuples(st.integers(low, 4), st.integers(low, 4)))
+    pads = st.one_of(st.just((0, 0)), st.integers(0, 2).map(lambda n: (n, n)),
+                     st.tuples(st.integers(low, 4), st.integers(low, 4)))
     if draw(st.booleans()):
         inside, outside = groups * draw(st.integers(1, 9)), groups * draw(st.integers(1, 20))
     else:  # depthwise, with a multiplier, or narrow groups
         groups = draw(st.sampled_from([1, 2, 5, 16, 19, 37]))
         inside, outside = groups * draw(st.sampled_from([1, 1, 3])), groups * draw(st.sampled_from([1, 1, 2, 4]))
-    return ConvSpec(draw(st.sampled_from([0, 1, 1, 2, 3, 9])), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)), inside, outside,
-                    per_axis(st.integers(1, 3)), per_axis(st.integers(1, 2)), per_axis(pads), groups)
+    return ConvSpec(draw(st.sampled_from([0, 1, 1, 2, 3, 9])), per_axis(st.integers(1, 8)), per_axis(st.integers(1, 4)),
+                    inside, outside, per_axis(st.integers(1, 3)), per_axis(st.integers(1, 2)), per_axis(pads), groups)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -187,7 +195,8 @@ def test_the_oracle_is_what_pytorch_computes(torch, spec):
     image = first(x).requires_grad_()
     weight = torch.from_numpy(w).permute(-1, -2, *range(rank)).requires_grad_()
     padded = torch.nn.functional.pad(image, [n for pair in reversed(spec.padding) for n in pair])
-    y = torch.convolution(padded.contiguous(), weight.contiguous(), None, spec.stride, (0,) * rank, spec.dilation, False, (0,) * rank, spec.groups)
+    y = torch.convolution(padded.contiguous(), weight.contiguous(), None, spec.stride, (0,) * rank, spec.dilation,
+                          False, (0,) * rank, spec.groups)
     dx, dw = torch.autograd.grad(y, (image, weight), first(g).contiguous())
     last = lambda array: array.detach().movedim(1, -1).numpy()
     theirs = last(y), last(dx), dw.permute(*range(2, rank + 2), 1, 0).numpy()
@@ -206,7 +215,8 @@ def test_epilogue_of_the_forward_pass():
     np.testing.assert_allclose(y, np.maximum(plain + bias, 0) + residual, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("base", [ConvSpec(3, (9, 7), (3, 3), 21, 4, stride=(2, 2), padding=SAME), ConvSpec(5, (3, 4), (3, 4), 5, 6),
+@pytest.mark.parametrize("base", [ConvSpec(3, (9, 7), (3, 3), 21, 4, stride=(2, 2), padding=SAME),
+                                  ConvSpec(5, (3, 4), (3, 4), 5, 6),
                                   ConvSpec(5, (1, 4), (1, 3), 5, 6)])
 def test_epilogue_of_the_input_gradient(base):
     spec = dataclasses.replace(base, kind="input_gradient", epilogue=(("bias",), ("residual",)))

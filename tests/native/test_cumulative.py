@@ -17,7 +17,8 @@ SHAPES = ((1,), (7,), (1000,), (3, 70), (9, 5), (8, 33), (17, 3, 5), (5, 4, 100)
 def test_sums_have_one_order(shape: tuple[int, ...], dtype: str) -> None:
     x = (np.random.default_rng(0).standard_normal(shape) * 20).astype(dtype)
     for axis in range(len(shape)):
-        program = check(lambda x, axis=axis: cr.cumulative_sum(x, axis=axis, dtype=dtype), x, rtol=0, atol=0, threads=1 + axis)
+        program = check(lambda x, axis=axis: cr.cumulative_sum(x, axis=axis, dtype=dtype), x, rtol=0, atol=0,
+                        threads=1 + axis)
         assert all(step.native for step in program.plan.steps)
 
 

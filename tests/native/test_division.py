@@ -32,11 +32,13 @@ def same_bits(function, *arrays: np.ndarray) -> None:  # type: ignore[no-untyped
 def test_integers(dtype: str) -> None:
     limits, rng = np.iinfo(dtype), np.random.default_rng(0)
     powers = [2**i for i in range(limits.bits - 1)]
-    near = [p + d for p in powers for d in (-1, 0, 1)] + [limits.max, limits.max - 1, limits.min, limits.min + 1, 3, 7, 10, 1000003]
+    near = [p + d for p in powers for d in (-1, 0, 1)] + [limits.max, limits.max - 1, limits.min, limits.min + 1, 3, 7,
+                                                          10, 1000003]
     values = [v for v in {*near, *(-v for v in near)} if limits.min <= v <= limits.max]
     edges = pairs(np.array(sorted(values), dtype))
     wide = rng.integers(limits.min, limits.max, 20_000, dtype, endpoint=True)
-    other = (rng.integers(limits.min, limits.max, 20_000, dtype, endpoint=True) >> rng.integers(0, limits.bits, 20_000).astype(dtype)).astype(dtype)
+    other = (rng.integers(limits.min, limits.max, 20_000, dtype, endpoint=True)
+             >> rng.integers(0, limits.bits, 20_000).astype(dtype)).astype(dtype)
     for a, b in (edges, (wide, other)):
         same_bits(lambda a, b: a // b, a, b)
         same_bits(lambda a, b: a % b, a, b)
@@ -55,7 +57,8 @@ def test_by_a_constant(dtype: str) -> None:
 
 def test_floats() -> None:
     rng = np.random.default_rng(0)
-    values = [0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -7.5, 0.1, 1e-45, -1e-45, 1e-38, 3e38, -3e38, 16777216.0, np.inf, -np.inf, np.nan]
+    values = [0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -7.5, 0.1, 1e-45, -1e-45, 1e-38, 3e38, -3e38, 16777216.0, np.inf, -np.inf,
+              np.nan]
     edges = pairs(np.array(values, "float32"))
     bits = rng.integers(0, 1 << 32, (2, 50_000), "uint32").view("float32")
     near = rng.integers(-1000, 1000, (2, 20_000)).astype("float32") / np.float32(8)
@@ -66,7 +69,8 @@ def test_floats() -> None:
 
 @pytest.mark.parametrize("exponent", [0.5, -0.5, -1.0, 1.0, 2.0, 3.0, 4.0])
 def test_simple_powers(exponent: float) -> None:
-    x = np.array([0.0, -0.0, 1.0, -1.0, 2.25, 1e-30, 1e-40, 7e8, np.inf, -np.inf, np.nan, *np.linspace(0.1, 5, 50)], "float32")
+    x = np.array([0.0, -0.0, 1.0, -1.0, 2.25, 1e-30, 1e-40, 7e8, np.inf, -np.inf, np.nan, *np.linspace(0.1, 5, 50)],
+                 "float32")
     if exponent == 0.5:
         x = x[~np.isin(x, [0.0, -np.inf])]  # where versions of NumPy differ
     with np.errstate(all="ignore"):

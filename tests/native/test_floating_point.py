@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each statement of "Floating point" in docs/design.md. Oracle: NumPy's single operations, bit for bit; exact sums of `math.fsum`."""
+"""Each statement of "Floating point" in docs/design.md. Oracle: NumPy's single operations, bit for bit; exact sums of
+`math.fsum`."""
 
 from __future__ import annotations
 
@@ -55,9 +56,12 @@ def same_bits(found: Any, wanted: Any) -> None:
 
 @each_dtype
 @pytest.mark.parametrize("function", [
-    lambda x, y, z: x * y + z, lambda x, y, z: x * y - z, lambda x, y, z: z - x * y, lambda x, y, z: (x + y) + z, lambda x, y, z: x + (y + z),
-    lambda x, y, z: (x * y) * z, lambda x, y, z: x / y, lambda x, y, z: x / 3.0, lambda x, y, z: x * y + x * z, lambda x, y, z: (x - y) + y,
-    lambda x, y, z: x - x, lambda x, y, z: x * 0.0, lambda x, y, z: x / x, lambda x, y, z: 0.0 - x, lambda x, y, z: x + 0.0, lambda x, y, z: -(x * -1.0),
+    lambda x, y, z: x * y + z, lambda x, y, z: x * y - z, lambda x, y, z: z - x * y, lambda x, y, z: (x + y) + z,
+    lambda x, y, z: x + (y + z),
+    lambda x, y, z: (x * y) * z, lambda x, y, z: x / y, lambda x, y, z: x / 3.0, lambda x, y, z: x * y + x * z,
+    lambda x, y, z: (x - y) + y,
+    lambda x, y, z: x - x, lambda x, y, z: x * 0.0, lambda x, y, z: x / x, lambda x, y, z: 0.0 - x,
+    lambda x, y, z: x + 0.0, lambda x, y, z: -(x * -1.0),
     lambda x, y, z: (x * 2.0) * 0.5])  # fmt: skip
 def test_chains_are_rounded_as_written(function: Callable[..., Any], dtype: str) -> None:
     x, y, z = (spread(300, dtype, seed) for seed in range(3))
@@ -69,7 +73,8 @@ def test_chains_are_rounded_as_written(function: Callable[..., Any], dtype: str)
 def test_roots_and_rounding_are_exact(dtype: str) -> None:
     x = spread(300, dtype, 0)
     with np.errstate(all="ignore"):
-        for ours, theirs in ((cr.sqrt, np.sqrt), (cr.floor, np.floor), (cr.ceil, np.ceil), (cr.round, np.round), (cr.abs, np.abs), (cr.negative, np.negative)):
+        for ours, theirs in ((cr.sqrt, np.sqrt), (cr.floor, np.floor), (cr.ceil, np.ceil), (cr.round, np.round),
+                             (cr.abs, np.abs), (cr.negative, np.negative)):
             same_bits(run(ours, x), theirs(x))
 
 
@@ -133,7 +138,8 @@ def test_subnormal_numbers_are_kept(dtype: str) -> None:
     assert run(cr.sum, tiny) == TINY[dtype] * 105
     same_bits(run(cr.matmul, np.diag(one), np.outer(tiny, one).astype(dtype)), np.outer(tiny, one).astype(dtype))
     image = np.outer(tiny, one).reshape(1, 35, 35, 1).astype(dtype)
-    same_bits(run(lambda x, w: conv(x, w, stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1)), image, np.ones((1, 1, 1, 1), dtype)), image)
+    same_bits(run(lambda x, w: conv(x, w, stride=(1, 1), padding=((0, 0),) * 2, dilation=(1, 1)), image,
+                  np.ones((1, 1, 1, 1), dtype)), image)
     least = -103.0 if dtype == "float32" else -744.0
     assert run(cr.exp, np.asarray([least], dtype)) == np.exp(np.asarray([least])).astype(dtype) != 0
 
@@ -143,7 +149,8 @@ def test_subnormal_numbers_are_kept(dtype: str) -> None:
 @each_dtype
 def test_nan_wins_in_extremes_and_passes_through_choices(dtype: str) -> None:
     nan, inf = np.nan, np.inf
-    x, y = (np.tile(np.asarray(v, dtype), 9) for v in ([nan, 1, nan, -inf, inf, 2, nan], [1, nan, nan, inf, -inf, 3, -inf]))
+    x, y = (np.tile(np.asarray(v, dtype), 9) for v in ([nan, 1, nan, -inf, inf, 2, nan],
+                                                       [1, nan, nan, inf, -inf, 3, -inf]))
     for ours, theirs in ((cr.maximum, np.maximum), (cr.minimum, np.minimum)):
         same_bits(run(ours, x, y), theirs(x, y))
     same_bits(run(cr.relu, x), np.where(x < 0, 0, x).astype(dtype))
@@ -151,7 +158,8 @@ def test_nan_wins_in_extremes_and_passes_through_choices(dtype: str) -> None:
     same_bits(run(lambda x: cr.clip(x, min=-1.0), x), np.maximum(x, np.asarray(-1, dtype)))
     for side in (x > 0, x <= 0, np.zeros_like(x, bool)):  # what is not chosen is not seen
         same_bits(run(cr.where, side, x, y), np.where(side, x, y))
-    np.testing.assert_array_equal(run(lambda x, y: (x < y, x == y, x != y, x >= y), x, y), (x < y, x == y, x != y, x >= y))
+    np.testing.assert_array_equal(run(lambda x, y: (x < y, x == y, x != y, x >= y), x, y),
+                                  (x < y, x == y, x != y, x >= y))
 
 
 @each_dtype
@@ -166,7 +174,8 @@ def test_one_nan_is_found_by_every_reduction(dtype: str, shape: tuple[int, ...])
                 same_bits(run(lambda x, f=ours, a=axis: f(x, axis=a), x), theirs(x, axis=axis))
             for ours, theirs in ((cr.argmax, np.argmax), (cr.argmin, np.argmin)):
                 np.testing.assert_array_equal(run(lambda x, f=ours, a=axis: f(x, axis=a), x), theirs(x, axis=axis))
-            np.testing.assert_array_equal(np.isnan(run(lambda x, a=axis: cr.sum(x, axis=a), x)), np.isnan(x).any(axis=axis))
+            np.testing.assert_array_equal(np.isnan(run(lambda x, a=axis: cr.sum(x, axis=a), x)),
+                                          np.isnan(x).any(axis=axis))
         np.testing.assert_array_equal(run(lambda x: cr.sort(x, axis=-1), x), np.sort(x, axis=-1))
 
 
@@ -183,7 +192,8 @@ def test_nan_stays_in_its_row_of_a_product(dtype: str) -> None:
 @pytest.mark.parametrize("channels", [7, 48])
 def test_nan_stays_within_reach_of_a_filter(channels: int) -> None:
     """With few output channels also in pixels that share its vectors: they multiply it by 0."""
-    x, w = RNG.standard_normal((2, 9, 19, 5)).astype("float32"), RNG.standard_normal((3, 3, 5, channels)).astype("float32")
+    x, w = (RNG.standard_normal((2, 9, 19, 5)).astype("float32"),
+            RNG.standard_normal((3, 3, 5, channels)).astype("float32"))
     x[1, 8, 18, 4] = np.nan
     found = np.isnan(run(lambda x, w: conv(x, w, stride=(1, 1), padding=((1, 1),) * 2, dilation=(1, 1)), x, w))
     wanted, allowed = np.zeros((2, 2, 9, 19, channels), bool)
@@ -199,8 +209,11 @@ def test_the_sign_of_zero_of_single_operations(dtype: str) -> None:
     zeros = np.tile(np.asarray([0.0, -0.0, 1.0, -1.0], dtype), 9)
     other = np.repeat(np.asarray([0.0, -0.0, 1.0, -1.0], dtype), 9)
     with np.errstate(all="ignore"):
-        for function in (lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x + y, lambda x, y: x - y, lambda x, y: -x, lambda x, y: abs(x)):
+        for function in (lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x + y, lambda x, y: x - y,
+                         lambda x, y: -x, lambda x, y: abs(x)):
             same_bits(run(function, zeros, other), function(zeros, other))
-        for ours, theirs in ((cr.sqrt, np.sqrt), (cr.sin, np.sin), (cr.tanh, np.tanh), (cr.expm1, np.expm1), (cr.log1p, np.log1p), (cr.erf, lambda x: x)):
+        for ours, theirs in ((cr.sqrt, np.sqrt), (cr.sin, np.sin), (cr.tanh, np.tanh), (cr.expm1, np.expm1),
+                             (cr.log1p, np.log1p), (cr.erf, lambda x: x)):
             np.testing.assert_array_equal(np.signbit(run(ours, zeros[:2])), np.signbit(theirs(zeros[:2])))
-        same_bits(run(lambda x, y: cr.atan2(x, y), zeros[:2], np.ones(2, dtype)), np.arctan2(zeros[:2], np.ones(2, dtype)))
+        same_bits(run(lambda x, y: cr.atan2(x, y), zeros[:2], np.ones(2, dtype)),
+                  np.arctan2(zeros[:2], np.ones(2, dtype)))

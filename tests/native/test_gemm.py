@@ -52,14 +52,17 @@ def check(spec: ProductSpec, threads=(1, 2, 3), target: Target = HOST) -> None:
         kernel([a_buffer, b_buffer, buffer], aligned(product_scratch(spec, target, number)), number)
         results.append(buffer.tobytes())
         c = np.lib.stride_tricks.as_strided(buffer, c_before.shape, c_before.strides)
-        bound = 8 * EPSILON[spec.dtype] * (np.abs(a).astype("float64") @ np.abs(b).astype("float64") + np.abs(expected) + 1)
+        bound = 8 * EPSILON[spec.dtype] * (np.abs(a).astype("float64") @ np.abs(b).astype("float64") + np.abs(expected)
+                                           + 1)
         assert np.all(np.abs(c - expected) <= bound)
     assert len(set(results)) == 1, "the number of threads changed the result"
 
 
 DENSE = [
-    (1, 1, 1), (1, 10, 128), (1, 128, 784), (5, 1, 40), (3, 17, 9), (14, 32, 64), (15, 33, 65), (29, 16, 16), (37, 53, 71),
-    (32, 10, 128), (200, 1, 33), (64, 80, 2100), (100, 530, 600), (2, 300, 5), (7, 5, 3), (0, 4, 4), (4, 0, 4), (4, 6, 0), (17, 2048, 33),
+    (1, 1, 1), (1, 10, 128), (1, 128, 784), (5, 1, 40), (3, 17, 9), (14, 32, 64), (15, 33, 65), (29, 16, 16),
+    (37, 53, 71),
+    (32, 10, 128), (200, 1, 33), (64, 80, 2100), (100, 530, 600), (2, 300, 5), (7, 5, 3), (0, 4, 4), (4, 0, 4),
+    (4, 6, 0), (17, 2048, 33),
 ]  # fmt: skip
 
 
@@ -68,7 +71,8 @@ def test_dense_shapes(m, n, k):
     check(ProductSpec.dense(m, n, k))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 10, 128), (37, 53, 71), (64, 80, 600), (20, 130, 10), (5, 1, 40), (4, 6, 0),
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 10, 128), (37, 53, 71), (64, 80, 600), (20, 130, 10), (5, 1, 40),
+                                           (4, 6, 0),
                                        (32, 256, 1024), (16, 100, 70), (99, 1, 64)])
 @pytest.mark.parametrize("transposed", [(True, False), (False, True), (True, True)])
 def test_transposed_operands(m, n, k, transposed):
@@ -117,7 +121,9 @@ def test_long_reductions_pack_what_lies_far_apart(m, n, pack):
 def test_a_reduction_that_no_cache_holds_is_cut(family):
     plan = lambda k: make_plan(ProductSpec.dense(64, 64, k, transpose_a=True), Target.named(family))
     assert (plan(1024).step_blocks, plan(65536).step_blocks) == (1, 171)
-    assert make_plan(ProductSpec.dense(4, 4, 1 << 20, transpose_a=True), Target.named(family)).step_blocks == (1 << 20) // FAR  # one tile reads once
+    # one tile reads once
+    assert make_plan(ProductSpec.dense(4, 4, 1 << 20, transpose_a=True),
+                     Target.named(family)).step_blocks == (1 << 20) // FAR
 
 
 def test_a_reduction_in_blocks():
@@ -146,7 +152,8 @@ def test_results_of_any_layout(strides, accumulate):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 50), st.integers(0, 3), st.lists(st.integers(0, 5), min_size=4,
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 50), st.integers(0, 3),
+       st.lists(st.integers(0, 5), min_size=4,
        max_size=4), st.booleans(), st.sampled_from(["float32", "float64"]))
 def test_odd_shapes_and_strides(m, n, k, items, extra, transposed, dtype):
     a = (k + extra[0], 1) if transposed else (1 + extra[1], (m + extra[0]) * (1 + extra[1]))
@@ -162,7 +169,8 @@ def test_odd_shapes_and_strides(m, n, k, items, extra, transposed, dtype):
 def test_named_epilogue():
     spec = ProductSpec.dense(30, 41, 700, epilogue=(("bias",), ("relu",), ("residual",)))
     rng = np.random.default_rng(1)
-    a, b, bias, residual = (rng.standard_normal(shape).astype("float32") for shape in ((30, 700), (700, 41), 41, (30, 41)))
+    a, b, bias, residual = (rng.standard_normal(shape).astype("float32")
+                            for shape in ((30, 700), (700, 41), 41, (30, 41)))
     c = np.empty((30, 41), "float32")
     compiled(spec)([a, b, c, bias, residual], aligned(product_scratch(spec, HOST, 2)), 2)
     np.testing.assert_allclose(c, np.maximum(a @ b + bias, 0) + residual, rtol=2e-5, atol=2e-4)
@@ -204,7 +212,8 @@ def test_unknown_epilogue_step_is_refused():
 
 def test_real_threads_give_the_same_bits():
     spec, rng = ProductSpec.dense(70, 90, 600, transpose_b=True), np.random.default_rng(3)
-    a, b, kernel = rng.standard_normal((70, 600)).astype("float32"), rng.standard_normal((90, 600)).astype("float32"), compiled(spec)
+    a, b, kernel = (rng.standard_normal((70, 600)).astype("float32"), rng.standard_normal((90, 600)).astype("float32"),
+                    compiled(spec))
     results = []
     for threads in (1, 3):
         c = np.empty((70, 90), "float32")
@@ -213,7 +222,8 @@ def test_real_threads_give_the_same_bits():
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize(("family", "instruction"), [("sse", "mulps"), ("avx2", "vfmadd"), ("avx512", "zmm"), ("neon", "fmla")])
+@pytest.mark.parametrize(("family", "instruction"), [("sse", "mulps"), ("avx2", "vfmadd"), ("avx512", "zmm"),
+                                                     ("neon", "fmla")])
 def test_other_processors_compile(family, instruction):
     target, module = Target.named(family), ir.Module()
     emit_product(module, "product", ProductSpec.dense(33, 50, 70, transpose_b=True, epilogue=(("bias",),)), target)
@@ -223,7 +233,8 @@ def test_other_processors_compile(family, instruction):
 @pytest.mark.skipif(HOST.vector_bytes < 64, reason="runs the kernels of narrower processors on an AVX-512 one")
 @pytest.mark.parametrize("family", ["sse", "avx2"])
 @pytest.mark.parametrize("spec", [ProductSpec.dense(37, 53, 71), ProductSpec.dense(64, 80, 600, transpose_b=True),
-                                  ProductSpec.dense(1, 10, 128), ProductSpec.dense(9, 130, 70, batch=(2,), dtype="float64")])
+                                  ProductSpec.dense(1, 10, 128),
+                                  ProductSpec.dense(9, 130, 70, batch=(2,), dtype="float64")])
 def test_narrower_vectors(family, spec):
     check(spec, target=Target.named(family))
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products whose right operand is packed beforehand, against float64 products; both directions through the panels give the same bits."""
+"""Products whose right operand is packed beforehand, against float64 products; both directions through the panels give
+the same bits."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def products(spec: ProductSpec, a: np.ndarray, b: np.ndarray, threads: int, turn
     parsed, generator = optimise(module, HOST, 1)
     engine = binding.create_mcjit_compiler(parsed, generator)
     engine.finalize_object()
-    call = lambda f, *args: ctypes.CFUNCTYPE(None, *[ctypes.c_void_p if isinstance(x, np.ndarray) else ctypes.c_int64 for x in args])(
+    call = lambda f, *args: ctypes.CFUNCTYPE(None, *[ctypes.c_void_p if isinstance(x, np.ndarray) else ctypes.c_int64
+                                                     for x in args])(
         engine.get_function_address(f.name))(*(x.ctypes.data if isinstance(x, np.ndarray) else x for x in args))
     packed = aligned(panels.size * (8 if spec.dtype == "float64" else 4))
     packed[:] = 0xFF
@@ -54,9 +56,11 @@ def test_packed_products(m: int, n: int, k: int, kind: str, transposed: bool) ->
         a, b = nearest_bfloat16(a), nearest_bfloat16(b)
     stored = np.ascontiguousarray(b.T if transposed else b)
     halves = lambda x: (x.view(np.uint32) >> 16).astype(np.uint16) if narrow else x
-    spec = dataclasses.replace(ProductSpec.dense(m, n, k, transpose_b=transposed, dtype=dtype, narrow=narrow), packed=True)
+    spec = dataclasses.replace(ProductSpec.dense(m, n, k, transpose_b=transposed, dtype=dtype, narrow=narrow),
+                               packed=True)
     expected = a.astype(np.float64) @ b.astype(np.float64)
-    found = [products(spec, halves(a), halves(stored), threads, turn) for threads, turn in ((1, 0), (2, 0), (1, 1), (3, 1))]
+    found = [products(spec, halves(a), halves(stored), threads, turn)
+             for threads, turn in ((1, 0), (2, 0), (1, 1), (3, 1))]
     bound = (1e-13 if kind == "float64" else 2e-6) * (np.abs(a).astype(np.float64) @ np.abs(b) + 1)
     assert np.all(np.abs(found[0] - expected) <= bound)
     assert len({x.tobytes() for x in found}) == 1

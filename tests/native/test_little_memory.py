@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that may have little memory: our error with the bytes and the layer, eager and compiled, and it goes on working."""
+"""A process that may have little memory: our error with the bytes and the layer, eager and compiled, and it goes on
+working."""
 
 from __future__ import annotations
 

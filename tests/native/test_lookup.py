@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products of a table's rows: the table is multiplied first where that is less work. Oracle: the meaning of the graph."""
+"""Products of a table's rows: the table is multiplied first where that is less work. Oracle: the meaning of the graph.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +84,8 @@ def test_large_tables_stay_as_they_are() -> None:
 def test_other_axes_and_base_values_are_left_alone() -> None:
     check(lambda t, w: C.matmul(I.take(t, TOKENS[0], axis=1), w), TABLE, WEIGHT[:9])
     g = np.random.default_rng(3).standard_normal((54, 40)).astype("float32")
-    check(lambda t, w, g: I.scatter(t, TOKENS.reshape(-1), C.matmul(g, C.matrix_transpose(w))), TABLE, WEIGHT, g, rtol=1e-4, atol=1e-4)
+    check(lambda t, w, g: I.scatter(t, TOKENS.reshape(-1), C.matmul(g, C.matrix_transpose(w))), TABLE, WEIGHT, g,
+          rtol=1e-4, atol=1e-4)
 
 
 def test_an_index_out_of_bounds_is_still_reported() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops whose threads take rows of the batch, whose weights are packed and whose constants are computed before. Oracle: the meaning."""
+"""Loops whose threads take rows of the batch, whose weights are packed and whose constants are computed before. Oracle:
+the meaning."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def test_blocks_cover_all_rows(rows: int) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_values_and_gradients_of_odd_sizes(batch: int, units: int, reverse: bool) -> None:
     arrays = operands(batch, units, 9)
-    graph = graph_of(lambda *v: [loss(*v, reverse=reverse), *grad(lambda *a: loss(*a, reverse=reverse), argnums=(0, 1, 2, 4, 5))(*v)], arrays)
+    graph = graph_of(lambda *v: [loss(*v, reverse=reverse),
+                                 *grad(lambda *a: loss(*a, reverse=reverse), argnums=(0, 1, 2, 4, 5))(*v)], arrays)
     one, two = (compare(graph, arrays, rtol=1e-4, atol=1e-4, threads=n) for n in (1, 2))
     assert [s.is_split for s in scans(two)] == [batch >= 2 * LEAST] * len(scans(two))
     for a, b in zip(one(arrays), two(arrays), strict=True):
@@ -115,7 +117,8 @@ def test_the_body_for_some_rows_means_the_same() -> None:
     body = graph_of(lambda h, c, x, keep, w, b: [y for part in gated([h, c], [x, keep], [w, b]) for y in part], arrays)
     cut = with_rows(body, 4, rows)
     assert cut is not None
-    for got, want in zip(interpret(cut, [x[5:5 + rows] if i < 4 else x for i, x in enumerate(arrays)]), interpret(body, arrays), strict=True):
+    for got, want in zip(interpret(cut, [x[5:5 + rows] if i < 4 else x for i, x in enumerate(arrays)]),
+                         interpret(body, arrays), strict=True):
         np.testing.assert_array_equal(got, want[5:5 + rows])
 
 
@@ -126,7 +129,8 @@ def test_what_is_the_same_in_every_step_is_computed_before() -> None:
         return [C.tanh(C.matmul(states[0], unit) + now[0])], [states[0]]
 
     arrays = [randoms(6, 20), randoms(9, 6, 20, seed=1), randoms(20, 20, seed=2)]
-    graph = graph_of(lambda *v: list(grad(lambda h, x, w: R.sum(scan(step, [h], [x], [w])[1][0] ** 2), argnums=(0, 1, 2))(*v)), arrays)
+    graph = graph_of(lambda *v: list(grad(lambda h, x, w: R.sum(scan(step, [h], [x], [w])[1][0] ** 2),
+                                          argnums=(0, 1, 2))(*v)), arrays)
     program = compare(graph, arrays, rtol=1e-4, atol=1e-4, threads=2)
     forward = scans(program)[0].blocks[0].body
     assert not any(x.kind in ("div", "sqrt") for s in forward.steps if s.kind == "loops" for stage in s.kernel.stages

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emitters of native/llvm/math/table.py against NumPy and SciPy in higher precision: ulp, special values, every vector width.
+"""The emitters of native/llvm/math/table.py against NumPy and SciPy in higher precision: ulp, special values, every
+vector width.
 
 Float results are compared with the double functions of NumPy and SciPy, double results with those in long double, where
 the platform has one. The limits are the errors that four million points show, rounded up.
@@ -231,7 +232,8 @@ def test_functions_of_two_float32_stay_within_their_ulp(name):
 def test_functions_of_two_float64_stay_within_their_ulp(name):
     oracle, _, allowed = BINARY[name]
     rng, n = np.random.default_rng(3), 20_000
-    x = np.concatenate([np.exp2(rng.uniform(-1074, 1024, n)), rng.uniform(0.5, 2, n), np.abs(1 + 10 ** rng.uniform(-15, -1, n))])
+    x = np.concatenate([np.exp2(rng.uniform(-1074, 1024, n)), rng.uniform(0.5, 2, n),
+                        np.abs(1 + 10 ** rng.uniform(-15, -1, n))])
     y = rng.uniform(-740, 740, x.size) / np.log(x)  # powers over the whole range, subnormal ones included
     y[:100] = np.exp2(rng.uniform(-1074, -1060, 100))
     error = ulps(apply(MATH[name], x, y, width=8), quietly(oracle, x.astype(np.longdouble), y.astype(np.longdouble)))
@@ -288,7 +290,8 @@ def large_angles(dtype: str) -> np.ndarray:
     info, rng = np.finfo(dtype), np.random.default_rng(6)
     exponents = np.repeat(np.arange(40, info.maxexp), 4)
     x = np.ldexp(rng.uniform(1, 2, exponents.size), exponents).astype(dtype)
-    near = [np.ldexp(6381956970095103.0, 797), np.ldexp(5319372648326541.0, 261)] if dtype == "float64" else [16367173.0 * 2.0**72]
+    near = ([np.ldexp(6381956970095103.0, 797), np.ldexp(5319372648326541.0, 261)] if dtype == "float64"
+            else [16367173.0 * 2.0**72])
     x = np.concatenate([x, np.ldexp(np.ones(1, dtype), np.arange(40, info.maxexp)), [info.max], near]).astype(dtype)
     return np.trunc(np.concatenate([x, -x]))
 

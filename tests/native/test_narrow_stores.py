@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows whose last vector has one element, narrowed to 16 or 8 bits: nothing beyond a row is written. Oracle: memory around it."""
+"""Rows whose last vector has one element, narrowed to 16 or 8 bits: nothing beyond a row is written. Oracle: memory
+around it."""
 
 from __future__ import annotations
 
@@ -31,14 +32,16 @@ def narrowed(x: Any, z: Any, dtype: str) -> Any:
 
 
 @pytest.mark.parametrize(("function", "dtype", "kept"), [
-    (rounded, "float32", "bfloat16"), (lambda x, z: narrowed(x, z, "int8"), "int32", "int8"), (lambda x, z: narrowed(x, z, "int16"), "int32", "int16")])
+    (rounded, "float32", "bfloat16"), (lambda x, z: narrowed(x, z, "int8"), "int32", "int8"),
+    (lambda x, z: narrowed(x, z, "int16"), "int32", "int16")])
 def test_nothing_beyond_a_row_is_written(function: Any, dtype: str, kept: str) -> None:
     target = Target.host()
     if kept == "bfloat16" and not target.pairs:
         pytest.skip("this processor keeps no bfloat16")
     x, z = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS).astype(dtype), np.ones((ROWS, 1), dtype)
     plan = native.load(graph_of(function, [x, z]), 1).plan
-    step = next(s for s in plan.steps if isinstance(s, KernelStep) and s.writes[0].dtype == kept and len(s.kernel.outer) == 1)
+    step = next(s for s in plan.steps if isinstance(s, KernelStep) and s.writes[0].dtype == kept and len(s.kernel.outer)
+                == 1)
     module = ir.Module()
     kernel = Compiled(module, step.emit(step.subject, module, "kernel", target), target, level=2)
     written = np.full(ROWS * COLUMNS * step.writes[0].item + 64, 0xAA, np.uint8)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stage written in parts that nest their loops differently: several vectors of results side by side, then the rest."""
+"""One stage written in parts that nest their loops differently: several vectors of results side by side, then the rest.
+"""
 
 from __future__ import annotations
 

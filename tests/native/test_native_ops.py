@@ -33,9 +33,11 @@ def run(name: str, *arrays: np.ndarray, **attrs: Any) -> None:
     check(lambda *x: bind(REGISTRY[name], *x, **attrs), *arrays)
 
 
-UNARY = ["neg", "abs", "sign", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "sinh", "cosh", "tanh",
+UNARY = ["neg", "abs", "sign", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin",
+         "acos", "sinh", "cosh", "tanh",
          "asinh", "acosh", "atanh", "erf", "floor", "ceil", "round"]
-BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_divide", "remainder", "equal", "less", "less_equal"]
+BINARY = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "floor_divide", "remainder", "equal",
+          "less", "less_equal"]
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -48,7 +50,8 @@ def test_unary(name: str) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_large_angles_at_every_level_of_a_kernel(dtype: str) -> None:
     rng = np.random.default_rng(0)
-    a, b, w = ((rng.standard_normal(s) * 10.0 ** rng.integers(0, 30, s)).astype(dtype) for s in ((7,), (7, 37), (37, 9)))
+    a, b, w = ((rng.standard_normal(s) * 10.0 ** rng.integers(0, 30, s)).astype(dtype)
+               for s in ((7,), (7, 37), (37, 9)))
     check(lambda a, b: cr.sin(a)[:, None] * cr.cos(b) + cr.tan(a[0]), a, b, rtol=1e-4)
     check(lambda a, b: cr.sum(cr.sin(b) * cr.cos(b), axis=1) + cr.sum(cr.sin(a)), a, b, rtol=1e-4)
     check(lambda a, b: cr.sum(cr.sin(b) * cr.cos(a)[:, None], axis=0), a, b, rtol=1e-4)
@@ -65,8 +68,10 @@ def test_binary(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "maximum", "minimum", "floor_divide", "remainder", "equal", "less",
-                                  "less_equal", "and", "or", "xor", "shift_left", "shift_right", "neg", "abs", "sign", "not", "pow"])
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "maximum", "minimum", "floor_divide", "remainder", "equal",
+                                  "less",
+                                  "less_equal", "and", "or", "xor", "shift_left", "shift_right", "neg", "abs", "sign",
+                                  "not", "pow"])
 def test_integers(name: str, dtype: str) -> None:
     x, y = numbers((3, 19), dtype), numbers((3, 19), dtype, 1)
     if name.startswith("shift") or name == "pow":
@@ -126,7 +131,8 @@ def test_movement() -> None:
     run("concat", numbers((0, 3), "float32"), numbers((2, 3), "float32"), axis=0)
 
 
-@pytest.mark.parametrize("kernel, stride, dilation", [((2, 2), (2, 2), (1, 1)), ((3, 2), (1, 2), (2, 1)), ((3, 3), (2, 2), (1, 1))])
+@pytest.mark.parametrize("kernel, stride, dilation",
+                         [((2, 2), (2, 2), (1, 1)), ((3, 2), (1, 2), (2, 1)), ((3, 3), (2, 2), (1, 1))])
 def test_unwindow(kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> None:
     out = [(9 - ((k - 1) * d + 1)) // s + 1 for k, s, d in zip(kernel, stride, dilation, strict=True)]
     x = numbers((2, *out, 20, *kernel), "float32")
@@ -141,7 +147,8 @@ def test_reduce(name: str, dtype: str) -> None:
         run(name, numbers(shape, dtype), axes=axes)
 
 
-@pytest.mark.parametrize("shape, axes", [((100_000,), (0,)), ((3000, 70), (0,)), ((3000, 70), (0, 1)), ((2, 50_000), (1,)),
+@pytest.mark.parametrize("shape, axes", [((100_000,), (0,)), ((3000, 70), (0,)), ((3000, 70), (0, 1)),
+                                         ((2, 50_000), (1,)),
                                          ((64, 32, 32, 16), (0, 1, 2)), ((10_007,), (0,)), ((3001, 3), (0,))])
 def test_long_reductions(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     x = numbers(shape, "float32", positive=True)
@@ -236,7 +243,8 @@ def test_host_operations() -> None:
 @pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.5, 2.5])
 def test_constant_exponents(exponent: float) -> None:
     x = np.append(numbers((37,), "float32", positive=exponent % 1 != 0), np.float32([0.0, np.inf, np.nan]))
-    check(lambda v: bind(REGISTRY["pow"], v, bind(REGISTRY["broadcast"], as_tensor(np.float32(exponent)), shape=v.shape)), x)
+    check(lambda v: bind(REGISTRY["pow"], v, bind(REGISTRY["broadcast"], as_tensor(np.float32(exponent)),
+                                                  shape=v.shape)), x)
 
 
 def test_identities() -> None:
@@ -264,7 +272,8 @@ def test_a_long_dot_product_is_exact_to_a_few_roundings(threads: int) -> None:
     rng = np.random.default_rng(5)
     for draw in (rng.random, rng.standard_normal):
         x, y = draw(10**6).astype("float32"), draw(10**6).astype("float32")
-        dot = native.load(graph_of(lambda x, y: bind(REGISTRY["contract"], x, y, contracting=((0,), (0,)), batch=((), ())), (x, y)), threads)
+        dot = native.load(graph_of(lambda x, y: bind(REGISTRY["contract"], x, y, contracting=((0,), (0,)),
+                                                     batch=((), ())), (x, y)), threads)
         exact = x.astype("float64") @ y.astype("float64")
         assert abs(float(dot([x, y])[0]) - exact) <= 1e-5 * abs(exact)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random graphs on the native backend against the interpreter: elementwise, broadcast, reduce, movement, products, indices.
+"""Random graphs on the native backend against the interpreter: elementwise, broadcast, reduce, movement, products,
+indices.
 
 Values stay near 1 in size, so that a difference is a wrong kernel and not a lost digit; several outputs per graph, and
 some values used many times, so that fusion has something to get wrong.
@@ -38,17 +39,20 @@ class Maker:
         return int(self.rng.integers(x.ndim))
 
     def unary(self, x: Any) -> Any:
-        return [C.tanh, elementwise.sin, C.abs, lambda v: C.exp(-C.abs(v)), C.relu, lambda v: 0.5 * v + 0.25, C.sigmoid][self.rng.integers(7)](x)
+        return [C.tanh, elementwise.sin, C.abs, lambda v: C.exp(-C.abs(v)), C.relu, lambda v: 0.5 * v + 0.25,
+                C.sigmoid][self.rng.integers(7)](x)
 
     def binary(self, x: Any) -> Any:
         same = [y for y in self.pool if y.shape == x.shape]
         y = same[self.rng.integers(len(same))]
-        return [lambda: (x + y) * 0.5, lambda: x * y, lambda: C.maximum(x, y), lambda: C.where(x < y, x, 0.5 * y)][self.rng.integers(4)]()
+        return [lambda: (x + y) * 0.5, lambda: x * y, lambda: C.maximum(x, y),
+                lambda: C.where(x < y, x, 0.5 * y)][self.rng.integers(4)]()
 
     def reduce(self, x: Any) -> Any:
         keep = bool(self.rng.integers(2))
         axis: Any = self.axis(x) if self.rng.random() < 0.7 else tuple(sorted({self.axis(x), self.axis(x)}))
-        return [R.mean, R.max, R.min, lambda v, **k: R.sum(v, **k) * (1 / 16)][self.rng.integers(4)](x, axis=axis, keepdims=keep)
+        return [R.mean, R.max, R.min,
+                lambda v, **k: R.sum(v, **k) * (1 / 16)][self.rng.integers(4)](x, axis=axis, keepdims=keep)
 
     def center(self, x: Any) -> Any:
         axis = self.axis(x)
@@ -62,9 +66,11 @@ class Maker:
         axis = self.axis(x)
         n = x.shape[axis]
         order = tuple(int(i) for i in self.rng.permutation(x.ndim))
-        widths = [(int(self.rng.integers(3)), int(self.rng.integers(3))) if i == axis else (0, 0) for i in range(x.ndim)]
+        widths = [(int(self.rng.integers(3)), int(self.rng.integers(3))) if i == axis else (0, 0)
+                  for i in range(x.ndim)]
         return [lambda: M.permute_dims(x, order), lambda: M.reshape(x, (-1, x.shape[-1])), lambda: M.flip(x, axis=axis),
-                lambda: M.slice_axis(x, axis, 0, max(1, n // 2)), lambda: M.slice_axis(x, axis, n // 3, n, 2) if n > 2 else x,
+                lambda: M.slice_axis(x, axis, 0, max(1, n // 2)), lambda: M.slice_axis(x, axis, n // 3, n, 2) if n > 2
+                else x,
                 lambda: M.pad(x, widths, 0.5), lambda: C.concat([x, x * 0.5], axis=axis),
                 lambda: M.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))][self.rng.integers(8)]()
 
@@ -86,7 +92,8 @@ class Maker:
 
     def take(self, x: Any) -> Any:
         axis = self.axis(x)
-        index = self.rng.integers(-x.shape[axis], x.shape[axis], tuple(self.rng.integers(1, 5, self.rng.integers(1, 3))))
+        index = self.rng.integers(-x.shape[axis], x.shape[axis],
+                                  tuple(self.rng.integers(1, 5, self.rng.integers(1, 3))))
         return I.take(x, index, axis=axis)
 
     def scatter(self, x: Any) -> Any:
@@ -95,7 +102,8 @@ class Maker:
         return I.scatter(x * 0.1, index, x * 0.2, axis=axis)
 
     def grow(self, steps: int) -> list[Any]:
-        rules = [self.unary, self.binary, self.binary, self.reduce, self.center, self.soft, self.move, self.move, self.window,
+        rules = [self.unary, self.binary, self.binary, self.reduce, self.center, self.soft, self.move, self.move,
+                 self.window,
                  self.spread, self.product, self.take, self.scatter]
         for _ in range(steps):
             x = self.pick()
@@ -114,7 +122,8 @@ class Maker:
 def test_random_graphs(block: int) -> None:
     for seed in range(10 * block, 10 * block + 10):
         rng = np.random.default_rng(seed)
-        arrays = [rng.standard_normal(tuple(rng.choice(EXTENTS, rng.integers(1, 4)))).astype("float32") for _ in range(2)]
+        arrays = [rng.standard_normal(tuple(rng.choice(EXTENTS, rng.integers(1, 4)))).astype("float32")
+                  for _ in range(2)]
         graph = graph_of(lambda *x, seed=seed: Maker(seed, list(x)).grow(14), arrays)
         compare(graph, arrays, rtol=1e-3, atol=1e-4, threads=1 + seed % 2)
 

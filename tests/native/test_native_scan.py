@@ -25,8 +25,10 @@ def body_of(function: Any, *arrays: np.ndarray) -> Graph:
     return graph_of(function, arrays)
 
 
-def scan(body: Graph, *inputs: Any, carries: int, sequences: int, length: int, reverse: bool = False, history: bool = False) -> Any:
-    return bind(REGISTRY["scan"], *inputs, body=body, carries=carries, sequences=sequences, length=length, reverse=reverse, history=history)
+def scan(body: Graph, *inputs: Any, carries: int, sequences: int, length: int, reverse: bool = False,
+         history: bool = False) -> Any:
+    return bind(REGISTRY["scan"], *inputs, body=body, carries=carries, sequences=sequences, length=length,
+                reverse=reverse, history=history)
 
 
 def cell(h: Any, c: Any, x: Any, w: Any) -> list[Any]:
@@ -40,7 +42,8 @@ def cell(h: Any, c: Any, x: Any, w: Any) -> list[Any]:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", [5, 200])
 def test_recurrence(reverse: bool, history: bool, threads: int, size: int) -> None:
-    h, c, x, w = randoms(4, size), randoms(4, size, seed=1), randoms(7, 4, size, seed=2), randoms(size, size, seed=3) / size
+    h, c = randoms(4, size), randoms(4, size, seed=1)
+    x, w = randoms(7, 4, size, seed=2), randoms(size, size, seed=3) / size
     body = body_of(cell, h, c, x[0], w)
     options = {"carries": 2, "sequences": 1, "length": 7, "reverse": reverse, "history": history}
     check(lambda *v: list(scan(body, *v, **options)), h, c, x, w, threads=threads)
@@ -51,14 +54,16 @@ def test_large_carry_is_updated_in_place() -> None:
     body = body_of(lambda s, x: [s + x * x, R.mean(s)], total, x[0])
     check(lambda *v: list(scan(body, *v, carries=1, sequences=1, length=5)), total, x)
     turned = body_of(lambda s, x: [C.matmul(s, C.matrix_transpose(x)) * 0.01], randoms(150, 150), randoms(150, 150))
-    check(lambda *v: list(scan(turned, *v, carries=1, sequences=1, length=3)), randoms(150, 150), randoms(3, 150, 150, seed=1))
+    check(lambda *v: list(scan(turned, *v, carries=1, sequences=1, length=3)), randoms(150, 150),
+          randoms(3, 150, 150, seed=1))
 
 
 def test_unchanged_and_exchanged_carries() -> None:
     a, b, x = randoms(3, 4), randoms(3, 4, seed=1), randoms(6, 3, 4, seed=2)
     body = body_of(lambda a, b, x: [b, a, a + x], a, b, x[0])
     for history in (False, True):
-        check(lambda *v, history=history: list(scan(body, *v, carries=2, sequences=1, length=6, history=history)), a, b, x)
+        check(lambda *v, history=history: list(scan(body, *v, carries=2, sequences=1, length=6, history=history)), a, b,
+              x)
 
 
 def test_one_step_and_scalars() -> None:

@@ -15,7 +15,8 @@ from chainrule.native.plan.steps import ProductStep
 
 
 def network(depth: int = 4):
-    model = nn.Sequential([layer for _ in range(depth) for layer in (nn.Conv2D(16, 3, padding="same", bias=False), nn.BatchNorm(), nn.ReLU())])
+    model = nn.Sequential([layer for _ in range(depth)
+                           for layer in (nn.Conv2D(16, 3, padding="same", bias=False), nn.BatchNorm(), nn.ReLU())])
     model(np.zeros((2, 12, 12, 16), "float32"))
     x = np.random.default_rng(0).standard_normal((4, 12, 12, 16)).astype("float32")
 
@@ -63,7 +64,8 @@ def test_the_mask_of_an_activation_is_part_of_the_convolution_behind_it():
 
 def test_the_gradient_of_overlapping_maxima_is_computed_where_it_is_added_up():
     layer, random = nn.MaxPool2D(3, 2, padding=1), np.random.default_rng(1)
-    x, g = random.standard_normal((2, 9, 10, 5)).astype("float32"), random.standard_normal((2, 5, 5, 5)).astype("float32")
+    x, g = (random.standard_normal((2, 9, 10, 5)).astype("float32"),
+            random.standard_normal((2, 5, 5, 5)).astype("float32"))
     step = lambda x: cr.grad(lambda x: cr.sum(layer(x) * g))(x)
     plan, value = compiled(step, x)
     assert max(b.bytes for s in plan.steps for b in s.writes) < 9 * g.nbytes  # no window is stored

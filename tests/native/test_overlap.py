@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows that overlap and are padded: pooling and its gradient natively and by their meaning, and what the residues cover."""
+"""Windows that overlap and are padded: pooling and its gradient natively and by their meaning, and what the residues
+cover."""
 
 from __future__ import annotations
 
@@ -59,8 +60,10 @@ def test_threads_do_not_change_the_bits(threads: int) -> None:
 
 @pytest.mark.parametrize(("begin", "extent", "kernel", "stride", "dilation"), [
     (0, 9, 3, 2, 1), (1, 13, 5, 3, 2), (2, 12, 4, 2, 3), (3, 8, 3, 4, 2), (0, 3, 2, 5, 1), (5, 2, 3, 2, 1)])
-def test_residues_have_each_pair_of_position_and_tap_once(begin: int, extent: int, kernel: int, stride: int, dilation: int) -> None:
+def test_residues_have_each_pair_of_position_and_tap_once(begin: int, extent: int, kernel: int, stride: int,
+                                                          dilation: int) -> None:
     found = [(q * r.step + r.first, r.tap + j * r.tap_step, q + r.window - j * r.window_step)
-             for r in residues_of(begin, extent, kernel, stride, dilation) for q in range(r.positions) for j in range(r.taps)]
+             for r in residues_of(begin, extent, kernel, stride, dilation) for q in range(r.positions)
+             for j in range(r.taps)]
     windows = {(p, t): divmod(begin + p - t * dilation, stride) for p in range(extent) for t in range(kernel)}
     assert sorted(found) == sorted((p, t, window) for (p, t), (window, rest) in windows.items() if rest == 0)

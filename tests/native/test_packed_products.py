@@ -19,12 +19,15 @@ from chainrule.native.target import Target
 from chainrule.ops.packed import packed_product, unpack, unpacked
 
 EPSILON = {"float32": 1.2e-7, "float64": 2.3e-16}
-# (m, k, n, group): one row, few and many; columns that fill no vector, one vector, several; groups of one row, all rows, and such that halves cut
-SHAPES = [(1, 64, 40, 32), (1, 2048, 272, 32), (1, 1536, 100, 64), (2, 10, 1, 2), (3, 6, 5, 2), (4, 96, 33, 32), (5, 30, 31, 2), (7, 96, 33, 32), (8, 704, 130, 704),
+# (m, k, n, group): one row, few and many; columns that fill no vector, one vector, several; groups of one row, all
+# rows, and such that halves cut
+SHAPES = [(1, 64, 40, 32), (1, 2048, 272, 32), (1, 1536, 100, 64), (2, 10, 1, 2), (3, 6, 5, 2), (4, 96, 33, 32),
+          (5, 30, 31, 2), (7, 96, 33, 32), (8, 704, 130, 704),
           (9, 704, 130, 32), (1, 128, 16, 1), (40, 2048, 96, 64), (128, 1024, 70, 256)]
 
 
-def drawn(m: int, k: int, n: int, group: int, bits: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn(m: int, k: int, n: int, group: int, bits: int,
+          dtype: str = "float32") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(m + k + n + bits)
     q = rng.integers(-128, 128, (k, n), "int8") if bits == 8 else rng.integers(0, 256, (k // 2, n), "uint8")
     return rng.standard_normal((m, k)).astype(dtype), q, rng.uniform(-1, 1, (k // group, n)).astype(dtype)
@@ -38,8 +41,10 @@ def bounded(found: np.ndarray, x: np.ndarray, q: np.ndarray, scale: np.ndarray, 
 
 
 def check(m: int, k: int, n: int, group: int, bits: int, target: Target, dtype: str = "float32") -> None:
-    spec, module, results = ProductSpec(m, n, k, (k, 1), (n, 1), (n, 1), dtype=dtype, packing=Packing(bits, group)), ir.Module(), []
-    kernel, operands = Compiled(module, emit_product(module, "product", spec, target), target), drawn(m, k, n, group, bits, dtype)
+    spec, module, results = (ProductSpec(m, n, k, (k, 1), (n, 1), (n, 1), dtype=dtype, packing=Packing(bits, group)),
+                             ir.Module(), [])
+    kernel, operands = (Compiled(module, emit_product(module, "product", spec, target), target),
+                        drawn(m, k, n, group, bits, dtype))
     for threads in (1, 2, 3):
         y = np.full((m, n), np.nan, dtype)
         kernel([*operands, y], aligned(product_scratch(spec, target, threads)), threads)
@@ -106,12 +111,15 @@ def test_a_loop_over_tokens_reads_them_too():
     layer = nn.quantize(nn.Sequential([model]), 4, group=8)
 
     def steps(h, compiled):
-        return cr.scan(lambda h, _: (layer(h), h), h, np.zeros((5, 1), "float32"))[0] if compiled else layer(layer(layer(layer(layer(h)))))
-    np.testing.assert_allclose(cr.compile(lambda h: steps(h, True), backend="native")(h), steps(h, False), rtol=1e-5, atol=1e-6)
+        return (cr.scan(lambda h, _: (layer(h), h), h, np.zeros((5, 1), "float32"))[0] if compiled
+                else layer(layer(layer(layer(layer(h))))))
+    np.testing.assert_allclose(cr.compile(lambda h: steps(h, True), backend="native")(h), steps(h, False), rtol=1e-5,
+                               atol=1e-6)
 
 
 @pytest.mark.parametrize("change, error", [
-    (lambda x, q, s: (x[:, 1:], q, s), ShapeError), (lambda x, q, s: (x, q[:, 1:], s), ShapeError), (lambda x, q, s: (x, q, s[:1].repeat(5, 0)), ShapeError),
+    (lambda x, q, s: (x[:, 1:], q, s), ShapeError), (lambda x, q, s: (x, q[:, 1:], s), ShapeError),
+    (lambda x, q, s: (x, q, s[:1].repeat(5, 0)), ShapeError),
     (lambda x, q, s: (x.astype("float64"), q, s), DTypeError), (lambda x, q, s: (x, q.view("uint8"), s), DTypeError)])
 def test_what_does_not_fit_is_refused(change, error):
     with pytest.raises(error):

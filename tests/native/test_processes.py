@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forks, signals and the end of the interpreter while threads run and compile: nothing hangs, crashes or computes something else."""
+"""Forks, signals and the end of the interpreter while threads run and compile: nothing hangs, crashes or computes
+something else."""
 
 from __future__ import annotations
 
@@ -41,13 +42,15 @@ def forever(work):
 def run(program: str, is_quiet: bool = True) -> str:
     """What a new process prints; it ends well and, if it is to be quiet, says nothing else."""
     environment = os.environ | {"CHAINRULE_THREADS": "2", "CHAINRULE_CACHE": "off"}
-    done = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", BEGIN + program], env=environment, capture_output=True, text=True,
+                          timeout=60)
     assert done.returncode == 0, done.stderr
     assert not is_quiet or done.stderr == ""
     return done.stdout
 
 
-WORK = [pytest.param("forever(lambda i: f(X))", marks=pytest.mark.slow), pytest.param("forever(new)", marks=pytest.mark.slow),
+WORK = [pytest.param("forever(lambda i: f(X))", marks=pytest.mark.slow),
+        pytest.param("forever(new)", marks=pytest.mark.slow),
         "forever(lambda i: f(X)); forever(lambda i: g(X)); forever(new)"]
 CHILDREN = """
 wanted = new(0)
@@ -90,7 +93,8 @@ print(len(found) > 0, all(found))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no timers by signals")
-@pytest.mark.parametrize(("handler", "wanted"), [("f(X).numpy()", "F"), ("g(X).numpy()", "G"), ("np.array(new(0) != 0)", "True")])
+@pytest.mark.parametrize(("handler", "wanted"),
+                         [("f(X).numpy()", "F"), ("g(X).numpy()", "G"), ("np.array(new(0) != 0)", "True")])
 def test_a_handler_calls_what_it_interrupted(handler: str, wanted: str) -> None:
     assert run(SIGNALS.replace("HANDLER", handler).replace("WANTED", wanted)).split() == ["True", "True"]
 
@@ -118,7 +122,9 @@ def test_interrupts_leave_programs_whole() -> None:
     assert run(INTERRUPTS, is_quiet=False).split() == ["True"]
 
 
-def test_an_interrupt_between_the_start_of_a_job_and_the_part_of_the_first_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_between_the_start_of_a_job_and_the_part_of_the_first_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     x = np.random.default_rng(0).standard_normal((300, 300), np.float32)
     program = native.load(graph_of(lambda x: C.softmax(C.matmul(x, x)), [x]), 2)
     wanted, = program([x])
@@ -154,7 +160,8 @@ def test_where_no_threads_can_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def resident() -> tuple[int, int]:
     """(kilobytes in memory, memory maps)."""
-    return int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1]), len(Path("/proc/self/maps").read_text().splitlines())
+    return (int(re.search(r"VmRSS:\s*(\d+)", Path("/proc/self/status").read_text())[1]),
+            len(Path("/proc/self/maps").read_text().splitlines()))
 
 
 def load_and_drop(count: int) -> None:

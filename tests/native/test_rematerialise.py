@@ -20,7 +20,8 @@ from chainrule.native.rewrites.rematerialise import again as recompute
 
 def step_of(layers: int, width: int):
     cr.random.seed(0)
-    model = nn.Sequential([nn.Dense(width, activation=nn.GELU(approximate="tanh")) for _ in range(layers)] + [nn.LayerNorm(), nn.Dense(3)])
+    model = nn.Sequential([nn.Dense(width, activation=nn.GELU(approximate="tanh")) for _ in range(layers)]
+                          + [nn.LayerNorm(), nn.Dense(3)])
     optimizer = optim.Adam(1e-2)
     x = np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)
     y = np.random.default_rng(1).integers(0, 3, 64)

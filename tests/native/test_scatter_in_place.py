@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Variables updated by `scatter`: written where they lie, unless a check fails or somebody reads the old content later."""
+"""Variables updated by `scatter`: written where they lie, unless a check fails or somebody reads the old content later.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def updated(table, index, rows):  # type: ignore[no-untyped-def]
 
 def operands(places: list[int]) -> list[np.ndarray]:
     r = np.random.default_rng(0)
-    return [r.standard_normal((3, 50, 20), np.float32), np.array(places), r.standard_normal((3, len(places), 20), np.float32)]
+    return [r.standard_normal((3, 50, 20), np.float32), np.array(places),
+            r.standard_normal((3, len(places), 20), np.float32)]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -30,7 +32,8 @@ def test_rows_are_written_where_the_variable_lies(threads: int) -> None:
     graph = graph_of(updated, arrays, aliases=((0, 0),))
     program = native.load(graph, threads)
     assert [step.kind for step in program.plan.steps].count("scatter") == 2  # the look at the indices, and the rows
-    assert all(step.kind == "scatter" or step.node.op.name != "input" for step in program.plan.steps), "the table is copied"
+    assert all(step.kind == "scatter" or step.node.op.name != "input"
+               for step in program.plan.steps), "the table is copied"
     want = interpret(graph, arrays)
     new, total = program([arrays[0].copy(), *arrays[1:]])
     assert np.array_equal(new, want[0])

@@ -26,7 +26,8 @@ def arrays(m: int, k: int, n: int) -> list[np.ndarray]:
     return [r.standard_normal((m, k), np.float32), r.standard_normal((k, n), np.float32)]
 
 
-@pytest.mark.parametrize(("m", "k", "n", "cut"), [(32, 784, 128, True), (9, 256, 65, True), (7, 784, 128, False), (200, 784, 128, True), (400, 784, 128, False),
+@pytest.mark.parametrize(("m", "k", "n", "cut"), [(32, 784, 128, True), (9, 256, 65, True), (7, 784, 128, False),
+                                                  (200, 784, 128, True), (400, 784, 128, False),
                                                   (32, 785, 128, False), (32, 784, 10, False)])
 def test_small_batches_are_cut_and_have_the_same_value(m, k, n, cut):
     inputs = arrays(m, k, n)

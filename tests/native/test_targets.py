@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other processors: programs of every kind of kernel are made for each family, and run where this processor can run them.
+"""Other processors: programs of every kind of kernel are made for each family, and run where this processor can run
+them.
 
 Oracle: the meaning of each program in NumPy; that machine code comes out, for what cannot run here.
 """
@@ -31,7 +32,8 @@ from chainrule.ops.random import random_bits
 from chainrule.ops.scan import scan
 
 RNG = np.random.default_rng(0)
-RUNS_HERE = [name for name in ("sse2", "avx2", "avx512") if name in target._families(llvm.get_process_triple(), llvm.get_host_cpu_features())]
+RUNS_HERE = [name for name in ("sse2", "avx2", "avx512")
+             if name in target._families(llvm.get_process_triple(), llvm.get_host_cpu_features())]
 
 
 def numbers(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -54,24 +56,29 @@ def attend(q: Any, k: Any, v: Any, mask: Any = None, causal: bool = False) -> An
 def mathematics(x: Any, y: Any) -> Any:
     """One of each elementary function."""
     a = cr.abs(x) + 0.5
-    return (cr.exp(x), cr.expm1(x), cr.log(a), cr.log1p(a), cr.sqrt(a), cr.sin(x), cr.cos(x), cr.tanh(x), cr.erf(x), a ** y, cr.atan2(x, y), cr.floor(x),
-            cr.log2(a), cr.log10(a), cr.tan(x), cr.asin(x / 9.0), cr.acos(x / 9.0), cr.sinh(x), cr.cosh(x), cr.asinh(x), cr.acosh(a + 0.5), cr.atanh(x / 9.0),
-            cr.ceil(x), cr.round(x), cr.sign(x), cr.remainder(x, a), cr.floor_divide(x, a), cr.maximum(x, y), cr.where(x < y, x, y))
+    return (cr.exp(x), cr.expm1(x), cr.log(a), cr.log1p(a), cr.sqrt(a), cr.sin(x), cr.cos(x), cr.tanh(x), cr.erf(x),
+            a ** y, cr.atan2(x, y), cr.floor(x), cr.log2(a), cr.log10(a), cr.tan(x), cr.asin(x / 9.0), cr.acos(x / 9.0),
+            cr.sinh(x), cr.cosh(x), cr.asinh(x), cr.acosh(a + 0.5), cr.atanh(x / 9.0),
+            cr.ceil(x), cr.round(x), cr.sign(x), cr.remainder(x, a), cr.floor_divide(x, a), cr.maximum(x, y),
+            cr.where(x < y, x, y))
 
 
 def integers(x: Any, y: Any) -> Any:
     """Integer arithmetic and casts."""
-    return x // y, x % y, x << 3, x >> 2, x & y, ~x, cr.astype(x, "int8"), cr.astype(x, "uint64"), cr.astype(x, "float64"), cr.astype(x, "bool"), x * y
+    return (x // y, x % y, x << 3, x >> 2, x & y, ~x, cr.astype(x, "int8"), cr.astype(x, "uint64"),
+            cr.astype(x, "float64"), cr.astype(x, "bool"), x * y)
 
 
 def reductions(x: Any) -> Any:
     """Reductions along each axis."""
-    return [f(x, axis=axis) for f in (cr.sum, cr.max, cr.min, cr.argmax, cr.var) for axis in (0, 1)] + [cr.sum(x), cr.cumulative_sum(x, axis=1), cr.softmax(x)]
+    return [f(x, axis=axis) for f in (cr.sum, cr.max, cr.min, cr.argmax, cr.var)
+            for axis in (0, 1)] + [cr.sum(x), cr.cumulative_sum(x, axis=1), cr.softmax(x)]
 
 
 def places(x: Any, i: Any) -> Any:
     """What reads and writes by position."""
-    return cr.take(x, i, axis=0), cr.take(x, i, axis=1), scatter(x, i, cr.take(x, i, axis=0) * 2.0, axis=0), cr.sort(x, axis=0), cr.argsort(x, axis=1)
+    return (cr.take(x, i, axis=0), cr.take(x, i, axis=1), scatter(x, i, cr.take(x, i, axis=0) * 2.0, axis=0),
+            cr.sort(x, axis=0), cr.argsort(x, axis=1))
 
 
 def loop(x: Any, w: Any) -> Any:
@@ -83,7 +90,8 @@ def loop(x: Any, w: Any) -> Any:
 Case = tuple[Callable[..., Any], tuple[np.ndarray, ...]]
 KERNELS: dict[str, Case] = {
     "product": (lambda a, b: (a @ b, cr.tanh(a @ b + 1.0)), (numbers(37, 70), numbers(70, 53))),
-    "product, transposed, float64": (lambda a, b: a @ b.mT, (numbers(2, 37, 70, dtype="float64"), numbers(2, 53, 70, dtype="float64"))),
+    "product, transposed, float64": (lambda a, b: a @ b.mT,
+                                     (numbers(2, 37, 70, dtype="float64"), numbers(2, 53, 70, dtype="float64"))),
     "dot": (lambda a, b: a @ b, (numbers(3, 300), numbers(300))),
     "dots of columns": (lambda a, b: a @ b.mT, (numbers(2, 300), numbers(40, 300))),
     "row": (lambda a, b: a @ b, (numbers(300), numbers(300, 40))),
@@ -91,17 +99,23 @@ KERNELS: dict[str, Case] = {
     "convolution, pointwise": (convolution, (numbers(2, 9, 11, 12), numbers(1, 1, 12, 20))),
     "convolution, one channel": (convolution, (numbers(2, 9, 11, 1), numbers(3, 3, 1, 20))),
     "convolution, into one channel": (convolution, (numbers(2, 9, 11, 32), numbers(3, 3, 32, 1))),
-    "convolution, stride and dilation": (lambda x, w: convolution(x, w, 2, 2), (numbers(2, 19, 21, 3), numbers(3, 3, 3, 8))),
+    "convolution, stride and dilation": (lambda x, w: convolution(x, w, 2, 2),
+                                         (numbers(2, 19, 21, 3), numbers(3, 3, 3, 8))),
     "convolution, groups": (lambda x, w: convolution(x, w, groups=3), (numbers(2, 9, 11, 12), numbers(3, 3, 4, 24))),
-    "convolution, depthwise": (lambda x, w: convolution(x, w, groups=20), (numbers(2, 9, 31, 20), numbers(3, 3, 1, 20))),
-    "convolution, depthwise, many taps": (lambda x, w: convolution(x, w, groups=20), (numbers(2, 9, 31, 20), numbers(5, 5, 1, 20))),
-    "convolution, depthwise, one axis": (lambda x, w: convolution(x, w, groups=20), (numbers(2, 9, 31, 20), numbers(1, 7, 1, 20))),
+    "convolution, depthwise": (lambda x, w: convolution(x, w, groups=20),
+                               (numbers(2, 9, 31, 20), numbers(3, 3, 1, 20))),
+    "convolution, depthwise, many taps": (lambda x, w: convolution(x, w, groups=20),
+                                          (numbers(2, 9, 31, 20), numbers(5, 5, 1, 20))),
+    "convolution, depthwise, one axis": (lambda x, w: convolution(x, w, groups=20),
+                                         (numbers(2, 9, 31, 20), numbers(1, 7, 1, 20))),
     "attention": (attend, (numbers(2, 40, 2, 8), numbers(2, 40, 1, 8), numbers(2, 40, 1, 12))),
     "attention, causal": (lambda q, k, v: attend(q, k, v, causal=True), (numbers(1, 70, 1, 16),) * 3),
-    "attention, mask": (lambda q, k, v, m: attend(q, k, v, m), (*(numbers(1, 33, 1, 16),) * 3, RNG.random((1, 1, 33, 33)) < 0.7)),
+    "attention, mask": (lambda q, k, v, m: attend(q, k, v, m),
+                        (*(numbers(1, 33, 1, 16),) * 3, RNG.random((1, 1, 33, 33)) < 0.7)),
     "mathematics": (mathematics, (numbers(100), numbers(100))),
     "mathematics, float64": (mathematics, (numbers(100, dtype="float64"), numbers(100, dtype="float64"))),
-    "large angles": (lambda x, y: (cr.sin(x), cr.cos(x), cr.tan(y), cr.sin(y)), (numbers(100) * 1e20, numbers(100, dtype="float64") * 1e200)),
+    "large angles": (lambda x, y: (cr.sin(x), cr.cos(x), cr.tan(y), cr.sin(y)),
+                     (numbers(100) * 1e20, numbers(100, dtype="float64") * 1e200)),
     "integers": (integers, (RNG.integers(-100, 100, 70, dtype="int32"), RNG.integers(1, 9, 70, dtype="int32"))),
     "integers, small": (integers, (RNG.integers(0, 200, 70, dtype="uint8"), RNG.integers(1, 9, 70, dtype="uint8"))),
     "integers, large": (integers, (RNG.integers(-2**60, 2**60, 70), RNG.integers(1, 9, 70))),
@@ -109,7 +123,8 @@ KERNELS: dict[str, Case] = {
     "reductions, integers": (lambda x: reductions(x)[:8], (RNG.integers(-100, 100, (33, 70), dtype="int32"),)),
     "places": (places, (numbers(9, 20), np.array([0, 3, 8, 1]))),
     "loop": (loop, (numbers(5, 4, 16), numbers(16, 16))),
-    "pooling": (lambda x: (y := max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))), *cr.gradients(cr.sum(y), [x])), (numbers(2, 9, 9, 5),)),
+    "pooling": (lambda x: (y := max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))), *cr.gradients(cr.sum(y), [x])),
+                (numbers(2, 9, 9, 5),)),
     "random": (lambda s: random_bits(s, (300,)), (np.array([1, 2, 3, 4], "uint32"),)),
     "bfloat16": (lambda a, b: round_to_bfloat16(a) @ round_to_bfloat16(b), (numbers(20, 32), numbers(32, 40))),
 }  # fmt: skip
@@ -130,7 +145,8 @@ def test_machine_code_for_every_family(family: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("family", [pytest.param(name, marks=[] if name == "avx2" else pytest.mark.slow) for name in RUNS_HERE])
+@pytest.mark.parametrize("family", [pytest.param(name, marks=[] if name == "avx2" else pytest.mark.slow)
+                                    for name in RUNS_HERE])
 def test_narrower_processors_give_what_numpy_gives(monkeypatch: pytest.MonkeyPatch, family: str, name: str) -> None:
     monkeypatch.setenv("CHAINRULE_INSTRUCTIONS", family)
     function, arrays = KERNELS[name]
@@ -157,7 +173,8 @@ V2, V4 = "ssse3 sse4.2 popcnt", "avx2 fma avx512f avx512vl avx512bw avx512dq"
 
 
 @pytest.mark.parametrize(("features", "families"), [
-    ("", "sse2"), (V2, "sse2 sse"), (f"{V2} avx2", "sse2 sse"), (f"{V2} avx2 fma", "sse2 sse avx2"), (f"{V2} avx2 fma avx512f avx512vl", "sse2 sse avx2"),
+    ("", "sse2"), (V2, "sse2 sse"), (f"{V2} avx2", "sse2 sse"), (f"{V2} avx2 fma", "sse2 sse avx2"),
+    (f"{V2} avx2 fma avx512f avx512vl", "sse2 sse avx2"),
     (f"{V2} {V4}", "sse2 sse avx2 avx512"), (f"{V2} {V4} avx512bf16", "sse2 sse avx2 avx512 avx512_bf16")])
 def test_families_by_features(features: str, families: str) -> None:
     assert target._families("x86_64-pc-linux-gnu", dict.fromkeys(features.split(), True)) == families.split()

@@ -29,7 +29,8 @@ def network():
 
 
 def pictures():
-    model = nn.Sequential([nn.Conv2D(4, 3, stride=2, padding="same_torch", activation="relu"), nn.Conv2D(5, 1, dilation=1), nn.Flatten(), nn.Dense(3)])
+    model = nn.Sequential([nn.Conv2D(4, 3, stride=2, padding="same_torch", activation="relu"),
+                           nn.Conv2D(5, 1, dilation=1), nn.Flatten(), nn.Dense(3)])
     model(normal(2, 6, 6, 3))
     return model
 
@@ -42,7 +43,8 @@ def moved(model):
 
 
 MAKERS = {
-    "lora": lambda model: nn.lora(model, 2, ("*0", "*3"), alpha=3), "dora": lambda model: nn.lora(model, 2, ("0", "3"), dora=True),
+    "lora": lambda model: nn.lora(model, 2, ("*0", "*3"), alpha=3),
+    "dora": lambda model: nn.lora(model, 2, ("0", "3"), dora=True),
     "ia3": lambda model: nn.ia3(model, ("0",), ("3",)), "ia3 inputs": lambda model: nn.ia3(model, (), ("0", "3")),
     "eight bits": lambda model: nn.lora(nn.quantize(model, 8), 2, ("0", "3")),
 }
@@ -55,7 +57,8 @@ def test_nothing_changes_at_first_and_merging_changes_nothing(tmp_path, kind, ma
     x = X if make is network else normal(2, 6, 6, 3)
     before, plain = {name: v.numpy() for name, v in model.variables().items()}, np.asarray(model(x))
     adapted = MAKERS[kind](model)
-    np.testing.assert_allclose(adapted(x).numpy(), plain, rtol=0.1 if "bits" in kind else 1e-5, atol=0.05 if "bits" in kind else 1e-6)
+    np.testing.assert_allclose(adapted(x).numpy(), plain, rtol=0.1 if "bits" in kind else 1e-5,
+                               atol=0.05 if "bits" in kind else 1e-6)
     moved(adapted)
     changed = adapted(x).numpy()
     assert not np.allclose(changed, plain, atol=1e-2)
@@ -75,7 +78,8 @@ def test_nothing_changes_at_first_and_merging_changes_nothing(tmp_path, kind, ma
 def test_only_what_was_added_is_trained(kind):
     model = MAKERS[kind](network())
     before = {name: v.numpy() for name, v in model.variables().items()}
-    cr.fit(model, (X, normal(4, 3)), loss="mean_squared_error", optimizer=optim.Adam(0.1), epochs=3, seed=0, progress=False)
+    cr.fit(model, (X, normal(4, 3)), loss="mean_squared_error", optimizer=optim.Adam(0.1), epochs=3, seed=0,
+           progress=False)
     changed = {name for name, v in model.variables().items() if not np.array_equal(before[name], v.numpy())}
     assert changed == set(model.parameters()) and all(part in name for name in changed for part in (".",))
     assert not any(".base." in name for name in changed) and "2.running_mean" not in changed
@@ -93,7 +97,8 @@ def test_gradients_beside_finite_differences():
                 variable.assign(value + np.float32(sign * 1e-2) * direction)
                 ends.append(float(loss()))
             variable.assign(value)
-            assert np.sum(grads[name].numpy() * direction) == pytest.approx((ends[0] - ends[1]) / 2e-2, rel=2e-2, abs=2e-4), name
+            assert np.sum(grads[name].numpy()
+                          * direction) == pytest.approx((ends[0] - ends[1]) / 2e-2, rel=2e-2, abs=2e-4), name
 
 
 def test_what_else_is_trained_and_dropout():
@@ -104,7 +109,8 @@ def test_what_else_is_trained_and_dropout():
     np.testing.assert_array_equal(model(X).numpy(), model(X).numpy())
 
 
-@pytest.mark.parametrize(("targets", "said"), [(("*.query",), "no layer"), ((), "patterns of names"), ((3,), "patterns of names"), (("2",), "no layer")])
+@pytest.mark.parametrize(("targets", "said"), [(("*.query",), "no layer"), ((), "patterns of names"),
+                                               ((3,), "patterns of names"), (("2",), "no layer")])
 def test_wrong_targets(targets, said):
     with pytest.raises(ArgumentError, match=said):
         nn.lora(network(), 2, targets)
@@ -112,7 +118,8 @@ def test_wrong_targets(targets, said):
 
 def test_wrong_calls():
     adapted = nn.lora(network(), 2, ("0",))
-    for wrong in (lambda: nn.lora(adapted, 2, ("1",)), lambda: nn.lora(nn.Sequential([nn.Dense(3)])), lambda: nn.lora(network(), 0, ("0",)), lambda: nn.merge_lora(network()),
+    for wrong in (lambda: nn.lora(adapted, 2, ("1",)), lambda: nn.lora(nn.Sequential([nn.Dense(3)])),
+                  lambda: nn.lora(network(), 0, ("0",)), lambda: nn.merge_lora(network()),
                   lambda: nn.ia3(network(), ("0",), ("0",)), lambda: nn.lora(network(), 2, ("0",), dropout=1.5)):
         with pytest.raises(ArgumentError):
             wrong()
@@ -125,7 +132,8 @@ def test_a_language_model():
     adapted = moved(nn.lora(model, rank=4))
     assert len(adapted.parameters()) == 8 and not np.allclose(adapted(ids).numpy(), model(ids).numpy(), atol=1e-3)
     merged = nn.merge_lora(adapted)
-    np.testing.assert_array_equal(models.generate(adapted, ids[0], 5, temperature=0), models.generate(merged, ids[0], 5, temperature=0))
+    np.testing.assert_array_equal(models.generate(adapted, ids[0], 5, temperature=0),
+                                  models.generate(merged, ids[0], 5, temperature=0))
 
 
 # ---- PEFT
@@ -167,12 +175,14 @@ def built():
 def test_files_of_peft_both_ways(tmp_path, kind):
     torch, peft = pytest.importorskip("torch"), pytest.importorskip("peft")
     model = built()
-    ours = moved(nn.ia3(model, ("first",), ("second",)) if kind == "ia3" else nn.lora(model, 2, ("first", "second"), alpha=3, dora=kind == "dora"))
+    ours = moved(nn.ia3(model, ("first",), ("second",)) if kind == "ia3"
+                 else nn.lora(model, 2, ("first", "second"), alpha=3, dora=kind == "dora"))
     cr.io.save_adapter(ours, tmp_path / "ours")
     theirs = peft.PeftModel.from_pretrained(torch_twin(torch, model), str(tmp_path / "ours")).eval()
     np.testing.assert_allclose(theirs(torch.from_numpy(X)).detach().numpy(), ours(X).numpy(), rtol=1e-4, atol=1e-5)
     config = (peft.IA3Config(target_modules=["first", "second"], feedforward_modules=["second"]) if kind == "ia3" else
-              peft.LoraConfig(r=2, lora_alpha=3, target_modules=["first", "second"], use_dora=kind == "dora", use_rslora=kind == "lora"))
+              peft.LoraConfig(r=2, lora_alpha=3, target_modules=["first", "second"], use_dora=kind == "dora",
+                              use_rslora=kind == "lora"))
     torch.manual_seed(0)
     made = peft.get_peft_model(torch_twin(torch, model), config).eval()
     with torch.no_grad():
@@ -202,7 +212,8 @@ def test_wrong_adapters(tmp_path):
         cr.io.load_adapter(network(), tmp_path)
     path = tmp_path / "adapter_config.json"
     config = json.loads(path.read_text())
-    for change, said in (({"peft_type": "PREFIX_TUNING"}, "kind of adapter"), ({"bias": "all"}, "variant"), ({"lora_alpha": "x"}, "damaged|sense|cannot"), ({"alpha_pattern": {"first": 3}}, "variant")):
+    for change, said in (({"peft_type": "PREFIX_TUNING"}, "kind of adapter"), ({"bias": "all"}, "variant"),
+                         ({"lora_alpha": "x"}, "damaged|sense|cannot"), ({"alpha_pattern": {"first": 3}}, "variant")):
         path.write_text(json.dumps({**config, **change}))
         with pytest.raises((DataError, ArgumentError), match=said):
             cr.io.load_adapter(model, tmp_path)

@@ -45,7 +45,8 @@ def test_alibi_is_a_penalty_on_the_distance():
     assert len(alibi_slopes(6)) == 6
     bias = nn.alibi_bias(2, 3, 3, 0, "float64").numpy()[0, 0]
     np.testing.assert_allclose(bias, -2.0**-4 * np.abs(np.arange(3)[:, None] - np.arange(3)))
-    plain, penalised = nn.MultiHeadAttention(1, dtype="float64"), nn.MultiHeadAttention(1, positions="alibi", dtype="float64")
+    plain, penalised = (nn.MultiHeadAttention(1, dtype="float64"),
+                        nn.MultiHeadAttention(1, positions="alibi", dtype="float64"))
     plain(X)
     penalised(X)
     for a, b in zip(plain.variables().values(), penalised.variables().values(), strict=True):
@@ -58,7 +59,8 @@ def test_alibi_is_a_penalty_on_the_distance():
 
 
 @pytest.mark.parametrize("backend", [None, "reference", "native"])
-@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "key_heads": 1}, {"positions": "alibi", "key_heads": 2}])
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "key_heads": 1},
+                                     {"positions": "alibi", "key_heads": 2}])
 def test_decoding_by_steps_is_the_whole(options, backend):
     layer = nn.MultiHeadAttention(4, dtype="float64", **options)
     whole = layer(X, causal=True).numpy()
@@ -75,7 +77,8 @@ def test_decoding_by_steps_is_the_whole(options, backend):
 
 
 def test_a_decoder_with_caches():
-    layers = [nn.TransformerDecoderLayer(2, 16, dtype="float64", positions="rotary", gated=True, norm="rms") for _ in range(2)]
+    layers = [nn.TransformerDecoderLayer(2, 16, dtype="float64", positions="rotary", gated=True, norm="rms")
+              for _ in range(2)]
 
     def model(x, caches=(None, None)):
         for layer, cache in zip(layers, caches, strict=True):

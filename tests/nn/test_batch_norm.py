@@ -33,7 +33,8 @@ def test_gradients_are_those_of_pytorch(shape, scale, shift, backend):
     weight, bias = (torch.tensor(getattr(layer, name).numpy(), requires_grad=True) if there else None
                     for name, there in (("weight", scale), ("bias", shift)))
     y = torch.nn.functional.batch_norm(source, None, None, weight, bias, training=True)
-    wanted = torch.autograd.grad(y, [t for t in (source, weight, bias) if t is not None], torch.tensor(g).movedim(-1, 1))
+    wanted = torch.autograd.grad(y, [t for t in (source, weight, bias) if t is not None],
+                                 torch.tensor(g).movedim(-1, 1))
     value, grads = ours()
     np.testing.assert_allclose(value.numpy(), y.detach().movedim(1, -1).numpy(), rtol=2e-5, atol=2e-5)
     for mine, other in zip(grads, (wanted[0].movedim(1, -1), *wanted[1:]), strict=True):
@@ -57,12 +58,15 @@ def test_the_second_derivative_is_that_of_the_formula():
 
 
 FOLDED = {
-    "dense": (lambda: [nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dense(3, bias=False), nn.BatchNorm(scale=False)], (9, 5), 2),
+    "dense": (lambda: [nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dense(3, bias=False), nn.BatchNorm(scale=False)],
+              (9, 5), 2),
     "conv": (lambda: [nn.Conv2D(6, 3, bias=False), nn.BatchNorm(), nn.ReLU(), nn.DepthwiseConv2D(3, padding="same"),
                       nn.BatchNorm(shift=False), nn.Conv2D(4, 1, groups=2), nn.BatchNorm()], (4, 8, 8, 3), 3),
-    "inside a block": (lambda: [nn.Residual([nn.Conv1D(3, 3, padding="same"), nn.BatchNorm()], activation="relu")], (4, 8, 3), 1),
+    "inside a block": (lambda: [nn.Residual([nn.Conv1D(3, 3, padding="same"), nn.BatchNorm()], activation="relu")],
+                       (4, 8, 3), 1),
     "after an activation": (lambda: [nn.Dense(8, activation="relu"), nn.BatchNorm()], (9, 5), 0),
-    "transposed": (lambda: [nn.Conv2DTranspose(6, 3, stride=2, groups=2, bias=False), nn.BatchNorm(), nn.Conv2DTranspose(3, 2, padding="same"), nn.BatchNorm()],
+    "transposed": (lambda: [nn.Conv2DTranspose(6, 3, stride=2, groups=2, bias=False), nn.BatchNorm(),
+                            nn.Conv2DTranspose(3, 2, padding="same"), nn.BatchNorm()],
                    (4, 5, 5, 4), 2),
 }
 
@@ -79,4 +83,5 @@ def test_folding_gives_the_same_output(name):
     before = model(x).numpy()
     assert nn.fold_batch_norms(model) == count
     np.testing.assert_allclose(model(x).numpy(), before, rtol=1e-5, atol=1e-5)
-    assert sum(isinstance(module, nn.BatchNorm) for module in model.modules().values()) == (name == "after an activation")
+    assert sum(isinstance(module, nn.BatchNorm)
+               for module in model.modules().values()) == (name == "after an activation")

@@ -29,11 +29,13 @@ def test_step_by_step_is_the_whole_sequence(kind, cell_kind):
         y, states = cell(X[:, t], states)
         np.testing.assert_allclose(y.numpy(), whole[:, t], rtol=1e-12, atol=1e-14)
     for reverse in (False, True):
-        again, direct = nn.RNN(cell, True, reverse=reverse), kind(5, return_sequences=True, reverse=reverse, dtype="float64")
+        again, direct = (nn.RNN(cell, True, reverse=reverse),
+                         kind(5, return_sequences=True, reverse=reverse, dtype="float64"))
         direct(X)
         copy(direct, layer)
         np.testing.assert_allclose(again(X).numpy(), direct(X).numpy(), rtol=1e-12, atol=1e-14)
-        np.testing.assert_allclose(nn.RNN(cell, reverse=reverse)(X).numpy(), direct(X).numpy()[:, 0 if reverse else -1], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(nn.RNN(cell, reverse=reverse)(X).numpy(), direct(X).numpy()[:, 0 if reverse else -1],
+                                   rtol=1e-12, atol=1e-14)
     mask = np.arange(6) < np.array([[6], [2], [4]])
     np.testing.assert_allclose(nn.RNN(cell)(X, mask=mask).numpy(), whole[range(3), [5, 1, 3]], rtol=1e-12, atol=1e-14)
 
@@ -41,7 +43,8 @@ def test_step_by_step_is_the_whole_sequence(kind, cell_kind):
 @pytest.mark.parametrize("kind", [nn.SimpleRNN, nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_stateful_layers_go_on(kind, compiled):
-    layer, plain = kind(5, return_sequences=True, dtype="float64", stateful=True), kind(5, return_sequences=True, dtype="float64")
+    layer, plain = (kind(5, return_sequences=True, dtype="float64", stateful=True),
+                    kind(5, return_sequences=True, dtype="float64"))
     plain(X)
     layer(X[:, :2])
     for a, b in zip(layer.parameters().values(), plain.parameters().values(), strict=True):
@@ -104,27 +107,36 @@ def test_a_cell_of_ones_own(compiled, tmp_path):
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_stacks_as_pytorch(both_ways):
     torch = pytest.importorskip("torch")
-    kind = (lambda: nn.Bidirectional(nn.LSTM(5, True, dtype="float64"))) if both_ways else lambda: nn.LSTM(5, True, dtype="float64")
+    kind = (
+        (lambda: nn.Bidirectional(nn.LSTM(5, True, dtype="float64")))
+        if both_ways
+        else lambda: nn.LSTM(5, True, dtype="float64")
+    )
     stack = nn.StackedRNN([kind() for _ in range(3)])
     y = stack(X).numpy()
     theirs = torch.nn.LSTM(4, 5, 3, batch_first=True, bidirectional=both_ways, dtype=torch.float64)
     with torch.no_grad():
         for i, layer in enumerate(stack.layers):
-            for suffix, part in (("", layer.onward if both_ways else layer), ("_reverse", layer.back if both_ways else None)):
+            for suffix, part in (("", layer.onward if both_ways else layer),
+                                 ("_reverse", layer.back if both_ways else None)):
                 if part is not None:
                     getattr(theirs, f"weight_ih_l{i}{suffix}").copy_(torch.tensor(part.weight.numpy().T.copy()))
-                    getattr(theirs, f"weight_hh_l{i}{suffix}").copy_(torch.tensor(part.recurrent_weight.numpy().T.copy()))
+                    getattr(theirs, f"weight_hh_l{i}{suffix}").copy_(
+                        torch.tensor(part.recurrent_weight.numpy().T.copy())
+                    )
                     getattr(theirs, f"bias_ih_l{i}{suffix}").copy_(torch.tensor(part.bias.numpy()))
                     getattr(theirs, f"bias_hh_l{i}{suffix}").zero_()
     np.testing.assert_allclose(y, theirs(torch.tensor(X))[0].detach().numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_states_of_a_stack():
-    stack = nn.StackedRNN([nn.LSTM(5, True, True, dtype="float64"), nn.GRU(3, True, True, dtype="float64")], return_state=True)
+    stack = nn.StackedRNN([nn.LSTM(5, True, True, dtype="float64"), nn.GRU(3, True, True, dtype="float64")],
+                          return_state=True)
     whole, _ = stack(X)
     first, states = stack(X[:, :2])
     second, _ = stack(X[:, 2:], states=states)
-    np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()], 1), whole.numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(np.concatenate([first.numpy(), second.numpy()], 1), whole.numpy(), rtol=1e-12,
+                               atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
@@ -151,7 +163,8 @@ def test_states_of_both_ways(kind):
 
 
 def test_a_model_forgets_in_all_its_layers():
-    model = nn.Sequential([nn.LSTM(3, stateful=True, return_sequences=True), nn.Residual([nn.GRU(3, stateful=True, return_sequences=True)])])
+    model = nn.Sequential([nn.LSTM(3, stateful=True, return_sequences=True),
+                           nn.Residual([nn.GRU(3, stateful=True, return_sequences=True)])])
     x = X.astype("float32")
     first, second = model(x).numpy(), model(x).numpy()
     assert np.abs(second - first).max() > 1e-3
@@ -190,7 +203,8 @@ def test_gates_close_and_open():
 
 def test_conv_lstm():
     clips = np.random.default_rng(0).standard_normal((2, 5, 1, 1, 4))
-    clip, flat = nn.ConvLSTM2D(3, 1, return_sequences=True, dtype="float64"), nn.LSTM(3, return_sequences=True, dtype="float64")
+    clip, flat = (nn.ConvLSTM2D(3, 1, return_sequences=True, dtype="float64"),
+                  nn.LSTM(3, return_sequences=True, dtype="float64"))
     y = clip(clips).numpy()
     flat(clips[:, :, 0, 0])
     flat.weight.assign(clip.step_of.from_input.weight.numpy()[0, 0])

@@ -43,7 +43,8 @@ def test_commutes_associates_and_has_a_one(method):
     a, b, c = normal(9), normal(5, seed=1), normal(4, seed=2)
     convolve = lambda x, y: cr.convolve(x, y, method=method)
     np.testing.assert_allclose(convolve(a, b).numpy(), convolve(b, a).numpy(), rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(convolve(convolve(a, b), c).numpy(), convolve(a, convolve(b, c)).numpy(), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(convolve(convolve(a, b), c).numpy(), convolve(a, convolve(b, c)).numpy(), rtol=1e-11,
+                               atol=1e-12)
     np.testing.assert_allclose(convolve(a, np.ones(1)).numpy(), a, rtol=1e-12, atol=1e-14)
 
 
@@ -90,7 +91,8 @@ SOBEL = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 def fixed(kernel, padding="valid"):
     """A layer with this kernel for one channel, which training does not change."""
     layer = nn.Conv2D(1, kernel.shape, padding=padding, bias=False, dtype="float64",
-                      weight_initializer=lambda shape, dtype: kernel.reshape(shape).astype(dtype), input_shape=(9, 9, 1))
+                      weight_initializer=lambda shape, dtype: kernel.reshape(shape).astype(dtype),
+                      input_shape=(9, 9, 1))
     layer.variables()
     layer.freeze()
     return layer

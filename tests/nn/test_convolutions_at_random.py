@@ -25,10 +25,14 @@ def drawn(seed, dtype="float32", most=11):
     more = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True))
     filters, channels = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
     options = {"stride": stride, "padding": tuple((p, p) for p in padding), "dilation": dilation, "dtype": dtype}
-    layer = {"Conv": lambda: getattr(nn, f"Conv{rank}D")(filters, kernel, groups=groups, **options),
-             "Transposed": lambda: getattr(nn, f"Conv{rank}DTranspose")(filters, kernel, groups=groups, output_padding=more, **options),
-             "Depthwise": lambda: getattr(nn, f"DepthwiseConv{rank}D")(kernel, multiplier=groups, **options),
-             "Separable": lambda: getattr(nn, f"SeparableConv{rank}D")(filters, kernel, multiplier=groups, **options)}[kind]()
+    layer = {
+        "Conv": lambda: getattr(nn, f"Conv{rank}D")(filters, kernel, groups=groups, **options),
+        "Transposed": lambda: getattr(nn, f"Conv{rank}DTranspose")(
+            filters, kernel, groups=groups, output_padding=more, **options
+        ),
+        "Depthwise": lambda: getattr(nn, f"DepthwiseConv{rank}D")(kernel, multiplier=groups, **options),
+        "Separable": lambda: getattr(nn, f"SeparableConv{rank}D")(filters, kernel, multiplier=groups, **options),
+    }[kind]()
     x = rng.standard_normal((int(rng.integers(1, 4)), *rng.integers(most - 4, most, rank), channels)).astype(dtype)
     layer(x)
     for variable in layer.parameters().values():
@@ -45,11 +49,14 @@ def by_pytorch(torch, kind, numbers, x, *weights):
     if kind == "Conv":
         y = plain(x, turned(weights[0]), weights[1], stride, padding, dilation, groups)
     elif kind == "Transposed":
-        y = getattr(torch.nn.functional, f"conv_transpose{rank}d")(x, turned(weights[0]), weights[1], stride, padding, more, groups, dilation)
+        y = getattr(torch.nn.functional,
+                    f"conv_transpose{rank}d")(x, turned(weights[0]), weights[1], stride, padding, more, groups,
+                                              dilation)
     elif kind == "Depthwise":
         y = plain(x, turned(weights[0]), weights[1], stride, padding, dilation, x.shape[1])
     else:
-        y = plain(plain(x, turned(weights[0]), None, stride, padding, dilation, x.shape[1]), turned(weights[1]), weights[2])
+        y = plain(plain(x, turned(weights[0]), None, stride, padding, dilation, x.shape[1]), turned(weights[1]),
+                  weights[2])
     return y.movedim(1, -1)
 
 

@@ -17,7 +17,8 @@ def normal(*shape, seed=0):
 # ---- residual connections
 
 def test_a_block_whose_body_is_zero_is_the_identity():
-    block, x = nn.Residual([nn.Dense(8, dtype="float64"), nn.ReLU(), nn.Dense(8, dtype="float64", weight_initializer="zeros")]), normal(3, 8)
+    block, x = (nn.Residual([nn.Dense(8, dtype="float64"), nn.ReLU(),
+                             nn.Dense(8, dtype="float64", weight_initializer="zeros")]), normal(3, 8))
     np.testing.assert_array_equal(block(x).numpy(), x)
     variable = cr.Variable(x)
     np.testing.assert_array_equal(cr.gradients(cr.sum(block(variable)), [variable])[0].numpy(), np.ones((3, 8)))
@@ -26,7 +27,8 @@ def test_a_block_whose_body_is_zero_is_the_identity():
 def gradient_norms(depth, residual):
     """|dL/dx| after each block, from the last to the first, over that at the end."""
     cr.random.seed(0)
-    bodies = [[nn.LayerNorm(), nn.Dense(32, weight_initializer="glorot_normal"), nn.ReLU(), nn.Dense(32, weight_initializer="glorot_normal")]
+    bodies = [[nn.LayerNorm(), nn.Dense(32, weight_initializer="glorot_normal"), nn.ReLU(),
+               nn.Dense(32, weight_initializer="glorot_normal")]
               for _ in range(depth)]
     blocks = [nn.Residual(body) if residual else nn.Sequential(body[1:]) for body in bodies]
     x = cr.Variable(normal(16, 32).astype("float32"))
@@ -55,7 +57,8 @@ def test_stochastic_depth_passes_blocks_by():
 
 
 @pytest.mark.parametrize("make", [lambda: nn.GatedFeedForward(6, dtype="float64"),
-                                  lambda: nn.Sequential([nn.Dense(6, activation="gelu", dtype="float64"), nn.Dense(4, dtype="float64")])])
+                                  lambda: nn.Sequential([nn.Dense(6, activation="gelu", dtype="float64"),
+                                                         nn.Dense(4, dtype="float64")])])
 def test_position_wise_networks_see_one_position(make):
     network, x = make(), normal(3, 5, 4)
     whole = network(x).numpy()
@@ -84,7 +87,8 @@ class TwoLayers(nn.Module):
 def repeated(rng, count, vocabulary=16, length=12):
     """(ids, places): different tokens, then two neighbours of them again, so that the second is what followed the first
     before; their places say nothing."""
-    first, places = np.stack([rng.permutation(vocabulary)[:length] for _ in range(count)]), rng.integers(0, length - 1, count)
+    first, places = (np.stack([rng.permutation(vocabulary)[:length] for _ in range(count)]),
+                     rng.integers(0, length - 1, count))
     rows = np.arange(count)
     return np.concatenate([first, np.stack([first[rows, places], first[rows, places + 1]], axis=1)], axis=1), places
 
@@ -125,11 +129,13 @@ def test_sinusoids_are_those_of_the_paper():
             np.testing.assert_allclose(found[t, 2 * i:2 * i + 2], [np.sin(angle), np.cos(angle)], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("make", [lambda: nn.LayerNorm(), lambda: nn.RMSNorm(), lambda: nn.GroupNorm(4), lambda: nn.BatchNorm()])
+@pytest.mark.parametrize("make", [lambda: nn.LayerNorm(), lambda: nn.RMSNorm(), lambda: nn.GroupNorm(4),
+                                  lambda: nn.BatchNorm()])
 def test_norms_stay_in_float32_where_products_are_bfloat16(make):
     layer, x = make(), (1000 + normal(64, 32)).astype("float32")
     layer(x, training=True)
-    run = cr.compile(lambda x: (layer(x, training=True), cr.gradients(cr.sum(layer(x, training=True) ** 3), [x])[0]), precision="bfloat16")
+    run = cr.compile(lambda x: (layer(x, training=True), cr.gradients(cr.sum(layer(x, training=True) ** 3), [x])[0]),
+                     precision="bfloat16")
     wide = cr.compile(lambda x: (layer(x, training=True), cr.gradients(cr.sum(layer(x, training=True) ** 3), [x])[0]))
     for a, b in zip(run(x), wide(x), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dropout's chance: the mean is kept, the bits are those of the seed on every backend, and recomputation draws the same mask."""
+"""Dropout's chance: the mean is kept, the bits are those of the seed on every backend, and recomputation draws the same
+mask."""
 
 from __future__ import annotations
 
@@ -55,7 +56,11 @@ def test_recomputed_normalisation_moves_its_statistics_once():
     def statistics(remember):
         norm = nn.BatchNorm()
         norm(X)
-        run = (lambda w, x: norm(x @ w, training=True)) if remember else cr.checkpoint(lambda w, x: norm(x @ w, training=True))
+        run = (
+            (lambda w, x: norm(x @ w, training=True))
+            if remember
+            else cr.checkpoint(lambda w, x: norm(x @ w, training=True))
+        )
         g = cr.grad(lambda w, x: cr.sum(run(w, x) ** 3))(np.eye(50, dtype=np.float32), X).numpy()
         return g, *(v.numpy() for v in norm.variables().values())
     for a, b in zip(statistics(True), statistics(False), strict=True):

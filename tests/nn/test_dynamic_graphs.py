@@ -74,7 +74,8 @@ def test_gradients_through_recursion_are_finite_differences():
     model = TreeLSTM()
     trees, y = samples(0, 8)
     model(trees)
-    weight, direction = model.parameters()["gates.weight"], np.random.default_rng(2).normal(size=(2 * WIDTH, 5 * WIDTH)).astype("float32")
+    weight, direction = (model.parameters()["gates.weight"],
+                         np.random.default_rng(2).normal(size=(2 * WIDTH, 5 * WIDTH)).astype("float32"))
     loss = lambda: losses.cross_entropy(model(trees), y)
     slope = (cr.gradients(loss(), model)["gates.weight"].numpy() * direction).sum()
     start, ends = weight.numpy(), []

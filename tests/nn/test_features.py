@@ -14,7 +14,8 @@ X = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
 
 
 def test_features_are_those_by_hand():
-    model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Residual([nn.Dense(8), nn.Tanh()]), nn.Dropout(0.5), nn.Dense(3)])
+    model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Residual([nn.Dense(8), nn.Tanh()]), nn.Dropout(0.5),
+                           nn.Dense(3)])
     model(X[:1])
     w, b = (model.parameters()[name].numpy() for name in ("0.weight", "0.bias"))
     first = np.maximum(X @ w + b, 0)
@@ -29,8 +30,10 @@ def test_features_are_those_by_hand():
 
 
 def test_one_and_many_examples_give_the_same():
-    for model, x in ((cr.models.mlp(3, (8,)), X), (cr.models.cnn(4, (12, 12, 1)), np.random.default_rng(1).random((9, 12, 12, 1)).astype(np.float32)),
-                     (nn.Sequential([nn.LSTM(5), nn.Dense(2)]), X.reshape(30, 3, 2)), (nn.Sequential([nn.Dense(8), nn.BatchNorm(), nn.Dense(2)]), X)):
+    for model, x in ((cr.models.mlp(3, (8,)), X), (cr.models.cnn(4, (12, 12, 1)),
+                                                   np.random.default_rng(1).random((9, 12, 12, 1)).astype(np.float32)),
+                     (nn.Sequential([nn.LSTM(5), nn.Dense(2)]), X.reshape(30, 3, 2)),
+                     (nn.Sequential([nn.Dense(8), nn.BatchNorm(), nn.Dense(2)]), X)):
         for backend in ("reference", "native"):
             whole = cr.predict(model, x, backend=backend).numpy()
             single = np.concatenate([cr.predict(model, x[i:i + 1], backend=backend).numpy() for i in range(len(x))])
@@ -51,6 +54,7 @@ def test_a_linear_probe_on_the_penultimate_layer_of_a_network_that_knows_digits(
     images = cr.data.load(shared_data / "mnist")
     x, x_test = (part.astype(np.float32) / 255 for part in (images.x_train[:20000], images.x_test))
     model = cr.models.cnn(10, (28, 28, 1))
-    cr.fit(model, (x, images.y_train[:20000]), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=3, batch_size=64, progress=False)
+    cr.fit(model, (x, images.y_train[:20000]), loss="cross_entropy", optimizer=optim.Adam(1e-3), epochs=3,
+           batch_size=64, progress=False)
     probe = linear_model.LogisticRegression(max_iter=300).fit(model.features(x[:5000]), images.y_train[:5000])
     assert probe.score(model.features(x_test), images.y_test) >= 0.98

@@ -39,8 +39,10 @@ HEAD = ["head.weight", "head.bias"]
 
 @pytest.mark.parametrize(("choices", "left"), [
     ((), []), (("*",), []), (("encoder.*",), HEAD), (("encoder",), HEAD), (("head.*", "encoder.0.*"), ENCODER[2:]),
-    (("*.bias",), [ENCODER[0], ENCODER[2], HEAD[0]]), (("encoder.0",), ENCODER[2:] + HEAD), (("encoder.[01].weight",), ENCODER[1:] + HEAD),
-    ((lambda name, variable: variable.ndim == 1,), [ENCODER[0], ENCODER[2], HEAD[0]]), ((lambda name, variable: name.startswith("head"),), ENCODER),
+    (("*.bias",), [ENCODER[0], ENCODER[2], HEAD[0]]), (("encoder.0",), ENCODER[2:] + HEAD),
+    (("encoder.[01].weight",), ENCODER[1:] + HEAD),
+    ((lambda name, variable: variable.ndim == 1,), [ENCODER[0], ENCODER[2], HEAD[0]]),
+    ((lambda name, variable: name.startswith("head"),), ENCODER),
 ])
 def test_what_a_choice_fits(choices, left):
     model = built()
@@ -76,8 +78,10 @@ def test_layers_that_are_made_while_another_is_built():
     assert list(model.parameters()) == ["1.weight", "1.bias"]
 
 
-@pytest.mark.parametrize(("choice", "text"), [("encodr.*", "did you mean 'encoder'"), ("*.wieght", "weight'"), (lambda name, variable: False, "names are those"),
-                                              (False, r"model.unfreeze\(\)"), (None, "patterns of names"), ("", "no parameter fits")])
+@pytest.mark.parametrize(("choice", "text"), [("encodr.*", "did you mean 'encoder'"), ("*.wieght", "weight'"),
+                                              (lambda name, variable: False, "names are those"),
+                                              (False, r"model.unfreeze\(\)"), (None, "patterns of names"),
+                                              ("", "no parameter fits")])
 def test_what_fits_nothing_changes_nothing(choice, text):
     model = built()
     with pytest.raises(ArgumentError, match=text):
@@ -160,7 +164,8 @@ def test_no_layer_changes_when_it_is_frozen(name):
 
 def test_parameters_of_an_unbuilt_model():
     for model in (Network(), nn.Dense(3), nn.Sequential([nn.Flatten(), nn.Dense(3)])):
-        for call in (model.parameters, lambda model=model: optim.Adam(0.1).build(model), lambda model=model: cr.gradients(cr.asarray(1.0), model)):
+        for call in (model.parameters, lambda model=model: optim.Adam(0.1).build(model),
+                     lambda model=model: cr.gradients(cr.asarray(1.0), model)):
             with pytest.raises(ArgumentError, match=r"not built yet[\s\S]*Dense[\s\S]*input_shape"):
                 call()
     assert nn.ReLU().parameters() == {} and nn.Sequential([nn.ReLU(), nn.Flatten()]).parameters() == {}
@@ -192,7 +197,8 @@ class Deep(nn.Module):
         return self.head(self.body(cr.take(self.table, x, axis=0)))
 
 
-@pytest.mark.parametrize(("frozen", "thawed"), [((), None), (("body",), None), (("body.*", "table*"), None), (("head",), None), ((), ("head.*",))])
+@pytest.mark.parametrize(("frozen", "thawed"), [((), None), (("body",), None), (("body.*", "table*"), None),
+                                                (("head",), None), ((), ("head.*",))])
 def test_what_is_not_built_stays_frozen_in_a_file(tmp_path, frozen, thawed):
     model = Deep()
     model.freeze(*frozen)
@@ -216,7 +222,9 @@ def test_a_function_that_waits_is_not_saved(tmp_path):
         cr.save(model, tmp_path / "model.safetensors")
     model(np.array([[1, 2]]))
     cr.save(model, tmp_path / "model.safetensors")
-    assert {n: v.mode for n, v in cr.load(tmp_path / "model.safetensors").variables().items()} == {n: v.mode for n, v in model.variables().items()}
+    assert {n: v.mode for n, v in cr.load(tmp_path / "model.safetensors").variables().items()} == {
+        n: v.mode for n, v in model.variables().items()
+    }
 
 
 @pytest.mark.parametrize("frozen", [(), ("body",), ("head",)])

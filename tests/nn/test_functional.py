@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models drawn with symbols: the same as other styles, with several ways, inputs and outputs, shared layers, in files."""
+"""Models drawn with symbols: the same as other styles, with several ways, inputs and outputs, shared layers, in files.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ def test_masks_travel_to_the_layers_that_take_them():
     ids = np.array([[3, 1, 2, 0, 0], [4, 0, 0, 0, 0]])
 
     def layers():
-        return [nn.Embedding(9, 4, mask_id=0), nn.Dropout(0.1), nn.GRU(4, return_sequences=True), nn.MultiHeadAttention(2),
+        return [nn.Embedding(9, 4, mask_id=0), nn.Dropout(0.1), nn.GRU(4, return_sequences=True),
+                nn.MultiHeadAttention(2),
                 nn.Bidirectional(nn.LSTM(3, return_sequences=True)), nn.GlobalAvgPool1D(), nn.Dense(2)]
     cr.random.seed(0)
     model = nn.Sequential(layers())

@@ -41,7 +41,8 @@ def numpy_lstm(layer, x):
         c = f * c + i * g
         o = sigmoid(o + p[2] * c)
         h = (o * np.tanh(c)) @ r
-        for name, value in (("input_gate", i), ("forget_gate", f), ("candidate", g), ("output_gate", o), ("memory_cell", c), ("hidden_state", h)):
+        for name, value in (("input_gate", i), ("forget_gate", f), ("candidate", g), ("output_gate", o),
+                            ("memory_cell", c), ("hidden_state", h)):
             trace.setdefault(name, []).append(value)
     return {name: np.stack(values, 1) for name, values in trace.items()}
 
@@ -69,7 +70,8 @@ def test_gradients_of_peepholes_and_projections(options):
             variable.assign(start + step * direction)
             values.append(cr.sum(layer(X) ** 2).item())
         variable.assign(start)
-        np.testing.assert_allclose((values[0] - values[1]) / 2e-6, np.sum(slope.numpy() * direction), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose((values[0] - values[1]) / 2e-6, np.sum(slope.numpy() * direction), rtol=1e-6,
+                                   atol=1e-8)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -80,7 +82,8 @@ def test_projection_as_pytorch(layers):
     theirs = torch.nn.LSTM(4, 5, layers, batch_first=True, proj_size=3, dtype=torch.float64)
     with torch.no_grad():
         for k, layer in enumerate(stack.layers):
-            for name, value in (("weight_ih", layer.weight), ("weight_hh", layer.recurrent_weight), ("weight_hr", layer.projection_weight)):
+            for name, value in (("weight_ih", layer.weight), ("weight_hh", layer.recurrent_weight),
+                                ("weight_hr", layer.projection_weight)):
                 getattr(theirs, f"{name}_l{k}").copy_(torch.tensor(value.numpy().T.copy()))
             getattr(theirs, f"bias_ih_l{k}").copy_(torch.tensor(layer.bias.numpy()))
             getattr(theirs, f"bias_hh_l{k}").zero_()
@@ -88,11 +91,13 @@ def test_projection_as_pytorch(layers):
     y, expected = stack(x), theirs(t)[0]
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-12)
     ours = cr.gradients(cr.sum(y * y), [x])[0].numpy()
-    np.testing.assert_allclose(ours, torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(ours, torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=1e-8,
+                               atol=1e-11)
 
 
 def test_the_memory_cell_carries_an_error_unchanged():
-    """Forget gate 1, input gate 0: c stays, and its gradient passes through 7 steps unchanged (constant error carousel)."""
+    """Forget gate 1, input gate 0: c stays, and its gradient passes through 7 steps unchanged (constant error
+    carousel)."""
     layer = nn.LSTM(2, return_state=True, dtype="float64")
     layer(X)
     for variable in (layer.weight, layer.recurrent_weight):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variance and normalisation of float32 numbers with a large mean. Oracle: float64 on the same float32 numbers.
 
-Near 1e8 float32 knows multiples of 8 only, so numbers with mean 1e8 and variance 1 do not exist: they are all 1e8, and their
-variance is 0. What the numbers hold is kept: the variance to 1e-4, the mean to its rounding.
+Near 1e8 float32 knows multiples of 8 only, so numbers with mean 1e8 and variance 1 do not exist: they are all 1e8, and
+their variance is 0. What the numbers hold is kept: the variance to 1e-4, the mean to its rounding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 
-CASES = {"1e8 ± 1, all equal": (1e8, 1), "1e8 ± 24": (1e8, 24), "1e8 ± 1000": (1e8, 1000), "1e7 ± 3": (1e7, 3), "1e6 ± 1": (1e6, 1), "1e5 ± 1": (1e5, 1), "1e4 ± 1": (1e4, 1),
+CASES = {"1e8 ± 1, all equal": (1e8, 1), "1e8 ± 24": (1e8, 24), "1e8 ± 1000": (1e8, 1000), "1e7 ± 3": (1e7, 3),
+         "1e6 ± 1": (1e6, 1), "1e5 ± 1": (1e5, 1), "1e4 ± 1": (1e4, 1),
          "-1e6 ± 1": (-1e6, 1)}
 BACKENDS = ["eager", "reference", "native", "xla"]
 

@@ -41,7 +41,8 @@ def test_chunks_are_the_whole(backend, ignored, bias):
 def test_the_logits_are_never_there_at_once():
     x, w, y = np.zeros((2048, 16), np.float32), np.zeros((16, 4000), np.float32), np.zeros(2048, np.int64)
     run = [cr.compile(cr.grad(f, argnums=1), backend="native").lower(x, w) for f in
-           (lambda x, w: losses.linear_cross_entropy((x, w), y, chunk=128), lambda x, w: losses.cross_entropy(x @ w, y))]
+           (lambda x, w: losses.linear_cross_entropy((x, w), y, chunk=128),
+            lambda x, w: losses.cross_entropy(x @ w, y))]
     assert bytes_of(run[0]) < 0.35 * bytes_of(run[1])
 
 

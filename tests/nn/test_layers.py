@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every layer of the table: compiled = eager, forward, gradients and state; one trace; rebuilt from its configuration."""
+"""Every layer of the table: compiled = eager, forward, gradients and state; one trace; rebuilt from its configuration.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def batch(shape, make, seed: int = 0) -> list[np.ndarray]:
     return [rng.standard_normal(shape).astype("float32") for shape in shapes]
 
 
-ELSEWHERE = {"MaxUnpool1D", "MaxUnpool2D", "MaxUnpool3D", "Functional", "Adapter", "LowRank", "Scaled"}  # take more than arrays of numbers, and have tests of their own
+# take more than arrays of numbers, and have tests of their own
+ELSEWHERE = {"MaxUnpool1D", "MaxUnpool2D", "MaxUnpool3D", "Functional", "Adapter", "LowRank", "Scaled"}
 
 
 def fresh(make):
@@ -49,7 +51,8 @@ def test_compiled_equals_eager(name, backend):
         run(*batch(shape, make, 1))
         if compiled:
             assert len(run.entries) == 1
-        results.append([y.numpy(), *(g.numpy() for g in grads), inference.numpy(), *(v.numpy() for v in layer.variables().values())])
+        results.append([y.numpy(), *(g.numpy() for g in grads), inference.numpy(),
+                        *(v.numpy() for v in layer.variables().values())])
     scale = max(1.0, *(float(np.abs(a).max()) for a in results[0] if a.dtype.kind == "f"))
     for eager, compiled in zip(*results, strict=True):
         np.testing.assert_allclose(compiled, eager, rtol=2e-5, atol=1e-5 * scale)
@@ -114,14 +117,18 @@ def test_an_empty_batch_and_the_dtype(name):
 
 SECOND = {
     "max pool": (lambda: nn.MaxPool2D(2, 1), (1, 4, 3, 2)), "power pool": (lambda: nn.LpPool2D(3.0, 2), (1, 4, 4, 2)),
-    "adaptive": (lambda: nn.AdaptiveAvgPool2D(2), (1, 3, 4, 2)), "resampling": (lambda: nn.UpSampling1D(3, "linear"), (1, 4, 2)),
+    "adaptive": (lambda: nn.AdaptiveAvgPool2D(2), (1, 3, 4, 2)),
+    "resampling": (lambda: nn.UpSampling1D(3, "linear"), (1, 4, 2)),
     "reflect": (lambda: nn.Conv1D(2, 3, padding=1, padding_mode="reflect", dtype="float64"), (1, 4, 2)),
     "transposed": (lambda: nn.Conv1DTranspose(2, 3, stride=2, dtype="float64"), (1, 4, 2)),
-    "instance norm": (lambda: nn.InstanceNorm(dtype="float64"), (2, 4, 2)), "weight norm": (lambda: nn.WeightNorm(nn.Dense(3, dtype="float64")), (2, 4)),
-    "spectral norm": (lambda: nn.SpectralNorm(nn.Dense(3, "tanh", dtype="float64")), (2, 4)), "swiglu": (lambda: nn.Activation("swiglu"), (2, 4)),
+    "instance norm": (lambda: nn.InstanceNorm(dtype="float64"), (2, 4, 2)),
+    "weight norm": (lambda: nn.WeightNorm(nn.Dense(3, dtype="float64")), (2, 4)),
+    "spectral norm": (lambda: nn.SpectralNorm(nn.Dense(3, "tanh", dtype="float64")), (2, 4)),
+    "swiglu": (lambda: nn.Activation("swiglu"), (2, 4)),
     "squareplus": (lambda: nn.Activation("squareplus"), (2, 4)), "celu": (lambda: nn.Activation("celu"), (2, 4)),
     "bilinear": (lambda: nn.EinsumDense("ab,bc->ac", 3, "tanh", "c", dtype="float64"), (2, 4)),
-    "cell": (lambda: nn.RNN(nn.LSTMCell(3, dtype="float64")), (2, 3, 2)), "gru": (lambda: nn.GRU(3, dtype="float64", reset_after=False), (2, 3, 2)),
+    "cell": (lambda: nn.RNN(nn.LSTMCell(3, dtype="float64")), (2, 3, 2)),
+    "gru": (lambda: nn.GRU(3, dtype="float64", reset_after=False), (2, 3, 2)),
     "rotary": (lambda: nn.MultiHeadAttention(2, dtype="float64", key_heads=1, positions="rotary"), (1, 3, 4)),
     "alibi": (lambda: nn.MultiHeadAttention(2, dtype="float64", positions="alibi"), (1, 3, 4)),
     "gated": (lambda: nn.GatedFeedForward(3, dtype="float64"), (2, 4)),

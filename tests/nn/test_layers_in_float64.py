@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every layer of the table in float64: derivatives to second order against finite differences, compiled = eager, and files."""
+"""Every layer of the table in float64: derivatives to second order against finite differences, compiled = eager, and
+files."""
 
 from __future__ import annotations
 

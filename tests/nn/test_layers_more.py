@@ -45,7 +45,8 @@ SHAPES = {1: (2, 7, 3), 2: (2, 6, 7, 3), 3: (2, 5, 6, 4, 2)}
 
 
 @pytest.mark.parametrize("rank", SHAPES)
-@pytest.mark.parametrize("mode, name", [("reflect", "Reflect"), ("symmetric", "Symmetric"), ("edge", "Edge"), ("wrap", "Circular")])
+@pytest.mark.parametrize("mode, name", [("reflect", "Reflect"), ("symmetric", "Symmetric"), ("edge", "Edge"),
+                                        ("wrap", "Circular")])
 def test_padding_is_that_of_numpy(rank, mode, name):
     x, pairs = normal(*SHAPES[rank]), ((1, 2), (3, 0), (2, 2))[:rank]
     found = getattr(nn, f"{name}Pad{rank}D")(pairs)(x).numpy()
@@ -65,12 +66,14 @@ def test_padding_modes_of_convolutions(rank, mode, theirs):
     layer = getattr(nn, f"Conv{rank}D")(4, 3, padding=1, padding_mode=mode, dtype="float64")
 
     def reference(x, w, b):
-        return last(getattr(F, f"conv{rank}d")(F.pad(first(x), (1, 1) * rank, mode=theirs), w.movedim((-1, -2), (0, 1)), b))
+        return last(getattr(F, f"conv{rank}d")(F.pad(first(x), (1, 1) * rank, mode=theirs), w.movedim((-1, -2), (0, 1)),
+                                               b))
     check(layer, normal(*SHAPES[rank]), reference)
 
 
 @pytest.mark.parametrize("rank", SHAPES)
-@pytest.mark.parametrize("mode, numpys", [("zero", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"), ("edge", "edge"), ("circular", "wrap")])
+@pytest.mark.parametrize("mode, numpys", [("zero", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"),
+                                          ("edge", "edge"), ("circular", "wrap")])
 def test_padding_on_both_sides_is_padding_first(rank, mode, numpys):
     pairs, x = ((1, 2), (3, 0), (0, 1))[:rank], normal(*SHAPES[rank])
     layer, plain = (getattr(nn, f"Conv{rank}D")(4, 2, stride=2, padding=padding, padding_mode=kind, dtype="float64")
@@ -84,7 +87,8 @@ def test_padding_on_both_sides_is_padding_first(rank, mode, numpys):
 
 def test_shift_then_convolve_is_convolve_then_shift():
     layer, x = nn.Conv2D(4, 3, padding="same", padding_mode="circular", dtype="float64"), normal(2, 6, 7, 3)
-    np.testing.assert_allclose(layer(np.roll(x, 2, axis=2)).numpy(), np.roll(layer(x).numpy(), 2, axis=2), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(layer(np.roll(x, 2, axis=2)).numpy(), np.roll(layer(x).numpy(), 2, axis=2), rtol=1e-12,
+                               atol=1e-13)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -95,12 +99,13 @@ def test_transposed_convolutions(rank, seed):
     kernel, stride, dilation = (tuple(int(n) for n in rng.integers(1, 4, rank)) for _ in range(3))
     more = tuple(int(rng.integers(0, max(s, d))) for s, d in zip(stride, dilation, strict=True))
     cut = tuple(int(rng.integers(0, ((k - 1) * d) // 2 + 1)) for k, d in zip(kernel, dilation, strict=True))
-    layer = getattr(nn, f"Conv{rank}DTranspose")(2 * groups, kernel, stride=stride, padding=tuple((c, c) for c in cut), dilation=dilation,
-                                                 groups=groups, output_padding=more, dtype="float64")
+    layer = getattr(nn, f"Conv{rank}DTranspose")(2 * groups, kernel, stride=stride, padding=tuple((c, c) for c in cut),
+                                                 dilation=dilation, groups=groups, output_padding=more, dtype="float64")
     x = normal(2, *rng.integers(4, 6, rank), 3 * groups, seed=seed)
 
     def reference(x, w, b):  # ours (*kernel, out / groups, in), theirs (in, out / groups, *kernel)
-        return last(getattr(F, f"conv_transpose{rank}d")(first(x), w.movedim((-1, -2), (0, 1)), b, stride, cut, more, groups, dilation))
+        return last(getattr(F, f"conv_transpose{rank}d")(first(x), w.movedim((-1, -2), (0, 1)), b, stride, cut, more,
+                                                         groups, dilation))
     check(layer, x, reference)
 
 
@@ -123,7 +128,8 @@ def test_a_convolution_of_size_one_is_dense():
 
 
 @pytest.mark.parametrize("rank", SHAPES)
-@pytest.mark.parametrize("kernel, stride, padding, dilation, ceil", [(2, 2, 0, 1, True), (3, 2, 1, 1, True), (2, 1, 0, 2, False), (3, 2, 1, 1, False),
+@pytest.mark.parametrize("kernel, stride, padding, dilation, ceil",
+                         [(2, 2, 0, 1, True), (3, 2, 1, 1, True), (2, 1, 0, 2, False), (3, 2, 1, 1, False),
                                                                       (2, 3, 1, 1, True)])
 def test_pooling(rank, kernel, stride, padding, dilation, ceil):
     x, pairs = normal(*SHAPES[rank]), ((padding, padding),) * rank
@@ -137,11 +143,17 @@ def test_pooling(rank, kernel, stride, padding, dilation, ceil):
           lambda x: last(pool(first(x), kernel, stride, padding, dilation, ceil)))
     if dilation == 1:
         for counted in (False, True):
-            check(getattr(nn, f"AvgPool{rank}D")(kernel, stride, pairs, ceil, counted), x,
-                  lambda x, counted=counted: last(getattr(F, f"avg_pool{rank}d")(first(x), kernel, stride, padding, ceil, counted)))
+            check(
+                getattr(nn, f"AvgPool{rank}D")(kernel, stride, pairs, ceil, counted),
+                x,
+                lambda x, counted=counted: last(
+                    getattr(F, f"avg_pool{rank}d")(first(x), kernel, stride, padding, ceil, counted)
+                ),
+            )
     if stride == kernel and not ceil:
         back = getattr(nn, f"MaxUnpool{rank}D")(kernel, stride, pairs, output_size=x.shape[1:-1])(maxima, places)
-        np.testing.assert_array_equal(back.numpy(), last(getattr(F, f"max_unpool{rank}d")(expected, indices, kernel, stride, padding,
+        np.testing.assert_array_equal(back.numpy(),
+                                      last(getattr(F, f"max_unpool{rank}d")(expected, indices, kernel, stride, padding,
                                                                                          x.shape[1:-1])).numpy())
 
 
@@ -171,7 +183,8 @@ def test_unpooling_and_its_gradient(rank):
     v, layer = cr.Variable(maxima.numpy()), getattr(nn, f"MaxUnpool{rank}D")(2, output_size=x.shape[1:-1])
     y = layer(v, places)
     t = torch.tensor(maxima.numpy(), requires_grad=True)
-    expected = last(getattr(F, f"max_unpool{rank}d")(first(t), first(torch.tensor(places.numpy())), 2, output_size=x.shape[1:-1]))
+    expected = last(getattr(F, f"max_unpool{rank}d")(first(t), first(torch.tensor(places.numpy())), 2,
+                                                     output_size=x.shape[1:-1]))
     np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
     g = normal(*y.shape, seed=2)
     ours = cr.gradients(cr.sum(y * g), [v])[0].numpy()
@@ -202,9 +215,11 @@ def test_resampling(rank, linear):
 
 def test_cubic_resampling():
     x = normal(2, 5, 6, 3)
-    check(nn.UpSampling2D((2, 3), "bicubic"), x, lambda x: last(F.interpolate(first(x), scale_factor=(2, 3), mode="bicubic")))
+    check(nn.UpSampling2D((2, 3), "bicubic"), x,
+          lambda x: last(F.interpolate(first(x), scale_factor=(2, 3), mode="bicubic")))
     for size in ((4, 9), (5, 6), (1, 13)):
-        check(nn.Resizing(size, "cubic"), x, lambda x, size=size: last(F.interpolate(first(x), size=size, mode="bicubic")))
+        check(nn.Resizing(size, "cubic"), x,
+              lambda x, size=size: last(F.interpolate(first(x), size=size, mode="bicubic")))
     with pytest.raises(ArgumentError, match="nearest \\| linear \\| cubic"):
         nn.UpSampling2D(2, "lanczos")
 
@@ -217,14 +232,16 @@ def test_pixels_and_channels():
 
 
 def test_instance_norm_and_prelu():
-    check(nn.InstanceNorm(dtype="float64"), normal(2, 5, 6, 4), lambda x, w, b: last(F.instance_norm(first(x), None, None, w, b)))
+    check(nn.InstanceNorm(dtype="float64"), normal(2, 5, 6, 4),
+          lambda x, w, b: last(F.instance_norm(first(x), None, None, w, b)))
     check(nn.PReLU(dtype="float64"), normal(2, 5, 6, 4), lambda x, w: last(F.prelu(first(x), w)))
 
 
 def test_bilinear_and_einsum():
     layer, a, b = nn.Bilinear(3, dtype="float64", bias_initializer="normal"), normal(5, 4), normal(5, 2, seed=1)
     y = layer(a, b).numpy()
-    expected = F.bilinear(torch.tensor(a), torch.tensor(b), torch.tensor(layer.weight.numpy()).permute(2, 0, 1), torch.tensor(layer.bias.numpy()))
+    expected = F.bilinear(torch.tensor(a), torch.tensor(b), torch.tensor(layer.weight.numpy()).permute(2, 0, 1),
+                          torch.tensor(layer.bias.numpy()))
     np.testing.assert_allclose(y, expected.numpy(), rtol=1e-12)
     layer = nn.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", dtype="float64", bias_initializer="normal")
     check(layer, normal(2, 3, 4), lambda x, w, b: x @ w + b)
@@ -262,7 +279,8 @@ def test_spectral_norm():
     u, v = layer.left.numpy(), layer.right.numpy()
 
     def reference(x, w, b):
-        return last(F.conv2d(first(x), (w / (torch.tensor(u) @ w.reshape(-1, 5) @ torch.tensor(v))).permute(3, 2, 0, 1), b))
+        return last(F.conv2d(first(x), (w / (torch.tensor(u) @ w.reshape(-1, 5) @ torch.tensor(v))).permute(3, 2, 0, 1),
+                             b))
     check(layer, x, reference, training=False)
     with pytest.raises(ArgumentError, match="has no weight"):
         nn.WeightNorm(nn.ReLU())(x)
@@ -270,8 +288,9 @@ def test_spectral_norm():
 
 # ---- noise
 
-@pytest.mark.parametrize("make, mean, std", [(lambda: nn.AlphaDropout(0.2), 0.0, 1.0), (lambda: nn.GaussianNoise(0.5), 0.0, 1.25**0.5),
-                                             (lambda: nn.GaussianDropout(0.2), 0.0, 1.25**0.5), (lambda: nn.Dropout(0.2), 0.0, 1.25**0.5)])
+@pytest.mark.parametrize("make, mean, std",
+                         [(lambda: nn.AlphaDropout(0.2), 0.0, 1.0), (lambda: nn.GaussianNoise(0.5), 0.0, 1.25**0.5),
+                          (lambda: nn.GaussianDropout(0.2), 0.0, 1.25**0.5), (lambda: nn.Dropout(0.2), 0.0, 1.25**0.5)])
 def test_moments_of_noise(make, mean, std):
     cr.random.seed(0)
     x, layer = normal(400, 500), make()
@@ -338,5 +357,6 @@ def test_sparsemax_is_the_projection_on_the_simplex():
     v, g, h = cr.Variable(x), normal(6, 5, seed=2), 1e-6
     ours = cr.gradients(cr.sum(nn.activations.sparsemax(v) * g), [v])[0].numpy()
     d = normal(6, 5, seed=3)
-    numeric = ((nn.activations.sparsemax(x + h * d).numpy() - nn.activations.sparsemax(x - h * d).numpy()) * g).sum() / (2 * h)
+    numeric = ((nn.activations.sparsemax(x + h * d).numpy() - nn.activations.sparsemax(x - h * d).numpy())
+               * g).sum() / (2 * h)
     assert (ours * d).sum() == pytest.approx(numeric, rel=1e-6)

@@ -32,14 +32,16 @@ def test_integers_are_the_same_numbers(name: str) -> None:
             got = np.asarray(layer(*inputs), "float64")
         except cr.errors.DTypeError:
             continue
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(expected).max()), err_msg=dtype)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(expected).max()),
+                                   err_msg=dtype)
 
 
 def test_sequences_of_which_nothing_counts() -> None:
     x, mask = np.ones((2, 3, 1), "float32"), np.array([[True, True, False], [False] * 3])
     for layer in (nn.GlobalAvgPool1D(), nn.GlobalMaxPool1D()):
         np.testing.assert_array_equal(layer(x, mask=mask), [[1.0], [0.0]])
-        np.testing.assert_array_equal(cr.compile(lambda x, mask, layer=layer: layer(x, mask=mask))(x, mask), [[1.0], [0.0]])
+        np.testing.assert_array_equal(cr.compile(lambda x, mask, layer=layer: layer(x, mask=mask))(x, mask),
+                                      [[1.0], [0.0]])
 
 
 @pytest.mark.parametrize("padding", [2, (0, 3)])

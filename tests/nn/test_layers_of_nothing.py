@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays without elements, along each axis of each layer: a result of finite numbers, the same compiled, or an error that says what is missing;
+"""Arrays without elements, along each axis of each layer: a result of finite numbers, the same compiled, or an error
+that says what is missing;
 and inputs that are no arrays, or of another rank, at each layer."""
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def test_convolution(rank, seed):
     kernel, stride, dilation = (tuple(int(n) for n in rng.integers(1, 4, rank)) for _ in range(3))
     low = tuple(int(n) for n in rng.integers(0, 3, rank))
     x = random((2, *rng.integers(7, 10, rank), 2 * groups), seed)
-    layer = getattr(nn, f"Conv{rank}D")(3 * groups, kernel, stride=stride, padding=tuple((p, p) for p in low), dilation=dilation,
+    layer = getattr(nn, f"Conv{rank}D")(3 * groups, kernel, stride=stride, padding=tuple((p, p) for p in low),
+                                        dilation=dilation,
                                          groups=groups, dtype="float64", bias_initializer="normal")
     function = getattr(F, f"conv{rank}d")
 
@@ -79,7 +80,8 @@ def test_causal_padding_is_that_of_keras(kernel, stride, dilation):
     """Zeros before the sequence only; no step sees what comes later."""
     x = random((2, 9, 3))
     layer = nn.Conv1D(4, kernel, stride=stride, padding="causal", dilation=dilation, dtype="float64")
-    compare(layer, x, lambda x, w, b: last(F.conv1d(F.pad(first(x), ((kernel - 1) * dilation, 0)), w.permute(2, 1, 0), b, stride, 0, dilation)))
+    compare(layer, x, lambda x, w, b: last(F.conv1d(F.pad(first(x), ((kernel - 1) * dilation, 0)), w.permute(2, 1, 0),
+                                                    b, stride, 0, dilation)))
     later = x.copy()
     later[:, 4:] += 1
     steps = -(-4 // stride)  # those whose last input is before step 4
@@ -90,7 +92,8 @@ def test_causal_padding_is_that_of_keras(kernel, stride, dilation):
         nn.Conv1DTranspose(4, 3, padding="causal")
 
 
-@pytest.mark.parametrize("kernel, stride, padding, dilation", [(3, 1, 0, 1), (3, 2, 1, 1), (2, 3, 0, 1), ((3, 2), (2, 1), (1, 0), (1, 2))])
+@pytest.mark.parametrize("kernel, stride, padding, dilation",
+                         [(3, 1, 0, 1), (3, 2, 1, 1), (2, 3, 0, 1), ((3, 2), (2, 1), (1, 0), (1, 2))])
 def test_transposed_convolution(kernel, stride, padding, dilation):
     layer = nn.Conv2DTranspose(4, kernel, stride=stride, padding=padding, dilation=dilation, dtype="float64")
 
@@ -113,7 +116,11 @@ def test_pooling(rank, kernel, stride, padding):
     maximum = getattr(nn, f"MaxPool{rank}D")(kernel, stride=stride, padding=pairs)
     compare(maximum, x, lambda x: last(getattr(F, f"max_pool{rank}d")(first(x), kernel, stride, padding)))
     mean = getattr(nn, f"AvgPool{rank}D")(kernel, stride=stride, padding=pairs)
-    compare(mean, x, lambda x: last(getattr(F, f"avg_pool{rank}d")(first(x), kernel, stride, padding, count_include_pad=False)))
+    compare(
+        mean,
+        x,
+        lambda x: last(getattr(F, f"avg_pool{rank}d")(first(x), kernel, stride, padding, count_include_pad=False)),
+    )
 
 
 def test_padding_layers():
@@ -127,8 +134,10 @@ def test_normalisation(shape):
     x = random(shape) * 3 + 10
     compare(nn.LayerNorm(dtype="float64"), x, lambda x, w, b: F.layer_norm(x, (4,), w, b))
     compare(nn.RMSNorm(dtype="float64"), x, lambda x, w: F.rms_norm(x, (4,), w, 1e-6))
-    compare(nn.GroupNorm(2, dtype="float64"), x, lambda x, w, b: last(F.group_norm(first(x), 2, w, b)) if x.ndim > 2 else F.group_norm(x, 2, w, b))
-    compare(nn.BatchNorm(dtype="float64"), x, lambda x, w, b: last(F.batch_norm(first(x), None, None, w, b, training=True))
+    compare(nn.GroupNorm(2, dtype="float64"), x, lambda x, w, b: last(F.group_norm(first(x), 2, w, b)) if x.ndim > 2
+            else F.group_norm(x, 2, w, b))
+    compare(nn.BatchNorm(dtype="float64"), x,
+            lambda x, w, b: last(F.batch_norm(first(x), None, None, w, b, training=True))
             if x.ndim > 2 else F.batch_norm(x, None, None, w, b, training=True))
 
 
@@ -179,7 +188,8 @@ def test_attention(causal):
     hidden = torch.triu(torch.ones(steps, steps, dtype=torch.bool), 1) if causal else None
     expected = theirs(t, t, t, key_padding_mask=torch.tensor(~mask), attn_mask=hidden, need_weights=False)[0]
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=RTOL, atol=1e-10)
-    np.testing.assert_allclose(ours.numpy(), torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=RTOL, atol=1e-10)
+    np.testing.assert_allclose(ours.numpy(), torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=RTOL,
+                               atol=1e-10)
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
@@ -187,14 +197,17 @@ def test_encoder_layer(norm_first):
     layer = nn.TransformerEncoderLayer(2, 16, norm_first=norm_first, activation="relu", dtype="float64")
     x = random((3, 5, 8))
     y = layer(x).numpy()
-    theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=norm_first, batch_first=True, dtype=torch.float64)
+    theirs = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=norm_first, batch_first=True,
+                                              dtype=torch.float64)
     p = {name: torch.tensor(v.numpy()) for name, v in layer.parameters().items()}
     with torch.no_grad():
-        theirs.self_attn.in_proj_weight.copy_(torch.cat([p[f"attention.{name}.weight"].T for name in ("query", "key", "value")]))
+        theirs.self_attn.in_proj_weight.copy_(torch.cat([p[f"attention.{name}.weight"].T
+                                                         for name in ("query", "key", "value")]))
         theirs.self_attn.in_proj_bias.zero_()
         theirs.self_attn.out_proj.weight.copy_(p["attention.output.weight"].T)
         theirs.linear1.weight.copy_(p["network.0.weight"].T)
-        theirs.linear2.weight.copy_(p[next(n for n in p if n.startswith("network.") and n.endswith("weight") and not n.startswith("network.0"))].T)
+        theirs.linear2.weight.copy_(p[next(n for n in p if n.startswith("network.") and n.endswith("weight")
+                                           and not n.startswith("network.0"))].T)
         for part in (theirs.self_attn.out_proj, theirs.linear1, theirs.linear2):
             part.bias.zero_()
     np.testing.assert_allclose(y, theirs(torch.tensor(x)).detach().numpy(), rtol=RTOL, atol=1e-10)
@@ -226,7 +239,8 @@ def test_cross_entropy(smoothing, weighted):
     x, labels, probabilities = rng.standard_normal((6, 5)) * 4, rng.integers(0, 5, 6), rng.dirichlet(np.ones(5), 6)
     weights = rng.random(5) + 0.5 if weighted else None
     options = {"class_weights": weights, "label_smoothing": smoothing}
-    theirs = torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=None if weights is None else torch.tensor(weights),
+    theirs = torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels),
+                                                  weight=None if weights is None else torch.tensor(weights),
                                                   label_smoothing=smoothing), x)
     same(loss_and_gradient(losses.cross_entropy, x, labels, **options), theirs)
     same(loss_and_gradient(losses.cross_entropy, x, np.eye(5)[labels], **options), theirs)
@@ -238,13 +252,16 @@ def test_cross_entropy(smoothing, weighted):
 def test_labels_that_do_not_count():
     x, labels = random((6, 5)), np.array([1, -100, 4, 0, -100, 2])
     weights = random((5,), 3) ** 2
-    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100), torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels)), x))
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100),
+         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels)), x))
     same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, class_weights=weights),
          torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights)), x))
     same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1),
          torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), label_smoothing=0.1), x))
-    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1, class_weights=weights),
-         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights), label_smoothing=0.1), x))
+    same(loss_and_gradient(losses.cross_entropy, x, labels, ignore_label=-100, label_smoothing=0.1,
+                           class_weights=weights),
+         torch_loss(lambda t: F.cross_entropy(t, torch.tensor(labels), weight=torch.tensor(weights),
+                                              label_smoothing=0.1), x))
 
 
 def test_elementwise_losses():
@@ -252,12 +269,14 @@ def test_elementwise_losses():
     for loss, function in ((losses.mean_squared_error, F.mse_loss), (losses.mean_absolute_error, F.l1_loss),
                            (losses.huber, F.huber_loss), (losses.poisson, F.poisson_nll_loss)):
         same(loss_and_gradient(loss, x, t), torch_loss(lambda o, function=function: function(o, torch.tensor(t)), x))
-    same(loss_and_gradient(losses.huber, x, t, delta=0.3), torch_loss(lambda o: F.huber_loss(o, torch.tensor(t), delta=0.3), x))
+    same(loss_and_gradient(losses.huber, x, t, delta=0.3),
+         torch_loss(lambda o: F.huber_loss(o, torch.tensor(t), delta=0.3), x))
 
 
 def test_two_classes():
     x, t = random((6, 3)) * 30, (random((6, 3), 1) > 0).astype("float64")
-    same(loss_and_gradient(losses.binary_cross_entropy, x, t), torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t)), x))
+    same(loss_and_gradient(losses.binary_cross_entropy, x, t),
+         torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t)), x))
     same(loss_and_gradient(losses.binary_cross_entropy, x, t, positive_weight=3.0),
          torch_loss(lambda o: F.binary_cross_entropy_with_logits(o, torch.tensor(t), pos_weight=torch.tensor(3.0)), x))
     each = np.array([0.5, 1.0, 4.0])
@@ -268,7 +287,8 @@ def test_two_classes():
 def test_divergences():
     x, t = random((6, 3)), np.random.default_rng(1).dirichlet(np.ones(3), 6)
     t[0] = [1, 0, 0]
-    same(loss_and_gradient(losses.kl_divergence, x, t), torch_loss(lambda o: F.kl_div(F.log_softmax(o, -1), torch.tensor(t), reduction="batchmean"), x))
+    same(loss_and_gradient(losses.kl_divergence, x, t),
+         torch_loss(lambda o: F.kl_div(F.log_softmax(o, -1), torch.tensor(t), reduction="batchmean"), x))
     u = random((6, 3), 2)
     same(loss_and_gradient(losses.cosine_distance, x, u),
          torch_loss(lambda o: F.cosine_embedding_loss(o, torch.tensor(u), torch.ones(6, dtype=torch.float64)), x))

@@ -29,13 +29,15 @@ EXAMPLES = {
     "box_iou": (BOXES, BOXES + 0.2 * T),
     "cross_entropy": (X, Y), "categorical_focal": (X, Y), "multi_margin": (X, Y),
     "kl_divergence": (X, T / T.sum(-1, keepdims=True)), "jensen_shannon": (X, T / T.sum(-1, keepdims=True)),
-    "hinge": (X, SIGNS), "squared_hinge": (X, SIGNS), "soft_margin": (X, SIGNS), "categorical_hinge": (X, np.eye(4, dtype="float32")[Y]),
+    "hinge": (X, SIGNS), "squared_hinge": (X, SIGNS), "soft_margin": (X, SIGNS),
+    "categorical_hinge": (X, np.eye(4, dtype="float32")[Y]),
     "dice": (X, MASKS), "jaccard": (X, MASKS), "tversky": (X, MASKS),
     "gaussian_nll": ((X, T + 0.1), P), "gaussian_kl": ((X, P), None),
     "cosine_embedding": ((P, Q), SIGNS[:, 0]), "contrastive": ((P, Q), MASKS[:, 0]), "triplet": ((P, Q, R), None),
     "margin_ranking": ((P, Q), SIGNS), "ctc": (STEPS, WORDS), "linear_cross_entropy": ((X, P[:4]), Y),
 }
-ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]  # whose values depend on one sample each, whose outputs have rows
+# whose values depend on one sample each, whose outputs have rows
+ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]
 
 
 def example(name):
@@ -66,7 +68,8 @@ def test_a_mask_is_leaving_out(name):
     for part in broken:
         part[~mask] = np.nan
     broken = broken if isinstance(outputs, tuple) else broken[0]
-    assert loss(broken, targets, mask=mask).item() == pytest.approx(loss(rows(outputs, mask), rows(targets, mask)).item(), rel=1e-5)
+    assert loss(broken, targets,
+                mask=mask).item() == pytest.approx(loss(rows(outputs, mask), rows(targets, mask)).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["reference", "native"])
@@ -109,14 +112,16 @@ def test_large_logits_are_no_trouble():
 
 
 def double(x):
-    return tuple(map(double, x)) if isinstance(x, tuple) else x.astype(np.float64) if x is not None and x.dtype.kind == "f" else x
+    return (tuple(map(double, x)) if isinstance(x, tuple) else x.astype(np.float64) if x is not None and x.dtype.kind
+            == "f" else x)
 
 
 @pytest.mark.parametrize("name", losses.TABLE)
 def test_derivatives_to_the_second_order_and_the_dtype(name):
     loss, (outputs, targets) = losses.get(name), map(double, example(name) if name != "info_nce" else ((P, Q), None))
     several = isinstance(outputs, tuple)
-    check_gradient(lambda *parts: loss(parts if several else parts[0], targets), *(outputs if several else (outputs,)), order=2)
+    check_gradient(lambda *parts: loss(parts if several else parts[0], targets), *(outputs if several else (outputs,)),
+                   order=2)
     assert loss(outputs, targets).dtype == np.float64
 
 
@@ -168,7 +173,8 @@ def test_softmax_before_cross_entropy_is_told_once():
         cr.compile(lambda x: losses.cross_entropy(compose.softmax(x), Y), backend="reference")(X)
 
 
-@pytest.mark.parametrize("outputs", [lambda x: cr.sigmoid(x), lambda x: cr.sigmoid(x)[:, 0], lambda x: cr.reshape(cr.sigmoid(x), (-1,))])
+@pytest.mark.parametrize("outputs", [lambda x: cr.sigmoid(x), lambda x: cr.sigmoid(x)[:, 0],
+                                     lambda x: cr.reshape(cr.sigmoid(x), (-1,))])
 @pytest.mark.parametrize("run", [lambda f: f, lambda f: cr.compile(f, backend="reference")], ids=["eager", "compiled"])
 def test_sigmoid_before_binary_cross_entropy_is_told_once(outputs, run):
     loss = lambda x: losses.binary_cross_entropy(outputs(x), cr.zeros(outputs(x).shape))
@@ -184,11 +190,15 @@ def test_sigmoid_before_binary_cross_entropy_is_told_once(outputs, run):
 
 
 def test_options_out_of_range_are_told():
-    for call, error, words in ((lambda: losses.cross_entropy(X, Y, label_smoothing=1.5), ArgumentError, "label_smoothing=1.5"),
-                               (lambda: losses.binary_cross_entropy(X, T, label_smoothing=-0.1), ArgumentError, "0 to 1"),
+    for call, error, words in ((lambda: losses.cross_entropy(X, Y, label_smoothing=1.5), ArgumentError,
+                                "label_smoothing=1.5"),
+                               (lambda: losses.binary_cross_entropy(X, T, label_smoothing=-0.1), ArgumentError,
+                                "0 to 1"),
                                (lambda: losses.huber(X, T, delta=0.0), ArgumentError, "delta=0.0"),
-                               (lambda: losses.binary_cross_entropy(X, T, positive_weight=np.ones(3)), ShapeError, r"positive_weight \(3,\)"),
-                               (lambda: losses.cross_entropy(np.ones((2, 3, 4, 4)), np.zeros((2, 4, 4), int)), ShapeError, "moveaxis")):
+                               (lambda: losses.binary_cross_entropy(X, T, positive_weight=np.ones(3)), ShapeError,
+                                r"positive_weight \(3,\)"),
+                               (lambda: losses.cross_entropy(np.ones((2, 3, 4, 4)), np.zeros((2, 4, 4), int)),
+                                ShapeError, "moveaxis")):
         with pytest.raises(error, match=f"(?s){words}"):
             call()
 

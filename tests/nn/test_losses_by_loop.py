@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weighted and masked losses, value and gradient, in float64. Oracle: a loop over samples that adds up weight times loss."""
+"""Weighted and masked losses, value and gradient, in float64. Oracle: a loop over samples that adds up weight times
+loss."""
 
 from __future__ import annotations
 
@@ -19,17 +20,25 @@ WORDS = np.array([[1, 2, 3], [1, 1, -1], [3, -1, -1], [-1, -1, -1], [2, 2, 3], [
 BOXES = np.concatenate([A[:, :2], A[:, :2] + 1 + np.abs(A[:, 2:])], axis=1)
 EXAMPLES = {
     "box_iou": (BOXES, BOXES + B * 0.2),
-    "cross_entropy": (A, LABELS), "categorical_focal": (A, LABELS), "multi_margin": (A, LABELS), "kl_divergence": (A, SHARES),
+    "cross_entropy": (A, LABELS), "categorical_focal": (A, LABELS), "multi_margin": (A, LABELS),
+    "kl_divergence": (A, SHARES),
     "jensen_shannon": (A, SHARES), "hinge": (A, SIGNS), "squared_hinge": (A, SIGNS), "soft_margin": (A, SIGNS),
-    "categorical_hinge": (A, np.eye(K)[LABELS]), "dice": (A, BITS), "jaccard": (A, BITS), "tversky": (A, BITS), "focal": (A, BITS),
-    "binary_cross_entropy": (A, BITS), "multi_label_soft_margin": (A, BITS), "gaussian_nll": ((A, POSITIVE), B), "gaussian_kl": ((A, B), None),
-    "cosine_embedding": ((A, B), SIGNS[:, 0]), "contrastive": ((A, B), BITS[:, 0]), "triplet": ((A, B, C), None), "margin_ranking": ((A, B), SIGNS),
-    "ctc": (RNG.normal(size=(N, 6, K)), WORDS), "mean_squared_logarithmic_error": (np.abs(A), POSITIVE), "poisson": (A, POSITIVE),
+    "categorical_hinge": (A, np.eye(K)[LABELS]), "dice": (A, BITS), "jaccard": (A, BITS), "tversky": (A, BITS),
+    "focal": (A, BITS),
+    "binary_cross_entropy": (A, BITS), "multi_label_soft_margin": (A, BITS), "gaussian_nll": ((A, POSITIVE), B),
+    "gaussian_kl": ((A, B), None),
+    "cosine_embedding": ((A, B), SIGNS[:, 0]), "contrastive": ((A, B), BITS[:, 0]), "triplet": ((A, B, C), None),
+    "margin_ranking": ((A, B), SIGNS),
+    "ctc": (RNG.normal(size=(N, 6, K)), WORDS), "mean_squared_logarithmic_error": (np.abs(A), POSITIVE),
+    "poisson": (A, POSITIVE),
 }
-ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]  # whose values belong to one sample each
-WITH_CORNERS = {"mean_absolute_error", "hinge", "categorical_hinge", "multi_margin", "triplet", "contrastive", "margin_ranking", "cosine_embedding",
+# whose values belong to one sample each
+ALONE = [name for name in losses.TABLE if name not in ("info_nce", "linear_cross_entropy")]
+WITH_CORNERS = {"mean_absolute_error", "hinge", "categorical_hinge", "multi_margin", "triplet", "contrastive",
+                "margin_ranking", "cosine_embedding",
                 "mean_absolute_percentage_error", "quantile"}
-OPTIONS = {"cross_entropy": [{"label_smoothing": 0.1}, {"class_weights": np.array([1.0, 2.0, 0.5, 3.0])}, {"ignore_label": 2},
+OPTIONS = {"cross_entropy": [{"label_smoothing": 0.1}, {"class_weights": np.array([1.0, 2.0, 0.5, 3.0])},
+                             {"ignore_label": 2},
                              {"class_weights": np.array([1.0, 2.0, 0.5, 3.0]), "label_smoothing": 0.1}],
            "binary_cross_entropy": [{"positive_weight": 3.0}, {"label_smoothing": 0.1}]}
 CASES = [(name, options) for name in ALONE for options in ({}, *OPTIONS.get(name, []))]
@@ -92,7 +101,8 @@ def test_no_sample_at_all(name) -> None:
     """The sum over nothing is 0, with gradient 0."""
     loss, (outputs, targets) = losses.get(name), example(name)
     empty, none = [p[:0] for p in parts_of(outputs)], None if targets is None else targets[:0]
-    value, grads = cr.value_and_grad(lambda *parts: loss(like(outputs, parts), none, reduction="sum"), tuple(range(len(empty))))(*empty)
+    value, grads = cr.value_and_grad(lambda *parts: loss(like(outputs, parts), none, reduction="sum"),
+                                     tuple(range(len(empty))))(*empty)
     assert value.item() == 0
     assert [g.shape for g in grads] == [p.shape for p in empty]
 
@@ -105,14 +115,20 @@ def test_logits_far_out() -> None:
         value, slope = cr.value_and_grad(lambda x, t=t: losses.binary_cross_entropy(x, t, reduction="sum"))(x)
         assert value.item() == 2e4
         np.testing.assert_array_equal(slope, np.array([0, 0, 1, -1.0]))
-        np.testing.assert_array_equal(cr.grad(lambda x, t=t: cr.sum(cr.grad(lambda x: losses.binary_cross_entropy(x, t, reduction="sum"))(x)))(x), np.zeros(4))
+        np.testing.assert_array_equal(
+            cr.grad(lambda x, t=t: cr.sum(cr.grad(lambda x: losses.binary_cross_entropy(x, t, reduction="sum"))(x)))(x),
+            np.zeros(4),
+        )
     for form in (lambda x: losses.cross_entropy(x, np.array([0, 1])), lambda x: losses.cross_entropy(x, np.eye(2))):
         value, slope = cr.value_and_grad(form)(np.array([[1e4, -1e4], [1e4, -1e4]]))
         assert value.item() == 1e4 and np.isfinite(slope.numpy()).all()
 
 
 def test_mean_absolute_error_at_zero() -> None:
-    np.testing.assert_array_equal(cr.grad(lambda x: losses.mean_absolute_error(x, np.zeros(3)))(np.array([0.0, 1.0, -1.0])), np.array([0, 1, -1]) / 3)
+    np.testing.assert_array_equal(
+        cr.grad(lambda x: losses.mean_absolute_error(x, np.zeros(3)))(np.array([0.0, 1.0, -1.0])),
+        np.array([0, 1, -1]) / 3,
+    )
 
 
 def test_a_wrong_label_is_told() -> None:

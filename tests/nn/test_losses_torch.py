@@ -44,12 +44,17 @@ def test_of_one_shape(seed):
     check(losses.squared_hinge, lambda o: torch.clamp(1 - torch.tensor(signs) * o, min=0).square().mean(), x, signs)
     check(losses.quantile, lambda o: torch.maximum(q * (y - o), (q - 1) * (y - o)).mean(), x, t, q=q)
     check(losses.poisson, lambda o: F.poisson_nll_loss(o, y.abs() * 3, full=True), x, np.abs(t) * 3, full=True)
-    check(losses.poisson, lambda o: F.poisson_nll_loss(o, y.abs(), log_input=False), np.abs(x) + 0.1, np.abs(t), log_rates=False)
-    check(losses.multi_label_soft_margin, lambda o: F.multilabel_soft_margin_loss(o.reshape(-1, shape[-1]), torch.tensor(share).reshape(-1, shape[-1])), x, share)
+    check(losses.poisson, lambda o: F.poisson_nll_loss(o, y.abs(), log_input=False), np.abs(x) + 0.1, np.abs(t),
+          log_rates=False)
+    check(losses.multi_label_soft_margin,
+          lambda o: F.multilabel_soft_margin_loss(o.reshape(-1, shape[-1]), torch.tensor(share).reshape(-1, shape[-1])),
+          x, share)
     check(losses.mean_absolute_percentage_error, lambda o: 100 * ((o - y) / y).abs().mean(), x, t)
-    check(losses.mean_squared_logarithmic_error, lambda o: (torch.log1p(o) - torch.log1p(y.abs())).square().mean(), np.abs(x), np.abs(t))
+    check(losses.mean_squared_logarithmic_error, lambda o: (torch.log1p(o) - torch.log1p(y.abs())).square().mean(),
+          np.abs(x), np.abs(t))
     for full in (False, True):
-        check(losses.gaussian_nll, lambda m, v, full=full: F.gaussian_nll_loss(m, y, v, full=full), (x, np.exp(t)), t, full=full)
+        check(losses.gaussian_nll, lambda m, v, full=full: F.gaussian_nll_loss(m, y, v, full=full), (x, np.exp(t)), t,
+              full=full)
     check(losses.gaussian_nll, lambda m, v: F.gaussian_nll_loss(m, y, v, eps=0.5), (x, np.exp(t)), t, epsilon=0.5)
 
 
@@ -77,17 +82,20 @@ def test_overlaps(exclusive):
     def sums(o):
         p, y = torch.softmax(o, -1) if exclusive else torch.sigmoid(o), torch.tensor(t)
         return (p * y).sum((1, 2)), p.sum((1, 2)), y.sum((1, 2))
-    check(losses.dice, lambda o: (1 - (2 * sums(o)[0] + 1) / (sums(o)[1] + sums(o)[2] + 1)).mean(), x, t, exclusive=exclusive)
-    check(losses.jaccard, lambda o: (1 - (sums(o)[0] + 1) / (sums(o)[1] + sums(o)[2] - sums(o)[0] + 1)).mean(), x, t, exclusive=exclusive)
-    assert losses.tversky(x, t, exclusive=exclusive, smooth=0.5).item() == pytest.approx(losses.dice(x, t, exclusive=exclusive).item())
+    check(losses.dice, lambda o: (1 - (2 * sums(o)[0] + 1) / (sums(o)[1] + sums(o)[2] + 1)).mean(), x, t,
+          exclusive=exclusive)
+    check(losses.jaccard, lambda o: (1 - (sums(o)[0] + 1) / (sums(o)[1] + sums(o)[2] - sums(o)[0] + 1)).mean(), x, t,
+          exclusive=exclusive)
+    assert losses.tversky(x, t, exclusive=exclusive,
+                          smooth=0.5).item() == pytest.approx(losses.dice(x, t, exclusive=exclusive).item())
 
 
 def test_divergences():
     x, t = normal(6, 4), np.random.default_rng(1).dirichlet(np.ones(4), 6)
     log_q, log_t = F.log_softmax(torch.tensor(x), -1).numpy(), np.log(t)
     check(losses.kl_divergence, lambda o: F.kl_div(o, torch.tensor(t), reduction="batchmean"), log_q, t, logits=False)
-    check(losses.kl_divergence, lambda o: F.kl_div(o, torch.tensor(log_t), reduction="batchmean", log_target=True), log_q, log_t,
-          logits=False, log_targets=True)
+    check(losses.kl_divergence, lambda o: F.kl_div(o, torch.tensor(log_t), reduction="batchmean", log_target=True),
+          log_q, log_t, logits=False, log_targets=True)
 
     def jensen(o):
         q, p = torch.softmax(o, -1), torch.tensor(t)
@@ -107,18 +115,22 @@ def test_margins_and_pairs(seed):
     signs, labels = np.where(normal(6, seed=seed) > 0, 1.0, -1.0), np.random.default_rng(seed).integers(0, 5, 6)
     t = torch.tensor(signs)
     check(losses.cosine_embedding, lambda x, y: F.cosine_embedding_loss(x, y, t, margin=0.1), (a, b), signs, margin=0.1)
-    check(losses.margin_ranking, lambda x, y: F.margin_ranking_loss(x, y, t[:, None], margin=0.3), (a, b), signs[:, None] * np.ones(5), margin=0.3)
+    check(losses.margin_ranking, lambda x, y: F.margin_ranking_loss(x, y, t[:, None], margin=0.3), (a, b),
+          signs[:, None] * np.ones(5), margin=0.3)
     for power, swap in ((2.0, False), (1.0, True), (3.0, True)):
-        check(losses.triplet, lambda x, y, z, power=power, swap=swap: F.triplet_margin_loss(x, y, z, p=power, swap=swap), (a, b, c),
+        check(losses.triplet,
+              lambda x, y, z, power=power, swap=swap: F.triplet_margin_loss(x, y, z, p=power, swap=swap), (a, b, c),
               power=power, swap=swap)
     for power in (1, 2):
-        check(losses.multi_margin, lambda x, power=power: F.multi_margin_loss(x, torch.tensor(labels), p=power, margin=0.7), a, labels,
+        check(losses.multi_margin,
+              lambda x, power=power: F.multi_margin_loss(x, torch.tensor(labels), p=power, margin=0.7), a, labels,
               power=power, margin=0.7)
     alike = (signs + 1) / 2
 
     def contrast(x, y):
         d = F.pairwise_distance(x, y)
-        return (torch.tensor(alike) * (x - y).square().sum(-1) + (1 - torch.tensor(alike)) * torch.clamp(4 - d, min=0)**2).mean()
+        return (torch.tensor(alike) * (x - y).square().sum(-1) + (1 - torch.tensor(alike))
+                * torch.clamp(4 - d, min=0)**2).mean()
     check(losses.contrastive, contrast, (a, b), alike, margin=4.0)
     right = np.eye(5)[labels]
 
@@ -146,13 +158,14 @@ def test_ctc(seed):
     blank = int(rng.integers(0, classes))
     symbols = [c for c in range(classes) if c != blank]
     lengths = np.array([steps, *rng.integers(3, steps + 1, n - 1)])
-    words = [rng.choice(symbols, int(rng.integers(0, 3))).tolist() for _ in range(n - 1)] + [[symbols[0]] * 2]  # also empty, repeated
+    # also empty, repeated
+    words = [rng.choice(symbols, int(rng.integers(0, 3))).tolist() for _ in range(n - 1)] + [[symbols[0]] * 2]
     x = rng.standard_normal((n, steps, classes)) * 3
 
     def theirs(o):
         log_p = F.log_softmax(o, -1).transpose(0, 1)
-        return F.ctc_loss(log_p, torch.tensor([label for word in words for label in word]), torch.tensor(lengths), torch.tensor([len(w) for w in words]),
-                          blank=blank, reduction="none").mean()
+        return F.ctc_loss(log_p, torch.tensor([label for word in words for label in word]), torch.tensor(lengths),
+                          torch.tensor([len(w) for w in words]), blank=blank, reduction="none").mean()
     check(losses.ctc, theirs, x, padded(words, 4), output_lengths=lengths, blank=blank)
     sizes = np.array([len(w) for w in words])
     zeros = np.where(padded(words, 4) < 0, symbols[0], padded(words, 4))
@@ -201,11 +214,14 @@ def test_second_derivative_of_ctc():
 
 def test_mistakes():
     x = normal(2, 3, 4)
-    for call, error in ((lambda: losses.ctc(x[0], np.zeros((2, 1), int)), ShapeError), (lambda: losses.ctc(x, np.full((2, 1), 4)), BoundsError),
+    for call, error in ((lambda: losses.ctc(x[0], np.zeros((2, 1), int)), ShapeError),
+                        (lambda: losses.ctc(x, np.full((2, 1), 4)), BoundsError),
                         (lambda: losses.ctc(x, np.zeros((2, 1), int), blank=4), ArgumentError),
                         (lambda: losses.ctc(x, np.ones((2, 1), int), output_lengths=[3, 9]), BoundsError),
-                        (lambda: losses.triplet((x, x), None), ShapeError), (lambda: losses.triplet((x, x, x), x), ArgumentError),
-                        (lambda: losses.quantile(x, x, q=1.0), ArgumentError), (lambda: losses.contrastive((x, x), None), ShapeError),
+                        (lambda: losses.triplet((x, x), None), ShapeError),
+                        (lambda: losses.triplet((x, x, x), x), ArgumentError),
+                        (lambda: losses.quantile(x, x, q=1.0), ArgumentError),
+                        (lambda: losses.contrastive((x, x), None), ShapeError),
                         (lambda: losses.gaussian_nll((x, -x**2), x), BoundsError)):
         with pytest.raises(error):
             call()

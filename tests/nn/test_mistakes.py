@@ -732,7 +732,8 @@ def gradient_of_a_tuple():
 
 @mistake
 def tuple_measured_in_fit():
-    cr.fit(Several(), (images(2, 4), np.zeros(2, "int64")), loss=lambda y, t: losses.cross_entropy(y[0], t), metrics=["accuracy"], progress=False)
+    cr.fit(Several(), (images(2, 4), np.zeros(2, "int64")), loss=lambda y, t: losses.cross_entropy(y[0], t),
+           metrics=["accuracy"], progress=False)
 
 
 # ---- the test
@@ -770,7 +771,8 @@ def test_every_text_belongs_to_a_mistake():
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(MISTAKES)
 
 
-@pytest.mark.parametrize("name", [n for n in MISTAKES if n.removesuffix("_compiled") != n and n.removesuffix("_compiled") in MISTAKES])
+@pytest.mark.parametrize("name", [n for n in MISTAKES if n.removesuffix("_compiled") != n
+                                  and n.removesuffix("_compiled") in MISTAKES])
 def test_compiled_says_the_same(name):
     plain, traced = (message_of(MISTAKES[n]).splitlines() for n in (name.removesuffix("_compiled"), name))
     if "token" in name:  # found while it runs: the layer is known, its own words are not

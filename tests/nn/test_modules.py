@@ -17,7 +17,8 @@ X = np.random.default_rng(0).standard_normal((6, 4)).astype("float32")
 
 
 class Block(nn.Module):
-    """No super().__init__(), a list and a dict of layers, a Variable of its own, and a function among the attributes."""
+    """No super().__init__(), a list and a dict of layers, a Variable of its own, and a function among the attributes.
+    """
 
     def __init__(self, width, depth=2, activation="relu"):
         self.scale = cr.Variable(np.ones(width, "float32"))
@@ -35,7 +36,8 @@ class Block(nn.Module):
 def test_names_are_paths_in_the_order_of_definition():
     model = nn.Sequential([Block(3), nn.Dense(2)])
     model(X)
-    expected = ["0.scale", "0.layers.0.weight", "0.layers.0.bias", "0.layers.1.weight", "0.layers.1.bias", "0.heads.a.weight",
+    expected = ["0.scale", "0.layers.0.weight", "0.layers.0.bias", "0.layers.1.weight", "0.layers.1.bias",
+                "0.heads.a.weight",
                 "0.heads.a.bias", "1.weight", "1.bias"]
     assert list(model.parameters()) == expected
     assert all(v.name == name for name, v in model.parameters().items())
@@ -85,7 +87,8 @@ def test_the_same_seed_gives_the_same_weights():
 def test_built_inside_a_compiled_function():
     def losses_of(compiled):
         cr.random.seed(0)
-        model, optimizer = nn.Sequential([nn.Dense(5, activation="tanh"), nn.Dropout(0.2), nn.Dense(1)]), optim.Adam(0.1)
+        model, optimizer = (nn.Sequential([nn.Dense(5, activation="tanh"), nn.Dropout(0.2), nn.Dense(1)]),
+                            optim.Adam(0.1))
 
         def step(x):
             loss = losses.mean_squared_error(model(x, training=True), x[:, :1])
@@ -169,7 +172,8 @@ def test_layers_added_later_are_built_later():
 
 
 def test_summary_counts(capsys):
-    model = nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2), nn.Conv2D(4, 3, stride=2), nn.Flatten(), nn.Dense(10)])
+    model = nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2), nn.Conv2D(4, 3, stride=2), nn.Flatten(),
+                           nn.Dense(10)])
     text = model.summary(input_shape=(28, 28, 1))
     assert capsys.readouterr().out.strip("\n") == text.strip("\n")
     rows = {line.split()[0]: line for line in text.splitlines() if "model[" in line}
@@ -207,7 +211,8 @@ def test_configuration_refuses_what_it_does_not_know():
     with pytest.raises(ArgumentError, match="not defined here"):
         nn.from_config({"class": "Nowhere", "arguments": {}})
     with pytest.raises(ArgumentError):
-        nn.from_config({"class": "chainrule.Sequential", "arguments": {"layers": [{"class": "os.system", "arguments": {"command": "x"}}]}})
+        nn.from_config({"class": "chainrule.Sequential",
+                        "arguments": {"layers": [{"class": "os.system", "arguments": {"command": "x"}}]}})
 
 
 def test_positional_options_and_extra_arguments_survive():
@@ -249,8 +254,9 @@ def test_initializers():
     get = nn.initializers.get
     shape = (3, 3, 20, 30)
     fan_in, fan_out = 180, 270
-    for name, variance in (("glorot_uniform", 2 / (fan_in + fan_out)), ("glorot_normal", 2 / (fan_in + fan_out)), ("he_uniform", 2 / fan_in),
-                           ("he_normal", 2 / fan_in), ("lecun_uniform", 1 / fan_in), ("lecun_normal", 1 / fan_in)):
+    for name, variance in (("glorot_uniform", 2 / (fan_in + fan_out)), ("glorot_normal", 2 / (fan_in + fan_out)),
+                           ("he_uniform", 2 / fan_in), ("he_normal", 2 / fan_in), ("lecun_uniform", 1 / fan_in),
+                           ("lecun_normal", 1 / fan_in)):
         values = get(name)(shape, "float32")
         assert values.var() == pytest.approx(variance, rel=0.06)
         assert values.mean() == pytest.approx(0, abs=0.01)
@@ -264,6 +270,7 @@ def test_initializers():
 
 
 def test_receptive_field_of_residual_blocks():
-    model = nn.Sequential([nn.Conv2D(4, 3), nn.Residual([nn.Conv2D(4, 3, padding="same", dilation=2)]), nn.MaxPool2D(2), nn.Conv2D(2, (1, 3))])
+    model = nn.Sequential([nn.Conv2D(4, 3), nn.Residual([nn.Conv2D(4, 3, padding="same", dilation=2)]), nn.MaxPool2D(2),
+                           nn.Conv2D(2, (1, 3))])
     fields = nn.receptive_field(model, (20, 20, 4))
     assert [f.size for f in fields] == [(3, 3), (7, 7), (8, 8), (8, 12)]

@@ -32,7 +32,8 @@ def check(layer, x, function):
     y, expected = layer(variable), function(t)
     g = normal(*y.shape, seed=9)
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
-    ours, theirs = cr.gradients(cr.sum(y * g), [variable])[0], torch.autograd.grad((expected * torch.tensor(g)).sum(), t)[0]
+    ours, theirs = (cr.gradients(cr.sum(y * g), [variable])[0],
+                    torch.autograd.grad((expected * torch.tensor(g)).sum(), t)[0])
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11)
 
 
@@ -72,7 +73,8 @@ def test_channels_dealt_out():
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5])
 def test_local_response_norm(size):
-    check(nn.LocalResponseNorm(size, 0.7, 0.6, 1.5), normal(2, 3, 4, 6), lambda t: last(F.local_response_norm(first(t), size, 0.7, 0.6, 1.5)))
+    check(nn.LocalResponseNorm(size, 0.7, 0.6, 1.5), normal(2, 3, 4, 6),
+          lambda t: last(F.local_response_norm(first(t), size, 0.7, 0.6, 1.5)))
 
 
 def test_unit_norm():
@@ -93,14 +95,16 @@ def test_bags(reduce, mask_id):
     g = normal(5, 4, seed=2)
     ours = cr.gradients(cr.sum(y * g), [layer.weight])[0].numpy()
     theirs = torch.autograd.grad((expected * torch.tensor(g)).sum(), weight)[0].numpy()
-    if not (reduce == "max" and mask_id is None):  # a tie of the whole bag: PyTorch gives all to one, we too, perhaps another
+    # a tie of the whole bag: PyTorch gives all to one, we too, perhaps another
+    if not (reduce == "max" and mask_id is None):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
     with pytest.raises(ArgumentError, match="mean"):
         nn.EmbeddingBag(9, 4, "median")
 
 
 def test_additive_attention():
-    layer, q, s = nn.AdditiveAttention(6, return_weights=True, dtype="float64"), normal(3, 4, 5), normal(3, 7, 2, seed=1)
+    layer, q, s = (nn.AdditiveAttention(6, return_weights=True, dtype="float64"), normal(3, 4, 5),
+                   normal(3, 7, 2, seed=1))
     mask = np.arange(7) < np.array([[7], [3], [1]])
     y, weights = layer(q, s, mask=mask)
     p = {name: v.numpy() for name, v in layer.parameters().items()}
@@ -117,7 +121,8 @@ def test_additive_attention():
 
 
 @pytest.mark.parametrize("size", [(5, 9), (14, 3), (7, 6)])
-@pytest.mark.parametrize("mode, theirs", [("linear", {"mode": "bilinear", "align_corners": False}), ("nearest", {"mode": "nearest-exact"})])
+@pytest.mark.parametrize("mode, theirs", [("linear", {"mode": "bilinear", "align_corners": False}),
+                                          ("nearest", {"mode": "nearest-exact"})])
 def test_other_sizes(size, mode, theirs):
     check(nn.Resizing(size, mode), normal(2, 7, 6, 3), lambda t: last(F.interpolate(first(t), size, **theirs)))
 

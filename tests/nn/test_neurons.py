@@ -97,7 +97,8 @@ def test_linear_layers_are_their_product() -> None:
     y = model(x).numpy()
     one = nn.collapse(model)
     np.testing.assert_allclose(one(x).numpy(), y, rtol=1e-5, atol=1e-6)
-    product = np.linalg.multi_dot([v.numpy().astype(float) for k, v in model.variables().items() if k.endswith("weight")])
+    product = np.linalg.multi_dot([v.numpy().astype(float) for k, v in model.variables().items()
+                                   if k.endswith("weight")])
     np.testing.assert_allclose(one.weight.numpy(), product, rtol=1e-5, atol=1e-6)
     with pytest.raises(ArgumentError, match=r"model\[0\] Dense"):
         nn.collapse(_with_activation())
@@ -119,7 +120,8 @@ def test_xor_needs_a_hidden_layer_with_an_activation() -> None:
         linear = nn.Sequential([nn.Dense(8), nn.Dense(8), nn.Dense(2)])
         network = nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(2)])
         for model in (linear, network):
-            cr.fit(model, (XOR_X, XOR_Y), loss="cross_entropy", optimizer=cr.optim.Adam(0.05), epochs=120, batch_size=4, seed=seed, progress=False)
+            cr.fit(model, (XOR_X, XOR_Y), loss="cross_entropy", optimizer=cr.optim.Adam(0.05), epochs=120, batch_size=4,
+                   seed=seed, progress=False)
         right = [(model(XOR_X).numpy().argmax(1) == XOR_Y).mean() for model in (linear, network)]
         assert right[0] <= 0.75
         solved += right[1] == 1
@@ -139,7 +141,8 @@ def test_a_network_starts_at_the_class_frequencies() -> None:
     value = cr.losses.cross_entropy(cr.broadcast_to(model(x)[:1], (1000, 3)), labels).item()
     assert abs(value - entropy) < 1e-3, "the loss starts at the entropy of the labels"
     np.testing.assert_allclose(1 / (1 + np.exp(-nn.class_prior(np.repeat([0, 1], [90, 10]), 1))), [0.1], atol=5e-3)
-    np.testing.assert_allclose(1 / (1 + np.exp(-nn.class_prior(np.array([[1, 0], [1, 1]] * 50)))), [1.0, 0.5], atol=6e-3)
+    np.testing.assert_allclose(1 / (1 + np.exp(-nn.class_prior(np.array([[1, 0], [1, 1]] * 50)))), [1.0, 0.5],
+                               atol=6e-3)
     assert np.isfinite(nn.class_prior(np.array([0, 1, 1]), 5)).all()
     with pytest.raises(ArgumentError, match="more classes"):
         nn.class_prior(np.array([0, 5]), 3)
@@ -152,7 +155,8 @@ def test_a_network_starts_at_the_class_frequencies() -> None:
 def test_captured_sums_are_numpys() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 5)).astype("float32")
-    model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(4, activation=nn.Tanh()), nn.Dense(3), nn.Dropout(0.5)])
+    model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(4, activation=nn.Tanh()), nn.Dense(3),
+                           nn.Dropout(0.5)])
     model(x)
     before = model.layers[0].activation
     found = cr.inspect.capture(model, x)
@@ -197,7 +201,8 @@ def test_the_planted_feature_ranks_first() -> None:
         assert str(found).splitlines()[0].startswith("feature 4")
     linear = nn.Dense(1)
     linear(x)
-    np.testing.assert_allclose(cr.inspect.weight_importance(linear, x).scores, np.abs(linear.weight.numpy()[:, 0]) * x.std(0), rtol=1e-5)
+    np.testing.assert_allclose(cr.inspect.weight_importance(linear, x).scores, np.abs(linear.weight.numpy()[:, 0])
+                               * x.std(0), rtol=1e-5)
 
 
 # ---- standardisation
@@ -238,7 +243,8 @@ def test_batch_norm_keeps_a_small_variance_beside_a_large_mean(compiled: bool) -
     run = lambda x: layer(x, training=True)
     y = (cr.compile(run) if compiled else run)(x).numpy()
     wide = x.astype(np.float64)
-    np.testing.assert_allclose(y, (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-5), atol=2e-2)  # the mean itself is rounded to 1e-3 or so
+    # the mean itself is rounded to 1e-3 or so
+    np.testing.assert_allclose(y, (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-5), atol=2e-2)
     np.testing.assert_allclose(y.std(0), 1, rtol=1e-3)
     exact = cr.var(cr.asarray(1e8 + np.random.default_rng(1).normal(size=5000)), axis=0).item()
     np.testing.assert_allclose(exact, np.var(1e8 + np.random.default_rng(1).normal(size=5000)), rtol=1e-9)

@@ -44,7 +44,8 @@ def test_layers_made_inside_of_others_are_found_and_saved(tmp_path):
     ids = np.arange(12).reshape(2, 6)
     expected = model(ids).numpy()
     made = nn.quantize(model, 8)
-    assert isinstance(made.blocks[1].attention.query, nn.QuantizedDense) and type(model.blocks[1].attention.query) is nn.Dense
+    assert isinstance(made.blocks[1].attention.query,
+                      nn.QuantizedDense) and type(model.blocks[1].attention.query) is nn.Dense
     np.testing.assert_allclose(made(ids).numpy(), expected, atol=0.1)
     loaded = cr.load(cr.save(made, tmp_path / "q.safetensors"))
     np.testing.assert_array_equal(loaded(ids).numpy(), made(ids).numpy())
@@ -80,7 +81,8 @@ def test_zeros_that_are_filled_later_take_no_memory():
         pytest.skip("the system does not show what is resident")
     pages = lambda: int(statistics.read_text().split()[1])
     before = pages()
-    kept = [cr.Variable(np.broadcast_to(np.zeros((), dtype), (1 << 14, 1 << 12))) for dtype in ("float32", "int8", "float64")]
+    kept = [cr.Variable(np.broadcast_to(np.zeros((), dtype), (1 << 14, 1 << 12)))
+            for dtype in ("float32", "int8", "float64")]
     assert (pages() - before) * 4096 < 64 << 20, "of 832 MB"
     kept[1].assign(np.full((1 << 14, 1 << 12), 3, "int8"))
     assert kept[1].numpy()[::5000, ::3000].tolist() == [[3] * 2] * 4 and not kept[0].value[7:9, 5:7].numpy().any()
@@ -88,4 +90,5 @@ def test_zeros_that_are_filled_later_take_no_memory():
 
 @pytest.mark.parametrize("value", [-0.0, 1.0, np.nan])
 def test_one_repeated_number_that_is_no_zero_is_kept(value):
-    np.testing.assert_array_equal(cr.Variable(np.broadcast_to(np.float32(value), (40, 50))).numpy().view("int32"), np.full((40, 50), value, "float32").view("int32"))
+    np.testing.assert_array_equal(cr.Variable(np.broadcast_to(np.float32(value), (40, 50))).numpy().view("int32"),
+                                  np.full((40, 50), value, "float32").view("int32"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Receptive fields by arithmetic against the support of the gradient; sizes of outputs by formula; both kinds of "same"."""
+"""Receptive fields by arithmetic against the support of the gradient; sizes of outputs by formula; both kinds of
+"same"."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def positive(model):
 
 
 def support(slope):
-    return tuple((int(np.nonzero(slope.any(1 - axis))[0][0]), int(np.nonzero(slope.any(1 - axis))[0][-1])) for axis in (0, 1))
+    return tuple((int(np.nonzero(slope.any(1 - axis))[0][0]), int(np.nonzero(slope.any(1 - axis))[0][-1]))
+                 for axis in (0, 1))
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -44,7 +46,8 @@ def test_arithmetic_is_the_support_of_the_gradient(seed):
     rng = np.random.default_rng(seed)
     layers = [random_layer(rng) for _ in range(rng.integers(2, 5))]
     if seed % 3 == 0:
-        layers.insert(1, nn.Residual([nn.Conv2D(3, 3, padding="same", dtype="float64"), nn.Conv2D(2, 3, padding="same", dtype="float64")],
+        layers.insert(1, nn.Residual([nn.Conv2D(3, 3, padding="same", dtype="float64"),
+                                      nn.Conv2D(2, 3, padding="same", dtype="float64")],
                                      shortcut=nn.Conv2D(2, 1, dtype="float64")))
     model = nn.Sequential([*layers, nn.Conv2D(1, 2, dtype="float64")])
     x = np.abs(rng.standard_normal((1, 61, 60, 2))) + 0.1
@@ -57,7 +60,8 @@ def test_arithmetic_is_the_support_of_the_gradient(seed):
 
 
 def test_records():
-    model = nn.Sequential([nn.Conv2D(4, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(4, 3, dilation=2), nn.Flatten(), nn.Dense(2)])
+    model = nn.Sequential([nn.Conv2D(4, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(4, 3, dilation=2),
+                           nn.Flatten(), nn.Dense(2)])
     a, b, c = nn.receptive_field(model, (16, 16, 1))
     assert (a.layer, a.size, a.stride, a.first, a.centre) == ("model[0] Conv2D", (3, 3), (1, 1), (-1, -1), (0.0, 0.0))
     assert (b.size, b.stride, b.first) == ((4, 4), (2, 2), (-1, -1))
@@ -106,15 +110,18 @@ def test_strides_differ_along_the_axes():
 @pytest.mark.filterwarnings("ignore:Using padding=.same.")
 def test_same_of_pytorch(rank, kernel, stride, dilation):
     torch = pytest.importorskip("torch")
-    layer = getattr(nn, f"Conv{rank}D")(2, kernel, stride=stride, dilation=dilation, padding="same_torch", dtype="float64")
+    layer = getattr(nn, f"Conv{rank}D")(2, kernel, stride=stride, dilation=dilation, padding="same_torch",
+                                        dtype="float64")
     x = np.random.default_rng(0).standard_normal((2, *(9, 8, 7)[:rank], 3))
     y, whole = layer(x).numpy(), (slice(None), *(slice(None, None, stride),) * rank)
     weight = torch.tensor(layer.weight.numpy()).movedim((-1, -2), (0, 1))
     function = getattr(torch.nn.functional, f"conv{rank}d")
-    expected = function(torch.tensor(x).movedim(-1, 1), weight, padding="same", dilation=dilation).movedim(1, -1).numpy()
+    expected = function(torch.tensor(x).movedim(-1, 1), weight, padding="same",
+                        dilation=dilation).movedim(1, -1).numpy()
     np.testing.assert_allclose(y, expected[whole], rtol=1e-10, atol=1e-11)
     if stride > 1 and kernel % 2:  # what PyTorch's networks write for "same" with a stride
-        half = function(torch.tensor(x).movedim(-1, 1), weight, stride=stride, padding=(kernel - 1) * dilation // 2, dilation=dilation)
+        half = function(torch.tensor(x).movedim(-1, 1), weight, stride=stride, padding=(kernel - 1) * dilation // 2,
+                        dilation=dilation)
         np.testing.assert_allclose(y, half.movedim(1, -1).numpy(), rtol=1e-10, atol=1e-11)
     if stride == 1:
         other = getattr(nn, f"Conv{rank}D")(2, kernel, dilation=dilation, padding="same", dtype="float64")

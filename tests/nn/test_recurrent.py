@@ -16,7 +16,8 @@ KINDS = {"rnn": nn.SimpleRNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 def theirs(torch, kind, layer):
     """PyTorch's layer with our weights: gates in its order, (out, in)."""
-    made = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[kind](4, 5, batch_first=True, dtype=torch.float64)
+    made = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM,
+            "gru": torch.nn.GRU}[kind](4, 5, batch_first=True, dtype=torch.float64)
     order = {"rnn": [0], "lstm": [0, 1, 2, 3], "gru": [1, 0, 2]}[kind]
     columns = np.concatenate([np.arange(5) + 5 * i for i in order])
     w, u, b = (np.asarray(v.numpy())[..., columns] for v in (layer.weight, layer.recurrent_weight, layer.bias))
@@ -46,7 +47,8 @@ def test_as_pytorch(kind):
     for a, b in zip(states, last if kind == "lstm" else [last], strict=True):
         np.testing.assert_allclose(a.numpy(), b[0].detach().numpy(), rtol=1e-10, atol=1e-12)
     ours = cr.gradients(cr.sum(y * y), [x])[0].numpy()
-    np.testing.assert_allclose(ours, torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ours, torch.autograd.grad((expected * expected).sum(), t)[0].numpy(), rtol=1e-9,
+                               atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

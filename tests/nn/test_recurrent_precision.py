@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recurrent networks with products in bfloat16: native gradients against the reference backend, the same bits on any number of threads."""
+"""Recurrent networks with products in bfloat16: native gradients against the reference backend, the same bits on any
+number of threads."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def derivatives(cell: Any, batch: int, backend: str) -> tuple[list[np.ndarray], 
 def test_gradients_in_bfloat16(cell: Any, batch: int) -> None:
     (ours, entry, arrays), (exact, _, _) = derivatives(cell, batch, "native"), derivatives(cell, batch, "reference")
     for a, b in zip(ours, exact, strict=True):
-        assert np.linalg.norm(a - b) <= 2e-3 * np.linalg.norm(b)  # a sum near the middle of two bfloat16 numbers may be rounded the other way
+        # a sum near the middle of two bfloat16 numbers may be rounded the other way
+        assert np.linalg.norm(a - b) <= 2e-3 * np.linalg.norm(b)
     one, two = (native.load(entry.graph, n)(arrays) for n in (1, 2))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -12,7 +12,8 @@ from chainrule import nn
 
 torch = pytest.importorskip("torch")
 X = np.random.default_rng(0).standard_normal((3, 6, 4))
-KINDS = {"rnn": (nn.SimpleRNN, torch.nn.RNN, [0]), "lstm": (nn.LSTM, torch.nn.LSTM, [0, 1, 2, 3]), "gru": (nn.GRU, torch.nn.GRU, [1, 0, 2])}
+KINDS = {"rnn": (nn.SimpleRNN, torch.nn.RNN, [0]), "lstm": (nn.LSTM, torch.nn.LSTM, [0, 1, 2, 3]),
+         "gru": (nn.GRU, torch.nn.GRU, [1, 0, 2])}
 
 
 def columns(order, units=5):
@@ -38,7 +39,11 @@ def pairs(kind, stack, theirs, both_ways):
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_outputs_and_all_gradients(kind, layers, both_ways):
     ours, theirs, _ = KINDS[kind]
-    make = lambda: nn.Bidirectional(ours(5, return_sequences=True, dtype="float64")) if both_ways else ours(5, return_sequences=True, dtype="float64")
+    make = lambda: (
+        nn.Bidirectional(ours(5, return_sequences=True, dtype="float64"))
+        if both_ways
+        else ours(5, return_sequences=True, dtype="float64")
+    )
     stack = nn.StackedRNN([make() for _ in range(layers)])
     stack(X)
     rng = np.random.default_rng(1)
@@ -57,7 +62,8 @@ def test_outputs_and_all_gradients(kind, layers, both_ways):
     y, expected = stack(x), twin(t)[0]
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-12)
     found = cr.gradients(cr.sum(y * weights), [x, *(variable for variable, *_ in matched)])
-    slopes = torch.autograd.grad((expected * torch.tensor(weights)).sum(), [t, *(parameter for _, parameter, _ in matched)])
+    slopes = torch.autograd.grad((expected * torch.tensor(weights)).sum(),
+                                 [t, *(parameter for _, parameter, _ in matched)])
     np.testing.assert_allclose(found[0].numpy(), slopes[0].numpy(), rtol=1e-8, atol=1e-11)
     for g, slope, (variable, _, turn) in zip(found[1:], slopes[1:], matched, strict=True):
         mine, other = turn(g.numpy()), slope.numpy()

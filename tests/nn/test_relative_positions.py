@@ -47,7 +47,8 @@ def test_bias_depends_on_the_distance_alone():
     assert bias.shape == (1, 3, 6, 9)
     for t in range(6):
         for s in range(9):
-            np.testing.assert_array_equal(bias[0, :, t, s], module.weight.numpy()[bucket_by_the_paper(s - t - 3, 8, 20, False)])
+            np.testing.assert_array_equal(bias[0, :, t, s],
+                                          module.weight.numpy()[bucket_by_the_paper(s - t - 3, 8, 20, False)])
 
 
 def test_keys_of_relative_positions():
@@ -68,7 +69,11 @@ def test_decoding_by_steps_is_the_whole(make, backend):
     whole = layer(x, causal=True).numpy()
     assert any("positions.weight" in name for name in layer.parameters())
     cache = layer.cache(2, 8)
-    run = (lambda x: layer(x, cache=cache)) if backend is None else cr.compile(lambda x: layer(x, cache=cache), backend=backend)
+    run = (
+        (lambda x: layer(x, cache=cache))
+        if backend is None
+        else cr.compile(lambda x: layer(x, cache=cache), backend=backend)
+    )
     parts = [run(x[:, t:t + 1]).numpy() for t in range(6)]
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, rtol=1e-4, atol=1e-5)
 
@@ -109,7 +114,8 @@ def test_records_hold_queries_keys_values_and_weights():
     allowed = np.tril(np.ones((5, 5), bool)) & mask[:, None, None]
     assert np.all(weights[~np.broadcast_to(allowed, weights.shape)] == 0)
     heads = np.einsum("nhts,nshd->nthd", weights, record.value.numpy()).reshape(3, 5, 8)
-    np.testing.assert_allclose(heads @ layer.output.weight.numpy() + layer.output.bias.numpy(), y.numpy(), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(heads @ layer.output.weight.numpy() + layer.output.bias.numpy(), y.numpy(), rtol=1e-11,
+                               atol=1e-12)
     layer(x)
     assert len(records) == 1
 
@@ -120,4 +126,5 @@ def test_one_head_is_plain_attention():
     q, k, v = (x @ p.weight.numpy() + p.bias.numpy() for p in (layer.query, layer.key, layer.value))
     scores = q @ k.transpose(0, 2, 1) / math.sqrt(6)
     weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    np.testing.assert_allclose(y, weights @ v @ layer.output.weight.numpy() + layer.output.bias.numpy(), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(y, weights @ v @ layer.output.weight.numpy() + layer.output.bias.numpy(), rtol=1e-11,
+                               atol=1e-12)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks learn what they must: a causal transformer to count, a recurrent one to remember, a CNN to see a bar."""
+"""Small networks learn what they must: a causal transformer to count, a recurrent one to remember, a CNN to see a bar.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +70,10 @@ def test_a_convolutional_network_sees_bars():
             image[:, place] += upright
             image[place] += 1 - upright
         return x.astype("float32"), y
-    model = nn.Sequential([nn.Conv2D(8, 3, bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2)])
-    values = train(model, [batch() for _ in range(60)], losses.cross_entropy, optim.SGD(0.1, momentum=0.9, nesterov=True), "reference")
+    model = nn.Sequential([nn.Conv2D(8, 3, bias=False), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2D(2), nn.Flatten(),
+                           nn.Dense(2)])
+    values = train(model, [batch() for _ in range(60)], losses.cross_entropy,
+                   optim.SGD(0.1, momentum=0.9, nesterov=True), "reference")
     assert np.mean(values[-5:]) < 0.2
     x, y = batch()
     assert (model(x).numpy().argmax(-1) == y).mean() > 0.85

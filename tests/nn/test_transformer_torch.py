@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole transformer against torch.nn.Transformer with copied weights, and both of PyTorch's conventions for masks."""
+"""The whole transformer against torch.nn.Transformer with copied weights, and both of PyTorch's conventions for masks.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +149,8 @@ def test_attention_is_that_of_pytorch(kind):
     rng = np.random.default_rng(3)
     arbitrary = rng.random((3, 2, 5, 6)) < 0.6
     arbitrary[..., 0] = True
-    mask = {"none": None, "causal": np.tril(np.ones((5, 6), bool), 1), "arbitrary": arbitrary, "float": np.where(arbitrary, 0.0, -np.inf),
+    mask = {"none": None, "causal": np.tril(np.ones((5, 6), bool), 1), "arbitrary": arbitrary,
+            "float": np.where(arbitrary, 0.0, -np.inf),
             "padding": np.broadcast_to((np.arange(6) < np.array([[6], [4], [1]]))[:, None, None], (3, 1, 5, 6))}[kind]
     expected = theirs_by_function(q, k, v, None if mask is None else torch.tensor(mask))
     found = nn.attention(*map(cr.asarray, (q, k, v)), nn.masks.from_torch(mask, of="scaled_dot_product_attention"))
@@ -158,7 +160,8 @@ def test_attention_is_that_of_pytorch(kind):
 def test_both_conventions():
     """True looks in one and does not in the other; after conversion both give what PyTorch gives."""
     x, exists = normal(3, 5, 8), np.arange(5) < np.array([[5], [3], [2]])
-    layer, theirs = nn.MultiHeadAttention(2, dtype="float64"), torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
+    layer, theirs = (nn.MultiHeadAttention(2, dtype="float64"),
+                     torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64))
     layer(x)
     random_weights(layer)
     with torch.no_grad():
@@ -168,16 +171,19 @@ def test_both_conventions():
         padding = ~exists if attn is None or attn.dtype == bool else np.where(exists, 0.0, -np.inf)
         for key_padding in (None, padding):
             expected = theirs(t, t, t, attn_mask=None if attn is None else torch.tensor(attn), need_weights=False,
-                              key_padding_mask=None if key_padding is None else torch.tensor(key_padding))[0].detach().numpy()
+                              key_padding_mask=None if key_padding is None
+                              else torch.tensor(key_padding))[0].detach().numpy()
             mask = nn.masks.from_torch(attn, key_padding)
             np.testing.assert_allclose(layer(x, mask=mask).numpy(), expected, rtol=1e-9, atol=1e-10)
     hidden = np.random.default_rng(0).random((6, 5, 5)) < 0.4
     hidden[..., 0] = False
     expected = theirs(t, t, t, attn_mask=torch.tensor(hidden), need_weights=False)[0].detach().numpy()
-    np.testing.assert_allclose(layer(x, mask=nn.masks.from_torch(hidden, heads=2)).numpy(), expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(layer(x, mask=nn.masks.from_torch(hidden, heads=2)).numpy(), expected, rtol=1e-9,
+                               atol=1e-10)
     with pytest.raises(ShapeError, match="heads=4"):
         nn.masks.from_torch(hidden, heads=4)
-    np.testing.assert_array_equal(layer(x, mask=nn.masks.ignore(~exists)).numpy(), layer(x, mask=nn.masks.keep(exists)).numpy())
+    np.testing.assert_array_equal(layer(x, mask=nn.masks.ignore(~exists)).numpy(),
+                                  layer(x, mask=nn.masks.keep(exists)).numpy())
     with pytest.raises(DTypeError, match="booleans"):
         nn.masks.keep(np.ones((3, 5)))
     with pytest.raises(ArgumentError, match="bias="):
@@ -192,5 +198,7 @@ def test_both_conventions():
 def test_grouped_heads_are_those_of_pytorch(heads, key_heads):
     q, k, v = normal(2, 5, heads, 3), normal(2, 6, key_heads, 3, seed=1), normal(2, 6, key_heads, 3, seed=2)
     repeated = [np.repeat(x, heads // key_heads, axis=2) for x in (k, v)]
-    expected = F.scaled_dot_product_attention(*(torch.tensor(x).transpose(1, 2) for x in (q, k, v)), enable_gqa=True).transpose(1, 2)
-    np.testing.assert_allclose(nn.attention(*map(cr.asarray, (q, *repeated))).numpy(), expected.numpy(), rtol=1e-9, atol=1e-11)
+    expected = F.scaled_dot_product_attention(*(torch.tensor(x).transpose(1, 2) for x in (q, k, v)),
+                                              enable_gqa=True).transpose(1, 2)
+    np.testing.assert_allclose(nn.attention(*map(cr.asarray, (q, *repeated))).numpy(), expected.numpy(), rtol=1e-9,
+                               atol=1e-11)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`exact_program`: a random program of nearly all words, in all dtypes, most of whose values are the same in any order of rounding.
+"""`exact_program`: a random program of nearly all words, in all dtypes, most of whose values are the same in any order
+of rounding.
 
 Floats begin as small multiples of 1/4, and each value carries how large and how fine it is, so that sums, products and
 convolutions are exact whichever way they are grouped or fused: a backend must give them to the bit, and what is not
@@ -37,7 +38,8 @@ INPUT_DTYPES = ("float32",) * 5 + ("float64",) * 3 + INTEGERS + ("bool",)
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor; an exact float is a multiple of 2**-fine, at most 2**large. `loose`: how far it may be off, if it was rounded somewhere."""
+    """A tensor; an exact float is a multiple of 2**-fine, at most 2**large. `loose`: how far it may be off, if it was
+    rounded somewhere."""
 
     x: Tensor
     large: int = 0
@@ -106,7 +108,8 @@ class Maker:
 
     def any(self, accept: Callable[[Value], bool] = lambda v: True) -> Value | None:
         found = [v for v in self.pool if accept(v)]
-        return found[max(self.rng.integers(len(found)), self.rng.integers(len(found)))] if found else None  # rather a late one
+        # rather a late one
+        return found[max(self.rng.integers(len(found)), self.rng.integers(len(found)))] if found else None
 
     def axis(self, x: Tensor) -> int:
         return int(self.rng.integers(x.ndim))
@@ -176,12 +179,14 @@ def unary(g: Maker, v: Value) -> Value | None:
     if v.kind == "b":
         return Value(c.logical_not(v.x))
     if v.kind in "iu":
-        return Value(g.pick((e.abs, e.sign, e.negative, c.square, e.bitwise_invert) if v.kind == "i" else (c.square, e.bitwise_invert, e.sign))(v.x))
+        return Value(g.pick((e.abs, e.sign, e.negative, c.square, e.bitwise_invert) if v.kind == "i"
+                            else (c.square, e.bitwise_invert, e.sign))(v.x))
     if v.loose or g.coin(0.3):
         v = g.checked(v)
-        functions = (e.tanh, e.sin, e.cos, e.erf, c.sigmoid, c.gelu, c.softplus, lambda x: e.exp(-e.abs(x)), lambda x: e.log1p(e.abs(x)),
-                     lambda x: e.sqrt(e.abs(x) + 1.0), lambda x: 1.0 / (1.0 + x * x), e.expm1, lambda x: c.atan(x), lambda x: (e.abs(x) + 0.5) ** 1.5,
-                     lambda x: e.atan2(x, x * x + 1.0), c.silu, lambda x: e.log2(x * x + 1.0))
+        functions = (e.tanh, e.sin, e.cos, e.erf, c.sigmoid, c.gelu, c.softplus, lambda x: e.exp(-e.abs(x)),
+                     lambda x: e.log1p(e.abs(x)), lambda x: e.sqrt(e.abs(x) + 1.0), lambda x: 1.0 / (1.0 + x * x),
+                     e.expm1, lambda x: c.atan(x), lambda x: (e.abs(x) + 0.5) ** 1.5, lambda x: e.atan2(x, x * x + 1.0),
+                     c.silu, lambda x: e.log2(x * x + 1.0))
         return rounded(g.pick(functions)(v.x), 7, v.loose)
     v = g.checked(v)
     name = g.rng.integers(9)
@@ -216,10 +221,11 @@ def binary(g: Maker, v: Value) -> Value | None:
 def integer(g: Maker, v: Value, o: Value) -> Value:
     bits = v.x.dtype.itemsize * 8
     positive = lambda x: e.bitwise_and(x, e.full_like(x, 7)) + 1
-    functions = (e.add, e.subtract, e.multiply, e.maximum, e.minimum, e.bitwise_and, e.bitwise_or, e.bitwise_xor, lambda a, b: e.floor_divide(a, positive(b)),
-                 lambda a, b: e.remainder(a, positive(b)), lambda a, b: e.bitwise_left_shift(a, e.bitwise_and(b, e.full_like(b, bits - 1))),
-                 lambda a, b: e.bitwise_right_shift(a, e.bitwise_and(b, e.full_like(b, bits - 1))), lambda a, b: e.floor_divide(a, e.full_like(a, 7)),
-                 lambda a, b: e.remainder(a, e.full_like(a, 10)))
+    functions = (e.add, e.subtract, e.multiply, e.maximum, e.minimum, e.bitwise_and, e.bitwise_or, e.bitwise_xor,
+                 lambda a, b: e.floor_divide(a, positive(b)), lambda a, b: e.remainder(a, positive(b)),
+                 lambda a, b: e.bitwise_left_shift(a, e.bitwise_and(b, e.full_like(b, bits - 1))),
+                 lambda a, b: e.bitwise_right_shift(a, e.bitwise_and(b, e.full_like(b, bits - 1))),
+                 lambda a, b: e.floor_divide(a, e.full_like(a, 7)), lambda a, b: e.remainder(a, e.full_like(a, 10)))
     return Value(g.pick(functions)(v.x, o.x))
 
 
@@ -330,7 +336,13 @@ def reduce(g: Maker, v: Value) -> Value | None:
         return Value(r.sum(v.x, axis=axes, keepdims=keep))
     v = g.tame(v, 4, 3)
     if kind == 4 and count:
-        return rounded(g.pick((r.mean, r.var, lambda x, axis, keepdims: c.logsumexp(x, axis=axis, keepdims=keepdims)))(v.x, axis=axes, keepdims=keep), 9, v.loose)
+        return rounded(
+            g.pick((r.mean, r.var, lambda x, axis, keepdims: c.logsumexp(x, axis=axis, keepdims=keepdims)))(
+                v.x, axis=axes, keepdims=keep
+            ),
+            9,
+            v.loose,
+        )
     return Value(r.sum(v.x, axis=axes, keepdims=keep), 4 + max(count, 1).bit_length(), 3, v.loose)
 
 
@@ -360,10 +372,12 @@ def gather(g: Maker, v: Value) -> Value | None:
     if not n:
         return None
     source = g.any(lambda o: o.kind == "i" and 0 < o.x.size < 200 and o.x.ndim < 3)
-    at = e.remainder(source.x, e.full_like(source.x, min(n, 100))) if source and g.coin() else cr.asarray(g.rng.integers(-n, n, (g.extent(9),)))
+    at = (e.remainder(source.x, e.full_like(source.x, min(n, 100))) if source and g.coin()
+          else cr.asarray(g.rng.integers(-n, n, (g.extent(9),))))
     if g.coin(0.3):
         shape = tuple(g.extent(5) if a == axis else k for a, k in enumerate(v.x.shape))
-        return Value(index.take_along_axis(v.x, cr.asarray(g.rng.integers(-n, n, shape)), axis=axis), v.large, v.fine, v.loose)
+        return Value(index.take_along_axis(v.x, cr.asarray(g.rng.integers(-n, n, shape)), axis=axis), v.large, v.fine,
+                     v.loose)
     return Value(index.take(v.x, at, axis=axis), v.large, v.fine, v.loose)
 
 
@@ -380,8 +394,10 @@ def put(g: Maker, v: Value) -> Value | None:
     else:
         at, mode = g.rng.integers(-n, n, (count,)), "add"
     o = g.partner(v)
-    updates = broadcast_to(o.x, shape) if fits(o.x.shape, shape) and np.broadcast_shapes(o.x.shape, shape) == shape else cr.asarray(g.array(shape, str(v.x.dtype)))
-    return Value(index.scatter(v.x, cr.asarray(at), updates, axis=axis, mode=mode), max(v.large, o.large, 2) + 3, max(v.fine, o.fine, 2), max(v.loose, o.loose))
+    updates = (broadcast_to(o.x, shape) if fits(o.x.shape, shape) and np.broadcast_shapes(o.x.shape, shape) == shape
+               else cr.asarray(g.array(shape, str(v.x.dtype))))
+    return Value(index.scatter(v.x, cr.asarray(at), updates, axis=axis, mode=mode), max(v.large, o.large, 2) + 3,
+                 max(v.fine, o.fine, 2), max(v.loose, o.loose))
 
 
 def product(g: Maker, v: Value) -> Value | None:
@@ -404,12 +420,14 @@ def product(g: Maker, v: Value) -> Value | None:
     y = c.matmul(v.x, o.x)
     if g.coin(0.4):  # what is fused behind a product
         bias = cr.asarray(g.array((o.x.shape[1],), str(v.x.dtype)))
-        y = c.relu(y + bias) if g.coin() else c.where(e.less(y, 0.0), y * 0.5, y) if not max(v.loose, o.loose) else y + bias
+        y = (c.relu(y + bias) if g.coin() else c.where(e.less(y, 0.0), y * 0.5, y) if not max(v.loose, o.loose) else y
+             + bias)
     return Value(y, 8 + k.bit_length(), 5, max(v.loose, o.loose))
 
 
 def convolve(g: Maker, v: Value) -> Value | None:
-    image = v if v.is_float and 3 <= v.x.ndim <= 5 and v.x.size else g.any(lambda o: o.is_float and 3 <= o.x.ndim <= 5 and o.x.size)
+    image = (v if v.is_float and 3 <= v.x.ndim <= 5 and v.x.size
+             else g.any(lambda o: o.is_float and 3 <= o.x.ndim <= 5 and o.x.size))
     image = g.tame(image, 3, 2)
     x, rank = image.x, image.x.ndim - 2
     channels = x.shape[-1]
@@ -418,7 +436,8 @@ def convolve(g: Maker, v: Value) -> Value | None:
     kernel = tuple(g.extent(4) for _ in range(rank))
     w = cr.asarray(g.array((*kernel, channels // groups, groups * g.extent(3 if groups > 1 else 20)), str(x.dtype)))
     attrs = {"stride": tuple(g.extent(3) for _ in range(rank)), "dilation": tuple(g.extent(2) for _ in range(rank)),
-             "padding": tuple((int(g.rng.integers(-1, 3)), int(g.rng.integers(0, 3))) for _ in range(rank)), "groups": groups}
+             "padding": tuple((int(g.rng.integers(-1, 3)), int(g.rng.integers(0, 3))) for _ in range(rank)),
+             "groups": groups}
     try:
         y = conv(x, w, **attrs)
     except cr.errors.ShapeError:
@@ -431,9 +450,12 @@ def convolve(g: Maker, v: Value) -> Value | None:
         dx, dw = cr.gradients(r.sum(y * cr.asarray(g.array(y.shape, str(x.dtype)))), [x, w])
         return Value(g.pick((dx, dw)), 6 + max(bits, y.size.bit_length()), 4, image.loose)
     if kind == 1 and y.size:
-        return Value(conv_transpose(c.clip(y, -4.0, 4.0), w, extents=x.shape[1:-1], **attrs), 7 + bits + w.shape[-1].bit_length(), 5, image.loose)
+        return Value(conv_transpose(c.clip(y, -4.0, 4.0), w, extents=x.shape[1:-1], **attrs),
+                     7 + bits + w.shape[-1].bit_length(), 5, image.loose)
     if kind == 2:
-        y = c.relu(y + cr.asarray(g.array(y.shape[-1:], str(x.dtype)))) + (1.0 if g.coin() else cr.asarray(g.array(y.shape, str(x.dtype))))
+        y = c.relu(y + cr.asarray(g.array(y.shape[-1:], str(x.dtype)))) + (
+            1.0 if g.coin() else cr.asarray(g.array(y.shape, str(x.dtype)))
+        )
     return Value(y, 8 + bits, 5, image.loose)
 
 
@@ -442,7 +464,8 @@ def pooled(g: Maker, v: Value) -> Value | None:
     image = g.tame(image, 4, 3)
     x, rank = image.x, image.x.ndim - 2
     kernel = tuple(min(n, g.extent(3)) for n in x.shape[1:-1])
-    stride, padding = tuple(g.extent(3) for _ in range(rank)), tuple((int(g.rng.integers(k)), int(g.rng.integers(k))) for k in kernel)
+    stride, padding = (tuple(g.extent(3) for _ in range(rank)),
+                       tuple((int(g.rng.integers(k)), int(g.rng.integers(k))) for k in kernel))
     if g.coin(0.3):
         return rounded(pool.avg_pool(x, kernel, stride, padding), 5, image.loose)
     y = pool.max_pool(x, kernel, stride, padding)
@@ -457,7 +480,8 @@ def attention(g: Maker, v: Value) -> Value | None:
     heads, groups = heads
     n, t, s = g.extent(2), int(g.pick((1, 7, 8, 9, 33, 65))), int(g.pick((8, 20, 70)))
     dtype = "float32" if g.coin(0.8) else "float64"
-    q, k, w = (cr.asarray(g.array(shape, dtype)) for shape in ((n, t, heads, width), (n, s, groups, width), (n, s, groups, g.extent(20))))
+    q, k, w = (cr.asarray(g.array(shape, dtype))
+               for shape in ((n, t, heads, width), (n, s, groups, width), (n, s, groups, g.extent(20))))
     if v.is_float and v.x.size:  # depends on what was there
         q = q + e.tanh(r.mean(e.astype(g.checked(v).x, dtype)))
     mask = cr.asarray(g.rng.random((n if g.coin() else 1, 1, t, s)) < 0.7) if g.coin(0.3) else None
@@ -492,7 +516,8 @@ def smooth(g: Maker, v: Value) -> Value | None:
     if not v.x.shape[axis]:
         return None
     normal = lambda x: (x - r.mean(x, axis=axis, keepdims=True)) / e.sqrt(r.var(x, axis=axis, keepdims=True) + 0.1)
-    return rounded(g.pick((lambda x: c.softmax(x, axis=axis), lambda x: c.log_softmax(x, axis=axis), normal))(v.x), 6, v.loose)
+    return rounded(g.pick((lambda x: c.softmax(x, axis=axis), lambda x: c.log_softmax(x, axis=axis), normal))(v.x), 6,
+                   v.loose)
 
 
 def slope(g: Maker, v: Value) -> Value | None:
@@ -510,5 +535,6 @@ def noise(g: Maker, v: Value) -> Value | None:
     return Value(e.floor(unit_uniform(state, g.shape()) * 8.0) * 0.5, 2, 1)
 
 
-STEPS = (unary, unary, binary, binary, binary, compare, choose, choose, cast, move, move, move, join, reduce, reduce, cumulate, order, gather, put,
-         product, product, convolve, convolve, pooled, attention, loop, smooth, slope, noise)
+STEPS = (unary, unary, binary, binary, binary, compare, choose, choose, cast, move, move, move, join, reduce, reduce,
+         cumulate, order, gather, put, product, product, convolve, convolve, pooled, attention, loop, smooth, slope,
+         noise)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scan`, `cond` and `while_loop` are Python's loops and branches: eagerly, compiled by every backend, under vmap and derivatives."""
+"""`scan`, `cond` and `while_loop` are Python's loops and branches: eagerly, compiled by every backend, under vmap and
+derivatives."""
 
 from __future__ import annotations
 
@@ -85,14 +86,16 @@ def test_checkpoint_around_a_body_changes_no_gradient(backend: str) -> None:
     plain = lambda h, x: cr.tanh(h * x)
     value = lambda cell: lambda x: cr.sum(cr.scan(lambda h, x: (cell(h, x), h), cr.ones(3), x)[1])
     x = rng.normal(size=(4, 3)).astype("float32")
-    one, other = (run(backend, lambda x, body=body: cr.grad(value(body))(x), x).numpy() for body in (plain, cr.checkpoint(plain)))
+    one, other = (run(backend, lambda x, body=body: cr.grad(value(body))(x), x).numpy()
+                  for body in (plain, cr.checkpoint(plain)))
     np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_scan_without_xs_without_steps_without_carry(backend: str) -> None:
     carry, ys = run(backend, lambda x: cr.scan(lambda c, _: (c + x, c), cr.zeros(2), None, length=3), np.float32(2))
     assert carry.tolist() == [6, 6] and ys.tolist() == [[0, 0], [2, 2], [4, 4]]
-    carry, ys = run(backend, lambda x: cr.scan(lambda c, x: (c + x, (c, None, x)), cr.zeros(()), x), np.zeros((0, 2), "float32")[:, 0])
+    carry, ys = run(backend, lambda x: cr.scan(lambda c, x: (c + x, (c, None, x)), cr.zeros(()), x),
+                    np.zeros((0, 2), "float32")[:, 0])
     assert carry.item() == 0 and ys[0].shape == (0,) and ys[1] is None
     _, ys = run(backend, lambda x: cr.scan(lambda c, x: (None, x * 2), None, x), np.arange(3.0))
     assert ys.tolist() == [0, 2, 4]
@@ -127,7 +130,8 @@ def test_a_whole_training_inside_a_scan_is_that_of_a_loop() -> None:
 
     def setting():
         cr.random.seed(0)
-        model, optimizer = nn.Sequential([nn.Dense(4, activation="tanh"), nn.Dense(1)], input_shape=(3,)), optim.Adam(0.05)
+        model, optimizer = (nn.Sequential([nn.Dense(4, activation="tanh"), nn.Dense(1)], input_shape=(3,)),
+                            optim.Adam(0.05))
         model(x[0])
         optimizer.build(model.parameters())
 
@@ -157,7 +161,8 @@ def test_loops_in_loops_and_branches(backend: str) -> None:
 # ---- while_loop
 
 def collatz(n):
-    return cr.while_loop(lambda s: s[0] != 1, lambda s: (cr.where(s[0] % 2 == 0, s[0] // 2, 3 * s[0] + 1), s[1] + 1), (n, cr.asarray(0)))[1]
+    return cr.while_loop(lambda s: s[0] != 1, lambda s: (cr.where(s[0] % 2 == 0, s[0] // 2, 3 * s[0] + 1), s[1] + 1),
+                         (n, cr.asarray(0)))[1]
 
 
 def test_while_loop_is_the_loop(backend: str) -> None:
@@ -167,7 +172,8 @@ def test_while_loop_is_the_loop(backend: str) -> None:
 
 def test_max_steps_ends_a_loop(backend: str) -> None:
     for most, value in ((0, 1), (1, 2), (3, 8), (100, 16)):
-        assert run(backend, lambda x, most=most: cr.while_loop(lambda x: x < 10, lambda x: x * 2, x, max_steps=most), np.int64(1)).item() == value
+        assert run(backend, lambda x, most=most: cr.while_loop(lambda x: x < 10, lambda x: x * 2, x, max_steps=most),
+                   np.int64(1)).item() == value
 
 
 def test_while_loop_with_max_steps_has_derivatives(backend: str) -> None:
@@ -210,7 +216,8 @@ def test_only_one_branch_runs_and_only_its_derivative(backend: str) -> None:
     assert [c.numpy().item() for c in counts] == [1, 1]
     slope = lambda p, x: cr.grad(lambda x: cr.cond(p, cr.sqrt, lambda x: x * 3, x))(x)
     assert run(backend, slope, np.bool_(True), np.float32(4)).item() == pytest.approx(0.25)
-    assert run(backend, slope, np.bool_(False), np.float32(0)).item() == 3  # the slope of the other branch is infinite there
+    # the slope of the other branch is infinite there
+    assert run(backend, slope, np.bool_(False), np.float32(0)).item() == 3
     second = lambda p, x: cr.grad(cr.grad(lambda x: cr.cond(p, lambda x: x ** 3, lambda x: x, x)))(x)
     assert run(backend, second, np.bool_(True), np.float32(2)).item() == pytest.approx(12)
 
@@ -254,7 +261,8 @@ def test_the_same_as_jax() -> None:
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a.numpy(), b, rtol=1e-5, atol=1e-6)
     value = lambda np_, scan: lambda x: np_.sum(scan(body(np_), x[0], x)[1] ** 2)
-    np.testing.assert_allclose(cr.compile(cr.grad(value(cr, cr.scan)))(x).numpy(), jax.grad(value(jax.numpy, lax.scan))(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cr.compile(cr.grad(value(cr, cr.scan)))(x).numpy(),
+                               jax.grad(value(jax.numpy, lax.scan))(x), rtol=1e-4, atol=1e-5)
 
 
 # ---- mistakes
@@ -265,20 +273,26 @@ def test_mistakes_are_told(compiled: bool) -> None:
         with pytest.raises(error, match=words):
             (cr.compile(function) if compiled else function)(*arrays)
     x = np.ones((3, 2), "float32")
-    fails(ShapeError, "the carry h of scan changes its shape", lambda x: cr.scan(lambda c, x: ({"h": cr.concat([c["h"], x])}, None), {"h": x[0]}, x), x)
-    fails(DTypeError, "the carry of while_loop changes its dtype", lambda x: cr.while_loop(lambda s: s < 3, lambda s: s * 1.5, cr.asarray(1)), x)
+    fails(ShapeError, "the carry h of scan changes its shape",
+          lambda x: cr.scan(lambda c, x: ({"h": cr.concat([c["h"], x])}, None), {"h": x[0]}, x), x)
+    fails(DTypeError, "the carry of while_loop changes its dtype",
+          lambda x: cr.while_loop(lambda s: s < 3, lambda s: s * 1.5, cr.asarray(1)), x)
     fails(ArgumentError, "another structure", lambda x: cr.scan(lambda c, x: ((c, c), None), x[0], x), x)
     fails(ArgumentError, "returns two things", lambda x: cr.scan(lambda c, x: c, x[0], x), x)
-    fails(ShapeError, r"first axis of all xs(?s:.)*a \(3, 2\), b \(2, 2\)", lambda x: cr.scan(lambda c, x: (c, None), 0.0, {"a": x, "b": x[:2]}), x)
+    fails(ShapeError, r"first axis of all xs(?s:.)*a \(3, 2\), b \(2, 2\)",
+          lambda x: cr.scan(lambda c, x: (c, None), 0.0, {"a": x, "b": x[:2]}), x)
     fails(ArgumentError, "needs to know how many steps", lambda x: cr.scan(lambda c, x: (c, None), 0.0), x)
     fails(ShapeError, "is not one boolean", lambda x: cr.cond(x > 0, lambda: 1, lambda: 2), x)
     fails(DTypeError, "is no boolean", lambda x: cr.cond(x[0, 0], lambda: 1, lambda: 2), x)
-    fails(ArgumentError, "no number of steps", lambda x: cr.while_loop(lambda s: s < 3, lambda s: s + 1, 0, max_steps=-1), x)
+    fails(ArgumentError, "no number of steps",
+          lambda x: cr.while_loop(lambda s: s < 3, lambda s: s + 1, 0, max_steps=-1), x)
 
 
 def test_branches_that_do_not_fit_are_told() -> None:
     flag = np.bool_(True)
-    for error, words, second in ((ShapeError, r"different shapes of y(?s:.)*float32\[\] if true", lambda: {"y": cr.ones(2)}), (DTypeError, "different dtypes of y", lambda: {"y": cr.asarray(1)}),
+    for error, words, second in ((ShapeError, r"different shapes of y(?s:.)*float32\[\] if true",
+                                  lambda: {"y": cr.ones(2)}),
+                                 (DTypeError, "different dtypes of y", lambda: {"y": cr.asarray(1)}),
                                  (ArgumentError, "different structures", lambda: cr.ones(()))):
         with pytest.raises(error, match=words):
             cr.compile(lambda p, second=second: cr.cond(p, lambda: {"y": cr.ones(())}, second))(flag)
@@ -289,6 +303,7 @@ def test_the_same_bits_on_one_and_two_threads(monkeypatch: pytest.MonkeyPatch) -
     found = []
     for threads in ("1", "2"):
         monkeypatch.setenv("CHAINRULE_THREADS", threads)
-        f = cr.compile(lambda x: cr.while_loop(lambda s: s[0] < 20, lambda s: (s[0] + 1, cr.tanh(s[1] @ s[1] * 0.1)), (cr.asarray(0), x))[1])
+        f = cr.compile(lambda x: cr.while_loop(lambda s: s[0] < 20, lambda s: (s[0] + 1, cr.tanh(s[1] @ s[1] * 0.1)),
+                                               (cr.asarray(0), x))[1])
         found.append(f(x).numpy())
     assert np.array_equal(*found)

@@ -131,7 +131,8 @@ def test_passes_keep_the_gradient(name: str) -> None:
             continue
 
         def loss(*tensors: cr.Tensor, case: Case = case) -> cr.Tensor:
-            return sum((cr.sum(cr.astype(y * y, "float64")) for y in apply(name, case, tensors) if y.dtype.kind == "f"), cr.asarray(0.0, dtype="float64"))
+            return sum((cr.sum(cr.astype(y * y, "float64")) for y in apply(name, case, tensors) if y.dtype.kind == "f"),
+                       cr.asarray(0.0, dtype="float64"))
         graph = capture(cr.grad(loss, floats), read_call(arrays, {})).graph
         before, after = interpret(graph, arrays), interpret(optimise(graph), arrays)
         for a, b in zip(before, after, strict=True):

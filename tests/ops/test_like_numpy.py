@@ -107,7 +107,8 @@ def mixed_keys(draw: st.DrawFn) -> tuple[np.ndarray, tuple[object, ...]]:
     key: list[object] = []
     for n, kind, side in zip(shape, kinds, sides, strict=False):
         place = st.integers(-n, n - 1)
-        key.append(draw({"array": npst.arrays(np.int64, side, elements=place), "slice": st.slices(n), "integer": place}[kind]))
+        key.append(draw({"array": npst.arrays(np.int64, side, elements=place), "slice": st.slices(n),
+                         "integer": place}[kind]))
     if draw(st.booleans()):
         key.insert(draw(st.integers(0 if count == len(shape) else count, count)), ...)
     if draw(st.booleans()):
@@ -153,8 +154,10 @@ def test_boolean_masks(data: st.DataObject) -> None:
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("key", [3, -4, (0, 5), (slice(None), -6), np.array([0, 3]), (np.array([0, 3]), np.array([0, 0])),
-                                 (np.array([0]), np.array([5])), (np.array([-4]), np.array([1])), (0, 0, 0), np.array([True, False])])
+@pytest.mark.parametrize("key", [3, -4, (0, 5), (slice(None), -6), np.array([0, 3]),
+                                 (np.array([0, 3]), np.array([0, 0])),
+                                 (np.array([0]), np.array([5])), (np.array([-4]), np.array([1])), (0, 0, 0),
+                                 np.array([True, False])])
 def test_indices_out_of_bounds_are_refused(key: object) -> None:
     x = numbers((3, 5))
     with pytest.raises(IndexError):
@@ -185,7 +188,8 @@ def test_take_along_axis(data: st.DataObject) -> None:
 
 
 @LIMITED
-@given(npst.arrays(np.float64, SHAPES, elements=st.sampled_from([0.0, -0.0, 1.0, -2.0, np.inf, -np.inf, np.nan])), st.data())
+@given(npst.arrays(np.float64, SHAPES, elements=st.sampled_from([0.0, -0.0, 1.0, -2.0, np.inf, -np.inf, np.nan])),
+       st.data())
 def test_sorting(x: np.ndarray, data: st.DataObject) -> None:
     if not x.ndim:
         return
@@ -209,7 +213,8 @@ def test_gradients_of_indexing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 1, 4)])
-@pytest.mark.parametrize("mode, numpys", [("constant", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"), ("edge", "edge"),
+@pytest.mark.parametrize("mode, numpys", [("constant", "constant"), ("reflect", "reflect"), ("symmetric", "symmetric"),
+                                          ("edge", "edge"),
                                           ("circular", "wrap"), ("wrap", "wrap")])
 def test_pad(mode, numpys, shape):
     """Also further than the axis is long, with gradients to second order, and compiled."""
@@ -217,7 +222,8 @@ def test_pad(mode, numpys, shape):
     expected = np.pad(x, widths, mode=numpys)
     np.testing.assert_array_equal(cr.pad(x, widths, mode=mode).numpy(), expected)
     np.testing.assert_array_equal(cr.compile(lambda x: cr.pad(x, widths, mode=mode))(x).numpy(), expected)
-    np.testing.assert_array_equal(cr.pad(np.arange(3), [(1, 1)], mode=mode).numpy(), np.pad(np.arange(3), 1, mode=numpys))
+    np.testing.assert_array_equal(cr.pad(np.arange(3), [(1, 1)], mode=mode).numpy(),
+                                  np.pad(np.arange(3), 1, mode=numpys))
     check_gradient(lambda x: cr.pad(x, widths, mode=mode), x)
 
 

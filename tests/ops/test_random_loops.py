@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random programs as bodies of loops and branches. Oracle: the same loop run eagerly by Python, and finite differences of its value."""
+"""Random programs as bodies of loops and branches. Oracle: the same loop run eagerly by Python, and finite differences
+of its value."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def like(x: Tensor, y: Tensor) -> Tensor:
 
 
 class Loop:
-    """A loop whose body is a random program of what it carries, reads and is given; with branches, and loops within it."""
+    """A loop whose body is a random program of what it carries, reads and is given; with branches, and loops within it.
+    """
 
     def __init__(self, seed: int, kind: str):
         rng = np.random.default_rng(seed)
@@ -107,7 +109,8 @@ def assert_slope(loop: Loop, gradients: list[np.ndarray]) -> None:
     """The gradients are those of differences of the value, in one random direction."""
     rng, size = np.random.default_rng(loop.seed), 1e-6
     directions = [rng.standard_normal(x.shape) for x in loop.arrays]
-    ends = [loop.value(*(x + sign * size * d for x, d in zip(loop.arrays, directions, strict=True))).item() for sign in (1, -1)]
+    ends = [loop.value(*(x + sign * size * d for x, d in zip(loop.arrays, directions, strict=True))).item()
+            for sign in (1, -1)]
     slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
     assert slope == pytest.approx((ends[0] - ends[1]) / (2 * size), rel=1e-4, abs=1e-6), f"{loop.kind} {loop.seed}"
 

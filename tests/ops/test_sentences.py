@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions made of primitives against the formulas of NumPy and SciPy, their derivatives, and the compiled programs."""
+"""Functions made of primitives against the formulas of NumPy and SciPy, their derivatives, and the compiled programs.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def test_derivatives_agree_with_finite_differences(name: str) -> None:
 def test_compiled_programs_give_the_same(backend: str) -> None:
     if not available(backend):
         pytest.skip(f"the {backend} backend is not available here")
-    rows = {name: row for name, row in ROWS.items() if name != "var correction"}  # its mean of 1e6 is too much for float32
+    # its mean of 1e6 is too much for float32
+    rows = {name: row for name, row in ROWS.items() if name != "var correction"}
 
     def everything(*tensors: cr.Tensor) -> list[cr.Tensor]:
         rest = iter(tensors)
@@ -66,7 +68,8 @@ def test_gradients_in_the_tails_are_finite(name: str) -> None:
     """Where the function is finite and smooth, so is its gradient: no 0 * inf inside."""
     row = ROWS[name]
     with np.errstate(all="ignore"):
-        points = [x for x in (-1000.0, -88.0, -30.0, 30.0, 88.0, 1000.0) if np.isfinite(row.oracle(*[np.float64(x)] * row.arity))]
+        points = [x for x in (-1000.0, -88.0, -30.0, 30.0, 88.0, 1000.0)
+                  if np.isfinite(row.oracle(*[np.float64(x)] * row.arity))]
     for x in points:
         g = cr.grad(row.function, tuple(range(row.arity)))(*[cr.asarray(np.float64(x))] * row.arity)
         assert all(np.isfinite(part.numpy()).all() for part in g), x
@@ -77,8 +80,13 @@ def test_gradients_in_the_tails_are_finite(name: str) -> None:
 def test_reductions_of_no_elements() -> None:
     x = cr.asarray(np.zeros((0, 3), "float32"))
     assert r.sum(x, axis=0).tolist() == [0, 0, 0] and r.prod(x, axis=0).tolist() == [1, 1, 1]
-    assert np.isnan(r.mean(x, axis=0).numpy()).all() and r.any(x, axis=0).tolist() == [False] * 3 and r.all(x, axis=0).tolist() == [True] * 3
-    assert r.prod(cr.asarray(np.zeros((0, 3))), axis=1).shape == (0,) and r.prod(cr.asarray(np.zeros((3, 0))), axis=0).shape == (0,)
+    assert (
+        np.isnan(r.mean(x, axis=0).numpy()).all()
+        and r.any(x, axis=0).tolist() == [False] * 3
+        and r.all(x, axis=0).tolist() == [True] * 3
+    )
+    assert r.prod(cr.asarray(np.zeros((0, 3))),
+                  axis=1).shape == (0,) and r.prod(cr.asarray(np.zeros((3, 0))), axis=0).shape == (0,)
     with pytest.raises(cr.errors.ArgumentError, match="do not exist"):
         r.max(x, axis=0)
 
@@ -111,7 +119,8 @@ def test_one_hot() -> None:
     assert c.one_hot(labels.astype("uint8"), 3).dtype == np.float32
 
 
-MATRICES = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((5, 1, 2, 3), (6, 3, 4)),
+MATRICES = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
+            ((5, 1, 2, 3), (6, 3, 4)),
             ((3,), (5, 3, 4)), ((5, 2, 3), (3,)), ((0, 3), (3, 4)), ((2, 0), (0, 4)), ((1, 2, 3), (7, 3, 1))]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays of any dtype, shape and strides (negative, zero, none) come in as NumPy has them, and elementwise operations, movements and
+"""Arrays of any dtype, shape and strides (negative, zero, none) come in as NumPy has them, and elementwise operations,
+movements and
 sums of them are NumPy's: exactly for integers, to 1e-12 for float64 and 1e-6 for float32; eagerly and compiled."""
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ def views(draw: st.DrawFn) -> np.ndarray:
 def operations(m, x):
     """The same program in NumPy's and our words."""
     turned = m.permute_dims(x, tuple(range(x.ndim))[::-1])
-    found = [x, turned, m.reshape(turned, (-1,)) if 0 not in x.shape else turned, m.flip(x), m.concat([m.reshape(x, (x.size,))] * 2)]
+    found = [x, turned, m.reshape(turned, (-1,)) if 0 not in x.shape else turned, m.flip(x),
+             m.concat([m.reshape(x, (x.size,))] * 2)]
     if x.dtype == np.bool_:
         return [*found, m.logical_not(x), m.logical_and(x, x), m.any(x), m.all(x)]
     found += [x + x, x - x, x * x, m.where(x > 1, x, x * 0), m.maximum(x, x * 0), m.abs(x), x == x, x < 3]
     if x.ndim:
         found += [x[::-1], x[..., ::2], m.sum(x, axis=0), m.sum(x, axis=-1, keepdims=True), m.expand_dims(x, axis=0)]
         if 0 not in x.shape:
-            found += [m.max(x, axis=-1), m.argmin(x, axis=0), x[0], x[..., -1], m.take(x, m.asarray([0, -1 % x.shape[0], 0]), axis=0)]
+            found += [m.max(x, axis=-1), m.argmin(x, axis=0), x[0], x[..., -1],
+                      m.take(x, m.asarray([0, -1 % x.shape[0], 0]), axis=0)]
     return found
 
 
@@ -80,6 +83,7 @@ def test_from_dlpack(x: np.ndarray) -> None:
 def test_numbers_in_the_other_byte_order(dtype: str) -> None:
     x = np.arange(6, dtype=dtype).reshape(2, 3)
     native = x.astype(x.dtype.newbyteorder("="))
-    for found in (cr.asarray(x), cr.astype(native, x.dtype), *(cr.compile(lambda t: t * 1, backend=backend)(x) for backend in BACKENDS)):
+    for found in (cr.asarray(x), cr.astype(native, x.dtype),
+                  *(cr.compile(lambda t: t * 1, backend=backend)(x) for backend in BACKENDS)):
         assert found.numpy().dtype == native.dtype
         np.testing.assert_array_equal(found, native)

@@ -41,7 +41,8 @@ def same(a, b):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_groups_are_optimisers_of_their_own(compiled):
-    found = train(optim.groups(optim.AdamW(0.01, weight_decay=0.2), {"*.bias": {"weight_decay": 0.0}, "0.*": optim.SGD(0.1)}),
+    found = train(optim.groups(optim.AdamW(0.01, weight_decay=0.2),
+                               {"*.bias": {"weight_decay": 0.0}, "0.*": optim.SGD(0.1)}),
                   [(X, Y)] * 5, compiled)
     model = network()
     parts = {"0.weight": optim.SGD(0.1), "1.weight": optim.AdamW(0.01, weight_decay=0.2),
@@ -87,7 +88,8 @@ def test_a_chain_transforms_in_order():
     np.testing.assert_allclose(q["w"].numpy(), 1 - g * np.minimum(limit, 1), rtol=1e-12)
     np.testing.assert_allclose(q["b"].numpy(), [-1e-4, 4.5], rtol=1e-12)
     r = {"w": cr.Variable(np.ones((3, 2)))}
-    optim.chain(optim.transforms.decay_weights(0.5), optim.transforms.clip_norm(1e9), optim.SGD(1.0)).update(r, {"w": g})
+    optim.chain(optim.transforms.decay_weights(0.5), optim.transforms.clip_norm(1e9),
+                optim.SGD(1.0)).update(r, {"w": g})
     np.testing.assert_allclose(r["w"].numpy(), 0.5 - g)
     with pytest.raises(ArgumentError, match="ends with an optimiser"):
         optim.chain(optim.transforms.centralize())
@@ -112,14 +114,16 @@ def test_state_survives_a_copy(make):
 
 @pytest.mark.parametrize("make", [lambda: optim.groups(optim.Muon(0.02), {"*bias": optim.AdamW(1e-2)}),
                                   lambda: optim.accumulate(optim.Adam(0.02), 2),
-                                  lambda: optim.chain(optim.transforms.clip_adaptive(0.1), optim.SGD(0.1, momentum=0.9))])
+                                  lambda: optim.chain(optim.transforms.clip_adaptive(0.1),
+                                                      optim.SGD(0.1, momentum=0.9))])
 def test_fit_resumes_to_the_same_bits(make, tmp_path):
     data = X.astype("float32"), (X[:, :2] * 2).astype("float32")
 
     def fitted(epochs, **options):
         cr.random.seed(0)
         model = nn.Sequential([nn.Dense(5, "tanh"), nn.Dense(2)])
-        history = cr.fit(model, data, loss="mean_squared_error", optimizer=make(), epochs=epochs, batch_size=3, progress=False, **options)
+        history = cr.fit(model, data, loss="mean_squared_error", optimizer=make(), epochs=epochs, batch_size=3,
+                         progress=False, **options)
         return history["loss"], {name: v.numpy() for name, v in model.parameters().items()}
     losses_of, whole = fitted(6)
     assert losses_of[-1] < losses_of[0]
@@ -130,10 +134,14 @@ def test_fit_resumes_to_the_same_bits(make, tmp_path):
 
 
 @pytest.mark.parametrize(("make", "text"), [
-    (lambda: optim.Adam(lr=1e-3), "learning_rate"), (lambda: optim.Adam(1e-3, betas=(0.9, 0.99)), "beta1=a"), (lambda: optim.AdamW(eps=1e-6), "epsilon"),
-    (lambda: optim.groups(optim.Adam(), {"*bias": {"lr": 0.1}}), "learning_rate"), (lambda: optim.groups("adam", {}), "not an optimiser"),
-    (lambda: optim.chain(3, optim.SGD(0.1)), "does not transform"), (lambda: optim.chain(optim.transforms.centralize(), "adam"), "ends with"),
-    (lambda: optim.schedules.one_cycle(0.1, 100, shape="line"), "another form"), (lambda: optim.schedules.one_cycle(0.1, 100, 0.6, phases=3), "below 1/2"),
+    (lambda: optim.Adam(lr=1e-3), "learning_rate"), (lambda: optim.Adam(1e-3, betas=(0.9, 0.99)), "beta1=a"),
+    (lambda: optim.AdamW(eps=1e-6), "epsilon"),
+    (lambda: optim.groups(optim.Adam(), {"*bias": {"lr": 0.1}}), "learning_rate"),
+    (lambda: optim.groups("adam", {}), "not an optimiser"),
+    (lambda: optim.chain(3, optim.SGD(0.1)), "does not transform"),
+    (lambda: optim.chain(optim.transforms.centralize(), "adam"), "ends with"),
+    (lambda: optim.schedules.one_cycle(0.1, 100, shape="line"), "another form"),
+    (lambda: optim.schedules.one_cycle(0.1, 100, 0.6, phases=3), "below 1/2"),
 ])
 def test_mistakes_are_told_with_a_remedy(make, text):
     with pytest.raises(ArgumentError, match="(?s)" + text):
@@ -155,29 +163,41 @@ def rates_of_torch(make, steps):
 
 SCHEDULES_OF_PYTORCH = {
     "StepLR": (optim.schedules.step(0.1, 100, 0.5), lambda s, o: s.StepLR(o, 100, 0.5)),
-    "MultiStepLR": (optim.schedules.multi_step(0.1, [30, 200, 777], 0.3), lambda s, o: s.MultiStepLR(o, [30, 200, 777], 0.3)),
+    "MultiStepLR": (optim.schedules.multi_step(0.1, [30, 200, 777], 0.3),
+                    lambda s, o: s.MultiStepLR(o, [30, 200, 777], 0.3)),
     "ConstantLR": (optim.schedules.sequence([0.1 / 4, 0.1], [50]), lambda s, o: s.ConstantLR(o, 0.25, 50)),
     "LinearLR": (optim.schedules.linear(0.1 / 5, 400, 0.1 * 0.7), lambda s, o: s.LinearLR(o, 0.2, 0.7, 400)),
     "ExponentialLR": (optim.schedules.exponential(0.1, 1, 0.995), lambda s, o: s.ExponentialLR(o, 0.995)),
-    "MultiplicativeLR": (optim.schedules.exponential(0.1, 1, 0.999), lambda s, o: s.MultiplicativeLR(o, lambda t: 0.999)),
+    "MultiplicativeLR": (optim.schedules.exponential(0.1, 1, 0.999),
+                         lambda s, o: s.MultiplicativeLR(o, lambda t: 0.999)),
     "LambdaLR": (lambda t: 0.1 / (1 + 0.01 * t), lambda s, o: s.LambdaLR(o, lambda t: 1 / (1 + 0.01 * t))),
     "PolynomialLR": (optim.schedules.polynomial(0.1, 900, 2.0), lambda s, o: s.PolynomialLR(o, 900, 2.0)),
     "CosineAnnealingLR": (optim.schedules.cosine(0.1, 1000, 0.01), lambda s, o: s.CosineAnnealingLR(o, 1000, 0.01)),
-    "restarts of equal length": (optim.schedules.cosine_restarts(0.1, 64, 1.0, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 64, 1, eta_min=0.01)),
-    "CosineAnnealingWarmRestarts": (optim.schedules.cosine_restarts(0.1, 30, 2.0, 0.01), lambda s, o: s.CosineAnnealingWarmRestarts(o, 30, 2, eta_min=0.01)),
-    "OneCycleLR": (optim.schedules.one_cycle(0.1, 1000), lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, cycle_momentum=False)),
+    "restarts of equal length": (optim.schedules.cosine_restarts(0.1, 64, 1.0, 0.01),
+                                 lambda s, o: s.CosineAnnealingWarmRestarts(o, 64, 1, eta_min=0.01)),
+    "CosineAnnealingWarmRestarts": (optim.schedules.cosine_restarts(0.1, 30, 2.0, 0.01),
+                                    lambda s, o: s.CosineAnnealingWarmRestarts(o, 30, 2, eta_min=0.01)),
+    "OneCycleLR": (optim.schedules.one_cycle(0.1, 1000),
+                   lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, cycle_momentum=False)),
     "OneCycleLR, lines": (optim.schedules.one_cycle(0.1, 1000, 0.2, shape="linear"),
-                          lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False)),
+                          lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.2, anneal_strategy="linear",
+                                                    cycle_momentum=False)),
     "OneCycleLR, three phases": (optim.schedules.one_cycle(0.1, 1000, 0.4, 10.0, 100.0, phases=3),
-                                 lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.4, div_factor=10, final_div_factor=100, three_phase=True,
+                                 lambda s, o: s.OneCycleLR(o, 0.1, total_steps=1000, pct_start=0.4, div_factor=10,
+                                                           final_div_factor=100, three_phase=True,
                                                            cycle_momentum=False)),
-    "CyclicLR": (optim.schedules.cyclic(0.1, 0.5, 37, 50), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 37, 50, cycle_momentum=False)),
-    "CyclicLR, halved": (optim.schedules.cyclic(0.1, 0.5, 100, shrink=0.5), lambda s, o: s.CyclicLR(o, 0.1, 0.5, 100, mode="triangular2", cycle_momentum=False)),
+    "CyclicLR": (optim.schedules.cyclic(0.1, 0.5, 37, 50),
+                 lambda s, o: s.CyclicLR(o, 0.1, 0.5, 37, 50, cycle_momentum=False)),
+    "CyclicLR, halved": (optim.schedules.cyclic(0.1, 0.5, 100, shrink=0.5),
+                         lambda s, o: s.CyclicLR(o, 0.1, 0.5, 100, mode="triangular2", cycle_momentum=False)),
     "CyclicLR, decaying": (optim.schedules.cyclic(0.1, 0.5, 50, decay=0.99),
-                           lambda s, o: s.CyclicLR(o, 0.1, 0.5, 50, mode="exp_range", gamma=0.99, cycle_momentum=False)),
-    "ChainedScheduler": (optim.schedules.product(optim.schedules.exponential(0.1, 1, 0.99), optim.schedules.sequence([0.5, 1.0], [20])),
+                           lambda s, o: s.CyclicLR(o, 0.1, 0.5, 50, mode="exp_range", gamma=0.99,
+                                                   cycle_momentum=False)),
+    "ChainedScheduler": (optim.schedules.product(optim.schedules.exponential(0.1, 1, 0.99),
+                                                 optim.schedules.sequence([0.5, 1.0], [20])),
                          lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.5, 20), s.ExponentialLR(o, 0.99)])),
-    "SequentialLR": (optim.schedules.sequence([optim.schedules.linear(0.01, 50, 0.1), optim.schedules.cosine(0.1, 950)], [50]),
+    "SequentialLR": (optim.schedules.sequence([optim.schedules.linear(0.01, 50, 0.1), optim.schedules.cosine(0.1, 950)],
+                                              [50]),
                      lambda s, o: s.SequentialLR(o, [s.LinearLR(o, 0.1, 1.0, 50), s.CosineAnnealingLR(o, 950)], [50])),
 }
 
@@ -192,7 +212,8 @@ def test_schedules_of_pytorch(name):
 
 def test_every_schedule_of_pytorch_has_a_row():
     scheduler = pytest.importorskip("torch").optim.lr_scheduler
-    known = {name for name in vars(scheduler) if name.endswith(("LR", "Restarts", "ChainedScheduler")) and not name.startswith("_")}
+    known = {name for name in vars(scheduler) if name.endswith(("LR", "Restarts", "ChainedScheduler"))
+             and not name.startswith("_")}
     rows = {name.split(",")[0] for name in SCHEDULES_OF_PYTORCH}
     assert known - {"LRScheduler", "ReduceLROnPlateau"} <= rows
 
@@ -204,8 +225,10 @@ def test_plateau_of_pytorch(cooldown, relative):
     values = np.random.default_rng(3).random(1000) * np.linspace(2, 1, 1000)
     theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.9, patience=2, threshold=1e-2,
-                                                          threshold_mode="rel" if relative else "abs", cooldown=cooldown, min_lr=1e-3, eps=0)
-    make = lambda: optim.Plateau(factor=0.9, patience=2, min_delta=1e-2, cooldown=cooldown, least=1e-3, relative=relative)
+                                                          threshold_mode="rel" if relative else "abs",
+                                                          cooldown=cooldown, min_lr=1e-3, eps=0)
+    make = lambda: optim.Plateau(factor=0.9, patience=2, min_delta=1e-2, cooldown=cooldown, least=1e-3,
+                                 relative=relative)
     ours, plateau = optim.SGD(0.1), make()
     for value in values:
         schedule.step(value)
@@ -246,7 +269,8 @@ def test_lbfgs_with_fixed_steps_as_pytorch():
     start = np.array([0.3, -0.2, 0.5, 0.1])
     p, t = cr.Variable(start), torch.tensor(start, requires_grad=True)
     ours = optim.LBFGS(0.1, history=3, line_search=None, tolerance=0, least_change=0)
-    theirs = torch.optim.LBFGS([t], 0.1, max_iter=101, max_eval=10**6, history_size=3, tolerance_grad=0, tolerance_change=0)
+    theirs = torch.optim.LBFGS([t], 0.1, max_iter=101, max_eval=10**6, history_size=3, tolerance_grad=0,
+                               tolerance_change=0)
 
     def closure():
         theirs.zero_grad()
@@ -256,7 +280,8 @@ def test_lbfgs_with_fixed_steps_as_pytorch():
     theirs.param_groups[0]["max_iter"] = 30
     theirs.step(closure)
     weights = np.array([1.0, 2, 3, 4])
-    ours.minimize(lambda: cr.sum(cr.cosh(p.value) * weights) + cr.sum(p.value[1:] * p.value[:-1]), [p], 30, backend="reference")
+    ours.minimize(lambda: cr.sum(cr.cosh(p.value) * weights) + cr.sum(p.value[1:] * p.value[:-1]), [p], 30,
+                  backend="reference")
     np.testing.assert_allclose(p.numpy(), t.detach().numpy(), rtol=1e-8, atol=1e-12)
 
 
@@ -275,7 +300,8 @@ def test_every_accepted_step_meets_the_wolfe_conditions():
 def test_lbfgs_on_a_model_equals_least_squares():
     model = nn.Sequential([nn.Dense(2, dtype="float64")], input_shape=(4,))
     model(X)
-    optim.LBFGS(tolerance=1e-10, least_change=0).minimize(lambda: losses.mean_squared_error(model(X), Y), model, 100, backend="reference")
+    optim.LBFGS(tolerance=1e-10, least_change=0).minimize(lambda: losses.mean_squared_error(model(X), Y), model, 100,
+                                                          backend="reference")
     expected = np.linalg.lstsq(np.c_[X, np.ones(12)], Y, rcond=None)[0]
     np.testing.assert_allclose(np.r_[model[0].weight.numpy(), model[0].bias.numpy()[None]], expected, atol=1e-8)
     bad = cr.Variable(np.array([np.inf]))
@@ -288,7 +314,8 @@ def test_lbfgs_on_a_model_equals_least_squares():
 # ---- fine-tuning
 
 def tower():
-    model = nn.Sequential([nn.Dense(4, activation="tanh", input_shape=(3,)), nn.Dense(4, activation="tanh"), nn.Dense(4, activation="tanh"), nn.Dense(2)])
+    model = nn.Sequential([nn.Dense(4, activation="tanh", input_shape=(3,)), nn.Dense(4, activation="tanh"),
+                           nn.Dense(4, activation="tanh"), nn.Dense(2)])
     model.variables()
     return model
 
@@ -300,9 +327,12 @@ def test_groups_without_a_first_optimiser():
     before = {name: v.numpy() for name, v in model.parameters().items()}
     optimizer.update(model, grads)
     for name, v in model.parameters().items():
-        np.testing.assert_allclose(v.numpy(), before[name] - (0.1 if name.startswith("3") else 0.01) * grads[name].numpy(), rtol=1e-5, atol=1e-7)
-    for wrong in (lambda: optim.groups({}), lambda: optim.groups({"*": {}}), lambda: optim.groups({"*": optim.SGD(0.1)}, {"*": {}}), lambda: optim.groups(optim.SGD(0.1)),
-                  lambda: (one := optim.SGD(0.1)) and optim.groups({"0.*": one, "*": one}), lambda: optim.groups({"3.*": optim.SGD(0.1)}).update(model, grads)):
+        np.testing.assert_allclose(v.numpy(), before[name] - (0.1 if name.startswith("3") else 0.01)
+                                   * grads[name].numpy(), rtol=1e-5, atol=1e-7)
+    for wrong in (lambda: optim.groups({}), lambda: optim.groups({"*": {}}),
+                  lambda: optim.groups({"*": optim.SGD(0.1)}, {"*": {}}), lambda: optim.groups(optim.SGD(0.1)),
+                  lambda: (one := optim.SGD(0.1)) and optim.groups({"0.*": one, "*": one}),
+                  lambda: optim.groups({"3.*": optim.SGD(0.1)}).update(model, grads)):
         with pytest.raises(ArgumentError):
             wrong()
 
@@ -312,13 +342,16 @@ def test_a_group_that_is_frozen_waits():
     model, x = tower(), np.ones((5, 3), np.float32)
     optimizer = optim.groups({"3.*": optim.Adam(0.1), "*": optim.Adam(0.01)})
     model.freeze("0.*", "1.*", "2.*")
-    step = lambda: optimizer.update(model, cr.gradients(losses.mean_squared_error(model(x), np.zeros((5, 2), np.float32)), model))
+    step = lambda: optimizer.update(
+        model, cr.gradients(losses.mean_squared_error(model(x), np.zeros((5, 2), np.float32)), model)
+    )
     for _ in range(3):
         step()
     before = model[0].weight.numpy()
     model.unfreeze()
     step()
-    np.testing.assert_allclose(np.abs(model[0].weight.numpy() - before), 0.01, rtol=1e-2)  # Adam's first step, whose bias is corrected
+    # Adam's first step, whose bias is corrected
+    np.testing.assert_allclose(np.abs(model[0].weight.numpy() - before), 0.01, rtol=1e-2)
 
 
 @pytest.mark.parametrize("schedule", [False, True])
@@ -330,7 +363,8 @@ def test_rates_that_fall_layer_by_layer(schedule):
     before = {name: v.numpy() for name, v in model.parameters().items()}
     optimizer.update(model, grads)
     for name, v in model.parameters().items():
-        np.testing.assert_allclose(v.numpy(), before[name] - 0.1 * 0.5 ** (3 - int(name[0])) * grads[name].numpy(), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(v.numpy(), before[name] - 0.1 * 0.5 ** (3 - int(name[0])) * grads[name].numpy(),
+                                   rtol=1e-4, atol=1e-7)
     with pytest.raises(ArgumentError, match="decay"):
         optim.layerwise(optim.SGD(0.1), model, 0)
 
@@ -343,7 +377,8 @@ def test_layers_of_a_transformer():
     optimizer = optim.layerwise(optim.AdamW(1.0), model, decay=0.5)
     rates = {name: optimizer.members[optimizer.group_of(name)].learning_rate for name in model.parameters()}
     assert {rates[name] for name in rates if name.startswith(("tokens", "positions", "types", "norm"))} == {0.5 ** 4}
-    assert [rates[f"blocks.{i}.attention.query.weight"] for i in range(3)] == [0.5 ** 3, 0.5 ** 2, 0.5] and rates["pooler.weight"] == 1
+    assert [rates[f"blocks.{i}.attention.query.weight"]
+            for i in range(3)] == [0.5 ** 3, 0.5 ** 2, 0.5] and rates["pooler.weight"] == 1
 
 
 def test_no_gradient_is_computed_below_the_lowest_trainable_layer():

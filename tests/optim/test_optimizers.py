@@ -17,9 +17,12 @@ START = np.random.default_rng(1).standard_normal((4, 3))
 
 ROWS = {
     "sgd": (lambda: optim.SGD(0.01), lambda t, p: t.optim.SGD(p, 0.01)),
-    "momentum": (lambda: optim.SGD(0.01, momentum=0.9, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1)),
-    "dampened": (lambda: optim.SGD(0.01, 0.9, dampening=0.3), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.3)),
-    "nesterov": (lambda: optim.SGD(0.01, 0.9, nesterov=True), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True)),
+    "momentum": (lambda: optim.SGD(0.01, momentum=0.9, weight_decay=0.1),
+                 lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1)),
+    "dampened": (lambda: optim.SGD(0.01, 0.9, dampening=0.3),
+                 lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.3)),
+    "nesterov": (lambda: optim.SGD(0.01, 0.9, nesterov=True),
+                 lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True)),
     "adagrad": (lambda: optim.Adagrad(0.1), lambda t, p: t.optim.Adagrad(p, 0.1)),
     "rmsprop": (lambda: optim.RMSprop(0.01), lambda t, p: t.optim.RMSprop(p, 0.01)),
     "rmsprop with all": (lambda: optim.RMSprop(0.01, 0.9, momentum=0.5, centered=True, weight_decay=0.1),
@@ -36,33 +39,48 @@ ROWS = {
     "nadam": (lambda: optim.NAdam(0.05), lambda t, p: t.optim.NAdam(p, 0.05)),
     "radam": (lambda: optim.RAdam(0.05, weight_decay=0.1), lambda t, p: t.optim.RAdam(p, 0.05, weight_decay=0.1)),
     "radam with short memory": (lambda: optim.RAdam(0.05, beta2=0.6), lambda t, p: t.optim.RAdam(p, 0.05, (0.9, 0.6))),
-    "adafactor": (lambda: optim.Adafactor(0.05, weight_decay=0.1), lambda t, p: t.optim.Adafactor(p, 0.05, weight_decay=0.1)),
+    "adafactor": (lambda: optim.Adafactor(0.05, weight_decay=0.1),
+                  lambda t, p: t.optim.Adafactor(p, 0.05, weight_decay=0.1)),
     "adamax": (lambda: optim.Adamax(0.05), lambda t, p: t.optim.Adamax(p, 0.05)),
 }
 
 
 OPTIONS = {
-    "sgd uphill": (lambda: optim.chain(optim.transforms.negate(), optim.SGD(1e-4)), lambda t, p: t.optim.SGD(p, 1e-4, maximize=True)),
+    "sgd uphill": (lambda: optim.chain(optim.transforms.negate(), optim.SGD(1e-4)),
+                   lambda t, p: t.optim.SGD(p, 1e-4, maximize=True)),
     "sgd with decay": (lambda: optim.SGD(0.01, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, weight_decay=0.1)),
     "dampened with decay": (lambda: optim.SGD(0.01, 0.9, dampening=0.5, weight_decay=0.1),
                             lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1)),
-    "nesterov with decay": (lambda: optim.SGD(0.01, 0.9, True, weight_decay=0.1), lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True, weight_decay=0.1)),
-    "adagrad with all": (lambda: optim.Adagrad(lambda t: 0.1 / (1 + 0.01 * cr.astype(t, cr.float64)), 0.5, 1e-3, weight_decay=0.1),
-                         lambda t, p: t.optim.Adagrad(p, 0.1, lr_decay=0.01, initial_accumulator_value=0.5, eps=1e-3, weight_decay=0.1)),
-    "adagrad uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adagrad(0.01)), lambda t, p: t.optim.Adagrad(p, 0.01, maximize=True)),
-    "rmsprop centred": (lambda: optim.RMSprop(0.01, centered=True), lambda t, p: t.optim.RMSprop(p, 0.01, centered=True)),
-    "rmsprop with momentum": (lambda: optim.RMSprop(0.01, momentum=0.9, epsilon=1e-4), lambda t, p: t.optim.RMSprop(p, 0.01, momentum=0.9, eps=1e-4)),
-    "rmsprop with decay": (lambda: optim.RMSprop(0.001, 0.95, weight_decay=0.1), lambda t, p: t.optim.RMSprop(p, 0.001, 0.95, weight_decay=0.1)),
-    "adam uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adam(0.01)), lambda t, p: t.optim.Adam(p, 0.01, maximize=True)),
+    "nesterov with decay": (lambda: optim.SGD(0.01, 0.9, True, weight_decay=0.1),
+                            lambda t, p: t.optim.SGD(p, 0.01, momentum=0.9, nesterov=True, weight_decay=0.1)),
+    "adagrad with all": (lambda: optim.Adagrad(lambda t: 0.1 / (1 + 0.01 * cr.astype(t, cr.float64)), 0.5, 1e-3,
+                                               weight_decay=0.1),
+                         lambda t, p: t.optim.Adagrad(p, 0.1, lr_decay=0.01, initial_accumulator_value=0.5, eps=1e-3,
+                                                      weight_decay=0.1)),
+    "adagrad uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adagrad(0.01)),
+                       lambda t, p: t.optim.Adagrad(p, 0.01, maximize=True)),
+    "rmsprop centred": (lambda: optim.RMSprop(0.01, centered=True),
+                        lambda t, p: t.optim.RMSprop(p, 0.01, centered=True)),
+    "rmsprop with momentum": (lambda: optim.RMSprop(0.01, momentum=0.9, epsilon=1e-4),
+                              lambda t, p: t.optim.RMSprop(p, 0.01, momentum=0.9, eps=1e-4)),
+    "rmsprop with decay": (lambda: optim.RMSprop(0.001, 0.95, weight_decay=0.1),
+                           lambda t, p: t.optim.RMSprop(p, 0.001, 0.95, weight_decay=0.1)),
+    "adam uphill": (lambda: optim.chain(optim.transforms.negate(), optim.Adam(0.01)),
+                    lambda t, p: t.optim.Adam(p, 0.01, maximize=True)),
     "adam without memory": (lambda: optim.Adam(0.001, beta1=0.0), lambda t, p: t.optim.Adam(p, 0.001, (0.0, 0.999))),
-    "amsgrad with decay in the gradient": (lambda: optim.Adam(0.05, weight_decay=0.1, amsgrad=True), lambda t, p: t.optim.Adam(p, 0.05, weight_decay=0.1, amsgrad=True)),
-    "adadelta with decay": (lambda: optim.Adadelta(0.05, 0.8, 1e-4, weight_decay=0.1), lambda t, p: t.optim.Adadelta(p, 0.05, 0.8, 1e-4, weight_decay=0.1)),
-    "adamax with decay": (lambda: optim.Adamax(0.001, 0.8, 0.9, 1e-6, weight_decay=0.1), lambda t, p: t.optim.Adamax(p, 0.001, (0.8, 0.9), 1e-6, weight_decay=0.1)),
+    "amsgrad with decay in the gradient": (lambda: optim.Adam(0.05, weight_decay=0.1, amsgrad=True),
+                                           lambda t, p: t.optim.Adam(p, 0.05, weight_decay=0.1, amsgrad=True)),
+    "adadelta with decay": (lambda: optim.Adadelta(0.05, 0.8, 1e-4, weight_decay=0.1),
+                            lambda t, p: t.optim.Adadelta(p, 0.05, 0.8, 1e-4, weight_decay=0.1)),
+    "adamax with decay": (lambda: optim.Adamax(0.001, 0.8, 0.9, 1e-6, weight_decay=0.1),
+                          lambda t, p: t.optim.Adamax(p, 0.001, (0.8, 0.9), 1e-6, weight_decay=0.1)),
     "nadam with decay": (lambda: optim.NAdam(0.005, 0.8, 0.99, weight_decay=0.1, decay=1e-2),
                          lambda t, p: t.optim.NAdam(p, 0.005, (0.8, 0.99), weight_decay=0.1, momentum_decay=1e-2)),
     "radam without decay": (lambda: optim.RAdam(0.05), lambda t, p: t.optim.RAdam(p, 0.05)),
-    "rprop with limits": (lambda: optim.Rprop(0.01, 0.4, 1.3, 1e-3, 0.1), lambda t, p: t.optim.Rprop(p, 0.01, (0.4, 1.3), (1e-3, 0.1))),
-    "asgd with decay": (lambda: optim.ASGD(0.05, 0.1, 0.9, 10, weight_decay=0.1), lambda t, p: t.optim.ASGD(p, 0.05, 0.1, 0.9, 10, weight_decay=0.1)),
+    "rprop with limits": (lambda: optim.Rprop(0.01, 0.4, 1.3, 1e-3, 0.1),
+                          lambda t, p: t.optim.Rprop(p, 0.01, (0.4, 1.3), (1e-3, 0.1))),
+    "asgd with decay": (lambda: optim.ASGD(0.05, 0.1, 0.9, 10, weight_decay=0.1),
+                        lambda t, p: t.optim.ASGD(p, 0.05, 0.1, 0.9, 10, weight_decay=0.1)),
 }
 
 
@@ -91,8 +109,8 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
-# centred RMSprop divides by a spread that is nearly 0 where the gradient hardly changes: a hundred steps in float64 are up to 4e-10 away from
-# the same in extended precision, by either form of the variance
+# centred RMSprop divides by a spread that is nearly 0 where the gradient hardly changes: a hundred steps in float64 are
+# up to 4e-10 away from the same in extended precision, by either form of the variance
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", [*ROWS, *OPTIONS])
@@ -229,11 +247,16 @@ def test_clipping():
 @pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
 def test_clipping_is_that_of_pytorch(size):
     torch = pytest.importorskip("torch")
-    grads = [size * np.random.default_rng(i).standard_normal(shape) for i, shape in enumerate([(4, 3), (5,), (2, 2, 3), ()])]
-    for clipped, theirs in (([g.numpy() for g in optim.clip_by_norm({str(i): cr.asarray(g) for i, g in enumerate(grads)}, 2.0).values()],
-                             lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0)),
-                            (stepped(optim.SGD(1.0, clip_norm=2.0), grads), lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0)),
-                            (stepped(optim.SGD(1.0, clip_value=0.3), grads), lambda p: torch.nn.utils.clip_grad_value_(p, 0.3))):
+    grads = [size * np.random.default_rng(i).standard_normal(shape)
+             for i, shape in enumerate([(4, 3), (5,), (2, 2, 3), ()])]
+    for clipped, theirs in (
+        (
+            [g.numpy() for g in optim.clip_by_norm({str(i): cr.asarray(g) for i, g in enumerate(grads)}, 2.0).values()],
+            lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0),
+        ),
+        (stepped(optim.SGD(1.0, clip_norm=2.0), grads), lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0)),
+        (stepped(optim.SGD(1.0, clip_value=0.3), grads), lambda p: torch.nn.utils.clip_grad_value_(p, 0.3)),
+    ):
         parameters = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in grads]
         for p, g in zip(parameters, grads, strict=True):
             p.grad = torch.tensor(g)
@@ -285,19 +308,22 @@ SCHEDULES = {
     "cosine": (optim.schedules.cosine(0.1, 8, 0.01), lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * min(t / 8, 1)))),
     "polynomial": (optim.schedules.polynomial(0.1, 8, 2.0, 0.01), lambda t: 0.01 + 0.09 * (1 - min(t / 8, 1)) ** 2),
     "inverse_sqrt": (optim.schedules.inverse_sqrt(0.1, 4), lambda t: 0.1 * min((t + 1) / 4, (4 / (t + 1)) ** 0.5)),
-    "cosine_restarts": (optim.schedules.cosine_restarts(0.1, 4, final=0.01), lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * (t % 4) / 4))),
+    "cosine_restarts": (optim.schedules.cosine_restarts(0.1, 4, final=0.01),
+                        lambda t: 0.01 + 0.045 * (1 + math.cos(math.pi * (t % 4) / 4))),
     "linear": (optim.schedules.linear(0.1, 8), lambda t: 0.1 * (1 - min(t / 8, 1))),
     "warmup": (optim.schedules.warmup(0.1, 4), lambda t: 0.1 * min((t + 1) / 4, 1)),
     "warmup_cosine": (optim.schedules.warmup_cosine(0.1, warmup_steps=3, decay_steps=9),
                       lambda t: 0.1 * (t + 1) / 3 if t < 3 else 0.05 * (1 + math.cos(math.pi * min((t - 3) / 6, 1)))),
-    "sequence": (optim.schedules.sequence([0.1, optim.schedules.linear(1.0, 4)], [5]), lambda t: 0.1 if t < 5 else 1 - min((t - 5) / 4, 1)),
+    "sequence": (optim.schedules.sequence([0.1, optim.schedules.linear(1.0, 4)], [5]),
+                 lambda t: 0.1 if t < 5 else 1 - min((t - 5) / 4, 1)),
 }
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedule(name):
     schedule, expected = SCHEDULES[name]
-    np.testing.assert_allclose([schedule(t).item() for t in range(12)], [expected(t) for t in range(12)], rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose([schedule(t).item() for t in range(12)], [expected(t) for t in range(12)], rtol=1e-12,
+                               atol=1e-15)
 
 
 def test_a_schedule_runs_inside_the_compiled_step():
@@ -320,8 +346,10 @@ def test_penalties():
     assert both == pytest.approx(0.1 * np.abs(weight).sum() + 0.2 * (weight**2).sum(), rel=1e-6)
 
 
-@pytest.mark.parametrize("make", [lambda: optim.SGD(-1), lambda: optim.Adam(beta1=1.0), lambda: optim.SGD(nesterov=True),
-                                  lambda: optim.SGD(1.0, clip_norm=0), lambda: optim.get("adamm"), lambda: optim.schedules.cosine(1.0, 0)])
+@pytest.mark.parametrize("make", [lambda: optim.SGD(-1), lambda: optim.Adam(beta1=1.0),
+                                  lambda: optim.SGD(nesterov=True),
+                                  lambda: optim.SGD(1.0, clip_norm=0), lambda: optim.get("adamm"),
+                                  lambda: optim.schedules.cosine(1.0, 0)])
 def test_arguments_that_make_no_sense(make):
     with pytest.raises(ArgumentError):
         make()

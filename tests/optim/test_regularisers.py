@@ -60,15 +60,19 @@ def test_ridge_is_its_closed_form():
 
 
 def test_decay_and_penalty_are_one_for_sgd_and_two_for_adam():
-    """The penalty's gradient goes through Adam's scaling, the decoupled decay does not (Loshchilov and Hutter, 2019)."""
-    same = [regression(optim.SGD(0.1), 25, optim.penalties.ridge(0.5)), regression(optim.SGD(0.1, weight_decay=0.5), 25)]
+    """The penalty's gradient goes through Adam's scaling, the decoupled decay does not (Loshchilov and Hutter, 2019).
+    """
+    same = [regression(optim.SGD(0.1), 25, optim.penalties.ridge(0.5)),
+            regression(optim.SGD(0.1, weight_decay=0.5), 25)]
     np.testing.assert_allclose(*same, rtol=1e-10)
-    through = [regression(optim.Adam(0.05), 25, optim.penalties.ridge(0.5)), regression(optim.Adam(0.05, weight_decay=0.5), 25)]
+    through = [regression(optim.Adam(0.05), 25, optim.penalties.ridge(0.5)),
+               regression(optim.Adam(0.05, weight_decay=0.5), 25)]
     np.testing.assert_allclose(*through, rtol=1e-10)
     apart = regression(optim.AdamW(0.05, weight_decay=0.5), 25)
     assert np.abs(apart - through[0]).max() > 0.01
     # without a gradient AdamW shrinks by rate * decay, Adam with a penalty steps by the whole learning rate
-    for optimizer, expected in ((optim.AdamW(0.1, weight_decay=0.5), 2 * 0.95), (optim.Adam(0.1, weight_decay=0.5), 2 - 0.1)):
+    for optimizer, expected in ((optim.AdamW(0.1, weight_decay=0.5), 2 * 0.95),
+                                (optim.Adam(0.1, weight_decay=0.5), 2 - 0.1)):
         p = cr.Variable(np.full((1, 1), 2.0), name="p")
         optimizer.update({"p": p}, {"p": np.zeros((1, 1))})
         assert p.numpy()[0, 0] == pytest.approx(expected, rel=1e-6)
@@ -78,7 +82,8 @@ def test_penalties_and_their_gradients_are_their_formulas():
     w = GENERATOR.standard_normal((4, 3))
     v = cr.Variable(w, name="0.weight")
     lengths = np.sqrt((w**2).sum(0))
-    rows = ((optim.penalties.l2(0.1), 0.1 * (w**2).sum(), 0.2 * w), (optim.penalties.ridge(0.1), 0.05 * (w**2).sum(), 0.1 * w),
+    rows = ((optim.penalties.l2(0.1), 0.1 * (w**2).sum(), 0.2 * w),
+            (optim.penalties.ridge(0.1), 0.05 * (w**2).sum(), 0.1 * w),
             (optim.penalties.l1(0.1), 0.1 * np.abs(w).sum(), 0.1 * np.sign(w)),
             (optim.penalties.group_lasso(0.1), 0.1 * 2 * lengths.sum(), 0.2 * w / lengths),
             (optim.penalties.l1_l2(0.1, 0.2), 0.1 * np.abs(w).sum() + 0.2 * (w**2).sum(), 0.1 * np.sign(w) + 0.4 * w))
@@ -91,7 +96,9 @@ def test_penalties_and_their_gradients_are_their_formulas():
 def test_a_pattern_limits_a_penalty_to_a_layer():
     model = nn.Sequential([nn.Dense(3), nn.Dense(2)], input_shape=4)
     weights = {name: v.numpy() for name, v in model.parameters().items()}
-    assert optim.penalties.l2(1.0, only="1.*")(model).item() == pytest.approx((weights["1.weight"] ** 2).sum(), rel=1e-6)
+    assert optim.penalties.l2(1.0, only="1.*")(model).item() == pytest.approx(
+        (weights["1.weight"] ** 2).sum(), rel=1e-6
+    )
     with pytest.raises(ArgumentError, match="no weights fit"):
         optim.penalties.l2(1.0, only="7.*")(model)
 
@@ -102,7 +109,8 @@ def test_the_group_operator_is_its_formula_and_minimises():
     threshold, lengths = rate * strength * 2, np.sqrt((p**2).sum(0))
     np.testing.assert_allclose(found, p * np.maximum(1 - threshold / lengths, 0), rtol=1e-12)
     rows = optim.proximal.group_lasso(3.0, axis=0)(cr.asarray(p), 0.1).numpy()
-    np.testing.assert_allclose(rows, p * np.maximum(1 - 0.3 * np.sqrt(6) / np.sqrt((p**2).sum(1, keepdims=True)), 0), rtol=1e-12)
+    np.testing.assert_allclose(rows, p * np.maximum(1 - 0.3 * np.sqrt(6) / np.sqrt((p**2).sum(1, keepdims=True)), 0),
+                               rtol=1e-12)
 
     def objective(q):
         return ((q - p) ** 2).sum() / 2 + rate * strength * 2 * np.sqrt((q**2).sum(0)).sum()
@@ -115,7 +123,8 @@ def test_group_lasso_removes_units_and_the_smaller_net_gives_the_same():
     y = np.maximum(x[:, :1], 0) - 0.5 * np.maximum(x[:, 1:2], 0)
     model = nn.Sequential([nn.Dense(32, activation="relu"), nn.Dense(1)])
     optimizer = optim.Proximal(optim.SGD(0.1), optim.proximal.group_lasso(0.01), only="0.*")
-    cr.fit(model, (x, y), loss="mean_squared_error", optimizer=optimizer, epochs=60, progress=False, backend="reference")
+    cr.fit(model, (x, y), loss="mean_squared_error", optimizer=optimizer, epochs=60, progress=False,
+           backend="reference")
     dead = ~model.parameters()["0.weight"].numpy().any(axis=0)
     assert dead.sum() >= 4
     smaller = prune_zeros(model)
@@ -139,7 +148,8 @@ def test_group_lasso_removes_whole_filters():
 
 
 def test_pruning_through_convolution_normalisation_pooling_and_flatten():
-    model = nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Conv2D(6, 3), nn.ReLU(),
+    model = nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Conv2D(6, 3),
+                           nn.ReLU(),
                            nn.Flatten(), nn.Dense(5, activation="tanh"), nn.Dense(3)])
     x = GENERATOR.standard_normal((4, 12, 12, 2)).astype(np.float32)
     model(x, training=True)
@@ -150,7 +160,8 @@ def test_pruning_through_convolution_normalisation_pooling_and_flatten():
         array[index] = 0
         values[name].assign(array)
     zero("3.weight", (slice(None), slice(None), [1, 4]))    # filters 1 and 4 of the first layer are not listened to
-    zero("0.weight", (..., 6))                              # filter 6 of the first is a constant, through normalisation and pooling
+    # filter 6 of the first is a constant, through normalisation and pooling
+    zero("0.weight", (..., 6))
     values["0.bias"].assign(np.full(8, 0.7, np.float32))
     zero("3.weight", (..., 2))
     zero("3.bias", 2)                                       # filter 2 of the second gives 0
@@ -165,7 +176,8 @@ def test_pruning_through_convolution_normalisation_pooling_and_flatten():
 
 
 CONSTRAINTS = {
-    "max_norm": (constraints.max_norm(1.0), lambda w: w * np.minimum(1 / np.linalg.norm(w.reshape(-1, w.shape[-1]), axis=0), 1)),
+    "max_norm": (constraints.max_norm(1.0),
+                 lambda w: w * np.minimum(1 / np.linalg.norm(w.reshape(-1, w.shape[-1]), axis=0), 1)),
     "unit_norm": (constraints.unit_norm(), lambda w: w / np.linalg.norm(w.reshape(-1, w.shape[-1]), axis=0)),
     "non_negative": (constraints.non_negative(), lambda w: np.maximum(w, 0)),
     "bounded": (constraints.bounded(-0.1, 0.2), lambda w: np.clip(w, -0.1, 0.2)),
@@ -227,9 +239,12 @@ def test_wrapped_optimisers_resume_with_the_same_bits(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("make", [lambda: optim.proximal.l1(-1), lambda: constraints.max_norm(0), lambda: constraints.bounded(1, 0),
-                                  lambda: optim.penalties.l1(-1), lambda: optim.penalties.ridge("strong"), lambda: optim.penalties.l1_l2(1, -1), lambda: optim.penalties.group_lasso(-1),
-                                  lambda: optim.Proximal("adam", optim.proximal.l1(1)), lambda: optim.GradientNoise(optim.SGD(), -1)])
+@pytest.mark.parametrize("make", [lambda: optim.proximal.l1(-1), lambda: constraints.max_norm(0),
+                                  lambda: constraints.bounded(1, 0),
+                                  lambda: optim.penalties.l1(-1), lambda: optim.penalties.ridge("strong"),
+                                  lambda: optim.penalties.l1_l2(1, -1), lambda: optim.penalties.group_lasso(-1),
+                                  lambda: optim.Proximal("adam", optim.proximal.l1(1)),
+                                  lambda: optim.GradientNoise(optim.SGD(), -1)])
 def test_mistakes_are_named(make):
     with pytest.raises(ArgumentError):
         make()

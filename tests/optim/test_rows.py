@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of which a batch takes few rows: updated as PyTorch does with sparse gradients, in place, without touching the rest."""
+"""Tables of which a batch takes few rows: updated as PyTorch does with sparse gradients, in place, without touching the
+rest."""
 
 from __future__ import annotations
 
@@ -20,8 +21,10 @@ BATCHES = np.random.default_rng(2).integers(0, 20, (100, 4, 3))  # many ids twic
 
 ROWS = {
     "sgd": (lambda: optim.SGD(0.1), lambda t, p: t.optim.SGD(p, 0.1)),
-    "adagrad": (lambda: optim.Adagrad(0.1, initial=0.1), lambda t, p: t.optim.Adagrad(p, 0.1, initial_accumulator_value=0.1)),
-    "lazy adam": (lambda: optim.Adam(0.05, 0.8, 0.99, epsilon=1e-30, lazy=True), lambda t, p: t.optim.SparseAdam(p, 0.05, (0.8, 0.99), eps=1e-30)),
+    "adagrad": (lambda: optim.Adagrad(0.1, initial=0.1),
+                lambda t, p: t.optim.Adagrad(p, 0.1, initial_accumulator_value=0.1)),
+    "lazy adam": (lambda: optim.Adam(0.05, 0.8, 0.99, epsilon=1e-30, lazy=True),
+                  lambda t, p: t.optim.SparseAdam(p, 0.05, (0.8, 0.99), eps=1e-30)),
 }
 
 
@@ -61,14 +64,19 @@ def test_a_hundred_steps_as_pytorch_with_sparse_gradients(name, backend):
 
 
 @pytest.mark.parametrize("make", [
-    lambda: optim.SGD(0.1, clip_norm=0.01), lambda: optim.SGD(0.1, clip_value=0.002), lambda: optim.Adagrad(0.1, clip_norm=0.01),
-    lambda: optim.Adagrad(0.1, clip_value=0.002), lambda: optim.groups(optim.SGD(1.0, clip_norm=0.01), {"table": {"learning_rate": 0.1}}),
-    lambda: optim.SGD(0.1, weight_decay=0.1), lambda: optim.SGD(0.1, momentum=0.9), lambda: optim.Adagrad(0.1, weight_decay=0.1)])
+    lambda: optim.SGD(0.1, clip_norm=0.01), lambda: optim.SGD(0.1, clip_value=0.002),
+    lambda: optim.Adagrad(0.1, clip_norm=0.01),
+    lambda: optim.Adagrad(0.1, clip_value=0.002),
+    lambda: optim.groups(optim.SGD(1.0, clip_norm=0.01), {"table": {"learning_rate": 0.1}}),
+    lambda: optim.SGD(0.1, weight_decay=0.1), lambda: optim.SGD(0.1, momentum=0.9),
+    lambda: optim.Adagrad(0.1, weight_decay=0.1)])
 def test_rows_change_nothing_but_the_work(make):
     found, _ = train(make(), "native", BATCHES[:10])
     table, optimizer = cr.Variable(TABLE, name="table"), make()
     for ids in BATCHES[:10]:
-        optimizer.update({"table": table}, {"table": cr.gradients(objective(cr.take(table.value, ids, axis=0), HEAD), {"table": table})["table"].numpy()})
+        optimizer.update({"table": table},
+                         {"table": cr.gradients(objective(cr.take(table.value, ids, axis=0), HEAD),
+                                                {"table": table})["table"].numpy()})
     np.testing.assert_allclose(found, table.numpy(), rtol=1e-12, atol=1e-14)
 
 
@@ -83,7 +91,8 @@ def test_a_large_table_is_touched_only_where_rows_are_taken():
         changed = np.flatnonzero((model[0].weight.numpy() != before).any(axis=1))
         assert set(changed) <= {0, 3, 5, 199_999} and len(changed) >= 3
         whole = [line for line in step.show("kernels").splitlines() if "200000x8" in line]
-        assert whole and all(line.split()[1] == "scatter" for line in whole)  # nothing else writes the table or its slots
+        # nothing else writes the table or its slots
+        assert whole and all(line.split()[1] == "scatter" for line in whole)
         arena = next(line for line in step.show("kernels").splitlines() if line.startswith("arena"))
         assert int(arena.split()[1].replace(",", "")) < 100_000
 
@@ -112,7 +121,8 @@ def test_lazy_adam_in_numpy_with_decay_and_clipping():
 
 @pytest.mark.parametrize("count", [1, 5, 1024, 1025, 3000])
 def test_equal_ids_are_added_up_for_any_number_of_them(count):
-    ids, values = np.random.default_rng(count).integers(0, 300, count), np.random.default_rng(0).standard_normal((count, 2))
+    ids, values = (np.random.default_rng(count).integers(0, 300, count),
+                   np.random.default_rng(0).standard_normal((count, 2)))
     rows = Rows(as_tensor(ids), as_tensor(values), (300, 2))
     expected = np.zeros((300, 2))
     np.add.at(expected, ids, values)
@@ -138,12 +148,14 @@ def test_a_step_that_is_not_finite_leaves_the_table_alone():
     model[0].weight.assign(np.where(np.arange(40)[:, None] == 7, np.inf, model[0].weight.numpy()))
     before = model[0].weight.numpy()
     with pytest.raises(NonFiniteError):
-        cr.fit(model, (np.array([[7, 3]]), np.zeros((1, 1))), loss="mean_squared_error", optimizer=optim.Adagrad(0.1), progress=False)
+        cr.fit(model, (np.array([[7, 3]]), np.zeros((1, 1))), loss="mean_squared_error", optimizer=optim.Adagrad(0.1),
+               progress=False)
     np.testing.assert_array_equal(model[0].weight.numpy(), before)
 
 
 def test_scatter_into_a_variable_that_is_read_afterwards():
-    """The old table is still needed when the rows are written, so the result cannot lie in its memory from the start."""
+    """The old table is still needed when the rows are written, so the result cannot lie in its memory from the start.
+    """
     table = cr.Variable(TABLE, name="table")
 
     @cr.compile(backend="native")

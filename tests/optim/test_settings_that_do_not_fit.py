@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting of every optimiser, schedule, penalty, transform and proximal operator refuses what makes no sense, with our own errors."""
+"""Every setting of every optimiser, schedule, penalty, transform and proximal operator refuses what makes no sense,
+with our own errors."""
 
 from __future__ import annotations
 
@@ -15,26 +16,35 @@ from chainrule import optim
 from chainrule.errors import ChainruleError
 from chainrule.optim import NAMES, penalties, proximal, schedules, transforms
 
-WRONG = ["x", None, math.nan, math.inf, -math.inf, -1.0, [0.1], object(), 1j, True, np.ones(2), {}, len, np.float32("nan"), "nan", b"1"]
-BASE = {"steps": 10, "decay_steps": 10, "warmup_steps": 2, "boundaries": [1, 2], "every": 3, "period": 5, "rise_steps": 3, "grads": {"a": cr.ones(3)},
-        "patterns": {"*": {"learning_rate": 0.1}}, "constraint": lambda p: p, "operator": lambda p, rate: p, "high": 0.2, "schedules": [0.1, 0.2, 0.3]}
+WRONG = ["x", None, math.nan, math.inf, -math.inf, -1.0, [0.1], object(), 1j, True, np.ones(2), {}, len,
+         np.float32("nan"), "nan", b"1"]
+BASE = {"steps": 10, "decay_steps": 10, "warmup_steps": 2, "boundaries": [1, 2], "every": 3, "period": 5,
+        "rise_steps": 3, "grads": {"a": cr.ones(3)},
+        "patterns": {"*": {"learning_rate": 0.1}}, "constraint": lambda p: p, "operator": lambda p, rate: p,
+        "high": 0.2, "schedules": [0.1, 0.2, 0.3]}
 CALLS = {
-    **NAMES, "LBFGS": optim.LBFGS, "Plateau": optim.Plateau, "GradientNoise": optim.GradientNoise, "accumulate": optim.accumulate, "Proximal": optim.Proximal,
+    **NAMES, "LBFGS": optim.LBFGS, "Plateau": optim.Plateau, "GradientNoise": optim.GradientNoise,
+    "accumulate": optim.accumulate, "Proximal": optim.Proximal,
     "constrained": optim.constrained, "groups": optim.groups, "clip_by_norm": optim.clip_by_norm,
-    **{f"{module.__name__.split('.')[-1]}.{name}": made for module in (schedules, penalties, transforms, proximal) for name, made in vars(module).items()
-       if inspect.isfunction(made) and made.__module__ == module.__name__ and name[0] != "_" and name not in ("chosen", "others", "constrained")},
+    **{f"{module.__name__.split('.')[-1]}.{name}": made for module in (schedules, penalties, transforms, proximal)
+       for name, made in vars(module).items()
+       if inspect.isfunction(made) and made.__module__ == module.__name__ and name[0] != "_"
+       and name not in ("chosen", "others", "constrained")},
 }
 # what is right after all, by the argument's name: no limit, nothing, a schedule, a callable, a truth value
 RIGHT = {
-    "clip_norm": [math.inf], "clip_value": [math.inf], "most": [math.inf], "norm": [math.inf], "value": [math.inf], "patterns": [{}], "grads": [{}],
-    "learning_rate": [len], "schedule": [len], "constraint": [len], "operator": [len], "monitor": ["x", "nan"], "only": ["x", "nan"],
+    "clip_norm": [math.inf], "clip_value": [math.inf], "most": [math.inf], "norm": [math.inf], "value": [math.inf],
+    "patterns": [{}], "grads": [{}],
+    "learning_rate": [len], "schedule": [len], "constraint": [len], "operator": [len], "monitor": ["x", "nan"],
+    "only": ["x", "nan"],
     "coupled": [True], "axis": [], "rise": [], "line_search": [None], "fall_steps": [None],
     **{name: [True] for name in ("nesterov", "centered", "amsgrad", "lazy", "relative", "larger_is_better")},
 }
 
 
 def arguments(call):
-    return {name: BASE.get(name, optim.SGD(0.1) if name == "optimizer" else 0.1) for name, p in inspect.signature(call).parameters.items()
+    return {name: BASE.get(name, optim.SGD(0.1) if name == "optimizer" else 0.1)
+            for name, p in inspect.signature(call).parameters.items()
             if (p.default is p.empty or name == "patterns") and p.kind is not p.VAR_POSITIONAL}
 
 
@@ -45,7 +55,8 @@ def test_every_setting(name):
     bad = []
     for setting, parameter in inspect.signature(call).parameters.items():
         for value in WRONG if parameter.kind is not parameter.VAR_POSITIONAL else ():
-            if any(value is right or (type(value) is type(right) is dict) for right in (parameter.default, *RIGHT.get(setting, ()))):
+            if any(value is right or (type(value) is type(right) is dict)
+                   for right in (parameter.default, *RIGHT.get(setting, ()))):
                 continue
             try:
                 call(**{**arguments(call), setting: value})

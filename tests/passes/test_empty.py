@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs zero times is not in the program: loops of no steps, sums over nothing, arrays without elements. Oracle: eager code."""
+"""What runs zero times is not in the program: loops of no steps, sums over nothing, arrays without elements. Oracle:
+eager code."""
 
 from __future__ import annotations
 
@@ -30,9 +31,13 @@ PROGRAMS = {
     "rows of no index": lambda x, i: cr.sum(cr.take(x, i, axis=0) ** 2) + cr.sum(x),
     "columns of no index": lambda x, i: cr.sum(cr.exp(cr.take(x, i, axis=1))) + cr.sum(x[1]),
     "an index of an empty product": lambda x, i: cr.sum(x[:0] * cr.take(x, cr.asarray(FAR)[i], axis=0)),
-    "no rows sorted by another": lambda x, i: cr.sum(cr.take_along_axis(x[:0], cr.argsort(x[:0] * 2, axis=0), axis=0)) + cr.mean(x),
+    "no rows sorted by another": lambda x, i: (
+        cr.sum(cr.take_along_axis(x[:0], cr.argsort(x[:0] * 2, axis=0), axis=0)) + cr.mean(x)
+    ),
     "a product over nothing": lambda x, i: cr.sum(cr.matmul(x[:, :0], cr.matrix_transpose(x[:, :0])) + x[:, :1]),
-    "a row of products over nothing": lambda x, i: cr.sum(cr.matmul(cr.matrix_transpose(cr.take(x, i, axis=0)), cr.take(x, i, axis=0)) - x[:3]),
+    "a row of products over nothing": lambda x, i: cr.sum(
+        cr.matmul(cr.matrix_transpose(cr.take(x, i, axis=0)), cr.take(x, i, axis=0)) - x[:3]
+    ),
     "joined with nothing": lambda x, i: cr.sum(cr.concat([x, cr.take(x, i, axis=0), x[:0]], axis=0) ** 3),
     "the product of nothing": lambda x, i: cr.sum(cr.prod(cr.take(x, i, axis=0), axis=0) * x[2]),
     "padded nothing": lambda x, i: cr.sum(cr.pad(cr.take(x, i, axis=0), ((2, 3), (0, 0)), value=2.0) * x),
@@ -74,7 +79,8 @@ def random_program(seed, empty):
         for step, kind in enumerate(kinds):
             part = cr.take(x, rows[:0] if step in empty else rows, axis=0)
             if kind == 0:
-                (carry,), (ys,) = scan(lambda c, s, f: ([c[0] * 0.5 + cr.tanh(s[0])], [c[0] * f[0]]), [x[0]], [part], [x[1]])
+                (carry,), (ys,) = scan(lambda c, s, f: ([c[0] * 0.5 + cr.tanh(s[0])], [c[0] * f[0]]), [x[0]], [part],
+                                       [x[1]])
                 total, x = total + cr.sum(ys), x + carry
             elif kind == 1:
                 x = x + cr.sum(cr.sort(part, axis=0) ** 2, axis=0)

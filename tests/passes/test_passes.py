@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each pass keeps its law (the bits of every output) and does what it is for. Oracle: interpretation before and after."""
+"""Each pass keeps its law (the bits of every output) and does what it is for. Oracle: interpretation before and after.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def test_all_passes_keep_the_bits_and_never_add_work() -> None:
 
 def test_special_values_survive() -> None:
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e38, 1e38], F)
-    graph = traced(lambda x: (x * 1.0, 1.0 * x, x / 1.0, x - 0.0, x + 0.0, -(e.negative(x)), x * 0.0, 0.0 - x, x - (-0.0)), (8,))
+    graph = traced(lambda x: (x * 1.0, 1.0 * x, x / 1.0, x - 0.0, x + 0.0, -(e.negative(x)), x * 0.0, 0.0 - x,
+                              x - (-0.0)), (8,))
     same_bits(graph, optimise(graph), [x])
     for before, after in zip(interpret(graph, [x]), interpret(optimise(graph), [x]), strict=True):
         np.testing.assert_array_equal(np.signbit(before), np.signbit(after))
@@ -89,13 +91,15 @@ def test_barriers_stay_until_the_end() -> None:
 @pytest.mark.parametrize("function", [
     lambda x: x * 1.0, lambda x: 1.0 * x, lambda x: x / 1, lambda x: x - 0.0, lambda x: -e.negative(x),
     lambda x: m.reshape(m.reshape(x, (6,)), (2, 3)), lambda x: m.permute_dims(m.permute_dims(x, (1, 0)), (1, 0)),
-    lambda x: m.reshape(sum_over(m.reshape(x, (2, 1, 3)), (1,)), (2, 3)), lambda x: x * broadcast_to(cr.asarray(1.0), (2, 3)),
+    lambda x: m.reshape(sum_over(m.reshape(x, (2, 1, 3)), (1,)), (2, 3)),
+    lambda x: x * broadcast_to(cr.asarray(1.0), (2, 3)),
 ], ids=range(9))
 def test_what_changes_nothing_is_dropped(function) -> None:
     assert names(algebra(algebra(traced(function, (2, 3))))) == []
 
 
-@pytest.mark.parametrize("function", [lambda x: x + 0.0, lambda x: x * 0.0, lambda x: 0.0 - x, lambda x: x - (-0.0), lambda x: x / 2,
+@pytest.mark.parametrize("function", [lambda x: x + 0.0, lambda x: x * 0.0, lambda x: 0.0 - x, lambda x: x - (-0.0),
+                                      lambda x: x / 2,
                                       lambda x: 1 / x, lambda x: x * 1.0000001], ids=range(7))
 def test_what_may_change_a_bit_is_kept(function) -> None:
     graph = traced(function, (2, 3))
@@ -104,7 +108,8 @@ def test_what_may_change_a_bit_is_kept(function) -> None:
 
 def test_movements_in_a_row_become_one() -> None:
     assert names(algebra(traced(lambda x: m.reshape(m.reshape(x, (6,)), (3, 2)), (2, 3)))) == ["reshape"]
-    assert names(algebra(traced(lambda x: m.permute_dims(m.permute_dims(x, (1, 2, 0)), (0, 2, 1)), (2, 3, 4)))) == ["transpose"]
+    assert names(algebra(traced(lambda x: m.permute_dims(m.permute_dims(x, (1, 2, 0)), (0, 2, 1)),
+                                (2, 3, 4)))) == ["transpose"]
     assert names(algebra(traced(lambda x: broadcast_to(broadcast_to(x, (2, 3)), (4, 2, 3)), (3,)))) == ["broadcast"]
     x = np.arange(24, dtype=F).reshape(2, 3, 4)
     graph = traced(lambda x: m.permute_dims(m.permute_dims(x, (1, 2, 0)), (0, 2, 1)), (2, 3, 4))
@@ -139,10 +144,12 @@ def test_equal_operations_are_one() -> None:
 
 
 def test_different_attributes_operands_or_constants_stay_apart() -> None:
-    graph = share(traced(lambda x, y: (cr.sum(x, axis=0), cr.sum(x, axis=1), x - y, y - x, x + 0.0, x + -0.0, x + 1.0), (2, 2), (2, 2)))
+    graph = share(traced(lambda x, y: (cr.sum(x, axis=0), cr.sum(x, axis=1), x - y, y - x, x + 0.0, x + -0.0, x + 1.0),
+                         (2, 2), (2, 2)))
     assert len(set(graph.outputs)) == 7
     x = np.array([[1, 2], [3, 4]], F)
-    graph = share(traced(lambda x: (x * cr.asarray(np.arange(200.0, dtype=F)[:2]), x * cr.asarray([0.0, 1.0]), x * cr.asarray([0.0, 2.0])), (2, 2)))
+    graph = share(traced(lambda x: (x * cr.asarray(np.arange(200.0, dtype=F)[:2]), x * cr.asarray([0.0, 1.0]),
+                                    x * cr.asarray([0.0, 2.0])), (2, 2)))
     assert len(set(graph.outputs)) == 2
     assert [y.tolist() for y in interpret(graph, [x])] == [[[0, 2], [0, 4]], [[0, 2], [0, 4]], [[0, 4], [0, 8]]]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bfloat16 products as a pass: which nodes change, how numbers are rounded, and what programs then compute on each backend."""
+"""bfloat16 products as a pass: which nodes change, how numbers are rounded, and what programs then compute on each
+backend."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def test_the_nearest_number_is_taken(value: float) -> None:
 SPECIAL = {0x00000000: 0x0000, 0x80000000: 0x8000, 0x7F800000: 0x7F80, 0xFF800000: 0xFF80,  # zeros and infinities
            0x7FC00000: 0x7FC0, 0x7F800001: 0x7FC0, 0xFFFFFFFF: 0xFFFF,  # NaNs stay NaNs, quiet
            0x3F808000: 0x3F80, 0x3F818000: 0x3F82, 0x3F808001: 0x3F81, 0x3F807FFF: 0x3F80,  # ties and their neighbours
-           0x00000001: 0x0000, 0x00008000: 0x0000, 0x00008001: 0x0001, 0x007FFFFF: 0x0080, 0x80018000: 0x8002,  # denormals
+           0x00000001: 0x0000, 0x00008000: 0x0000, 0x00008001: 0x0001, 0x007FFFFF: 0x0080,
+           0x80018000: 0x8002,  # denormals
            0x7F7FFFFF: 0x7F80, 0x7F7F7FFF: 0x7F7F, 0x7F7F8000: 0x7F80}  # the largest number and beyond
 
 
@@ -204,7 +206,8 @@ def test_gradients_are_near_those_of_float32() -> None:
     arrays = operands(4, 8)
     wide, narrow = (cr.compile(both, backend="reference", precision=p)(*arrays) for p in ("float32", "bfloat16"))
     for a, b in zip(narrow, wide, strict=True):
-        assert np.linalg.norm(a.numpy() - b.numpy()) <= 0.06 * np.linalg.norm(b.numpy())  # some kinks of the maximum are crossed
+        # some kinks of the maximum are crossed
+        assert np.linalg.norm(a.numpy() - b.numpy()) <= 0.06 * np.linalg.norm(b.numpy())
 
 
 def test_which_element_is_the_largest_is_still_known() -> None:
@@ -215,7 +218,8 @@ def test_which_element_is_the_largest_is_still_known() -> None:
     def loss(x: Tensor, w: Tensor, v: Tensor) -> Tensor:
         pooled = cr.max(cr.tanh(x @ w), axis=1)
         return cr.gradients(cr.sum((pooled @ v) ** 2), w)
-    wide, narrow = (cr.compile(loss, backend="reference", precision=p)(x, w, v).numpy() for p in ("float32", "bfloat16"))
+    wide, narrow = (cr.compile(loss, backend="reference", precision=p)(x, w, v).numpy()
+                    for p in ("float32", "bfloat16"))
     assert np.linalg.norm(narrow - wide) <= 0.1 * np.linalg.norm(wide)
 
 
@@ -227,7 +231,11 @@ def without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llvmlite")
     from chainrule.native.target import Target
     host = Target.host()
-    monkeypatch.setattr(Target, "host", staticmethod(lambda: dataclasses.replace(host, features=host.features.replace("+avx512bf16", "-avx512bf16"))))
+    monkeypatch.setattr(
+        Target,
+        "host",
+        staticmethod(lambda: dataclasses.replace(host, features=host.features.replace("+avx512bf16", "-avx512bf16"))),
+    )
 
 
 def test_processors_without_the_instruction_compute_the_same(without_pairs: None) -> None:
@@ -266,7 +274,8 @@ def test_rounded_values_may_be_results_and_operands_of_anything() -> None:
 
     def function(x: Tensor, w: Tensor) -> list[Tensor]:
         r = round_to_bfloat16(cr.tanh(x))
-        return [r, m.permute_dims(r, (1, 0)), r @ round_to_bfloat16(w), cr.take(r, cr.asarray([2, 0, 7]), axis=0), cr.argsort(r, axis=0),
+        return [r, m.permute_dims(r, (1, 0)), r @ round_to_bfloat16(w), cr.take(r, cr.asarray([2, 0, 7]), axis=0),
+                cr.argsort(r, axis=0),
                 cr.concat([r, r * 2.0], axis=1), cr.sum(r, axis=0), cr.cumulative_sum(r, axis=0)]
     found, wanted = (cr.compile(function, backend=b)(x, w) for b in ("native", "reference"))
     for a, b in zip(found, wanted, strict=True):
@@ -286,7 +295,8 @@ def test_interpretation_before_and_after_differ_by_rounding_only() -> None:
 def test_rows_of_a_small_table_are_rounded_in_the_table() -> None:
     for rows, inside in ((5, "take"), (50, "bfloat16")):
         table, index, w = np.ones((rows, 4), F), np.arange(20) % 5, np.ones((4, 8), F)
-        graph = cr.compile(lambda e, i, w: cr.take(e, i, axis=0) @ w, backend="reference", precision="bfloat16").lower(table, index, w).graph
+        graph = cr.compile(lambda e, i, w: cr.take(e, i, axis=0) @ w, backend="reference",
+                           precision="bfloat16").lower(table, index, w).graph
         product = next(node for node in graph.nodes if node.op.name == "contract")
         assert product.inputs[0].op.name == inside
         assert is_rounded(product.inputs[0])

@@ -27,9 +27,23 @@ def test_advantages_bootstrap_from_where_a_truncated_episode_led():
     reward, values, following = random.normal(size=(3, 9, 4)).astype("float32")
     terminated, truncated = random.random((2, 9, 4)) < 0.2
     found = gae(*map(cr.asarray, (reward, values, following, terminated, truncated)), 0.9, 0.8).numpy()
-    np.testing.assert_allclose(found, advantages_by_hand(reward, values, following, terminated, truncated, 0.9, 0.8), atol=1e-5)
+    np.testing.assert_allclose(found, advantages_by_hand(reward, values, following, terminated, truncated, 0.9, 0.8),
+                               atol=1e-5)
     ends = np.ones((1, 1), bool)
-    alone = lambda terminated, truncated: gae(*map(cr.asarray, (np.ones((1, 1), "float32"), np.zeros((1, 1), "float32"), np.full((1, 1), 7, "float32"), terminated, truncated)), 0.5, 0.9).item()
+    alone = lambda terminated, truncated: gae(
+        *map(
+            cr.asarray,
+            (
+                np.ones((1, 1), "float32"),
+                np.zeros((1, 1), "float32"),
+                np.full((1, 1), 7, "float32"),
+                terminated,
+                truncated,
+            ),
+        ),
+        0.5,
+        0.9,
+    ).item()
     assert alone(~ends, ends) == pytest.approx(1 + 0.5 * 7) and alone(ends, ~ends) == 1 and alone(ends, ends) == 1
 
 
@@ -37,7 +51,9 @@ def test_several_steps_stop_at_the_end_of_an_episode():
     reward = np.array([[1], [2], [4], [8]], "float32")
     done = np.array([[0], [1], [0], [0]], bool)
     final = np.arange(4, dtype="float32")[:, None, None]
-    total, last, ended, factor = (x.numpy() for x in several_steps(*map(cr.asarray, (reward, done, final, done)), 3, 0.5))
+    total, last, ended, factor = (
+        x.numpy() for x in several_steps(*map(cr.asarray, (reward, done, final, done)), 3, 0.5)
+    )
     assert total[:, 0].tolist() == [2, 2, 8, 8] and last[:, 0, 0].tolist() == [1, 1, 3, 3]
     assert ended[:, 0].tolist() == [True, True, False, False] and factor[:, 0].tolist() == [0.25, 0.5, 0.25, 0.5]
 
@@ -53,7 +69,8 @@ def test_policies_have_the_probabilities_of_their_distributions():
     logits = random.normal(size=(4, 3)).astype("float32")
     chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     choice = Choice(cr.asarray(logits))
-    np.testing.assert_allclose(choice.log_prob(cr.asarray([0, 1, 2, 0])).numpy(), np.log(chances)[np.arange(4), [0, 1, 2, 0]], atol=1e-5)
+    np.testing.assert_allclose(choice.log_prob(cr.asarray([0, 1, 2, 0])).numpy(),
+                               np.log(chances)[np.arange(4), [0, 1, 2, 0]], atol=1e-5)
     np.testing.assert_allclose(choice.entropy().numpy(), -(chances * np.log(chances)).sum(1), atol=1e-5)
     drawn = Choice(cr.asarray(np.tile(logits[:1], (20_000, 1)))).sample().numpy()
     np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 20_000, chances[0], atol=0.015)
@@ -67,7 +84,8 @@ def test_squashed_actions_have_the_density_of_the_change_of_variables():
     x = cr.asarray(np.random.default_rng(0).normal(size=(6, 3)).astype("float32"))
     action, chance = agent.sample(x)
     u = np.arctanh(action.numpy().astype(float))
-    expected = agent.policy(x).log_prob(cr.asarray(u.astype("float32"))).numpy() - np.log(1 - action.numpy().astype(float) ** 2).sum(1)
+    expected = (agent.policy(x).log_prob(cr.asarray(u.astype("float32"))).numpy()
+                - np.log(1 - action.numpy().astype(float) ** 2).sum(1))
     np.testing.assert_allclose(chance.numpy(), expected, atol=2e-3)
 
 
@@ -101,8 +119,10 @@ def test_policy_gradients_learn_to_balance(kind):
     assert history["return"][-1] > 2.5 * history["return"][0]
 
 
-MADE = {"PPO": (lambda: cr.rl.PPO(hidden=(8,), rollout=8, normalize_observations=True, scale_rewards=True, clip_values=True), "Pendulum-v1", 320),
-        "DQN": (lambda: cr.rl.DQN(hidden=(8,), train_every=8, updates=2, learning_starts=16, batch_size=8, duelling=True, n_step=3), "CartPole-v1", 160),
+MADE = {"PPO": (lambda: cr.rl.PPO(hidden=(8,), rollout=8, normalize_observations=True, scale_rewards=True,
+                                  clip_values=True), "Pendulum-v1", 320),
+        "DQN": (lambda: cr.rl.DQN(hidden=(8,), train_every=8, updates=2, learning_starts=16, batch_size=8,
+                                  duelling=True, n_step=3), "CartPole-v1", 160),
         "SAC": (lambda: cr.rl.SAC(hidden=(8,), learning_starts=16, batch_size=8), "Pendulum-v1", 40),
         "TD3": (lambda: cr.rl.TD3(hidden=(8,), learning_starts=16, batch_size=8), "MountainCarContinuous-v0", 40)}
 
@@ -151,7 +171,8 @@ def test_what_does_not_fit_an_agent_is_told():
 
 
 def test_means_of_episodes_do_not_prefer_short_ones():
-    returns = cr.rl.evaluate_policy(lambda x: np.ones(len(x), int), cr.rl.make("CartPole-v1", batch=3), episodes=9, seed=0)
+    returns = cr.rl.evaluate_policy(lambda x: np.ones(len(x), int), cr.rl.make("CartPole-v1", batch=3), episodes=9,
+                                    seed=0)
     assert len(returns.values) == 9 and (returns.values == returns.lengths).all()
     assert returns.low < returns.mean < returns.high and 8 <= returns.mean <= 11
 
@@ -173,4 +194,6 @@ def test_copies_of_an_environment_have_its_settings_and_a_state_of_their_own():
     env.reset(seed=0), env.step([1, 1])
     other = env.copies(3)
     other.reset(seed=0)
-    assert other.step([2, 1, 0])[0].tolist() == [1, 4, 0] and env.step([1, 1])[0].tolist() == [8, 8] and other.id == env.id
+    assert (
+        other.step([2, 1, 0])[0].tolist() == [1, 4, 0] and env.step([1, 1])[0].tolist() == [8, 8] and other.id == env.id
+    )

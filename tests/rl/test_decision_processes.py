@@ -45,8 +45,10 @@ def test_a_row_that_is_no_distribution_is_named():
 
 
 @pytest.mark.parametrize(("arguments", "error"), [
-    ((np.ones((2, 2)), np.zeros((2, 2)), 0.9), ShapeError), ((np.full((2, 1, 2), 0.5), np.zeros((2, 3)), 0.9), ShapeError),
-    ((np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 1.5), ArgumentError), ((np.full((2, 1, 2), 0.5), np.full((2, 1), np.nan), 0.5), ArgumentError)])
+    ((np.ones((2, 2)), np.zeros((2, 2)), 0.9), ShapeError),
+    ((np.full((2, 1, 2), 0.5), np.zeros((2, 3)), 0.9), ShapeError),
+    ((np.full((2, 1, 2), 0.5), np.zeros((2, 1)), 1.5), ArgumentError),
+    ((np.full((2, 1, 2), 0.5), np.full((2, 1), np.nan), 0.5), ArgumentError)])
 def test_what_does_not_fit_is_refused(arguments, error):
     with pytest.raises(error):
         cr.rl.MDP(*arguments)

@@ -9,12 +9,14 @@ import pytest
 import chainrule as cr
 from chainrule.errors import ArgumentError, ShapeError
 
-CLASSIC = {"CartPole-v1": ("x", "velocity", "angle", "spin"), "MountainCar-v0": ("position", "velocity"), "MountainCarContinuous-v0": ("position", "velocity"),
+CLASSIC = {"CartPole-v1": ("x", "velocity", "angle", "spin"), "MountainCar-v0": ("position", "velocity"),
+           "MountainCarContinuous-v0": ("position", "velocity"),
            "Acrobot-v1": ("angle1", "angle2", "spin1", "spin2"), "Pendulum-v1": ("angle", "spin")}
 
 
 def actions_of(space, random, shape):
-    return random.integers(space.n, size=shape) if isinstance(space, cr.rl.Discrete) else random.uniform(space.low * 1.2, space.high * 1.2, (*shape, *space.shape)).astype("float32")
+    return (random.integers(space.n, size=shape) if isinstance(space, cr.rl.Discrete)
+            else random.uniform(space.low * 1.2, space.high * 1.2, (*shape, *space.shape)).astype("float32"))
 
 
 @pytest.mark.parametrize("id", CLASSIC)
@@ -28,23 +30,28 @@ def test_classic_control_is_gymnasiums(id):
     for action in actions_of(ours.action_space, np.random.default_rng(0), (150, 1)):
         observation, reward, terminated, _, _ = ours.step(action)
         expected = theirs.step(action[0])
-        np.testing.assert_allclose([ours.state[name].numpy()[0] for name in CLASSIC[id]], theirs.state, atol=tolerance, rtol=tolerance)
+        np.testing.assert_allclose([ours.state[name].numpy()[0] for name in CLASSIC[id]], theirs.state, atol=tolerance,
+                                   rtol=tolerance)
         np.testing.assert_allclose(observation[0], expected[0], atol=1e-6)
-        assert reward[0] == pytest.approx(expected[1], abs=1e-6 if tolerance > 1e-9 else 1e-12) and terminated[0] == expected[2]
+        assert reward[0] == pytest.approx(expected[1],
+                                          abs=1e-6 if tolerance > 1e-9 else 1e-12) and terminated[0] == expected[2]
         if terminated[0]:
             break
         if "Continuous" in id:
             theirs.state = np.array([ours.state[name].numpy()[0] for name in CLASSIC[id]])
 
 
-@pytest.mark.parametrize("id", ["FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "CliffWalkingSlippery-v1", "Taxi-v4"])
+@pytest.mark.parametrize("id", ["FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "CliffWalkingSlippery-v1",
+                                "Taxi-v4"])
 def test_tables_are_gymnasiums(id):
     gym = pytest.importorskip("gymnasium")
     theirs, ours = gym.make(id).unwrapped, cr.rl.make(id)
     np.testing.assert_allclose(ours.starts, theirs.initial_state_distrib)
     for state in range(ours.observation_space.n):
         for action in range(ours.action_space.n):
-            told = [x for x in zip(*(table[state, action] for table in (ours.chances, ours.next, ours.rewards, ours.ends)), strict=True) if x[0]]
+            told = [x for x in zip(*(table[state, action]
+                                     for table in (ours.chances, ours.next, ours.rewards, ours.ends)), strict=True)
+                    if x[0]]
             np.testing.assert_allclose(np.array(told, float), np.array(theirs.P[state][action], float), atol=1e-12)
 
 
@@ -54,7 +61,8 @@ def test_a_known_step_of_the_cart():
     for name, value in zip(CLASSIC["CartPole-v1"], (0.01, -0.02, 0.03, 0.04), strict=True):
         env.state[name].assign(np.full(2, value))
     observation, *_ = env.step([1, 0])
-    np.testing.assert_allclose(observation, [[0.0096, 0.17468091, 0.0308, -0.24303449], [0.0096, -0.21553917, 0.0308, 0.34203538]], atol=2e-3)
+    np.testing.assert_allclose(observation, [[0.0096, 0.17468091, 0.0308, -0.24303449],
+                                             [0.0096, -0.21553917, 0.0308, 0.34203538]], atol=2e-3)
 
 
 def test_next_step_autoreset_as_gymnasiums():

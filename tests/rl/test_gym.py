@@ -13,7 +13,8 @@ gymnasium = pytest.importorskip("gymnasium")
 
 
 def test_steps_are_gymnasiums() -> None:
-    ours, theirs = cr.rl.Gym("CartPole-v1", batch=2), gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    ours, theirs = (cr.rl.Gym("CartPole-v1", batch=2),
+                    gymnasium.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"))
     np.testing.assert_array_equal(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
     for _ in range(60):
         mine, other = ours.step([0, 1]), theirs.step(np.array([0, 1]))

@@ -12,7 +12,8 @@ from chainrule.rl.seeds import bands
 
 
 def history(**columns):
-    return cr.train.History([{"epoch": i + 1, **{name: float(values[i]) for name, values in columns.items()}} for i in range(len(columns["return"]))])
+    return cr.train.History([{"epoch": i + 1, **{name: float(values[i]) for name, values in columns.items()}}
+                             for i in range(len(columns["return"]))])
 
 
 RISING, N = np.linspace(20, 300, 20), 20
@@ -24,7 +25,8 @@ HEALTHY = {"return": RISING, "entropy": np.linspace(0.69, 0.4, N), "value_loss":
     ({"return": np.full(N, 0.0)}, ["reward is always the same"]),
     ({"return": 20 + np.sin(np.arange(N))}, ["policy never learns"]),
     ({"return": RISING[::-1]}, ["policy never learns"]),
-    ({"return": np.r_[RISING[:10], np.full(10, 20.0)], "entropy": np.geomspace(0.69, 1e-4, N)}, ["policy never learns", "entropy collapsed"]),
+    ({"return": np.r_[RISING[:10], np.full(10, 20.0)], "entropy": np.geomspace(0.69, 1e-4, N)},
+     ["policy never learns", "entropy collapsed"]),
     ({"entropy": np.geomspace(0.69, 1e-4, N)}, []),  # sure of itself, and right
     ({"q": np.linspace(1, 95, N)}, []),
     ({"q": np.geomspace(1, 1e5, N)}, ["values explode"]),
@@ -52,7 +54,8 @@ def test_a_reward_that_is_never_reached_is_told():
 def test_two_agents_are_compared_over_seeds(tmp_path):
     pytest.importorskip("matplotlib")
     world = lambda batch: cr.rl.GridWorld(["S...", ".HH.", "...G"], batch, step=-0.1, max_steps=30)
-    make = lambda kind: cr.rl.over_seeds(lambda: kind(gamma=0.95, epsilon=0.3), world, seeds=3, steps=600, episodes=1, name=kind.__name__)
+    make = lambda kind: cr.rl.over_seeds(lambda: kind(gamma=0.95, epsilon=0.3), world, seeds=3, steps=600, episodes=1,
+                                         name=kind.__name__)
     one, other = make(cr.rl.QLearning), make(cr.rl.SARSA)
     assert one.scores.shape == (3,) and one.low <= one.mean <= one.high and one.seeds == (0, 1, 2)
     found = cr.compare(one.run, other.run)
@@ -65,7 +68,8 @@ def test_two_agents_are_compared_over_seeds(tmp_path):
 def test_bands_are_students_intervals():
     stats = pytest.importorskip("scipy.stats")
     values = np.random.default_rng(0).normal(size=(6, 4))
-    steps, mean, low, high = bands([cr.train.History([{"epoch": i, "steps": 10 * i, "return": float(x)} for i, x in enumerate(row, 1)]) for row in values])
+    steps, mean, low, high = bands([cr.train.History([{"epoch": i, "steps": 10 * i, "return": float(x)}
+                                                      for i, x in enumerate(row, 1)]) for row in values])
     expected = stats.t.interval(0.95, 5, values.mean(0), stats.sem(values, axis=0))
     np.testing.assert_allclose(np.array([low, high]), expected)
     assert steps.tolist() == [10, 20, 30, 40] and mean == pytest.approx(values.mean(0))

@@ -14,10 +14,13 @@ from chainrule.rl.registry import ENVIRONMENTS
 
 def some_actions(env, random):
     space = env.action_space
-    return random.integers(0, space.n, env.batch) if isinstance(space, cr.rl.Discrete) else random.uniform(space.low, space.high, (env.batch, *space.shape)).astype("float32")
+    return (random.integers(0, space.n, env.batch) if isinstance(space, cr.rl.Discrete)
+            else random.uniform(space.low, space.high, (env.batch, *space.shape)).astype("float32"))
 
 
-@pytest.mark.parametrize("id", [id for id in ENVIRONMENTS if id not in ("CliffWalkingSlippery-v1", "FrozenLake8x8-v1", "Taxi-v4")])  # drawn as their kin
+@pytest.mark.parametrize("id", [id for id in ENVIRONMENTS
+                                if id not in ("CliffWalkingSlippery-v1", "FrozenLake8x8-v1",
+                                              "Taxi-v4")])  # drawn as their kin
 def test_every_environment_is_drawn_and_its_picture_follows_the_state(id):
     env, random = cr.rl.make(id, batch=2), np.random.default_rng(0)
     with pytest.raises(ArgumentError, match="reset"):
@@ -81,7 +84,12 @@ def test_the_gif_holds_a_picture_of_each_state(tmp_path):
     assert len(episode.frames) == len(episode) + 1
     path = episode.save_gif(tmp_path / "deep" / "a.gif", seconds=0.05)
     with image.open(path) as gif:
-        assert gif.n_frames == len(episode.frames) and gif.size == (400, 260) and gif.info["duration"] == 50 and gif.info["loop"] == 0
+        assert (
+            gif.n_frames == len(episode.frames)
+            and gif.size == (400, 260)
+            and gif.info["duration"] == 50
+            and gif.info["loop"] == 0
+        )
         gif.seek(3)
         assert np.abs(np.asarray(gif.convert("RGB"), int) - episode.frames[3]).mean() < 2
 

@@ -16,7 +16,8 @@ AGENTS = (cr.rl.QLearning, cr.rl.DoubleQLearning, cr.rl.ExpectedSARSA, cr.rl.SAR
 def test_chain_of_five_states(kind):
     world = cr.rl.GridWorld("S...G")
     exact = cr.rl.policy_iteration(world.mdp(0.9)).q
-    agent = kind(learning_rate=cr.rl.linear(0.5, 0.02), epsilon=cr.rl.linear(1.0, 0.0 if kind is cr.rl.SARSA else 0.3), gamma=0.9)
+    agent = kind(learning_rate=cr.rl.linear(0.5, 0.02), epsilon=cr.rl.linear(1.0, 0.0 if kind is cr.rl.SARSA else 0.3),
+                 gamma=0.9)
     agent.fit(world, steps=12_000, seed=0)
     if kind in (cr.rl.QLearning, cr.rl.DoubleQLearning):
         np.testing.assert_allclose(agent.q[:4], exact[:4], atol=0.05)

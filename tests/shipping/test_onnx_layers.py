@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each layer as an ONNX file: with a free batch all of them, with free time those that take it. Oracle: the layer itself."""
+"""Each layer as an ONNX file: with a free batch all of them, with free time those that take it. Oracle: the layer
+itself."""
 
 from __future__ import annotations
 
@@ -13,20 +14,24 @@ from chainrule import nn
 from chainrule.errors import ArgumentError
 
 CANNOT_BE_LONGER = {  # layers on steps whose program is another one for another length, or that take none
-    "layer norm of two axes": "built for a shape", "learned positions": "no more positions", "lstm in pieces": "as many pieces as fit",
-    "bilinear": "no steps", "UpSampling 1d": "weights at borders", "AdaptiveAvgPool 1d": "windows by the length", "AdaptiveMaxPool 1d": "windows by the length",
+    "layer norm of two axes": "built for a shape", "learned positions": "no more positions",
+    "lstm in pieces": "as many pieces as fit",
+    "bilinear": "no steps", "UpSampling 1d": "weights at borders", "AdaptiveAvgPool 1d": "windows by the length",
+    "AdaptiveMaxPool 1d": "windows by the length",
 }
 
 
 def draws(name, shapes, sizes):
     rng = np.random.default_rng(0)
-    whole = lambda shape: rng.integers(0, 9, shape) if "embedding" in name else rng.standard_normal(shape).astype("float32")
+    whole = (lambda shape: rng.integers(0, 9, shape) if "embedding" in name
+             else rng.standard_normal(shape).astype("float32"))
     return [[whole((batch, *more(shape[1:]))) for shape in shapes] for batch, more in sizes]
 
 
 def called(layer, inputs):
     """Layers that merge take a list."""
-    if len(inputs) > 1 and type(layer).__name__ in ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"):
+    if len(inputs) > 1 and type(layer).__name__ in ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum",
+                                                    "Multiply", "Subtract"):
         return lambda *arrays: layer(list(arrays))
     return layer
 
@@ -42,11 +47,13 @@ def test_a_layer_gives_the_same_at_any_batch(name, tmp_path):
     np.testing.assert_allclose(leaves(found), leaves(called(model, shapes)(*given[2])), rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, shape) in LAYERS.items() if shape == STEPS or isinstance(shape, list)])
+@pytest.mark.parametrize("name", [name for name, (_, shape) in LAYERS.items() if shape == STEPS
+                                  or isinstance(shape, list)])
 def test_a_layer_gives_the_same_at_any_length(name, tmp_path):
     make, shape = LAYERS[name]
     shapes = shape if isinstance(shape, list) else [shape]
-    sizes = [(3, lambda rest: rest), (2, lambda rest: (rest[0] + 7, *rest[1:])), (1, lambda rest: (rest[0] + 1, *rest[1:]))]
+    sizes = [(3, lambda rest: rest), (2, lambda rest: (rest[0] + 7, *rest[1:])),
+             (1, lambda rest: (rest[0] + 1, *rest[1:]))]
     model = called(make(), shapes)
     if name in CANNOT_BE_LONGER:
         with pytest.raises(ArgumentError, match="fix the sizes"):
@@ -57,16 +64,19 @@ def test_a_layer_gives_the_same_at_any_length(name, tmp_path):
 
 
 def test_images_of_any_size(tmp_path):
-    model = nn.Sequential([nn.Conv2D(4, 3, padding="same", activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Conv2D(3, 3, stride=2), nn.AvgPool2D(2, stride=1),
+    model = nn.Sequential([nn.Conv2D(4, 3, padding="same", activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2),
+                           nn.Conv2D(3, 3, stride=2), nn.AvgPool2D(2, stride=1),
                            nn.ReflectPad2D(1), nn.Conv2DTranspose(2, 3, stride=2), nn.GlobalAvgPool2D(), nn.Dense(3)])
-    images = [[np.random.default_rng(0).standard_normal(shape).astype("float32")] for shape in [(2, 20, 24, 3), (1, 21, 37, 3), (5, 31, 18, 3)]]
+    images = [[np.random.default_rng(0).standard_normal(shape).astype("float32")]
+              for shape in [(2, 20, 24, 3), (1, 21, 37, 3), (5, 31, 18, 3)]]
     same(model, tmp_path / "model.onnx", images, free=(0, 1, 2))
 
 
 def test_axes_have_the_names_that_they_are_given(tmp_path):
     model = models_of_two()
     x = np.ones((2, 5, 3), "float32"), np.ones((2, 4, 3), "float32")
-    ready = session(cr.export(model, tmp_path / "model.onnx", x, free={"a": {0: "batch", 1: "here"}, "b": {0: "batch", 1: "there"}}))
+    ready = session(cr.export(model, tmp_path / "model.onnx", x,
+                              free={"a": {0: "batch", 1: "here"}, "b": {0: "batch", 1: "there"}}))
     assert [item.shape for item in ready.get_inputs()] == [["batch", "here", 3], ["batch", "there", 3]]
     assert ready.get_outputs()[0].shape == ["batch", "here", "there"]
     a, b = np.random.default_rng(0).standard_normal((2, 3, 7, 3)).astype("float32")
@@ -105,7 +115,8 @@ def test_a_model_that_changes_itself_is_refused(tmp_path):
 def test_a_program_that_depends_on_the_size_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="fix the sizes"):
         cr.export(lambda x: x * 2 if x.shape[0] > 2 else x, tmp_path / "model.onnx", np.ones((3, 3), "float32"))
-    assert cr.export(lambda x: x * 2 if x.shape[0] > 2 else x, tmp_path / "model.onnx", np.ones((3, 3), "float32"), free=()).exists()
+    assert cr.export(lambda x: x * 2 if x.shape[0] > 2 else x, tmp_path / "model.onnx", np.ones((3, 3), "float32"),
+                     free=()).exists()
     with pytest.raises(ArgumentError, match="no input has such an axis"):
         cr.export(lambda x: x, tmp_path / "model.onnx", np.ones((3, 3), "float32"), free=(2,))
     with pytest.raises(ArgumentError, match=r"\.onnx"):

@@ -32,7 +32,8 @@ ZOO = {
     "mobilenet_v2": (lambda: models.mobilenet_v2(4, (32, 32, 3), width=0.25), [floats(32, 32, 3)], False),
     "mobilenet_v3": (lambda: models.mobilenet_v3("small", 4, (32, 32, 3), width=0.25), [floats(32, 32, 3)], False),
     "efficientnet": (lambda: models.efficientnet(0, 4, (32, 32, 3), width=0.25), [floats(32, 32, 3)], False),
-    "convnext": (lambda: models.convnext("tiny", 4, (32, 32, 3), depths=(1, 1, 1, 1), widths=(8, 8, 8, 8)), [floats(32, 32, 3)], False),
+    "convnext": (lambda: models.convnext("tiny", 4, (32, 32, 3), depths=(1, 1, 1, 1), widths=(8, 8, 8, 8)),
+                 [floats(32, 32, 3)], False),
     "vit": (lambda: models.vit("tiny", 4, (32, 32, 3)), [floats(32, 32, 3)], False),
     "dcgan_generator": (lambda: models.dcgan_generator(width=4), [floats(7)], False),
     "dcgan_critic": (lambda: models.dcgan_critic(width=4), [floats(28, 28, 1)], False),
@@ -42,13 +43,17 @@ ZOO = {
     "sequence_classifier of numbers": (lambda: models.sequence_classifier(2, units=4), [floats(5, 2)], False),
     "sequence_tagger": (lambda: models.sequence_tagger(3, 11, 8, 4, "gru"), [words(5)], True),
     "EncoderDecoder": (lambda: models.EncoderDecoder(11, 11, 8, 4), [words(5), words(3)], True),
-    "TranslationTransformer": (lambda: models.TranslationTransformer(11, 11, 8, 1, 2, 16, length=32), [words(5), words(3)], True),
+    "TranslationTransformer": (lambda: models.TranslationTransformer(11, 11, 8, 1, 2, 16, length=32),
+                               [words(5), words(3)], True),
     "gpt": (lambda: models.gpt(11, 32, 8, 2, 2), [words(5)], True),
     "llama": (lambda: models.llama(11, 32, 8, 2, 4, 2), [words(5)], True),
     "BERT": (lambda: models.BERT(11, 32, width=8, depth=2, heads=2), [words(5)], True),
-    "MaskedLanguageModel": (lambda: models.MaskedLanguageModel(models.BERT(11, 32, width=8, depth=1, heads=2)), [words(5)], True),
-    "SequenceClassifier": (lambda: models.SequenceClassifier(models.BERT(11, 32, width=8, depth=1, heads=2), 3), [words(5)], True),
-    "TokenClassifier": (lambda: models.TokenClassifier(models.BERT(11, 32, width=8, depth=1, heads=2), 3), [words(5)], True),
+    "MaskedLanguageModel": (lambda: models.MaskedLanguageModel(models.BERT(11, 32, width=8, depth=1, heads=2)),
+                            [words(5)], True),
+    "SequenceClassifier": (lambda: models.SequenceClassifier(models.BERT(11, 32, width=8, depth=1, heads=2), 3),
+                           [words(5)], True),
+    "TokenClassifier": (lambda: models.TokenClassifier(models.BERT(11, 32, width=8, depth=1, heads=2), 3), [words(5)],
+                        True),
     "SpanReader": (lambda: models.SpanReader(models.BERT(11, 32, width=8, depth=1, heads=2)), [words(5)], True),
     "TimeMLP": (lambda: models.TimeMLP(2), [floats(2), floats()], False),
     "TimeUNet": (lambda: models.TimeUNet(1, widths=(8, 8)), [floats(8, 8, 1), floats()], False),
@@ -67,7 +72,8 @@ def test_a_model_of_the_zoo_gives_the_same_in_onnx_runtime(name, tmp_path):
 
 
 def test_every_model_has_a_row():
-    made = {word for word in models.__all__ if word[0].islower() and not word.startswith(("generate", "load", "save", "mask", "fill", "of_"))}
+    made = {word for word in models.__all__ if word[0].islower()
+            and not word.startswith(("generate", "load", "save", "mask", "fill", "of_"))}
     assert made <= set(ZOO)
 
 

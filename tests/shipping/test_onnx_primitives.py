@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each primitive as nodes of ONNX: by ONNX Runtime, or by ONNX's own interpreter where the runtime has no kernel. Oracle: its meaning."""
+"""Each primitive as nodes of ONNX: by ONNX Runtime, or by ONNX's own interpreter where the runtime has no kernel.
+Oracle: its meaning."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ def outputs(path, arrays):
     onnx.checker.check_model(model, full_check=True)
     feeds = {item.name: array for item, array in zip(model.graph.input, arrays, strict=True)}
     try:
-        return onnxruntime.InferenceSession(path).run(None, {name: array for name, array in feeds.items() if array.ndim or array.dtype != bool})
+        return onnxruntime.InferenceSession(path).run(
+            None, {name: array for name, array in feeds.items() if array.ndim or array.dtype != bool}
+        )
     except Exception:
         try:
             return ReferenceEvaluator(model).run(None, feeds)
@@ -51,13 +54,15 @@ def test_a_primitive_gives_in_onnx_what_numpy_gives(name, tmp_path):
             cr.export(lambda *tensors, case=case: apply(name, case, tensors), path, tuple(arrays), free=())
             if name in OTHERWISE and case.label == "special":
                 continue
-            expected, found = [y.numpy() for y in apply(name, case, tuple(map(cr.asarray, arrays)))], outputs(str(path), arrays)
+            expected, found = ([y.numpy() for y in apply(name, case, tuple(map(cr.asarray, arrays)))],
+                               outputs(str(path), arrays))
             if found is None:
                 continue
             ran += 1
             what = f"{name} {case.label} {dtype} {[x.shape for x in arrays]} {case.attrs}"
             assert [(y.shape, y.dtype) for y in found] == [(y.shape, y.dtype) for y in expected], what
             for got, wanted in zip(found, expected, strict=True):
-                scale = 0.05 if dtype == "float64" and name in ("erf", "atan2") else 1e-4 if dtype == "float64" else 1.0  # ONNX's interpreter computes erf in float32
+                # ONNX's interpreter computes erf in float32
+                scale = 0.05 if dtype == "float64" and name in ("erf", "atan2") else 1e-4 if dtype == "float64" else 1.0
                 assert_same(got, wanted, what, max(row.rtol * scale, 1e-6), max(row.atol * scale, 1e-7))
     assert ran

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comparison of runs: p-values, corrections, intervals, verdicts, refusals. Oracles: SciPy, closed forms, golden text, simulation."""
+"""Comparison of runs: p-values, corrections, intervals, verdicts, refusals. Oracles: SciPy, closed forms, golden text,
+simulation."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def test_tails_equal_scipy():
         for level in (0.5, 0.95, 0.999):
             assert tails.t_quantile(level, df) == pytest.approx(stats.t.ppf(0.5 + level / 2, df), rel=1e-9)
     for k, n in ((0, 1), (0, 7), (3, 10), (50, 100), (4990, 10_000)):
-        assert tails.fair_coin(k, n) == pytest.approx((stats.binom.cdf(k, n, 0.5), stats.binom.pmf(k, n, 0.5)), rel=1e-10)
+        assert tails.fair_coin(k, n) == pytest.approx((stats.binom.cdf(k, n, 0.5), stats.binom.pmf(k, n, 0.5)),
+                                                      rel=1e-10)
 
 
 # ---- tests of hypotheses
@@ -40,7 +42,9 @@ def test_mcnemar(b, c):
     if b + c:
         mid = 2 * stats.binom.cdf(min(b, c), b + c, 0.5) - stats.binom.pmf(min(b, c), b + c, 0.5)
         assert statistics.mcnemar(b, c) == pytest.approx(min(mid, 1), abs=1e-9)
-        assert statistics.mcnemar(b, c, method="chi2") == pytest.approx(stats.chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1), abs=1e-12)
+        assert statistics.mcnemar(b, c, method="chi2") == pytest.approx(
+            stats.chi2.sf((abs(b - c) - 1) ** 2 / (b + c), 1), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("n", [2, 5, 12, 60])
@@ -50,9 +54,11 @@ def test_tests_of_numbers_equal_scipy(n):
     d = b - a
     assert statistics.paired_t(d) == pytest.approx(stats.ttest_rel(b, a).pvalue, abs=1e-10)
     assert statistics.t_interval(d) == pytest.approx(tuple(stats.ttest_rel(b, a).confidence_interval(0.95)), abs=1e-9)
-    assert statistics.wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="exact" if n <= 50 else "approx").pvalue, abs=1e-10)
+    assert statistics.wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="exact" if n <= 50 else "approx").pvalue,
+                                                   abs=1e-10)
     if n <= 12:
-        wanted = stats.permutation_test((b, a), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf)
+        wanted = stats.permutation_test((b, a), lambda x, y, axis: np.mean(x - y, axis=axis),
+                                        permutation_type="samples", vectorized=True, n_resamples=np.inf)
         assert statistics.permutation(d) == pytest.approx(wanted.pvalue, abs=1e-10)
     else:
         assert statistics.permutation(d, resamples=20_000) == pytest.approx(statistics.paired_t(d), abs=0.01)
@@ -67,7 +73,8 @@ def test_wilcoxon_with_ties_and_zeros():
     observed = min(ranks[kept > 0].sum(), ranks[kept < 0].sum())
     assert statistics.wilcoxon(d) == pytest.approx(min(1, 2 * np.mean(sums <= observed)), abs=1e-12)
     many = np.round(RNG.normal(0.2, 1, 200), 1)
-    assert statistics.wilcoxon(many) == pytest.approx(stats.wilcoxon(many[many != 0], method="approx").pvalue, abs=1e-10)
+    assert statistics.wilcoxon(many) == pytest.approx(stats.wilcoxon(many[many != 0], method="approx").pvalue,
+                                                      abs=1e-10)
     assert statistics.wilcoxon(np.zeros(4)) == 1
 
 
@@ -79,7 +86,8 @@ def test_equal_differences():
 def test_corrections():
     p = np.array([0.01, 0.04, 0.03, 0.005, 0.5, 0.04])
     np.testing.assert_allclose(statistics.adjust(p, "benjamini-hochberg"), stats.false_discovery_control(p), atol=1e-12)
-    np.testing.assert_allclose(statistics.adjust(p), [0.05, 0.12, 0.12, 0.03, 0.5, 0.12], atol=1e-12)  # by hand: 6 x 0.005, 5 x 0.01, 4 x 0.03, ...
+    # by hand: 6 x 0.005, 5 x 0.01, 4 x 0.03, ...
+    np.testing.assert_allclose(statistics.adjust(p), [0.05, 0.12, 0.12, 0.03, 0.5, 0.12], atol=1e-12)
     np.testing.assert_array_equal(statistics.adjust(p, "none"), p)
     with pytest.raises(ArgumentError, match="no such correction"):
         statistics.adjust(p, "bonferoni")
@@ -104,11 +112,13 @@ def _verdicts() -> str:
         ("seeds, paired t", cr.compare(seeds, better, names=("adam", "lion"))),
         ("seeds, Wilcoxon", cr.compare(seeds, better, test="wilcoxon")),
         ("seeds, permutation", cr.compare(seeds, better, test="permutation")),
-        ("losses", cr.compare([2.51, 2.49, 2.55], [2.31, 2.33, 2.36], percent=False, higher_is_better=False, level=0.99)),
+        ("losses", cr.compare([2.51, 2.49, 2.55], [2.31, 2.33, 2.36], percent=False, higher_is_better=False,
+                              level=0.99)),
         ("the same twice", cr.compare(seeds, seeds)),
     ]
     first = Run.of_scores("first", seeds)
-    runs = [Run.of_scores("second", better), Run.of_scores("third", [s + e for s, e in zip(seeds, (0.002, -0.001, 0, 0.001, -0.002), strict=True)])]
+    runs = [Run.of_scores("second", better),
+            Run.of_scores("third", [s + e for s, e in zip(seeds, (0.002, -0.001, 0, 0.001, -0.002), strict=True)])]
     lines += [("corrected", c) for c in statistics.compare_all(runs, baseline=first)]
     return "".join(f"{name}: {verdict}\n" for name, verdict in lines)
 
@@ -143,7 +153,8 @@ def test_refusals():
     with pytest.raises(ArgumentError, match="different test sets"):
         cr.compare(first, Run.of_predictions("second", outputs, labels, inputs=np.arange(50) + 1))
     with pytest.raises(ArgumentError, match="different test sets"):
-        cr.compare(Run.of_predictions("first", outputs, labels), Run.of_predictions("second", outputs[::-1], labels[::-1]))
+        cr.compare(Run.of_predictions("first", outputs, labels),
+                   Run.of_predictions("second", outputs[::-1], labels[::-1]))
     with pytest.raises(ArgumentError, match="different things"):
         cr.compare(first, Run.of_scores("second", np.ones(50)))
     with pytest.raises(ShapeError, match="different numbers of values"):
@@ -179,7 +190,8 @@ def test_a_against_a_rejects_at_five_per_cent(test):
             a, b = (Run(name, values, "item") for name, values in zip("AB", _pairs(rng, 0.0, 2000), strict=True))
         else:
             a, b = (Run.of_scores(name, rng.normal(0.9, 0.01, 12)) for name in "AB")
-        found.append(cr.compare(a, b, test=test) if test in ("mcnemar", "paired_t") else getattr(statistics, test)(b.values - a.values))
+        found.append(cr.compare(a, b, test=test) if test in ("mcnemar", "paired_t")
+                     else getattr(statistics, test)(b.values - a.values))
     p = np.array([c if isinstance(c, float) else c.p for c in found])
     assert 0.04 <= np.mean(p <= 0.05) <= 0.06
     if test == "paired_t":
@@ -191,7 +203,8 @@ def test_a_against_a_rejects_at_five_per_cent(test):
 def test_power_for_one_point():
     """90 % against 91 % on 10,000 items: the discordant items give the expected power of about (z - 1.96)."""
     rng = np.random.default_rng(2)
-    found = [cr.compare(*(Run(name, values, "item") for name, values in zip("AB", _shifted(rng), strict=True))) for _ in range(300)]
+    found = [cr.compare(*(Run(name, values, "item") for name, values in zip("AB", _shifted(rng), strict=True)))
+             for _ in range(300)]
     discordant, n = 0.06, 10_000
     expected = stats.norm.sf(1.96 - 0.01 * n / math.sqrt(n * (discordant - 0.01**2)))
     assert abs(np.mean([c.significant for c in found]) - expected) < 0.04

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""94 to 96 % of the 95 % intervals hold the true value, over 20,000 repeats (bootstrap: 2000). Oracle: the simulated truth.
+"""94 to 96 % of the 95 % intervals hold the true value, over 20,000 repeats (bootstrap: 2000). Oracle: the simulated
+truth.
 
 The bootstrap is asked about mildly skewed samples; of 150 exponential numbers it covers 94.1 %, as is known of it.
 """
@@ -30,7 +31,8 @@ def _newcombe(rng: np.random.Generator) -> bool:
 
 
 def _loss(rng: np.random.Generator) -> bool:
-    """The weighted mean of cross-entropies, which are skewed: -log p of a right model, with p from a beta distribution."""
+    """The weighted mean of cross-entropies, which are skewed: -log p of a right model, with p from a beta distribution.
+    """
     totals, weights = -np.log(rng.beta(4.0, 1.0, 400)), rng.choice([1.0, 2.0], 400)
     low, high = statistics.mean_interval(weights * totals, weights)
     return low <= 0.25 <= high
@@ -38,12 +40,14 @@ def _loss(rng: np.random.Generator) -> bool:
 
 def _bca(rng: np.random.Generator) -> bool:
     x = rng.gamma(4.0, 0.25, size=200)
-    interval = bootstrap(lambda counts: counts @ x / counts.sum(axis=1), np.ones(len(x)), resamples=1000, seed=int(rng.integers(2**31)))
+    interval = bootstrap(lambda counts: counts @ x / counts.sum(axis=1), np.ones(len(x)), resamples=1000,
+                         seed=int(rng.integers(2**31)))
     return interval[0] <= 1 <= interval[1]
 
 
 @pytest.mark.parametrize(("interval", "repeats"), [
-    (_wilson, 20_000), (_student, 20_000), (_newcombe, 20_000), (_loss, 20_000), pytest.param(_bca, 2000, marks=pytest.mark.slow)])
+    (_wilson, 20_000), (_student, 20_000), (_newcombe, 20_000), (_loss, 20_000),
+    pytest.param(_bca, 2000, marks=pytest.mark.slow)])
 def test_coverage(interval, repeats):
     rng = np.random.default_rng(12)
     covered = np.mean([interval(rng) for _ in range(repeats)])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maximum likelihood, Bayes' rule, naive Bayes, running moments. Oracles: scipy.stats, scikit-learn, closed forms, math.fsum."""
+"""Maximum likelihood, Bayes' rule, naive Bayes, running moments. Oracles: scipy.stats, scikit-learn, closed forms,
+math.fsum."""
 
 from __future__ import annotations
 
@@ -23,14 +24,22 @@ RNG = np.random.default_rng(3)
 
 # fmt: off
 CONTINUOUS = {
-    "Normal":      (d.Normal,      RNG.normal(2, 3, 400),        lambda x: stats.norm.fit(x),                lambda m: (m.location, m.scale)),
-    "Laplace":     (d.Laplace,     RNG.laplace(2, 3, 401),       lambda x: stats.laplace.fit(x),             lambda m: (m.location, m.scale)),
-    "Uniform":     (d.Uniform,     RNG.uniform(2, 3, 400),       lambda x: np.add.accumulate(stats.uniform.fit(x)), lambda m: (m.low, m.high)),
-    "Exponential": (d.Exponential, RNG.exponential(3, 400),      lambda x: stats.expon.fit(x, floc=0)[1:],   lambda m: (1 / m.rate,)),
-    "Gamma":       (d.Gamma,       RNG.gamma(2.5, 3, 400),       lambda x: np.array(stats.gamma.fit(x, floc=0))[[0, 2]], lambda m: (m.concentration, 1 / m.rate)),
-    "Gamma small": (d.Gamma,       RNG.gamma(0.1, 3, 400) + 1e-9, lambda x: np.array(stats.gamma.fit(x, floc=0))[[0, 2]], lambda m: (m.concentration, 1 / m.rate)),
-    "Beta":        (d.Beta,        RNG.beta(2, 0.7, 400),        lambda x: stats.beta.fit(x, floc=0, fscale=1)[:2], lambda m: (m.alpha, m.beta)),
-    "StudentT":    (d.StudentT,    stats.t(4, 1, 2).rvs(400, random_state=RNG), lambda x: stats.t.fit(x),    lambda m: (m.df, m.location, m.scale)),
+    "Normal":      (d.Normal,      RNG.normal(2, 3, 400),        lambda x: stats.norm.fit(x),
+                    lambda m: (m.location, m.scale)),
+    "Laplace":     (d.Laplace,     RNG.laplace(2, 3, 401),       lambda x: stats.laplace.fit(x),
+                    lambda m: (m.location, m.scale)),
+    "Uniform":     (d.Uniform,     RNG.uniform(2, 3, 400),       lambda x: np.add.accumulate(stats.uniform.fit(x)),
+                    lambda m: (m.low, m.high)),
+    "Exponential": (d.Exponential, RNG.exponential(3, 400),      lambda x: stats.expon.fit(x, floc=0)[1:],
+                    lambda m: (1 / m.rate,)),
+    "Gamma":       (d.Gamma,       RNG.gamma(2.5, 3, 400),       lambda x: np.array(stats.gamma.fit(x, floc=0))[[0, 2]],
+                    lambda m: (m.concentration, 1 / m.rate)),
+    "Gamma small": (d.Gamma,       RNG.gamma(0.1, 3, 400) + 1e-9,
+                    lambda x: np.array(stats.gamma.fit(x, floc=0))[[0, 2]], lambda m: (m.concentration, 1 / m.rate)),
+    "Beta":        (d.Beta,        RNG.beta(2, 0.7, 400),        lambda x: stats.beta.fit(x, floc=0, fscale=1)[:2],
+                    lambda m: (m.alpha, m.beta)),
+    "StudentT":    (d.StudentT,    stats.t(4, 1, 2).rvs(400, random_state=RNG), lambda x: stats.t.fit(x),
+                    lambda m: (m.df, m.location, m.scale)),
 }
 # fmt: on
 
@@ -96,9 +105,11 @@ def test_l2_penalty_is_a_normal_prior():
 
 
 def test_l1_penalty_is_a_laplace_prior():
-    """At scikit-learn's sparse weights the posterior is stationary where w != 0, and bends down on both sides where w = 0."""
+    """At scikit-learn's sparse weights the posterior is stationary where w != 0, and bends down on both sides where w =
+    0."""
     strength = 25.0
-    w = LogisticRegression(C=1 / strength, l1_ratio=1, solver="saga", fit_intercept=False, tol=1e-12, max_iter=100_000).fit(X, Y).coef_[0]
+    w = LogisticRegression(C=1 / strength, l1_ratio=1, solver="saga", fit_intercept=False, tol=1e-12,
+                           max_iter=100_000).fit(X, Y).coef_[0]
     likelihood = lambda w: cr.sum(d.Bernoulli(logits=cr.matmul(X, w)).log_prob(Y))
     prior = lambda w: cr.sum(d.Laplace(np.float64(0), np.float64(1 / strength)).log_prob(w))
     g, g_prior = cr.grad(likelihood)(w).numpy(), cr.grad(prior)(w).numpy()
@@ -111,15 +122,18 @@ def test_losses_are_negative_log_likelihoods():
     rng = np.random.default_rng(0)
     outputs, targets = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
     nll = -cr.mean(d.Normal(outputs, np.float64(math.sqrt(0.5))).log_prob(targets)).item()
-    assert abs(nll - 0.5 * math.log(math.pi) - cr.losses.mean_squared_error(cr.asarray(outputs), cr.asarray(targets)).item()) < 1e-12
+    assert abs(nll - 0.5 * math.log(math.pi)
+               - cr.losses.mean_squared_error(cr.asarray(outputs), cr.asarray(targets)).item()) < 1e-12
     nll = -cr.mean(d.Laplace(outputs, np.float64(1)).log_prob(targets)).item()
-    assert abs(nll - math.log(2) - cr.losses.mean_absolute_error(cr.asarray(outputs), cr.asarray(targets)).item()) < 1e-12
+    assert abs(nll - math.log(2)
+               - cr.losses.mean_absolute_error(cr.asarray(outputs), cr.asarray(targets)).item()) < 1e-12
 
 
 # ---- Bayes
 
 def test_medical_test():
-    """1 % are ill, the test finds 90 % of them and alarms 5 % of the healthy: 0.009 / 0.0585 of the alarms are right."""
+    """1 % are ill, the test finds 90 % of them and alarms 5 % of the healthy: 0.009 / 0.0585 of the alarms are right.
+    """
     found = statistics.posterior([0.01, 0.99], [0.90, 0.05])
     np.testing.assert_allclose(found, [0.009 / 0.0585, 0.0495 / 0.0585], rtol=1e-14)
 
@@ -137,18 +151,21 @@ def test_chain_rule_of_tables():
 def test_conjugate_updates():
     coin = statistics.BetaBinomial().update(7, 3)
     assert (coin.alpha, coin.beta) == (8, 4)
-    np.testing.assert_allclose(coin.log_predictive([0, 2, 5], 5).numpy(), stats.betabinom(5, 8, 4).logpmf([0, 2, 5]), rtol=1e-12)
+    np.testing.assert_allclose(coin.log_predictive([0, 2, 5], 5).numpy(), stats.betabinom(5, 8, 4).logpmf([0, 2, 5]),
+                               rtol=1e-12)
     grid = np.linspace(0, 1, 100_001)
     unnormalized = grid**7 * (1 - grid) ** 3
     assert abs(coin.distribution.mean.item() - (grid * unnormalized).sum() / unnormalized.sum()) < 1e-9
     die = statistics.DirichletMultinomial(np.ones(3)).update([1, 2, 4])
-    np.testing.assert_allclose(die.log_predictive([2, 0, 3]).item(), stats.dirichlet_multinomial([2, 3, 5], 5).logpmf([2, 0, 3]), rtol=1e-12)
+    np.testing.assert_allclose(die.log_predictive([2, 0, 3]).item(),
+                               stats.dirichlet_multinomial([2, 3, 5], 5).logpmf([2, 0, 3]), rtol=1e-12)
     np.testing.assert_allclose(die.distribution.mean.numpy(), np.array([2, 3, 5]) / 10)
     data = np.array([1.0, 2.5, 3.0])
     mean = statistics.NormalNormal(0.5, 2.0, noise=1.5).update(data)
     joint = d.MultivariateNormal(np.full(4, 0.5), 4.0 + np.diag([0.0, 2.25, 2.25, 2.25]))
     closed = statistics.condition_normal(joint, [1, 2, 3], data)
-    np.testing.assert_allclose([mean.mean, mean.std**2], [closed.mean.numpy()[0], closed.covariance.numpy()[0, 0]], rtol=1e-12)
+    np.testing.assert_allclose([mean.mean, mean.std**2], [closed.mean.numpy()[0], closed.covariance.numpy()[0, 0]],
+                               rtol=1e-12)
     stepwise = statistics.NormalNormal(0.5, 2.0, noise=1.5).update(1.0).update(2.5).update(3.0)
     np.testing.assert_allclose([stepwise.mean, stepwise.std], [mean.mean, mean.std], rtol=1e-14)
     np.testing.assert_allclose(mean.predictive.variance.item(), mean.std**2 + 2.25, rtol=1e-14)
@@ -162,7 +179,8 @@ def test_conditional_normal():
     o, u = [3, 1], [0, 2]
     gain = covariance[np.ix_(u, o)] @ np.linalg.inv(covariance[np.ix_(o, o)])
     np.testing.assert_allclose(found.mean.numpy(), mean[u] + gain @ (x - mean[o]), rtol=1e-10)
-    np.testing.assert_allclose(found.covariance.numpy(), covariance[np.ix_(u, u)] - gain @ covariance[np.ix_(o, u)], rtol=1e-10)
+    np.testing.assert_allclose(found.covariance.numpy(), covariance[np.ix_(u, u)] - gain @ covariance[np.ix_(o, u)],
+                               rtol=1e-10)
     whole = np.array([0.7, -1.0, 1.1, 0.3])  # the chain rule: log p(u, o) = log p(u | o) + log p(o)
     observed = d.MultivariateNormal(mean[o], covariance[np.ix_(o, o)])
     total = found.log_prob(whole[u]).item() + observed.log_prob(x).item()

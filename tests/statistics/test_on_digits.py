@@ -15,15 +15,18 @@ from chainrule.data.idx import read_pair
 
 def _digits():
     parts = read_digits()
-    return [array for part in (parts.train, parts.test) for array in (np.asarray(part.x).reshape(len(part.x), -1) / 255.0, np.asarray(part.y))]
+    return [array for part in (parts.train, parts.test)
+            for array in (np.asarray(part.x).reshape(len(part.x), -1) / 255.0, np.asarray(part.y))]
 
 
 def test_naive_bayes_on_digits(tmp_path):
     x, y, x_test, y_test = _digits()
     gaussian, multinomial = statistics.GaussianNB(1e-3).fit(x, y), statistics.MultinomialNB().fit(x, y)
-    np.testing.assert_array_equal(gaussian.predict(x_test), sklearn_bayes.GaussianNB(var_smoothing=1e-3).fit(x, y).predict(x_test))
+    np.testing.assert_array_equal(gaussian.predict(x_test),
+                                  sklearn_bayes.GaussianNB(var_smoothing=1e-3).fit(x, y).predict(x_test))
     np.testing.assert_array_equal(multinomial.predict(x_test), sklearn_bayes.MultinomialNB().fit(x, y).predict(x_test))
-    verdict = cr.compare(gaussian.predict(x_test), multinomial.predict(x_test), y_test, names=("Gaussian", "multinomial"))
+    verdict = cr.compare(gaussian.predict(x_test), multinomial.predict(x_test), y_test,
+                         names=("Gaussian", "multinomial"))
     assert verdict.low < verdict.difference < verdict.high
     table = statistics.reliability(gaussian.predict_proba(x_test), y_test)
     assert table.counts.sum() == len(y_test)

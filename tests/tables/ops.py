@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One row per primitive: operands, attributes, domain and how smooth it is. Every generated test of operations reads it.
+"""One row per primitive: operands, attributes, domain and how smooth it is. Every generated test of operations reads
+it.
 
 A case draws operands of a dtype from a generator; `dtypes` are NumPy names. `gradient` says how often the primitive is
 differentiated in the check (0: it passes no gradient). `prepare` makes operands special (symmetric, positive definite)
@@ -52,7 +53,8 @@ class Row:
 
 # ---- operands
 
-def array(shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Callable[[np.random.Generator, np.dtype], np.ndarray]:
+def array(shape: tuple[int, ...], low: float = -2.0,
+          high: float = 2.0) -> Callable[[np.random.Generator, np.dtype], np.ndarray]:
     """Uniform in [low, high) for floats (integers: at the ends included, cut at 0 for unsigned; booleans: a coin)."""
     def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
         if dtype.kind == "b":
@@ -93,13 +95,15 @@ def elementwise(arity: int, dtypes: tuple[str, ...] = FLOATS, gradient: int = 0,
     cases = [Case(operands(*[array(shape, low, high)] * arity), {}, dtypes) for shape in SHAPES]
     if special:
         grid = np.meshgrid(*[np.asarray(special, np.float64)] * arity)
-        cases.append(Case(fixed(*(x.reshape(-1) for x in grid)), {}, tuple(d for d in dtypes if d in FLOATS), "special"))
+        cases.append(Case(fixed(*(x.reshape(-1) for x in grid)), {}, tuple(d for d in dtypes if d in FLOATS),
+                          "special"))
     return Row(tuple(cases), gradient, **tolerances)
 
 
 def cases(draw_shapes: Any, *attrs: dict[str, Any], dtypes: tuple[str, ...] = FLOATS) -> tuple[Case, ...]:
     """One case per entry: (shape or shapes of the operands, attributes)."""
-    return tuple(Case(operands(*map(array, _shapes(shapes))), a, dtypes) for shapes, a in zip(draw_shapes, attrs, strict=True))
+    return tuple(Case(operands(*map(array, _shapes(shapes))), a, dtypes)
+                 for shapes, a in zip(draw_shapes, attrs, strict=True))
 
 
 def _shapes(shapes: Any) -> list[tuple[int, ...]]:
@@ -153,7 +157,8 @@ BODIES = {name: make_body(np.dtype(name)) for name in FLOATS}
 
 def scan_case(dtype: str, length: int, reverse: bool, history: bool) -> Case:
     draw = operands(array((3,)), integers((), 0, 3), array((length, 3)), array((3, 3)))
-    attrs = {"body": BODIES[dtype], "carries": 2, "sequences": 1, "length": length, "reverse": reverse, "history": history}
+    attrs = {"body": BODIES[dtype], "carries": 2, "sequences": 1, "length": length, "reverse": reverse,
+             "history": history}
     return Case(draw, attrs, (dtype,))
 
 
@@ -172,7 +177,8 @@ STOPPING = {name: make_stopping_body(np.dtype(name)) for name in FLOATS}
 
 def while_case(dtype: str, length: int) -> Case:
     draw = operands(integers((), 0, 2, "bool"), array((3,)), integers((), 0, 3), array((3,)))
-    return Case(draw, {"body": STOPPING[dtype], "carries": 3, "sequences": 0, "length": length, "reverse": False, "history": False}, (dtype,))
+    return Case(draw, {"body": STOPPING[dtype], "carries": 3, "sequences": 0, "length": length, "reverse": False,
+                       "history": False}, (dtype,))
 
 
 # ---- convolution: (image, filter, stride, padding, dilation, groups)
@@ -206,13 +212,14 @@ def _convolution_cases(face: str) -> tuple[Case, ...]:
 
 
 SPECIAL = (0.0, -0.0, 0.5, -1.0, 3.0, 80.0, -80.0, np.inf, -np.inf, np.nan)
-WINDOWS = (((2, 7, 6, 3), (1, 2), (3, 2), (2, 1), (1, 2)), ((9,), (0,), (3,), (2,), (1,)), ((4, 2), (0,), (5,), (1,), (1,)),
-           ((3, 8), (1,), (2,), (3,), (1,)))
+WINDOWS = (((2, 7, 6, 3), (1, 2), (3, 2), (2, 1), (1, 2)), ((9,), (0,), (3,), (2,), (1,)),
+           ((4, 2), (0,), (5,), (1,), (1,)), ((3, 8), (1,), (2,), (3,), (1,)))
 
 
 def _window_case(shape: Any, axes: Any, kernel: Any, stride: Any, dilation: Any, back: bool) -> Case:
     attrs = {"axes": axes, "kernel": kernel, "stride": stride, "dilation": dilation}
-    extents = [max((shape[a] - d * (k - 1) - 1) // s + 1, 0) for a, k, s, d in zip(axes, kernel, stride, dilation, strict=True)]
+    extents = [max((shape[a] - d * (k - 1) - 1) // s + 1, 0)
+               for a, k, s, d in zip(axes, kernel, stride, dilation, strict=True)]
     out = list(shape)
     for axis, extent in zip(axes, extents, strict=True):
         out[axis] = extent
@@ -235,7 +242,8 @@ def _extremes() -> tuple[Case, ...]:
 
 
 def _index_of() -> tuple[Case, ...]:
-    return (*cases(((7,), (3, 5), (3, 5), (2, 3, 4), (0, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "uint8", "bool")),
+    return (*cases(((7,), (3, 5), (3, 5), (2, 3, 4), (0, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)),
+                   dtypes=(*FLOATS, "int32", "uint8", "bool")),
             Case(fixed([[1.0, np.nan, 3.0], [2.0, 2.0, 1.0]]), {"axis": 1}, FLOATS, "special"))
 
 
@@ -260,9 +268,11 @@ def _scatters() -> tuple[Case, ...]:
             Case(operands(array((2, 6, 3)), distinct((2, 2), 6), array((2, 2, 2, 3))), put, (*FLOATS, "int32", "bool")),
             Case(operands(array((2, 6)), distinct((1,), 6), array((2, 1))), put),
             Case(operands(array((3, 2)), integers((0,), 0, 3), array((0, 2))), add),
-            Case(operands(array((5, 3)), integers((9,), -8, 9), array((9, 3))), add | {"drop": True}, (*FLOATS, "int32")),
+            Case(operands(array((5, 3)), integers((9,), -8, 9), array((9, 3))), add | {"drop": True},
+                 (*FLOATS, "int32")),
             Case(operands(array((4,)), integers((2, 3), -6, 7, "int32"), array((2, 3))), add | {"drop": True}),
-            Case(operands(array((2, 4, 3)), distinct((3, 2), 6), array((2, 3, 2, 3))), put | {"drop": True}, (*FLOATS, "int32", "bool")))
+            Case(operands(array((2, 4, 3)), distinct((3, 2), 6), array((2, 3, 2, 3))), put | {"drop": True},
+                 (*FLOATS, "int32", "bool")))
 
 
 # ---- attention: (q, k, v, mask or None, causal)
@@ -289,7 +299,8 @@ def _heads(back: bool) -> tuple[Case, ...]:
         if mask is not None:
             draws.append(lambda rng, _, mask=mask: (rng.random(mask) < 0.4) | (np.arange(mask[3]) == 0))
         without = k[1] == 0 or (causal and q[1] > k[1])
-        found.append(Case(operands(*draws), {"causal": causal, "scale": 0.7}, label="special" if without and not back else ""))
+        found.append(Case(operands(*draws), {"causal": causal, "scale": 0.7}, label="special" if without and not back
+                          else ""))
     return tuple(found)
 
 
@@ -299,9 +310,12 @@ def _shift(shape: tuple[int, ...], dtypes: tuple[str, ...]) -> Case:
 
 # fmt: off
 def _packed_products() -> tuple[Case, ...]:
-    """(m, k, n, groups, bits): one row and several, columns that fill no vector, groups that 4 bits cut in two, nothing at all."""
-    uses = ((1, 64, 40, 2, 8), (3, 6, 5, 3, 8), (17, 96, 7, 3, 4), (2, 10, 1, 5, 4), (1, 4, 3, 1, 4), (2, 700, 19, 7, 8), (0, 4, 3, 2, 8), (2, 0, 3, 1, 8), (2, 4, 0, 1, 4))
-    return tuple(Case(operands(array((m, k)), integers((k, n), -127, 128, "int8") if bits == 8 else integers((k // 2, n), 0, 256, "uint8"), array((groups, n), 0.1, 1.0)),
+    """(m, k, n, groups, bits): one row and several, columns that fill no vector, groups that 4 bits cut in two, nothing
+    at all."""
+    uses = ((1, 64, 40, 2, 8), (3, 6, 5, 3, 8), (17, 96, 7, 3, 4), (2, 10, 1, 5, 4), (1, 4, 3, 1, 4),
+            (2, 700, 19, 7, 8), (0, 4, 3, 2, 8), (2, 0, 3, 1, 8), (2, 4, 0, 1, 4))
+    return tuple(Case(operands(array((m, k)), integers((k, n), -127, 128, "int8") if bits == 8
+                               else integers((k // 2, n), 0, 256, "uint8"), array((groups, n), 0.1, 1.0)),
                       {"bits": bits}) for m, k, n, groups, bits in uses)
 
 
@@ -338,7 +352,8 @@ ROWS: dict[str, Row] = {
     "sub":     elementwise(2, (*FLOATS, *INTS), 2, special=SPECIAL),
     "mul":     elementwise(2, (*FLOATS, *INTS), 2, special=SPECIAL),
     "div":     elementwise(2, FLOATS, 2, 0.5, 3.0, special=SPECIAL),
-    "pow":     elementwise(2, (*FLOATS, "int32", "int64", "uint8"), 2, 0.5, 3.0, special=(0.0, 0.5, 1.0, 2.0, -1.0, -2.0, np.inf, np.nan)),
+    "pow":     elementwise(2, (*FLOATS, "int32", "int64", "uint8"), 2, 0.5, 3.0,
+                           special=(0.0, 0.5, 1.0, 2.0, -1.0, -2.0, np.inf, np.nan)),
     "maximum": elementwise(2, (*FLOATS, *INTS), 2, special=SPECIAL),
     "minimum": elementwise(2, (*FLOATS, *INTS), 2, special=SPECIAL),
     "atan2":   elementwise(2, FLOATS, 2, 0.3, 2.0, special=SPECIAL),
@@ -352,31 +367,39 @@ ROWS: dict[str, Row] = {
     "equal":      elementwise(2, (*FLOATS, *INTS, *BOOL), special=SPECIAL),
     "less":       elementwise(2, (*FLOATS, *INTS), special=SPECIAL),
     "less_equal": elementwise(2, (*FLOATS, *INTS), special=SPECIAL),
-    "where": Row(tuple(Case(operands(lambda rng, _, s=s: rng.random(s) < 0.5, array(s), array(s)), {}, (*FLOATS, "int64", "bool")) for s in SHAPES), 2),
+    "where": Row(tuple(Case(operands(lambda rng, _, s=s: rng.random(s) < 0.5, array(s), array(s)), {},
+                            (*FLOATS, "int64", "bool")) for s in SHAPES), 2),
     "cast":    Row(_casts(), 2),
     "bitcast": Row((Case(operands(array((3, 5))), {"dtype": np.dtype("int32")}, ("float32", "uint32")),
                     Case(operands(array((3,))), {"dtype": np.dtype("float64")}, ("int64",)))),
     "bfloat16": elementwise(1, ("float32",), special=(*SPECIAL, 1e-40, -3e-45, 1.00390625, 1.01171875, 3.4e38)),
     # movement
-    "reshape":   Row(cases(((3, 4), (3, 4), (), (1,), (2, 0), (2, 3, 4)), *({"shape": s} for s in ((2, 6), (12,), (1, 1), (), (0, 5), (4, 6))),
+    "reshape":   Row(cases(((3, 4), (3, 4), (), (1,), (2, 0), (2, 3, 4)),
+                           *({"shape": s} for s in ((2, 6), (12,), (1, 1), (), (0, 5), (4, 6))),
                            dtypes=(*FLOATS, "int64", "bool")), 2),
-    "transpose": Row(cases(((3, 4), (2, 3, 4), (2, 3, 4), (0, 2), (2, 3, 4, 5)), *({"axes": a} for a in ((1, 0), (2, 0, 1), (0, 2, 1), (1, 0), (3, 1, 0, 2))),
+    "transpose": Row(cases(((3, 4), (2, 3, 4), (2, 3, 4), (0, 2), (2, 3, 4, 5)),
+                           *({"axes": a} for a in ((1, 0), (2, 0, 1), (0, 2, 1), (1, 0), (3, 1, 0, 2))),
                            dtypes=(*FLOATS, "int64", "bool")), 2),
     "slice": Row(cases(((7, 5), (7, 5), (6,), (6,), (4, 3), (3, 0)),
-                       {"start": (1, 0), "count": (3, 5), "step": (2, 1)}, {"start": (6, 4), "count": (3, 2), "step": (-3, -2)},
+                       {"start": (1, 0), "count": (3, 5), "step": (2, 1)},
+                       {"start": (6, 4), "count": (3, 2), "step": (-3, -2)},
                        {"start": (5,), "count": (6,), "step": (-1,)}, {"start": (0,), "count": (0,), "step": (1,)},
-                       {"start": (3, 1), "count": (1, 1), "step": (1, -1)}, {"start": (0, 0), "count": (2, 0), "step": (2, 1)},
-                       dtypes=(*FLOATS, "int32", "bool")), 2),
+                       {"start": (3, 1), "count": (1, 1), "step": (1, -1)},
+                       {"start": (0, 0), "count": (2, 0), "step": (2, 1)}, dtypes=(*FLOATS, "int32", "bool")), 2),
     "pad": Row((*cases(((3, 4), (5,), (2, 0), (4, 3), ()),
-                       {"low": (1, 0), "high": (0, 2), "interior": (0, 0), "value": 0.0}, {"low": (2,), "high": (1,), "interior": (2,), "value": 0.0},
-                       {"low": (0, 1), "high": (1, 2), "interior": (1, 1), "value": 0.0}, {"low": (0, 3), "high": (1, 0), "interior": (1, 0), "value": 2.0},
+                       {"low": (1, 0), "high": (0, 2), "interior": (0, 0), "value": 0.0},
+                       {"low": (2,), "high": (1,), "interior": (2,), "value": 0.0},
+                       {"low": (0, 1), "high": (1, 2), "interior": (1, 1), "value": 0.0},
+                       {"low": (0, 3), "high": (1, 0), "interior": (1, 0), "value": 2.0},
                        {"low": (), "high": (), "interior": (), "value": 1.0}, dtypes=(*FLOATS, "int32")),
-                Case(operands(array((3,))), {"low": (1,), "high": (1,), "interior": (0,), "value": -np.inf}, FLOATS, "special")), 2),
-    "concat": Row(cases((((2, 3), (4, 3)), ((2, 3), (2, 1), (2, 0)), ((5,),), ((0, 2), (3, 2))), *({"axis": a} for a in (0, 1, 0, 0)),
-                        dtypes=(*FLOATS, "int64", "bool")), 2),
+                Case(operands(array((3,))), {"low": (1,), "high": (1,), "interior": (0,), "value": -np.inf}, FLOATS,
+                     "special")), 2),
+    "concat": Row(cases((((2, 3), (4, 3)), ((2, 3), (2, 1), (2, 0)), ((5,),), ((0, 2), (3, 2))),
+                        *({"axis": a} for a in (0, 1, 0, 0)), dtypes=(*FLOATS, "int64", "bool")), 2),
     "window":   Row(tuple(_window_case(*w, back=False) for w in WINDOWS), 2),
     "unwindow": Row(tuple(_window_case(*w, back=True) for w in WINDOWS), 2),
-    "broadcast": Row(cases(((), (3,), (1, 3), (2, 1, 3), (1,), (0,)), *({"shape": s} for s in ((2, 3), (2, 3), (4, 3), (5, 2, 4, 3), (0,), (2, 0))),
+    "broadcast": Row(cases(((), (3,), (1, 3), (2, 1, 3), (1,), (0,)),
+                           *({"shape": s} for s in ((2, 3), (2, 3), (4, 3), (5, 2, 4, 3), (0,), (2, 0))),
                            dtypes=(*FLOATS, "int64", "bool")), 2),
     # reductions
     "sum": Row(_sums(), 2, rtol=1e-4, atol=1e-4),
@@ -384,17 +407,24 @@ ROWS: dict[str, Row] = {
     "min": Row(_extremes(), 2),
     "argmax": Row(_index_of()),
     "argmin": Row(_index_of()),
-    "cumsum": Row(cases(((7,), (3, 5), (3, 5), (0, 2), (2, 70, 3)), *({"axis": a} for a in (0, 0, 1, 0, 1)), dtypes=(*FLOATS, "int32", "int64", "uint8")),
+    "cumsum": Row(cases(((7,), (3, 5), (3, 5), (0, 2), (2, 70, 3)), *({"axis": a} for a in (0, 0, 1, 0, 1)),
+                        dtypes=(*FLOATS, "int32", "int64", "uint8")),
                   2, rtol=1e-4, atol=1e-4),
     # products
-    "contract": Row(cases((((3, 4), (4, 5)), ((4, 3), (5, 4)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4, 5), (5, 3, 6, 2)), ((4,), (4,)), ((3,), (4,)),
-                           ((3, 0), (0, 2)), ((2, 3, 0), (2, 0, 4)), ((1, 65), (65, 33)), ((0, 3), (3, 4))),
-                          {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((0,), (1,)), "batch": ((), ())},
-                          {"contracting": ((2,), (1,)), "batch": ((0,), (0,))}, {"contracting": ((1, 3), (1, 0)), "batch": ((0,), (3,))},
-                          {"contracting": ((0,), (0,)), "batch": ((), ())}, {"contracting": ((), ()), "batch": ((), ())},
-                          {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((2,), (1,)), "batch": ((0,), (0,))},
-                          {"contracting": ((1,), (0,)), "batch": ((), ())}, {"contracting": ((1,), (0,)), "batch": ((), ())},
-                          dtypes=(*FLOATS, "int64")), 2, rtol=1e-4, atol=1e-5),
+    "contract": Row(cases((((3, 4), (4, 5)), ((4, 3), (5, 4)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4, 5), (5, 3, 6, 2)),
+                           ((4,), (4,)), ((3,), (4,)), ((3, 0), (0, 2)), ((2, 3, 0), (2, 0, 4)), ((1, 65), (65, 33)),
+                           ((0, 3), (3, 4))),
+                          {"contracting": ((1,), (0,)), "batch": ((), ())},
+                          {"contracting": ((0,), (1,)), "batch": ((), ())},
+                          {"contracting": ((2,), (1,)), "batch": ((0,), (0,))},
+                          {"contracting": ((1, 3), (1, 0)), "batch": ((0,), (3,))},
+                          {"contracting": ((0,), (0,)), "batch": ((), ())},
+                          {"contracting": ((), ()), "batch": ((), ())},
+                          {"contracting": ((1,), (0,)), "batch": ((), ())},
+                          {"contracting": ((2,), (1,)), "batch": ((0,), (0,))},
+                          {"contracting": ((1,), (0,)), "batch": ((), ())},
+                          {"contracting": ((1,), (0,)), "batch": ((), ())}, dtypes=(*FLOATS, "int64")), 2, rtol=1e-4,
+                    atol=1e-5),
     "packed_product": Row(_packed_products(), 2, rtol=1e-4, atol=1e-4),
     "attention":          Row(_heads(back=False), 2, rtol=1e-4, atol=1e-5),
     "attention_gradient": Row(_heads(back=True), 1, rtol=1e-4, atol=1e-5),
@@ -405,23 +435,31 @@ ROWS: dict[str, Row] = {
     "custom_gradient": Row((Case(operands(array((3, 4))), {"rule": None}),)),
     "barrier": Row((Case(operands(array((3, 4))), {}, (*FLOATS, "int64")),), 2),
     "scan": Row(tuple(scan_case(d, n, reverse, history) for d in FLOATS for n, reverse, history in
-                      ((4, False, False), (3, True, False), (4, False, True), (3, True, True), (1, False, False), (0, False, False))), 2, rtol=1e-4, atol=1e-5),
+                      ((4, False, False), (3, True, False), (4, False, True), (3, True, True), (1, False, False),
+                       (0, False, False))), 2, rtol=1e-4, atol=1e-5),
     "while": Row(tuple(while_case(d, n) for d in FLOATS for n in (1, 2, 10)), 2, rtol=1e-4, atol=1e-5),
     # positions
     "take":    Row(_takes(), 2),
-    "require": Row(tuple(Case(operands(array(shape), integers(shape, 1, 2, "bool")), {"demand": Demand("a number", -9.0, 9.0)}, (*FLOATS, "int32", "bool"))
+    "require": Row(tuple(Case(operands(array(shape), integers(shape, 1, 2, "bool")),
+                              {"demand": Demand("a number", -9.0, 9.0)}, (*FLOATS, "int32", "bool"))
                          for shape in ((3, 4), (), (0, 2), (33,))), 1),
     "scatter": Row(_scatters(), 2),
-    "argsort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "bool", "uint8")),
-                    Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special"))),
-    "sort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)), dtypes=(*FLOATS, "int32", "bool", "uint8")),
-                 Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special")), 2),
+    "argsort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)),
+                           dtypes=(*FLOATS, "int32", "bool", "uint8")),
+                    Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS,
+                         "special"))),
+    "sort": Row((*cases(((7,), (3, 5), (3, 5), (2, 0), (2, 40, 3)), *({"axis": a} for a in (0, 0, 1, 1, 1)),
+                        dtypes=(*FLOATS, "int32", "bool", "uint8")),
+                 Case(fixed([1.0, np.nan, -np.inf, np.inf, 0.0, -0.0, np.nan, 1.0]), {"axis": 0}, FLOATS, "special")),
+                2),
     "iota": Row(tuple(Case(operands(), {"shape": s, "axis": a, "dtype": np.dtype(d)}, ("float32",)) for s, a, d in
                       (((5,), 0, "int64"), ((3, 4), 1, "int32"), ((3, 4), 0, "float32"), ((0, 2), 0, "int64")))),
-    "random_bits": Row(tuple(Case(operands(integers((4,), 0, 2**32, "uint32")), {"shape": s}, ("float32",)) for s in ((), (1,), (7,), (3, 5), (0, 2), (1000,)))),
+    "random_bits": Row(tuple(Case(operands(integers((4,), 0, 2**32, "uint32")), {"shape": s}, ("float32",))
+                             for s in ((), (1,), (7,), (3, 5), (0, 2), (1000,)))),
     # matrices
     "cholesky": Row(cases(((3, 3), (2, 4, 4), (1, 1), (0, 3, 3)), {}, {}, {}, {}), 2, positive, rtol=1e-3, atol=1e-4),
-    "solve":    Row(cases((((3, 3), (3, 2)), ((2, 4, 4), (2, 4, 1)), ((1, 1), (1, 0))), {}, {}, {}), 2, regular, rtol=1e-3, atol=1e-4),
+    "solve":    Row(cases((((3, 3), (3, 2)), ((2, 4, 4), (2, 4, 1)), ((1, 1), (1, 0))), {}, {}, {}), 2, regular,
+                    rtol=1e-3, atol=1e-4),
     "slogdet":  Row(cases(((3, 3), (2, 4, 4), (1, 1)), {}, {}, {}), 2, regular, rtol=1e-3, atol=1e-4),
     "qr":   Row(cases(((4, 3), (3, 3), (2, 3, 5)), {}, {}, {}), 2, None, triangle_projections, rtol=1e-3, atol=1e-4),
     "eigh": Row(cases(((3, 3), (2, 4, 4)), {}, {}), 2, symmetric, eigen_projections, rtol=1e-3, atol=1e-3),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Series: no look-ahead, intervals that cover, seasons, baselines beside Diebold and Mariano's test, forms, wrong use."""
+"""Series: no look-ahead, intervals that cover, seasons, baselines beside Diebold and Mariano's test, forms, wrong use.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +69,9 @@ def test_measured_values_are_those_of_the_forecasts(fitted):
     assert float(report["rmse"]) == pytest.approx(np.sqrt(np.mean((found.mean - targets) ** 2)), rel=1e-6)
     assert float(report["coverage"]) == pytest.approx(np.mean((found.low <= targets) & (targets <= found.high)))
     naive = np.stack([later[12 + i:12 + i + 6] for i in range(len(targets))])
-    assert float(report.baselines["seasonal-naive"]["mse"]) == pytest.approx(np.mean((naive - targets) ** 2) / scale ** 2, rel=1e-6)
+    assert float(report.baselines["seasonal-naive"]["mse"]) == pytest.approx(
+        np.mean((naive - targets) ** 2) / scale**2, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("changed", [30, 120, 190])

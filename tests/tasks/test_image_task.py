@@ -30,7 +30,11 @@ def stripes(n: int, size: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 def test_it_learns_digits_and_says_what_it_did(task: cr.tasks.ImageClassifier) -> None:
     report = task.evaluate(cr.data.digits())
-    assert report["accuracy"] > 0.93 and report.baselines["majority"]["accuracy"] < 0.2 and report.baselines["linear"]["accuracy"] > 0.85
+    assert (
+        report["accuracy"] > 0.93
+        and report.baselines["majority"]["accuracy"] < 0.2
+        and report.baselines["linear"]["accuracy"] > 0.85
+    )
     assert any("flipping changes what they mean" in note for note in task.notes) and "8x8x1" in task.notes[0]
     assert task.feature_shape == (8, 8, 1) and task.classes == tuple("0123456789")
     np.testing.assert_allclose(task.predict_proba(cr.data.digits().x_test).sum(axis=1), 1, atol=1e-12)
@@ -45,7 +49,8 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_a_saved_task_gives_the_same_bits(task: cr.tasks.ImageClassifier, tmp_path: Path) -> None:
     x = cr.data.digits().x_test
     again = cr.load(cr.save(task, tmp_path / "digits.safetensors"))
-    assert np.array_equal(again.predict_proba(x), task.predict_proba(x)) and repr(again) == repr(task) and again.notes == task.notes
+    assert np.array_equal(again.predict_proba(x),
+                          task.predict_proba(x)) and repr(again) == repr(task) and again.notes == task.notes
 
 
 def test_folders_of_files(tmp_path: Path) -> None:
@@ -86,8 +91,11 @@ X, Y = stripes(40)
 
 
 @pytest.mark.parametrize(("data", "error", "text"), [
-    ((X.reshape(40, -1), Y), DataError, "TabularClassifier"), ((X, Y[:3]), ShapeError, "come in pairs"), ((X, np.full(40, "a")), DataError, "all samples have one"),
-    ((X[:3], Y[:3]), DataError, "too little"), ((np.zeros((40, 3, 16, 16)), Y), DataError, "channels of an image come last"), (3, DataError, "no images with their classes"),
+    ((X.reshape(40, -1), Y), DataError, "TabularClassifier"), ((X, Y[:3]), ShapeError, "come in pairs"),
+    ((X, np.full(40, "a")), DataError, "all samples have one"),
+    ((X[:3], Y[:3]), DataError, "too little"),
+    ((np.zeros((40, 3, 16, 16)), Y), DataError, "channels of an image come last"),
+    (3, DataError, "no images with their classes"),
     ((np.zeros((40, 8, 8)), Y), DataError, "all the same"), ((["a"] * 40, Y), DataError, "no images")])
 def test_wrong_data(data: object, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ratings and rankings: solutions of normal equations, baselines, new users and items by their properties, forms, wrong use."""
+"""Ratings and rankings: solutions of normal equations, baselines, new users and items by their properties, forms, wrong
+use."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def test_factors_beat_the_baselines(fitted, tmp_path):
 
 def test_numbers_of_the_network_are_those_of_predict(fitted):
     rows, columns = fitted._places("users", USERS), fitted._places("items", ITEMS)
-    expected = np.clip(cr.predict(fitted.network, (rows, columns)).numpy()[:, 0] + fitted.state["mean"], RATINGS[:700].min(), RATINGS[:700].max())
+    expected = np.clip(cr.predict(fitted.network, (rows, columns)).numpy()[:, 0] + fitted.state["mean"],
+                       RATINGS[:700].min(), RATINGS[:700].max())
     np.testing.assert_allclose(fitted.predict((USERS, ITEMS)), expected, atol=1e-5)
 
 
@@ -71,7 +73,8 @@ def test_rankings_lower_their_objective():
     assert values == sorted(values, reverse=True)
     p, q = recommend._chosen(*pairs, *start, 20.0, 3.0, 20)
     weights = 1 + 20 * chosen[:, 7]
-    np.testing.assert_allclose(q[7], np.linalg.solve((p * weights[:, None]).T @ p + 3 * np.eye(4), p.T @ (weights * chosen[:, 7])))
+    np.testing.assert_allclose(q[7], np.linalg.solve((p * weights[:, None]).T @ p + 3 * np.eye(4),
+                                                     p.T @ (weights * chosen[:, 7])))
 
 
 def test_rankings_beat_popularity():
@@ -88,7 +91,8 @@ def test_rankings_beat_popularity():
 
 
 def test_the_gain_is_that_of_the_definition():
-    arrays = np.zeros(2), np.array([0.0, 4, 3, 2, 1]), np.zeros((2, 1)), np.zeros((5, 1))  # items 0, 1, 2, 3 are ranked so
+    # items 0, 1, 2, 3 are ranked so
+    arrays = np.zeros(2), np.array([0.0, 4, 3, 2, 1]), np.zeros((2, 1)), np.zeros((5, 1))
     ndcg, recall = recommend._gain(arrays, 1, {1, 3}, [0])  # item 0 was seen: 1, 2, 3 are left
     assert ndcg == pytest.approx((1 + 0.5) / (1 + 1 / np.log2(3))) and recall == 1
 
@@ -106,7 +110,8 @@ def test_who_is_new_is_known_by_properties(fitted):
 
 
 @pytest.mark.parametrize("use, words", [
-    (lambda: tasks.Recommender(goal="best"), "no such goal"), (lambda: tasks.Recommender(floor=0.0), "keeps factors finite"),
+    (lambda: tasks.Recommender(goal="best"), "no such goal"),
+    (lambda: tasks.Recommender(floor=0.0), "keeps factors finite"),
     (lambda: tasks.Recommender().fit((USERS, ITEMS)), "no ratings to learn from"),
     (lambda: tasks.Recommender().fit((USERS, ITEMS[:5], RATINGS)), "equally long columns"),
     (lambda: tasks.Recommender().fit((USERS, ITEMS, np.where(USERS == 3, np.nan, RATINGS))), "a rating is missing"),

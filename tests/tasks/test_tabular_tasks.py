@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables: what columns are taken for, networks of members, baselines, leaks, dates split by time, wrong use, real tables."""
+"""Tables: what columns are taken for, networks of members, baselines, leaks, dates split by time, wrong use, real
+tables."""
 
 from __future__ import annotations
 
@@ -25,10 +26,14 @@ def kind_of(values, **options):
 
 
 @pytest.mark.parametrize("values, kind", [
-    ([1.0, 2.0, np.nan] * 10, columns.Number), (["1", "2.5", ""] * 10, columns.Number), (["a", "b"] * 10, columns.Category),
-    ([True, False] * 10, columns.Category), (np.arange("2024-01-01", "2024-02-01", dtype="datetime64[D]"), columns.Date),
-    ([f"2024-01-{i:02}" for i in range(1, 31)], columns.Date), ([f"{i}.2.2024 10:30" for i in range(1, 29)], columns.Date),
-    ([f"the house number {i} is red" for i in range(30)], columns.Words), ([f"key{i}" for i in range(30)], columns.LeftOut),
+    ([1.0, 2.0, np.nan] * 10, columns.Number), (["1", "2.5", ""] * 10, columns.Number),
+    (["a", "b"] * 10, columns.Category),
+    ([True, False] * 10, columns.Category), (np.arange("2024-01-01", "2024-02-01", dtype="datetime64[D]"),
+                                             columns.Date),
+    ([f"2024-01-{i:02}" for i in range(1, 31)], columns.Date),
+    ([f"{i}.2.2024 10:30" for i in range(1, 29)], columns.Date),
+    ([f"the house number {i} is red" for i in range(30)], columns.Words),
+    ([f"key{i}" for i in range(30)], columns.LeftOut),
     (np.arange(30), columns.LeftOut), ([3.0] * 30, columns.LeftOut), ([None] * 30, columns.LeftOut)])
 def test_what_a_column_is(values, kind):
     assert type(kind_of(values)) is kind
@@ -52,7 +57,8 @@ def test_categories_are_the_same_from_files_and_frames():
 
 
 def test_dates():
-    assert columns.as_days(np.array(["1970-01-02", "1970-01-01 12:00", "2.1.1970", "1/2/1970", "x"])).tolist()[:4] == [1.0, 0.5, 1.0, 1.0]
+    assert columns.as_days(np.array(["1970-01-02", "1970-01-01 12:00", "2.1.1970", "1/2/1970",
+                                     "x"])).tolist()[:4] == [1.0, 0.5, 1.0, 1.0]
     assert columns.as_days(np.array(["2/1/1970"]), day_first=True).tolist() == [1.0]
     column = kind_of(np.arange("2024-01-01", "2024-03-01", dtype="datetime64[D]"))
     assert column.categories(np.array(["1970-01-01", "2024-01-01", None], object)).ravel().tolist() == [1, 5, 0]
@@ -62,7 +68,8 @@ def test_dates():
 
 def test_an_encoder_goes_through_json():
     import json
-    table = TABLE | {"text": np.array([f"a {c} thing of number {i}" for i, c in enumerate(COLOUR)]), "day": np.arange(N).astype("datetime64[D]")}
+    table = TABLE | {"text": np.array([f"a {c} thing of number {i}" for i, c in enumerate(COLOUR)]),
+                     "day": np.arange(N).astype("datetime64[D]")}
     encoder, _ = columns.Encoder.of(table)
     again = columns.Encoder.from_config(json.loads(json.dumps(encoder.to_config())))
     for a, b in zip(encoder(table), again(table), strict=True):
@@ -93,9 +100,11 @@ def test_members_answer_together(kind):
 def test_each_member_has_its_own_loss():
     outputs, labels = RNG.normal(size=(4, 3, 5)).astype("float32"), np.array([0, 1, 2, 4])
     loss = of_members("cross_entropy")
-    expected = np.mean([cr.losses.cross_entropy(outputs[:, m], labels, reduction="none").numpy() for m in range(3)], axis=0)
+    expected = np.mean([cr.losses.cross_entropy(outputs[:, m], labels, reduction="none").numpy() for m in range(3)],
+                       axis=0)
     np.testing.assert_allclose(loss(cr.asarray(outputs), cr.asarray(labels)), expected, rtol=1e-6)
-    np.testing.assert_allclose(loss(cr.asarray(outputs[:, 0]), cr.asarray(labels)), cr.losses.cross_entropy(outputs[:, 0], labels, reduction="none"), rtol=1e-6)
+    np.testing.assert_allclose(loss(cr.asarray(outputs[:, 0]), cr.asarray(labels)),
+                               cr.losses.cross_entropy(outputs[:, 0], labels, reduction="none"), rtol=1e-6)
 
 
 # ---- tasks
@@ -163,14 +172,16 @@ def test_dates_are_split_by_time():
     days = RNG.permutation(N).astype("datetime64[D]")
     late = days >= np.sort(days)[-36]
     kind = np.where(late, "b", np.where(SIZE > 0, "a", "b"))
-    task = tasks.TabularClassifier(target="kind", epochs=1, width=8, members=2).fit({"day": days, "size": SIZE, "kind": kind})
+    task = tasks.TabularClassifier(target="kind", epochs=1, width=8,
+                                   members=2).fit({"day": days, "size": SIZE, "kind": kind})
     assert "the latest 36 rows by day are held out, as what comes will be later too" in task.notes
 
 
 @pytest.mark.parametrize("by", ["f1", "balanced_accuracy"])
 def test_thresholds_of_rare_classes(by):
     rare = np.where(SIZE + 0.5 * RNG.normal(size=N) > 1.5, "yes", "no")
-    task = tasks.TabularClassifier(target="y", threshold_by=by, class_weight="balanced", epochs=5, width=8, members=2, held_out=0.3).fit({"size": SIZE, "y": rare})
+    task = tasks.TabularClassifier(target="y", threshold_by=by, class_weight="balanced", epochs=5, width=8, members=2,
+                                   held_out=0.3).fit({"size": SIZE, "y": rare})
     threshold = task.state["threshold"]
     expected = np.where(task.predict_proba({"size": SIZE})[:, 1] >= threshold, "yes", "no")
     np.testing.assert_array_equal(task.predict({"size": SIZE}), expected)

@@ -30,7 +30,8 @@ def test_every_setting_shows(fitted):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"epoch": 3}, "no such setting"), ({"epochs": 0}, "an integer, 1 or more"), ({"learning_rate": -1.0}, "a number above 0"),
+    ({"epoch": 3}, "no such setting"), ({"epochs": 0}, "an integer, 1 or more"),
+    ({"learning_rate": -1.0}, "a number above 0"),
     ({"dropout": 1.0}, "from 0 to below 1"), ({"model": "gpt"}, "no such model")])
 def test_settings_are_checked(settings, words):
     with pytest.raises(ArgumentError, match=words):
@@ -39,7 +40,8 @@ def test_settings_are_checked(settings, words):
 
 def test_nothing_before_fit(tmp_path):
     task = tasks.TextClassifier()
-    for use in (lambda: task.predict(["a"]), lambda: task.evaluate((TEXTS, LABELS)), lambda: cr.save(task, tmp_path / "a.safetensors"), lambda: task.network):
+    for use in (lambda: task.predict(["a"]), lambda: task.evaluate((TEXTS, LABELS)),
+                lambda: cr.save(task, tmp_path / "a.safetensors"), lambda: task.network):
         with pytest.raises(ArgumentError, match="has learnt nothing yet"):
             use()
 
@@ -47,7 +49,8 @@ def test_nothing_before_fit(tmp_path):
 def test_a_file_serves_the_same_bits(fitted, tmp_path):
     loaded = cr.load(cr.save(fitted, tmp_path / "a.safetensors"))
     assert type(loaded) is tasks.TextClassifier and repr(loaded) == repr(fitted) and loaded.notes == fitted.notes
-    np.testing.assert_array_equal(loaded.predict_proba([*TEXTS, "never seen"]), fitted.predict_proba([*TEXTS, "never seen"]))
+    np.testing.assert_array_equal(loaded.predict_proba([*TEXTS, "never seen"]),
+                                  fitted.predict_proba([*TEXTS, "never seen"]))
     assert str(loaded.evaluate((TEXTS, LABELS))) == str(fitted.evaluate((TEXTS, LABELS)))
     assert cr.load(fitted.save(tmp_path / "model.safetensors").parent).classes == ("+", "-")
 
@@ -89,7 +92,9 @@ def test_verdicts_are_paired_and_corrected():
     by_hand = cr.compare(wrong.argmax(1), right.argmax(1), labels)
     assert found.verdicts["a"].p == pytest.approx(min(1, 2 * by_hand.p)) and found.verdicts["a"].corrected_for == 2
     numbers = report.of_numbers({"network": np.zeros(50), "mean": np.ones(50)}, np.linspace(-0.1, 0.1, 50))
-    assert numbers.beats("mean") and float(numbers["rmse"]) == pytest.approx(np.sqrt(np.mean(np.linspace(-0.1, 0.1, 50) ** 2)))
+    assert numbers.beats("mean") and float(numbers["rmse"]) == pytest.approx(
+        np.sqrt(np.mean(np.linspace(-0.1, 0.1, 50) ** 2))
+    )
 
 
 @pytest.mark.parametrize("by", ["accuracy", "f1", "balanced_accuracy"])

@@ -54,7 +54,8 @@ def test_every_model_learns(model):
 
 def test_what_comes_in_together_does_not_matter():
     task = tasks.TextClassifier(model="both", epochs=2).fit((TEXTS, LABELS))
-    alone = np.concatenate([task.predict_proba([text]) for text in ["good", "a bad and long text that fills a row", ""]])
+    alone = np.concatenate([task.predict_proba([text])
+                            for text in ["good", "a bad and long text that fills a row", ""]])
     together = task.predict_proba(["good", "a bad and long text that fills a row", ""])
     np.testing.assert_allclose(alone, together, atol=1e-6)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradients added up over batches: an epoch does what the large batches would, ragged, weighted and masked ones included."""
+"""Gradients added up over batches: an epoch does what the large batches would, ragged, weighted and masked ones
+included."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ def fitted(optimizer, size, *weights, epochs=1, penalty=None, n=22, **options):
     cr.random.seed(0)
     model = nn.Sequential([nn.Dense(1)])
     model(X)
-    cr.fit(model, (X[:n], Y[:n], *(w[:n] for w in weights)), loss="mean_squared_error", optimizer=optimizer, epochs=epochs, batch_size=size, shuffle=False,
-           penalty=penalty, progress=False, **options)
+    cr.fit(model, (X[:n], Y[:n], *(w[:n] for w in weights)), loss="mean_squared_error", optimizer=optimizer,
+           epochs=epochs, batch_size=size, shuffle=False, penalty=penalty, progress=False, **options)
     return model[0].weight.numpy()
 
 
@@ -34,7 +35,8 @@ def penalty(model):
 @pytest.mark.parametrize(("n", "size", "steps"), [(10, 4, 3), (10, 5, 4), (22, 4, 3), (22, 11, 2), (22, 1, 7)])
 def test_an_epoch_is_one_of_large_batches(make, backend, n, size, steps):
     wanted = fitted(make(), size * steps, epochs=3, n=n, backend=backend)
-    np.testing.assert_allclose(fitted(optim.accumulate(make(), steps), size, epochs=3, n=n, backend=backend), wanted, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(fitted(optim.accumulate(make(), steps), size, epochs=3, n=n, backend=backend), wanted,
+                               rtol=2e-5, atol=1e-6)
 
 
 def test_weights_and_penalties_count_once():
@@ -96,7 +98,8 @@ class Pieces:
 
 
 LABELS = RNG.integers(0, 2, 22)
-UNEVEN = {"left": np.where(np.arange(22) % 3 == 0, 0, W).astype("float32"), "right": RNG.uniform(0.1, 3, 22).astype("float32")}
+UNEVEN = {"left": np.where(np.arange(22) % 3 == 0, 0, W).astype("float32"),
+          "right": RNG.uniform(0.1, 3, 22).astype("float32")}
 UNEVEN["right"][:6] = 0  # in the first batch nothing of this output counts
 
 
@@ -107,8 +110,8 @@ def of_two(optimizer, size, *weights, labels=LABELS, stream=False, loss=None, mo
     data = (X, {"left": Y, "right": labels}, *weights)
     if stream:
         data = Pieces(data, size)
-    cr.fit(model, data, loss=loss or {"left": "mse", "right": "cross_entropy"}, loss_weights={"right": 0.3}, optimizer=optimizer, batch_size=size,
-           shuffle=False, progress=False, **({"epochs": 3} | options))
+    cr.fit(model, data, loss=loss or {"left": "mse", "right": "cross_entropy"}, loss_weights={"right": 0.3},
+           optimizer=optimizer, batch_size=size, shuffle=False, progress=False, **({"epochs": 3} | options))
     return {name: v.numpy() for name, v in model.variables().items()}
 
 

@@ -29,7 +29,8 @@ def network(norm=False, dropout=0.0):
 
 
 def fit(model, callbacks, **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.SGD(0.5), "epochs": 6, "batch_size": 32, "progress": False, "backend": "reference"}
+    settings = {"loss": "cross_entropy", "optimizer": optim.SGD(0.5), "epochs": 6, "batch_size": 32, "progress": False,
+                "backend": "reference"}
     return cr.fit(model, (X, Y), callbacks=callbacks, **(settings | options))
 
 
@@ -60,7 +61,8 @@ def test_swa_is_the_mean_of_the_late_epochs():
     model, record = network(), Record()
     fit(model, [record, train.SWA(start=3, every=2)])
     for name, variable in model.variables().items():
-        np.testing.assert_allclose(variable.numpy(), np.mean([record.epochs[i][name] for i in (2, 4)], axis=0), atol=1e-6)
+        np.testing.assert_allclose(variable.numpy(), np.mean([record.epochs[i][name] for i in (2, 4)], axis=0),
+                                   atol=1e-6)
 
 
 def test_averages_are_measured_and_swapped_out_again():
@@ -73,7 +75,8 @@ def test_averages_are_measured_and_swapped_out_again():
     assert first["validation_loss"] == second["validation_loss"]
     before = watched.variables()["0.weight"].numpy()
     with ema.swapped(watched):
-        measured = cr.evaluate(watched, (X[:40], Y[:40]), loss="cross_entropy", metrics=["accuracy"], backend="reference")
+        measured = cr.evaluate(watched, (X[:40], Y[:40]), loss="cross_entropy", metrics=["accuracy"],
+                               backend="reference")
         assert not np.array_equal(watched.variables()["0.weight"].numpy(), before)
     np.testing.assert_array_equal(watched.variables()["0.weight"].numpy(), before)
     assert second["ema_validation_loss"][-1] == pytest.approx(measured["loss"], rel=1e-6)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fit`, `evaluate` and `predict` from sources, loaders and streams, with shares for validation, time limits and shorter epochs."""
+"""`fit`, `evaluate` and `predict` from sources, loaders and streams, with shares for validation, time limits and
+shorter epochs."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def model():
 
 
 def same(a, b):
-    return all(np.array_equal(p.numpy(), q.numpy()) for p, q in zip(a.parameters().values(), b.parameters().values(), strict=True))
+    return all(np.array_equal(p.numpy(), q.numpy())
+               for p, q in zip(a.parameters().values(), b.parameters().values(), strict=True))
 
 
 class Objects:
@@ -87,8 +89,10 @@ def test_a_source_is_measured_and_predicted_in_its_order() -> None:
     found = cr.evaluate(trained, Objects(), loss="mse", metrics=["mae"], batch_size=32)
     whole = cr.evaluate(trained, (X, Y), loss="mse", metrics=["mae"], batch_size=32)
     assert str(found) == str(whole)
-    np.testing.assert_array_equal(cr.predict(trained, Objects(), batch_size=32).numpy(), cr.predict(trained, X, batch_size=32).numpy())
-    np.testing.assert_allclose(cr.predict(trained, loader(shuffle=False)).numpy(), cr.predict(trained, X).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(cr.predict(trained, Objects(), batch_size=32).numpy(),
+                                  cr.predict(trained, X, batch_size=32).numpy())
+    np.testing.assert_allclose(cr.predict(trained, loader(shuffle=False)).numpy(), cr.predict(trained, X).numpy(),
+                               rtol=1e-5, atol=1e-6)
     with pytest.raises(ArgumentError, match="mixes its samples"):
         cr.predict(trained, loader())
 
@@ -97,7 +101,8 @@ def test_validation_from_a_loader_is_the_same_every_time() -> None:
     history = cr.fit(model(), (X, Y), validation=loader(), metrics=["mae"], **OPTIONS)
     best = model()
     again = cr.fit(best, loader(), validation=loader(), metrics=["mae"], **OPTIONS)
-    assert again.kept["validation_loss"] == pytest.approx(float(cr.evaluate(best, (X, Y), loss="mse")["loss"]), rel=1e-5)
+    assert again.kept["validation_loss"] == pytest.approx(float(cr.evaluate(best, (X, Y), loss="mse")["loss"]),
+                                                          rel=1e-5)
     assert len(history["validation_mae"]) == 3
 
 
@@ -122,7 +127,8 @@ def test_a_killed_run_on_a_loader_goes_on_with_the_same_bits_and_other_workers(t
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     whole, resumed = model(), model()
     a = cr.fit(whole, loader(workers=0), metrics=["mae"], **OPTIONS)
-    b = cr.fit(resumed, loader(workers=1), metrics=["mae"], resume=path, callbacks=[train.Checkpoint(tmp_path / "b", every_steps=100)], **OPTIONS)
+    b = cr.fit(resumed, loader(workers=1), metrics=["mae"], resume=path,
+               callbacks=[train.Checkpoint(tmp_path / "b", every_steps=100)], **OPTIONS)
     assert same(whole, resumed)
     assert a["loss"] == b["loss"] and a["mae"] == b["mae"]
 
@@ -142,7 +148,8 @@ def test_a_share_of_the_samples_validates() -> None:
 
 def test_the_last_weights_are_kept_where_it_is_asked_for() -> None:
     options = {**OPTIONS, "optimizer": optim.SGD(1.5), "epochs": 4}
-    best, last, old = (cr.fit(model(), (X, Y), validation=0.3, **{**options, "optimizer": optim.SGD(1.5)}, **further) for further in ({}, {"keep": "last"}, {"keep_best": False}))
+    best, last, old = (cr.fit(model(), (X, Y), validation=0.3, **{**options, "optimizer": optim.SGD(1.5)}, **further)
+                       for further in ({}, {"keep": "last"}, {"keep_best": False}))
     assert best.kept is not None and last.kept is None and old.kept is None
     with pytest.raises(ArgumentError, match="which weights the model ends with"):
         cr.fit(model(), (X, Y), keep="first", **options)
@@ -173,8 +180,11 @@ def test_a_run_that_time_ended_goes_on_with_the_same_bits(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    ({"class_weight": "balanced"}, "class_weight needs all samples in memory"), ({"augment": cr.augment.Flip()}, "changes its samples itself"),
-    ({"callbacks": [train.SWA(start=1)]}, None), ({"callbacks": [train.Doctor()]}, None), ({"callbacks": [train.Until(gradient=1e-3)]}, "Until works on all training samples"), ({"steps_per_epoch": 0}, "no number of steps"), ({"max_time": -1}, "number of seconds"),
+    ({"class_weight": "balanced"}, "class_weight needs all samples in memory"),
+    ({"augment": cr.augment.Flip()}, "changes its samples itself"),
+    ({"callbacks": [train.SWA(start=1)]}, None), ({"callbacks": [train.Doctor()]}, None),
+    ({"callbacks": [train.Until(gradient=1e-3)]}, "Until works on all training samples"),
+    ({"steps_per_epoch": 0}, "no number of steps"), ({"max_time": -1}, "number of seconds"),
 ])
 def test_what_batches_cannot_do_is_told(options, text: str | None) -> None:
     if text is None:
@@ -199,15 +209,19 @@ def test_padding_tokens_count_neither_in_the_loss_nor_in_the_metric() -> None:
     labels = np.where(np.arange(6) < np.random.default_rng(2).integers(1, 7, (40, 1)), (tokens + 1) % 5, -100)
     net = lambda: nn.Sequential([nn.Embedding(5, 8), nn.Dense(5)])
     ignoring = cr.losses.cross_entropy.using(ignore_label=-100)
-    a = cr.fit(first := net(), (tokens, labels), loss=ignoring, metrics=[cr.metrics.Accuracy(ignore_label=-100)], epochs=2, progress=False, seed=3)
+    a = cr.fit(first := net(), (tokens, labels), loss=ignoring, metrics=[cr.metrics.Accuracy(ignore_label=-100)],
+               epochs=2, progress=False, seed=3)
     weights = (labels >= 0).astype("float32")
-    b = cr.fit(second := net(), (tokens, np.maximum(labels, 0), weights), loss="cross_entropy", metrics=["accuracy"], epochs=2, progress=False, seed=3)
+    b = cr.fit(second := net(), (tokens, np.maximum(labels, 0), weights), loss="cross_entropy", metrics=["accuracy"],
+               epochs=2, progress=False, seed=3)
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
     np.testing.assert_allclose(a["accuracy"], b["accuracy"], rtol=1e-6)
     for p, q in zip(first.parameters().values(), second.parameters().values(), strict=True):
         np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-4, atol=1e-6)
     outputs = cr.predict(first, tokens).numpy().argmax(-1)
-    assert float(cr.evaluate(first, (tokens, labels), metrics=[cr.metrics.Accuracy(ignore_label=-100)])["accuracy"]) == pytest.approx((outputs == labels)[labels >= 0].mean())
+    assert float(
+        cr.evaluate(first, (tokens, labels), metrics=[cr.metrics.Accuracy(ignore_label=-100)])["accuracy"]
+    ) == pytest.approx((outputs == labels)[labels >= 0].mean())
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
@@ -215,19 +229,23 @@ def test_thresholds_are_probabilities(threshold: float) -> None:
     scores, labels = np.random.default_rng(0).normal(size=200), np.random.default_rng(1).integers(0, 2, 200)
     chance = 1 / (1 + np.exp(-scores))
     right = ((chance > threshold) == labels).mean()
-    for outputs, options in ((scores, {}), (np.stack([np.zeros(200), scores], 1), {}), (chance, {"probabilities": True}), (np.stack([1 - chance, chance], 1), {"probabilities": True})):
+    for outputs, options in ((scores, {}), (np.stack([np.zeros(200), scores], 1), {}),
+                             (chance, {"probabilities": True}),
+                             (np.stack([1 - chance, chance], 1), {"probabilities": True})):
         metric = cr.metrics.Accuracy(threshold=threshold, **options)
         metric.update(outputs.astype("float32"), labels)
         assert metric.result() == pytest.approx(right)
     recall = cr.metrics.Recall(threshold=threshold)
     recall.update(scores, labels)
     assert recall.result() == pytest.approx((chance > threshold)[labels == 1].mean())
-    for wrong in (lambda: cr.metrics.AUC(threshold=0.5), lambda: cr.metrics.Accuracy(threshold=2), lambda: cr.metrics.LogLoss(threshold=0.3)):
+    for wrong in (lambda: cr.metrics.AUC(threshold=0.5), lambda: cr.metrics.Accuracy(threshold=2),
+                  lambda: cr.metrics.LogLoss(threshold=0.3)):
         with pytest.raises(ArgumentError, match="threshold"):
             wrong()
 
 
-@pytest.mark.parametrize(("name", "ours"), [("on_epoch_ends", "after_epoch"), ("after_epochs", "after_epoch"), ("before_epoch", "begin"), ("after_batch", "after_step")])
+@pytest.mark.parametrize(("name", "ours"), [("on_epoch_ends", "after_epoch"), ("after_epochs", "after_epoch"),
+                                            ("before_epoch", "begin"), ("after_batch", "after_step")])
 def test_a_misspelt_method_of_a_callback_is_told(name: str, ours: str) -> None:
     kind = type("Mine", (train.Callback,), {name: lambda self, *arguments: None})
     with pytest.raises(ArgumentError, match=rf"(?s){name}.*def {ours}\("):
@@ -247,7 +265,9 @@ def test_callbacks_get_a_run() -> None:
 
     class Mine(train.Callback):
         def after_epoch(self, run: train.Run, row):
-            seen.append(all(hasattr(run, name) for name in ("model", "optimizer", "history", "epoch", "epochs", "step_number", "stop", "validation", "reporter", "save")))
+            seen.append(all(hasattr(run, name)
+                            for name in ("model", "optimizer", "history", "epoch", "epochs", "step_number", "stop",
+                                         "validation", "reporter", "save")))
     cr.fit(model(), (X, Y), callbacks=[Mine()], **OPTIONS)
     net, optimizer = model(), optim.SGD(0.1)
 

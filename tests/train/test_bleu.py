@@ -13,7 +13,8 @@ from chainrule.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.metrics.text import words_13a
 
 TEXTS = ["The dog bit the man.", "It wasn't surprising, really.", "The man had just bitten him - for $3.50!"]
-REFERENCES = [["The dog bit the man.", "The dog had bit the man."], ["It was not unexpected.", "No one was surprised, really."],
+REFERENCES = [["The dog bit the man.", "The dog had bit the man."],
+              ["It was not unexpected.", "No one was surprised, really."],
               ["The man bit him first.", "The man had bitten the dog for $3.50!"]]
 
 
@@ -38,19 +39,26 @@ def test_words(text, words):
 
 
 def test_by_hand():
-    assert bleu(["the cat sat on a mat"], ["the cat is on the mat"]) == pytest.approx(100 * (4 / 6 * 1 / 5 * 0.5 / 4 * 0.25 / 3) ** 0.25, rel=1e-12)
-    assert bleu(["the cat sat on"], ["the cat sat on the mat"]) == pytest.approx(100 * math.exp(1 - 6 / 4), rel=1e-12)  # brevity
+    assert bleu(["the cat sat on a mat"], ["the cat is on the mat"]) == pytest.approx(
+        100 * (4 / 6 * 1 / 5 * 0.5 / 4 * 0.25 / 3) ** 0.25, rel=1e-12
+    )
+    # brevity
+    assert bleu(["the cat sat on"], ["the cat sat on the mat"]) == pytest.approx(100 * math.exp(1 - 6 / 4), rel=1e-12)
     clipped = (2 / 7 * 0.5 / 6 * 0.25 / 5 * 0.125 / 4) ** 0.25  # of seven times "the", two count
-    assert bleu(["the " * 7], [["the cat is on the mat", "there is a cat on the mat"]]) == pytest.approx(100 * clipped * 1.0, rel=1e-12)
+    assert bleu(["the " * 7],
+                [["the cat is on the mat",
+                  "there is a cat on the mat"]]) == pytest.approx(100 * clipped * 1.0, rel=1e-12)
     assert bleu(["a b c d e"], ["a b c d e"]) == 100
-    assert bleu(["a b c d"], ["e f g h"]) == bleu(["a b c"], ["a b c"]) == bleu([""], ["a b"]) == 0  # nothing fits; no four words
+    # nothing fits; no four words
+    assert bleu(["a b c d"], ["e f g h"]) == bleu(["a b c"], ["a b c"]) == bleu([""], ["a b"]) == 0
     assert bleu(["The Cat sat down"], ["the cat sat down"], lowercase=True) == 100
     assert bleu(["a , b. c d"], ["a , b. c d"], tokenize=None) == 100
 
 
 def test_as_sacrebleu():
     assert bleu(TEXTS, REFERENCES) == pytest.approx(50.808632849961505, rel=1e-12)
-    assert bleu(["a big red house stands there"], ["the red house is there now"]) == pytest.approx(17.965205598154213, rel=1e-12)
+    assert bleu(["a big red house stands there"],
+                ["the red house is there now"]) == pytest.approx(17.965205598154213, rel=1e-12)
 
 
 def test_any_batches_and_a_state_in_between():

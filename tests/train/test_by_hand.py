@@ -33,7 +33,8 @@ def test_back_propagation_through_two_layers_by_hand():
     delta2 = (p - np.eye(3)[Y]) / len(X)
     delta1 = delta2 @ w2.T * (1 - hidden**2)
     found = cr.gradients(losses.cross_entropy(model(X), Y), model)
-    for g, expected in zip(found.values(), (X.T @ delta1, delta1.sum(0), hidden.T @ delta2, delta2.sum(0)), strict=True):
+    for g, expected in zip(found.values(), (X.T @ delta1, delta1.sum(0), hidden.T @ delta2, delta2.sum(0)),
+                           strict=True):
         np.testing.assert_allclose(g.numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -45,12 +46,14 @@ def test_gradients_of_single_samples_average_to_that_of_the_batch():
 
     def one(a, b, c, d, x, t):
         return losses.cross_entropy((cr.tanh(x @ a + b) @ c + d)[None], t)
-    singles = cr.vmap(cr.grad(one, argnums=(0, 1, 2, 3)), in_axes=(None, None, None, None, 0, 0))(w1, b1, w2, b2, X, np.eye(3)[Y][:, None])
+    singles = cr.vmap(cr.grad(one, argnums=(0, 1, 2, 3)),
+                      in_axes=(None, None, None, None, 0, 0))(w1, b1, w2, b2, X, np.eye(3)[Y][:, None])
     whole = cr.gradients(losses.cross_entropy(model(X), Y), model)
 
     def theirs(a, b, c, d, x, t):
         return torch.nn.functional.cross_entropy((torch.tanh(x @ a + b) @ c + d)[None], t[None])
-    expected = torch.func.vmap(torch.func.grad(theirs, (0, 1, 2, 3)), (None, None, None, None, 0, 0))(*map(torch.tensor, (w1, b1, w2, b2, X, Y)))
+    expected = torch.func.vmap(torch.func.grad(theirs, (0, 1, 2, 3)),
+                               (None, None, None, None, 0, 0))(*map(torch.tensor, (w1, b1, w2, b2, X, Y)))
     for g, batch, other in zip(singles, whole.values(), expected, strict=True):
         np.testing.assert_allclose(g.numpy().mean(0), batch.numpy(), atol=1e-12)
         np.testing.assert_allclose(g.numpy(), other.numpy(), atol=1e-12)
@@ -131,12 +134,14 @@ def test_accumulated_batches_of_ragged_sequences_are_one_large_batch():
 @pytest.mark.parametrize("scale", [0.01, 0.1, 1.0, 10.0, 100.0])
 def test_batch_normalisation_trains_from_any_scale_of_the_first_weights(scale):
     x = X.astype(np.float32)
-    model = nn.Sequential([nn.Dense(16, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(16, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)])
+    model = nn.Sequential([nn.Dense(16, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(16, bias=False),
+                           nn.BatchNorm(), nn.ReLU(), nn.Dense(3)])
     model(x[:1])
     for name in ("0.weight", "3.weight"):
         v = model.parameters()[name]
         v.assign(v.numpy() * np.float32(scale))
-    history = cr.fit(model, (x, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=40, batch_size=30, metrics=["accuracy"], progress=False, backend="reference")
+    history = cr.fit(model, (x, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=40, batch_size=30,
+                     metrics=["accuracy"], progress=False, backend="reference")
     assert history["accuracy"][-1] > 0.8
 
 
@@ -149,8 +154,8 @@ def test_early_stopping_ends_exactly_patience_epochs_after_the_best():
             seen.append(bits())
     seen, model, x = [], nn.Sequential([nn.Dense(40, activation="relu"), nn.Dense(3)]), X.astype(np.float32)
     stopping = train.EarlyStopping(patience=4)
-    history = cr.fit(model, (x[:40], Y[:40]), loss="cross_entropy", optimizer=optim.Adam(3e-2), epochs=200, validation=(x[40:], Y[40:]), callbacks=[Watch(), stopping],
-                     progress=False, backend="reference")
+    history = cr.fit(model, (x[:40], Y[:40]), loss="cross_entropy", optimizer=optim.Adam(3e-2), epochs=200,
+                     validation=(x[40:], Y[40:]), callbacks=[Watch(), stopping], progress=False, backend="reference")
     values = history["validation_loss"]
     best = int(np.argmin(values)) + 1
     assert len(history) == best + 4 == stopping.best_epoch + 4 < 200
@@ -171,6 +176,7 @@ def test_dropout_in_prediction_has_the_mean_and_spread_of_its_masks():
     for name, v in model.variables().items():
         np.testing.assert_array_equal(v.numpy(), before[name])
     np.testing.assert_array_equal(cr.random.default.state.numpy(), state)
-    np.testing.assert_array_equal(cr.predict(model, x, backend="reference").numpy(), cr.predict(model, x, backend="reference").numpy())
+    np.testing.assert_array_equal(cr.predict(model, x, backend="reference").numpy(),
+                                  cr.predict(model, x, backend="reference").numpy())
     with pytest.raises(ArgumentError, match="no dropout"):
         train.predict_samples(nn.Sequential([nn.Dense(1)]), x)

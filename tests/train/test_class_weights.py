@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`class_weight=` against sums by hand, for any batch size; imbalance is said; the best weights are kept with validation data."""
+"""`class_weight=` against sums by hand, for any batch size; imbalance is said; the best weights are kept with
+validation data."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def built():
 
 
 def fit(model, xy=(X, Y), **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.SGD(0.3), "progress": False, "backend": "native", "shuffle": False}
+    settings = {"loss": "cross_entropy", "optimizer": optim.SGD(0.3), "progress": False, "backend": "native",
+                "shuffle": False}
     return cr.fit(model, xy, **(settings | options))
 
 
@@ -83,7 +85,8 @@ def test_metrics_and_labels_of_other_kinds():
     fit(one, (X, Y.astype(np.float32)[:, None]), loss="binary_cross_entropy", class_weight={0: 1.0, 1: 4.0})
 
 
-@pytest.mark.parametrize(("wanted", "text"), [({2: 1.0}, "no sample has"), ({0: -1.0}, "0 or more"), ("even", "'balanced'"), ([1, 2], "{label: weight}")])
+@pytest.mark.parametrize(("wanted", "text"), [({2: 1.0}, "no sample has"), ({0: -1.0}, "0 or more"),
+                                              ("even", "'balanced'"), ([1, 2], "{label: weight}")])
 def test_mistakes(wanted, text):
     with pytest.raises(ArgumentError, match=text):
         fit(built(), class_weight=wanted)
@@ -123,10 +126,13 @@ def test_with_validation_data_the_best_weights_are_kept():
     best = int(np.argmin(history["validation_loss"]))
     assert best == 0
     assert all(map(np.array_equal, weights, seen[best]))
-    assert history.kept == {"epoch": 1, "validation_loss": history["validation_loss"][0]} and "kept epoch 1" in repr(history)
+    assert history.kept == {"epoch": 1, "validation_loss": history["validation_loss"][0]} and "kept epoch 1" in repr(
+        history
+    )
 
 
-@pytest.mark.parametrize("options", [{"keep_best": False}, {"callbacks": [train.EarlyStopping(patience=9, restore_best=False)]}])
+@pytest.mark.parametrize("options", [{"keep_best": False},
+                                     {"callbacks": [train.EarlyStopping(patience=9, restore_best=False)]}])
 def test_that_can_be_turned_off(options):
     history, weights, seen = rising(**copy.copy(options))
     assert all(map(np.array_equal, weights, seen[-1]))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of a model and data takes what `fit` takes: nested arrays, sources, loaders and streams, with the answer of plain arrays."""
+"""What is asked of a model and data takes what `fit` takes: nested arrays, sources, loaders and streams, with the
+answer of plain arrays."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Batches:
             yield tuple(array[i:i + self.size] for array in self.arrays)
 
 
-GIVEN = {"arrays": lambda: (X, Y), "source": Pairs, "loader": lambda: cr.data.Loader(Pairs(), batch_size=20, shuffle=False), "stream": Batches}
+GIVEN = {"arrays": lambda: (X, Y), "source": Pairs,
+         "loader": lambda: cr.data.Loader(Pairs(), batch_size=20, shuffle=False), "stream": Batches}
 
 
 def network():
@@ -48,10 +50,14 @@ TOOLS = {
     "top losses": lambda model, data: train.top_losses(model, data, loss="cross_entropy", count=5).losses,
     "their places": lambda model, data: train.top_losses(model, data, loss="cross_entropy", count=5).indices,
     "losses of samples": lambda model, data: train.sample_losses(model, data, loss="cross_entropy")[0],
-    "largest batch": lambda model, data: train.largest_batch(model, data, loss="cross_entropy", memory=2**20, most=512, backend="reference"),
+    "largest batch": lambda model, data: train.largest_batch(
+        model, data, loss="cross_entropy", memory=2**20, most=512, backend="reference"
+    ),
     "gradient": lambda model, data: train.gradient(model, data, loss="cross_entropy")["0.weight"],
     "deltas": lambda model, data: train.deltas(model, data, loss="cross_entropy")["0"],
-    "report of gradients": lambda model, data: [row.gradient for row in train.gradient_report(model, data, loss="cross_entropy")],
+    "report of gradients": lambda model, data: [
+        row.gradient for row in train.gradient_report(model, data, loss="cross_entropy")
+    ],
     "one batch": lambda model, data: train.overfit_one_batch(model, data, loss="cross_entropy", steps=5),
     "findings": lambda model, data: len(cr.diagnose(model, data, loss="cross_entropy")),
 }
@@ -61,7 +67,8 @@ TOOLS = {
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tool_says_the_same_of_the_same_samples(name, given):
     model = network()
-    np.testing.assert_allclose(TOOLS[name](model, GIVEN[given]()), TOOLS[name](model, GIVEN["arrays"]()), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(TOOLS[name](model, GIVEN[given]()), TOOLS[name](model, GIVEN["arrays"]()), rtol=1e-5,
+                               atol=1e-7)
 
 
 def test_a_loader_is_left_where_it_was():
@@ -76,11 +83,13 @@ def test_a_loader_is_left_where_it_was():
 def test_rates_and_folds_of_any_data(given):
     assert 1e-6 < train.lr_find(network(), GIVEN[given](), loss="cross_entropy", steps=30, batch_size=8).suggestion < 10
     if given in ("arrays", "source"):
-        assert len(train.cross_validate(network, GIVEN[given](), loss="cross_entropy", parts=3, epochs=1)["loss"].values) == 3
+        assert len(train.cross_validate(network, GIVEN[given](), loss="cross_entropy", parts=3,
+                                        epochs=1)["loss"].values) == 3
 
 
 def test_folds_of_a_source_are_those_of_arrays():
-    found = [train.cross_validate(network, GIVEN[given](), loss="cross_entropy", parts=3, epochs=1, shuffle=False)["loss"].values for given in ("arrays", "source")]
+    found = [train.cross_validate(network, GIVEN[given](), loss="cross_entropy", parts=3, epochs=1,
+                                  shuffle=False)["loss"].values for given in ("arrays", "source")]
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
@@ -102,7 +111,8 @@ class Two(nn.Module):
     """Two inputs, two outputs; `end` follows the second one."""
 
     def __init__(self, end=None):
-        self.left, self.right, self.label, self.number = nn.Dense(6, activation="tanh"), nn.Dense(6, activation="tanh"), nn.Dense(3, activation=end), nn.Dense(2)
+        self.left, self.right = nn.Dense(6, activation="tanh"), nn.Dense(6, activation="tanh")
+        self.label, self.number = nn.Dense(3, activation=end), nn.Dense(2)
 
     def forward(self, a, b, training=False):
         between = self.left(a) + self.right(b)
@@ -124,7 +134,8 @@ def test_the_loss_of_a_sample_is_the_sum_of_those_of_its_outputs():
     model = two()
     outputs = model(X, X[:, 1:])
     wanted = (cr.losses.cross_entropy(outputs["label"], Y, reduction="none").numpy()
-              + cr.losses.mean_squared_error(outputs["number"], X[:, :2], reduction="none").numpy().reshape(60, -1).mean(axis=1))
+              + cr.losses.mean_squared_error(outputs["number"], X[:, :2],
+                                             reduction="none").numpy().reshape(60, -1).mean(axis=1))
     values, found = train.sample_losses(model, NESTED, loss=LOSS, batch_size=16)
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
     assert found["number"].shape == (60, 2)
@@ -200,7 +211,8 @@ def test_the_doctor_looks_at_any_data(given):
     def run(callbacks):
         cr.random.seed(0)
         model = nn.Sequential([nn.Dense(8, activation="relu"), nn.Dense(3, "softmax")])
-        cr.fit(model, GIVEN[given](), loss="cross_entropy", batch_size=20, epochs=2, callbacks=callbacks, progress=False)
+        cr.fit(model, GIVEN[given](), loss="cross_entropy", batch_size=20, epochs=2, callbacks=callbacks,
+               progress=False)
         return model
     doctor, norms = train.Doctor(), train.GradientNorms()
     watched, alone = run([doctor, norms]), run([])
@@ -211,7 +223,8 @@ def test_the_doctor_looks_at_any_data(given):
 
 def test_callbacks_look_at_nested_data():
     doctor, until = train.Doctor(), train.Until(gradient=1e-9)
-    cr.fit(two("softmax"), NESTED, loss=LOSS, epochs=2, callbacks=[doctor, until, train.SWA(start=1), train.GradientNorms()], progress=False)
+    cr.fit(two("softmax"), NESTED, loss=LOSS, epochs=2,
+           callbacks=[doctor, until, train.SWA(start=1), train.GradientNorms()], progress=False)
     assert "softmax before cross-entropy" in doctor.findings.kinds
     assert until.gradient_norm > 0
 
@@ -235,7 +248,8 @@ def test_weights_count_though_those_of_the_first_batch_are_one():
     found = []
     for data in ((X, Y, weights), Batches(X, Y, weights)):
         model = network()
-        cr.fit(model, data, loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=20, epochs=2, shuffle=False, progress=False)
+        cr.fit(model, data, loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=20, epochs=2, shuffle=False,
+               progress=False)
         found.append(model.variables()["0.weight"].numpy())
     np.testing.assert_allclose(*found, rtol=1e-5)
 
@@ -245,7 +259,8 @@ def test_a_batch_without_weight_is_passed_over():
     found = []
     for data in ((X[:40], Y[:40]), Batches(X, Y, weights)):
         model = network()
-        history = cr.fit(model, data, loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=20, epochs=2, shuffle=False, progress=False)
+        history = cr.fit(model, data, loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=20, epochs=2,
+                         shuffle=False, progress=False)
         found.append([*model.variables()["0.weight"].numpy().ravel(), *history["loss"]])
     np.testing.assert_allclose(*found, rtol=1e-5)
 

@@ -29,9 +29,13 @@ def test_frechet_distance_of_directions_that_do_not_vary() -> None:
 
 
 def test_energy_distance_is_its_definition() -> None:
-    assert float(metrics.energy_distance(A[:, :1], B[:, :1])) == pytest.approx(stats.energy_distance(A[:, 0], B[:, 0]), rel=1e-9)
+    assert float(metrics.energy_distance(A[:, :1], B[:, :1])) == pytest.approx(
+        stats.energy_distance(A[:, 0], B[:, 0]), rel=1e-9
+    )
     mean = lambda x, y: np.mean([np.linalg.norm(p - q) for p in x for q in y])
-    assert float(metrics.energy_distance(A, B)) == pytest.approx(np.sqrt(2 * mean(A, B) - mean(A, A) - mean(B, B)), rel=1e-9)
+    assert float(metrics.energy_distance(A, B)) == pytest.approx(
+        np.sqrt(2 * mean(A, B) - mean(A, A) - mean(B, B)), rel=1e-9
+    )
 
 
 def test_precision_and_recall_are_their_definition() -> None:

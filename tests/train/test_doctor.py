@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor: every planted illness is found at its place with one remedy; healthy models and runs are left in peace."""
+"""The doctor: every planted illness is found at its place with one remedy; healthy models and runs are left in peace.
+"""
 
 from __future__ import annotations
 
@@ -49,15 +50,19 @@ Y01 = (Y == 0).astype(np.float32)[:, None]
 RARE = np.where(np.arange(300) < 285, 0, 1)
 PLANTED = {
     "dead units": (lambda: shifted(mlp(), -100, "0.bias"), (X, Y), "cross_entropy", "model[0] Dense"),
-    "softmax before cross-entropy": (lambda: nn.Sequential([nn.Dense(16, "relu"), nn.Dense(3, "softmax")]), (X, Y), "cross_entropy", "model[1] Dense"),
-    "sigmoid before cross-entropy": (lambda: nn.Sequential([nn.Dense(16, "relu"), nn.Dense(1), nn.Sigmoid()]), (X, Y01), "binary_cross_entropy", "model[2] Sigmoid"),
+    "softmax before cross-entropy": (lambda: nn.Sequential([nn.Dense(16, "relu"), nn.Dense(3, "softmax")]), (X, Y),
+                                     "cross_entropy", "model[1] Dense"),
+    "sigmoid before cross-entropy": (lambda: nn.Sequential([nn.Dense(16, "relu"), nn.Dense(1), nn.Sigmoid()]), (X, Y01),
+                                     "binary_cross_entropy", "model[2] Sigmoid"),
     "inputs not normalised": (mlp, (X * 50 + 120, Y), "cross_entropy", "Sequential (input)"),
     "targets not normalised": (lambda: mlp(out=1), (X, X[:, :1] * 3e4 + 2e5), "mean_squared_error", "targets"),
     "class imbalance": (mlp, (X, RARE), "cross_entropy", "targets"),
-    "no activation": (lambda: nn.Sequential([nn.Dense(16), nn.Dropout(0.1), nn.Dense(3)]), (X, Y), "cross_entropy", "model[0] Dense"),
+    "no activation": (lambda: nn.Sequential([nn.Dense(16), nn.Dropout(0.1), nn.Dense(3)]), (X, Y), "cross_entropy",
+                      "model[0] Dense"),
     "equal weights": (zeroed, (X, Y), "cross_entropy", "model[0] Dense"),
     "saturated activations": (lambda: scaled(mlp("tanh"), 100, "0.weight"), (X, Y), "cross_entropy", "model[0] Dense"),
-    "vanishing gradients": (lambda: mlp("sigmoid", "glorot_uniform", depth=20), (X, Y), "cross_entropy", "model[0] Dense"),
+    "vanishing gradients": (lambda: mlp("sigmoid", "glorot_uniform", depth=20), (X, Y), "cross_entropy",
+                            "model[0] Dense"),
 }
 
 
@@ -96,7 +101,8 @@ def test_remedies_help():
         return norms[1] / norms[-2]  # layers of one shape
     assert ratio(mlp("sigmoid", "glorot_uniform", depth=20)) < 1e-6
     assert 0.1 < ratio(mlp("relu", "he_normal", depth=20, units=64)) < 10
-    blocks = [nn.Residual([nn.LayerNorm(), nn.Dense(32, "sigmoid", weight_initializer="glorot_uniform")]) for _ in range(20)]
+    blocks = [nn.Residual([nn.LayerNorm(), nn.Dense(32, "sigmoid", weight_initializer="glorot_uniform")])
+              for _ in range(20)]
     assert 0.1 < ratio(nn.Sequential([nn.Dense(32), *blocks, nn.Dense(3)])) < 10
 
 
@@ -106,13 +112,19 @@ HEALTHY = {
     "regression": (lambda: mlp(out=1), (X, X[:, :1] - X[:, 1:2]), "mean_squared_error"),
     "binary": (lambda: mlp(out=1), (X, Y01), "binary_cross_entropy"),
     "linear": (lambda: nn.Sequential([nn.Dense(3)]), (X, Y), "cross_entropy"),
-    "convolution": (lambda: nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(3)]),
+    "convolution": (lambda: nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.MaxPool2D(2), nn.Flatten(),
+                                           nn.Dense(3)]),
                     (IMAGES, Y[:64]), "cross_entropy"),
-    "normalised inside": (lambda: nn.Sequential([nn.BatchNorm(), nn.Dense(16, "relu"), nn.Dense(3)]), (X * 100, Y), "cross_entropy"),
-    "residual": (lambda: nn.Sequential([nn.Dense(16), *[nn.Residual([nn.LayerNorm(), nn.Dense(16, "gelu")]) for _ in range(6)], nn.ReLU(), nn.Dense(3)]),
+    "normalised inside": (lambda: nn.Sequential([nn.BatchNorm(), nn.Dense(16, "relu"), nn.Dense(3)]), (X * 100, Y),
+                          "cross_entropy"),
+    "residual": (lambda: nn.Sequential([nn.Dense(16),
+                                        *[nn.Residual([nn.LayerNorm(), nn.Dense(16, "gelu")]) for _ in range(6)],
+                                        nn.ReLU(), nn.Dense(3)]),
                  (X, Y), "cross_entropy"),
-    "lstm": (lambda: nn.Sequential([nn.LSTM(12), nn.Dense(3)]), (GENERATOR.standard_normal((64, 15, 4)).astype(np.float32), Y[:64]), "cross_entropy"),
-    "words": (lambda: nn.Sequential([nn.Embedding(50, 8), nn.Flatten(), nn.Dense(3)]), (GENERATOR.integers(0, 50, (64, 6)), Y[:64]), "cross_entropy"),
+    "lstm": (lambda: nn.Sequential([nn.LSTM(12), nn.Dense(3)]),
+             (GENERATOR.standard_normal((64, 15, 4)).astype(np.float32), Y[:64]), "cross_entropy"),
+    "words": (lambda: nn.Sequential([nn.Embedding(50, 8), nn.Flatten(), nn.Dense(3)]),
+              (GENERATOR.integers(0, 50, (64, 6)), Y[:64]), "cross_entropy"),
 }
 
 
@@ -131,19 +143,21 @@ def test_healthy_models_are_silent_and_stay_as_they_are(name):
 
 def fit(model, data, optimizer, epochs, **options):
     doctor = train.Doctor()
-    settings = {"loss": "cross_entropy", "batch_size": 32, "progress": False, "backend": "reference", "metrics": ["accuracy"]}
+    settings = {"loss": "cross_entropy", "batch_size": 32, "progress": False, "backend": "reference",
+                "metrics": ["accuracy"]}
     history = cr.fit(model, data, optimizer=optimizer, epochs=epochs, callbacks=[doctor], **(settings | options))
     return doctor.findings, history
 
 
 def test_a_healthy_run_is_silent_and_has_the_same_bits():
     train_data, held_out = (X[:220], Y[:220]), (X[220:], Y[220:])
-    watched, alone = (nn.Sequential([nn.Dense(16, "relu"), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(3)]) for _ in range(2))
+    watched, alone = (nn.Sequential([nn.Dense(16, "relu"), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(3)])
+                      for _ in range(2))
     found, history = fit(watched, train_data, optim.Adam(5e-3, weight_decay=1e-3), 12, validation=held_out)
     assert found == [], str(found)
     assert history["validation_accuracy"][-1] > 0.85
-    cr.fit(alone, train_data, loss="cross_entropy", optimizer=optim.Adam(5e-3, weight_decay=1e-3), epochs=12, batch_size=32,
-           progress=False, backend="reference")
+    cr.fit(alone, train_data, loss="cross_entropy", optimizer=optim.Adam(5e-3, weight_decay=1e-3), epochs=12,
+           batch_size=32, progress=False, backend="reference")
     for a, b in zip(watched.variables().values(), alone.variables().values(), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
@@ -168,7 +182,8 @@ def test_underfitting_is_found():
     assert "larger model" in found[0].remedy
 
 
-@pytest.mark.parametrize(("optimizer", "kind"), [(optim.SGD(1e-5), "learning rate too low"), (optim.SGD(30.0), "learning rate too high")])
+@pytest.mark.parametrize(("optimizer", "kind"),
+                         [(optim.SGD(1e-5), "learning rate too low"), (optim.SGD(30.0), "learning rate too high")])
 def test_a_learning_rate_that_is_wrong_is_found(optimizer, kind):
     found, _ = fit(mlp("tanh"), (X, Y), optimizer, 8)
     assert kind in found.kinds
@@ -178,7 +193,8 @@ def test_curves_by_hand():
     y = np.arange(100) % 4
 
     def kinds(training, validation=None):
-        rows = [{"epoch": i + 1, "loss": v, **({} if validation is None else {"validation_loss": validation[i]})} for i, v in enumerate(training)]
+        rows = [{"epoch": i + 1, "loss": v, **({} if validation is None else {"validation_loss": validation[i]})}
+                for i, v in enumerate(training)]
         return [finding.kind for finding in read_curves(rows, y, "cross_entropy")]
     assert kinds([1.3, 1.0, 0.7, 0.5, 0.4, 0.35], [1.3, 1.1, 0.8, 0.6, 0.5, 0.48]) == []
     assert kinds([1.3, 1.0, 0.7, 0.5, 0.3, 0.1], [1.3, 1.0, 0.9, 1.0, 1.2, 1.5]) == ["overfitting"]
@@ -194,7 +210,8 @@ def test_the_loss_of_the_best_constant():
     assert constant_loss(y, "cross_entropy") == pytest.approx(-(p * np.log(p)).sum())
     assert constant_loss(np.eye(3)[y], "cross_entropy") == pytest.approx(-(p * np.log(p)).sum())
     assert constant_loss(X, "mean_squared_error") == pytest.approx(X.var(0).mean(), rel=1e-6)
-    assert constant_loss(np.array([0, 1, 1, 1.0]), "binary_cross_entropy") == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
+    assert constant_loss(np.array([0, 1, 1, 1.0]),
+                         "binary_cross_entropy") == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
     assert constant_loss(y, "hinge") is None
 
 
@@ -203,7 +220,8 @@ def test_the_spread_of_activations():
     report = train.activation_report(model, X)
     by_hand = np.maximum(X @ model.variables()["0.weight"].numpy(), 0)
     assert [spread.layer for spread in report] == [f"model[{i}] Dense" for i in range(4)]
-    assert report[0].mean == pytest.approx(by_hand.mean(), rel=1e-4) and report[0].deviation == pytest.approx(by_hand.std(), rel=1e-4)
+    assert report[0].mean == pytest.approx(by_hand.mean(),
+                                           rel=1e-4) and report[0].deviation == pytest.approx(by_hand.std(), rel=1e-4)
     assert not report[0].unusual and report[1].unusual and "<-" in str(report[1])
     assert str(report).splitlines() == [str(spread) for spread in report]
 
@@ -212,10 +230,12 @@ def test_one_batch_can_be_learnt_by_heart():
     model = mlp()
     model(X[:1])
     before = model.variables()["0.weight"].numpy()
-    assert train.overfit_one_batch(model, (X, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2), backend="reference") < 1e-2
+    assert train.overfit_one_batch(model, (X, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2),
+                                   backend="reference") < 1e-2
     np.testing.assert_array_equal(model.variables()["0.weight"].numpy(), before)
     silent = nn.Sequential([nn.Dense(4, "relu", bias_initializer="zeros"), nn.Dense(3)])
-    assert train.overfit_one_batch(shifted(silent, -100, "0.bias"), (X, Y), loss="cross_entropy", backend="reference") > 0.1
+    assert train.overfit_one_batch(shifted(silent, -100, "0.bias"), (X, Y), loss="cross_entropy",
+                                   backend="reference") > 0.1
 
 
 # ---- what a network without non-linearity cannot do
@@ -226,7 +246,8 @@ XOR_Y = np.array([[0], [1], [1], [0]], np.float32)
 
 def solved(layers, seed):
     model = nn.Sequential(layers)
-    cr.fit(model, (XOR, XOR_Y), loss="binary_cross_entropy", optimizer=optim.Adam(0.1), epochs=150, batch_size=4, seed=seed, progress=False, backend="reference")
+    cr.fit(model, (XOR, XOR_Y), loss="binary_cross_entropy", optimizer=optim.Adam(0.1), epochs=150, batch_size=4,
+           seed=seed, progress=False, backend="reference")
     return bool(((model(XOR).numpy() > 0) == XOR_Y).all())
 
 
@@ -261,13 +282,17 @@ def test_digits_overfit_with_few_pictures_and_not_with_help(shared_data):
 
 
 def test_dropout_and_augmentation_shrink_the_gap(shared_data):
-    """500 digits, the same first weights for both: the validation loss minus that of the samples without dropout and shifts."""
+    """500 digits, the same first weights for both: the validation loss minus that of the samples without dropout and
+    shifts."""
     digits = cr.data.load(shared_data / "mnist")
-    x, held = ((part[:count, 4:24, 4:24].astype(np.float32) / 255) for part, count in ((digits.x_train, 500), (digits.x_test, 1000)))
+    x, held = ((part[:count, 4:24, 4:24].astype(np.float32) / 255)
+               for part, count in ((digits.x_train, 500), (digits.x_test, 1000)))
 
     def gap(seed, dropout, augment):
-        model = nn.Sequential([nn.Flatten(), nn.Dense(64, "relu"), *([nn.Dropout(dropout)] if dropout else []), nn.Dense(10)])
-        cr.fit(model, (x, digits.y_train[:500]), loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=25, seed=seed, augment=augment, progress=False)
+        model = nn.Sequential([nn.Flatten(), nn.Dense(64, "relu"), *([nn.Dropout(dropout)] if dropout else []),
+                               nn.Dense(10)])
+        cr.fit(model, (x, digits.y_train[:500]), loss="cross_entropy", optimizer=optim.Adam(2e-3), epochs=25, seed=seed,
+               augment=augment, progress=False)
         on = lambda part, y: cr.evaluate(model, (part, y), loss="cross_entropy")["loss"]
         return on(held, digits.y_test[:1000]) - on(x, digits.y_train[:500])
     runs = [Run.of_losses(name, [gap(seed, dropout, augment) for seed in range(5)])
@@ -289,6 +314,7 @@ def test_recurrent_weights_of_spectral_radius_above_one_are_flagged():
 @pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
 def test_gates_that_forget_too_soon_are_flagged_and_memory_helps(layer):
     x = GENERATOR.standard_normal((20, 150, 4)).astype(np.float32)
-    reports = [cr.diagnose(nn.Sequential([made, nn.Dense(3)]), (x, Y[:20]), loss="cross_entropy") for made in (layer(12), layer(12, memory=150))]
+    reports = [cr.diagnose(nn.Sequential([made, nn.Dense(3)]), (x, Y[:20]), loss="cross_entropy")
+               for made in (layer(12), layer(12, memory=150))]
     assert reports[0].kinds == ["vanishing gradients"] and "memory=150" in reports[0][0].remedy
     assert reports[1] == []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that compute in float64 are trained, measured and looked at in float64. Oracle: PyTorch, and the model itself."""
+"""Models that compute in float64 are trained, measured and looked at in float64. Oracle: PyTorch, and the model itself.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def test_fit_goes_the_way_of_pytorch():
     model = network()
     model(X)
     w1, b1, w2, b2 = (torch.tensor(p.numpy().copy(), requires_grad=True) for p in model.parameters().values())
-    cr.fit(model, (X, Y), loss=LOSS, optimizer=optim.Adam(1e-2), epochs=25, batch_size=16, shuffle=False, progress=False)
+    cr.fit(model, (X, Y), loss=LOSS, optimizer=optim.Adam(1e-2), epochs=25, batch_size=16, shuffle=False,
+           progress=False)
     optimizer = torch.optim.Adam([w1, b1, w2, b2], 1e-2)
     for _ in range(25):
         for start in range(0, 50, 16):

@@ -30,7 +30,8 @@ def network(dropout=0.0):
 
 
 def fit(model, data=(X, Y), **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 20, "progress": False, "backend": "reference"}
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 20,
+                "progress": False, "backend": "reference"}
     return cr.fit(model, data, **(settings | options))
 
 
@@ -45,8 +46,8 @@ def test_logistic_regression_stops_at_the_optimum_of_sklearn():
     y = (Y == 1).astype(np.int64)
     model = nn.Sequential([nn.Dense(1)])
     until = train.Until(gradient=2e-6)
-    history = fit(model, (X, y[:, None].astype(np.float32)), loss="binary_cross_entropy", optimizer=optim.SGD(1.0), epochs=5000, batch_size=150, shuffle=False,
-                  callbacks=[until])
+    history = fit(model, (X, y[:, None].astype(np.float32)), loss="binary_cross_entropy", optimizer=optim.SGD(1.0),
+                  epochs=5000, batch_size=150, shuffle=False, callbacks=[until])
     assert len(history) < 5000 and until.gradient_norm < 2e-6 and "gradient norm" in until.reason
     best = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
     weight, bias = (v.numpy() for v in model.parameters().values())
@@ -130,7 +131,8 @@ KILLED = """
 def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path):
     def run(name, step):
         environment = os.environ | {"CHAINRULE_BACKEND": "reference"}
-        return subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / name), str(step)], capture_output=True, text=True, env=environment, check=False)
+        return subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / name), str(step)],
+                              capture_output=True, text=True, env=environment, check=False)
     whole = run("whole", -1)
     assert whole.returncode == 0, whole.stderr
     for step in np.random.default_rng(1).integers(4, 54, 2):
@@ -147,8 +149,8 @@ KILLED_FROM_OUTSIDE = """
     x, y = generator.normal(size=(600, 12)).astype("float32"), generator.integers(0, 3, 600)
     model = nn.Sequential([nn.Dense(16), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.4), nn.Dense(3)])
     path = sys.argv[1]
-    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.accumulate(optim.Adam(1e-2), 2), epochs=40, batch_size=8,
-           seed=5, progress=False, resume=path if os.path.exists(path) else None,
+    cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.accumulate(optim.Adam(1e-2), 2), epochs=40,
+           batch_size=8, seed=5, progress=False, resume=path if os.path.exists(path) else None,
            callbacks=[train.EMA(0.99), train.Checkpoint(path, every_steps=50)])
     print(b"".join(v.numpy().tobytes() for v in model.variables().values()).hex())
 """
@@ -157,7 +159,8 @@ KILLED_FROM_OUTSIDE = """
 def test_a_run_of_many_steps_per_call_that_is_killed_at_any_moment_ends_with_the_same_bits(tmp_path):
     def begin(name):
         environment = os.environ | {"CHAINRULE_BACKEND": "native"}
-        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED_FROM_OUTSIDE), str(tmp_path / name)], stdout=subprocess.PIPE, text=True, env=environment)
+        return subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED_FROM_OUTSIDE), str(tmp_path / name)],
+                                stdout=subprocess.PIPE, text=True, env=environment)
     whole, _ = begin("whole").communicate()
     assert whole
     path, generator, killed = tmp_path / "run", np.random.default_rng(2), 0
@@ -179,7 +182,8 @@ def test_validation_every_few_steps_is_that_of_evaluate():
     class Check(train.Callback):
         def after_step(self, run):
             if run.step_number % 5 == 0:
-                seen.append(cr.evaluate(run.model, (X[:33], Y[:33]), loss="cross_entropy", metrics=["accuracy"], backend="reference"))
+                seen.append(cr.evaluate(run.model, (X[:33], Y[:33]), loss="cross_entropy", metrics=["accuracy"],
+                                        backend="reference"))
     seen, often, model = [], train.Validation(every_steps=5), network()
     fit(model, metrics=["accuracy"], validation=(X[:33], Y[:33]), callbacks=[often, Check()])
     assert [row["step"] for row in often.history] == [5, 10, 15, 20]
@@ -211,7 +215,8 @@ def test_deltas_are_those_by_hand_from_the_output_to_the_input():
     report = train.gradient_report(model, (X, Y), loss="cross_entropy")
     assert [row.layer for row in report] == ["model[2] Dense", "model[1] Tanh", "model[0] Dense"]
     assert report[2].delta == pytest.approx(np.linalg.norm(delta1), rel=1e-5)
-    assert report[2].gradient == pytest.approx(math.hypot(np.linalg.norm(X.T @ delta1), np.linalg.norm(delta1.sum(0))), rel=1e-5)
+    assert report[2].gradient == pytest.approx(math.hypot(np.linalg.norm(X.T @ delta1), np.linalg.norm(delta1.sum(0))),
+                                               rel=1e-5)
     assert report[2].weights == pytest.approx(np.linalg.norm(w1), rel=1e-6) and report[1].weights == 0
     assert sum(report[0].histogram.values()) == 450
 
@@ -226,7 +231,8 @@ def test_gradients_are_shown_while_training_and_change_nothing():
 
 def test_a_planted_order_of_gradients_is_reported():
     """Twenty sigmoid layers lose the gradient on its way back: norms fall from the output layer to the input."""
-    model = nn.Sequential([*[nn.Dense(16, activation="sigmoid", weight_initializer="glorot_uniform") for _ in range(20)], nn.Dense(3)])
+    model = nn.Sequential([*[nn.Dense(16, activation="sigmoid", weight_initializer="glorot_uniform")
+                             for _ in range(20)], nn.Dense(3)])
     norms = [row.delta for row in train.gradient_report(model, (X, Y), loss="cross_entropy")]
     assert norms[1:] == sorted(norms[1:], reverse=True) and norms[-1] < 1e-6 * norms[0]
 
@@ -264,10 +270,12 @@ def test_the_suggested_rate_learns_in_one_epoch_and_the_test_leaves_no_trace():
         model = nn.Sequential([nn.Dense(64, activation="relu"), nn.Dropout(0.1), nn.Dense(10)])
         model(x[:1])
         before, state = bits(model), cr.random.default.state.numpy()
-        found = train.lr_find(model, (x, y), loss="cross_entropy", optimizer=optimizer(1.0), batch_size=16, backend="reference")
+        found = train.lr_find(model, (x, y), loss="cross_entropy", optimizer=optimizer(1.0), batch_size=16,
+                              backend="reference")
         assert bits(model) == before and (cr.random.default.state.numpy() == state).all()
         assert 1e-5 < found.suggestion < found.highest < 10 and "fell fastest" in str(found)
-        history = fit(model, (x[:1400], y[:1400]), optimizer=optimizer(found.suggestion), batch_size=16, epochs=1, metrics=["accuracy"], validation=(x[1400:], y[1400:]))
+        history = fit(model, (x[:1400], y[:1400]), optimizer=optimizer(found.suggestion), batch_size=16, epochs=1,
+                      metrics=["accuracy"], validation=(x[1400:], y[1400:]))
         assert history["validation_accuracy"][-1] > 0.8
 
 
@@ -282,14 +290,16 @@ def test_the_suggested_rate_learns_mnist_in_one_epoch(shared_data):
     x, x_test = (part.astype(np.float32) / 255 for part in (images.x_train, images.x_test))
     model = cr.models.cnn(10, (28, 28, 1))
     found = train.lr_find(model, (x, images.y_train), loss="cross_entropy", batch_size=64)
-    cr.fit(model, (x, images.y_train), loss="cross_entropy", optimizer=optim.Adam(found.suggestion), batch_size=64, epochs=1, progress=False)
+    cr.fit(model, (x, images.y_train), loss="cross_entropy", optimizer=optim.Adam(found.suggestion), batch_size=64,
+           epochs=1, progress=False)
     assert cr.evaluate(model, (x_test, images.y_test), metrics=["accuracy"])["accuracy"].value >= 0.97
 
 
 @pytest.mark.slow
 def test_planted_mislabels_of_mnist_are_among_the_top_losses(shared_data):
     images = cr.data.load(shared_data / "mnist")
-    x, y = images.x_train.reshape(len(images.x_train), -1)[:20000].astype(np.float32) / 255, images.y_train[:20000].copy()
+    x, y = (images.x_train.reshape(len(images.x_train), -1)[:20000].astype(np.float32) / 255,
+            images.y_train[:20000].copy())
     flipped = np.random.default_rng(0).choice(len(y), len(y) // 100, replace=False)
     y[flipped] = (y[flipped] + np.random.default_rng(1).integers(1, 10, len(flipped))) % 10
     model = cr.models.mlp(10, (128,))
@@ -329,42 +339,67 @@ SOURCE = told_apart((8, 10), 8) + 1
 NOISE = np.random.default_rng(0).standard_normal((8, 64)).astype("float32")
 ROWS = NOISE[:, :6], np.arange(8)[:, None], np.zeros((8, 1), int)
 ZOO = {
-    "mlp": (lambda: cr.models.mlp(3, (32,)), (6,)), "cnn": (lambda: cr.models.cnn(3, (12, 12, 1), dropout=0.0), (12, 12, 1)),
-    "lenet": (lambda: cr.models.lenet5(3), (28, 28, 1)), "vgg": (lambda: cr.models.vgg(3, (16, 16, 3), widths=(8, 16)), (16, 16, 3)),
-    "thin residual": (lambda: cr.models.resnet_cifar(8, 3), (16, 16, 3)), "resnet": (lambda: cr.models.resnet(18, 3, (32, 32, 3)), (32, 32, 3)),
-    "bottlenecks": (lambda: cr.models.resnet(50, 3, (32, 32, 3)), (32, 32, 3)), "clips": (lambda: cr.models.clip_network(3, (4, 8)), (4, 8, 8, 1)),
+    "mlp": (lambda: cr.models.mlp(3, (32,)), (6,)),
+    "cnn": (lambda: cr.models.cnn(3, (12, 12, 1), dropout=0.0), (12, 12, 1)),
+    "lenet": (lambda: cr.models.lenet5(3), (28, 28, 1)),
+    "vgg": (lambda: cr.models.vgg(3, (16, 16, 3), widths=(8, 16)), (16, 16, 3)),
+    "thin residual": (lambda: cr.models.resnet_cifar(8, 3), (16, 16, 3)),
+    "resnet": (lambda: cr.models.resnet(18, 3, (32, 32, 3)), (32, 32, 3)),
+    "bottlenecks": (lambda: cr.models.resnet(50, 3, (32, 32, 3)), (32, 32, 3)),
+    "clips": (lambda: cr.models.clip_network(3, (4, 8)), (4, 8, 8, 1)),
     "recurrent": (lambda: cr.models.sequence_classifier(3, units=16), (9, 4)),
-    "attention": (lambda: nn.Sequential([nn.Dense(16), nn.TransformerEncoderLayer(2, 32, dropout=0.0), nn.GlobalAvgPool1D(), nn.Dense(3)]), (7, 4)),
+    "attention": (lambda: nn.Sequential([nn.Dense(16), nn.TransformerEncoderLayer(2, 32, dropout=0.0),
+                                         nn.GlobalAvgPool1D(), nn.Dense(3)]), (7, 4)),
     "words": (lambda: cr.models.sequence_classifier(3, vocabulary=20, units=16, embedding=8), (IDS, np.arange(8) % 3)),
     "tagger": (lambda: cr.models.sequence_tagger(3, vocabulary=20, units=16, embedding=8), (IDS, IDS % 3)),
     "gpt": (lambda: cr.models.gpt(20, length=16, width=32, depth=2, heads=4), (IDS[:, :-1], IDS[:, 1:])),
-    "llama": (lambda: cr.models.llama(20, length=16, width=32, depth=2, heads=4, key_heads=2), (IDS[:, :-1], IDS[:, 1:])),
-    "bert": (lambda: cr.models.MaskedLanguageModel(cr.models.BERT(20, 17, 32, 2, 4, dropout=0.0)), (np.where(IDS % 7 == 1, 0, IDS), IDS)),
-    "encoder and decoder": (Answers, (np.concatenate([SOURCE[:, :5], np.zeros((8, 1), int), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
-    "mobilenet v2": (lambda: cr.models.mobilenet_v2(3, (32, 32, 3), width=0.25), (32, 32, 3)), "mobilenet v3": (lambda: cr.models.mobilenet_v3("small", 3, (32, 32, 3), width=0.25), (32, 32, 3)),
+    "llama": (lambda: cr.models.llama(20, length=16, width=32, depth=2, heads=4, key_heads=2),
+              (IDS[:, :-1], IDS[:, 1:])),
+    "bert": (lambda: cr.models.MaskedLanguageModel(cr.models.BERT(20, 17, 32, 2, 4, dropout=0.0)),
+             (np.where(IDS % 7 == 1, 0, IDS), IDS)),
+    "encoder and decoder": (Answers, (np.concatenate([SOURCE[:, :5], np.zeros((8, 1), int), SOURCE[:, 5:9]], 1),
+                                      SOURCE[:, 5:])),
+    "mobilenet v2": (lambda: cr.models.mobilenet_v2(3, (32, 32, 3), width=0.25), (32, 32, 3)),
+    "mobilenet v3": (lambda: cr.models.mobilenet_v3("small", 3, (32, 32, 3), width=0.25), (32, 32, 3)),
     "efficientnet": (lambda: cr.models.efficientnet(0, 3, (32, 32, 3), width=0.25), (32, 32, 3)),
-    "convnext": (lambda: cr.models.convnext("tiny", 3, (32, 32, 3), depths=(1, 1, 1, 1), widths=(8, 8, 8, 8)), (32, 32, 3)),
-    "vision transformer": (lambda: cr.models.VisionTransformer(3, (16, 16, 3), patch=8, width=16, depth=1, heads=2), (16, 16, 3)),
-    "u-net": (lambda: cr.models.UNet(3, width=8, depth=1), (NOISE[:4].reshape(4, 8, 8, 1), np.arange(256).reshape(4, 8, 8) % 3)),
+    "convnext": (lambda: cr.models.convnext("tiny", 3, (32, 32, 3), depths=(1, 1, 1, 1), widths=(8, 8, 8, 8)),
+                 (32, 32, 3)),
+    "vision transformer": (lambda: cr.models.VisionTransformer(3, (16, 16, 3), patch=8, width=16, depth=1, heads=2),
+                           (16, 16, 3)),
+    "u-net": (lambda: cr.models.UNet(3, width=8, depth=1),
+              (NOISE[:4].reshape(4, 8, 8, 1), np.arange(256).reshape(4, 8, 8) % 3)),
     "n-grams": (lambda: cr.models.GramBag(3, 20, dropout=0.0, gram_dropout=0.0), (IDS, np.arange(8) % 3)),
     "words and convolutions": (lambda: cr.models.TextCNN(3, 20, 16, 16, dropout=0.0), (IDS, np.arange(8) % 3)),
-    "members of texts": (lambda: cr.models.TextNetwork(3, 20, 20, ("ngrams", "cnn"), dropout=0.0), ((IDS, IDS), np.arange(8) % 3)),
+    "members of texts": (lambda: cr.models.TextNetwork(3, 20, 20, ("ngrams", "cnn"), dropout=0.0),
+                         ((IDS, IDS), np.arange(8) % 3)),
     "naive Bayes": (lambda: cr.models.NaiveBayesBag(3, 20), ((IDS, IDS), np.arange(8) % 3)),
-    "pieces": (lambda: nn.Sequential([cr.models.PiecewiseLinear([np.linspace(-2, 2, 9)] * 6), nn.Dense(32), nn.ReLU(), nn.Dense(3)]), (6,)),
-    "rows": (lambda: cr.models.TabularNetwork(3, [np.linspace(-2, 2, 9)] * 6, [8], width=32, dropout=0.0), (ROWS, np.arange(8) % 3)),
+    "pieces": (lambda: nn.Sequential([cr.models.PiecewiseLinear([np.linspace(-2, 2, 9)] * 6), nn.Dense(32), nn.ReLU(),
+                                      nn.Dense(3)]), (6,)),
+    "rows": (lambda: cr.models.TabularNetwork(3, [np.linspace(-2, 2, 9)] * 6, [8], width=32, dropout=0.0),
+             (ROWS, np.arange(8) % 3)),
     "linear rows": (lambda: cr.models.TabularLinear(3, [8]), (ROWS, np.arange(8) % 3)),
     "factors": (lambda: cr.models.FactorModel(8, 8, 4), ((np.arange(8), np.arange(8)[::-1]), NOISE[:8, :1])),
-    **{kind: (functools.partial(cr.models.ForecastNetwork, kind, 3), (NOISE[:8], NOISE[:8, :3])) for kind in ("nlinear", "dlinear", "tide", "patchtst", "lstm", "tcn")},
-    "translation": (Translations, (np.concatenate([SOURCE[:, :5], np.full((8, 1), 8), SOURCE[:, 5:9]], 1), SOURCE[:, 5:])),
+    **{kind: (functools.partial(cr.models.ForecastNetwork, kind, 3), (NOISE[:8], NOISE[:8, :3]))
+       for kind in ("nlinear", "dlinear", "tide", "patchtst", "lstm", "tcn")},
+    "translation": (Translations, (np.concatenate([SOURCE[:, :5], np.full((8, 1), 8), SOURCE[:, 5:9]], 1),
+                                   SOURCE[:, 5:])),
 }
-WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained", "load_tokenizer", "mask_tokens", "of_members",
-                   "SequenceClassifier", "SpanReader", "TokenClassifier", "TimeEmbedding", "TimeMLP", "TimeUNet", "dcgan_critic", "dcgan_generator", "save_pretrained"}
-ROWS_OF = {"mlp": "mlp", "cnn": "cnn", "lenet5": "lenet", "vgg": "vgg", "resnet_cifar": "thin residual", "resnet": "resnet", "clip_network": "clips",
-           "sequence_classifier": "recurrent", "sequence_tagger": "tagger", "gpt": "gpt", "LanguageModel": "gpt", "llama": "llama", "BERT": "bert",
-           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder", "TranslationTransformer": "translation",
-           "mobilenet_v2": "mobilenet v2", "mobilenet_v3": "mobilenet v3", "efficientnet": "efficientnet", "convnext": "convnext", "VisionTransformer": "vision transformer",
-           "vit": "vision transformer", "UNet": "u-net", "GramBag": "n-grams", "TextCNN": "words and convolutions", "TextNetwork": "members of texts", "NaiveBayesBag": "naive Bayes",
-           "PiecewiseLinear": "pieces", "TabularNetwork": "rows", "TabularLinear": "linear rows", "FactorModel": "factors", "ForecastNetwork": "tide", "NLinear": "nlinear",
+WITHOUT_A_BATCH = {"Decoder", "Perceptron", "fill_mask", "generate", "generate_text", "load_pretrained",
+                   "load_tokenizer", "mask_tokens", "of_members",
+                   "SequenceClassifier", "SpanReader", "TokenClassifier", "TimeEmbedding", "TimeMLP", "TimeUNet",
+                   "dcgan_critic", "dcgan_generator", "save_pretrained"}
+ROWS_OF = {"mlp": "mlp", "cnn": "cnn", "lenet5": "lenet", "vgg": "vgg", "resnet_cifar": "thin residual",
+           "resnet": "resnet", "clip_network": "clips",
+           "sequence_classifier": "recurrent", "sequence_tagger": "tagger", "gpt": "gpt", "LanguageModel": "gpt",
+           "llama": "llama", "BERT": "bert",
+           "MaskedLanguageModel": "bert", "EncoderDecoder": "encoder and decoder",
+           "TranslationTransformer": "translation",
+           "mobilenet_v2": "mobilenet v2", "mobilenet_v3": "mobilenet v3", "efficientnet": "efficientnet",
+           "convnext": "convnext", "VisionTransformer": "vision transformer",
+           "vit": "vision transformer", "UNet": "u-net", "GramBag": "n-grams", "TextCNN": "words and convolutions",
+           "TextNetwork": "members of texts", "NaiveBayesBag": "naive Bayes",
+           "PiecewiseLinear": "pieces", "TabularNetwork": "rows", "TabularLinear": "linear rows",
+           "FactorModel": "factors", "ForecastNetwork": "tide", "NLinear": "nlinear",
            "DLinear": "dlinear", "TiDE": "tide", "PatchTST": "patchtst", "PatchLSTM": "lstm", "PatchTCN": "tcn"}
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures are figures: they show themselves in notebooks, are written where one says, and go into the place of axes."""
+"""Pictures are figures: they show themselves in notebooks, are written where one says, and go into the place of axes.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +33,21 @@ def lstm():
 
 
 PICTURES = {
-    "draw_history": lambda **o: inspect.draw_history(HISTORY, **o), "draw_confusion_matrix": lambda **o: inspect.draw_confusion_matrix(np.eye(3), **o),
-    "draw_mistakes": lambda **o: inspect.draw_mistakes(X, Y, Y[::-1], np.ones(12), **o), "draw_regression": lambda **o: inspect.draw_regression(Y, Y + 0.1, **o),
-    "draw_tiles": lambda **o: inspect.draw_tiles(X, **o), "draw_filters": lambda **o: inspect.draw_filters(network()[0], **o),
-    "draw_feature_maps": lambda **o: inspect.draw_feature_maps(network(), X[0], 0, **o), "draw_grad_cam": lambda **o: inspect.draw_grad_cam(network(), X, 0, **o),
-    "draw_attention": lambda **o: inspect.draw_attention(np.full((2, 3, 3), 1 / 3), **o), "draw_gates": lambda **o: inspect.draw_gates(lstm(), X[:, :, :, 0], **o),
-    "draw_activations": lambda **o: inspect.draw_activations(["relu", "tanh"], **o), "draw_scatter": lambda **o: inspect.draw_scatter(X[:, 0, :2, 0], labels=Y, **o),
+    "draw_history": lambda **o: inspect.draw_history(HISTORY, **o),
+    "draw_confusion_matrix": lambda **o: inspect.draw_confusion_matrix(np.eye(3), **o),
+    "draw_mistakes": lambda **o: inspect.draw_mistakes(X, Y, Y[::-1], np.ones(12), **o),
+    "draw_regression": lambda **o: inspect.draw_regression(Y, Y + 0.1, **o),
+    "draw_tiles": lambda **o: inspect.draw_tiles(X, **o),
+    "draw_filters": lambda **o: inspect.draw_filters(network()[0], **o),
+    "draw_feature_maps": lambda **o: inspect.draw_feature_maps(network(), X[0], 0, **o),
+    "draw_grad_cam": lambda **o: inspect.draw_grad_cam(network(), X, 0, **o),
+    "draw_attention": lambda **o: inspect.draw_attention(np.full((2, 3, 3), 1 / 3), **o),
+    "draw_gates": lambda **o: inspect.draw_gates(lstm(), X[:, :, :, 0], **o),
+    "draw_activations": lambda **o: inspect.draw_activations(["relu", "tanh"], **o),
+    "draw_scatter": lambda **o: inspect.draw_scatter(X[:, 0, :2, 0], labels=Y, **o),
     "draw_schedules": lambda **o: inspect.draw_schedules(optim.schedules.cosine(0.1, 9), 12, **o),
-    "draw_descent": lambda **o: inspect.draw_descent(lambda w: (w * w).sum(), RNG.normal(size=(4, 2)), resolution=9, **o),
+    "draw_descent": lambda **o: inspect.draw_descent(lambda w: (w * w).sum(), RNG.normal(size=(4, 2)), resolution=9,
+                                                     **o),
     "draw_explained_variance": lambda **o: inspect.draw_explained_variance([0.6, 0.3], **o),
 }
 
@@ -56,11 +64,20 @@ def test_a_figure_that_shows_itself(name, tmp_path):
     from matplotlib.figure import Figure
 
     figure = PICTURES[name]()
-    assert isinstance(figure, Figure) and figure.path is None and figure._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n" and "pixels" in repr(figure)
+    assert (
+        isinstance(figure, Figure)
+        and figure.path is None
+        and figure._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+        and "pixels" in repr(figure)
+    )
     with pytest.raises(ArgumentError, match="not written"):
         os.fspath(figure)
     written = PICTURES[name](path=tmp_path / "picture.png")
-    assert written.path == tmp_path / "picture.png" and os.path.getsize(written) > 1000 and str(written) == str(written.path)
+    assert (
+        written.path == tmp_path / "picture.png"
+        and os.path.getsize(written) > 1000
+        and str(written) == str(written.path)
+    )
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
@@ -69,12 +86,15 @@ def test_in_the_place_of_axes(name, by_hand):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4))
-    left, right = (figure.add_axes((0.05, 0.1, 0.4, 0.8)), figure.add_axes((0.55, 0.1, 0.4, 0.8))) if by_hand else figure.subplots(1, 2)
+    left, right = (figure.add_axes((0.05, 0.1, 0.4, 0.8)),
+                   figure.add_axes((0.55, 0.1, 0.4, 0.8))) if by_hand else figure.subplots(1, 2)
     left.plot([0, 1])
     assert PICTURES[name](ax=right) is figure and left in figure.axes
-    places = [axes.get_position() for axes in figure.findobj(type(left)) if axes is not left and not axes.get_label() == "<colorbar>"]
+    places = [axes.get_position() for axes in figure.findobj(type(left)) if axes is not left and not axes.get_label()
+              == "<colorbar>"]
     figure.canvas.draw()
-    drawn = [artist for part in (figure, *figure.subfigs) for axes in part.axes if axes is not left for artist in (*axes.lines, *axes.images, *axes.collections)]
+    drawn = [artist for part in (figure, *figure.subfigs) for axes in part.axes if axes is not left
+             for artist in (*axes.lines, *axes.images, *axes.collections)]
     assert places and drawn
 
 
@@ -87,7 +107,11 @@ def test_a_summary_is_printed_once(capsys):
     model = network()
     text = model.summary()
     assert capsys.readouterr().out == text + "\n" and "model[0] Conv2D" in text and "\n" not in repr(text)
-    assert repr(text).startswith("<Summary of Sequential: ") and str(model.summary(show=False)) == text and not capsys.readouterr().out
+    assert (
+        repr(text).startswith("<Summary of Sequential: ")
+        and str(model.summary(show=False)) == text
+        and not capsys.readouterr().out
+    )
 
 
 def test_a_printed_summary_is_told_in_one_line(capsys):
@@ -100,8 +124,10 @@ def test_a_printed_summary_is_told_in_one_line(capsys):
     assert f"{network().summary()}" == text
 
 
-CELLS = ["import numpy as np, chainrule as cr\nfrom chainrule import inspect, nn\nmodel = nn.Sequential([nn.Dense(3, input_shape=(4,))])\nmodel.summary()",
-         "inspect.draw_confusion_matrix(np.eye(3))", "cr.asarray([1.0, 2.0])", "cr.Variable(np.zeros((100, 100)), name='w')"]
+CELLS = ["import numpy as np, chainrule as cr\nfrom chainrule import inspect, nn\nmodel = nn.Sequential([nn.Dense(3, "
+         "input_shape=(4,))])\nmodel.summary()",
+         "inspect.draw_confusion_matrix(np.eye(3))", "cr.asarray([1.0, 2.0])",
+         "cr.Variable(np.zeros((100, 100)), name='w')"]
 
 
 def test_a_notebook():
@@ -112,4 +138,8 @@ def test_a_notebook():
     table, picture, tensor, variable = (cell.outputs for cell in notebook.cells)
     whole = "".join(str(output) for output in table)
     assert whole.count("receptive field") == 1 and "Summary of Sequential: 15 parameters" in whole
-    assert "image/png" in picture[0]["data"] and tensor[0]["data"]["text/plain"] == repr(cr.asarray([1.0, 2.0])) and len(variable[0]["data"]["text/plain"]) < 80
+    assert (
+        "image/png" in picture[0]["data"]
+        and tensor[0]["data"]["text/plain"] == repr(cr.asarray([1.0, 2.0]))
+        and len(variable[0]["data"]["text/plain"]) < 80
+    )

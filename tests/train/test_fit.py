@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`fit`, `evaluate`, `predict`: what they compute, against sums by hand; resuming, against the run that was not stopped."""
+"""`fit`, `evaluate`, `predict`: what they compute, against sums by hand; resuming, against the run that was not
+stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def network(dropout=0.0, norm=False):
 
 
 def run(model, xy, **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 32, "progress": False, "backend": "reference"}
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2), "epochs": 3, "batch_size": 32,
+                "progress": False, "backend": "reference"}
     return cr.fit(model, xy, **(settings | options))
 
 
@@ -42,7 +44,8 @@ def bits(model):
 def test_learns_a_linear_rule(backend):
     x, y = data(400)
     model = network()
-    history = run(model, (x[:300], y[:300]), epochs=20, metrics=["accuracy"], validation=(x[300:], y[300:]), backend=backend)
+    history = run(model, (x[:300], y[:300]), epochs=20, metrics=["accuracy"], validation=(x[300:], y[300:]),
+                  backend=backend)
     assert history["loss"][-1] < 0.4 * history["loss"][0]
     assert history["validation_accuracy"][-1] > 0.9
     assert [row["epoch"] for row in history] == list(range(1, 21))
@@ -50,7 +53,8 @@ def test_learns_a_linear_rule(backend):
 
 def test_epoch_loss_is_exact_for_any_batch_size():
     x, y = data()
-    losses = [run(network(), (x, y), optimizer=optim.SGD(0.0), epochs=1, batch_size=b, metrics=["accuracy"]).rows[0] for b in (7, 32, 203)]
+    losses = [run(network(), (x, y), optimizer=optim.SGD(0.0), epochs=1, batch_size=b, metrics=["accuracy"]).rows[0]
+              for b in (7, 32, 203)]
     for row in losses[1:]:
         assert row["loss"] == pytest.approx(losses[0]["loss"], rel=1e-6)
         assert row["accuracy"] == losses[0]["accuracy"]
@@ -62,7 +66,8 @@ def test_evaluate_equals_numpy_and_has_an_interval():
     run(model, (x, y))
     result = cr.evaluate(model, (x, y), loss="cross_entropy", metrics=["accuracy"], batch_size=50, backend="reference")
     logits = cr.predict(model, x, batch_size=64, backend="reference").numpy().astype(np.float64)
-    log_p = logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+    log_p = (logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+             - logits.max(-1, keepdims=True))
     assert result["loss"] == pytest.approx(-log_p[np.arange(len(y)), y].mean(), rel=1e-5)
     assert result["accuracy"].value == (logits.argmax(-1) == y).mean()
     assert result["accuracy"].low < result["accuracy"].value < result["accuracy"].high
@@ -144,7 +149,8 @@ def test_early_stopping_restores_the_best_weights():
             seen.append((row["validation_loss"], bits(run.model)))
 
     model = network()
-    history = run(model, (x, y), optimizer=optim.SGD(3.0), epochs=40, validation=data(50, seed=9), callbacks=[Watch(), train.EarlyStopping(patience=3)])
+    history = run(model, (x, y), optimizer=optim.SGD(3.0), epochs=40, validation=data(50, seed=9),
+                  callbacks=[Watch(), train.EarlyStopping(patience=3)])
     assert len(history) < 40
     assert bits(model) == min(seen)[1]
 
@@ -198,9 +204,9 @@ def test_bad_data_is_named(bad, message):
 
 def test_compiles_once_per_shape():
     x, y = data(96)
-    session = train.Training(network(), samples((x, y)), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=3, batch_size=32,
-                             validation=None, metric_names=(), seed=0, callbacks=(), penalty=None, shuffle=True, checkpoint=None,
-                             progress=False, backend="reference")
+    session = train.Training(network(), samples((x, y)), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=3,
+                             batch_size=32, validation=None, metric_names=(), seed=0, callbacks=(), penalty=None,
+                             shuffle=True, checkpoint=None, progress=False, backend="reference")
     session.run()
     assert len(session.step.entries) == 1
 
@@ -213,11 +219,15 @@ MISTAKES = {
     "a class is no callback": (lambda: run(network(), data(), callbacks=[train.Until]), r"Until\(\.\.\.\)"),
     "weights are not negative": (lambda: run(network(), (*data(), -np.ones(203))), "-1.0 at sample 0"),
     "a name of a metric": (lambda: run(network(), data(), metrics="acuracy"), "did you mean 'accuracy'"),
-    "nothing to watch": (lambda: run(network(), data(), callbacks=[train.EarlyStopping(patience=1)]), r"validation=\(x, y\)"),
-    "a column of Keras": (lambda: run(network(), data(), validation=data(30))["val_loss"], "did you mean 'validation_loss'"),
+    "nothing to watch": (lambda: run(network(), data(), callbacks=[train.EarlyStopping(patience=1)]),
+                         r"validation=\(x, y\)"),
+    "a column of Keras": (lambda: run(network(), data(), validation=data(30))["val_loss"],
+                          "did you mean 'validation_loss'"),
     "patience": (lambda: train.EarlyStopping(patience=-1), "patience >= 1"),
-    "nothing to validate on": (lambda: run(network(), data(), callbacks=[train.Validation(every_steps=2)]), r"validation=\(x, y\)"),
-    "a plateau of Keras": (lambda: run(network(), data(), validation=data(30), callbacks=[optim.Plateau("val_loss")]), "did you mean 'validation_loss'"),
+    "nothing to validate on": (lambda: run(network(), data(), callbacks=[train.Validation(every_steps=2)]),
+                               r"validation=\(x, y\)"),
+    "a plateau of Keras": (lambda: run(network(), data(), validation=data(30), callbacks=[optim.Plateau("val_loss")]),
+                           "did you mean 'validation_loss'"),
     "L-BFGS": (lambda: run(network(), data(), optimizer=optim.LBFGS()), "minimize"),
     "a number is no rival": (lambda: train.rank({"a": 1.0}), "function of a seed"),
     "a progress": (lambda: run(network(), data(), progress="bars"), '"bar"'),
@@ -232,8 +242,10 @@ def test_a_mistake_is_told_with_its_remedy(name):
 
 
 @pytest.mark.parametrize(("module", "theirs", "ours"), [
-    (cr.augment, "ColorJitter", "ColourJitter"), (cr.augment, "RandomHorizontalFlip", "Flip"), (cr.augment, "Rotat", "Rotate"), (train, "ModelCheckpoint", "Checkpoint"),
-    (train, "EarlyStoping", "EarlyStopping"), (optim, "SparseAdam", "Adam"), (optim, "ReduceLROnPlateau", "Plateau"), (optim.schedules, "CosineAnnealingLR", "cosine")])
+    (cr.augment, "ColorJitter", "ColourJitter"), (cr.augment, "RandomHorizontalFlip", "Flip"),
+    (cr.augment, "Rotat", "Rotate"), (train, "ModelCheckpoint", "Checkpoint"),
+    (train, "EarlyStoping", "EarlyStopping"), (optim, "SparseAdam", "Adam"), (optim, "ReduceLROnPlateau", "Plateau"),
+    (optim.schedules, "CosineAnnealingLR", "cosine")])
 def test_names_of_other_libraries_lead_to_ours(module, theirs, ours):
     with pytest.raises(AttributeError, match=f"'{ours}'"):
         getattr(module, theirs)

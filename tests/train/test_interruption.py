@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C at any point of a run, once and twice: the checkpoint says what is done, and a resumed run has the same bits."""
+"""Ctrl-C at any point of a run, once and twice: the checkpoint says what is done, and a resumed run has the same bits.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +38,9 @@ def averaged():
 def run(callbacks, **options):
     """(hash of all weights, rows without times) of two epochs of seven steps."""
     model = nn.Sequential([nn.BatchNorm(), nn.Dropout(0.3), nn.Dense(3)])
-    history = cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=2, batch_size=8, validation=(X[:9], Y[:9]),
-                     metrics=["accuracy"], seed=3, progress=False, backend="native", callbacks=callbacks(), **options)
+    history = cr.fit(model, (X, Y), loss="cross_entropy", optimizer=optim.Adam(1e-2), epochs=2, batch_size=8,
+                     validation=(X[:9], Y[:9]), metrics=["accuracy"], seed=3, progress=False, backend="native",
+                     callbacks=callbacks(), **options)
     bits = hashlib.sha256(b"".join(v.numpy().tobytes() for v in model.variables().values())).hexdigest()
     return history.interrupted, bits, [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
@@ -111,7 +113,8 @@ def test_a_run_interrupted_anywhere_resumes_to_the_same_bits(tmp_path, three_ste
                 run(callbacks, checkpoint=path)
         except KeyboardInterrupt:
             pass
-        assert run(callbacks, resume=path if path.exists() else None) == whole, f"interrupted before line {number} of {count}"
+        assert run(callbacks, resume=path if path.exists()
+                   else None) == whole, f"interrupted before line {number} of {count}"
         assert [p.name for p in tmp_path.iterdir() if not p.name.endswith((".part", ".lock"))] in (["run"], [])
 
 
@@ -197,8 +200,8 @@ print(history.interrupted, model.variables()["0.weight"].numpy().tobytes().hex()
 @pytest.mark.parametrize("presses", [1, 2])
 def test_signals_of_the_system(tmp_path, presses):
     def process(presses, step, path):
-        done = subprocess.run([sys.executable, "-c", SCRIPT, str(presses), str(step), str(path)], capture_output=True, text=True, check=True,
-                              env=os.environ, timeout=120)
+        done = subprocess.run([sys.executable, "-c", SCRIPT, str(presses), str(step), str(path)], capture_output=True,
+                              text=True, check=True, env=os.environ, timeout=120)
         return done.stdout
 
     whole = process(0, 0, tmp_path / "whole").split()[-1]

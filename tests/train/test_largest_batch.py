@@ -37,7 +37,8 @@ SCRIPT = """
 
 
 def run(argument):
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT), str(argument)], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(SCRIPT), str(argument)], capture_output=True,
+                          text=True, check=False)
 
 
 @pytest.mark.slow
@@ -55,7 +56,8 @@ def test_the_model_stays_and_the_memory_given_is_kept():
     model, x, y = nn.Sequential([nn.Dense(64), nn.Dense(2)]), np.ones((10, 30), np.float32), np.zeros(10, np.int64)
     model(x)
     before = [v.numpy() for v in model.variables().values()]
-    sizes = [train.largest_batch(model, (x, y), loss="cross_entropy", memory=m, backend=b) for b in ("native", "reference") for m in (2**20, 2**22)]
+    sizes = [train.largest_batch(model, (x, y), loss="cross_entropy", memory=m, backend=b)
+             for b in ("native", "reference") for m in (2**20, 2**22)]
     assert sizes[0] < sizes[1] and sizes[2] < sizes[3] and all(s & (s - 1) == 0 for s in sizes)
     for a, v in zip(before, model.variables().values(), strict=True):
         np.testing.assert_array_equal(a, v.numpy())

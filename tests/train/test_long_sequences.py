@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies 100 or 200 steps back: plain recurrent networks cannot learn it, gated ones can (Hochreiter and Schmidhuber, 1997)."""
+"""What lies 100 or 200 steps back: plain recurrent networks cannot learn it, gated ones can (Hochreiter and
+Schmidhuber, 1997)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ CHANCE = 0.167  # variance of the sum of two uniform numbers
 
 
 def copy_memory(generator, n, between=100, symbols=8):
-    """One of `symbols` symbols, then other ones that do not matter, then a mark at which the first symbol is asked for."""
+    """One of `symbols` symbols, then other ones that do not matter, then a mark at which the first symbol is asked for.
+    """
     ids = generator.integers(symbols, 2 * symbols, (n, between + 2))
     ids[:, 0], ids[:, -1] = generator.integers(0, symbols, n), 2 * symbols
     return np.eye(2 * symbols + 1, dtype=np.float32)[ids], ids[:, 0]
@@ -66,7 +68,8 @@ def test_the_biases_of_a_layer_with_memory_keep_states_for_its_steps():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_copy_memory_over_a_hundred_steps(seed):
     cr.random.seed(seed)
-    run = lambda layer, steps: right(*train(layer, 8, losses.cross_entropy, copy_memory, steps, 64, lambda p, y: right(p, y) == 1))
+    run = lambda layer, steps: right(*train(layer, 8, losses.cross_entropy, copy_memory, steps, 64,
+                                            lambda p, y: right(p, y) == 1))
     assert run(nn.SimpleRNN(64), 1000) < 0.3
     assert run(nn.LSTM(64, memory=100), 1500) >= 0.95
     assert run(nn.GRU(64, memory=100), 1500) >= 0.95
@@ -76,6 +79,7 @@ def test_copy_memory_over_a_hundred_steps(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_adding_problem_over_two_hundred_steps(seed):
     cr.random.seed(seed)
-    run = lambda layer, steps: error(*train(layer, 1, losses.mean_squared_error, adding, steps, 32, lambda p, y: error(p, y) < 0.008))
+    run = lambda layer, steps: error(*train(layer, 1, losses.mean_squared_error, adding, steps, 32,
+                                            lambda p, y: error(p, y) < 0.008))
     assert run(nn.SimpleRNN(64), 600) > 0.1 * CHANCE
     assert run(nn.LSTM(64, memory=200), 4000) < 0.01

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss that `evaluate` returns: a number with an interval, the same for any batch size. Oracle: SciPy, the bootstrap."""
+"""The loss that `evaluate` returns: a number with an interval, the same for any batch size. Oracle: SciPy, the
+bootstrap."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from chainrule import losses, nn, statistics
 from chainrule.metrics import Estimate
 
 RNG = np.random.default_rng(0)
-X, Y, W = RNG.normal(size=(101, 5)).astype("float32"), RNG.integers(0, 3, 101), RNG.integers(0, 3, 101).astype("float32")
+X, Y, W = (RNG.normal(size=(101, 5)).astype("float32"), RNG.integers(0, 3, 101),
+           RNG.integers(0, 3, 101).astype("float32"))
 MODEL = nn.Sequential([nn.Dense(3, input_shape=(5,))])
 
 
@@ -61,5 +63,6 @@ def test_an_estimate_is_a_number() -> None:
     assert e == 0.25 and e < 0.5 and e * 2 == 0.5 and f"{e:.3f}" == "0.250" and np.asarray([e, e]).mean() == 0.25
     assert json.loads(json.dumps({"loss": e})) == {"loss": 0.25}
     again = pickle.loads(pickle.dumps(e))
-    assert (again, again.low, again.high, again.level) == (0.25, 0.2, 0.3, 0.95) and repr(again).startswith("Estimate(0.25, low=0.2")
+    assert (again, again.low, again.high, again.level) == (0.25, 0.2, 0.3,
+                                                           0.95) and repr(again).startswith("Estimate(0.25, low=0.2")
     assert str(e) == "0.25 (95 % interval 0.2 to 0.3)" == f"{e}"

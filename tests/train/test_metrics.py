@@ -76,9 +76,11 @@ def test_score_metrics_are_those_of_sklearn(size, classes, weighted, probabiliti
     scores = shares[:, 1] if classes == 2 else shares
     expected = oracle.roc_auc_score(labels, scores, multi_class="ovr", sample_weight=weights)
     assert value("auc") == pytest.approx(expected, **CLOSE)
-    if classes == 2 and not probabilities:  # the softmax rounds differences that are nearly equal together, and makes ties
+    # the softmax rounds differences that are nearly equal together, and makes ties
+    if classes == 2 and not probabilities:
         scores = logits[:, 1] - logits[:, 0]
-    expected = oracle.average_precision_score(labels if classes == 2 else np.eye(classes)[labels], scores, sample_weight=weights)
+    expected = oracle.average_precision_score(labels if classes == 2 else np.eye(classes)[labels], scores,
+                                              sample_weight=weights)
     assert value("average_precision") == pytest.approx(expected, **CLOSE)
 
 
@@ -120,7 +122,8 @@ def test_ties_count_half_in_auc():
     scores, labels = np.array([1.0, 1, 1, 1, 2, 0]), np.array([0, 1, 0, 1, 1, 0])
     assert measured("auc", scores, labels).result() == oracle.roc_auc_score(labels, scores)
     assert measured("auc", np.zeros(6), labels).result() == 0.5
-    assert measured("map", scores, labels).result() == pytest.approx(oracle.average_precision_score(labels, scores), **CLOSE)
+    assert measured("map", scores,
+                    labels).result() == pytest.approx(oracle.average_precision_score(labels, scores), **CLOSE)
     assert measured("map", np.zeros(6), labels).result() == pytest.approx(labels.mean(), **CLOSE)
 
 

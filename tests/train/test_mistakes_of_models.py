@@ -25,7 +25,8 @@ class Two(Nothing):
         return self.dense(x), self.dense(x)
 
 
-@pytest.mark.parametrize("use", [lambda m: cr.fit(m, (X, Y), loss="cross_entropy", progress=False), lambda m: cr.evaluate(m, (X, Y), loss="cross_entropy"),
+@pytest.mark.parametrize("use", [lambda m: cr.fit(m, (X, Y), loss="cross_entropy", progress=False),
+                                 lambda m: cr.evaluate(m, (X, Y), loss="cross_entropy"),
                                  lambda m: cr.predict(m, X)])
 def test_forward_without_return_is_told(use):
     with pytest.raises(errors.ArgumentError, match=r"(?s)forward of Nothing returns nothing.*return \.\.\.") as caught:

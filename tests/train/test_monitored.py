@@ -22,7 +22,8 @@ def network():
 
 
 def fit(model, xy=(X, Y), **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(3e-2), "epochs": 4, "batch_size": 16, "seed": 1, "progress": False, "backend": "reference"}
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(3e-2), "epochs": 4, "batch_size": 16, "seed": 1,
+                "progress": False, "backend": "reference"}
     return cr.fit(model, xy, **(settings | options))
 
 
@@ -42,7 +43,8 @@ def test_every_metric_says_its_direction_behind_any_prefix(prefix, name):
     larger = metrics.get(name).higher_is_better
     column, values = prefix + name, [0.1, 0.2, 0.3, 0.4]
     assert metrics.larger_is_better(column) is larger
-    assert train.History([{"epoch": i, column: v} for i, v in enumerate(values)]).best(column)["epoch"] == (3 if larger else 0)
+    assert train.History([{"epoch": i, column: v}
+                          for i, v in enumerate(values)]).best(column)["epoch"] == (3 if larger else 0)
     optimizer, plateau = optim.SGD(1.0), optim.Plateau(column, patience=0, factor=0.5)
     for value in values if larger else values[::-1]:
         plateau.observe(value, optimizer)
@@ -84,9 +86,11 @@ class Note(train.Callback):
 @pytest.mark.parametrize("larger", [True, False])
 def test_own_metrics_say_their_direction_everywhere(larger):
     SEEN.clear()
-    stop, plateau, until = train.EarlyStopping("validation_score_of_mine", patience=9), optim.Plateau("validation_score_of_mine", patience=9), \
+    stop, plateau, until = train.EarlyStopping("validation_score_of_mine",
+                                               patience=9), optim.Plateau("validation_score_of_mine", patience=9), \
         train.Until(target={"score_of_mine": 0.69 if larger else 0.51})
-    history = fit(network(), epochs=5, metrics=[Scripted(larger)], validation=(X, Y), callbacks=[stop, plateau, until, Note()])
+    history = fit(network(), epochs=5, metrics=[Scripted(larger)], validation=(X, Y),
+                  callbacks=[stop, plateau, until, Note()])
     best = 2 if larger else 1
     assert stop.best_epoch == history.best("score_of_mine")["epoch"] == best
     assert len(history) == best  # `until` has ended it
@@ -118,7 +122,8 @@ def test_a_search_in_the_other_direction_is_refused():
 # ---- a second run
 
 def made():
-    return [train.EarlyStopping("loss", patience=9), train.EMA(0.5), train.SWA(start=2), optim.Plateau("loss", patience=1), train.Until(change=1e-9),
+    return [train.EarlyStopping("loss", patience=9), train.EMA(0.5), train.SWA(start=2),
+            optim.Plateau("loss", patience=1), train.Until(change=1e-9),
             train.Validation(every_steps=2)]
 
 
@@ -127,7 +132,8 @@ def test_a_callback_starts_afresh_in_a_second_run(number):
     used, fresh = made()[number], made()[number]
     fit(network(), (X, 1 - Y), validation=(X, Y), callbacks=[used], seed=5)
     models = network(), network()
-    histories = [fit(model, validation=(X, Y), callbacks=[callback]) for model, callback in zip(models, (used, fresh), strict=True)]
+    histories = [fit(model, validation=(X, Y), callbacks=[callback])
+                 for model, callback in zip(models, (used, fresh), strict=True)]
     assert same(*models)
     assert histories[0]["loss"] == histories[1]["loss"]
     assert used.state().keys() == fresh.state().keys()
@@ -156,19 +162,23 @@ def test_callbacks_of_ones_own_with_a_state_start_afresh_too():
 def test_cross_validation_stops_each_fold_by_itself():
     coins = np.random.default_rng(1).integers(0, 2, 48)
     stop = train.EarlyStopping("loss", patience=1, min_delta=9.0, restore_best=False)  # after two epochs
-    scores = [train.cross_validate(network, (X, coins), loss="cross_entropy", metrics=["accuracy"], optimizer=optim.Adam(3e-3), parts=3, backend="reference",
-                                   **options)["accuracy"].values for options in ({"epochs": 2}, {"epochs": 9, "callbacks": [stop]})]
+    scores = [train.cross_validate(network, (X, coins), loss="cross_entropy", metrics=["accuracy"],
+                                   optimizer=optim.Adam(3e-3), parts=3, backend="reference",
+                                   **options)["accuracy"].values
+              for options in ({"epochs": 2}, {"epochs": 9, "callbacks": [stop]})]
     np.testing.assert_array_equal(*scores)
 
 
 # ---- checkpoints
 
-@pytest.mark.parametrize("callback", [lambda: train.SWA(start=2), lambda: train.EMA(0.9), lambda: optim.Plateau("loss", patience=0, min_delta=1.0)])
+@pytest.mark.parametrize("callback", [lambda: train.SWA(start=2), lambda: train.EMA(0.9),
+                                      lambda: optim.Plateau("loss", patience=0, min_delta=1.0)])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("every_steps", [None, 5])
 def test_the_order_of_callbacks_does_not_matter_for_a_checkpoint(tmp_path, callback, first, every_steps):
     def run(epochs, resume=None):
-        model, saves = network(), train.Checkpoint(tmp_path / "c", every=99 if every_steps else 1, every_steps=every_steps)
+        model, saves = (network(), train.Checkpoint(tmp_path / "c", every=99 if every_steps else 1,
+                                                    every_steps=every_steps))
         fit(model, epochs=epochs, resume=resume, callbacks=[saves, callback()] if first else [callback(), saves])
         return model
 
@@ -189,13 +199,15 @@ def test_a_callback_that_saves_by_itself_saves_what_all_have_seen(tmp_path):
     assert same(models[0], models[2])
 
 
-@pytest.mark.parametrize("stop", [lambda: train.EarlyStopping("validation_loss", patience=1, min_delta=9.0), lambda: train.Until(steps=5),
+@pytest.mark.parametrize("stop", [lambda: train.EarlyStopping("validation_loss", patience=1, min_delta=9.0),
+                                  lambda: train.Until(steps=5),
                                   lambda: train.Until(steps=6), lambda: train.Until(target={"loss": 9.0})])
 def test_a_run_that_ended_stays_ended(tmp_path, stop):
     found = []
     for resume in (None, tmp_path / "c", tmp_path / "c"):
         model = network()
-        history = fit(model, epochs=30, validation=(X, Y), callbacks=[train.EMA(0.9, measure=False), stop()], checkpoint=tmp_path / "c", resume=resume)
+        history = fit(model, epochs=30, validation=(X, Y), callbacks=[train.EMA(0.9, measure=False), stop()],
+                      checkpoint=tmp_path / "c", resume=resume)
         found.append(([row["loss"] for row in history], arrays(model)))
         content = (tmp_path / "c").read_bytes()
     assert len(found[0][0]) < 30 and content
@@ -238,7 +250,8 @@ OTHERS = {
 def test_another_run_is_refused_before_anything_changes(tmp_path, name):
     other, text = OTHERS[name]
     path, model = tmp_path / "c", network()
-    settings = {"metrics": ["accuracy"], "validation": (X, Y), "callbacks": [train.EarlyStopping("loss"), train.EMA()], "checkpoint": path}
+    settings = {"metrics": ["accuracy"], "validation": (X, Y), "callbacks": [train.EarlyStopping("loss"), train.EMA()],
+                "checkpoint": path}
     fit(network(), **settings)
     fit(model, epochs=0)
     before, content = arrays(model), path.read_bytes()

@@ -31,7 +31,8 @@ def sets() -> dict:
 
 @pytest.mark.parametrize("name", ["iris", "breast cancer", pytest.param("wine", marks=pytest.mark.slow)])
 def test_classes_of_real_tables(name: str) -> None:
-    """Not worse than scikit-learn's MLPClassifier: over three splits, the interval of the difference holds 0 or is above."""
+    """Not worse than scikit-learn's MLPClassifier: over three splits, the interval of the difference holds 0 or is
+    above."""
     from sklearn.neural_network import MLPClassifier
     x, y, task = sets()[name]
     ours, theirs = [], []
@@ -40,7 +41,8 @@ def test_classes_of_real_tables(name: str) -> None:
         model = task.network(hidden=(32,))
         task.fit(model, (x_train, y_train), epochs=60, optimizer=cr.optim.Adam(5e-3), seed=seed, progress=False)
         ours.append(task.predict(model, x_test) == y_test)
-        other = MLPClassifier(hidden_layer_sizes=(32,), learning_rate_init=5e-3, max_iter=60, batch_size=32, random_state=seed, early_stopping=False)
+        other = MLPClassifier(hidden_layer_sizes=(32,), learning_rate_init=5e-3, max_iter=60, batch_size=32,
+                              random_state=seed, early_stopping=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs.append(other.fit(x_train, y_train).predict(x_test) == y_test)
@@ -187,7 +189,9 @@ def test_houses(shared_data) -> None:
     found = task.evaluate(model, (x_test, y_test))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        other = MLPRegressor(hidden_layer_sizes=(64, 64), learning_rate_init=3e-3, batch_size=128, max_iter=40, random_state=0)
+        other = MLPRegressor(hidden_layer_sizes=(64, 64), learning_rate_init=3e-3, batch_size=128, max_iter=40,
+                             random_state=0)
         theirs = np.abs(other.fit(x_train, y_train).predict(x_test) - y_test)
-    verdict = cr.compare(cr.statistics.Run.of_losses("scikit-learn", theirs), cr.statistics.Run.of_losses("ours", found.each))
+    verdict = cr.compare(cr.statistics.Run.of_losses("scikit-learn", theirs),
+                         cr.statistics.Run.of_losses("ours", found.each))
     assert verdict.high >= -0.01 and found["r2"].value > 0.75, (str(verdict), found)

@@ -34,13 +34,15 @@ cr.fit(nn.Dense(2), (x, np.zeros(8, int)), loss="cross_entropy", batch_size=8, c
 
 
 def train(**options):
-    return cr.fit(nn.Dense(2), (X, Y), loss="cross_entropy", batch_size=4, progress=False, backend="reference", **options)
+    return cr.fit(nn.Dense(2), (X, Y), loss="cross_entropy", batch_size=4, progress=False, backend="reference",
+                  **options)
 
 
 @pytest.fixture
 def other(tmp_path):
     """A process that is in the middle of a training whose checkpoint is tmp_path/run."""
-    with subprocess.Popen([sys.executable, "-c", OTHER], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", OTHER], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
         assert process.stdout.readline() == "learning\n"
         yield process
         process.kill()

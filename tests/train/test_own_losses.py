@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of one's own that give one number for a batch: the number of all samples, for any batch size. Oracle: NumPy."""
+"""Losses of one's own that give one number for a batch: the number of all samples, for any batch size. Oracle: NumPy.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def each(o, t):
     return cr.mean((o - t) ** 2, axis=-1)
 
 
-EXPECTED = {mean: lambda o: np.mean((o - Y) ** 2), root: lambda o: np.sqrt(np.mean((o - Y) ** 2)), total: lambda o: np.sum((o - Y) ** 2),
+EXPECTED = {mean: lambda o: np.mean((o - Y) ** 2), root: lambda o: np.sqrt(np.mean((o - Y) ** 2)),
+            total: lambda o: np.sum((o - Y) ** 2),
             correlation: lambda o: -np.corrcoef(o[:, 0], Y[:, 0])[0, 1], each: lambda o: np.mean((o - Y) ** 2)}
 
 
@@ -57,8 +59,8 @@ def test_evaluate_and_validation_are_exact_for_any_batch_size(loss, size):
     model = linear()
     expected = EXPECTED[loss](np.asarray(model(X)))
     assert cr.evaluate(model, (X, Y), loss=loss, batch_size=size)["loss"].value == pytest.approx(expected, rel=1e-4)
-    history = cr.fit(model, (X, Y), loss=loss, optimizer=optim.SGD(0.0), batch_size=25 if loss is correlation else size, validation=(X, Y),
-                     progress=False)
+    history = cr.fit(model, (X, Y), loss=loss, optimizer=optim.SGD(0.0), batch_size=25 if loss is correlation else size,
+                     validation=(X, Y), progress=False)
     assert history["validation_loss"][-1] == pytest.approx(expected, rel=1e-4)
     if loss in (mean, each):
         assert history["loss"][-1] == pytest.approx(expected, rel=1e-4)
@@ -80,7 +82,8 @@ def test_values_of_samples_take_weights():
 
 
 def test_what_needs_each_sample_is_refused():
-    for call in (lambda: train.top_losses(linear(), (X, Y), loss=root), lambda: losses.get(root)(X, X, reduction="none"),
+    for call in (lambda: train.top_losses(linear(), (X, Y), loss=root),
+                 lambda: losses.get(root)(X, X, reduction="none"),
                  lambda: losses.get(root)(X, X, mask=np.ones(50, bool))):
         with pytest.raises(ArgumentError, match=r"(?s)one number for a batch.*one value for each sample"):
             call()

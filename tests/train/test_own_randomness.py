@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's randomness is its own; states of recurrent layers, a last batch of one, and products that do not depend on threads."""
+"""A run's randomness is its own; states of recurrent layers, a last batch of one, and products that do not depend on
+threads."""
 
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ def test_stateful_layers_train_as_by_hand(layer):
         return model
 
     fitted, by_hand, optimizer = make(), make(), optim.SGD(0.1)
-    cr.fit(fitted, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.1), epochs=2, batch_size=8, shuffle=False, progress=False, backend="reference",
-           validation=(x[:5], y[:5]), keep_best=False)
+    cr.fit(fitted, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.1), epochs=2, batch_size=8, shuffle=False,
+           progress=False, backend="reference", validation=(x[:5], y[:5]), keep_best=False)
     for _ in range(2):
         by_hand.reset_states()
         for start in range(0, 24, 8):
@@ -73,7 +74,8 @@ def test_stateful_layers_train_as_by_hand(layer):
 def test_a_stateful_model_is_built_for_the_batches_of_fit_and_measured_in_them():
     x, y = sequences()
     model = nn.Sequential([nn.LSTM(4, stateful=True), nn.Dense(2)])
-    history = cr.fit(model, (x, y), loss="cross_entropy", batch_size=8, shuffle=False, validation=(x[:5], y[:5]), progress=False)
+    history = cr.fit(model, (x, y), loss="cross_entropy", batch_size=8, shuffle=False, validation=(x[:5], y[:5]),
+                     progress=False)
     assert np.isfinite(history["validation_loss"]).all()
     assert cr.predict(model, x).shape == (32, 2)
     assert np.isfinite(cr.evaluate(model, (x, y), loss="cross_entropy")["loss"].value)
@@ -82,16 +84,19 @@ def test_a_stateful_model_is_built_for_the_batches_of_fit_and_measured_in_them()
 def test_a_last_batch_of_another_size_is_refused_before_training():
     x, y = sequences(30)
     with pytest.raises(ArgumentError, match=r"(?s)the last one of 6.*batch_size=6"):
-        cr.fit(nn.Sequential([nn.GRU(4, stateful=True), nn.Dense(2)]), (x, y), loss="cross_entropy", batch_size=8, shuffle=False, progress=False)
+        cr.fit(nn.Sequential([nn.GRU(4, stateful=True), nn.Dense(2)]), (x, y), loss="cross_entropy", batch_size=8,
+               shuffle=False, progress=False)
 
 
 @pytest.mark.parametrize("layer", [nn.SimpleRNN, nn.LSTM, nn.GRU])
 def test_stateful_layers_are_refused_with_shuffled_samples(layer):
     x, y = sequences()
-    make = lambda: nn.Sequential([nn.Residual([layer(3, stateful=True, return_sequences=True)]), layer(4, stateful=True), nn.Dense(2)])
+    make = lambda: nn.Sequential([nn.Residual([layer(3, stateful=True, return_sequences=True)]),
+                                  layer(4, stateful=True), nn.Dense(2)])
     with pytest.raises(ArgumentError, match=r"(?s)shuffled.*shuffle=False"):
         cr.fit(make(), (x, y), loss="cross_entropy", batch_size=8, progress=False)
-    cr.fit(make(), (x, y), loss="cross_entropy", batch_size=32, progress=False, backend="reference")  # a single batch comes after no other
+    # a single batch comes after no other
+    cr.fit(make(), (x, y), loss="cross_entropy", batch_size=32, progress=False, backend="reference")
 
 
 def test_a_stateful_run_resumes_in_the_middle(tmp_path):
@@ -113,16 +118,19 @@ def test_a_last_batch_of_one_joins_the_one_before(backend):
     fitted = make()
     fitted(x)
     by_hand, optimizer = copy.deepcopy(fitted), optim.SGD(0.1)
-    cr.fit(fitted, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=16, shuffle=False, progress=False, backend=backend)
+    cr.fit(fitted, (x, y), loss="cross_entropy", optimizer=optim.SGD(0.1), batch_size=16, shuffle=False, progress=False,
+           backend=backend)
     for part in (slice(0, 16), slice(16, 33)):
-        optimizer.update(by_hand, cr.gradients(cr.losses.cross_entropy(by_hand(x[part], training=True), y[part]), by_hand))
+        optimizer.update(by_hand, cr.gradients(cr.losses.cross_entropy(by_hand(x[part], training=True), y[part]),
+                                               by_hand))
     for a, b in zip(fitted.variables().values(), by_hand.variables().values(), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-4, atol=1e-6)
 
 
 def test_single_images_and_other_layers_are_batches_of_their_own():
     images = GENERATOR.normal(size=(9, 4, 4, 1)).astype(np.float32)
-    for model, x in ((nn.Sequential([nn.Conv2D(2, 3), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)]), images), (nn.Sequential([nn.Dense(2)]), X[:9])):
+    for model, x in ((nn.Sequential([nn.Conv2D(2, 3), nn.BatchNorm(), nn.Flatten(), nn.Dense(2)]), images),
+                     (nn.Sequential([nn.Dense(2)]), X[:9])):
         steps = cr.train.Until(steps=99)
         seen = []
 
@@ -166,6 +174,8 @@ import hashlib; print(hashlib.sha256(w.numpy().tobytes()).hexdigest())
 
 
 def test_lbfgs_has_the_same_bits_on_any_number_of_threads():
-    run = lambda threads: subprocess.run([sys.executable, "-c", LBFGS], env=os.environ | {"CHAINRULE_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
-                                                                                         "OMP_NUM_THREADS": threads}, capture_output=True, text=True, check=True).stdout
+    run = lambda threads: subprocess.run([sys.executable, "-c", LBFGS], env=os.environ
+                                         | {"CHAINRULE_THREADS": threads, "OPENBLAS_NUM_THREADS": threads,
+                                                                                         "OMP_NUM_THREADS": threads},
+                                         capture_output=True, text=True, check=True).stdout
     assert run("1") == run("2") != ""

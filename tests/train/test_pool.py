@@ -16,7 +16,11 @@ from chainrule.train import pool as pools
 def batches(count=40, rows=7, seed=0):
     generator = np.random.default_rng(seed)
     for _ in range(count):
-        yield generator.normal(size=(rows, 5)).astype(np.float32), generator.integers(0, 5, rows), np.ones(rows, np.float32)
+        yield (
+            generator.normal(size=(rows, 5)).astype(np.float32),
+            generator.integers(0, 5, rows),
+            np.ones(rows, np.float32),
+        )
 
 
 @pytest.mark.parametrize("full", [1, 1000, 10**9])
@@ -60,7 +64,8 @@ class Stop(train.Callback):
 def test_a_checkpoint_in_the_middle_holds_what_waits(tmp_path):
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(90, 4)).astype(np.float32), generator.integers(0, 3, 90)
-    options = {"loss": "cross_entropy", "optimizer": "adam", "batch_size": 16, "metrics": ["accuracy"], "progress": False, "backend": "reference"}
+    options = {"loss": "cross_entropy", "optimizer": "adam", "batch_size": 16, "metrics": ["accuracy"],
+               "progress": False, "backend": "reference"}
     made = [nn.Sequential([nn.Dense(3)]) for _ in range(3)]
     whole = cr.fit(made[0], (x, y), **options)
     cr.fit(made[1], (x, y), **options, callbacks=[Stop()], checkpoint=tmp_path / "c.safetensors")
@@ -79,8 +84,9 @@ def test_fit_reuses_its_batch_without_mixing_samples():
         def update(self, outputs, targets, weights=None):
             seen.append((outputs[:, 0], targets[:, 0]))
 
-    cr.fit(nn.Sequential([nn.Activation("linear"), nn.Dense(1, weight_initializer="ones")]), (x, x), loss="mean_squared_error",
-           optimizer=optim.SGD(0.0), batch_size=7, metrics=[Watch()], progress=False, backend="reference")
+    cr.fit(nn.Sequential([nn.Activation("linear"), nn.Dense(1, weight_initializer="ones")]), (x, x),
+           loss="mean_squared_error", optimizer=optim.SGD(0.0), batch_size=7, metrics=[Watch()], progress=False,
+           backend="reference")
     outputs, targets = (np.concatenate(parts) for parts in zip(*seen, strict=True))
     np.testing.assert_array_equal(outputs, targets)
     np.testing.assert_array_equal(np.sort(targets), np.arange(40))

@@ -26,7 +26,8 @@ Y = np.arange(6) % 2
 def compiled(monkeypatch):
     """How often a function was compiled."""
     seen, real = [], Compiled._compile
-    monkeypatch.setattr(Compiled, "_compile", lambda self, *a, **k: (seen.append(self.__name__), real(self, *a, **k))[1])
+    monkeypatch.setattr(Compiled, "_compile",
+                        lambda self, *a, **k: (seen.append(self.__name__), real(self, *a, **k))[1])
     return seen
 
 
@@ -50,13 +51,16 @@ def test_nothing_is_compiled_twice(compiled):
 
 def test_what_a_call_says_is_part_of_it(compiled):
     model = network()
-    wanted = [lambda: cr.predict(model, X), lambda: cr.predict(model, X, backend="reference"), lambda: cr.predict(model, X, precision="bfloat16"),
-              lambda: cr.predict(model, X.astype(np.float64), backend="native"), lambda: cr.evaluate(model, (X, Y), loss="cross_entropy"),
+    wanted = [lambda: cr.predict(model, X), lambda: cr.predict(model, X, backend="reference"),
+              lambda: cr.predict(model, X, precision="bfloat16"),
+              lambda: cr.predict(model, X.astype(np.float64), backend="native"),
+              lambda: cr.evaluate(model, (X, Y), loss="cross_entropy"),
               lambda: cr.evaluate(model, (X, Y), loss=lambda o, t: losses.cross_entropy(o, t, reduction="none"))]
     found = [call() for call in wanted]
     for call, before in zip(wanted, found, strict=True):
         after = call()
-        np.testing.assert_array_equal(*(np.asarray(r.numpy() if hasattr(r, "numpy") else r["loss"].value) for r in (before, after)))
+        np.testing.assert_array_equal(*(np.asarray(r.numpy() if hasattr(r, "numpy") else r["loss"].value)
+                                        for r in (before, after)))
 
 
 @dataclass

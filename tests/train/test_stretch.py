@@ -49,7 +49,8 @@ def lengths(monkeypatch):
 def data(n=203, features=6, classes=3):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(n, features)).astype(np.float32)
-    return x, (x @ generator.normal(size=(features, classes))).argmax(-1), generator.uniform(0.5, 2, n).astype(np.float32)
+    return (x, (x @ generator.normal(size=(features, classes))).argmax(-1),
+            generator.uniform(0.5, 2, n).astype(np.float32))
 
 
 def network():
@@ -57,7 +58,8 @@ def network():
 
 
 def run(model, arrays, **options):
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2, clip_norm=1.0), "epochs": 3, "batch_size": 8, "progress": False,
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(1e-2, clip_norm=1.0), "epochs": 3, "batch_size": 8,
+                "progress": False,
                 "metrics": ["accuracy"], "backend": "native"}
     return cr.fit(model, arrays, **(settings | options))
 
@@ -75,7 +77,8 @@ def both(make, arrays, **options):
     found = []
     for callbacks in ([], [EachStep()]):
         model = make()
-        found.append((model, run(model, arrays, **(options | {"callbacks": [*callbacks, *options.get("callbacks", [])]}))))
+        found.append((model, run(model, arrays,
+                                 **(options | {"callbacks": [*callbacks, *options.get("callbacks", [])]}))))
     return found
 
 

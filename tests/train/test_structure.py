@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several inputs and outputs: what `fit` does with nested data is what a loop written by hand does, and what does not fit is named."""
+"""Several inputs and outputs: what `fit` does with nested data is what a loop written by hand does, and what does not
+fit is named."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def test_nested_data_train_as_a_loop_written_by_hand() -> None:
 
     def step(a, b, number, label):
         outputs = loop(a, b, training=True)
-        mse, entropy = cr.losses.mean_squared_error(outputs["number"], number), cr.losses.cross_entropy(outputs["label"], label)
+        mse, entropy = (cr.losses.mean_squared_error(outputs["number"], number),
+                        cr.losses.cross_entropy(outputs["label"], label))
         optimizer.update(loop, cr.gradients(mse + 0.5 * entropy, loop))
         return mse, entropy
     batches, rows = cr.data.Batches(90, 20, seed=1), []
@@ -90,14 +92,18 @@ def test_metrics_and_validation_by_output(backend: str) -> None:
     if backend == "xla":
         pytest.importorskip("jax")
     model = built()
-    history = cr.fit(model, DICT, loss=LOSS, metrics={"label": ["accuracy"], "number": "mae"}, validation=DICT, backend=backend, **OPTIONS)
-    assert list(history.rows[-1]) == ["epoch", "loss", "number_loss", "label_loss", "label_accuracy", "number_mae", "validation_loss", "validation_number_loss",
-                                      "validation_label_loss", "validation_label_accuracy", "validation_number_mae", "seconds"]
+    history = cr.fit(model, DICT, loss=LOSS, metrics={"label": ["accuracy"], "number": "mae"}, validation=DICT,
+                     backend=backend, **OPTIONS)
+    assert list(history.rows[-1]) == ["epoch", "loss", "number_loss", "label_loss", "label_accuracy", "number_mae",
+                                      "validation_loss", "validation_number_loss",
+                                      "validation_label_loss", "validation_label_accuracy", "validation_number_mae",
+                                      "seconds"]
     outputs = cr.predict(model, DICT[0], backend=backend, batch_size=40)
     assert set(outputs) == {"number", "label"} and outputs["number"].shape == (90, 1)
     found = cr.evaluate(model, DICT, loss=LOSS, metrics={"label": ["accuracy"]}, backend=backend, batch_size=32)
     assert float(found["label_accuracy"]) == pytest.approx(float((outputs["label"].numpy().argmax(1) == LABEL).mean()))
-    assert float(found["number_loss"]) == pytest.approx(float(((outputs["number"].numpy() - NUMBER) ** 2).mean()), rel=1e-5)
+    assert float(found["number_loss"]) == pytest.approx(float(((outputs["number"].numpy() - NUMBER) ** 2).mean()),
+                                                        rel=1e-5)
     assert float(found["loss"]) == pytest.approx(float(found["number_loss"]) + float(found["label_loss"]), rel=1e-6)
     kept = history.kept["validation_loss"]
     assert float(found["loss"]) == pytest.approx(kept, rel=1e-5)
@@ -156,7 +162,9 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     whole, resumed = built(), built()
     options = {"loss": LOSS, "metrics": {"label": ["accuracy"]}, **OPTIONS}
-    a, b = cr.fit(whole, DICT, **options), cr.fit(resumed, DICT, resume=path, callbacks=[train.Checkpoint(tmp_path / "b", every_steps=100)], **options)
+    a, b = (cr.fit(whole, DICT, **options),
+            cr.fit(resumed, DICT, resume=path, callbacks=[train.Checkpoint(tmp_path / "b", every_steps=100)],
+                   **options))
     assert same(whole, resumed)
     drop = lambda history: [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
     assert drop(a) == drop(b)
@@ -166,11 +174,13 @@ def test_it_is_what_pytorch_does() -> None:
     torch = pytest.importorskip("torch")
     model = built()
     start = {name: torch.tensor(v.numpy(), requires_grad=True) for name, v in model.parameters().items()}
-    cr.fit(model, DICT, loss=LOSS, loss_weights={"number": 2.0}, optimizer=optim.SGD(0.1), epochs=3, batch_size=90, shuffle=False, progress=False)
+    cr.fit(model, DICT, loss=LOSS, loss_weights={"number": 2.0}, optimizer=optim.SGD(0.1), epochs=3, batch_size=90,
+           shuffle=False, progress=False)
     for _ in range(3):
         h = torch.tanh(torch.cat([torch.tensor(A), torch.tensor(B)], 1) @ start["body.weight"] + start["body.bias"])
         loss = 2 * torch.nn.functional.mse_loss(h @ start["number.weight"] + start["number.bias"], torch.tensor(NUMBER))
-        loss = loss + torch.nn.functional.cross_entropy(h @ start["label.weight"] + start["label.bias"], torch.tensor(LABEL))
+        loss = loss + torch.nn.functional.cross_entropy(h @ start["label.weight"] + start["label.bias"],
+                                                        torch.tensor(LABEL))
         loss.backward()
         with torch.no_grad():
             for p in start.values():
@@ -198,9 +208,12 @@ def test_what_does_not_fit_is_named(data, options, text: str) -> None:
 
 
 def test_progress_directions_and_stopping_know_the_outputs(capsys: pytest.CaptureFixture[str]) -> None:
-    history = cr.fit(built(), DICT, loss=LOSS, metrics={"label": ["accuracy"]}, validation=0.2, callbacks=[train.EarlyStopping("validation_label_loss")], **{**OPTIONS, "progress": "lines"})
+    history = cr.fit(built(), DICT, loss=LOSS, metrics={"label": ["accuracy"]}, validation=0.2,
+                     callbacks=[train.EarlyStopping("validation_label_loss")], **{**OPTIONS, "progress": "lines"})
     assert "label_accuracy" in capsys.readouterr().out
-    assert history.best("validation_label_accuracy")["validation_label_accuracy"] == max(history["validation_label_accuracy"])
+    assert history.best("validation_label_accuracy")["validation_label_accuracy"] == max(
+        history["validation_label_accuracy"]
+    )
     assert history.best("number_loss")["number_loss"] == min(history["number_loss"])
 
 
@@ -209,7 +222,8 @@ def test_rates_and_folds_take_nested_data() -> None:
     before = bits(model)
     found = train.lr_find(model, DICT, loss=LOSS, steps=30)
     assert 1e-6 < found.suggestion < 10 and all(np.array_equal(p, q) for p, q in zip(before, bits(model), strict=True))
-    scores = train.cross_validate(built, DICT, loss=LOSS, metrics={"label": ["accuracy"]}, parts=3, epochs=2, loss_weights={"number": 2})
+    scores = train.cross_validate(built, DICT, loss=LOSS, metrics={"label": ["accuracy"]}, parts=3, epochs=2,
+                                  loss_weights={"number": 2})
     assert {"loss", "number_loss", "label_loss", "label_accuracy"} == set(scores)
 
 
@@ -254,7 +268,8 @@ def test_targets_of_each_step_count_where_the_step_exists() -> None:
     cr.fit(model, (SEQUENCES, targets), loss="mse", epochs=2, batch_size=8, progress=False)
     outputs = [model(s[None]).numpy()[0] for s in SEQUENCES]
     mean = np.concatenate([(o - t) ** 2 for o, t in zip(outputs, targets, strict=True)]).mean()
-    assert float(cr.evaluate(model, (SEQUENCES, targets), loss="mse", metrics=["mse"], batch_size=9)["loss"]) == pytest.approx(float(mean), rel=1e-5)
+    assert float(cr.evaluate(model, (SEQUENCES, targets), loss="mse", metrics=["mse"],
+                             batch_size=9)["loss"]) == pytest.approx(float(mean), rel=1e-5)
 
 
 def test_lengths_are_never_dropped_silently() -> None:

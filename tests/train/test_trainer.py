@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Trainer does what the same step in a plain loop does, misses nothing in a checkpoint, and resumes with the same bits."""
+"""A Trainer does what the same step in a plain loop does, misses nothing in a checkpoint, and resumes with the same
+bits."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class Setting:
         return {"loss": loss, "root": cr.sqrt(loss)}
 
     def trainer(self, **options):
-        return train.Trainer(self.step, {"model": self.model, "optimizer": self.optimizer, "average": self.average}, **options)
+        return train.Trainer(self.step, {"model": self.model, "optimizer": self.optimizer, "average": self.average},
+                             **options)
 
     def bits(self):
         return [v.numpy() for v in self.trainer().variables().values()]
@@ -58,7 +60,8 @@ def test_a_step_in_a_trainer_is_the_step_in_a_loop() -> None:
     compiled, losses = cr.compile(loop.step), []
     batches = cr.data.Batches(100, 20, seed=5)
     while batches.epoch < 3:
-        losses.append(np.mean([compiled({name: array[i] for name, array in DATA.items()})["loss"].item() for i in batches]))
+        losses.append(np.mean([compiled({name: array[i] for name, array in DATA.items()})["loss"].item()
+                               for i in batches]))
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-5)
     for p, q in zip(ours.bits(), loop.bits(), strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-7)
@@ -97,8 +100,10 @@ class Restorable:
 
 
 LISTS = [{name: array[i:i + 20] for name, array in DATA.items()} for i in range(0, 100, 20)]
-SOURCES = {"arrays": (lambda: DATA, {"batch_size": 20}), "list": (lambda: LISTS, {}), "endless": (lambda: itertools.cycle(LISTS), {"steps_per_epoch": 5}),
-           "list in longer epochs": (lambda: LISTS, {"steps_per_epoch": 7}), "loader": (Restorable, {}), "loader in longer epochs": (Restorable, {"steps_per_epoch": 7})}
+SOURCES = {"arrays": (lambda: DATA, {"batch_size": 20}), "list": (lambda: LISTS, {}),
+           "endless": (lambda: itertools.cycle(LISTS), {"steps_per_epoch": 5}),
+           "list in longer epochs": (lambda: LISTS, {"steps_per_epoch": 7}), "loader": (Restorable, {}),
+           "loader in longer epochs": (Restorable, {"steps_per_epoch": 7})}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -151,7 +156,8 @@ def test_steps_without_data_make_their_own() -> None:
         loss = cr.mean((model(x) - x[:, :1]) ** 2)
         optimizer.update(model, cr.gradients(loss, model))
         return loss
-    history = train.Trainer(step, {"model": model, "optimizer": optimizer}).run(epochs=2, steps_per_epoch=50, progress=False)
+    history = train.Trainer(step, {"model": model,
+                                   "optimizer": optimizer}).run(epochs=2, steps_per_epoch=50, progress=False)
     assert history["loss"][-1] < 1e-3
     np.testing.assert_allclose(model.weight.numpy(), [[1], [0]], atol=0.01)
 
@@ -177,7 +183,10 @@ def test_many_steps_in_one_call_have_the_bits_of_single_ones(data) -> None:
             loss = cr.mean((model(x) - x[:, :1]) ** 2)
             optimizer.update(model, cr.gradients(loss, model))
             return loss
-        history = train.Trainer(step, {"model": model, "optimizer": optimizer}).run(data, epochs=3, batch_size=10, steps_per_epoch=10, callbacks=callbacks, progress=False)
+
+        history = train.Trainer(step, {"model": model, "optimizer": optimizer}).run(
+            data, epochs=3, batch_size=10, steps_per_epoch=10, callbacks=callbacks, progress=False
+        )
         return model.weight.numpy(), history["loss"]
     counter = EachStep()
     many, single = trained([]), trained([counter])
@@ -188,7 +197,8 @@ def test_many_steps_in_one_call_have_the_bits_of_single_ones(data) -> None:
 
 def test_two_players_with_second_derivatives_are_those_of_pytorch() -> None:
     torch = pytest.importorskip("torch")
-    generator, critic = nn.Dense(2, input_shape=(2,)), nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(1)], input_shape=(2,))
+    generator, critic = (nn.Dense(2, input_shape=(2,)),
+                         nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(1)], input_shape=(2,)))
     players = {"generator": generator, "critic": critic, "g": optim.SGD(0.05), "d": optim.SGD(0.05)}
     start = [p.numpy() for m in (generator, critic) for p in m.parameters().values()]
 
@@ -256,7 +266,9 @@ def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is() -> None:
 
 def test_mistakes_are_told() -> None:
     setting = Setting()
-    run = lambda step, data=DATA, **options: train.Trainer(step, {"model": setting.model, "optimizer": setting.optimizer, "average": setting.average}).run(data, progress=False, **options)
+    run = lambda step, data=DATA, **options: train.Trainer(
+        step, {"model": setting.model, "optimizer": setting.optimizer, "average": setting.average}
+    ).run(data, progress=False, **options)
     with pytest.raises(ShapeError, match="'loss' is not one number"):
         run(lambda batch: {"loss": batch["x"]})
     with pytest.raises(ArgumentError, match="'loss' is no number"):
@@ -279,7 +291,8 @@ def test_mistakes_are_told() -> None:
         run(setting.step, {"x": np.array(["a"]), "y": X[:1]})
     with pytest.raises(BoundsError, match=r"sample|position|row"):
         table = nn.Embedding(3, 2)
-        train.Trainer(lambda ids: cr.mean(table(ids)), {"table": table}).run(np.array([0, 1, 2, 5]), batch_size=2, progress=False)
+        train.Trainer(lambda ids: cr.mean(table(ids)),
+                      {"table": table}).run(np.array([0, 1, 2, 5]), batch_size=2, progress=False)
 
 
 def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
@@ -297,7 +310,8 @@ def test_checkpoints_of_other_runs_are_refused(tmp_path: Path) -> None:
 
 def test_early_stopping_and_time() -> None:
     setting = Setting()
-    history = setting.trainer().run(DATA, epochs=500, progress=False, callbacks=[train.EarlyStopping("loss", patience=2)])
+    history = setting.trainer().run(DATA, epochs=500, progress=False,
+                                    callbacks=[train.EarlyStopping("loss", patience=2)])
     assert len(history) < 500
     assert history.kept["epoch"] == history.best("loss")["epoch"]
     assert len(Setting().trainer().run(DATA, epochs=10**6, progress=False, max_time=0.2)) < 10**6

@@ -18,7 +18,8 @@ BACKENDS = ("reference", "native")
 
 
 def network() -> nn.Module:
-    return nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Flatten(), nn.Dropout(0.2), nn.Dense(10)])
+    return nn.Sequential([nn.Conv2D(8, 3, activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2), nn.Flatten(),
+                          nn.Dropout(0.2), nn.Dense(10)])
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +28,8 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(model: nn.Module, **options: object) -> train.History:
-    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(3e-3), "epochs": 3, "batch_size": 50, "progress": False, "precision": "bfloat16"}
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(3e-3), "epochs": 3, "batch_size": 50,
+                "progress": False, "precision": "bfloat16"}
     return cr.fit(model, data(), **(settings | options))
 
 
@@ -47,7 +49,8 @@ def test_variables_and_results_stay_float32():
     model = network()
     run(model, epochs=1)
     assert {v.dtype for v in model.parameters().values()} == {np.dtype("float32")}
-    assert any(np.any(a.view(np.uint32) & 0xFFFF) for a in map(np.array, model.parameters().values())), "the weights are not rounded"
+    assert any(np.any(a.view(np.uint32) & 0xFFFF)
+               for a in map(np.array, model.parameters().values())), "the weights are not rounded"
     x, y = data()
     predicted = cr.predict(model, x, precision="bfloat16")
     assert predicted.dtype == np.float32
@@ -77,7 +80,8 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, backend):
         assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("call", [lambda m: run(m, precision="bf16"), lambda m: cr.predict(m, data()[0], precision="float16"),
+@pytest.mark.parametrize("call", [lambda m: run(m, precision="bf16"),
+                                  lambda m: cr.predict(m, data()[0], precision="float16"),
                                   lambda m: cr.evaluate(m, data(), loss="cross_entropy", precision="double")])
 def test_unknown_precisions_are_refused(call):
     with pytest.raises(errors.ArgumentError, match="no such precision"):
@@ -91,7 +95,8 @@ def test_real_data_is_learnt_as_well_as_in_float32(shared_data):
     from benchmarks import precision
 
     images, tokens = precision.digits(shared_data, 6000), precision.text(shared_data)
-    runs = {"mnist": lambda p, seed: precision.train_cnn(images, p, seed, 1), "gpt": lambda p, seed: precision.train_gpt(tokens, p, seed, 60)}
+    runs = {"mnist": lambda p, seed: precision.train_cnn(images, p, seed, 1),
+            "gpt": lambda p, seed: precision.train_gpt(tokens, p, seed, 60)}
     for name, train_one in runs.items():
         for key, (wide, narrow, spread) in precision.compare(name, train_one, 3).items():
             assert abs(narrow - wide) <= max(3 * spread, 0.02 * abs(wide)), f"{name}: {key}"

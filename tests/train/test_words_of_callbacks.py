@@ -14,10 +14,12 @@ X, Y = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32), np.arang
 
 
 def fit(**options):
-    return cr.fit(nn.Sequential([nn.Dense(2)]), (X, Y), loss="cross_entropy", progress=False, backend="reference", **options)
+    return cr.fit(nn.Sequential([nn.Dense(2)]), (X, Y), loss="cross_entropy", progress=False, backend="reference",
+                  **options)
 
 
-@pytest.mark.parametrize(("name", "ours"), [("on_epoch_end", "after_epoch"), ("on_train_begin", "begin"), ("on_batch_end", "after_step")])
+@pytest.mark.parametrize(("name", "ours"), [("on_epoch_end", "after_epoch"), ("on_train_begin", "begin"),
+                                            ("on_batch_end", "after_step")])
 def test_a_method_that_nobody_would_call_is_told(name, ours):
     kinds = [type("Mine", (base,), {name: lambda self, *arguments: None}) for base in (train.Callback, object)]
     for kind in kinds:
@@ -26,8 +28,10 @@ def test_a_method_that_nobody_would_call_is_told(name, ours):
 
 
 @pytest.mark.parametrize(("make", "text"), [
-    (lambda: train.EarlyStopping(mode="max"), "direction comes from the metric"), (lambda: optim.Plateau(mode="max"), "direction comes from the metric"),
-    (lambda: train.EarlyStopping(restore_best_weights=True), "restore_best=True"), (lambda: train.Checkpoint("c", save_best_only=True), "keeps the best"),
+    (lambda: train.EarlyStopping(mode="max"), "direction comes from the metric"),
+    (lambda: optim.Plateau(mode="max"), "direction comes from the metric"),
+    (lambda: train.EarlyStopping(restore_best_weights=True), "restore_best=True"),
+    (lambda: train.Checkpoint("c", save_best_only=True), "keeps the best"),
     (lambda: train.EarlyStopping(patiense=3), "patience"), (lambda: optim.Plateau(min_lr=1e-5), "least=")])
 def test_an_argument_of_another_library_is_told(make, text):
     with pytest.raises(ArgumentError, match=text):
@@ -54,7 +58,8 @@ def test_damaged_journals_are_told(tmp_path):
     whole = path.read_bytes()
     lines = whole.split(b"\n")[:-1]
     generator = np.random.default_rng(0)
-    damaged = [b"\n".join([*lines[:1], line, *lines[1:], b""]) for line in (b"[]", b"1", b'{"kind": 3}', b'{"kind": "end", "number": 0}', b"\xff\xfe", b"[" * 100_000)]
+    damaged = [b"\n".join([*lines[:1], line, *lines[1:], b""])
+               for line in (b"[]", b"1", b'{"kind": 3}', b'{"kind": "end", "number": 0}', b"\xff\xfe", b"[" * 100_000)]
     damaged.append(b"\n".join([*lines[:1], *lines[2:], b""]))  # a trial that was not started
     for _ in range(60):
         content = bytearray(whole)

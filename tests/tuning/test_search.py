@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`tune`: proposals against the space, searches against known minima, killed and parallel searches against quiet ones."""
+"""`tune`: proposals against the space, searches against known minima, killed and parallel searches against quiet ones.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ CONDITIONAL = {
 
 def branin(trial):
     x, y = trial["x"], trial["y"]
-    return (y - 5.1 * x * x / (4 * math.pi**2) + 5 * x / math.pi - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
+    return (y - 5.1 * x * x / (4 * math.pi**2) + 5 * x / math.pi
+            - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
 
 
 def by_number(trial):
@@ -81,7 +83,8 @@ def test_conditional_proposals_that_learn_are_always_valid(sampler):
 
 
 def test_problems_are_named():
-    assert list(problems(CONDITIONAL, {"optimizer": "adam", "learning_rate": 1.0, "momentum": 0.5, "beta": 0.9, "layers": 1, "z": 1})) == [
+    assert list(problems(CONDITIONAL, {"optimizer": "adam", "learning_rate": 1.0, "momentum": 0.5, "beta": 0.9,
+                                       "layers": 1, "z": 1})) == [
         "z is not in the space", "learning_rate = 1.0 lies outside", "momentum is there without its condition"]
 
 
@@ -115,7 +118,8 @@ def test_whole_numbers_reach_both_ends(log):
     (lambda: cr.tune(branin, BRANIN, 0), "trials 0"),
     (lambda: cr.tune(branin, BRANIN, 1, method="tpa"), "did you mean 'tpe'"),
     (lambda: cr.tune(branin, BRANIN, 1, method="random", accept=lambda s: False), "none of 1000 proposals"),
-    (lambda: cr.tune(lambda trial: trial["learning_rat"], {"learning_rate": tuning.uniform(0, 1)}, 1, method="random"), "did you mean 'learning_rate'"),
+    (lambda: cr.tune(lambda trial: trial["learning_rat"], {"learning_rate": tuning.uniform(0, 1)}, 1, method="random"),
+     "did you mean 'learning_rate'"),
     (lambda: tuning.ASHA(first=0), "no rungs"),
     (lambda: cr.tune(BRANIN, branin, 3), "a function and a space"),
     (lambda: cr.tune(branin, {}, 3), "a function and a space"),
@@ -131,7 +135,8 @@ def test_mistakes_are_told(make, text):
 
 @pytest.mark.slow
 def test_the_gaussian_process_is_within_one_percent_of_the_minimum_of_branin():
-    found = {method: np.array([cr.tune(branin, BRANIN, 60, method=method, seed=1000 * seed, repeats=0).best.value for seed in range(20)])
+    found = {method: np.array([cr.tune(branin, BRANIN, 60, method=method, seed=1000 * seed, repeats=0).best.value
+                               for seed in range(20)])
              for method in ("random", "gp")}
     assert np.median(found["gp"]) <= 1.01 * BEST
     assert paired.wilcoxon(found["gp"] - found["random"]) < 0.05
@@ -160,7 +165,8 @@ def test_the_process_passes_through_its_points_and_its_expectation_is_that_of_sa
 
 
 def test_the_parzen_estimator_is_within_one_percent_of_the_minimum_of_branin():
-    found = {method: np.array([searched(sampler, BRANIN, branin, 60, seed) for seed in range(20)]) for method, sampler in (("random", at_random), ("tpe", tpe))}
+    found = {method: np.array([searched(sampler, BRANIN, branin, 60, seed) for seed in range(20)])
+             for method, sampler in (("random", at_random), ("tpe", tpe))}
     assert np.median(found["tpe"]) <= 1.01 * BEST
     assert paired.wilcoxon(found["tpe"] - found["random"]) < 0.05
 
@@ -178,7 +184,8 @@ def test_the_parzen_estimator_learns_what_exists_only_sometimes():
     def score(chosen):
         momentum = (chosen["momentum"] - 0.9) ** 2 if "momentum" in chosen else 0.3
         return momentum + math.log10(chosen["learning_rate"] / 1e-3) ** 2 + 0.2 * abs(chosen["layers"] - 2)
-    found = {sampler: np.array([searched(sampler, CONDITIONAL, score, 50, seed) for seed in range(8)]) for sampler in (at_random, tpe)}
+    found = {sampler: np.array([searched(sampler, CONDITIONAL, score, 50, seed) for seed in range(8)])
+             for sampler in (at_random, tpe)}
     assert np.median(found[tpe]) < 0.5 * np.median(found[at_random])
 
 
@@ -201,7 +208,8 @@ def test_a_search_that_goes_on_is_one_that_never_stopped(tmp_path, method):
     again = cr.tune(branin, BRANIN, 18, journal=tmp_path / "j", **options)
     assert [r.settings for r in again.trials] == [r.settings for r in whole.trials]
     assert again.winner == whole.winner
-    assert cr.tune(lambda trial: 1 / 0, BRANIN, 18, journal=tmp_path / "j", **options).winner == whole.winner  # nothing is left to run
+    # nothing is left to run
+    assert cr.tune(lambda trial: 1 / 0, BRANIN, 18, journal=tmp_path / "j", **options).winner == whole.winner
 
 
 def test_a_killed_search_keeps_its_trials(tmp_path):
@@ -220,10 +228,13 @@ def test_a_killed_search_keeps_its_trials(tmp_path):
     with open(tmp_path / "j", "a") as file:
         file.write('{"kind": "end", "num')  # the line that was being written
     ran = []
-    again = cr.tune(lambda trial: ran.append(trial.number) or branin(trial), BRANIN, 12, method="random", seed=5, journal=tmp_path / "j", repeats=0)
+    again = cr.tune(lambda trial: ran.append(trial.number) or branin(trial), BRANIN, 12, method="random", seed=5,
+                    journal=tmp_path / "j", repeats=0)
     assert ran == [7, 8, 9, 10, 11]
     assert again.trials[7].state == "finished"
-    assert [r.value for r in again.trials] == [r.value for r in cr.tune(branin, BRANIN, 12, method="random", seed=5, repeats=0).trials]
+    assert [r.value for r in again.trials] == [
+        r.value for r in cr.tune(branin, BRANIN, 12, method="random", seed=5, repeats=0).trials
+    ]
 
 
 @pytest.mark.slow
@@ -247,7 +258,8 @@ def test_another_search_may_not_use_the_journal(tmp_path):
 def test_the_winner_is_measured_again():
     noise = lambda trial: trial["x"] ** 2 + 0.1 * np.random.default_rng(trial.seed).normal()
     seen = []
-    found = cr.tune(lambda trial: seen.append(trial.seed) or noise(trial), {"x": tuning.uniform(-1, 1)}, 30, method="random", repeats=8)
+    found = cr.tune(lambda trial: seen.append(trial.seed) or noise(trial), {"x": tuning.uniform(-1, 1)}, 30,
+                    method="random", repeats=8)
     assert len(set(seen)) == 38
     assert found.winner.settings == found.best.settings
     assert (found.winner.low, found.winner.high) == paired.t_interval(np.array(found.winner.values))
@@ -256,7 +268,8 @@ def test_the_winner_is_measured_again():
 
 
 def test_larger_may_be_better():
-    found = cr.tune(lambda trial: trial["x"], {"x": tuning.uniform(0, 1)}, 20, method="random", higher_is_better=True, repeats=0)
+    found = cr.tune(lambda trial: trial["x"], {"x": tuning.uniform(0, 1)}, 20, method="random", higher_is_better=True,
+                    repeats=0)
     assert found.best.value == max(r.value for r in found.trials)
 
 
@@ -306,10 +319,12 @@ def test_fit_reports_its_epochs(tmp_path):
     y = x.sum(1, keepdims=True)
 
     def train(trial):
-        history = cr.fit(nn.Sequential([nn.Dense(1)]), (x, y), loss="mean_squared_error", optimizer=optim.SGD(trial["learning_rate"]), epochs=4,
-                         validation=(x, y), seed=trial.seed, progress=False, callbacks=[trial.reports()], backend="reference")
+        history = cr.fit(nn.Sequential([nn.Dense(1)]), (x, y), loss="mean_squared_error",
+                         optimizer=optim.SGD(trial["learning_rate"]), epochs=4, validation=(x, y), seed=trial.seed,
+                         progress=False, callbacks=[trial.reports()], backend="reference")
         return history["validation_loss"][-1]
-    found = cr.tune(train, {"learning_rate": tuning.log_uniform(1e-4, 0.3)}, 4, method="random", repeats=0, journal=tmp_path / "j")
+    found = cr.tune(train, {"learning_rate": tuning.log_uniform(1e-4, 0.3)}, 4, method="random", repeats=0,
+                    journal=tmp_path / "j")
     reports = Journal(tmp_path / "j").records()
     assert all(list(r.reports) == [1, 2, 3, 4] and r.reports[4] == found.trials[n].value for n, r in reports.items())
 
@@ -322,10 +337,12 @@ def parameters(chosen):
 
 
 def test_a_budget_of_parameters_is_kept():
-    space = {"layers": tuning.integer(1, 4), "units": tuning.integer(4, 256, log=True), "activation": tuning.choice("relu", "tanh", "gelu")}
+    space = {"layers": tuning.integer(1, 4), "units": tuning.integer(4, 256, log=True),
+             "activation": tuning.choice("relu", "tanh", "gelu")}
 
     def train(trial):
-        model = nn.Sequential([nn.Dense(trial["units"], activation=trial["activation"]) for _ in range(trial["layers"])] + [nn.Dense(3)])
+        model = nn.Sequential([nn.Dense(trial["units"], activation=trial["activation"]) for _ in range(trial["layers"])]
+                              + [nn.Dense(3)])
         model(np.zeros((1, 4), np.float32))
         assert sum(v.size for v in model.parameters().values()) == parameters(trial.settings)
         return 1 / parameters(trial.settings)
@@ -338,7 +355,8 @@ def test_a_budget_of_parameters_is_kept():
 def test_methods_that_learn_choose_among_what_is_accepted(method):
     """The score pulls out of what is accepted, with which a search goes on at the border of it."""
     space = {"layers": tuning.integer(1, 4), "units": tuning.integer(8, 512, log=True)}
-    found = cr.tune(lambda trial: 1 / trial["units"], space, 25, method=method, accept=lambda chosen: parameters(chosen) <= 2000, repeats=0)
+    found = cr.tune(lambda trial: 1 / trial["units"], space, 25, method=method, accept=lambda chosen: parameters(chosen)
+                    <= 2000, repeats=0)
     assert all(parameters(r.settings) <= 2000 for r in found.trials)
     assert found.best.settings["units"] > 180  # of at most 249
 

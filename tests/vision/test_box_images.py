@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images with boxes from files: the three forms give the same objects, and hostile or damaged files a DataError that names them."""
+"""Images with boxes from files: the three forms give the same objects, and hostile or damaged files a DataError that
+names them."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from chainrule.errors import DataError
 
 pytest.importorskip("PIL")
 
-BOXES = {"a": [("cat", (2.0, 3.0, 8.0, 9.0)), ("dog", (10.0, 0.0, 20.0, 5.0))], "b": [], "c": [("cat", (0.0, 0.0, 5.0, 16.0))]}
+BOXES = {"a": [("cat", (2.0, 3.0, 8.0, 9.0)), ("dog", (10.0, 0.0, 20.0, 5.0))], "b": [],
+         "c": [("cat", (0.0, 0.0, 5.0, 16.0))]}
 NAMES = ("cat", "dog")
 WIDTH, HEIGHT = 20, 16
 
@@ -47,8 +49,10 @@ def voc(root: Path) -> Path:
 
 def coco(root: Path) -> Path:
     pictures(root / "images")
-    rows = [{"id": i, "image_id": list(BOXES).index(name), "category_id": 10 * (NAMES.index(label) + 1), "bbox": [l, t, r - l, b - t]}
-            for i, (name, label, (l, t, r, b)) in enumerate((name, *one) for name, objects in BOXES.items() for one in objects)]
+    rows = [{"id": i, "image_id": list(BOXES).index(name), "category_id": 10 * (NAMES.index(label) + 1),
+             "bbox": [l, t, r - l, b - t]}
+            for i, (name, label,
+                    (l, t, r, b)) in enumerate((name, *one) for name, objects in BOXES.items() for one in objects)]
     content = {"images": [{"id": i, "file_name": f"{name}.png"} for i, name in enumerate(BOXES)], "annotations": rows,
                "categories": [{"id": 20, "name": "dog"}, {"id": 10, "name": "cat"}]}
     (root / "instances.json").write_text(json.dumps(content))
@@ -60,7 +64,8 @@ def yolo(root: Path) -> Path:
     (root / "labels").mkdir()
     (root / "data.yaml").write_text("path: .\nnames:\n  0: cat\n  1: dog\nnc: 2\n")
     for name, objects in BOXES.items():
-        rows = [f"{NAMES.index(label)} {(l + r) / 2 / WIDTH} {(t + b) / 2 / HEIGHT} {(r - l) / WIDTH} {(b - t) / HEIGHT}" for label, (l, t, r, b) in objects]
+        rows = [f"{NAMES.index(label)} {(l + r) / 2 / WIDTH} {(t + b) / 2 / HEIGHT} {(r - l) / WIDTH} "
+                f"{(b - t) / HEIGHT}" for label, (l, t, r, b) in objects]
         if rows:
             (root / "labels" / f"{name}.txt").write_text("\n".join(rows) + "\n")
     return root
@@ -94,10 +99,13 @@ def test_difficult_objects_and_boxes_without_area(tmp_path):
     assert len(source[1]["boxes"]) == 0
 
 
-BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]>' + xml([("&y;", (1, 1, 2, 2))])
+BOMB = ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;">]>'
+        + xml([("&y;", (1, 1, 2, 2))]))
 OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]>' + xml([("&x;", (1, 1, 2, 2))])
-DAMAGED = {"entities": BOMB, "a foreign file": OUTSIDE, "cut off": xml([])[:-9], "no number": xml([("cat", ("one", 1, 2, 2))]),
-           "not finite": xml([("cat", ("nan", 1, 2, 2))]), "deep": "<a>" * 100 + "</a>" * 100, "empty": "", "wide": BOMB.encode("utf-16").decode("utf-16")}
+DAMAGED = {"entities": BOMB, "a foreign file": OUTSIDE, "cut off": xml([])[:-9],
+           "no number": xml([("cat", ("one", 1, 2, 2))]),
+           "not finite": xml([("cat", ("nan", 1, 2, 2))]), "deep": "<a>" * 100 + "</a>" * 100, "empty": "",
+           "wide": BOMB.encode("utf-16").decode("utf-16")}
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
@@ -109,8 +117,10 @@ def test_damaged_xml_is_told(kind, tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    lambda c: c["images"][0].update(file_name="../../secret.png"), lambda c: c["images"][0].update(file_name=None), lambda c: c.pop("images"),
-    lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), lambda c: c["annotations"][0].update(image_id=99), lambda c: c["annotations"][0].update(category_id=7),
+    lambda c: c["images"][0].update(file_name="../../secret.png"), lambda c: c["images"][0].update(file_name=None),
+    lambda c: c.pop("images"),
+    lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), lambda c: c["annotations"][0].update(image_id=99),
+    lambda c: c["annotations"][0].update(category_id=7),
     lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 3]), lambda c: c.update(images=3),
 ])
 def test_damaged_json_is_told(change, tmp_path):
@@ -122,7 +132,8 @@ def test_damaged_json_is_told(change, tmp_path):
         data.BoxImages(path)
 
 
-@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "0 0.5 0.5 0.1 2", "x 0.5 0.5 0.1 0.1", "9 0.5 0.5 0.1 0.1", "-1 0.5 0.5 0.1 0.1", "0 nan 0.5 0.1 0.1"])
+@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "0 0.5 0.5 0.1 2", "x 0.5 0.5 0.1 0.1", "9 0.5 0.5 0.1 0.1",
+                                  "-1 0.5 0.5 0.1 0.1", "0 nan 0.5 0.1 0.1"])
 def test_damaged_text_is_told(line, tmp_path):
     root = yolo(tmp_path / "set")
     (root / "labels" / "b.txt").write_text(line)
@@ -135,7 +146,8 @@ def test_other_folders_are_told(tmp_path):
         data.BoxImages(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["names: [cat, 'dog']\n", "names: ['cat', \"dog\"]\nnc: 2\n", "nc: 2\nnames:\n- cat\n- dog\n"])
+@pytest.mark.parametrize("text", ["names: [cat, 'dog']\n", "names: ['cat', \"dog\"]\nnc: 2\n",
+                                  "nc: 2\nnames:\n- cat\n- dog\n"])
 def test_names_in_yaml(text, tmp_path):
     root = yolo(tmp_path / "set")
     (root / "data.yaml").write_text(text)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes: overlaps against loops of plain arithmetic, the loss against the same, suppression against its definition, AP against pycocotools."""
+"""Boxes: overlaps against loops of plain arithmetic, the loss against the same, suppression against its definition, AP
+against pycocotools."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from chainrule import boxes, losses, metrics
 from chainrule.boxes import Detections
 from chainrule.errors import ArgumentError, ShapeError
 
-KINDS = {"plain": boxes.iou, "generalized": boxes.generalized_iou, "distance": boxes.distance_iou, "complete": boxes.complete_iou}
+KINDS = {"plain": boxes.iou, "generalized": boxes.generalized_iou, "distance": boxes.distance_iou,
+         "complete": boxes.complete_iou}
 
 
 def some(n: int, seed: int = 0, extent: float = 20.0) -> np.ndarray:
@@ -50,9 +52,11 @@ def test_overlaps_are_the_formulas(kind):
 def test_the_loss_is_one_minus_the_overlap(kind):
     a, b = some(16), some(16, 1)
     expected = 1 - np.diagonal(KINDS[kind](a, b))
-    np.testing.assert_allclose(losses.box_iou(a, b, kind=kind, reduction="none").numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses.box_iou(a, b, kind=kind, reduction="none").numpy(), expected, rtol=1e-5,
+                               atol=1e-6)
     compiled = cr.compile(lambda x, y: losses.box_iou(x, y, kind=kind, reduction="none"))
-    np.testing.assert_allclose(compiled(a.astype("float32"), b.astype("float32")).numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(compiled(a.astype("float32"), b.astype("float32")).numpy(), expected, rtol=1e-4,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["generalized", "distance", "complete"])
@@ -129,7 +133,8 @@ def images(seed: int) -> tuple[list[Detections], list[Detections]]:
         true = some(n, seed + 100 * i, 60.0) if n else np.zeros((0, 4))
         labels = rng.integers(0, 3, n)
         truth.append(Detections(true, labels, crowd=rng.random(n) < 0.15))
-        guesses = np.concatenate([true + rng.normal(size=true.shape), true + 3 * rng.normal(size=true.shape), some(4, i, 60.0)])
+        guesses = np.concatenate([true + rng.normal(size=true.shape), true + 3 * rng.normal(size=true.shape),
+                                  some(4, i, 60.0)])
         guesses[:, 2:] = np.maximum(guesses[:, 2:], guesses[:, :2] + 0.5)
         classes = np.concatenate([labels, labels, rng.integers(0, 3, 4)])
         found.append(Detections(guesses, classes, rng.integers(0, 12, len(guesses)) / 12))
@@ -138,14 +143,19 @@ def images(seed: int) -> tuple[list[Detections], list[Detections]]:
 
 def theirs(found: list[Detections], truth: list[Detections]) -> np.ndarray:
     coco, cocoeval = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.cocoeval")
-    rows = [{"id": 0, "image_id": i, "category_id": int(label), "bbox": boxes.convert(box[None], "xyxy", "xywh")[0].tolist(), "iscrowd": int(crowd),
-             "area": float(boxes.area(box[None])[0])} for i, one in enumerate(truth) for box, label, crowd in zip(one.boxes, one.labels, one.crowd, strict=True)]
+    rows = [{"id": 0, "image_id": i, "category_id": int(label),
+             "bbox": boxes.convert(box[None], "xyxy", "xywh")[0].tolist(), "iscrowd": int(crowd),
+             "area": float(boxes.area(box[None])[0])} for i, one in enumerate(truth)
+            for box, label, crowd in zip(one.boxes, one.labels, one.crowd, strict=True)]
     rows = [{**row, "id": i + 1} for i, row in enumerate(rows)]
     true = coco.COCO()
-    true.dataset = {"images": [{"id": i} for i in range(len(truth))], "annotations": rows, "categories": [{"id": i} for i in range(3)]}
+    true.dataset = {"images": [{"id": i} for i in range(len(truth))], "annotations": rows,
+                    "categories": [{"id": i} for i in range(3)]}
     true.createIndex()
-    guesses = [{"image_id": i, "category_id": int(label), "bbox": boxes.convert(box[None], "xyxy", "xywh")[0].tolist(), "score": float(score)}
-               for i, one in enumerate(found) for box, label, score in zip(one.boxes, one.labels, one.scores, strict=True)]
+    guesses = [{"image_id": i, "category_id": int(label), "bbox": boxes.convert(box[None], "xyxy", "xywh")[0].tolist(),
+                "score": float(score)}
+               for i, one in enumerate(found)
+               for box, label, score in zip(one.boxes, one.labels, one.scores, strict=True)]
     run = cocoeval.COCOeval(true, true.loadRes(guesses), "bbox")
     run.evaluate()
     run.accumulate()

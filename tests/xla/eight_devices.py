@@ -16,7 +16,8 @@ STEPS = 20  # with an epsilon that keeps Adam from making steps of rounding, whe
 
 def perceptron():
     x = np.random.default_rng(0).standard_normal((80, 16)).astype("float32")
-    return nn.Sequential([nn.Dense(64, activation="relu"), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(8)]), (x, np.arange(80) % 8), {}
+    return (nn.Sequential([nn.Dense(64, activation="relu"), nn.BatchNorm(), nn.Dropout(0.2), nn.Dense(8)]),
+            (x, np.arange(80) % 8), {})
 
 
 def residual():
@@ -37,8 +38,9 @@ def transformer():
 def train(make, mesh=None, shard=None):
     """Losses of 20 steps, the weights after them, and the predictions."""
     model, (x, y), _ = make()
-    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3, epsilon=1e-3), epochs=STEPS * 16 // 80, batch_size=16, seed=0, metrics=["accuracy"],
-                     backend="xla", progress=False, shard=shard)
+    history = cr.fit(model, (x, y), loss="cross_entropy", optimizer=optim.Adam(1e-3, epsilon=1e-3),
+                     epochs=STEPS * 16 // 80, batch_size=16, seed=0, metrics=["accuracy"], backend="xla",
+                     progress=False, shard=shard)
     outputs = cr.predict(model, x, backend="xla")
     return [*history["loss"], *history["accuracy"]], model.variables(), outputs
 
@@ -49,7 +51,8 @@ def apart(one, other):
     return [float(np.abs(np.subtract(one[0], other[0])).max()), weights, float(np.abs(one[2] - other[2]).max())]
 
 
-MESHES = {"copies": {"data": 8}, "fully_sharded": {"data": 8, "strategy": "fully_sharded"}, "two axes": {"data": 4, "model": 2},
+MESHES = {"copies": {"data": 8}, "fully_sharded": {"data": 8, "strategy": "fully_sharded"},
+          "two axes": {"data": 4, "model": 2},
           "tensor": {"data": 2, "model": 4, "strategy": "tensor"}, "sequence": {"data": 2, "sequence": 4}}
 
 if __name__ == "__main__":

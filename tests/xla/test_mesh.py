@@ -20,7 +20,8 @@ from chainrule.foundations.config import BACKENDS
 pytest.importorskip(BACKENDS["xla"])
 
 HERE = Path(__file__).parent
-EIGHT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(HERE.parents[1]), "JAX_PLATFORMS": "cpu"}
+EIGHT = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(HERE.parents[1]),
+         "JAX_PLATFORMS": "cpu"}
 
 
 def run(*words: str) -> str:
@@ -38,7 +39,8 @@ def test_twenty_steps_are_those_of_one_device(network, meshes):
     found = json.loads(run(str(HERE / "eight_devices.py"), network, *meshes))
     for name, measured in found.items():
         losses, weights, predictions = measured["apart"]
-        near, nearly = (1e-5, 1e-4) if network != "residual" else (1e-3, 1e-2)  # twenty BatchNorms over 16 samples amplify rounding
+        # twenty BatchNorms over 16 samples amplify rounding
+        near, nearly = (1e-5, 1e-4) if network != "residual" else (1e-3, 1e-2)
         assert losses < 1e-5 and weights < near and predictions < nearly, (name, measured)
         assert (measured["cut"] > 0) == (name in ("fully_sharded", "two axes", "tensor")), (name, measured)
 
@@ -82,18 +84,22 @@ def test_too_few_devices_and_wrong_words():
 def test_placements_that_fit_nothing_are_refused():
     model = nn.Dense(4, input_shape=(2,))
     mesh = cr.distribute()
-    for patterns, words in (({"wieght": (None, "model")}, "no Variable"), ({"weight": (None, None, "model")}, "fewer axes"), ({"weight": ("modle",)}, "no such axis")):
+    for patterns, words in (({"wieght": (None, "model")}, "no Variable"),
+                            ({"weight": (None, None, "model")}, "fewer axes"),
+                            ({"weight": ("modle",)}, "no such axis")):
         with pytest.raises(ArgumentError, match=words):
             mesh.shard(patterns, model)
     with pytest.raises(ArgumentError, match="no mesh"):
-        cr.fit(model, (np.ones((4, 2), "float32"), np.ones((4, 4), "float32")), loss="mse", shard={"weight": (None, "model")}, progress=False)
+        cr.fit(model, (np.ones((4, 2), "float32"), np.ones((4, 4), "float32")), loss="mse",
+               shard={"weight": (None, "model")}, progress=False)
 
 
 def test_a_plan_counts_what_each_device_holds():
     model = nn.Sequential([nn.Dense(8, input_shape=(4,)), nn.Dense(2)])
     bytes_of = lambda *shapes: 4 * sum(int(np.prod(shape)) for shape in shapes)
     whole = cr.mesh.Mesh({"data": 2, "model": 2, "sequence": 1}).plan(model)
-    assert (whole.variables, whole.gradients, whole.slots) == (bytes_of((4, 8), (8,), (8, 2), (2,)),) * 2 + (2 * bytes_of((4, 8), (8,), (8, 2), (2,)),)
+    assert (whole.variables, whole.gradients,
+            whole.slots) == (bytes_of((4, 8), (8,), (8, 2), (2,)),) * 2 + (2 * bytes_of((4, 8), (8,), (8, 2), (2,)),)
     cut = cr.mesh.Mesh({"data": 2, "model": 2, "sequence": 1}, "fully_sharded").plan(model, slots=0)
     assert cut.bytes == whole.variables // 2 * 2 // 1 and "fully_sharded" in whole.fits(10)
     mesh = cr.mesh.Mesh({"data": 1, "model": 2, "sequence": 1})

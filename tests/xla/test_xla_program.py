@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an XLA program promises beside its values: bounds, Variables, other people's settings. Oracle: the reference backend."""
+"""What an XLA program promises beside its values: bounds, Variables, other people's settings. Oracle: the reference
+backend."""
 
 from __future__ import annotations
 
@@ -163,9 +164,11 @@ def test_a_missing_jax_is_one_clear_line() -> None:
 # ---- Variables stay on the device
 
 def steps(backend: str) -> tuple[list[float], dict[str, np.ndarray]]:
-    """Losses and weights of a little training in which the host looks at a weight, and writes one, between two steps."""
+    """Losses and weights of a little training in which the host looks at a weight, and writes one, between two steps.
+    """
     cr.random.seed(0)
-    model, optimizer = cr.nn.Sequential([cr.nn.Dense(5, activation="tanh"), cr.nn.Dropout(0.5), cr.nn.Dense(1)]), cr.optim.Adam(0.1)
+    model, optimizer = (cr.nn.Sequential([cr.nn.Dense(5, activation="tanh"), cr.nn.Dropout(0.5), cr.nn.Dense(1)]),
+                        cr.optim.Adam(0.1))
     x = np.random.default_rng(0).standard_normal((6, 3)).astype("float32")
     model(x)
 
@@ -250,7 +253,8 @@ def test_the_gradient_of_the_larger_is_not_lost() -> None:
         assert wrong.mean() < 1e-3  # those on the kink
 
 
-@pytest.mark.parametrize("name", ["floor_divide", "remainder", "sign", "round", "trunc", "ceil", "multiply", "divide", "copysign", "atan2"])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "sign", "round", "trunc", "ceil", "multiply", "divide",
+                                  "copysign", "atan2"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_zeros_have_the_signs_of_numpy(name: str, dtype: str) -> None:
     values = np.array([0.0, -0.0, 0.3, -0.3, 1.0, -1.0, 2.5, -2.5, np.inf, -np.inf, np.nan], dtype)

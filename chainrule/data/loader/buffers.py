@@ -12,7 +12,8 @@ SMALL = 1 << 14  # bytes; smaller arrays are made anew, which costs less than lo
 
 
 class Buffers:
-    """Arrays that are views of buffers; a buffer is given out again once all its views are gone, which its count of references tells."""
+    """Arrays that are views of buffers; a buffer is given out again once all its views are gone, which its count of
+    references tells."""
 
     def __init__(self, most: int):
         self.most = most

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a Loader's jobs come from: `Planned`, of a source, by epoch and step; `Streamed`, of a stream, one after the other. And what their batches have in common."""
+"""Where a Loader's jobs come from: `Planned`, of a source, by epoch and step; `Streamed`, of a stream, one after the
+other. And what their batches have in common."""
 
 from __future__ import annotations
 
@@ -24,29 +25,38 @@ class Planned:
 
     reader = None
 
-    def __init__(self, loader: Any, source: Source, shuffle: bool, sampler: Any, chances: Any, shard: Any, buckets: Any, told: Lengths | None):
+    def __init__(self, loader: Any, source: Source, shuffle: bool, sampler: Any, chances: Any, shard: Any, buckets: Any,
+                 told: Lengths | None):
         if loader.batch_size is None:
-            raise ArgumentError(explain("samples by number need a batch_size", got="batch_size=None", expected="a whole number from 1 on"))
+            raise ArgumentError(explain("samples by number need a batch_size", got="batch_size=None",
+                                        expected="a whole number from 1 on"))
         if sampler is not None and chances is not None:
             raise ArgumentError(explain("sampler and weights both choose the samples", fix="leave out one of them"))
         if loader.steps_per_epoch is not None:
-            raise ArgumentError(explain("steps_per_epoch is for streams", got=f"{len(source):,} samples by number", fix="leave it out: an epoch takes every sample once; sampler=lambda epoch: indices for other epochs"))
+            raise ArgumentError(explain("steps_per_epoch is for streams", got=f"{len(source):,} samples by number",
+                                        fix="leave it out: an epoch takes every sample once; sampler=lambda epoch: "
+                                            "indices for other epochs"))
         if not len(source):
-            raise DataError(explain("the source is empty", got=f"{type(source).__name__} of 0 samples", expected="one sample or more"))
+            raise DataError(explain("the source is empty", got=f"{type(source).__name__} of 0 samples",
+                                    expected="one sample or more"))
         self.source = source
         lengths = told.lengths if told else None
         bounds = bounds_of(buckets, lengths) if told else None  # type: ignore[arg-type]
-        self.order = Order(len(source), int(loader.batch_size), shuffle, loader.seed, loader.drop_last, chances=chances, sampler=sampler,
-                           shard=None if shard is None else tuple(shard), lengths=lengths, bounds=bounds)
+        self.order = Order(len(source), int(loader.batch_size), shuffle, loader.seed, loader.drop_last, chances=chances,
+                           sampler=sampler, shard=None if shard is None else tuple(shard), lengths=lengths,
+                           bounds=bounds)
         if not self.order.count(0):
-            raise ArgumentError(explain("no batch can be made", got=f"{len(source):,} samples, batch_size {loader.batch_size}, drop_last", fix="use a smaller batch_size"))
+            raise ArgumentError(explain("no batch can be made",
+                                        got=f"{len(source):,} samples, batch_size {loader.batch_size}, drop_last",
+                                        fix="use a smaller batch_size"))
 
     def count(self, epoch: int) -> int:
         return self.order.count(epoch)
 
     def begin(self) -> None:
         if len(self.source) != self.order.size:
-            raise DataError(explain("the source changed its length", got=f"{len(self.source):,} samples", expected=f"{self.order.size:,}, as when the loader was made",
+            raise DataError(explain("the source changed its length", got=f"{len(self.source):,} samples",
+                                    expected=f"{self.order.size:,}, as when the loader was made",
                                     fix="make a new Loader"))
 
     def job_of(self, place: tuple[int, int]) -> tuple[Job | None, tuple[int, int]]:
@@ -65,16 +75,20 @@ class Planned:
 
     def settings(self) -> dict[str, Any]:
         order = self.order
-        return {"samples": order.size, "batch_size": order.batch_size, "shuffle": order.shuffle, "seed": order.seed, "drop_last": order.drop_last,
-                "shard": None if order.shard is None else list(order.shard), "buckets": None if order.bounds is None else order.bounds.tolist(),
-                "weights": _sum_of(order.chances), "lengths": _sum_of(order.lengths), "sampler": _described(order.sampler)}
+        return {"samples": order.size, "batch_size": order.batch_size, "shuffle": order.shuffle, "seed": order.seed,
+                "drop_last": order.drop_last,
+                "shard": None if order.shard is None else list(order.shard), "buckets": None if order.bounds is None
+                else order.bounds.tolist(),
+                "weights": _sum_of(order.chances), "lengths": _sum_of(order.lengths),
+                "sampler": _described(order.sampler)}
 
     def state(self) -> dict[str, Any]:
         return self.settings()
 
     def restore(self, state: Mapping[str, Any], epoch: int, step: int) -> None:
         if step > self.order.count(epoch):
-            raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected=f"step 0 to {self.order.count(epoch)}"))
+            raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}",
+                                        expected=f"step 0 to {self.order.count(epoch)}"))
 
     def leave(self, engine: Any) -> None:
         """What an engine has made ahead can be made again."""
@@ -90,7 +104,8 @@ def _sum_of(array: np.ndarray | None) -> int | None:
 def _described(sampler: Any) -> Any:
     if sampler is None:
         return None
-    return getattr(sampler, "__qualname__", type(sampler).__name__) if callable(sampler) else _sum_of(np.asarray(sampler))
+    return (getattr(sampler, "__qualname__", type(sampler).__name__) if callable(sampler)
+            else _sum_of(np.asarray(sampler)))
 
 
 class Streamed:
@@ -98,7 +113,8 @@ class Streamed:
 
     def __init__(self, loader: Any, stream: Any, buffer: int, shard: Any):
         self.stream, self.buffer, self.shard = stream, buffer, None if shard is None else tuple(shard)
-        self.batch_size, self.seed, self.drop_last, self.steps, self.repeat = loader.batch_size, loader.seed, loader.drop_last, loader.steps_per_epoch, loader.repeat
+        self.batch_size, self.seed = loader.batch_size, loader.seed
+        self.drop_last, self.steps, self.repeat = loader.drop_last, loader.steps_per_epoch, loader.repeat
         self.reader, self._place, self._next, self._left = self._reader(), Place(0, 0, None), 0, None
 
     def _reader(self) -> Reader:
@@ -109,7 +125,8 @@ class Streamed:
 
     def count(self, epoch: int) -> int:
         if self.steps is None:
-            raise CallError(explain("a stream has no length", expected="batches per epoch", fix="Loader(stream, steps_per_epoch=...)"))
+            raise CallError(explain("a stream has no length", expected="batches per epoch",
+                                    fix="Loader(stream, steps_per_epoch=...)"))
         return self.steps
 
     def begin(self) -> None:
@@ -126,8 +143,10 @@ class Streamed:
         if not made.place.end or self.steps is None:
             return made
         if step and not self.repeat:
-            raise DataError(explain(f"the stream ended within epoch {epoch}", got=f"{step:,} batches", expected=f"steps_per_epoch={self.steps:,}",
-                                    fix="repeat=True begins it again, fewer steps_per_epoch, or None for one epoch per pass"))
+            raise DataError(explain(f"the stream ended within epoch {epoch}", got=f"{step:,} batches",
+                                    expected=f"steps_per_epoch={self.steps:,}",
+                                    fix="repeat=True begins it again, fewer steps_per_epoch, or None for one epoch per "
+                                        "pass"))
         return self._read(ahead)
 
     def _read(self, ahead: Ahead) -> Made:
@@ -143,12 +162,14 @@ class Streamed:
         return self._place.batches * (self.batch_size or 1)
 
     def settings(self) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "buffer": self.buffer, "seed": self.seed, "drop_last": self.drop_last, "steps_per_epoch": self.steps,
+        return {"batch_size": self.batch_size, "buffer": self.buffer, "seed": self.seed, "drop_last": self.drop_last,
+                "steps_per_epoch": self.steps,
                 "shard": None if self.shard is None else list(self.shard)}
 
     def state(self) -> dict[str, Any]:
         place = self._place
-        return self.settings() | {"pass": place.number, "batches": place.batches, "last": place.last} | ({} if place.own is None else {"stream": place.own})
+        return self.settings() | {"pass": place.number, "batches": place.batches,
+                                  "last": place.last} | ({} if place.own is None else {"stream": place.own})
 
     def restore(self, state: Mapping[str, Any], epoch: int, step: int) -> None:
         self._seek(Place(int(state["pass"]), int(state["batches"]), state["last"], state.get("stream")))
@@ -183,7 +204,8 @@ class Kinds:
         if self.free:
             return
         leaves, structure = spread(batch)
-        kind = Kind(structure, tuple(text_free(leaf.dtype) for leaf in leaves), tuple(leaf.shape[1:] for leaf in leaves))
+        kind = Kind(structure, tuple(text_free(leaf.dtype) for leaf in leaves),
+                    tuple(leaf.shape[1:] for leaf in leaves))
         self.kind = self.kind or kind
         if kind != self.kind:
             raise differs(kind, self.kind, index, source.where if source else None)

@@ -28,10 +28,12 @@ def lengths_of(source: Source, buckets: Any, told: Any) -> Lengths | None:
     """Lengths for `buckets`, as told or found by reading every sample once; None without buckets."""
     if buckets is None:
         if told is not None:
-            raise ArgumentError(explain("lengths are for buckets", got="lengths without buckets", fix="Loader(..., buckets=4, lengths=lengths)"))
+            raise ArgumentError(explain("lengths are for buckets", got="lengths without buckets",
+                                        fix="Loader(..., buckets=4, lengths=lengths)"))
         return None
     if not len(source):
-        raise DataError(explain("the source is empty", got=f"{type(source).__name__} of 0 samples", expected="one sample or more"))
+        raise DataError(explain("the source is empty", got=f"{type(source).__name__} of 0 samples",
+                                expected="one sample or more"))
     return _found(source) if told is None else _checked(source, np.asarray(told))
 
 
@@ -42,7 +44,8 @@ def _found(source: Source) -> Lengths:
     if not ragged.any():
         ragged = np.arange(found.shape[1]) == int(np.argmax(found[0] >= 0))
     if not (found[:, ragged] >= 0).all() or not ragged.any():
-        raise DataError(explain("buckets need sequences", got="samples of single numbers or texts", expected="samples with an array"))
+        raise DataError(explain("buckets need sequences", got="samples of single numbers or texts",
+                                expected="samples with an array"))
     return Lengths(found[:, ragged].max(axis=1), ragged.tolist())
 
 
@@ -52,9 +55,14 @@ def _lengths(source: Source, index: int) -> list[int]:
 
 def _checked(source: Source, lengths: np.ndarray) -> Lengths:
     if lengths.shape != (len(source),) or lengths.dtype.kind not in "iu":
-        raise ArgumentError(explain("lengths do not fit the source", got=f"{lengths.dtype} of shape {lengths.shape}", expected=f"whole numbers ({len(source):,},)"))
-    looked_at = np.unique(np.r_[np.linspace(0, len(source) - 1, LOOKED_AT).astype(np.int64), lengths.argmin(), lengths.argmax()])
-    ragged = [all(pair) for pair in zip(*[[n == lengths[i] for n in _lengths(source, int(i))] for i in looked_at], strict=True)]
+        raise ArgumentError(explain("lengths do not fit the source", got=f"{lengths.dtype} of shape {lengths.shape}",
+                                    expected=f"whole numbers ({len(source):,},)"))
+    looked_at = np.unique(np.r_[np.linspace(0, len(source) - 1, LOOKED_AT).astype(np.int64), lengths.argmin(),
+                                lengths.argmax()])
+    ragged = [all(pair) for pair in zip(*[[n == lengths[i] for n in _lengths(source, int(i))] for i in looked_at],
+                                        strict=True)]
     if not any(ragged):
-        raise ArgumentError(explain("no part of the samples has these lengths", got=f"sample 0 has arrays of length {_lengths(source, 0)}", expected=str(int(lengths[0]))))
+        raise ArgumentError(explain("no part of the samples has these lengths",
+                                    got=f"sample 0 has arrays of length {_lengths(source, 0)}",
+                                    expected=str(int(lengths[0]))))
     return Lengths(lengths.astype(np.int64), ragged)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Loader`: batches of a source or a stream, made ahead by workers; any place in any epoch can be saved and gone on with."""
+"""`Loader`: batches of a source or a stream, made ahead by workers; any place in any epoch can be saved and gone on
+with."""
 
 from __future__ import annotations
 
@@ -39,20 +40,22 @@ class Loader(metaclass=Checked):
         for batch in loader: ...            # one epoch; `loader.epoch` has then gone on by one
         state = loader.state()              # anywhere; `restore(state)` goes on behind it, in another process too
 
-    The order of epoch e and all that `augment` does are functions of (seed, e, index of the sample), whatever `workers`, `prefetch` and `processes` are.
-    Iterating again within an epoch goes on with the rest of it, as `Batches` does. Threads read several samples of a source at once: for one that is not made for that (an open file
-    with a position, a connection) say `workers=1` or `processes=True`.
+    The order of epoch e and all that `augment` does are functions of (seed, e, index of the sample), whatever
+    `workers`, `prefetch` and `processes` are. Iterating again within an epoch goes on with the rest of it, as `Batches`
+    does. Threads read several samples of a source at once: for one that is not made for that (an open file with a
+    position, a connection) say `workers=1` or `processes=True`.
 
     Args:
-        source: a `Source`; arrays in a tuple or dict; an object with `__len__` and `__getitem__`; a table of pandas, polars or pyarrow; or a stream:
-            any other iterable of samples, or a function that makes one for each pass.
+        source: a `Source`; arrays in a tuple or dict; an object with `__len__` and `__getitem__`; a table of pandas,
+            polars or pyarrow; or a stream: any other iterable of samples, or a function that makes one for each pass.
         batch_size: samples per batch; None for a stream that gives batches.
-        shuffle: a new order for each epoch (None: yes). Of a stream, the size of a shuffle buffer (True: 1,000; None: 0).
+        shuffle: a new order for each epoch (None: yes). Of a stream, the size of a shuffle buffer (True: 1,000; None:
+            0).
         seed: of the order and of `augment`.
         workers: threads, or processes; 0 makes each batch when it is asked for.
         drop_last: whether a last batch that is not full is left out.
-        buckets: how many groups of samples of similar lengths, or the largest length of each: a batch holds samples of one group, padded with zeros to its largest
-            length; what is padded becomes `Ragged(values, lengths)`.
+        buckets: how many groups of samples of similar lengths, or the largest length of each: a batch holds samples of
+            one group, padded with zeros to its largest length; what is padded becomes `Ragged(values, lengths)`.
         lengths: (n,) of the samples, for `buckets`; None: all are read once to find them.
         augment: a pipeline of `chainrule.augment`, or a function (sample, generator) -> sample.
         sampler: a function epoch -> indices, or indices, instead of all samples.
@@ -60,7 +63,8 @@ class Loader(metaclass=Checked):
         labels: class of each sample, for "balanced", where the source does not know it.
         prefetch: batches that are made ahead; None: two for each worker.
         processes: whether workers are processes, for samples whose making holds Python's lock.
-        skip_errors: whether samples that cannot be read are left out; `skipped` lists them, and a warning counts them at the end of an epoch.
+        skip_errors: whether samples that cannot be read are left out; `skipped` lists them, and a warning counts them
+            at the end of an epoch.
         collate: a function of a list of samples that makes the batch.
         steps_per_epoch: batches of an epoch of a stream; None: an epoch is one pass.
         repeat: whether a stream that ends within an epoch of `steps_per_epoch` begins again.
@@ -72,14 +76,20 @@ class Loader(metaclass=Checked):
     [(4, 3), (4, 3), (2, 3)]
     """
 
-    FIXES = {"num_workers": "workers=4", "pin_memory": "there is no need for it: leave it out", "collate_fn": "collate=function", "prefetch_factor": "prefetch=8 batches in all",
-             "persistent_workers": "workers stay between epochs: leave it out", "batch_sampler": "sampler=lambda epoch: indices", "generator": "seed=0",
-             "multiprocessing_context": "processes=True", "worker_init_fn": "augment=function of (sample, generator) has a generator of its own for each sample",
-             "sample_weights": "weights=...", "class_weight": 'weights="balanced"', "timeout": "leave it out: a worker that dies is seen at once"}
+    FIXES = {"num_workers": "workers=4", "pin_memory": "there is no need for it: leave it out",
+             "collate_fn": "collate=function", "prefetch_factor": "prefetch=8 batches in all",
+             "persistent_workers": "workers stay between epochs: leave it out",
+             "batch_sampler": "sampler=lambda epoch: indices", "generator": "seed=0",
+             "multiprocessing_context": "processes=True",
+             "worker_init_fn": "augment=function of (sample, generator) has a generator of its own for each sample",
+             "sample_weights": "weights=...", "class_weight": 'weights="balanced"',
+             "timeout": "leave it out: a worker that dies is seen at once"}
 
-    def __init__(self, source: SourceLike, batch_size: int | None = 32, *, shuffle: bool | int | None = None, seed: int = 0, workers: int = 2, drop_last: bool = False,
-                 buckets: int | Sequence[int] | None = None, lengths: ArrayLike | None = None, augment: Any = None, sampler: Any = None, weights: ArrayLike | None = None, labels: Any = None,
-                 prefetch: int | None = None, processes: bool = False, skip_errors: bool = False, collate: Callable[[list[Any]], Any] | None = None,
+    def __init__(self, source: SourceLike, batch_size: int | None = 32, *, shuffle: bool | int | None = None,
+                 seed: int = 0, workers: int = 2, drop_last: bool = False, buckets: int | Sequence[int] | None = None,
+                 lengths: ArrayLike | None = None, augment: Any = None, sampler: Any = None,
+                 weights: ArrayLike | None = None, labels: Any = None, prefetch: int | None = None,
+                 processes: bool = False, skip_errors: bool = False, collate: Callable[[list[Any]], Any] | None = None,
                  steps_per_epoch: int | None = None, repeat: bool = False, shard: tuple[int, int] | None = None):
         _refuse_loaders(source, batch_size)
         found = as_source(source)
@@ -92,13 +102,15 @@ class Loader(metaclass=Checked):
         if found is None:
             if batch_size is None:
                 _refuse_of_batches(augment=augment, collate=collate, drop_last=drop_last or None)
-            _refuse_of_stream(buckets=buckets, lengths=lengths, sampler=sampler, weights=weights, labels=labels, skip_errors=skip_errors or None, processes=processes or None)
+            _refuse_of_stream(buckets=buckets, lengths=lengths, sampler=sampler, weights=weights, labels=labels,
+                              skip_errors=skip_errors or None, processes=processes or None)
             self._feed = Streamed(self, source, int(BUFFER if shuffle is True else shuffle or 0), shard)
             ragged = None
         else:
             labels = found.labels if labels is None else np.asarray(labels)
             told = lengths_of(found, buckets, lengths)
-            self._feed = Planned(self, found, shuffle is None or bool(shuffle), sampler, chances_of(weights, labels, len(found)), shard, buckets, told)
+            self._feed = Planned(self, found, shuffle is None or bool(shuffle), sampler,
+                                 chances_of(weights, labels, len(found)), shard, buckets, told)
             ragged = told.ragged if told else None
         self.work = Work(found, Changes(augment, self.seed), collate, skip_errors, ragged)
         self._position, self._kind = (0, 0), Kinds(ragged, collate)
@@ -132,11 +144,13 @@ class Loader(metaclass=Checked):
         return {"epoch": self.epoch, "step": self.step} | self._feed.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state()` was taken. ArgumentError if the samples, the batch size or the order were others; DataError, in words, where a stream cannot go there."""
+        """Go on where `state()` was taken. ArgumentError if the samples, the batch size or the order were others;
+        DataError, in words, where a stream cannot go there."""
         check_place(state, self._feed.settings(), "another loader")
         epoch, step = int(state["epoch"]), int(state["step"])
         if epoch < 0 or step < 0:
-            raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}", expected="numbers from 0 on"))
+            raise ArgumentError(explain("the saved place lies outside the epoch", got=f"epoch {epoch}, step {step}",
+                                        expected="numbers from 0 on"))
         self._running = None
         self._stop()
         self._feed.restore(state, epoch, step)
@@ -154,7 +168,9 @@ class Loader(metaclass=Checked):
         whole, given = self.step == 0, 0
         while True:
             if self._running is not token:
-                raise ArgumentError(explain("this loop over the loader has been left for another one", expected="one loop at a time", fix="make a second Loader for a loop within the loop"))
+                raise ArgumentError(explain("this loop over the loader has been left for another one",
+                                            expected="one loop at a time",
+                                            fix="make a second Loader for a loop within the loop"))
             made = self._next()
             if made is None:
                 break
@@ -198,7 +214,8 @@ class Loader(metaclass=Checked):
         """The next batch, which stays the next one: to see what batches look like."""
         made = self._made()
         if made is None or made.batch is None:
-            raise DataError(explain("there is no further batch in this epoch", got=f"epoch {self.epoch}, step {self.step}"))
+            raise DataError(explain("there is no further batch in this epoch",
+                                    got=f"epoch {self.epoch}, step {self.step}"))
         return made.batch
 
     def _report(self, epoch: int, nothing: bool) -> None:
@@ -208,8 +225,10 @@ class Loader(metaclass=Checked):
             return
         reason = " ".join(" ".join(left[0].reason.splitlines()[:2]).split())
         if nothing:
-            raise DataError(explain(f"no sample of epoch {epoch} could be read", got=f"{count(len(left), 'sample')} left out; the first: {reason}"))
-        warnings.warn(f"{count(len(left), 'sample')} of {len(self.source):,} left out of epoch {epoch}, as they cannot be read; the first: {reason}", stacklevel=3)  # type: ignore[arg-type]
+            raise DataError(explain(f"no sample of epoch {epoch} could be read",
+                                    got=f"{count(len(left), 'sample')} left out; the first: {reason}"))
+        warnings.warn(f"{count(len(left), 'sample')} of {len(self.source):,} left out of epoch {epoch}, as they cannot "
+                      f"be read; the first: {reason}", stacklevel=3)  # type: ignore[arg-type]
 
     # ---- workers
 
@@ -229,7 +248,8 @@ class Loader(metaclass=Checked):
         if self.workers and self.processes:
             return Processes(self.work, self.workers)
         allocate = Buffers(self.prefetch + self.workers + 2)
-        return Threads(self.work, allocate, self.workers, self._feed.reader) if self.workers else Inline(self.work, allocate, self._feed.reader)
+        return (Threads(self.work, allocate, self.workers, self._feed.reader) if self.workers
+                else Inline(self.work, allocate, self._feed.reader))
 
     def _stop(self) -> None:
         self._peeked = None
@@ -258,10 +278,13 @@ class Loader(metaclass=Checked):
 
 
 def _check_numbers(loader: Loader, shard: Any) -> None:
-    for name, low, none in (("batch_size", 1, True), ("workers", 0, False), ("prefetch", 0, False), ("steps_per_epoch", 1, True)):
+    for name, low, none in (("batch_size", 1, True), ("workers", 0, False), ("prefetch", 0, False),
+                            ("steps_per_epoch", 1, True)):
         value = getattr(loader, name)
-        if not ((none and value is None) or (isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low)):
-            raise ArgumentError(explain(f"{name} cannot be used", got=shown(value), expected=f"a whole number from {low} on"))
+        if not ((none and value is None) or (isinstance(value, int | np.integer) and not isinstance(value, bool)
+                                             and value >= low)):
+            raise ArgumentError(explain(f"{name} cannot be used", got=shown(value),
+                                        expected=f"a whole number from {low} on"))
     loader.seed = seed_of(loader.seed)
     if shard is not None and not (isinstance(shard, tuple | list) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
         raise ArgumentError(explain("shard cannot be used", got=shown(shard), expected="(k, n) with 0 <= k < n"))
@@ -277,21 +300,27 @@ def _say_where(error: ChainruleError) -> None:
 def _refuse_loaders(source: Any, batch_size: int | None) -> None:
     """ArgumentError for what makes batches already."""
     if isinstance(source, Loader):
-        raise ArgumentError(explain("a Loader of a Loader", got=repr(source), expected="a source", fix="change the first one"))
+        raise ArgumentError(explain("a Loader of a Loader", got=repr(source), expected="a source",
+                                    fix="change the first one"))
     if batch_size is not None and hasattr(source, "dataset") and hasattr(source, "collate_fn"):
-        raise ArgumentError(explain("this makes batches itself", got=type(source).__name__, expected="a source of samples",
-                                    fix="Loader(loader.dataset, batch_size=...), or Loader(loader, batch_size=None) for its batches as they are"))
+        raise ArgumentError(explain("this makes batches itself", got=type(source).__name__,
+                                    expected="a source of samples",
+                                    fix="Loader(loader.dataset, batch_size=...), or Loader(loader, batch_size=None) "
+                                        "for its batches as they are"))
 
 
 def _refuse_of_batches(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ArgumentError(explain(f"{name} is for samples", got=f"{name}={shown(value)} with batch_size=None", expected="batches as the stream gives them",
+            raise ArgumentError(explain(f"{name} is for samples", got=f"{name}={shown(value)} with batch_size=None",
+                                        expected="batches as the stream gives them",
                                         fix=f"leave out {name}, or give samples and a batch_size"))
 
 
 def _refuse_of_stream(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ArgumentError(explain(f"{name} needs samples by number", got=f"{name}={shown(value)} for a stream", expected="a source with __len__ and __getitem__",
-                                        fix="list(stream), if it fits into memory; what is to be done to its samples one by one can be done in the stream"))
+            raise ArgumentError(explain(f"{name} needs samples by number", got=f"{name}={shown(value)} for a stream",
+                                        expected="a source with __len__ and __getitem__",
+                                        fix="list(stream), if it fits into memory; what is to be done to its samples "
+                                            "one by one can be done in the stream"))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samples make which batch: functions of (seed, epoch) alone, so that any epoch can be gone on with at any batch."""
+"""Which samples make which batch: functions of (seed, epoch) alone, so that any epoch can be gone on with at any batch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ DRAWS_STREAM = 2**63  # epochs of random draws have streams of their own beside 
 
 
 class Rows(NamedTuple):
-    """The samples of one batch: `indices` in the source, `draws` for augmentation (a sample that is drawn again has another number), padded length."""
+    """The samples of one batch: `indices` in the source, `draws` for augmentation (a sample that is drawn again has
+    another number), padded length."""
 
     indices: np.ndarray
     draws: np.ndarray
@@ -41,8 +43,9 @@ class Order:
         lengths, bounds: of each sample and of the buckets: a batch holds samples of one bucket, padded to its bound.
     """
 
-    def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int, drop_last: bool, *, chances: np.ndarray | None = None,
-                 sampler: Any = None, shard: tuple[int, int] | None = None, lengths: np.ndarray | None = None, bounds: np.ndarray | None = None):
+    def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int, drop_last: bool, *,
+                 chances: np.ndarray | None = None, sampler: Any = None, shard: tuple[int, int] | None = None,
+                 lengths: np.ndarray | None = None, bounds: np.ndarray | None = None):
         self.size, self.batch_size, self.shuffle, self.seed, self.drop_last = size, batch_size, shuffle, seed, drop_last
         self.sampler = sampler if sampler is None or callable(sampler) else _sampled(lambda epoch: sampler, 0, size)
         self.chances, self.shard, self.lengths, self.bounds = chances, shard, lengths, bounds
@@ -64,7 +67,8 @@ class Order:
         return permutation(self.size, self.seed, epoch) if self.shuffle else np.arange(self.size, dtype=np.int64)
 
     def _drawn(self, epoch: int) -> np.ndarray:
-        """Stratified draws (one from each of `size` equal shares of the chances, in random order): each sample comes as often as it should, to within one."""
+        """Stratified draws (one from each of `size` equal shares of the chances, in random order): each sample comes as
+        often as it should, to within one."""
         ends = np.cumsum(self.chances, dtype=np.float64)
         offset = permutation_words(self.size, self.seed, epoch)
         draws = (np.arange(self.size) + offset) * (ends[-1] / self.size)
@@ -141,7 +145,8 @@ def _told_apart(indices: np.ndarray, size: int) -> np.ndarray:
 def _sampled(sampler: Any, epoch: int, size: int) -> np.ndarray:
     found = np.asarray(sampler(epoch) if callable(sampler) else sampler)
     if found.ndim != 1 or found.dtype.kind not in "iu" or (len(found) and not 0 <= found.min() <= found.max() < size):
-        raise ArgumentError(explain("a sampler gives the numbers of samples", got=shown(found), expected=f"whole numbers from 0 to {size - 1:,}",
+        raise ArgumentError(explain("a sampler gives the numbers of samples", got=shown(found),
+                                    expected=f"whole numbers from 0 to {size - 1:,}",
                                     fix="sampler=lambda epoch: indices"))
     if not len(found):
         raise ArgumentError(explain("the sampler gives no samples", got=f"none for epoch {epoch}"))
@@ -156,15 +161,18 @@ def chances_of(weights: Any, labels: np.ndarray | None, size: int) -> np.ndarray
         return _balanced(weights, labels, size)
     chances = np.asarray(weights, np.float64)
     if chances.shape != (size,) or not np.isfinite(chances).all() or (chances < 0).any() or not chances.any():
-        raise ArgumentError(explain("weights cannot be used for drawing samples", got=shown(chances), expected=f"({size:,},) finite numbers from 0 on, not all 0"))
+        raise ArgumentError(explain("weights cannot be used for drawing samples", got=shown(chances),
+                                    expected=f"({size:,},) finite numbers from 0 on, not all 0"))
     return chances
 
 
 def _balanced(weights: str, labels: np.ndarray | None, size: int) -> np.ndarray:
     if weights != "balanced":
-        raise ArgumentError(explain("unknown weights", got=repr(weights), expected='"balanced", or one number for each sample'))
+        raise ArgumentError(explain("unknown weights", got=repr(weights),
+                                    expected='"balanced", or one number for each sample'))
     if labels is None or np.shape(labels) != (size,):
-        raise ArgumentError(explain("a balanced order needs the class of each sample", got="no labels" if labels is None else f"labels of shape {np.shape(labels)}",
+        raise ArgumentError(explain("a balanced order needs the class of each sample", got="no labels" if labels is None
+                                    else f"labels of shape {np.shape(labels)}",
                                     expected=f"({size:,},)", fix="Loader(..., weights=\"balanced\", labels=y)"))
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     return 1.0 / counts[codes]
@@ -180,10 +188,14 @@ def bounds_of(buckets: Any, lengths: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError):
         bounds = np.zeros(0, np.int64)
     if bounds.ndim != 1 or not len(bounds) or bounds[0] < 1 or isinstance(buckets, bool):
-        raise ArgumentError(explain("buckets cannot be used", got=shown(buckets), expected="how many, or the largest length of each", fix="buckets=4, or buckets=[32, 64, 128]"))
+        raise ArgumentError(explain("buckets cannot be used", got=shown(buckets),
+                                    expected="how many, or the largest length of each",
+                                    fix="buckets=4, or buckets=[32, 64, 128]"))
     if lengths.max() > bounds[-1]:
         place = int(np.argmax(lengths))
-        raise ArgumentError(explain("a sample is longer than the longest bucket", got=f"sample {place:,} of length {lengths[place]:,}", expected=f"at most {bounds[-1]:,}",
+        raise ArgumentError(explain("a sample is longer than the longest bucket",
+                                    got=f"sample {place:,} of length {lengths[place]:,}",
+                                    expected=f"at most {bounds[-1]:,}",
                                     fix="name a larger last bucket, or cut the sample by data.map"))
     return bounds
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers that are processes, for samples whose making holds Python's lock: jobs go through pipes, batches through shared memory.
+"""Workers that are processes, for samples whose making holds Python's lock: jobs go through pipes, batches through
+shared memory.
 
-Memory is shared as files that are mapped, in memory where the system has such a folder, and have no name any more once both sides have opened them, so
-nothing stays behind, however the program ends. Room is reserved before it is used: where there is too little, batches go through the pipe.
+Memory is shared as files that are mapped, in memory where the system has such a folder, and have no name any more once
+both sides have opened them, so nothing stays behind, however the program ends. Room is reserved before it is used:
+where there is too little, batches go through the pipe.
 """
 
 from __future__ import annotations
@@ -176,7 +178,8 @@ class Processes:
                     self._dead(child)
                     continue
                 except Exception as error:  # what was sent cannot be made again here
-                    self._dead(child, _remade(type(error).__name__, str(error), "".join(traceback.format_exception(error))))
+                    self._dead(child, _remade(type(error).__name__, str(error),
+                                              "".join(traceback.format_exception(error))))
                     continue
                 if ready == child.process.sentinel:
                     self._dead(child)
@@ -237,9 +240,11 @@ class Processes:
 
 def _start(context: Any, work: Work, others: list[Connection]) -> _Child:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work, os.getpid(), [ours, *others] if METHOD == "fork" else []), daemon=True, name="loader")
+    process = context.Process(target=_serve, args=(theirs, work, os.getpid(), [ours, *others] if METHOD == "fork"
+                                                   else []), daemon=True, name="loader")
     with warnings.catch_warnings():
-        for kind in (DeprecationWarning, RuntimeWarning):  # of Python and JAX, of forks beside threads: ours are at rest then, and a worker runs none of JAX's
+        # of Python and JAX, of forks beside threads: ours are at rest then, and a worker runs none of JAX's
+        for kind in (DeprecationWarning, RuntimeWarning):
             warnings.simplefilter("ignore", kind)
         with _without_ctrl_c():
             process.start()
@@ -266,12 +271,15 @@ def _check_sendable(work: Work) -> None:
     try:
         pickle.dumps(work)
     except Exception as error:
-        raise ArgumentError(explain("the source cannot be sent to another process", got=f"{type(error).__name__}: {error}",
-                                    fix="use functions with names, defined in a module; or threads: leave out processes=True")) from error
+        raise ArgumentError(explain("the source cannot be sent to another process",
+                                    got=f"{type(error).__name__}: {error}",
+                                    fix="use functions with names, defined in a module; or threads: leave out "
+                                        "processes=True")) from error
 
 
 def _exit_code(process: Any) -> int | None:
-    """The exit code of a process that is ending; another thread may be the one that reaps it, and tells it a moment later."""
+    """The exit code of a process that is ending; another thread may be the one that reaps it, and tells it a moment
+    later."""
     until = time.monotonic() + 1
     while process.exitcode is None and time.monotonic() < until:
         process.join(0.01)
@@ -282,9 +290,12 @@ def _exit_code(process: Any) -> int | None:
 def _died(code: int | None) -> DataError:
     how = f"exit code {code}"
     if code is not None and code < 0:
-        how = f"ended by {signal.Signals(-code).name}" + (", as by a system that is short of memory" if code == -9 else "")
-    return DataError(explain("a worker process of the loader died", got=how, expected="workers that live as long as the loader",
-                             fix="workers=0 shows where; iterating again starts new workers and goes on with the batch that was to come"))
+        how = f"ended by {signal.Signals(-code).name}" + (", as by a system that is short of memory" if code == -9
+                                                          else "")
+    return DataError(explain("a worker process of the loader died", got=how,
+                             expected="workers that live as long as the loader",
+                             fix="workers=0 shows where; iterating again starts new workers and goes on with the batch "
+                                 "that was to come"))
 
 
 # ---- in the worker
@@ -312,8 +323,11 @@ def _send(connection: Connection, number: int, made: tuple[str, Any]) -> None:
     try:
         connection.send((number, *made))
     except (pickle.PicklingError, TypeError, AttributeError) as error:
-        connection.send((number, "error", ("ArgumentError", explain("a batch cannot be sent from a worker process", got=f"{type(error).__name__}: {error}",
-                                                                    expected="arrays, numbers and texts", fix="leave out processes=True"), "")))
+        connection.send((number, "error",
+                         ("ArgumentError", explain("a batch cannot be sent from a worker process",
+                                                   got=f"{type(error).__name__}: {error}",
+                                                   expected="arrays, numbers and texts",
+                                                   fix="leave out processes=True"), "")))
 
 
 def _made(work: Work, job: Job, slot: tuple[str, int] | None, opened: dict[str, mmap.mmap]) -> tuple[str, Any]:
@@ -361,7 +375,8 @@ def _write(leaves: list[Any], memory: mmap.mmap) -> list[Any]:
 
 
 def _from_slot(slot: Slot, places: list[Any], structure: tree.Tree, skipped: list[Any]) -> Made:
-    leaves = [what if offset is None else slot.array[offset:offset + what.itemsize * int(np.prod(shape, dtype=np.int64))].view(what).reshape(shape)
+    leaves = [what if offset is None else slot.array[offset:offset + what.itemsize
+                                                     * int(np.prod(shape, dtype=np.int64))].view(what).reshape(shape)
               for offset, what, shape in places]
     return Made(tree.unflatten(structure, leaves), skipped)
 

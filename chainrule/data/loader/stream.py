@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams: what can only be gone through, read batch by batch, perhaps through a shuffle buffer, from a place that can be found again.
+"""Streams: what can only be gone through, read batch by batch, perhaps through a shuffle buffer, from a place that can
+be found again.
 
-A pass is one way through the stream. A place is the number of the pass, the batches of it that were read, and a checksum of the last sample: to
-restore it, the pass is begun again and read up to there, unless the stream itself can say and restore its place.
+A pass is one way through the stream. A place is the number of the pass, the batches of it that were read, and a
+checksum of the last sample: to restore it, the pass is begun again and read up to there, unless the stream itself can
+say and restore its place.
 """
 
 from __future__ import annotations
@@ -45,8 +47,10 @@ class Reader:
         shard: (k, n): every n-th sample from the k-th on.
     """
 
-    def __init__(self, stream: Any, batch_size: int | None, buffer: int, seed: int, drop_last: bool, shard: tuple[int, int] | None):
-        self.stream, self.batch_size, self.buffer, self.seed, self.drop_last, self.shard = stream, batch_size, buffer, seed, drop_last, shard
+    def __init__(self, stream: Any, batch_size: int | None, buffer: int, seed: int, drop_last: bool,
+                 shard: tuple[int, int] | None):
+        self.stream, self.batch_size, self.buffer = stream, batch_size, buffer
+        self.seed, self.drop_last, self.shard = seed, drop_last, shard
         self.number, self.batches, self.read = 0, 0, 0
         self._samples: Iterator[tuple[int, Any]] | None = None
         self.once = not callable(stream) and iter_of(stream) is stream
@@ -70,7 +74,9 @@ class Reader:
 
     def _begin(self) -> Iterator[tuple[int, Any]]:
         if self.once and self._used:
-            raise DataError(explain("the stream is used up", got=f"{type(self.stream).__name__}, which can be gone through once", expected="one that begins anew",
+            raise DataError(explain("the stream is used up",
+                                    got=f"{type(self.stream).__name__}, which can be gone through once",
+                                    expected="one that begins anew",
                                     fix="give a function that makes it: Loader(lambda: samples())"))
         self._used, self.read = True, 0
         numbered = self._numbered()
@@ -86,8 +92,10 @@ class Reader:
         except ChainruleError:
             raise
         except Exception as error:
-            raise DataError(explain(f"the stream failed after {self.read:,} samples", got=f"{type(error).__name__}: {told(error)}",
-                                    fix="a stream that has failed cannot go on: mend it where it is made, or leave bad samples out there")) from error
+            raise DataError(explain(f"the stream failed after {self.read:,} samples",
+                                    got=f"{type(error).__name__}: {told(error)}",
+                                    fix="a stream that has failed cannot go on: mend it where it is made, or leave bad "
+                                        "samples out there")) from error
 
     def _next_samples(self) -> list[tuple[int, Any]]:
         found: list[tuple[int, Any]] = []
@@ -99,8 +107,11 @@ class Reader:
 
     def _ended(self) -> Made:
         if not self.batches:
-            what = "the stream is empty" if not self.read else f"the stream ended before it filled a batch: {self.read:,} samples"
-            raise DataError(explain(what, got="no batch", expected="samples", fix="if it can be gone through once only, give a function that makes it: Loader(lambda: samples())"))
+            what = ("the stream is empty" if not self.read
+                    else f"the stream ended before it filled a batch: {self.read:,} samples")
+            raise DataError(explain(what, got="no batch", expected="samples",
+                                    fix="if it can be gone through once only, give a function that makes it: "
+                                        "Loader(lambda: samples())"))
         place = Place(self.number, self.batches, None, end=True)
         self.number, self.batches, self._samples = self.number + 1, 0, None
         return Made(None, place=place)
@@ -114,7 +125,8 @@ class Reader:
 
     def _restorable(self, name: str) -> bool:
         other = {"state": "restore", "state_dict": "load_state_dict"}[name]
-        return not callable(self.stream) and callable(getattr(self.stream, name, None)) and callable(getattr(self.stream, other, None))
+        return (not callable(self.stream) and callable(getattr(self.stream, name, None))
+                and callable(getattr(self.stream, other, None)))
 
     def seek(self, place: Place) -> None:
         """Go to a place; DataError in words where that is not possible."""
@@ -122,8 +134,10 @@ class Reader:
             self._restore(place)
             return
         if self.once and self._used:
-            raise DataError(explain("the stream cannot go back", got=f"{type(self.stream).__name__}, of which {self.read:,} samples have been read",
-                                    expected="a stream that begins anew, or has state() and restore(state)", fix="give a function that makes it: Loader(lambda: samples())"))
+            raise DataError(explain("the stream cannot go back",
+                                    got=f"{type(self.stream).__name__}, of which {self.read:,} samples have been read",
+                                    expected="a stream that begins anew, or has state() and restore(state)",
+                                    fix="give a function that makes it: Loader(lambda: samples())"))
         self.number, self.batches, self._samples = place.number, 0, None
         while self.batches < place.batches:
             self._check(self(), place)
@@ -134,7 +148,8 @@ class Reader:
         if place.end:
             raise _other_stream(f"it ended after {place.batches:,} batches", f"{wanted.batches:,} or more")
         if self.batches == wanted.batches and wanted.last is not None and place.last != wanted.last:
-            raise _other_stream(f"another sample at the end of batch {self.batches:,}", "the samples that it gave before")
+            raise _other_stream(f"another sample at the end of batch {self.batches:,}",
+                                "the samples that it gave before")
 
     def _restore(self, place: Place) -> None:
         (self.stream.restore if hasattr(self.stream, "restore") else self.stream.load_state_dict)(place.own)
@@ -143,8 +158,10 @@ class Reader:
 
 
 def _other_stream(got: str, expected: str) -> DataError:
-    return DataError(explain("the stream does not give what it gave when its place was saved", got=got, expected=expected,
-                             fix="a stream is restored by reading it again from its beginning: it must give the same samples, or have state() and restore(state)"))
+    return DataError(explain("the stream does not give what it gave when its place was saved", got=got,
+                             expected=expected,
+                             fix="a stream is restored by reading it again from its beginning: it must give the same "
+                                 "samples, or have state() and restore(state)"))
 
 
 def _checksum(sample: Any) -> int | None:
@@ -159,11 +176,13 @@ def iter_of(stream: Any) -> Iterator[Any]:
     try:
         return iter(stream)
     except TypeError:
-        raise ArgumentError(explain("this cannot be gone through", got=type(stream).__name__, expected="an iterable of samples, or a function that makes one")) from None
+        raise ArgumentError(explain("this cannot be gone through", got=type(stream).__name__,
+                                    expected="an iterable of samples, or a function that makes one")) from None
 
 
 def _shuffled(samples: Iterator[tuple[int, Any]], size: int, seed: int, number: int) -> Iterator[tuple[int, Any]]:
-    """The samples in an order in which none comes more than about `size` places early: each place of a full buffer is equally likely to be given next."""
+    """The samples in an order in which none comes more than about `size` places early: each place of a full buffer is
+    equally likely to be given next."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, SHUFFLE_STREAM + number], np.uint64)))
     buffer: list[tuple[int, Any]] = []
     for item in samples:

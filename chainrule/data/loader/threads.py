@@ -50,7 +50,8 @@ class Threads:
     def __init__(self, work: Work, allocate: Allocate, workers: int, read: Read | None = None):
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         order = threading.Lock()
-        self._threads = [threading.Thread(target=_serve, args=(self._queue, order, work, allocate, read), daemon=True, name=f"loader-{i}") for i in range(workers)]
+        self._threads = [threading.Thread(target=_serve, args=(self._queue, order, work, allocate, read), daemon=True,
+                                          name=f"loader-{i}") for i in range(workers)]
         for thread in self._threads:
             thread.start()
 
@@ -113,6 +114,7 @@ def _make(work: Work, allocate: Allocate, job: Any, future: Future) -> None:
     except Exception as error:
         future.set_exception(error)
     except BaseException as error:  # sys.exit() in a sample ends neither the worker nor, unsaid, the program
-        failure = DataError(explain("a sample or its function tried to end the program", got=f"{type(error).__name__}: {error}", expected="a sample, or an exception"))
+        failure = DataError(explain("a sample or its function tried to end the program",
+                                    got=f"{type(error).__name__}: {error}", expected="a sample, or an exception"))
         failure.__cause__ = error
         future.set_exception(failure)

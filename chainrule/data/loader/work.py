@@ -95,12 +95,14 @@ class Work:
 
     def _collated(self, samples: list[Any], rows: Rows, allocate: Allocate) -> Any:
         if self.collate is None:
-            return collate(samples, rows.indices, allocate, self.ragged, rows.length, self.source.where if self.source else None)
+            return collate(samples, rows.indices, allocate, self.ragged, rows.length,
+                           self.source.where if self.source else None)
         try:
             return self.collate(samples)
         except ChainruleError:
             raise
         except Exception as error:
-            raise DataError(explain("the function collate failed", got=f"{type(error).__name__}: {error}, for samples {rows.indices[:8].tolist()}…",
+            raise DataError(explain("the function collate failed",
+                                    got=f"{type(error).__name__}: {error}, for samples {rows.indices[:8].tolist()}…",
                                     expected="a function of a list of samples that gives a batch")) from error
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays, tables and the data sets of other libraries as sources: `as_source` is the door through which all of them come."""
+"""Arrays, tables and the data sets of other libraries as sources: `as_source` is the door through which all of them
+come."""
 
 from __future__ import annotations
 
@@ -21,13 +22,15 @@ HASHED = 1 << 28  # bytes of arrays in memory that are read to make a key; large
 
 
 class Arrays(Source):
-    """A nested structure of arrays of one length, whose rows are the samples; memory-mapped ones are never copied whole."""
+    """A nested structure of arrays of one length, whose rows are the samples; memory-mapped ones are never copied
+    whole."""
 
     def __init__(self, structure: Any):
         self.leaves, self.tree = _columns(structure)
         lengths = {len(leaf) for leaf in self.leaves}
         if len(lengths) != 1:
-            raise ArgumentError(explain("the arrays of a source have different lengths", got=", ".join(map(str, sorted(lengths))) or "no arrays",
+            raise ArgumentError(explain("the arrays of a source have different lengths",
+                                        got=", ".join(map(str, sorted(lengths))) or "no arrays",
                                         expected="one length for all"))
         last = self.leaves[-1]
         if len(self.leaves) > 1 and isinstance(last, np.ndarray) and last.ndim == 1 and last.dtype.kind in "iub":
@@ -45,7 +48,8 @@ class Arrays(Source):
         return tree.unflatten(self.tree, [_take(leaf, indices) for leaf in self.leaves])
 
     def key(self) -> str | None:
-        if any(not isinstance(leaf, np.ndarray) or leaf.nbytes > HASHED or leaf.dtype == object for leaf in self.leaves):
+        if any(not isinstance(leaf, np.ndarray) or leaf.nbytes > HASHED or leaf.dtype == object
+               for leaf in self.leaves):
             return None
         digest = hashlib.sha256(repr([(leaf.dtype.str, leaf.shape) for leaf in self.leaves]).encode())
         for leaf in self.leaves:
@@ -64,16 +68,19 @@ def _columns(structure: Any) -> tuple[list[Any], tree.Tree]:
 
 def _rows_of(leaf: Any) -> Any:
     """An array, or what is read like one (h5py's and zarr's arrays stay where they are)."""
-    if isinstance(leaf, np.ndarray) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not hasattr(leaf, "__array__")):
+    if isinstance(leaf, np.ndarray) or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+                                        and not hasattr(leaf, "__array__")):
         array = leaf
     elif type(leaf).__module__.partition(".")[0] in ("h5py", "zarr"):
         array = leaf
     else:
         array = _as_array(leaf)
     if hasattr(array, "toarray"):
-        raise ArgumentError(explain("a sparse matrix has no samples", got=type(array).__name__, fix="x.toarray(), or data.map(range(n), lambda i: x[i].toarray()[0])"))
+        raise ArgumentError(explain("a sparse matrix has no samples", got=type(array).__name__,
+                                    fix="x.toarray(), or data.map(range(n), lambda i: x[i].toarray()[0])"))
     if not array.shape:
-        raise ArgumentError(explain("a single number is no source of samples", got=shown(leaf), expected="arrays with one row per sample"))
+        raise ArgumentError(explain("a single number is no source of samples", got=shown(leaf),
+                                    expected="arrays with one row per sample"))
     return array
 
 
@@ -84,7 +91,8 @@ def _as_array(leaf: Any) -> np.ndarray:
         if isinstance(leaf, list | tuple) and all(hasattr(row, "__len__") for row in leaf):
             return _of_objects(leaf)
         raise ArgumentError(explain("this is no array with one row per sample", got=f"{shown(leaf)}: {error}",
-                                    fix="a list of samples is a source as it stands: Loader([sample, sample, ...])")) from None
+                                    fix="a list of samples is a source as it stands: Loader([sample, sample, "
+                                        "...])")) from None
 
 
 def _of_objects(rows: Any) -> np.ndarray:
@@ -107,7 +115,8 @@ def _take(leaf: Any, indices: np.ndarray) -> np.ndarray:
 
 
 class Objects(Source):
-    """Any object with `__len__` and `__getitem__(i)`, such as a list of samples, or a data set of PyTorch or Hugging Face."""
+    """Any object with `__len__` and `__getitem__(i)`, such as a list of samples, or a data set of PyTorch or Hugging
+    Face."""
 
     def __init__(self, items: Any):
         self.items = items
@@ -124,7 +133,8 @@ class Objects(Source):
             return None
         found = many([int(i) for i in indices])
         if len(found) != len(indices):
-            raise DataError(explain(f"{type(self.items).__name__}.__getitems__ gives another number of samples than was asked for", got=str(len(found)), expected=str(len(indices))))
+            raise DataError(explain(f"{type(self.items).__name__}.__getitems__ gives another number of samples than "
+                                    "was asked for", got=str(len(found)), expected=str(len(indices))))
         return found
 
     def where(self, index: int) -> str | None:
@@ -147,7 +157,8 @@ def as_source(given: SourceLike) -> Source | None:
         return given
     if isinstance(given, str | os.PathLike):
         raise ArgumentError(explain("a path alone does not say what is to be read", got=shown(given),
-                                    fix="data.ImageFolder(path), data.AudioFolder(path), data.TextLines(path), data.Rows(path), data.Memmap(path) or data.TarShards(path)"))
+                                    fix="data.ImageFolder(path), data.AudioFolder(path), data.TextLines(path), "
+                                        "data.Rows(path), data.Memmap(path) or data.TarShards(path)"))
     columns = columns_of(given)
     if columns is not None:
         return Arrays(columns)
@@ -161,8 +172,10 @@ def as_source(given: SourceLike) -> Source | None:
     if hasattr(given, "__iter__") or callable(given):
         return None
     if hasattr(given, "x_train"):
-        raise ArgumentError(explain("a data set has several parts", got=shown(given), fix="Loader((data.x_train, data.y_train), ...)"))
-    raise ArgumentError(explain("this is no source of samples", got=shown(given), expected="an object with __len__ and __getitem__, arrays, or an iterable of samples"))
+        raise ArgumentError(explain("a data set has several parts", got=shown(given),
+                                    fix="Loader((data.x_train, data.y_train), ...)"))
+    raise ArgumentError(explain("this is no source of samples", got=shown(given),
+                                expected="an object with __len__ and __getitem__, arrays, or an iterable of samples"))
 
 
 class Zipped(Source):
@@ -170,11 +183,19 @@ class Zipped(Source):
 
     def __init__(self, given: Any):
         self.keys = tuple(given) if isinstance(given, Mapping) else None
-        self.parts = [sized(item, "a tuple of sources") for item in (given.values() if isinstance(given, Mapping) else given)]
+        self.parts = [sized(item, "a tuple of sources")
+                      for item in (given.values() if isinstance(given, Mapping) else given)]
         if len({len(part) for part in self.parts}) != 1:
-            raise ArgumentError(explain("the sources have different lengths", got=", ".join(f"{len(part):,}" for part in self.parts), expected="one length for all"))
+            raise ArgumentError(explain("the sources have different lengths",
+                                        got=", ".join(f"{len(part):,}" for part in self.parts),
+                                        expected="one length for all"))
         last = self.parts[-1]
-        if isinstance(last, Arrays) and last.tree == tree.LEAF and last.leaves[0].ndim == 1 and last.leaves[0].dtype.kind in "iub":
+        if (
+            isinstance(last, Arrays)
+            and last.tree == tree.LEAF
+            and last.leaves[0].ndim == 1
+            and last.leaves[0].dtype.kind in "iub"
+        ):
             self.labels = np.asarray(last.leaves[0])
 
     def __len__(self) -> int:
@@ -203,15 +224,19 @@ def _is_read_one_by_one(item: Any) -> bool:
 
 
 def _is_array(given: Any) -> bool:
-    return isinstance(given, np.ndarray) or (hasattr(given, "shape") and hasattr(given, "dtype") and hasattr(given, "__getitem__"))
+    return (isinstance(given, np.ndarray) or (hasattr(given, "shape") and hasattr(given, "dtype")
+                                              and hasattr(given, "__getitem__")))
 
 
 def sized(given: Any, what: str) -> Source:
     """As `as_source`; ArgumentError for a stream."""
     source = as_source(given)
     if source is None:
-        raise ArgumentError(explain(f"{what} needs samples by number", got=f"{type(given).__name__}, which can only be gone through",
-                                    expected="an object with __len__ and __getitem__", fix=f"Python's own {what}, in a generator, does it for a stream" if what in ("map", "filter") else "list(stream), if it fits into memory"))
+        raise ArgumentError(explain(f"{what} needs samples by number",
+                                    got=f"{type(given).__name__}, which can only be gone through",
+                                    expected="an object with __len__ and __getitem__",
+                                    fix=f"Python's own {what}, in a generator, does it for a stream"
+                                    if what in ("map", "filter") else "list(stream), if it fits into memory"))
     return source
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Source`: samples that are read when they are asked for, by number.
 
-A subclass says how many there are and how one is read; what it knows beside that (where a sample lies, its class, many of them at
-once) it may say too. A sample is any nested structure of arrays, numbers and texts.
+A subclass says how many there are and how one is read; what it knows beside that (where a sample lies, its class, many
+of them at once) it may say too. A sample is any nested structure of arrays, numbers and texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ...errors import BoundsError, explain
 from ...typing import ArrayLike
 from .collate import collate
 
-COMPOSED: dict[str, Callable[..., Any]] = {}  # what a method of that name calls; the files that make sources of sources enter it
+# what a method of that name calls; the files that make sources of sources enter it
+COMPOSED: dict[str, Callable[..., Any]] = {}
 
 
 class Source:
@@ -106,5 +107,6 @@ def position(index: Any, size: int) -> int:
     """A number from 0 to size - 1, negative ones counted from the end; BoundsError for others."""
     index = operator.index(index)
     if not -size <= index < size:
-        raise BoundsError(explain("there is no sample of this number", got=f"{index:,}", expected=f"0 to {size - 1:,}" if size else "none: the source is empty"))
+        raise BoundsError(explain("there is no sample of this number", got=f"{index:,}",
+                                  expected=f"0 to {size - 1:,}" if size else "none: the source is empty"))
     return index + size if index < 0 else index

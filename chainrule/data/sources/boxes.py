@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images with boxes as a source, from the three forms in which people keep them: Pascal VOC's XML, COCO's JSON, YOLO's text files.
+"""Images with boxes as a source, from the three forms in which people keep them: Pascal VOC's XML, COCO's JSON, YOLO's
+text files.
 
-Annotations are data from anywhere: XML with a document type (which could define entities that grow without end) is refused, sizes are
-limited before anything is parsed, and the images that are named must lie below the folder.
+Annotations are data from anywhere: XML with a document type (which could define entities that grow without end) is
+refused, sizes are limited before anything is parsed, and the images that are named must lie below the folder.
 """
 
 from __future__ import annotations
@@ -30,22 +31,25 @@ from .folders import decoded_image
 LARGEST = {".xml": 1 << 22, ".txt": 1 << 24, ".json": 1 << 30}  # bytes of one file of annotations
 DEEPEST = 32  # elements within each other
 
-Labelled = tuple[np.ndarray, list[Any], np.ndarray]  # boxes (n, 4), names or numbers of classes, whether they are crowds
+# boxes (n, 4), names or numbers of classes, whether they are crowds
+Labelled = tuple[np.ndarray, list[Any], np.ndarray]
 
 
 class BoxImages(Source):
-    """Images with boxes: samples are dicts of image uint8 (H, W, 3), boxes (n, 4) and labels (n,), as `augment` takes them.
+    """Images with boxes: samples are dicts of image uint8 (H, W, 3), boxes (n, 4) and labels (n,), as `augment` takes
+    them.
 
     Args:
-        path: a folder in Pascal VOC's form (Annotations/*.xml, JPEGImages/), a folder in YOLO's (images/, labels/*.txt), or a .json file in COCO's.
+        path: a folder in Pascal VOC's form (Annotations/*.xml, JPEGImages/), a folder in YOLO's (images/,
+            labels/*.txt), or a .json file in COCO's.
         part: of the data: VOC's ImageSets/Main/PART.txt, YOLO's images/PART; None for all.
         images: folder of the images of COCO; None: the file's own, or `images` in it.
-        classes: names of the classes in the order of their numbers; None: sorted by name (VOC), as the file says (COCO), classes.txt, obj.names or
-            data.yaml (YOLO).
+        classes: names of the classes in the order of their numbers; None: sorted by name (VOC), as the file says
+            (COCO), classes.txt, obj.names or data.yaml (YOLO).
 
-    Boxes are left, top, right, bottom in pixels, as the files have them; boxes without area are left out (`skipped` counts them). VOC's
-    "difficult" and COCO's "iscrowd" become `crowd` of `detections(i)`; such boxes are not among those of the samples.
-    Raises DataError that names the file, for what is damaged and for images outside the folder.
+    Boxes are left, top, right, bottom in pixels, as the files have them; boxes without area are left out (`skipped`
+    counts them). VOC's "difficult" and COCO's "iscrowd" become `crowd` of `detections(i)`; such boxes are not among
+    those of the samples. Raises DataError that names the file, for what is damaged and for images outside the folder.
 
     >>> import os
     >>> from pathlib import Path
@@ -59,8 +63,8 @@ class BoxImages(Source):
     array([[ 8.,  3., 12.,  7.]])
     """
 
-    def __init__(self, path: str | os.PathLike[str], part: str | None = None, images: str | os.PathLike[str] | None = None,
-                 classes: Sequence[str] | None = None):
+    def __init__(self, path: str | os.PathLike[str], part: str | None = None,
+                 images: str | os.PathLike[str] | None = None, classes: Sequence[str] | None = None):
         place = existing(path)
         read = _form_of(place)
         self.path, self.skipped = str(place), 0
@@ -81,7 +85,8 @@ class BoxImages(Source):
         return self._truth[index]
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
-        truth, pixels = self._truth[index], decoded_image(read_regular(self.files[index]), str(self.files[index]), pictures_from(None, "rgb"))
+        truth, pixels = (self._truth[index], decoded_image(read_regular(self.files[index]), str(self.files[index]),
+                                                           pictures_from(None, "rgb")))
         each = truth if truth.crowd is None else truth.take(~truth.crowd)
         return {"image": pixels, "boxes": each.boxes, "labels": each.labels}
 
@@ -98,10 +103,12 @@ class BoxImages(Source):
         assert self.class_names is not None
         if isinstance(name, int):
             if not 0 <= name < len(self.class_names):
-                raise fault(f"the annotation of {file} has a class without a name", got=f"number {name}", expected=f"0 to {len(self.class_names) - 1}")
+                raise fault(f"the annotation of {file} has a class without a name", got=f"number {name}",
+                            expected=f"0 to {len(self.class_names) - 1}")
             return name
         if name not in self.class_names:
-            raise fault(f"the annotation of {file} has a class that is not listed", got=shown(name), expected=", ".join(self.class_names))
+            raise fault(f"the annotation of {file} has a class that is not listed", got=shown(name),
+                        expected=", ".join(self.class_names))
         return self.class_names.index(name)
 
 
@@ -111,7 +118,8 @@ Found = tuple[list[Path], list[Labelled], tuple[str, ...]]
 def is_boxes(path: str | os.PathLike[str]) -> bool:
     """Whether a path looks like one of the three forms."""
     place = Path(path)
-    return place.suffix.lower() == ".json" or (place / "Annotations").is_dir() or ((place / "labels").is_dir() and (place / "images").is_dir())
+    return (place.suffix.lower() == ".json" or (place / "Annotations").is_dir()
+            or ((place / "labels").is_dir() and (place / "images").is_dir()))
 
 
 def _form_of(place: Path) -> Callable[[Path, str | None, Any], Found]:
@@ -121,8 +129,10 @@ def _form_of(place: Path) -> Callable[[Path, str | None, Any], Found]:
         return _voc
     if (place / "labels").is_dir() and (place / "images").is_dir():
         return _yolo
-    raise fault(f"{place}: this is no folder of images with boxes", got=shown(list_folder(place)[:8]) if place.is_dir() else "a file",
-                expected="Annotations/*.xml (VOC), images/ with labels/*.txt (YOLO), or a .json file (COCO)", fix="one folder per class is for cr.data.ImageFolder")
+    raise fault(f"{place}: this is no folder of images with boxes", got=shown(list_folder(place)[:8]) if place.is_dir()
+                else "a file",
+                expected="Annotations/*.xml (VOC), images/ with labels/*.txt (YOLO), or a .json file (COCO)",
+                fix="one folder per class is for cr.data.ImageFolder")
 
 
 def _by_name(found: Sequence[Labelled]) -> tuple[str, ...]:
@@ -132,9 +142,11 @@ def _by_name(found: Sequence[Labelled]) -> tuple[str, ...]:
 
 def _content(path: Path) -> bytes:
     """What a file of annotations holds; DataError for one that is too large for one."""
-    size, most = existing(path).stat().st_size, LARGEST[path.suffix.lower() if path.suffix.lower() in LARGEST else ".txt"]
+    size, most = (existing(path).stat().st_size,
+                  LARGEST[path.suffix.lower() if path.suffix.lower() in LARGEST else ".txt"])
     if size > most:
-        raise fault(f"{path}: the file is too large for annotations", got=f"{size:,} bytes", expected=f"at most {most:,}")
+        raise fault(f"{path}: the file is too large for annotations", got=f"{size:,} bytes",
+                    expected=f"at most {most:,}")
     return read_regular(path)
 
 
@@ -166,7 +178,8 @@ def _voc(place: Path, part: str | None, images: Any) -> Found:
         annotation = _inside(place / "Annotations", f"{stem}.xml", place)
         found.append(_voc_file(annotation))
         if stem not in pictures:
-            raise fault(f"{annotation}: its image is missing", expected=f"{folder / stem}.jpg", fix=" or ".join(close_names(stem, list(pictures))) or None)
+            raise fault(f"{annotation}: its image is missing", expected=f"{folder / stem}.jpg",
+                        fix=" or ".join(close_names(stem, list(pictures))) or None)
         files.append(pictures[stem])
     return files, found, ()
 
@@ -195,7 +208,8 @@ def _side(parts: dict[str, str], name: str, path: Path) -> float:
 
 
 def elements(content: bytes, path: Path) -> list[tuple[str, dict[str, str]]]:
-    """The elements of the second level, each with the texts below it by path: ("annotation/object", {"bndbox/xmin": "3", ...}).
+    """The elements of the second level, each with the texts below it by path: ("annotation/object", {"bndbox/xmin":
+    "3", ...}).
 
     DataError for a document type or an entity, and for elements that are nested too deeply.
     """
@@ -225,7 +239,8 @@ def elements(content: bytes, path: Path) -> list[tuple[str, dict[str, str]]]:
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        raise fault(f"{path}:{error.lineno}: this is no XML", got=expat.ErrorString(error.code), fix="copy or save the file again") from None
+        raise fault(f"{path}:{error.lineno}: this is no XML", got=expat.ErrorString(error.code),
+                    fix="copy or save the file again") from None
     return found
 
 
@@ -234,14 +249,17 @@ def elements(content: bytes, path: Path) -> list[tuple[str, dict[str, str]]]:
 def _coco(place: Path, part: str | None, images: Any) -> Found:
     content = parse_json(_content(place), place, "annotation")
     if part is not None:
-        raise fault(f"{place}: a COCO file is one part", got=f"part={shown(part)}", fix="leave out part, and give the file of that part")
+        raise fault(f"{place}: a COCO file is one part", got=f"part={shown(part)}",
+                    fix="leave out part, and give the file of that part")
     with reading(place, "annotation", fix="see COCO's data format: images, annotations, categories"):
-        folder = Path(images) if images is not None else place.parent / "images" if (place.parent / "images").is_dir() else place.parent
+        folder = (Path(images) if images is not None else place.parent / "images" if (place.parent / "images").is_dir()
+                  else place.parent)
         categories = sorted(content["categories"], key=lambda one: int(one["id"]))
         numbers = {int(one["id"]): i for i, one in enumerate(categories)}
         rows: dict[int, list[Any]] = {int(one["id"]): [] for one in content["images"]}
         for one in content.get("annotations", []):
-            rows[int(one["image_id"])].append((_four(one["bbox"]), numbers[int(one["category_id"])], bool(one.get("iscrowd", 0))))
+            rows[int(one["image_id"])].append((_four(one["bbox"]), numbers[int(one["category_id"])],
+                                               bool(one.get("iscrowd", 0))))
         files = [_inside(folder, one["file_name"], place) for one in content["images"]]
         found = [_coco_rows(rows[int(one["id"])]) for one in content["images"]]
         return files, found, tuple(str(one["name"]) for one in categories)
@@ -254,7 +272,8 @@ def _four(box: Any) -> list[float]:
 
 
 def _coco_rows(rows: list[Any]) -> Labelled:
-    boxes, names, crowd = _rows([box for box, _, _ in rows], [label for _, label, _ in rows], [one for _, _, one in rows])
+    boxes, names, crowd = _rows([box for box, _, _ in rows], [label for _, label, _ in rows],
+                                [one for _, _, one in rows])
     return convert(boxes, "xywh"), names, crowd
 
 
@@ -272,7 +291,8 @@ def _yolo(place: Path, part: str | None, images: Any) -> Found:
 
 
 def _yolo_file(path: Path, picture: Path) -> Labelled:
-    """The rows "class centre_x centre_y width height" in shares of the image; an image without a file has no objects."""
+    """The rows "class centre_x centre_y width height" in shares of the image; an image without a file has no objects.
+    """
     if not path.exists():
         return _rows([], [], [])
     boxes, names = [], []
@@ -284,7 +304,8 @@ def _yolo_file(path: Path, picture: Path) -> Labelled:
         except ValueError:
             label, box = 0, []
         if len(box) != 4 or not all(0 <= x <= 1 for x in box):
-            raise fault(f"{path}:{number}: this is no box", got=shown(line), expected="class centre_x centre_y width height, the last four from 0 to 1")
+            raise fault(f"{path}:{number}: this is no box", got=shown(line),
+                        expected="class centre_x centre_y width height, the last four from 0 to 1")
         boxes.append(box)
         names.append(label)
     width, height = _size(picture) if boxes else (1, 1)
@@ -302,7 +323,8 @@ def _size(path: Path) -> tuple[int, int]:
 def _yolo_names(place: Path) -> tuple[str, ...]:
     for name in ("classes.txt", "obj.names"):
         if (place / name).exists():
-            return tuple(line.strip() for line in _content(place / name).decode("utf-8", "replace").splitlines() if line.strip())
+            return tuple(line.strip() for line in _content(place / name).decode("utf-8", "replace").splitlines()
+                         if line.strip())
     for name in ("data.yaml", "dataset.yaml"):
         if (place / name).exists():
             return _names_of_yaml(_content(place / name).decode("utf-8", "replace"), place / name)
@@ -319,5 +341,6 @@ def _names_of_yaml(text: str, path: Path) -> tuple[str, ...]:
             return tuple(part.strip().strip("'\"") for part in inline[1][1:-1].split(",") if part.strip())
     block = re.search(r"^names:[ \t]*\r?\n((?:[ \t]*(?:-|\d+:)[ \t]*\S.*(?:\r?\n|$))+)", text, re.MULTILINE)
     if block is None:
-        raise fault(f"{path}: the names of the classes are missing", expected="names: [first, second], or a line for each", fix="BoxImages(path, classes=[...])")
+        raise fault(f"{path}: the names of the classes are missing",
+                    expected="names: [first, second], or a line for each", fix="BoxImages(path, classes=[...])")
     return tuple(re.sub(r"^\s*(?:-|\d+:)\s*", "", line).strip().strip("'\"") for line in block[1].splitlines())

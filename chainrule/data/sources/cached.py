@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cache`: what a source gives, written once to a file that is mapped into memory afterwards.
 
-The file holds the leaves of one sample after the other, then where each begins and the shapes of those that differ, then a description in JSON, its length
-and a mark. It is written whole or not at all, and belongs to a key: another key makes it anew.
+The file holds the leaves of one sample after the other, then where each begins and the shapes of those that differ,
+then a description in JSON, its length and a mark. It is written whole or not at all, and belongs to a key: another key
+makes it anew.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ ALIGNED = 16
 
 
 def cache(source: SourceLike, path: str | os.PathLike[str], key: str | None = None) -> Source:
-    """The same samples from a file: the first call reads them all and writes `path`, later ones with the same key only open it.
+    """The same samples from a file: the first call reads them all and writes `path`, later ones with the same key only
+    open it.
 
     Args:
-        key: says what the samples are; the file is used again as long as it is the same. None: made of the source's files, sizes, times and options,
-            which is possible where no function of yours is among what makes a sample.
+        key: says what the samples are; the file is used again as long as it is the same. None: made of the source's
+            files, sizes, times and options, which is possible where no function of yours is among what makes a sample.
 
-    Raises DataError if the disk is full or a sample cannot be read, and then leaves what was there as it was; ArgumentError if a key is needed.
+    Raises DataError if the disk is full or a sample cannot be read, and then leaves what was there as it was;
+    ArgumentError if a key is needed.
 
     >>> source = cr.data.map([1.0, 2.0], lambda x: np.float32(x * x))
     >>> kept = cr.data.cache(source, "squares.cache", key="squares, v1")
@@ -50,8 +53,10 @@ def cache(source: SourceLike, path: str | os.PathLike[str], key: str | None = No
     source = sized(source, "cache")
     key = source.key() if key is None else f"told {key!r}"
     if key is None:
-        raise ArgumentError(explain("it cannot be seen whether these samples are still the same", got=f"{source!r}, made by a function or an object of yours",
-                                    fix='say a key, and another one whenever the function changes: data.cache(source, path, key="resized 64, v1")'))
+        raise ArgumentError(explain("it cannot be seen whether these samples are still the same",
+                                    got=f"{source!r}, made by a function or an object of yours",
+                                    fix='say a key, and another one whenever the function changes: data.cache(source, '
+                                        'path, key="resized 64, v1")'))
     key = f"{key}, {len(source)} samples"
     found = _open(Path(path), key)
     if found is None:
@@ -77,11 +82,13 @@ class Cached(Source):
 
     def _table(self, head: dict[str, Any], size: int) -> np.ndarray:
         begin = head["starts"] + 8 * (head["samples"] + 1)
-        return self._data[begin:begin + 8 * head["samples"] * sum(self._ranks)].view(np.int64).reshape(head["samples"], -1)
+        return self._data[begin:begin + 8 * head["samples"]
+                          * sum(self._ranks)].view(np.int64).reshape(head["samples"], -1)
 
     def _as_records(self) -> np.ndarray:
         """All samples as one array of records, where they have one shape."""
-        fields = [(f"f{i}", dtype, tuple(shape)) for i, (dtype, shape) in enumerate(zip(self._dtypes, self.head["shapes"], strict=True))]
+        fields = [(f"f{i}", dtype, tuple(shape))
+                  for i, (dtype, shape) in enumerate(zip(self._dtypes, self.head["shapes"], strict=True))]
         packed = np.dtype(fields)
         stride = -(-packed.itemsize // ALIGNED) * ALIGNED
         whole = np.dtype({"names": packed.names, "formats": [packed.fields[name][0] for name in packed.names],
@@ -93,7 +100,8 @@ class Cached(Source):
 
     def sample(self, index: int) -> Any:
         if self._records is not None:
-            return tree.unflatten(self._tree, [np.array(self._records[name][index])[()] for name in self._records.dtype.names])
+            return tree.unflatten(self._tree, [np.array(self._records[name][index])[()]
+                                               for name in self._records.dtype.names])
         return tree.unflatten(self._tree, self._loose(index))
 
     def _loose(self, index: int) -> list[Any]:
@@ -109,7 +117,8 @@ class Cached(Source):
     def batch(self, indices: np.ndarray) -> Any:
         if self._records is None:
             return None
-        return tree.unflatten(self._tree, [np.ascontiguousarray(self._records[name][indices]) for name in self._records.dtype.names])
+        return tree.unflatten(self._tree, [np.ascontiguousarray(self._records[name][indices])
+                                           for name in self._records.dtype.names])
 
     def where(self, index: int) -> str:
         return f"{self.path}, sample {index:,}"
@@ -142,7 +151,8 @@ def _write(source: Source, path: Path, key: str) -> None:
     except OSError as error:
         if error.errno in SPACE:
             raise DataError(explain(f"{path}: the disk is full, nothing was kept of the cache", got=error.strerror,
-                                    fix="make room, or name a path on another disk; the source itself works without a cache")) from error
+                                    fix="make room, or name a path on another disk; the source itself works without a "
+                                        "cache")) from error
         raise DataError(explain(f"{path}: the cache cannot be written", got=error.strerror or str(error))) from error
 
 
@@ -152,7 +162,8 @@ def _fill(stream: BinaryIO, source: Source, key: str) -> None:
         leaves, structure = spread(read_one(source, index))
         kind = _flat(kind_of(leaves, structure))
         first = first or kind
-        if (kind.tree, kind.dtypes, [len(s) for s in kind.shapes]) != (first.tree, first.dtypes, [len(s) for s in first.shapes]):
+        if (kind.tree, kind.dtypes,
+            [len(s) for s in kind.shapes]) != (first.tree, first.dtypes, [len(s) for s in first.shapes]):
             raise differs(kind, first, index, source.where)
         contents = [_content(leaf) for leaf in leaves]
         found = [n for leaf, content in zip(leaves, contents, strict=True) for n in _shape(leaf, content)]
@@ -176,7 +187,8 @@ def _finish(stream: BinaryIO, source: Source, key: str, first: Any, starts: arra
         stream.write(shapes.tobytes())
     ranks = [1 if text else len(shape) for text, shape in zip(texts, first.shapes, strict=True)]
     dtypes = ["|u1" if text else dtype.str for text, dtype in zip(texts, first.dtypes, strict=True)]
-    head = {"key": key, "samples": len(starts) - 1, "starts": starts[-1], "tree": _described(first.tree), "dtypes": dtypes, "texts": texts,
+    head = {"key": key, "samples": len(starts) - 1, "starts": starts[-1], "tree": _described(first.tree),
+            "dtypes": dtypes, "texts": texts,
             "ranks": ranks, "shapes": first.shapes if common else None}
     content = json.dumps(head).encode()
     stream.write(content + struct.pack("<QI", len(content), zlib.crc32(content)) + MARK)
@@ -195,7 +207,8 @@ def _content(leaf: np.ndarray) -> bytes:
 
 
 def _refuse(leaf: np.ndarray) -> bytes:
-    raise DataError(explain("a cache keeps numbers and texts", got=f"an array of {leaf.dtype} {leaf.shape}", fix="cache the source before what makes such arrays"))
+    raise DataError(explain("a cache keeps numbers and texts", got=f"an array of {leaf.dtype} {leaf.shape}",
+                            fix="cache the source before what makes such arrays"))
 
 
 def _shape(leaf: np.ndarray, content: bytes) -> tuple[int, ...]:
@@ -208,7 +221,8 @@ KINDS = {"dict": dict, "tuple": tuple, "list": list, "none": type(None), "leaf":
 def _described(structure: tree.Tree) -> Any:
     kind = next((name for name, kind in KINDS.items() if structure.kind is kind), None)
     if kind is None or not all(isinstance(name, str | int) for name in structure.keys):
-        raise DataError(explain("a cache keeps samples of dicts with texts as keys, tuples and lists", got=f"{structure.kind.__name__} {structure.keys}"))
+        raise DataError(explain("a cache keeps samples of dicts with texts as keys, tuples and lists",
+                                got=f"{structure.kind.__name__} {structure.keys}"))
     return [kind, list(structure.keys), [_described(child) for child in structure.children]]
 
 
@@ -221,7 +235,8 @@ def _tree_of(described: Any) -> tree.Tree:
 
 
 def _open(path: Path, key: str) -> Cached | None:
-    """The cache at `path` if it belongs to `key`, else None; DataError for a file that is no cache, which is never written over."""
+    """The cache at `path` if it belongs to `key`, else None; DataError for a file that is no cache, which is never
+    written over."""
     if not path.exists():
         return None
     with open_regular(path) as file, reading(path, "cache", fix="remove the file, it is then written anew"):
@@ -230,10 +245,12 @@ def _open(path: Path, key: str) -> Cached | None:
         file.seek(max(size - tail, 0))
         end = file.read(tail)
         if len(end) < tail or not end.endswith(MARK):
-            raise fault(f"{path}: this is no cache of samples, or it is damaged", fix="name another path, or remove the file")
+            raise fault(f"{path}: this is no cache of samples, or it is damaged",
+                        fix="name another path, or remove the file")
         length, checksum = struct.unpack("<QI", end[:-len(MARK)])
         if length > size - tail:
-            raise fault(f"{path}: the cache is damaged", got=f"a description of {length:,} bytes in a file of {size:,}", fix="remove the file")
+            raise fault(f"{path}: the cache is damaged", got=f"a description of {length:,} bytes in a file of {size:,}",
+                        fix="remove the file")
         file.seek(size - tail - length)
         content = file.read(length)
         if zlib.crc32(content) != checksum:
@@ -249,7 +266,8 @@ def _check_size(path: Path, head: dict[str, Any], size: int) -> None:
     table = 0 if head["shapes"] is not None else 8 * head["samples"] * sum(head["ranks"])
     expected = head["starts"] + 8 * (head["samples"] + 1) + table
     if size != expected:
-        raise fault(f"{path}: the cache is damaged", got=f"{size:,} bytes of samples", expected=f"{expected:,}", fix="remove the file, it is then written anew")
+        raise fault(f"{path}: the cache is damaged", got=f"{size:,} bytes of samples", expected=f"{expected:,}",
+                    fix="remove the file, it is then written anew")
 
 
 COMPOSED.update(cache=cache)

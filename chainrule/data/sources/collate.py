@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From samples to a batch: nested samples of one structure come in, the same structure with one row per sample goes out.
+"""From samples to a batch: nested samples of one structure come in, the same structure with one row per sample goes
+out.
 
-Numbers become arrays (B,), arrays (B, *shape), texts arrays of texts (B,). Whole numbers of Python are int64, others float32, as everywhere
-here; NumPy's keep their types. A list of numbers is an array; any other list is structure, as a tuple is.
+Numbers become arrays (B,), arrays (B, *shape), texts arrays of texts (B,). Whole numbers of Python are int64, others
+float32, as everywhere here; NumPy's keep their types. A list of numbers is an array; any other list is structure, as a
+tuple is.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 
 class Ragged(NamedTuple):
-    """Sequences of different lengths in one array: `values` (B, longest, ...) with zeros behind each, `lengths` (B,) int64.
+    """Sequences of different lengths in one array: `values` (B, longest, ...) with zeros behind each, `lengths` (B,)
+    int64.
 
     >>> batch = cr.data.Ragged(np.zeros((2, 4)), np.array([4, 2]))
     >>> batch.values.shape, batch.lengths
@@ -41,7 +44,8 @@ class Kind(NamedTuple):
 
     def said(self) -> str:
         """In words, for a message."""
-        leaves = [f"{dtype} {shape}" if shape else str(dtype) for dtype, shape in zip(self.dtypes, self.shapes, strict=True)]
+        leaves = [f"{dtype} {shape}" if shape else str(dtype)
+                  for dtype, shape in zip(self.dtypes, self.shapes, strict=True)]
         return _words(self.tree, iter(leaves))
 
 
@@ -77,7 +81,8 @@ def _is_numbers(items: list[Any]) -> bool:
     """Whether a list stands for an array of numbers, as rows of data sets of tokens do."""
     while items and isinstance(items[0], list):
         items = items[0]
-    return bool(items) and isinstance(items[0], bool | int | float | np.number | np.bool_) and all(isinstance(x, int | float | np.number | np.bool_) for x in items)
+    return (bool(items) and isinstance(items[0], bool | int | float | np.number | np.bool_)
+            and all(isinstance(x, int | float | np.number | np.bool_) for x in items))
 
 
 def _array(leaf: Any) -> np.ndarray:
@@ -91,13 +96,16 @@ def _array(leaf: Any) -> np.ndarray:
         raise _no_array(leaf) from error
     if array.dtype == object and not isinstance(leaf, np.ndarray):
         raise _no_array(leaf)
-    return array.astype(np.float32) if array.dtype == np.float64 and isinstance(leaf, float | list) and not isinstance(leaf, np.floating) else array
+    return (array.astype(np.float32) if array.dtype == np.float64 and isinstance(leaf, float | list)
+            and not isinstance(leaf, np.floating) else array)
 
 
 def _no_array(leaf: Any) -> DataError:
-    return DataError(explain("a sample holds what is neither number, text nor array", got=f"{type(leaf).__name__} {shown(leaf)}",
+    return DataError(explain("a sample holds what is neither number, text nor array",
+                             got=f"{type(leaf).__name__} {shown(leaf)}",
                              expected="arrays, numbers, texts, nested in dicts and tuples",
-                             fix="make it one by data.map(source, function), or give the Loader your own collate=function"))
+                             fix="make it one by data.map(source, function), or give the Loader your own "
+                                 "collate=function"))
 
 
 def kind_of(leaves: Sequence[np.ndarray], tree: Tree) -> Kind:
@@ -110,8 +118,9 @@ def text_free(dtype: np.dtype) -> np.dtype:
     return np.dtype("U") if dtype.kind == "U" else dtype
 
 
-def collate(samples: Sequence[Any], indices: ArrayLike | None = None, allocate: Allocate = np.empty, ragged: Sequence[bool] | None = None,
-            length: int | None = None, where: Callable[[int], str | None] | None = None) -> Any:
+def collate(samples: Sequence[Any], indices: ArrayLike | None = None, allocate: Allocate = np.empty,
+            ragged: Sequence[bool] | None = None, length: int | None = None, where: Callable[[int], str | None]
+            | None = None) -> Any:
     """The samples as one batch; DataError that names the sample of another structure, dtype or shape.
 
     Args:
@@ -129,7 +138,8 @@ def collate(samples: Sequence[Any], indices: ArrayLike | None = None, allocate: 
     _check(rows, trees, indices, ragged, where)
     columns = [list(column) for column in zip(*rows, strict=True)]
     ragged = ragged or [False] * len(columns)
-    leaves = [_pad(column, allocate, length) if loose else stack(column, allocate) for column, loose in zip(columns, ragged, strict=True)]
+    leaves = [_pad(column, allocate, length) if loose else stack(column, allocate)
+              for column, loose in zip(columns, ragged, strict=True)]
     return unflatten(trees[0], leaves)
 
 
@@ -145,7 +155,8 @@ def stack(column: Sequence[np.ndarray], allocate: Allocate = np.empty) -> np.nda
 
 def _pad(column: Sequence[np.ndarray], allocate: Allocate, length: int | None) -> Ragged:
     lengths = np.array([len(leaf) for leaf in column], np.int64)
-    out = allocate((len(column), int(lengths.max()) if length is None else length, *column[0].shape[1:]), column[0].dtype)
+    out = allocate((len(column), int(lengths.max()) if length is None else length, *column[0].shape[1:]),
+                   column[0].dtype)
     for i, leaf in enumerate(column):
         out[i, :len(leaf)] = leaf
         out[i, len(leaf):] = 0
@@ -170,7 +181,8 @@ def _loosened(kind: Kind, ragged: Sequence[bool] | None) -> Kind:
     """The same with the lengths of what may be of any length left out."""
     if ragged is None or len(ragged) != len(kind.shapes):
         return kind
-    shapes = tuple((-1, *shape[1:]) if loose and shape else shape for shape, loose in zip(kind.shapes, ragged, strict=True))
+    shapes = tuple((-1, *shape[1:]) if loose and shape else shape
+                   for shape, loose in zip(kind.shapes, ragged, strict=True))
     return Kind(kind.tree, kind.dtypes, shapes)
 
 
@@ -178,6 +190,9 @@ def differs(kind: Kind, common: Kind, index: int, where: Callable[[int], str | N
     """The error for a sample that is of another kind than the others."""
     what = "structure" if kind.tree != common.tree else "dtype" if kind.dtypes != common.dtypes else "shape"
     place = where(index) if where else None
-    fix = {"structure": "data.map(source, function) can give all samples one structure", "dtype": "data.map(source, function) can bring all samples to one dtype",
-           "shape": "ImageFolder(..., size=), data.map(source, function) to bring them to one shape, or Loader(..., buckets=) for sequences of different lengths"}
-    return DataError(explain(f"sample {index:,}{f' ({place})' if place else ''} has another {what} than the others", got=kind.said(), expected=common.said(), fix=fix[what]))
+    fix = {"structure": "data.map(source, function) can give all samples one structure",
+           "dtype": "data.map(source, function) can bring all samples to one dtype",
+           "shape": "ImageFolder(..., size=), data.map(source, function) to bring them to one shape, or Loader(..., "
+                    "buckets=) for sequences of different lengths"}
+    return DataError(explain(f"sample {index:,}{f' ({place})' if place else ''} has another {what} than the others",
+                             got=kind.said(), expected=common.said(), fix=fix[what]))

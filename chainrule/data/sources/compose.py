@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources made of sources: `map`, `filter`, `subset`, `shuffle`, `concat`. Nothing is read before a sample is asked for, but by `filter`."""
+"""Sources made of sources: `map`, `filter`, `subset`, `shuffle`, `concat`. Nothing is read before a sample is asked
+for, but by `filter`."""
 
 from __future__ import annotations
 
@@ -111,7 +112,8 @@ def map(source: SourceLike, function: Callable[[Any], Any]) -> Source:
 
 
 def filter(source: SourceLike, keep: Callable[[Any], bool]) -> Source:
-    """The samples for which `keep(sample)` is true. All are read once, at this call; their numbers are kept, not the samples.
+    """The samples for which `keep(sample)` is true. All are read once, at this call; their numbers are kept, not the
+    samples.
 
     >>> source = cr.data.filter([1, 2, 3, 4], lambda x: x % 2 == 0)
     >>> [source[i] for i in range(len(source))]
@@ -141,16 +143,19 @@ def subset(source: SourceLike, indices: ArrayLike) -> Source:
     if chosen.dtype == bool and chosen.shape == (len(source),):
         chosen = np.flatnonzero(chosen)
     if chosen.ndim != 1 or (chosen.dtype.kind not in "iu" and len(chosen)):
-        raise ArgumentError(explain("these are no numbers of samples", got=shown(indices), expected=f"whole numbers below {len(source):,}, or {len(source):,} truth values"))
+        raise ArgumentError(explain("these are no numbers of samples", got=shown(indices),
+                                    expected=f"whole numbers below {len(source):,}, or {len(source):,} truth values"))
     chosen = chosen.astype(np.int64)
     outside = np.flatnonzero((chosen < -len(source)) | (chosen >= len(source)))
     if len(outside):
-        raise BoundsError(explain("there is no sample of this number", got=f"{chosen[outside[0]]:,}", expected=f"below {len(source):,}"))
+        raise BoundsError(explain("there is no sample of this number", got=f"{chosen[outside[0]]:,}",
+                                  expected=f"below {len(source):,}"))
     return Subset(source, np.where(chosen < 0, chosen + len(source), chosen))
 
 
 def shuffle(source: SourceLike, seed: int = 0) -> Source:
-    """All samples in one random order, a function of (length, seed). A Loader's `shuffle=True` takes a new one for each epoch.
+    """All samples in one random order, a function of (length, seed). A Loader's `shuffle=True` takes a new one for each
+    epoch.
 
     >>> source = cr.data.shuffle([1, 2, 3, 4], seed=0)
     >>> sorted(source[i] for i in range(len(source)))
@@ -174,7 +179,8 @@ def concat(*sources: SourceLike) -> Source:
 
 def _function(function: Any, name: str) -> Callable[[Any], Any]:
     if not callable(function) or isinstance(function, Source):
-        raise ArgumentError(explain(f"data.{name} takes a source and a function", got=shown(function), expected="a function of one sample", fix=f"data.{name}(source, function)"))
+        raise ArgumentError(explain(f"data.{name} takes a source and a function", got=shown(function),
+                                    expected="a function of one sample", fix=f"data.{name}(source, function)"))
     return function
 
 

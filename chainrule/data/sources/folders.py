@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of files as sources, one folder per class: only names are read at first, a file is decoded when its sample is asked for."""
+"""Folders of files as sources, one folder per class: only names are read at first, a file is decoded when its sample is
+asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
 
 
 class Folder(Source):
-    """Files below `path`, in the order of their names; the folder directly below `path` is the class, and may have folders in it.
+    """Files below `path`, in the order of their names; the folder directly below `path` is the class, and may have
+    folders in it.
 
     Files that lie in `path` itself have no class: samples are then what the file holds, without a label.
     """
@@ -34,10 +36,12 @@ class Folder(Source):
     def __init__(self, path: str | os.PathLike[str], classes: Any = None):
         self.path = str(existing(path))
         if not os.path.isdir(self.path):
-            raise fault(f"{self.path}: this is no folder", expected=f"a folder with one folder of {self.what}s per class")
+            raise fault(f"{self.path}: this is no folder",
+                        expected=f"a folder with one folder of {self.what}s per class")
         self.files = np.array([name for name in _below(self.path, "") if _is_one(name, self.suffixes)], dtype=object)
         if not len(self.files):
-            raise fault(f"{self.path}: no {self.what}s found", expected=f"one folder per class with {self.what}s ({', '.join(sorted(self.suffixes))})")
+            raise fault(f"{self.path}: no {self.what}s found",
+                        expected=f"one folder per class with {self.what}s ({', '.join(sorted(self.suffixes))})")
         self._sort_into(classes)
 
     def _sort_into(self, classes: Any) -> None:
@@ -45,10 +49,13 @@ class Folder(Source):
         found = sorted({top for top in tops if top is not None})
         if None in tops and found:
             raise fault(f"{self.path}/{self.files[tops.index(None)]}: the {self.what} does not lie in a class folder",
-                        got=f"it lies beside {count(len(found), 'folder')}", expected="one folder per class, or no folders")
+                        got=f"it lies beside {count(len(found), 'folder')}",
+                        expected="one folder per class, or no folders")
         if len(found) > 1 and all(top.lower() in PART_FOLDERS for top in found):
-            raise fault(f"{self.path}: these folders are parts, not classes", got=", ".join(found), expected="one folder per class",
-                        fix=f"{type(self).__name__}({os.path.join(self.path, found[-1])!r}), and one more for each other part")
+            raise fault(f"{self.path}: these folders are parts, not classes", got=", ".join(found),
+                        expected="one folder per class",
+                        fix=f"{type(self).__name__}({os.path.join(self.path, found[-1])!r}), and one more for each "
+                            "other part")
         if found:
             self.class_names = _checked_classes(self.path, found, classes)
             codes = {name: code for code, name in enumerate(self.class_names)}
@@ -71,7 +78,8 @@ class Folder(Source):
     def key(self) -> str:
         states = [os.stat(self.where(i)) for i in range(len(self))]
         listed = [(name, state.st_size, state.st_mtime_ns) for name, state in zip(self.files, states, strict=True)]
-        return hashlib.sha256(repr((type(self).__name__, os.path.realpath(self.path), self._options(), self.class_names, listed)).encode()).hexdigest()
+        return hashlib.sha256(repr((type(self).__name__, os.path.realpath(self.path), self._options(), self.class_names,
+                                    listed)).encode()).hexdigest()
 
     def _options(self) -> tuple[Any, ...]:
         return ()
@@ -82,12 +90,14 @@ class Folder(Source):
 
 
 def _checked_classes(path: str, found: list[str], classes: Any) -> tuple[str, ...]:
-    """The classes in the order of their numbers: sorted, or as told, for folders of a part in which one of them is missing."""
+    """The classes in the order of their numbers: sorted, or as told, for folders of a part in which one of them is
+    missing."""
     if classes is None:
         return tuple(found)
     unknown = [name for name in found if name not in classes]
     if unknown:
-        raise fault(f"{path}: a class folder is none of the classes", got=", ".join(unknown[:10]), expected=", ".join(list(classes)[:20]))
+        raise fault(f"{path}: a class folder is none of the classes", got=", ".join(unknown[:10]),
+                    expected=", ".join(list(classes)[:20]))
     return tuple(classes)
 
 
@@ -125,7 +135,8 @@ class ImageFolder(Folder):
         colour: "rgb", "grey", or None for what each file has.
         classes: names of the classes in the order of their numbers; None: all folders, sorted.
 
-    Images of 16 bits stay uint16. Raises DataError that names the folder, or the file that cannot be decoded; MissingExtra without Pillow.
+    Images of 16 bits stay uint16. Raises DataError that names the folder, or the file that cannot be decoded;
+    MissingExtra without Pillow.
 
     >>> import os
     >>> from PIL import Image
@@ -141,7 +152,8 @@ class ImageFolder(Folder):
     suffixes = SUFFIXES
     what = "image"
 
-    def __init__(self, path: str | os.PathLike[str], size: int | tuple[int, int] | None = None, colour: str | None = "rgb", classes: Any = None):
+    def __init__(self, path: str | os.PathLike[str], size: int | tuple[int, int] | None = None,
+                 colour: str | None = "rgb", classes: Any = None):
         library()
         self.pictures = pictures_from(size, colour)
         super().__init__(path, classes)
@@ -162,7 +174,8 @@ def decoded_image(content: bytes, place: str, pictures: Any) -> np.ndarray:
 
 
 class AudioFolder(Folder):
-    """Sounds in folders, one folder per class: samples are (sound float32 (steps, channels) in [-1, 1), class number int64).
+    """Sounds in folders, one folder per class: samples are (sound float32 (steps, channels) in [-1, 1), class number
+    int64).
 
     Args:
         path: of the folder above the class folders; where there are none, samples are sounds alone.
@@ -184,7 +197,8 @@ class AudioFolder(Folder):
     suffixes = SOUNDS
     what = "sound"
 
-    def __init__(self, path: str | os.PathLike[str], length: int | None = None, rate: int | None = None, classes: Any = None):
+    def __init__(self, path: str | os.PathLike[str], length: int | None = None, rate: int | None = None,
+                 classes: Any = None):
         if length is not None and length < 1:
             raise ArgumentError(explain("a length in steps is positive", got=str(length)))
         super().__init__(path, classes)
@@ -193,8 +207,8 @@ class AudioFolder(Folder):
     def read(self, path: str) -> np.ndarray:
         sound, rate = read_any_sound(path)
         if rate != self.rate:
-            raise fault(f"{path}: the sound has another rate than the others", got=f"{rate:,} samples per second", expected=f"{self.rate:,}",
-                        fix=f"convert it: ffmpeg -i in.wav -ar {self.rate} out.wav")
+            raise fault(f"{path}: the sound has another rate than the others", got=f"{rate:,} samples per second",
+                        expected=f"{self.rate:,}", fix=f"convert it: ffmpeg -i in.wav -ar {self.rate} out.wav")
         if self.length is None or len(sound) == self.length:
             return sound
         out = np.zeros((self.length, sound.shape[1]), np.float32)
@@ -206,7 +220,8 @@ class AudioFolder(Folder):
 
 
 def read_any_sound(path: str) -> tuple[np.ndarray, int]:
-    """(samples float32 (steps, channels), rate) of a file; DataError that names it, MissingExtra where it needs soundfile."""
+    """(samples float32 (steps, channels), rate) of a file; DataError that names it, MissingExtra where it needs
+    soundfile."""
     if path.lower().endswith(".wav"):
         return read_sound(path)
     try:
@@ -217,4 +232,5 @@ def read_any_sound(path: str) -> tuple[np.ndarray, int]:
         try:
             return soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise DataError(explain(f"{path}: the sound cannot be read", got=told(error), fix="replace or remove the file")) from error
+            raise DataError(explain(f"{path}: the sound cannot be read", got=told(error),
+                                    fix="replace or remove the file")) from error

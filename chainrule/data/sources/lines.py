@@ -17,13 +17,15 @@ CHUNK = 1 << 24
 
 
 class TextLines(Source):
-    """The lines of one or several text files, without their ends; the last one counts whether or not its end is written.
+    """The lines of one or several text files, without their ends; the last one counts whether or not its end is
+    written.
 
     Args:
         paths: one path, or a list of them, whose lines follow each other.
         encoding: of the text, such as "utf-8" or "latin-1".
 
-    Only the places of the lines are kept in memory, 8 bytes for each. Raises DataError that names the file and the line.
+    Only the places of the lines are kept in memory, 8 bytes for each. Raises DataError that names the file and the
+    line.
 
     >>> from pathlib import Path
     >>> size = Path("poem.txt").write_text("one\\ntwo\\n")
@@ -55,11 +57,13 @@ class TextLines(Source):
         begin, end = (int(x) for x in self.starts[file][line:line + 2])
         with open_regular(self.paths[file]) as stream:
             if os.fstat(stream.fileno()).st_size != self._states[file][0]:
-                raise fault(f"{self.paths[file]}: the file has changed since it was opened", got=f"{os.fstat(stream.fileno()).st_size:,} bytes",
-                            expected=f"{self._states[file][0]:,}", fix="make the source again")
+                raise fault(f"{self.paths[file]}: the file has changed since it was opened",
+                            got=f"{os.fstat(stream.fileno()).st_size:,} bytes", expected=f"{self._states[file][0]:,}",
+                            fix="make the source again")
             stream.seek(begin)
             content = stream.read(end - begin)
-        with reading(f"{self.paths[file]}:{line + 1}", "line", fix='say the encoding: TextLines(..., encoding="latin-1")'):
+        with reading(f"{self.paths[file]}:{line + 1}", "line",
+                     fix='say the encoding: TextLines(..., encoding="latin-1")'):
             return content.rstrip(b"\n").rstrip(b"\r").decode(self.encoding)
 
     def where(self, index: int) -> str:
@@ -67,7 +71,8 @@ class TextLines(Source):
         return f"{self.paths[file]}:{line + 1}"
 
     def key(self) -> str:
-        return hashlib.sha256(repr(([os.path.realpath(path) for path in self.paths], self.encoding, self._states)).encode()).hexdigest()
+        return hashlib.sha256(repr(([os.path.realpath(path) for path in self.paths], self.encoding,
+                                    self._states)).encode()).hexdigest()
 
 
 def _starts(path: str) -> tuple[np.ndarray, tuple[int, int]]:
@@ -77,7 +82,8 @@ def _starts(path: str) -> tuple[np.ndarray, tuple[int, int]]:
         state = os.fstat(stream.fileno())
         while chunk := stream.read(CHUNK):
             if size == 0 and chunk.startswith(GZIP_MAGIC):
-                raise fault(f"{path}: a packed file has no lines that can be found by their place", fix=f"unpack it first: gunzip {path}")
+                raise fault(f"{path}: a packed file has no lines that can be found by their place",
+                            fix=f"unpack it first: gunzip {path}")
             found.append(np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + (size + 1))
             size, last = size + len(chunk), chunk[-1:]
     if last != b"\n":

@@ -26,7 +26,8 @@ class Memmap(Source):
         shape: (rows, ...) of plain numbers; None: (numbers,).
         window: samples are so many rows that follow each other; None: single rows.
         stride: from the start of a window to that of the next; None: `window`, so that they do not overlap.
-        targets: whether a sample is (x, y), both windows, y one row later than x, as the prediction of the next token wants it.
+        targets: whether a sample is (x, y), both windows, y one row later than x, as the prediction of the next token
+            wants it.
 
     Raises DataError where the file does not hold what it should.
 
@@ -36,20 +37,25 @@ class Memmap(Source):
     3
     """
 
-    def __init__(self, path: str | os.PathLike[str], dtype: DTypeLike | None = None, shape: tuple[int, ...] | None = None, *,
-                 window: int | None = None, stride: int | None = None, targets: bool = False):
+    def __init__(self, path: str | os.PathLike[str], dtype: DTypeLike | None = None,
+                 shape: tuple[int, ...] | None = None, *, window: int | None = None, stride: int | None = None,
+                 targets: bool = False):
         self.path = str(existing(path))
         self._size = os.path.getsize(self.path)
         self.array = _npy(self.path) if dtype is None else _plain(self.path, np.dtype(dtype), shape)
         if (window is None) != (stride is None and not targets) and window is None:
-            raise ArgumentError(explain("stride and targets belong to windows", got="window=None", fix="Memmap(path, window=128, targets=True)"))
+            raise ArgumentError(explain("stride and targets belong to windows", got="window=None",
+                                        fix="Memmap(path, window=128, targets=True)"))
         if window is not None and (window < 1 or (stride is not None and stride < 1)):
-            raise ArgumentError(explain("window and stride are whole numbers from 1 on", got=f"window={window}, stride={stride}"))
+            raise ArgumentError(explain("window and stride are whole numbers from 1 on",
+                                        got=f"window={window}, stride={stride}"))
         self.window, self.stride, self.targets = window, stride or window, targets
         needed = 1 if window is None else window + targets
         if len(self.array) < needed:
-            raise fault(f"{self.path}: the array is too short", got=f"{len(self.array):,} rows", expected=f"{needed:,} or more")
-        self._windows = None if window is None else np.lib.stride_tricks.sliding_window_view(np.asarray(self.array), window, axis=0)
+            raise fault(f"{self.path}: the array is too short", got=f"{len(self.array):,} rows",
+                        expected=f"{needed:,} or more")
+        self._windows = (None if window is None
+                         else np.lib.stride_tricks.sliding_window_view(np.asarray(self.array), window, axis=0))
 
     def __len__(self) -> int:
         if self.window is None:
@@ -75,7 +81,8 @@ class Memmap(Source):
         """Reading behind the end of a mapped file ends the program, so it must not have become shorter."""
         size = os.path.getsize(self.path)
         if size < self._size:
-            raise fault(f"{self.path}: the file has become shorter since it was opened", got=f"{size:,} bytes", expected=f"{self._size:,}", fix="make the source again")
+            raise fault(f"{self.path}: the file has become shorter since it was opened", got=f"{size:,} bytes",
+                        expected=f"{self._size:,}", fix="make the source again")
 
     def _rows(self, starts: np.ndarray) -> np.ndarray:
         rows = self._windows[starts]  # type: ignore[index]
@@ -86,14 +93,16 @@ class Memmap(Source):
 
     def key(self) -> str:
         state = os.stat(self.path)
-        told = (os.path.realpath(self.path), state.st_size, state.st_mtime_ns, self.array.dtype.str, self.array.shape, self.window, self.stride, self.targets)
+        told = (os.path.realpath(self.path), state.st_size, state.st_mtime_ns, self.array.dtype.str, self.array.shape,
+                self.window, self.stride, self.targets)
         return hashlib.sha256(repr(told).encode()).hexdigest()
 
     def __reduce__(self) -> Any:
         array = self.array
         header = os.path.getsize(self.path) != array.nbytes  # a .npy file begins with one
         dtype, shape = (None, None) if header else (array.dtype, array.shape)
-        return _again, (self.path, dtype, shape, {"window": self.window, "stride": None if self.window is None else self.stride, "targets": self.targets})
+        return (_again, (self.path, dtype, shape, {"window": self.window, "stride": None if self.window is None
+                                                   else self.stride, "targets": self.targets}))
 
 
 def _again(path: str, dtype: Any, shape: Any, options: dict[str, Any]) -> Memmap:
@@ -113,11 +122,13 @@ def _npy(path: str) -> np.ndarray:
 
 def _plain(path: str, dtype: np.dtype, shape: tuple[int, ...] | None) -> np.ndarray:
     if dtype.hasobject:
-        raise ArgumentError(explain("objects cannot be mapped into memory", got=str(dtype), expected='a dtype of numbers, such as "uint16"'))
+        raise ArgumentError(explain("objects cannot be mapped into memory", got=str(dtype),
+                                    expected='a dtype of numbers, such as "uint16"'))
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
     wanted = None if shape is None else math.prod(shape) * dtype.itemsize
     if (size % dtype.itemsize if wanted is None else size != wanted) or not size:
-        expected = f"a multiple of {dtype.itemsize}, as {dtype} has" if wanted is None else f"{wanted:,}, for {dtype} {shape}"
+        expected = (f"a multiple of {dtype.itemsize}, as {dtype} has" if wanted is None
+                    else f"{wanted:,}, for {dtype} {shape}")
         raise fault(f"{path}: the file is not of this size", got=f"{size:,} bytes", expected=expected)
     return np.memmap(path, dtype, "r", shape=shape or (size // dtype.itemsize,))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns of a Parquet file that stay in the file: row groups are decoded when rows of them are asked for, and as many are kept as fit into a bound."""
+"""Columns of a Parquet file that stay in the file: row groups are decoded when rows of them are asked for, and as many
+are kept as fit into a bound."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ def opened(path: str) -> Any:
 
 
 def columns_in_file(path: str, wanted: Sequence[str] | None) -> dict[str, Any]:
-    """Columns by name: those of numbers, truth values, texts, bytes and lists stay in the file; others, such as dates, are None."""
+    """Columns by name: those of numbers, truth values, texts, bytes and lists stay in the file; others, such as dates,
+    are None."""
     file = opened(path)
     sizes = [size for g in range(file.metadata.num_row_groups) if (size := file.metadata.row_group(g).num_rows)]
     names = [field.name for field in file.schema_arrow if wanted is None or field.name in wanted]
@@ -103,7 +105,13 @@ def _type_of(file: Any, name: str) -> np.dtype | None:
     """The dtype of all row groups together, as a missing value in one of them decides it."""
     from pyarrow import types
     kind = file.schema_arrow.field(name).type
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+    if (
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    ):
         return np.dtype(object)
     text = kind.value_type if types.is_dictionary(kind) else kind
     if types.is_string(text) or types.is_large_string(text):
@@ -112,7 +120,8 @@ def _type_of(file: Any, name: str) -> np.dtype | None:
         return None if _any_missing(file, name) else np.dtype(bool)
     if types.is_floating(kind):
         return np.dtype(kind.to_pandas_dtype())
-    return np.dtype(np.float64 if _any_missing(file, name) else kind.to_pandas_dtype()) if types.is_integer(kind) else None
+    return (np.dtype(np.float64 if _any_missing(file, name) else kind.to_pandas_dtype()) if types.is_integer(kind)
+            else None)
 
 
 def _any_missing(file: Any, name: str) -> bool:
@@ -133,5 +142,6 @@ def _of_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 def _bytes(columns: dict[str, np.ndarray]) -> int:
     """About what they take; an object counts by what it holds."""
-    return sum(array.nbytes if array.dtype != object else sum(64 + (getattr(item, "nbytes", None) or len(item)) if item is not None else 8 for item in array)
+    return sum(array.nbytes if array.dtype != object
+               else sum(64 + (getattr(item, "nbytes", None) or len(item)) if item is not None else 8 for item in array)
                for array in columns.values())

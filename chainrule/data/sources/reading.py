@@ -29,7 +29,9 @@ def unreadable(source: Source, index: int, error: Exception) -> ChainruleError:
     if isinstance(error, ChainruleError):
         text = str(error)
         return DataError(text.replace(place, named, 1) if place and text.startswith(place) else f"{named}: {text}")
-    return DataError(explain(f"{named} cannot be read", got=_what(error), fix="mend or leave out this sample; Loader(..., skip_errors=True) leaves such samples out and counts them",
+    return DataError(explain(f"{named} cannot be read", got=_what(error),
+                             fix="mend or leave out this sample; Loader(..., skip_errors=True) leaves such samples out "
+                                 "and counts them",
                              at=_line(error)))
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables as sources: rows of CSV, Parquet and Arrow files, and of the tables of pandas, polars and pyarrow, as dicts of values."""
+"""Tables as sources: rows of CSV, Parquet and Arrow files, and of the tables of pandas, polars and pyarrow, as dicts of
+values."""
 
 from __future__ import annotations
 
@@ -29,11 +30,11 @@ class Rows(Arrays):
         columns: names of those that are wanted; None: all.
         target: name of the column that is the second half of each sample.
 
-    Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are texts. Parquet and
-    Arrow files need pyarrow. Of an uncompressed Arrow file, columns of numbers of which none is missing stay in the file. Of a Parquet file, row groups are decoded
-    when their rows are asked for, and the last 256 MiB of them are kept: a larger file is quick in its order, or shuffled once it is in `cr.data.cache(source)`.
-    All else is read into memory.
-    Raises DataError that names the file or the column.
+    Columns of numbers are float64 (as the file has them, in Parquet and Arrow), a missing number is NaN; others are
+    texts. Parquet and Arrow files need pyarrow. Of an uncompressed Arrow file, columns of numbers of which none is
+    missing stay in the file. Of a Parquet file, row groups are decoded when their rows are asked for, and the last 256
+    MiB of them are kept: a larger file is quick in its order, or shuffled once it is in `cr.data.cache(source)`. All
+    else is read into memory. Raises DataError that names the file or the column.
 
     >>> from pathlib import Path
     >>> size = Path("rows.csv").write_text("size,label\\n1,a\\n2,b\\n")
@@ -44,11 +45,13 @@ class Rows(Arrays):
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None, target: str | None = None):
         self.path, self._told = str(existing(path)), (None if columns is None else list(columns), target)
-        found = _columns_of(self.path, None if columns is None else [*columns, *([target] if target and target not in columns else [])])
+        found = _columns_of(self.path, None if columns is None
+                            else [*columns, *([target] if target and target not in columns else [])])
         if target is None:
             super().__init__(found)
         else:
-            super().__init__(({name: column for name, column in found.items() if name != target}, _chosen(found, target, self.path)))
+            super().__init__(({name: column for name, column in found.items() if name != target},
+                              _chosen(found, target, self.path)))
 
     @cached_property
     def labels(self) -> np.ndarray | None:  # type: ignore[override]
@@ -68,14 +71,16 @@ class Rows(Arrays):
 def _chosen(columns: dict[str, Any], name: str, path: str) -> Any:
     if name not in columns:
         close = close_names(name, list(columns))
-        raise fault(f"{path}: there is no such column", got=repr(name), expected=", ".join(columns), fix=f"did you mean {close[0]!r}?" if close else None)
+        raise fault(f"{path}: there is no such column", got=repr(name), expected=", ".join(columns),
+                    fix=f"did you mean {close[0]!r}?" if close else None)
     return columns[name]
 
 
 def read_columns(path: str, wanted: list[str] | None = None) -> dict[str, np.ndarray]:
     """The columns of a file by name (all, or those that are `wanted`); DataError that names the file or the column."""
     suffix = os.path.splitext(path)[1].lower()
-    return _checked(path, _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path), wanted)
+    return _checked(path, _parquet(path) if suffix == ".parquet" else _arrow(path) if suffix in ARROW else _csv(path),
+                    wanted)
 
 
 def _columns_of(path: str, wanted: list[str] | None) -> dict[str, Any]:

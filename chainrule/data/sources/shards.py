@@ -3,8 +3,8 @@
 
     0001.jpg 0001.cls 0001.json 0002.jpg …        a sample is {"jpg": image, "cls": 7, "json": {...}}
 
-The heads of the members are read once; a sample is then read from its place. So samples have numbers, and are shuffled and resumed like those of any
-other source.
+The heads of the members are read once; a sample is then read from its place. So samples have numbers, and are shuffled
+and resumed like those of any other source.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class TarShards(Source):
         colour: "rgb", "grey", or None for what each file has.
         decode: functions by extension, bytes to value, for what is decoded in another way.
 
-    Images become uint8 (H, W, C), .cls and .index whole numbers, .txt texts, .json what they say, .npy arrays; others stay bytes. Nothing in a file is executed.
-    Raises DataError that names the shard and the member.
+    Images become uint8 (H, W, C), .cls and .index whole numbers, .txt texts, .json what they say, .npy arrays; others
+    stay bytes. Nothing in a file is executed. Raises DataError that names the shard and the member.
 
     >>> import io, tarfile
     >>> with tarfile.open("pairs.tar", "w") as file:
@@ -53,15 +53,16 @@ class TarShards(Source):
     ['one', 'two']
     """
 
-    def __init__(self, paths: Any, fields: tuple[str, ...] | None = None, size: int | tuple[int, int] | None = None, colour: str | None = "rgb",
-                 decode: Mapping[str, Callable[[bytes], Any]] | None = None):
+    def __init__(self, paths: Any, fields: tuple[str, ...] | None = None, size: int | tuple[int, int] | None = None,
+                 colour: str | None = "rgb", decode: Mapping[str, Callable[[bytes], Any]] | None = None):
         self.paths = _expand(paths)
         self.fields, self.pictures, self.decode = fields, pictures_from(size, colour), dict(decode or {})
         self.index: list[tuple[str, list[Place]]] = []
         for number, path in enumerate(self.paths):
             self.index += _members(path, number)
         if not self.index:
-            raise fault(f"{', '.join(self.paths[:3])}: no samples found", expected="members such as 0001.jpg and 0001.cls")
+            raise fault(f"{', '.join(self.paths[:3])}: no samples found",
+                        expected="members such as 0001.jpg and 0001.cls")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -81,7 +82,8 @@ class TarShards(Source):
             for place in places:
                 if place[0] == extension:
                     return place
-        raise fault(f"{self.paths[places[0][1]]}: the sample {name!r} has no {field}", got=", ".join(place[0] for place in places), expected=field)
+        raise fault(f"{self.paths[places[0][1]]}: the sample {name!r} has no {field}",
+                    got=", ".join(place[0] for place in places), expected=field)
 
     def _read(self, name: str, place: Place) -> Any:
         extension, shard, offset, size = place
@@ -90,7 +92,8 @@ class TarShards(Source):
             file.seek(offset)
             content = file.read(size)
         if len(content) < size:
-            raise fault(f"{told_as}: the shard ends too early", got=f"{len(content):,} bytes", expected=f"{size:,}", fix="copy or download the file again")
+            raise fault(f"{told_as}: the shard ends too early", got=f"{len(content):,} bytes", expected=f"{size:,}",
+                        fix="copy or download the file again")
         return self._decoded(content, extension, told_as)
 
     def _decoded(self, content: bytes, extension: str, place: str) -> Any:
@@ -126,7 +129,8 @@ def _json(content: bytes, place: str) -> Any:
     return parse_json(content, place)
 
 
-PLAIN: dict[str, Callable[[bytes, str], Any]] = {".cls": _whole, ".index": _whole, ".id": _whole, ".txt": _text, ".text": _text, ".json": _json, ".npy": _npy}
+PLAIN: dict[str, Callable[[bytes, str], Any]] = {".cls": _whole, ".index": _whole, ".id": _whole, ".txt": _text,
+                                                 ".text": _text, ".json": _json, ".npy": _npy}
 
 
 def _expand(paths: Any) -> list[str]:
@@ -137,7 +141,8 @@ def _expand(paths: Any) -> list[str]:
             matching = sorted(glob.glob(one)) if any(c in one for c in "*?[") and not os.path.exists(one) else [one]
             found += [str(existing(name)) for name in matching]
     if not found:
-        raise ArgumentError(explain("no file has such a name", got=shown(paths), expected='paths, or a pattern such as "train-{000..009}.tar"'))
+        raise ArgumentError(explain("no file has such a name", got=shown(paths),
+                                    expected='paths, or a pattern such as "train-{000..009}.tar"'))
     return found
 
 
@@ -156,7 +161,8 @@ def _members(path: str, number: int) -> list[tuple[str, list[Place]]]:
     with open_regular(path) as file:
         start = file.read(6)
         if any(start.startswith(magic) for magic in PACKED):
-            raise fault(f"{path}: samples of a packed shard cannot be found by their place", fix="unpack it first (gunzip); images hardly shrink anyway")
+            raise fault(f"{path}: samples of a packed shard cannot be found by their place",
+                        fix="unpack it first (gunzip); images hardly shrink anyway")
         file.seek(0)
         size, found = os.fstat(file.fileno()).st_size, dict[str, list[Place]]()
         try:
@@ -164,7 +170,8 @@ def _members(path: str, number: int) -> list[tuple[str, list[Place]]]:
                 for member in archive:
                     _take(found, member, path, number, size)
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise fault(f"{path}: the tar file is damaged or cut off", got=told(error), fix="copy or download the file again") from error
+            raise fault(f"{path}: the tar file is damaged or cut off", got=told(error),
+                        fix="copy or download the file again") from error
     return list(found.items())
 
 
@@ -174,10 +181,12 @@ def _take(found: dict[str, list[Place]], member: tarfile.TarInfo, path: str, num
     if member.isdir() or not stem:
         return
     if not member.isreg() or member.issparse() or member.size > MEMBER_LIMIT:
-        raise fault(f"{path}: the member {member.name!r} is refused", got=f"{'a file' if member.isreg() else 'a link or device'} of {member.size:,} bytes",
+        raise fault(f"{path}: the member {member.name!r} is refused",
+                    got=f"{'a file' if member.isreg() else 'a link or device'} of {member.size:,} bytes",
                     expected=f"plain files of at most {MEMBER_LIMIT:,} bytes")
     if member.offset_data + member.size > size:
-        raise fault(f"{path}: the tar file is cut off in {member.name!r}", got=f"{size:,} bytes", expected=f"{member.offset_data + member.size:,} or more",
-                    fix="copy or download the file again")
+        raise fault(f"{path}: the tar file is cut off in {member.name!r}", got=f"{size:,} bytes",
+                    expected=f"{member.offset_data + member.size:,} or more", fix="copy or download the file again")
     if dot:
-        found.setdefault(f"{folder}/{stem}" if folder else stem, []).append((extension, number, member.offset_data, member.size))
+        found.setdefault(f"{folder}/{stem}" if folder else stem,
+                         []).append((extension, number, member.offset_data, member.size))

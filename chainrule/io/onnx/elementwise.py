@@ -28,16 +28,22 @@ def alike(*values: Any) -> list[Any]:
 
 
 WORDS |= {name: _one(function) for name, function in {
-    "Abs": xp.abs, "Acos": xp.acos, "Acosh": xp.acosh, "Asin": xp.asin, "Asinh": xp.asinh, "Atan": xp.atan, "Atanh": xp.atanh, "Ceil": xp.ceil, "Cos": xp.cos,
-    "Cosh": xp.cosh, "Erf": xp.erf, "Exp": xp.exp, "Floor": xp.floor, "Identity": lambda x: x, "IsNaN": xp.isnan, "Log": xp.log, "Mish": xp.mish, "Neg": xp.negative,
-    "Not": xp.logical_not, "Reciprocal": lambda x: 1 / tensor(x), "Relu": xp.relu, "Round": xp.round, "Sigmoid": xp.sigmoid, "Sign": xp.sign, "Sin": xp.sin, "Sinh": xp.sinh,
-    "Softplus": xp.softplus, "Softsign": xp.softsign, "Sqrt": xp.sqrt, "Tan": xp.tan, "Tanh": xp.tanh, "BitwiseNot": xp.bitwise_invert,
+    "Abs": xp.abs, "Acos": xp.acos, "Acosh": xp.acosh, "Asin": xp.asin, "Asinh": xp.asinh, "Atan": xp.atan,
+    "Atanh": xp.atanh, "Ceil": xp.ceil, "Cos": xp.cos,
+    "Cosh": xp.cosh, "Erf": xp.erf, "Exp": xp.exp, "Floor": xp.floor, "Identity": lambda x: x, "IsNaN": xp.isnan,
+    "Log": xp.log, "Mish": xp.mish, "Neg": xp.negative,
+    "Not": xp.logical_not, "Reciprocal": lambda x: 1 / tensor(x), "Relu": xp.relu, "Round": xp.round,
+    "Sigmoid": xp.sigmoid, "Sign": xp.sign, "Sin": xp.sin, "Sinh": xp.sinh,
+    "Softplus": xp.softplus, "Softsign": xp.softsign, "Sqrt": xp.sqrt, "Tan": xp.tan, "Tanh": xp.tanh,
+    "BitwiseNot": xp.bitwise_invert,
     "HardSwish": lambda x: tensor(x) * xp.clip(tensor(x) / 6 + 0.5, 0, 1),
 }.items()}
 
 WORDS |= {name: _two(function) for name, function in {
-    "Add": xp.add, "Sub": xp.subtract, "Mul": xp.multiply, "And": xp.logical_and, "Or": xp.logical_or, "Xor": xp.logical_xor, "Equal": xp.equal, "Less": xp.less,
-    "Greater": xp.greater, "LessOrEqual": xp.less_equal, "GreaterOrEqual": xp.greater_equal, "BitwiseAnd": xp.bitwise_and, "BitwiseOr": xp.bitwise_or,
+    "Add": xp.add, "Sub": xp.subtract, "Mul": xp.multiply, "And": xp.logical_and, "Or": xp.logical_or,
+    "Xor": xp.logical_xor, "Equal": xp.equal, "Less": xp.less,
+    "Greater": xp.greater, "LessOrEqual": xp.less_equal, "GreaterOrEqual": xp.greater_equal,
+    "BitwiseAnd": xp.bitwise_and, "BitwiseOr": xp.bitwise_or,
     "BitwiseXor": xp.bitwise_xor,
 }.items()}
 
@@ -68,7 +74,8 @@ def _power(call: Call, a: Any, b: Any) -> Any:
     a, b = alike(a, b)
     if a.dtype.kind == "f":
         return a ** xp.astype(b, a.dtype)
-    return xp.astype(xp.astype(a, "float64") ** xp.astype(b, "float64"), a.dtype) if b.dtype.kind == "f" else a ** xp.astype(b, a.dtype)
+    return (xp.astype(xp.astype(a, "float64") ** xp.astype(b, "float64"), a.dtype) if b.dtype.kind == "f" else a
+            ** xp.astype(b, a.dtype))
 
 
 @word("BitShift")
@@ -156,7 +163,8 @@ def _celu(call: Call, x: Any) -> Any:
 
 @word("Selu")
 def _selu(call: Call, x: Any) -> Any:
-    x, alpha, gamma = tensor(x), call.get("alpha", 1.67326319217681884765625), call.get("gamma", 1.05070102214813232421875)
+    x, alpha, gamma = (tensor(x), call.get("alpha", 1.67326319217681884765625),
+                       call.get("gamma", 1.05070102214813232421875))
     return gamma * xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
@@ -189,7 +197,8 @@ def _thresholded(call: Call, x: Any) -> Any:
 def _shrink(call: Call, x: Any) -> Any:
     x, bias, lambd = tensor(x), call.get("bias", 0.0), call.get("lambd", 0.5)
     wide = xp.astype(x, "float32") if x.dtype.kind != "f" else x
-    return xp.astype(xp.where(wide < -lambd, wide + bias, xp.where(wide > lambd, wide - bias, xp.zeros_like(wide))), x.dtype)
+    return xp.astype(xp.where(wide < -lambd, wide + bias, xp.where(wide > lambd, wide - bias, xp.zeros_like(wide))),
+                     x.dtype)
 
 
 def _flat_softmax(call: Call, x: Any, function: Any) -> Any:
@@ -229,7 +238,11 @@ def elementwise_positions(shape: tuple[int, ...], axis: int) -> Any:
 def _dropout(call: Call, x: Any, ratio: Any = None, training: Any = None) -> Any:
     """In inference mode, nothing is dropped."""
     x = tensor(x)
-    if training is not None and call.static(training, "the mode").any() and (ratio is None or call.static(ratio, "the ratio").any()):
+    if (
+        training is not None
+        and call.static(training, "the mode").any()
+        and (ratio is None or call.static(ratio, "the ratio").any())
+    ):
         raise call.unknown("dropout in training")
     return (x, xp.ones(x.shape, dtype="bool"))[:max(call.results, 1)] if call.results > 1 else x
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators of networks: products, convolutions, pooling, norms and resizing. ONNX's channels come first; here they are turned."""
+"""Operators of networks: products, convolutions, pooling, norms and resizing. ONNX's channels come first; here they are
+turned."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def _matmul(call: Call, a: Any, b: Any) -> Any:
 @word("Gemm", "FusedMatMul")
 def _gemm(call: Call, a: Any, b: Any, c: Any = None) -> Any:
     a, b = tensor(a), tensor(b)
-    product = xp.matmul(xp.matrix_transpose(a) if call.get("transA", 0) else a, xp.matrix_transpose(b) if call.get("transB", 0) else b)
+    product = xp.matmul(xp.matrix_transpose(a) if call.get("transA", 0) else a,
+                        xp.matrix_transpose(b) if call.get("transB", 0) else b)
     product = product if call.get("alpha", 1.0) == 1 else xp.astype(product * call.get("alpha"), a.dtype)
     if c is None:
         return product
@@ -55,7 +57,8 @@ def _einsum(call: Call, *operands: Any) -> Any:
 
 # ---- windows
 
-def _windows(call: Call, extents: Sequence[int], kernel: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], Pairs]:
+def _windows(call: Call, extents: Sequence[int],
+             kernel: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], Pairs]:
     """(stride, dilation, padding) along each axis; rounding up as more padding."""
     rank = len(kernel)
     stride, dilation = tuple(call.get("strides", [1] * rank)), tuple(call.get("dilations", [1] * rank))
@@ -74,7 +77,8 @@ def _same(extent: int, stride: int, span: int, lower: bool) -> tuple[int, int]:
     return (total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
 
 
-def _rounded_up(call: Call, extents: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], pads: Pairs) -> Pairs:
+def _rounded_up(call: Call, extents: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
+                dilation: Sequence[int], pads: Pairs) -> Pairs:
     """More padding at the end where extents are rounded up, as long as a window begins within."""
     if not call.get("ceil_mode", 0):
         return pads
@@ -95,7 +99,8 @@ def _filter(w: Any) -> Any:
 def _conv(call: Call, x: Any, w: Any, b: Any = None) -> Any:
     x, w = tensor(x), tensor(w)
     stride, dilation, pads = _windows(call, x.shape[2:], w.shape[2:])
-    y = contract.conv(last(x), _filter(w), stride=stride, padding=tuple(pads), dilation=dilation, groups=call.get("group", 1))
+    y = contract.conv(last(x), _filter(w), stride=stride, padding=tuple(pads), dilation=dilation,
+                      groups=call.get("group", 1))
     return first(y if b is None else y + tensor(b))
 
 
@@ -105,14 +110,17 @@ def _conv_transpose(call: Call, x: Any, w: Any, b: Any = None) -> Any:
     kernel, rank = w.shape[2:], w.ndim - 2
     stride, dilation, pads = _windows(call, x.shape[2:], kernel)
     more = call.get("output_padding", [0] * rank)
-    whole = [(n - 1) * s + (k - 1) * d + 1 + m for n, s, k, d, m in zip(x.shape[2:], stride, kernel, dilation, more, strict=True)]
+    whole = [(n - 1) * s + (k - 1) * d + 1 + m
+             for n, s, k, d, m in zip(x.shape[2:], stride, kernel, dilation, more, strict=True)]
     pads = _transposed_pads(call, whole, more, x.shape[2:], stride, pads)
     extents = tuple(n - low - high for n, (low, high) in zip(whole, pads, strict=True))
-    y = contract.conv_transpose(last(x), _filter(w), extents=extents, stride=stride, padding=tuple(pads), dilation=dilation, groups=call.get("group", 1))
+    y = contract.conv_transpose(last(x), _filter(w), extents=extents, stride=stride, padding=tuple(pads),
+                                dilation=dilation, groups=call.get("group", 1))
     return first(y if b is None else y + tensor(b))
 
 
-def _transposed_pads(call: Call, whole: Sequence[int], more: Sequence[int], extents: Sequence[int], stride: Sequence[int], pads: Pairs) -> Pairs:
+def _transposed_pads(call: Call, whole: Sequence[int], more: Sequence[int], extents: Sequence[int],
+                     stride: Sequence[int], pads: Pairs) -> Pairs:
     wanted, auto = call.get("output_shape"), call.get("auto_pad", "NOTSET")
     if wanted is None and not auto.startswith("SAME"):
         return [(low, high) for low, high in pads]
@@ -170,7 +178,8 @@ def _totals(image: Any, kernel: Any, stride: Any, pads: Pairs, dilation: Any, co
     for axis, (low, high) in enumerate(counted or (), 1):
         image = padded(image, axis, low, high, "constant", 1.0)
     pads = pads if counted is None else [(a - b, d - e) for (a, d), (b, e) in zip(pads, counted, strict=True)]
-    return contract.conv(image, xp.ones((*kernel, 1, c), dtype=image.dtype), stride=stride, padding=tuple(pads), dilation=dilation, groups=c)
+    return contract.conv(image, xp.ones((*kernel, 1, c), dtype=image.dtype), stride=stride, padding=tuple(pads),
+                         dilation=dilation, groups=c)
 
 
 @word("LpPool")
@@ -199,11 +208,13 @@ def _max_unpool(call: Call, x: Any, indices: Any, shape: Any = None) -> Any:
     x, indices = tensor(x), tensor(indices)
     kernel = call.get("kernel_shape")
     stride, _, pads = _windows(call, x.shape[2:], kernel)
-    extents = [(n - 1) * s + k - low - high for n, s, k, (low, high) in zip(x.shape[2:], stride, kernel, pads, strict=True)]
+    extents = [(n - 1) * s + k - low - high
+               for n, s, k, (low, high) in zip(x.shape[2:], stride, kernel, pads, strict=True)]
     extents = list(call.integers(shape, "the shape")[2:]) if shape is not None else extents
     own = [(n - 1) * s + k - low - high for n, s, k, (low, high) in zip(x.shape[2:], stride, kernel, pads, strict=True)]
     places, scale = _moved(indices, own, extents), (*x.shape[:2], *extents)
-    flat = scatter(xp.zeros((math.prod(scale),), dtype=x.dtype), xp.reshape(places, (-1,)), xp.reshape(x, (-1,)), axis=0, mode="set")
+    flat = scatter(xp.zeros((math.prod(scale),), dtype=x.dtype), xp.reshape(places, (-1,)), xp.reshape(x, (-1,)),
+                   axis=0, mode="set")
     return xp.reshape(flat, scale)
 
 
@@ -227,7 +238,8 @@ def _batch_norm(call: Call, x: Any, scale: Any, bias: Any, mean: Any, var: Any) 
         return normed(mean, var)
     axes, momentum = (0, *range(2, x.ndim)), call.get("momentum", 0.9)
     here, spread = xp.mean(x, axis=axes), xp.var(x, axis=axes)
-    return normed(here, spread), tensor(mean) * momentum + here * (1 - momentum), tensor(var) * momentum + spread * (1 - momentum)
+    return (normed(here, spread), tensor(mean) * momentum + here * (1 - momentum),
+            tensor(var) * momentum + spread * (1 - momentum))
 
 
 def _normal(x: Any, axes: tuple[int, ...], epsilon: float) -> tuple[Any, Any, Any]:
@@ -298,11 +310,13 @@ def _col2im(call: Call, x: Any, image: Any, block: Any) -> Any:
     """Overlapping blocks added up: a transposed convolution with one filter for each place of the block."""
     x, extents, kernel = tensor(x), call.integers(image, "the image"), call.integers(block, "the block")
     stride, dilation, pads = _windows(call, extents, kernel)
-    counts = [(n + low + high - (k - 1) * d - 1) // s + 1 for n, k, s, d, (low, high) in zip(extents, kernel, stride, dilation, pads, strict=True)]
+    counts = [(n + low + high - (k - 1) * d - 1) // s + 1
+              for n, k, s, d, (low, high) in zip(extents, kernel, stride, dilation, pads, strict=True)]
     channels, size = x.shape[1] // math.prod(kernel), math.prod(kernel)
     columns = xp.reshape(x, (x.shape[0] * channels, size, *counts))
     places = np.eye(size, dtype=x.dtype).reshape(*kernel, 1, size)
-    y = contract.conv_transpose(last(columns), tensor(places), extents=extents, stride=stride, padding=tuple(pads), dilation=dilation)
+    y = contract.conv_transpose(last(columns), tensor(places), extents=extents, stride=stride, padding=tuple(pads),
+                                dilation=dilation)
     return xp.reshape(y, (x.shape[0], channels, *extents))
 
 
@@ -313,7 +327,8 @@ def _resize(call: Call, x: Any, *given: Any) -> Any:
     x = tensor(x)
     scales, sizes, roi = _sizes(call, x, given)
     for axis, n in enumerate(sizes):
-        if n != x.shape[axis] or scales[axis] != 1 or (roi is not None and call.get("coordinate_transformation_mode") == "tf_crop_and_resize"):
+        if n != x.shape[axis] or scales[axis] != 1 or (roi is not None and call.get("coordinate_transformation_mode")
+                                                       == "tf_crop_and_resize"):
             x = _resized(call, x, axis, n, scales[axis], None if roi is None else (roi[axis], roi[axis + len(sizes)]))
     return x
 
@@ -331,9 +346,13 @@ def _sizes(call: Call, x: Any, given: Sequence[Any]) -> tuple[list[float], list[
     if sizes is None or not np.size(sizes):
         values = call.static(scales, "the scales").astype(float).tolist() if scales is not None else call.get("scales")
         factors = spread(values, lambda i: 1.0)
-        parts_of = [1.0] * x.ndim if taken is None or call.get("coordinate_transformation_mode") != "tf_crop_and_resize" else [
-            taken[i + x.ndim] - taken[i] for i in range(x.ndim)]
-        return factors, [math.floor(n * f * p + 1e-9) for n, f, p in zip(x.shape, factors, parts_of, strict=True)], taken
+        parts_of = (
+            [1.0] * x.ndim
+            if taken is None or call.get("coordinate_transformation_mode") != "tf_crop_and_resize"
+            else [taken[i + x.ndim] - taken[i] for i in range(x.ndim)]
+        )
+        return (factors, [math.floor(n * f * p + 1e-9) for n, f, p in zip(x.shape, factors, parts_of, strict=True)],
+                taken)
     wanted = spread(call.integers(sizes, "the sizes"), lambda i: x.shape[i])
     policy = call.get("keep_aspect_ratio_policy", "stretch")
     ratios = [wanted[i] / x.shape[i] for i in axes]
@@ -354,7 +373,8 @@ def _resized(call: Call, x: Any, axis: int, size: int, scale: float, part: tuple
     else:
         matrix = _weights(call, place, extent, min(scale, 1.0) if call.get("antialias", 0) else 1.0)
         moved = xp.moveaxis(x, axis, -1)
-        y = xp.moveaxis(xp.astype(xp.matmul(xp.astype(moved, "float32"), matrix.T.astype(np.float32)), x.dtype), -1, axis)
+        y = xp.moveaxis(xp.astype(xp.matmul(xp.astype(moved, "float32"), matrix.T.astype(np.float32)), x.dtype), -1,
+                        axis)
     if call.get("coordinate_transformation_mode") == "tf_crop_and_resize" and outside.any():
         column = outside.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
         y = xp.where(tensor(column), xp.full((), call.get("extrapolation_value", 0.0), dtype=x.dtype), y)
@@ -363,7 +383,8 @@ def _resized(call: Call, x: Any, axis: int, size: int, scale: float, part: tuple
 
 def _places(call: Call, extent: int, size: int, scale: float, part: tuple[float, float] | None) -> np.ndarray:
     """Where each new element lies in the old axis."""
-    i, how = np.arange(size, dtype=np.float64), call.get("coordinate_transformation_mode", "half_pixel" if call.opset >= 11 else "asymmetric")
+    i, how = (np.arange(size, dtype=np.float64),
+              call.get("coordinate_transformation_mode", "half_pixel" if call.opset >= 11 else "asymmetric"))
     whole = extent * scale
     if how == "asymmetric":
         return i / scale
@@ -371,7 +392,8 @@ def _places(call: Call, extent: int, size: int, scale: float, part: tuple[float,
         return i * (extent - 1) / (whole - 1) if whole > 1 else np.zeros(size)
     if how == "tf_crop_and_resize":
         a, b = part or (0.0, 1.0)
-        return a * (extent - 1) + (i * (b - a) * (extent - 1) / (size - 1) if size > 1 else 0.5 * (b - a) * (extent - 1) + i * 0)
+        return a * (extent - 1) + (i * (b - a) * (extent - 1) / (size - 1) if size > 1 else 0.5 * (b - a) * (extent - 1)
+                                   + i * 0)
     if how == "pytorch_half_pixel" and size == 1:
         return np.zeros(size)
     if how == "half_pixel_symmetric":
@@ -383,14 +405,17 @@ def _places(call: Call, extent: int, size: int, scale: float, part: tuple[float,
 def _nearest(call: Call, place: np.ndarray) -> np.ndarray:
     how = call.get("nearest_mode", "round_prefer_floor" if call.opset >= 11 else "floor")
     place = np.round(place, 9)
-    return {"floor": np.floor, "ceil": np.ceil, "round_prefer_ceil": lambda x: np.floor(x + 0.5), "round_prefer_floor": lambda x: np.ceil(x - 0.5)}[how](place)
+    return {"floor": np.floor, "ceil": np.ceil, "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+            "round_prefer_floor": lambda x: np.ceil(x - 0.5)}[how](place)
 
 
 def _weights(call: Call, place: np.ndarray, extent: int, scale: float) -> np.ndarray:
-    """(size, extent): what each old element adds to each new one; a wider kernel where an image is made smaller without aliasing."""
+    """(size, extent): what each old element adds to each new one; a wider kernel where an image is made smaller without
+    aliasing."""
     cubic = call.get("mode", "nearest") == "cubic"
     if call.get("mode") not in ("linear", "cubic"):
-        raise ArgumentError(explain("there is no such way of resizing", got=str(call.get("mode")), expected="nearest, linear or cubic"))
+        raise ArgumentError(explain("there is no such way of resizing", got=str(call.get("mode")),
+                                    expected="nearest, linear or cubic"))
     reach = math.ceil((2 if cubic else 1) / scale)
     base = np.floor(place).astype(int)
     taps = base[:, None] + np.arange(-reach + 1, reach + 1)[None]

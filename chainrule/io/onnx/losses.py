@@ -27,7 +27,8 @@ def _loss(call: Call, x: Any, target: Any, weight: Any) -> Any:
     """Minus the target's log probability, by its weight; what is ignored weighs nothing."""
     target = xp.astype(target, "int64")
     ignored = call.get("ignore_index")
-    counts = xp.ones(target.shape, dtype=x.dtype) if ignored is None else xp.astype(xp.not_equal(target, ignored), x.dtype)
+    counts = (xp.ones(target.shape, dtype=x.dtype) if ignored is None
+              else xp.astype(xp.not_equal(target, ignored), x.dtype))
     target = target if ignored is None else xp.where(xp.equal(target, ignored), 0, target)
     counts = counts if weight is None else counts * xp.take(tensor(weight), target, axis=0)
     hot = xp.equal(xp.expand_dims(target, axis=1), elementwise_positions(x.shape, 1))

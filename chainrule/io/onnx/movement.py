@@ -109,7 +109,8 @@ def _split(call: Call, x: Any, sizes: Any = None) -> Any:
 def _slice(call: Call, x: Any, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Any:
     x = tensor(x)
     if starts is None:
-        starts, ends, axes = (np.array(call.get(name)) if call.get(name) is not None else None for name in ("starts", "ends", "axes"))
+        starts, ends, axes = (np.array(call.get(name)) if call.get(name) is not None else None
+                              for name in ("starts", "ends", "axes"))
     first, last = call.integers(starts, "the start"), call.integers(ends, "the end")
     places = call.integers(axes, "the axes") if axes is not None else tuple(range(len(first)))
     strides = call.integers(steps, "the steps") if steps is not None else (1,) * len(first)
@@ -132,8 +133,10 @@ def _pad(call: Call, x: Any, pads: Any = None, value: Any = None, axes: Any = No
     x = tensor(x)
     given = call.integers(pads, "the padding") if pads is not None else tuple(call.get("pads"))
     places = axes_of(call.integers(axes, "the axes"), x.ndim) if axes is not None else tuple(range(x.ndim))
-    call.shape([n + low + high for n, low, high in zip((x.shape[a] for a in places), given, given[len(places):], strict=False)])
-    number = float(call.static(value, "the value").reshape(())) if value is not None and np.size(value) else call.get("value", 0.0)
+    call.shape([n + low + high for n, low, high in zip((x.shape[a] for a in places), given, given[len(places):],
+                                                       strict=False)])
+    number = (float(call.static(value, "the value").reshape(())) if value is not None and np.size(value)
+              else call.get("value", 0.0))
     for axis, low, high in zip(places, given, given[len(places):], strict=False):
         x = padded(x, axis, low, high, call.get("mode", "constant"), number)
     return x
@@ -146,7 +149,8 @@ def padded(x: Any, axis: int, low: int, high: int, mode: str, value: float) -> A
     if not low and not high:
         return x
     if mode == "constant":
-        return xp.pad(x, [(low, high) if i == axis else (0, 0) for i in range(x.ndim)], value=value if x.dtype.kind == "f" else int(value))
+        return xp.pad(x, [(low, high) if i == axis else (0, 0) for i in range(x.ndim)],
+                      value=value if x.dtype.kind == "f" else int(value))
     places = np.pad(np.arange(x.shape[axis]), (low, high), mode=mode)
     return xp.take(x, places, axis=axis)
 
@@ -163,7 +167,8 @@ def _depth_to_space(call: Call, x: Any) -> Any:
     n, c, h, w = x.shape
     crd = call.get("mode", "DCR") == "CRD"
     y = xp.reshape(x, (n, c // b**2, b, b, h, w) if crd else (n, b, b, c // b**2, h, w))
-    return xp.reshape(xp.permute_dims(y, (0, 1, 4, 2, 5, 3) if crd else (0, 3, 4, 1, 5, 2)), (n, c // b**2, h * b, w * b))
+    return xp.reshape(xp.permute_dims(y, (0, 1, 4, 2, 5, 3) if crd else (0, 3, 4, 1, 5, 2)),
+                      (n, c // b**2, h * b, w * b))
 
 
 @word("SpaceToDepth")
@@ -171,7 +176,8 @@ def _space_to_depth(call: Call, x: Any) -> Any:
     x, b = tensor(x), call.get("blocksize")
     n, c, h, w = x.shape
     y = xp.reshape(x, (n, c, h // b, b, w // b, b))
-    return xp.reshape(xp.permute_dims(y, (0, 1, 3, 5, 2, 4) if call.get("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)), (n, c * b * b, h // b, w // b))
+    return xp.reshape(xp.permute_dims(y, (0, 1, 3, 5, 2, 4) if call.get("mode", "DCR") == "CRD"
+                                      else (0, 3, 5, 1, 2, 4)), (n, c * b * b, h // b, w // b))
 
 
 @word("ReverseSequence")
@@ -196,7 +202,8 @@ def _center_crop_pad(call: Call, x: Any, shape: Any) -> Any:
 
 @word("Constant")
 def _constant(call: Call) -> Any:
-    for name, make in (("value", lambda v: v), ("value_float", np.float32), ("value_int", np.int64), ("value_floats", lambda v: np.array(v, np.float32)),
+    for name, make in (("value", lambda v: v), ("value_float", np.float32), ("value_int", np.int64),
+                       ("value_floats", lambda v: np.array(v, np.float32)),
                        ("value_ints", lambda v: np.array(v, np.int64))):
         if (value := call.get(name)) is not None:
             return np.asarray(make(value)) if isinstance(value, np.ndarray | int | float | list) else value
@@ -308,7 +315,8 @@ def _reduced(call: Call, flat: Any, places: Any, updates: Any) -> Any:
 @word("Compress")
 def _compress(call: Call, x: Any, condition: Any) -> Any:
     x, places = tensor(x), np.flatnonzero(call.static(condition, "the condition"))
-    return xp.take(xp.reshape(x, (-1,)), places, axis=0) if call.get("axis") is None else xp.take(x, places, axis=call.get("axis") % x.ndim)
+    return (xp.take(xp.reshape(x, (-1,)), places, axis=0) if call.get("axis") is None
+            else xp.take(x, places, axis=call.get("axis") % x.ndim))
 
 
 @word("NonZero")
@@ -330,11 +338,13 @@ def _top_k(call: Call, x: Any, k: Any = None) -> Any:
 def _unique(call: Call, x: Any) -> Any:
     values = call.static(x, "the values")
     axis = call.get("axis")
-    found, first, inverse, counts = np.unique(values, return_index=True, return_inverse=True, return_counts=True, axis=axis)
+    found, first, inverse, counts = np.unique(values, return_index=True, return_inverse=True, return_counts=True,
+                                              axis=axis)
     if not call.get("sorted", 1):
         order = np.argsort(first)
         back = np.argsort(order)
-        found, first, inverse, counts = np.take(found, order, axis=axis or 0), first[order], back[inverse], counts[order]
+        found, first, inverse, counts = (np.take(found, order, axis=axis or 0), first[order], back[inverse],
+                                         counts[order])
     return found, first.astype(np.int64), inverse.reshape(-1).astype(np.int64), counts.astype(np.int64)
 
 
@@ -351,5 +361,7 @@ def _tensor_scatter(call: Call, cache: Any, update: Any, start: Any = None) -> A
     begin: Any = 0 if start is None else xp.reshape(tensor(start), (-1, *(1,) * (cache.ndim - 1)))
     places = begin + elementwise_positions(update.shape, axis)
     places = places % cache.shape[axis] if call.get("mode", "linear") == "circular" else places
-    grid = [xp.astype(tensor(places if i == axis else elementwise_positions(update.shape, i)), "int64") for i in range(cache.ndim)]
-    return _written(call, cache, xp.stack(xp.broadcast_arrays(*grid, xp.zeros(update.shape, dtype="int64"))[:-1], axis=-1), update)
+    grid = [xp.astype(tensor(places if i == axis else elementwise_positions(update.shape, i)), "int64")
+            for i in range(cache.ndim)]
+    return _written(call, cache, xp.stack(xp.broadcast_arrays(*grid, xp.zeros(update.shape, dtype="int64"))[:-1],
+                                          axis=-1), update)

@@ -89,8 +89,9 @@ class _Parser:
             raise damaged(self.path, "sparse initialisers cannot be read", fix="save the model with dense weights")
         arrays = {tensor.text(8): self.tensor(tensor) for tensor in message.message(5)}
         inputs = [item for item in message.message(11) if item.text(1) not in arrays]
-        return Graph(tuple(self.node(item, depth) for item in message.message(1)), tuple(item.text(1) for item in inputs),
-                     tuple(item.text(1) for item in message.message(12)), arrays, {item.text(1): _type(item) for item in inputs})
+        return Graph(tuple(self.node(item, depth) for item in message.message(1)),
+                     tuple(item.text(1) for item in inputs), tuple(item.text(1) for item in message.message(12)),
+                     arrays, {item.text(1): _type(item) for item in inputs})
 
     def function(self, message: Message) -> Graph:
         """FunctionProto: a graph whose attributes are given by the node that calls it."""
@@ -103,16 +104,20 @@ class _Parser:
         found = message.message(5)
         references = {item.text(1): item.text(21) for item in found if item.text(21)}
         attributes = {item.text(1): self.attribute(item, depth) for item in found if not item.text(21)}
-        return Node(_kind(message.text(7), message.text(4)), message.text(3), names(1), names(2), attributes, references)
+        return Node(_kind(message.text(7), message.text(4)), message.text(3), names(1), names(2), attributes,
+                    references)
 
     def attribute(self, message: Message, depth: int) -> Any:
         """AttributeProto: a number, text, array or graph, or a list of them."""
         kind = message.integer(20)
         readers: dict[int, Callable[[], Any]] = {
-            FLOAT: lambda: float(message.numbers(2, "<f4")[-1]) if message.values.get(2) else 0.0, INT: lambda: message.integer(3), STRING: lambda: message.text(4),
-            TENSOR: lambda: self.tensor(message.message(5)[0]), GRAPH: lambda: self.graph(message.message(6)[0], depth + 1),
+            FLOAT: lambda: float(message.numbers(2, "<f4")[-1]) if message.values.get(2) else 0.0,
+            INT: lambda: message.integer(3), STRING: lambda: message.text(4),
+            TENSOR: lambda: self.tensor(message.message(5)[0]),
+            GRAPH: lambda: self.graph(message.message(6)[0], depth + 1),
             FLOATS: lambda: message.numbers(7, "<f4").astype(float).tolist(), INTS: lambda: message.integers(8),
-            STRINGS: lambda: [str(text, "utf-8", "replace") for text in message.contents(9)], TENSORS: lambda: [self.tensor(item) for item in message.message(10)],
+            STRINGS: lambda: [str(text, "utf-8", "replace") for text in message.contents(9)],
+            TENSORS: lambda: [self.tensor(item) for item in message.message(10)],
         }
         if kind not in readers:
             return None  # of a kind that no operator here takes: what needs it says so

@@ -37,7 +37,8 @@ def _quantize(call: Call, x: Any, scale: Any, zero: Any = None) -> Any:
     dtype = tensor(zero).dtype if zero is not None else call.dtype(call.get("output_dtype", 0) or 2)
     if np.dtype(dtype).name not in LIMITS:
         raise call.unknown(f"quantisation to {np.dtype(dtype)}")
-    return quantize(xp.astype(x, "float32"), _along(call, scale, x), _along(call, zero, x) if zero is not None else 0, dtype)
+    return quantize(xp.astype(x, "float32"), _along(call, scale, x), _along(call, zero, x) if zero is not None else 0,
+                    dtype)
 
 
 @word("DequantizeLinear")
@@ -76,7 +77,8 @@ def _product(a: Any, b: Any) -> Any:
 
 
 @word("QLinearMatMul")
-def _qlinear_matmul(call: Call, a: Any, scale_a: Any, zero_a: Any, b: Any, scale_b: Any, zero_b: Any, scale_y: Any, zero_y: Any) -> Any:
+def _qlinear_matmul(call: Call, a: Any, scale_a: Any, zero_a: Any, b: Any, scale_b: Any, zero_b: Any, scale_y: Any,
+                    zero_y: Any) -> Any:
     total = xp.astype(_product(_centred(a, zero_a, True), _centred(b, zero_b)), "float32")
     scale_a = tensor(scale_a)
     scale_a = xp.expand_dims(scale_a, axis=-1) if scale_a.ndim == 1 and scale_a.shape[0] > 1 else scale_a
@@ -85,18 +87,21 @@ def _qlinear_matmul(call: Call, a: Any, scale_a: Any, zero_a: Any, b: Any, scale
 
 @word("ConvInteger")
 def _conv_integer(call: Call, x: Any, w: Any, zero_x: Any = None, zero_w: Any = None) -> Any:
-    return xp.astype(_conv(call, xp.astype(_centred(x, zero_x), "float64"), xp.astype(_filters(w, zero_w), "float64")), "int32")
+    return xp.astype(_conv(call, xp.astype(_centred(x, zero_x), "float64"), xp.astype(_filters(w, zero_w), "float64")),
+                     "int32")
 
 
 def _filters(w: Any, zero: Any) -> Any:
     if zero is None:
         return _centred(w, None)
     zero = tensor(zero)
-    return _centred(w, xp.reshape(zero, (-1, *(1,) * (tensor(w).ndim - 1))) if zero.ndim == 1 and zero.shape[0] > 1 else zero)
+    return _centred(w, xp.reshape(zero, (-1, *(1,) * (tensor(w).ndim - 1))) if zero.ndim == 1 and zero.shape[0] > 1
+                    else zero)
 
 
 @word("QLinearConv")
-def _qlinear_conv(call: Call, x: Any, scale_x: Any, zero_x: Any, w: Any, scale_w: Any, zero_w: Any, scale_y: Any, zero_y: Any, b: Any = None) -> Any:
+def _qlinear_conv(call: Call, x: Any, scale_x: Any, zero_x: Any, w: Any, scale_w: Any, zero_w: Any, scale_y: Any,
+                  zero_y: Any, b: Any = None) -> Any:
     total = _conv(call, xp.astype(_centred(x, zero_x), "float64"), xp.astype(_filters(w, zero_w), "float64"))
     column = lambda value: xp.reshape(tensor(value), (1, -1, *(1,) * (tensor(x).ndim - 2)))
     total = total if b is None else total + xp.astype(column(b), "float64")

@@ -61,7 +61,8 @@ def _extreme(function: Callable[..., Any], lowest: bool) -> Callable[..., Any]:
         if x.dtype.kind == "b":
             return xp.full(shape, not lowest, dtype="bool")
         kind = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
-        return xp.full(shape, (kind.min if lowest else kind.max) if kind else (-np.inf if lowest else np.inf), dtype=x.dtype)
+        return xp.full(shape, (kind.min if lowest else kind.max) if kind else (-np.inf if lowest else np.inf),
+                       dtype=x.dtype)
     return apply
 
 
@@ -69,7 +70,8 @@ _EACH = (_absolute, _squares, _length, _log_total, _log_exp)
 
 WORDS |= {name: _over(function) for name, function in {
     "ReduceSum": _total, "ReduceMean": _mean, "ReduceMax": _extreme(xp.max, True), "ReduceMin": _extreme(xp.min, False),
-    "ReduceProd": lambda x, **options: xp.astype(xp.prod(x, **options), x.dtype), "ReduceL1": _absolute, "ReduceL2": _length, "ReduceSumSquare": _squares,
+    "ReduceProd": lambda x, **options: xp.astype(xp.prod(x, **options), x.dtype), "ReduceL1": _absolute,
+    "ReduceL2": _length, "ReduceSumSquare": _squares,
     "ReduceLogSum": _log_total, "ReduceLogSumExp": _log_exp,
 }.items()}
 
@@ -105,7 +107,8 @@ WORDS |= {"CumSum": _running(xp.cumulative_sum, 0), "CumProd": _running(xp.cumul
 @word("LpNormalization")
 def _unit(call: Call, x: Any) -> Any:
     x, axis = tensor(x), call.get("axis", -1)
-    size = xp.sum(xp.abs(x), axis=axis, keepdims=True) if call.get("p", 2) == 1 else xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True))
+    size = (xp.sum(xp.abs(x), axis=axis, keepdims=True) if call.get("p", 2) == 1
+            else xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True)))
     return xp.where(xp.equal(size, 0), xp.zeros_like(x), x / xp.where(xp.equal(size, 0), xp.ones_like(size), size))
 
 

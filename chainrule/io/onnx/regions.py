@@ -28,7 +28,8 @@ def _grid_sample(call: Call, x: Any, grid: Any) -> Any:
         taps.append(_taps(place if mode == "cubic" else _bounded(place, n, padding, corners), mode))
     total: Any = 0
     for choice in itertools.product(*taps):
-        total = total + _picked(x, [place for place, _ in choice], padding, corners) * xp.expand_dims(_product([weight for _, weight in choice]), axis=1)
+        total = total + _picked(x, [place for place, _ in choice], padding,
+                                corners) * xp.expand_dims(_product([weight for _, weight in choice]), axis=1)
     return total
 
 
@@ -87,13 +88,16 @@ def _picked(x: Any, places: list[Any], padding: str, corners: bool) -> Any:
 
 
 @word("NonMaxSuppression")
-def _non_max_suppression(call: Call, boxes: Any, scores: Any, most: Any = None, overlap: Any = None, least: Any = None) -> Any:
-    """(image, class, box) of the boxes that are kept: how many there are depends on the values, so it runs eagerly only."""
+def _non_max_suppression(call: Call, boxes: Any, scores: Any, most: Any = None, overlap: Any = None,
+                         least: Any = None) -> Any:
+    """(image, class, box) of the boxes that are kept: how many there are depends on the values, so it runs eagerly
+    only."""
     boxes, scores = call.static(boxes, "the boxes").astype(float), call.static(scores, "the scores")
     number = lambda value, default: default if value is None else float(call.static(value).reshape(-1)[0])
     count, limit, bound = int(number(most, 0)), number(overlap, 0.0), number(least, -np.inf)
     corners = _corners(boxes, call.get("center_point_box", 0))
-    rows = [(i, c, k) for i in range(scores.shape[0]) for c in range(scores.shape[1]) for k in _kept(corners[i], scores[i, c], count, limit, bound)]
+    rows = [(i, c, k) for i in range(scores.shape[0]) for c in range(scores.shape[1])
+            for k in _kept(corners[i], scores[i, c], count, limit, bound)]
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
@@ -101,7 +105,8 @@ def _corners(boxes: np.ndarray, centred: int) -> np.ndarray:
     if centred:
         x, y, w, h = np.moveaxis(boxes, -1, 0)
         return np.stack([y - h / 2, x - w / 2, y + h / 2, x + w / 2], axis=-1)
-    return np.concatenate([np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])], axis=-1)
+    return np.concatenate([np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])],
+                          axis=-1)
 
 
 def _kept(boxes: np.ndarray, scores: np.ndarray, count: int, limit: float, bound: float) -> list[int]:

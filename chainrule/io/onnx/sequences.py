@@ -15,9 +15,12 @@ from ...ops.movement import flip
 from .words import WORDS, Call, tensor, word
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sigmoid": xp.sigmoid, "tanh": xp.tanh, "relu": xp.relu, "softplus": xp.softplus, "softsign": xp.softsign, "affine": lambda x, alpha=1.0, beta=0.0: alpha * x + beta,
-    "leakyrelu": lambda x, alpha=0.01: xp.where(x < 0, alpha * x, x), "elu": lambda x, alpha=1.0: xp.where(x < 0, alpha * xp.expm1(xp.minimum(x, 0)), x),
-    "hardsigmoid": lambda x, alpha=0.2, beta=0.5: xp.clip(alpha * x + beta, 0, 1), "scaledtanh": lambda x, alpha=1.0, beta=1.0: alpha * xp.tanh(beta * x),
+    "sigmoid": xp.sigmoid, "tanh": xp.tanh, "relu": xp.relu, "softplus": xp.softplus, "softsign": xp.softsign,
+    "affine": lambda x, alpha=1.0, beta=0.0: alpha * x + beta,
+    "leakyrelu": lambda x, alpha=0.01: xp.where(x < 0, alpha * x, x),
+    "elu": lambda x, alpha=1.0: xp.where(x < 0, alpha * xp.expm1(xp.minimum(x, 0)), x),
+    "hardsigmoid": lambda x, alpha=0.2, beta=0.5: xp.clip(alpha * x + beta, 0, 1),
+    "scaledtanh": lambda x, alpha=1.0, beta=1.0: alpha * xp.tanh(beta * x),
     "thresholdedrelu": lambda x, alpha=1.0: xp.where(x > alpha, x, xp.zeros_like(x)),
 }
 
@@ -32,7 +35,8 @@ def _functions(call: Call, direction: int, defaults: list[str]) -> list[Callable
     for name in names:
         function, options = FUNCTIONS[name.lower()], {}
         if name.lower() in ("affine", "leakyrelu", "elu", "hardsigmoid", "scaledtanh", "thresholdedrelu"):
-            options = {key: value for key, values in (("alpha", alphas), ("beta", betas)) if (value := next(values, None)) is not None}
+            options = {key: value for key, values in (("alpha", alphas), ("beta", betas))
+                       if (value := next(values, None)) is not None}
         made.append(lambda x, function=function, options=options: function(_clipped(call, x), **options))
     return made
 
@@ -42,8 +46,8 @@ def _clipped(call: Call, x: Any) -> Any:
     return x if bound is None else xp.clip(x, -bound, bound)
 
 
-def _recurrent(call: Call, gates: int, defaults: list[str], step: Callable[..., Any], states: int, x: Any, w: Any, r: Any, b: Any, lengths: Any,
-               initial: list[Any], extra: Any = None) -> Any:
+def _recurrent(call: Call, gates: int, defaults: list[str], step: Callable[..., Any], states: int, x: Any, w: Any,
+               r: Any, b: Any, lengths: Any, initial: list[Any], extra: Any = None) -> Any:
     """Over time, for one direction or both: (all steps, the last state, …)."""
     x, w, r = tensor(x), tensor(w), tensor(r)
     layout, size = call.get("layout", 0), r.shape[2]
@@ -53,7 +57,8 @@ def _recurrent(call: Call, gates: int, defaults: list[str], step: Callable[..., 
     for d, backwards in enumerate(words):
         bias = tensor(b)[d] if b is not None else xp.zeros((2 * gates * size,), dtype=x.dtype)
         carry = tuple(_start(s, d, x, size, layout) for s in initial[:states])
-        turn = step(call, w[d], r[d], bias, size, _functions(call, d, defaults), None if extra is None else tensor(extra)[d])
+        turn = step(call, w[d], r[d], bias, size, _functions(call, d, defaults),
+                    None if extra is None else tensor(extra)[d])
         ys, last = _through(turn, carry, x, lengths, backwards)
         outputs.append(ys)
         lasts.append(last)
@@ -138,24 +143,28 @@ def _gru(call: Call, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
 
 
 @word("LSTM")
-def _lstm(call: Call, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h: Any = None, c: Any = None, p: Any = None) -> Any:
+def _lstm(call: Call, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h: Any = None, c: Any = None,
+          p: Any = None) -> Any:
     return _recurrent(call, 4, ["Sigmoid", "Tanh", "Tanh"], _lstm_step, 2, x, w, r, b, lengths, [h, c], p)
 
 
 # ---- attention
 
-ATTENTION = {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap", "softmax_precision", "left_window_size", "right_window_size"}
+ATTENTION = {"is_causal", "kv_num_heads", "q_num_heads", "qk_matmul_output_mode", "scale", "softcap",
+             "softmax_precision", "left_window_size", "right_window_size"}
 
 
 @word("Attention")
-def _attention(call: Call, q: Any, k: Any, v: Any, mask: Any = None, past_k: Any = None, past_v: Any = None, lengths: Any = None) -> Any:
+def _attention(call: Call, q: Any, k: Any, v: Any, mask: Any = None, past_k: Any = None, past_v: Any = None,
+               lengths: Any = None) -> Any:
     if other := set(call.attributes) - ATTENTION:
         raise call.unknown(f"attention with {', '.join(sorted(other))}")
     q, k, v = tensor(q), tensor(k), tensor(v)
     flat = q.ndim == 3
     if flat:
         heads, groups = call.get("q_num_heads"), call.get("kv_num_heads")
-        q, k, v = (xp.permute_dims(xp.reshape(x, (*x.shape[:2], n, -1)), (0, 2, 1, 3)) for x, n in ((q, heads), (k, groups), (v, groups)))
+        q, k, v = (xp.permute_dims(xp.reshape(x, (*x.shape[:2], n, -1)), (0, 2, 1, 3))
+                   for x, n in ((q, heads), (k, groups), (v, groups)))
     k = k if past_k is None else xp.concat([tensor(past_k), k], axis=2)
     v = v if past_v is None else xp.concat([tensor(past_v), v], axis=2)
     present, before = (k, v), tensor(past_k).shape[2] if past_k is not None else 0
@@ -289,7 +298,8 @@ def _scan(call: Call, *values: Any) -> Any:
     back = call.get("scan_input_directions", [0] * sequences)
     axes = call.get("scan_input_axes", [0] * sequences)
     stacked = len(body.outputs) - carries
-    xs = tuple(flip(moved, axis=0) if b else moved for x, axis, b in zip(values[carries:], axes, back, strict=True) for moved in [xp.moveaxis(tensor(x), axis, 0)])
+    xs = tuple(flip(moved, axis=0) if b else moved for x, axis, b in zip(values[carries:], axes, back, strict=True)
+               for moved in [xp.moveaxis(tensor(x), axis, 0)])
 
     def step(carry: Any, x: Any) -> Any:
         results = tuple(map(tensor, call.run(body, [*carry, *x])))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`WORDS`: ONNX's operators by name, as functions of tensors; `Call`, what a function knows of the node that it is for."""
+"""`WORDS`: ONNX's operators by name, as functions of tensors; `Call`, what a function knows of the node that it is for.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .parse import Node, told
 Word = Callable[..., Any]
 LARGEST = 2**28  # elements of an array that is made of its shape
 WORDS: dict[str, Word] = {}
-DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float32", 11: "float64", 12: "uint32", 13: "uint64",
+DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
+          10: "float32", 11: "float64", 12: "uint32", 13: "uint64",
           16: "float32"}  # of half precision: computed in float32
 
 
@@ -55,7 +57,8 @@ class Call:
             return value
         data = value.node.data if isinstance(value, Tensor) else None
         if data is None:
-            raise ArgumentError(explain(f"{told(self.node)}: {what} depends on the values of the input, so this is no program of fixed shapes",
+            raise ArgumentError(explain(f"{told(self.node)}: {what} depends on the values of the input, so this is no "
+                                        "program of fixed shapes",
                                         fix="call the model without compiling it: model(x)"))
         return np.asarray(data)
 
@@ -70,10 +73,12 @@ class Call:
         return np.dtype(DTYPES[number])
 
     def shape(self, extents: Sequence[int]) -> tuple[int, ...]:
-        """The shape of an array that a few numbers make; DataError if it has more elements than a file should ask for."""
+        """The shape of an array that a few numbers make; DataError if it has more elements than a file should ask for.
+        """
         count = math.prod(int(n) for n in extents)
         if not 0 <= count <= LARGEST:
-            raise DataError(explain(f"{told(self.node)}: an array of a size that no network needs", got=f"{count:,} elements", expected=f"at most {LARGEST:,}"))
+            raise DataError(explain(f"{told(self.node)}: an array of a size that no network needs",
+                                    got=f"{count:,} elements", expected=f"at most {LARGEST:,}"))
         return tuple(int(n) for n in extents)
 
     def unknown(self, what: str) -> DataError:

@@ -11,15 +11,23 @@ from ...errors import ArgumentError, explain, shown
 
 Rename = Callable[[str], str | None] | Mapping[str, str | None] | None
 
-ROLES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embeddings": "weight", "embedding": "weight", "beta": "bias", "offset": "bias",
-         "moving_mean": "running_mean", "mean": "running_mean", "running_var": "running_variance", "moving_variance": "running_variance",
-         "var": "running_variance", "recurrent_kernel": "recurrent_weight", "depthwise_kernel": "weight", "g": "weight", "b": "bias", "w": "weight"}
-IGNORED = re.compile(r"(^|\.)(num_batches_tracked|position_ids|rotary_emb\.inv_freq|seed_generator_state|(optimizer|optimizer_states?|seed_generator)\.vars\.\d+)$"
-                     r"|(^|\.)seed_generator\.|^optimizer\.|^_?metrics?\.|attn\.masked_bias$|(^|\.)random\.state$")
+ROLES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embeddings": "weight", "embedding": "weight",
+         "beta": "bias", "offset": "bias",
+         "moving_mean": "running_mean", "mean": "running_mean", "running_var": "running_variance",
+         "moving_variance": "running_variance",
+         "var": "running_variance", "recurrent_kernel": "recurrent_weight", "depthwise_kernel": "weight", "g": "weight",
+         "b": "bias", "w": "weight"}
+IGNORED = re.compile(
+    r"(^|\.)(num_batches_tracked|position_ids|rotary_emb\.inv_freq|seed_generator_state|(optimizer|optimizer_states?|seed_generator)\.vars\.\d+)$"
+    r"|(^|\.)seed_generator\.|^optimizer\.|^_?metrics?\.|attn\.masked_bias$|(^|\.)random\.state$"
+)
 CONCEPTS = {  # words that tell apart layers of one shape; those of one line mean the same
-    "query": "query q q_proj wq to_q q_lin query_proj", "key": "key k k_proj wk to_k k_lin key_proj", "value": "value v v_proj wv to_v v_lin value_proj",
-    "output": "output out_proj o_proj wo to_out out_lin o", "gate": "gate gate_proj w1", "up": "up up_proj w3", "down": "down down_proj w2",
-    "shortcut": "shortcut downsample skip projection_shortcut", "tokens": "tokens word_embeddings wte embed_tokens", "positions": "positions position_embeddings wpe pos_embed",
+    "query": "query q q_proj wq to_q q_lin query_proj", "key": "key k k_proj wk to_k k_lin key_proj",
+    "value": "value v v_proj wv to_v v_lin value_proj",
+    "output": "output out_proj o_proj wo to_out out_lin o", "gate": "gate gate_proj w1", "up": "up up_proj w3",
+    "down": "down down_proj w2",
+    "shortcut": "shortcut downsample skip projection_shortcut", "tokens": "tokens word_embeddings wte embed_tokens",
+    "positions": "positions position_embeddings wpe pos_embed",
     "types": "types token_type_embeddings",
 }
 CONCEPT_OF = {word: concept for concept, words in CONCEPTS.items() for word in words.split()}
@@ -40,7 +48,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 def concept(path: str) -> str:
-    """What the words of a path say of the layer, if there are others of its shape: the last word that says something."""
+    """What the words of a path say of the layer, if there are others of its shape: the last word that says something.
+    """
     return next((CONCEPT_OF[word] for word in reversed(path.split(".")) if word in CONCEPT_OF), "")
 
 
@@ -64,14 +73,18 @@ def renamed(names: Iterable[str], rename: Rename) -> dict[str, str]:
     pairs = [(name, change(name)) for name in names]
     unused = [rule for rule in used if not used[rule]]
     if unused:
-        raise ArgumentError(explain("a rule of rename fits no name of the file", got=shown(unused[0]), expected=", ".join(names[:8]), fix="'*' stands for anything: {'model.*': '*'}"))
+        raise ArgumentError(explain("a rule of rename fits no name of the file", got=shown(unused[0]),
+                                    expected=", ".join(names[:8]), fix="'*' stands for anything: {'model.*': '*'}"))
     wrong = [new for _, new in pairs if new is not None and not isinstance(new, str)]
     if wrong:
-        raise ArgumentError(explain("rename gives the new name, or None for an array to leave out", got=shown(wrong[0]), expected="a str or None"))
+        raise ArgumentError(explain("rename gives the new name, or None for an array to leave out", got=shown(wrong[0]),
+                                    expected="a str or None"))
     made = {old: new for old, new in pairs if new is not None}
     if len(set(made.values())) < len(made):
         twice = next(new for new in made.values() if list(made.values()).count(new) > 1)
-        raise ArgumentError(explain("rename gives two arrays one name", got=", ".join(old for old, new in made.items() if new == twice), expected=f"one array for {twice!r}"))
+        raise ArgumentError(explain("rename gives two arrays one name",
+                                    got=", ".join(old for old, new in made.items() if new == twice),
+                                    expected=f"one array for {twice!r}"))
     return made
 
 
@@ -81,8 +94,10 @@ def _changer(rename: Rename) -> tuple[Callable[[str], Any], dict[str, bool]]:
         return lambda name: name, {}
     if callable(rename) and not isinstance(rename, Mapping):
         return rename, {}
-    if not isinstance(rename, Mapping) or not all(isinstance(old, str) and isinstance(new, str | None) for old, new in rename.items()):
-        raise ArgumentError(explain("rename is a function, or a dict of patterns", got=shown(rename), expected='{"old.*": "new.*"}, or name -> name'))
+    if not isinstance(rename, Mapping) or not all(isinstance(old, str) and isinstance(new, str | None)
+                                                  for old, new in rename.items()):
+        raise ArgumentError(explain("rename is a function, or a dict of patterns", got=shown(rename),
+                                    expected='{"old.*": "new.*"}, or name -> name'))
     rules, used = [(old, _pattern(old), new) for old, new in rename.items()], dict.fromkeys(rename, False)
 
     def change(name: str) -> str | None:
@@ -102,6 +117,7 @@ def _filled(new: str, found: re.Match[str]) -> str:
     """The new name, its stars filled with what those of the old one stood for."""
     parts = new.split("*")
     if len(parts) - 1 > len(found.groups()):
-        raise ArgumentError(explain("the new name has more stars than the old one", got=new, expected=f"at most {len(found.groups())} stars"))
+        raise ArgumentError(explain("the new name has more stars than the old one", got=new,
+                                    expected=f"at most {len(found.groups())} stars"))
     stars = [*found.groups()][:len(parts) - 1]
     return "".join(part + star for part, star in zip(parts, [*stars, ""], strict=True))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other libraries keep as one array and we as several, or the other way round: queries, keys and values side by side; the two biases and
+"""What other libraries keep as one array and we as several, or the other way round: queries, keys and values side by
+side; the two biases and
 the gates of recurrent layers of PyTorch's.
 """
 
@@ -40,7 +41,8 @@ def _three(made: Weights, weights: Weights, name: str) -> None:
     for i, part in enumerate(("query", "key", "value")):
         full = ".".join(filter(None, (found[1] or "", part, found[2] or found[3])))
         size = shape[0] // 3
-        dict.__setitem__(made, full, Entry((size, *shape[1:]), dtype, lambda i=i, size=size: weights[name][i * size:(i + 1) * size]))
+        dict.__setitem__(made, full, Entry((size, *shape[1:]), dtype,
+                                           lambda i=i, size=size: weights[name][i * size:(i + 1) * size]))
 
 
 def _recurrent(made: Weights, weights: Weights, at: str, found: dict[str, str]) -> None:
@@ -62,29 +64,50 @@ def _recurrent(made: Weights, weights: Weights, at: str, found: dict[str, str]) 
     if "bias_ih" not in found or "bias_hh" not in found:
         return
     if count == 3:  # the candidate's second bias stays apart: it is inside the reset
-        put("bias", (3 * units,), lambda: order(weights[found["bias_ih"]]) + np.concatenate([order(weights[found["bias_hh"]])[:2 * units], np.zeros(units, dtype)]))
+        put("bias", (3 * units,), lambda: order(weights[found["bias_ih"]])
+            + np.concatenate([order(weights[found["bias_hh"]])[:2 * units], np.zeros(units, dtype)]))
         put("recurrent_bias", (units,), lambda: weights[found["bias_hh"]][2 * units:])
     else:
         put("bias", (count * units,), lambda: order(weights[found["bias_ih"]]) + order(weights[found["bias_hh"]]))
 
 
 def gru_biases(weights: Weights) -> Weights:
-    """Keras's two biases of a GRU as ours: they are added up but for the candidate's, of which the second is inside the reset."""
+    """Keras's two biases of a GRU as ours: they are added up but for the candidate's, of which the second is inside the
+    reset."""
     made = Weights((), weights.metadata)
     for name in weights:
         shape, dtype = weights.types[name]
         dict.__setitem__(made, name, dict.__getitem__(weights, name))
-        if len(shape) != 2 or shape[0] != 2 or shape[1] % 3 or not (names := _of_gru(name)) or weights.types.get(names[0], ((), dtype))[0] != (shape[1] // 3, shape[1]):
+        if (
+            len(shape) != 2
+            or shape[0] != 2
+            or shape[1] % 3
+            or not (names := _of_gru(name))
+            or weights.types.get(names[0], ((), dtype))[0] != (shape[1] // 3, shape[1])
+        ):
             continue
         wide, units = shape[1], shape[1] // 3
-        dict.__setitem__(made, name, Entry((wide,), dtype, lambda name=name, units=units: weights[name][0] + np.concatenate([weights[name][1, :2 * units], np.zeros(units, weights.types[name][1])])))
-        dict.__setitem__(made, names[1], Entry((units,), dtype, lambda name=name, units=units: weights[name][1, 2 * units:]))
+        dict.__setitem__(
+            made,
+            name,
+            Entry(
+                (wide,),
+                dtype,
+                lambda name=name, units=units: (
+                    weights[name][0]
+                    + np.concatenate([weights[name][1, : 2 * units], np.zeros(units, weights.types[name][1])])
+                ),
+            ),
+        )
+        dict.__setitem__(made, names[1],
+                         Entry((units,), dtype, lambda name=name, units=units: weights[name][1, 2 * units:]))
     return made
 
 
 def _of_gru(name: str) -> tuple[str, str] | None:
     """(the name of the recurrent matrix, that of our second bias) beside the name of a bias."""
-    for bias, matrix, second in (("vars/2", "vars/1", "vars/3"), ("bias:0", "recurrent_kernel:0", "recurrent_bias:0"), ("bias", "recurrent_kernel", "recurrent_bias")):
+    for bias, matrix, second in (("vars/2", "vars/1", "vars/3"), ("bias:0", "recurrent_kernel:0", "recurrent_bias:0"),
+                                 ("bias", "recurrent_kernel", "recurrent_bias")):
         if name.endswith(bias):
             start = name.removesuffix(bias)
             return start + matrix, start + second

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a file of weights holds: `Mapped`, its bytes in memory that the system fills when they are read, and `Weights`, a dict of arrays
-of which each is made when it is asked for. Sizes that a file states are compared with what is there before anything is made of them.
+"""What a file of weights holds: `Mapped`, its bytes in memory that the system fills when they are read, and `Weights`,
+a dict of arrays
+of which each is made when it is asked for. Sizes that a file states are compared with what is there before anything is
+made of them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ SMALL = 256 << 20  # what a file may unpack to whatever its size
 LARGEST_RATIO = 200
 
 
-def damaged(path: Any, problem: str, got: str | None = None, expected: str | None = None, fix: str | None = "copy or save the file again") -> DataError:
+def damaged(path: Any, problem: str, got: str | None = None, expected: str | None = None,
+            fix: str | None = "copy or save the file again") -> DataError:
     """The error for a file that cannot be used."""
     return DataError(explain(f"{path}: {problem}", got=got, expected=expected, fix=fix))
 
@@ -55,7 +58,8 @@ class Mapped:
     def part(self, start: int, size: int, what: str) -> memoryview:
         """So many bytes from `start`; DataError if the file ends before."""
         if start < 0 or size < 0 or start + size > len(self.bytes):
-            raise damaged(self.path, f"the file ends too early, within {what}", got=f"{len(self.bytes):,} bytes", expected=f"{start + size:,} bytes")
+            raise damaged(self.path, f"the file ends too early, within {what}", got=f"{len(self.bytes):,} bytes",
+                          expected=f"{start + size:,} bytes")
         return self.bytes[start:start + size]
 
     def array(self, dtype: Any, shape: tuple[int, ...], start: int, what: str, size: int | None = None) -> Entry:
@@ -63,7 +67,8 @@ class Mapped:
         dtype = np.dtype(dtype)
         wanted = element_count(shape, self.path, what) * dtype.itemsize
         if size is not None and size != wanted:
-            raise damaged(self.path, f"{what} has another size than its shape says", got=f"{size:,} bytes", expected=f"{wanted:,} bytes for {dtype}{list(shape)}")
+            raise damaged(self.path, f"{what} has another size than its shape says", got=f"{size:,} bytes",
+                          expected=f"{wanted:,} bytes for {dtype}{list(shape)}")
         return Entry(shape, native(dtype), view(self.part(start, wanted, what), dtype, shape))
 
 
@@ -88,23 +93,26 @@ def native(dtype: np.dtype) -> np.dtype:
 def element_count(shape: Any, path: Any, what: str) -> int:
     """The number of elements; DataError for what is no shape."""
     if len(shape) > MOST_AXES or not all(type(n) is int and 0 <= n < 2**62 for n in shape):
-        raise damaged(path, f"the shape of {what} cannot be used", got=str(tuple(shape[:8])), expected=f"at most {MOST_AXES} extents that are not negative")
+        raise damaged(path, f"the shape of {what} cannot be used", got=str(tuple(shape[:8])),
+                      expected=f"at most {MOST_AXES} extents that are not negative")
     return math.prod(shape)
 
 
 def refuse_bomb(path: Any, what: str, size: int, stored: int) -> None:
     """DataError if something unpacks to much more than is stored of it."""
     if size > max(SMALL, LARGEST_RATIO * stored):
-        raise damaged(path, f"{what} would unpack to far more than is in the file: refused", got=f"{stored:,} bytes for {size:,}",
-                      expected=f"at most {LARGEST_RATIO} times as much", fix="save it without compression")
+        raise damaged(path, f"{what} would unpack to far more than is in the file: refused",
+                      got=f"{stored:,} bytes for {size:,}", expected=f"at most {LARGEST_RATIO} times as much",
+                      fix="save it without compression")
 
 
 class Weights(dict[str, Any]):
-    """Name -> array, in the order of the file; an array is read, and widened where NumPy has no such numbers, when it is asked for.
+    """Name -> array, in the order of the file; an array is read, and widened where NumPy has no such numbers, when it
+    is asked for.
 
-    What lies in the file as the processor has it is not copied: it is a read-only view of the file, so leave the file as it is
-    while its arrays are used. `metadata` holds what else is in the file and is plain: numbers, texts, lists. `types` tells shapes and
-    dtypes without reading anything.
+    What lies in the file as the processor has it is not copied: it is a read-only view of the file, so leave the file
+    as it is while its arrays are used. `metadata` holds what else is in the file and is plain: numbers, texts, lists.
+    `types` tells shapes and dtypes without reading anything.
 
     >>> np.savez("weights.npz", weight=np.ones((2, 3)))
     >>> isinstance(cr.io.read_weights("weights.npz"), cr.io.Weights)
@@ -183,7 +191,8 @@ class Weights(dict[str, Any]):
         return Weights, (dict(self), self.metadata)
 
     def __repr__(self) -> str:
-        return f"Weights({len(self)} arrays, {self.size:,} bytes: {', '.join(list(self)[:4])}{', …' if len(self) > 4 else ''})"
+        return (f"Weights({len(self)} arrays, {self.size:,} bytes: "
+                f"{', '.join(list(self)[:4])}{', …' if len(self) > 4 else ''})")
 
 
 def _read(item: Any) -> Any:

@@ -118,11 +118,13 @@ def read_gguf(path: Path) -> Weights:
         raise damaged(path, "this is no GGUF file", got=shown(bytes(mapped.bytes[:4])), expected="GGUF")
     cursor.at = 4
     if (version := cursor.number("I")) not in (2, 3):
-        raise damaged(path, "a GGUF file of this version cannot be read", got=f"version {version}" if version < 2**16 else "big-endian numbers",
+        raise damaged(path, "a GGUF file of this version cannot be read", got=f"version {version}" if version < 2**16
+                      else "big-endian numbers",
                       expected="version 2 or 3, little-endian", fix="convert the model again")
     arrays, settings = cursor.number("Q"), cursor.number("Q")
     if arrays + settings > len(mapped) // 12:
-        raise damaged(path, "the header names more than the file has room for", got=f"{arrays:,} arrays, {settings:,} settings")
+        raise damaged(path, "the header names more than the file has room for",
+                      got=f"{arrays:,} arrays, {settings:,} settings")
     metadata = Metadata()
     for _ in range(settings):
         with reading(path, "name of a setting"):
@@ -163,10 +165,12 @@ def _entry(mapped: Mapped, name: str, shape: tuple[int, ...], kind: int, start: 
         return mapped.array("<u2", shape, start, what).then(from_bfloat16, np.float32)
     if kind not in BLOCKS:
         raise damaged(mapped.path, f"{what} is packed in a way that cannot be read", got=f"type {kind}",
-                      expected="F32, F16, BF16, " + ", ".join(block.name for block in BLOCKS.values()), fix="quantise the model in one of these")
+                      expected="F32, F16, BF16, " + ", ".join(block.name for block in BLOCKS.values()),
+                      fix="quantise the model in one of these")
     block = BLOCKS[kind]
     if not shape or shape[-1] % block.count:
-        raise damaged(mapped.path, f"{what} does not divide into blocks", got=str(shape), expected=f"a last axis in a multiple of {block.count}")
+        raise damaged(mapped.path, f"{what} does not divide into blocks", got=str(shape),
+                      expected=f"a last axis in a multiple of {block.count}")
     count = element_count(shape, mapped.path, what) // block.count
     raw = mapped.array(block.layout, (count,), start, what)
     return Entry(shape, np.dtype(np.float32), lambda: block.unpack(raw.read()).reshape(shape))

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks in which GGUF files keep weights: small integers, and how large a step of them is. (blocks,) of a record -> float32.
+"""The blocks in which GGUF files keep weights: small integers, and how large a step of them is. (blocks,) of a record
+-> float32.
 
-In blocks of 32 (Q8_0, Q4_0, Q4_1, Q5_0, Q5_1) w = d q or d q + m, with a half float for each. In blocks of 256 (Q4_K, Q5_K, Q6_K) each group of 32 or 16
-has a small integer for its step and its offset, and the block a half float for these: w = d s q - m o. Where numbers have 4 bits,
-the first half of a group lies in the lower halves of its bytes. Source: the layouts of ggml-common.h in ggml.
+In blocks of 32 (Q8_0, Q4_0, Q4_1, Q5_0, Q5_1) w = d q or d q + m, with a half float for each. In blocks of 256 (Q4_K,
+Q5_K, Q6_K) each group of 32 or 16 has a small integer for its step and its offset, and the block a half float for
+these: w = d s q - m o. Where numbers have 4 bits, the first half of a group lies in the lower halves of its bytes.
+Source: the layouts of ggml-common.h in ggml.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ def _q5_1(blocks: Array) -> Array:
 
 
 def _steps(packed: Array) -> tuple[Array, Array]:
-    """(blocks, 12) bytes -> the steps and the offsets of 8 groups, 6 bits each: of the last four the upper 2 bits are those of the first."""
+    """(blocks, 12) bytes -> the steps and the offsets of 8 groups, 6 bits each: of the last four the upper 2 bits are
+    those of the first."""
     a, b, c = np.split(packed, 3, axis=-1)
     steps = np.concatenate([a & 63, c & 15 | a >> 2 & 48], axis=-1)
     offsets = np.concatenate([b & 63, c >> 4 | b >> 2 & 48], axis=-1)
@@ -97,7 +100,8 @@ def _q5_k(blocks: Array) -> Array:
 
 
 def _q6_k(blocks: Array) -> Array:
-    """Two halves of 128 numbers: their lower 4 bits in 64 bytes, their upper 2 in 32, of which each serves four numbers."""
+    """Two halves of 128 numbers: their lower 4 bits in 64 bytes, their upper 2 in 32, of which each serves four
+    numbers."""
     low = _halves(blocks["low"].reshape(-1, 2, 64)).reshape(-1, 2, 4, 32)
     high = blocks["high"].reshape(-1, 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None] & 3
     q = ((low | high << 4).astype(np.int8) - 32).reshape(-1, 16, 16)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras's files: .keras (a zip file with model.weights.h5), .weights.h5, and .h5 of earlier versions: HDF5, by the library h5py.
+"""Keras's files: .keras (a zip file with model.weights.h5), .weights.h5, and .h5 of earlier versions: HDF5, by the
+library h5py.
 
-An array is called by its path in the file, as Keras has it: "layers/dense/vars/0", or "dense/dense/kernel:0" in earlier files. Links to other files,
-and arrays that lie in them, are refused.
+An array is called by its path in the file, as Keras has it: "layers/dense/vars/0", or "dense/dense/kernel:0" in earlier
+files. Links to other files, and arrays that lie in them, are refused.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ MOST_DEEP, MOST_NODES = 64, 1_000_000
 
 
 def read_hdf5(path: Path) -> Weights:
-    """The arrays of an .h5 file; of one that holds a whole model those of its layers, and its settings in `metadata`."""
+    """The arrays of an .h5 file; of one that holds a whole model those of its layers, and its settings in `metadata`.
+    """
     mapped = Mapped(path)
     file = _opened(path, mapped.bytes)
     with reading(path, "HDF5 file"):
-        root = file["model_weights"] if "model_weights" in file and file.get("model_weights", getlink=True).__class__.__name__ == "HardLink" else file
+        root = (file["model_weights"] if "model_weights" in file
+                and file.get("model_weights", getlink=True).__class__.__name__ == "HardLink" else file)
         entries = dict(_entries(path, root, "", {}, 0))
         said = file.attrs.get("model_config")
-        return Weights(entries, {"config": parse_json(said, path, "description of the model")} if isinstance(said, str | bytes) else {})
+        return Weights(entries, {"config": parse_json(said, path, "description of the model")}
+                       if isinstance(said, str | bytes) else {})
 
 
 def read_keras(path: Path) -> Weights:
@@ -39,7 +43,8 @@ def read_keras(path: Path) -> Weights:
     members = Members(Mapped(path))
     if WEIGHTS not in members.infos:
         raise damaged(path, "this is no file of Keras's", got=", ".join(list(members.infos)[:4]), expected=WEIGHTS)
-    config = parse_json(bytes(members.bytes(SETTINGS)), path, "description of the model") if SETTINGS in members.infos else {}
+    config = (parse_json(bytes(members.bytes(SETTINGS)), path, "description of the model") if SETTINGS in members.infos
+              else {})
     file = _opened(path, members.bytes(WEIGHTS))
     with reading(path, "HDF5 file"):
         return Weights(dict(_entries(path, file, "", {}, 0)), {"config": config})
@@ -62,7 +67,8 @@ def _entries(path: Path, group: Any, start: str, seen: dict[Any, str], depth: in
     for name in group:
         full, kind = f"{start}{name}", type(group.get(name, getlink=True)).__name__
         if kind != "HardLink":
-            raise damaged(path, "the file links to another place or file: refused", got=f"{shown(full)}, a {kind}", fix=None)
+            raise damaged(path, "the file links to another place or file: refused", got=f"{shown(full)}, a {kind}",
+                          fix=None)
         item = group[name]
         if type(item).__name__ == "Dataset":
             if item.dtype.kind in "biuf":

@@ -19,7 +19,8 @@ LONGEST_HEADER = 10_000
 def read_npz(path: Path) -> Weights:
     """The arrays of an .npz file."""
     members = Members(Mapped(path))
-    return Weights({name.removesuffix(".npy"): _member(path, members, name) for name in members.infos if name.endswith(".npy")})
+    return Weights({name.removesuffix(".npy"): _member(path, members, name) for name in members.infos
+                    if name.endswith(".npy")})
 
 
 def read_npy(path: Path) -> Weights:
@@ -54,11 +55,13 @@ def _header(path: Path, name: str, content: memoryview) -> tuple[tuple[int, ...]
             raise ValueError(f"version {version} of the format")
         shape, fortran, dtype = HEADERS[version](stream, max_header_size=LONGEST_HEADER)
     if dtype.kind not in "biufc":
-        raise damaged(path, f"array {name!r} holds no numbers: refused", got=f"dtype {dtype}", expected="numbers", fix="save arrays of numbers alone")
+        raise damaged(path, f"array {name!r} holds no numbers: refused", got=f"dtype {dtype}", expected="numbers",
+                      fix="save arrays of numbers alone")
     return shape, fortran, dtype, stream.tell()
 
 
 def _fits(path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype, size: int) -> None:
     wanted = element_count(shape, path, f"array {name!r}") * dtype.itemsize
     if size != wanted:
-        raise damaged(path, f"array {name!r} has another size than its shape says", got=f"{size:,} bytes", expected=f"{wanted:,} bytes for {dtype}{list(shape)}")
+        raise damaged(path, f"array {name!r} has another size than its shape says", got=f"{size:,} bytes",
+                      expected=f"{wanted:,} bytes for {dtype}{list(shape)}")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that NumPy does not have, as float32, which holds each of them exactly: bfloat16 and the two floats of 8 bits."""
+"""Numbers that NumPy does not have, as float32, which holds each of them exactly: bfloat16 and the two floats of 8
+bits."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def from_float8_e5m2(bits: np.ndarray) -> np.ndarray:
 
 
 def from_float8_e4m3(bits: np.ndarray) -> np.ndarray:
-    """uint8 -> float32: a sign, 4 bits of exponent (bias 7), 3 of significand, no infinities (Micikevicius et al., 2022)."""
+    """uint8 -> float32: a sign, 4 bits of exponent (bias 7), 3 of significand, no infinities (Micikevicius et al.,
+    2022)."""
     return _e4m3_table()[bits]
 
 
@@ -34,7 +36,8 @@ def _e4m3_table() -> np.ndarray:
     return np.concatenate([values, -values]).astype(np.float32)
 
 
-WIDENED = {"bfloat16": ("<u2", from_bfloat16), "float8_e5m2": ("u1", from_float8_e5m2), "float8_e4m3fn": ("u1", from_float8_e4m3)}
+WIDENED = {"bfloat16": ("<u2", from_bfloat16), "float8_e5m2": ("u1", from_float8_e5m2),
+           "float8_e4m3fn": ("u1", from_float8_e4m3)}
 
 
 def widened(name: str, entry: Entry) -> Entry:

@@ -19,8 +19,10 @@ from .numbers import WIDENED, widened
 from .protobuf import Message
 
 GRAPH, INITIALIZERS, SPARSE = 7, 5, 15  # of ModelProto and GraphProto
-DIMS, KIND, FLOATS, INT32S, INT64S, NAME, RAW, DOUBLES, UINT64S, OUTSIDE, PLACE = 1, 2, 4, 5, 7, 8, 9, 10, 11, 13, 14  # of TensorProto
-DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8", 12: "<u4", 13: "<u8", 14: "<c8", 15: "<c16"}
+# of TensorProto
+DIMS, KIND, FLOATS, INT32S, INT64S, NAME, RAW, DOUBLES, UINT64S, OUTSIDE, PLACE = 1, 2, 4, 5, 7, 8, 9, 10, 11, 13, 14
+DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8", 12: "<u4",
+          13: "<u8", 14: "<c8", 15: "<c16"}
 WIDE = {16: "bfloat16", 17: "float8_e4m3fn", 19: "float8_e5m2"}
 
 
@@ -51,7 +53,8 @@ def tensor_entry(path: Path, name: str, tensor: Message) -> Entry:
     else:
         content = _content(tensor, kind, dtype)
         if len(content) != size:
-            raise damaged(path, f"{what} has another size than its shape says", got=f"{len(content):,} bytes", expected=f"{size:,} bytes for {dtype}{list(shape)}")
+            raise damaged(path, f"{what} has another size than its shape says", got=f"{len(content):,} bytes",
+                          expected=f"{size:,} bytes for {dtype}{list(shape)}")
         entry = Entry(shape, native(dtype), view(content, dtype, shape))
     return widened(WIDE[kind], entry) if kind in WIDE else entry
 
@@ -84,12 +87,14 @@ def _outside(path: Path, what: str, tensor: Message, dtype: np.dtype, shape: tup
 
 
 def _within(path: Path, place: str, what: str) -> Path:
-    """The file of this name in the folder of the model, or below; DataError for one elsewhere, also by way of a link."""
+    """The file of this name in the folder of the model, or below; DataError for one elsewhere, also by way of a link.
+    """
     folder = Path(os.path.realpath(path.parent))
     with reading(path, "name of a file with arrays"):
         target = Path(os.path.realpath(folder / place))
     if not place or Path(place).is_absolute() or ".." in Path(place).parts or not target.is_relative_to(folder):
-        raise damaged(path, f"{what} lies outside of the folder of the model: refused", got=shown(place), expected="a file beside the model", fix=None)
+        raise damaged(path, f"{what} lies outside of the folder of the model: refused", got=shown(place),
+                      expected="a file beside the model", fix=None)
     return target
 
 

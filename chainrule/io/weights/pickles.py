@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pickles as data: a small machine that makes numbers, texts and containers, and nothing else.
 
-A pickle is a program that may call any function of any module. This machine imports and calls nothing: a name in a pickle is looked up
-in a table of functions of ours, which make descriptions of arrays; what is not in the table is refused by its name. The operations are
-those that `pickletools` reads.
+A pickle is a program that may call any function of any module. This machine imports and calls nothing: a name in a
+pickle is looked up in a table of functions of ours, which make descriptions of arrays; what is not in the table is
+refused by its name. The operations are those that `pickletools` reads.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Machine:
         elif name in OPERATIONS:
             OPERATIONS[name](self, argument)
         else:
-            raise damaged(self.path, "the pickle in the file does something that describes no data: refused", got=name, fix=None)
+            raise damaged(self.path, "the pickle in the file does something that describes no data: refused", got=name,
+                          fix=None)
 
     def pop(self) -> Any:
         """The top of the stack, which lies above the last mark."""
@@ -99,7 +100,8 @@ class Machine:
     def top(self, kind: type) -> Any:
         """The top of the stack, which must be of this kind."""
         if not self.stack or not isinstance(self.stack[-1], kind):
-            raise damaged(self.path, "the pickle fills something that is no container: refused", got=type(self.stack[-1]).__name__ if self.stack else "nothing")
+            raise damaged(self.path, "the pickle fills something that is no container: refused",
+                          got=type(self.stack[-1]).__name__ if self.stack else "nothing")
         return self.stack[-1]
 
     def marked(self) -> list[Any]:
@@ -112,21 +114,25 @@ class Machine:
         """Put what a name stands for on the stack."""
         full = f"{module}.{name}"
         if full not in self.known:
-            raise damaged(self.path, "the file wants to use something that is neither tensor nor plain container: refused, nothing of it is run",
+            raise damaged(self.path, "the file wants to use something that is neither tensor nor plain container: "
+                                     "refused, nothing of it is run",
                           got=full[:120], expected="tensors in dicts, lists and tuples",
-                          fix="save the state alone: torch.save(model.state_dict(), path), or convert the file to safetensors where you trust it")
+                          fix="save the state alone: torch.save(model.state_dict(), path), or convert the file to "
+                              "safetensors where you trust it")
         self.stack.append(Global(full, self.known[full]))
 
     def call(self, function: Any, arguments: Any) -> None:
         """Put what a known function makes on the stack."""
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
-            raise damaged(self.path, "the pickle calls something that is no function: refused", got=type(function).__name__)
+            raise damaged(self.path, "the pickle calls something that is no function: refused",
+                          got=type(function).__name__)
         try:
             self.stack.append(function.make(*arguments))
         except ChainruleError:
             raise
         except Exception as error:
-            raise damaged(self.path, f"{function.name} is called in a way that makes no sense", got=f"{type(error).__name__}: {shown(str(error))}") from error
+            raise damaged(self.path, f"{function.name} is called in a way that makes no sense",
+                          got=f"{type(error).__name__}: {shown(str(error))}") from error
 
     def build(self, state: Any) -> None:
         """The state of an object: of ours, those that have `build` look at it; an attribute of a dict is dropped."""
@@ -134,7 +140,8 @@ class Machine:
         if hasattr(item, "build") and not isinstance(item, Global):
             item.build(state)
         elif not isinstance(item, dict | set):
-            raise damaged(self.path, "the pickle sets the attributes of something that has none: refused", got=type(item).__name__)
+            raise damaged(self.path, "the pickle sets the attributes of something that has none: refused",
+                          got=type(item).__name__)
 
     def fill(self, items: list[Any]) -> None:
         """Put pairs into the dict on top."""
@@ -173,7 +180,8 @@ def _reduce(machine: Machine, _: Any) -> None:
 def _new_with_options(machine: Machine, _: Any) -> None:
     options, arguments, function = machine.pop(), machine.pop(), machine.pop()
     if options:
-        raise damaged(machine.path, "the pickle calls something with named arguments: refused", got=getattr(function, "name", "?"))
+        raise damaged(machine.path, "the pickle calls something with named arguments: refused",
+                      got=getattr(function, "name", "?"))
     machine.call(function, arguments)
 
 
@@ -230,22 +238,32 @@ def _nothing(machine: Machine, _: Any) -> None:
     """Versions and frames tell how to read, not what."""
 
 
-VALUES = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES",
-                    "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "FLOAT", "BINFLOAT"})
+VALUES = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING", "BINSTRING",
+                    "SHORT_BINSTRING", "BINBYTES",
+                    "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE",
+                    "BINUNICODE8", "FLOAT", "BINFLOAT"})
 OPERATIONS: dict[str, Callable[[Machine, Any], None]] = {
-    "PROTO": _nothing, "FRAME": _nothing, "STOP": _stop, "NONE": _push(lambda: None), "NEWTRUE": _push(lambda: True), "NEWFALSE": _push(lambda: False),
+    "PROTO": _nothing, "FRAME": _nothing, "STOP": _stop, "NONE": _push(lambda: None), "NEWTRUE": _push(lambda: True),
+    "NEWFALSE": _push(lambda: False),
     "EMPTY_LIST": _push(list), "EMPTY_TUPLE": _push(tuple), "EMPTY_DICT": _push(dict), "EMPTY_SET": _push(set),
-    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)), "POP": lambda machine, _: machine.pop() and None,
-    "POP_MARK": lambda machine, _: machine.marked() and None, "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
+    "MARK": lambda machine, _: machine.marks.append(len(machine.stack)), "POP": lambda machine, _: machine.pop()
+    and None,
+    "POP_MARK": lambda machine, _: machine.marked() and None,
+    "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
     "LIST": _from_marked(lambda machine, items: items), "TUPLE": _from_marked(lambda machine, items: tuple(items)),
     "DICT": _from_marked(_dict), "FROZENSET": _from_marked(lambda machine, items: frozenset(map(machine.key, items))),
     "TUPLE1": _tuple(1), "TUPLE2": _tuple(2), "TUPLE3": _tuple(3),
-    "APPEND": lambda machine, _: _append(machine, [machine.pop()]), "APPENDS": lambda machine, _: _append(machine, machine.marked()),
-    "ADDITEMS": lambda machine, _: _add(machine, machine.marked()), "SETITEM": _set_item, "SETITEMS": lambda machine, _: machine.fill(machine.marked()),
-    "GET": lambda machine, place: machine.stack.append(machine.memo[place]), "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "APPEND": lambda machine, _: _append(machine, [machine.pop()]),
+    "APPENDS": lambda machine, _: _append(machine, machine.marked()),
+    "ADDITEMS": lambda machine, _: _add(machine, machine.marked()), "SETITEM": _set_item,
+    "SETITEMS": lambda machine, _: machine.fill(machine.marked()),
+    "GET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
     "PUT": _remember, "BINPUT": _remember, "LONG_BINPUT": _remember, "MEMOIZE": _remember,
-    "GLOBAL": lambda machine, name: machine.find(*name.split(" ", 1)), "STACK_GLOBAL": _stack_global, "INST": _instance, "OBJ": _object,
-    "REDUCE": _reduce, "NEWOBJ": _reduce, "NEWOBJ_EX": _new_with_options, "BUILD": lambda machine, _: machine.build(machine.pop()),
+    "GLOBAL": lambda machine, name: machine.find(*name.split(" ", 1)), "STACK_GLOBAL": _stack_global, "INST": _instance,
+    "OBJ": _object,
+    "REDUCE": _reduce, "NEWOBJ": _reduce, "NEWOBJ_EX": _new_with_options,
+    "BUILD": lambda machine, _: machine.build(machine.pop()),
     "BINPERSID": _persistent,
 }

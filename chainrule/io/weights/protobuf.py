@@ -49,12 +49,14 @@ class Message:
 
     def integers(self, field: int) -> list[int]:
         """All integers of a field, packed or not."""
-        return [signed(n) for value in self.values.get(field, []) for n in ([value] if isinstance(value, int) else _packed(value))]
+        return [signed(n) for value in self.values.get(field, [])
+                for n in ([value] if isinstance(value, int) else _packed(value))]
 
     def numbers(self, field: int, dtype: str) -> np.ndarray:
         """All numbers of 4 or 8 bytes in a field, packed or not."""
         size = np.dtype(dtype).itemsize
-        parts = [value.to_bytes(size, "little") if isinstance(value, int) else bytes(value) for value in self.values.get(field, [])]
+        parts = [value.to_bytes(size, "little") if isinstance(value, int) else bytes(value)
+                 for value in self.values.get(field, [])]
         return np.frombuffer(b"".join(parts), dtype)
 
 

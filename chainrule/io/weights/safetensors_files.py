@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files .safetensors: the length of a header (8 bytes), the header (JSON: dtype, shape and place of each array), the bytes.
+"""Files .safetensors: the length of a header (8 bytes), the header (JSON: dtype, shape and place of each array), the
+bytes.
 
 Source: the description of the format in the repository of safetensors. A folder, or an index of parts, is read as one.
 """
@@ -16,7 +17,8 @@ from ...foundations.files import parse_json, read_regular, reading
 from .contents import Entry, Mapped, Weights, damaged
 from .numbers import WIDENED, widened
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4",
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
+          "U32": "<u4",
           "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8"}
 WIDE = {"BF16": "bfloat16", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn"}
 LONGEST_HEADER = 100_000_000
@@ -28,7 +30,8 @@ def read_safetensors(path: Path) -> Weights:
     mapped = Mapped(path)
     length = int.from_bytes(mapped.part(0, 8, "the length of the header"), "little")
     if length > min(LONGEST_HEADER, len(mapped) - 8):
-        raise damaged(path, "the file is damaged: its header is longer than the file", got=f"{length:,} bytes", expected=f"at most {len(mapped) - 8:,}")
+        raise damaged(path, "the file is damaged: its header is longer than the file", got=f"{length:,} bytes",
+                      expected=f"at most {len(mapped) - 8:,}")
     header = parse_json(_once(path, bytes(mapped.part(8, length, "the header"))), path, "header of the file")
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict):
@@ -37,7 +40,8 @@ def read_safetensors(path: Path) -> Weights:
     for name, fields in sorted(header.items(), key=lambda item: _start(item[1])):
         entries[name], end = _entry(mapped, name, fields, 8 + length, end)
     if 8 + length + end != len(mapped):
-        raise damaged(path, "there are bytes that belong to no array", got=f"{len(mapped):,} bytes", expected=f"{8 + length + end:,} bytes")
+        raise damaged(path, "there are bytes that belong to no array", got=f"{len(mapped):,} bytes",
+                      expected=f"{8 + length + end:,} bytes")
     return Weights({name: entries[name] for name in header}, metadata)
 
 
@@ -64,9 +68,11 @@ def _entry(mapped: Mapped, name: str, fields: Any, base: int, end: int) -> tuple
     with reading(mapped.path, what):
         dtype, shape, (start, stop) = fields["dtype"], tuple(fields["shape"]), fields["data_offsets"]
         if dtype not in DTYPES and dtype not in WIDE:
-            raise damaged(mapped.path, f"{what} has a dtype that is not known", got=shown(dtype), expected=", ".join([*DTYPES, *WIDE]))
+            raise damaged(mapped.path, f"{what} has a dtype that is not known", got=shown(dtype),
+                          expected=", ".join([*DTYPES, *WIDE]))
         if start != end or type(stop) is not int or stop < start:
-            raise damaged(mapped.path, f"{what} does not begin where the one before it ends", got=f"bytes {start} to {stop}", expected=f"from byte {end}")
+            raise damaged(mapped.path, f"{what} does not begin where the one before it ends",
+                          got=f"bytes {start} to {stop}", expected=f"from byte {end}")
         stored = DTYPES[dtype] if dtype in DTYPES else WIDENED[WIDE[dtype]][0]
         entry = mapped.array(stored, shape, base + start, what, stop - start)
         return (entry if dtype in DTYPES else widened(WIDE[dtype], entry)), stop
@@ -77,9 +83,11 @@ def read_parts(path: Path) -> Weights:
     found = parse_json(read_regular(path), path, "list of parts").get("weight_map")
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
         raise damaged(path, "the list of parts is damaged", got=shown(found), expected='"weight_map": {array: file}')
-    wrong = [name for name in found.values() if Path(name).name != name or "\\" in name or not name.endswith(".safetensors")]
+    wrong = [name for name in found.values() if Path(name).name != name or "\\" in name
+             or not name.endswith(".safetensors")]
     if wrong:
-        raise damaged(path, "a part of the weights lies outside the folder, or is no safetensors file", got=shown(wrong[0]), expected="names of files .safetensors")
+        raise damaged(path, "a part of the weights lies outside the folder, or is no safetensors file",
+                      got=shown(wrong[0]), expected="names of files .safetensors")
     parts = {name: read_safetensors(path.parent / name) for name in sorted(set(found.values()))}
     if missing := [name for name, part in found.items() if name not in parts[part]]:
         raise damaged(path, "the list names arrays that are not in the parts", got=", ".join(missing[:6]))
@@ -92,6 +100,7 @@ def read_folder(folder: Path) -> Weights:
     if os.path.lexists(index):
         return read_parts(index)
     if not os.path.lexists(folder / "model.safetensors"):
-        raise damaged(folder, "there are no weights in this folder", expected="model.safetensors, or model.safetensors.index.json and what it names",
+        raise damaged(folder, "there are no weights in this folder",
+                      expected="model.safetensors, or model.safetensors.index.json and what it names",
                       fix="name the file: cr.io.read_weights(path)")
     return read_safetensors(folder / "model.safetensors")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch's files (.pt, .pth, .th, .bin): a zip file since 1.6, or several pickles and the bytes of the storages before that.
+"""PyTorch's files (.pt, .pth, .th, .bin): a zip file since 1.6, or several pickles and the bytes of the storages before
+that.
 
-A tensor is a storage and how to walk through it; both are read here without PyTorch, and nothing in a file is executed. Source: the
-formats that torch/serialization.py writes.
+A tensor is a storage and how to walk through it; both are read here without PyTorch, and nothing in a file is executed.
+Source: the formats that torch/serialization.py writes.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from .pickles import MOST_ITEMS, Bytes, Global, read_pickle
 from .zips import Members
 
 MAGIC = 0x1950A86A20F9469CFC6C
-WORDS = ("state_dict", "model_state_dict", "model_state", "model", "params", "net", "network", "weights")  # under which a checkpoint keeps its model
-DTYPES = {"float64": "f8", "float32": "f4", "float16": "f2", "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1", "uint8": "u1", "uint16": "u2",
+# under which a checkpoint keeps its model
+WORDS = ("state_dict", "model_state_dict", "model_state", "model", "params", "net", "network", "weights")
+DTYPES = {"float64": "f8", "float32": "f4", "float16": "f2", "int64": "i8", "int32": "i4", "int16": "i2", "int8": "i1",
+          "uint8": "u1", "uint16": "u2",
           "uint32": "u4", "uint64": "u8", "bool": "?", "complex64": "c8", "complex128": "c16"}
-STORAGES = {"Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8",
-            "Byte": "uint8", "Bool": "bool", "BFloat16": "bfloat16", "ComplexFloat": "complex64", "ComplexDouble": "complex128"}
+STORAGES = {"Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32",
+            "Short": "int16", "Char": "int8",
+            "Byte": "uint8", "Bool": "bool", "BFloat16": "bfloat16", "ComplexFloat": "complex64",
+            "ComplexDouble": "complex128"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Storage:
-    """A storage by its key: of so many elements of a dtype (of bytes if it has none), from `start` on in another one."""
+    """A storage by its key: of so many elements of a dtype (of bytes if it has none), from `start` on in another one.
+    """
 
     key: str
     dtype: str | None
@@ -74,7 +80,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Str
     return Strided(_storage(storage), offset, tuple(shape), tuple(strides), storage.dtype or "uint8")
 
 
-def _tensor_of(storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any) -> Strided:
+def _tensor_of(storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any,
+               *_: Any) -> Strided:
     return Strided(_storage(storage), offset, tuple(shape), tuple(strides), _plain(dtype).name)
 
 
@@ -143,19 +150,24 @@ def _plain(value: Any) -> Any:
 
 
 PLAIN = {f"{module}.{name}": made for module in ("builtins", "__builtin__") for name, made in
-         {"set": lambda items=(): set(items), "frozenset": lambda items=(): frozenset(items), "list": lambda items=(): list(items), "dict": _pairs,
-          "tuple": lambda items=(): tuple(items), "bytearray": lambda content=b"", *rest: bytes(content) if isinstance(content, bytes) else _encoded(content, *rest),
-          "complex": lambda real, imaginary=0: complex(real, imaginary), "int": lambda: 0, "float": lambda: 0.0}.items()}
+         {"set": lambda items=(): set(items), "frozenset": lambda items=(): frozenset(items),
+          "list": lambda items=(): list(items), "dict": _pairs,
+          "tuple": lambda items=(): tuple(items), "bytearray": lambda content=b"", *rest: bytes(content)
+          if isinstance(content, bytes) else _encoded(content, *rest),
+          "complex": lambda real, imaginary=0: complex(real, imaginary), "int": lambda: 0,
+          "float": lambda: 0.0}.items()}
 KNOWN: dict[str, Any] = {
     **PLAIN, "collections.OrderedDict": _pairs, "collections.defaultdict": lambda *_: {}, "collections.Counter": _pairs,
-    "torch._utils._rebuild_tensor": _old_tensor, "torch._utils._rebuild_tensor_v2": _tensor, "torch._utils._rebuild_tensor_v3": _tensor_of,
+    "torch._utils._rebuild_tensor": _old_tensor, "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of,
     "torch._utils._rebuild_parameter": _parameter, "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.Size": lambda items=(): tuple(items), "torch.device": lambda *parts: Named(str(parts[0])),
     "torch.serialization._get_layout": lambda name: Named(str(name)), "_codecs.encode": _encoded,
     **{f"torch.{name}": (lambda name=name: Named(name)) for name in [*DTYPES, *WIDENED]},
     **{f"torch.{name}Storage": (lambda name=name: Named(STORAGES[name])) for name in STORAGES},
     "torch.storage.UntypedStorage": lambda: Named(""), "torch.UntypedStorage": lambda: Named(""),
-    **{f"numpy.{module}.multiarray.{name}": made for module in ("core", "_core") for name, made in {"scalar": _number, "_reconstruct": NumPyArray}.items()},
+    **{f"numpy.{module}.multiarray.{name}": made for module in ("core", "_core")
+       for name, made in {"scalar": _number, "_reconstruct": NumPyArray}.items()},
     "numpy.dtype": Reduced, "numpy.ndarray": lambda: Named("ndarray"),
 }
 
@@ -182,14 +194,16 @@ def read_torch(path: Path) -> Weights:
     else:
         root, entries = _read_legacy(path, mapped)
     names, metadata = _flattened(path, root)
-    return Weights({name: item.entry(path) if isinstance(item, NumPyArray) else entries(name, item) for name, item in names.items()}, metadata)
+    return Weights({name: item.entry(path) if isinstance(item, NumPyArray) else entries(name, item)
+                    for name, item in names.items()}, metadata)
 
 
 def _read_zip(path: Path, mapped: Mapped) -> tuple[Any, Any]:
     members = Members(mapped)
     found = [name for name in members.infos if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(found) != 1:
-        raise damaged(path, "this zip file is none of PyTorch's", got=", ".join(list(members.infos)[:4]), expected="one member data.pkl")
+        raise damaged(path, "this zip file is none of PyTorch's", got=", ".join(list(members.infos)[:4]),
+                      expected="one member data.pkl")
     base = found[0].removesuffix("data.pkl")
     order = bytes(members.bytes(base + "byteorder")) if base + "byteorder" in members.infos else b"little"
     root = read_pickle(Bytes(members.bytes(found[0])), path, KNOWN, lambda identity: _stored(path, identity))
@@ -214,7 +228,8 @@ def _read_legacy(path: Path, mapped: Mapped) -> tuple[Any, Any]:
     except Exception:
         magic = None
     if magic != MAGIC:
-        raise damaged(path, "this is no file of PyTorch's", got=shown(bytes(mapped.bytes[:16])), expected="a file that torch.save wrote",
+        raise damaged(path, "this is no file of PyTorch's", got=shown(bytes(mapped.bytes[:16])),
+                      expected="a file that torch.save wrote",
                       fix="a plain pickle is not read: save arrays with np.savez or safetensors")
     _, information = read_pickle(stream, path, {}), read_pickle(stream, path, {})
     root = read_pickle(stream, path, KNOWN, persistent)
@@ -229,7 +244,8 @@ def _read_legacy(path: Path, mapped: Mapped) -> tuple[Any, Any]:
     return root, entry
 
 
-def _contents(path: Path, mapped: Mapped, at: int, keys: Any, storages: dict[str, Storage], order: str) -> Iterator[tuple[str, memoryview]]:
+def _contents(path: Path, mapped: Mapped, at: int, keys: Any, storages: dict[str, Storage],
+              order: str) -> Iterator[tuple[str, memoryview]]:
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
         raise damaged(path, "the list of storages is damaged", got=shown(keys))
     for key in keys:
@@ -251,19 +267,23 @@ def _entry(path: Path, name: str, tensor: Strided, content: memoryview, order: s
     dtype = _stored_type(tensor.dtype).newbyteorder(order)
     size, numbers = element_count(tensor.shape, path, what), (tensor.offset, tensor.storage.start, *tensor.strides)
     if len(tensor.strides) != len(tensor.shape) or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
-        raise damaged(path, f"{what} cannot be used", got=f"shape {shown(tensor.shape)}, strides {shown(tensor.strides)}, offset {tensor.offset}")
+        raise damaged(path, f"{what} cannot be used",
+                      got=f"shape {shown(tensor.shape)}, strides {shown(tensor.strides)}, offset {tensor.offset}")
     first = tensor.offset + tensor.storage.start
     last = first + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)) if size else 0
     if size and (last + 1) * dtype.itemsize > len(content):
-        raise damaged(path, f"{what} reaches out of its storage", got=f"elements up to {last:,}", expected=f"{len(content) // dtype.itemsize:,} elements")
+        raise damaged(path, f"{what} reaches out of its storage", got=f"elements up to {last:,}",
+                      expected=f"{len(content) // dtype.itemsize:,} elements")
     if size * dtype.itemsize > max(SMALL, LARGEST_RATIO * len(content)):
-        raise damaged(path, f"{what} repeats a few numbers far too often: refused", got=f"{len(content):,} bytes for {size:,} elements")
+        raise damaged(path, f"{what} repeats a few numbers far too often: refused",
+                      got=f"{len(content):,} bytes for {size:,} elements")
 
     def read() -> np.ndarray:
         flat = np.frombuffer(content, dtype, len(content) // dtype.itemsize) if size else np.zeros(0, dtype)
         if not size:
             return np.zeros(tensor.shape, native(dtype))
-        return own(np.lib.stride_tricks.as_strided(flat[first:], tensor.shape, [s * dtype.itemsize for s in tensor.strides], writeable=False))
+        return own(np.lib.stride_tricks.as_strided(flat[first:], tensor.shape,
+                                                   [s * dtype.itemsize for s in tensor.strides], writeable=False))
     entry = Entry(tensor.shape, native(dtype), read)
     return widened(tensor.dtype, entry) if tensor.dtype in WIDENED else entry
 
@@ -286,13 +306,16 @@ def _flattened(path: Path, root: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _model_in(root: Any) -> Any:
-    """The key under which a checkpoint keeps the state of its model; None if it holds tensors itself, or under no such key."""
+    """The key under which a checkpoint keeps the state of its model; None if it holds tensors itself, or under no such
+    key."""
     if not isinstance(root, dict) or any(isinstance(value, Strided) for value in root.values()):
         return None
-    return next((word for word in WORDS if isinstance(root.get(word), dict) and any(isinstance(v, Strided | NumPyArray) for v in root[word].values())), None)
+    return next((word for word in WORDS if isinstance(root.get(word), dict)
+                 and any(isinstance(v, Strided | NumPyArray) for v in root[word].values())), None)
 
 
-def _walk(path: Path, value: Any, name: str, tensors: dict[str, Any], rest: dict[str, Any], left: list[int], depth: int = 0) -> None:
+def _walk(path: Path, value: Any, name: str, tensors: dict[str, Any], rest: dict[str, Any], left: list[int],
+          depth: int = 0) -> None:
     left[0] -= 1
     if left[0] < 0 or depth > 100:
         raise damaged(path, "the containers in the file hold each other without end: refused")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the members of a zip file lie. Nothing is unpacked to a disk, so no name leads anywhere; such names are refused all the same."""
+"""Where the members of a zip file lie. Nothing is unpacked to a disk, so no name leads anywhere; such names are refused
+all the same."""
 
 from __future__ import annotations
 
@@ -25,10 +26,18 @@ class Members:
         if len(self.infos) != len(self.file.infolist()):
             raise damaged(mapped.path, "two members have one name")
         for name, info in self.infos.items():
-            if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts or ":" in name.split("/")[0] or "\0" in name:
-                raise damaged(mapped.path, "a member has a name that leads out of the file: refused", got=repr(name[:80]), fix=None)
+            if (
+                name.startswith("/")
+                or "\\" in name
+                or ".." in PurePosixPath(name).parts
+                or ":" in name.split("/")[0]
+                or "\0" in name
+            ):
+                raise damaged(mapped.path, "a member has a name that leads out of the file: refused",
+                              got=repr(name[:80]), fix=None)
             if info.flag_bits & 1:
-                raise damaged(mapped.path, "the file is encrypted", got=repr(name[:80]), fix="save it without a password")
+                raise damaged(mapped.path, "the file is encrypted", got=repr(name[:80]),
+                              fix="save it without a password")
             refuse_bomb(mapped.path, f"member {name[:80]!r}", info.file_size, info.compress_size)
 
     def place(self, name: str) -> tuple[int, int] | None:
@@ -39,7 +48,8 @@ class Members:
         head = self.mapped.part(info.header_offset, LOCAL, f"member {name!r}")
         if bytes(head[:4]) != b"PK\3\4" or info.file_size != info.compress_size:
             raise damaged(self.mapped.path, f"member {name!r} is damaged")
-        start = info.header_offset + LOCAL + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        start = (info.header_offset + LOCAL + int.from_bytes(head[26:28], "little")
+                 + int.from_bytes(head[28:30], "little"))
         self.mapped.part(start, info.file_size, f"member {name!r}")
         return start, info.file_size
 

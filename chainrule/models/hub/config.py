@@ -17,13 +17,15 @@ class Config(dict[str, Any]):
     """What config.json says; DataError for what a model needs and it does not say."""
 
     def __missing__(self, name: str) -> Any:
-        raise DataError(explain("the description of the model is incomplete", got=", ".join(sorted(self)), expected=f"{name} in config.json"))
+        raise DataError(explain("the description of the model is incomplete", got=", ".join(sorted(self)),
+                                expected=f"{name} in config.json"))
 
     def need(self, **plain: Any) -> None:
         """DataError if a switch is there that makes of the same weights another function than ours."""
         other = {name: self[name] for name, value in plain.items() if self.get(name) not in (None, value)}
         if other:
-            raise DataError(explain("this variant of the model cannot be read", got=", ".join(f"{name} {value!r}" for name, value in other.items()),
+            raise DataError(explain("this variant of the model cannot be read",
+                                    got=", ".join(f"{name} {value!r}" for name, value in other.items()),
                                     expected=", ".join(f"{name} {plain[name]!r}" for name in other)))
 
 
@@ -31,7 +33,8 @@ def read_config(folder: Path) -> Config:
     """The description in a folder."""
     path = folder / "config.json"
     if not os.path.lexists(path):
-        raise DataError(explain("this folder holds no model", got=str(folder), expected="config.json and model.safetensors"))
+        raise DataError(explain("this folder holds no model", got=str(folder),
+                                expected="config.json and model.safetensors"))
     return Config(parse_json(read_regular(path), path, "description of the model"))
 
 

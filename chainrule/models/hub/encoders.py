@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BERT, RoBERTa and DistilBERT, alone or with a head: masked tokens, a class for each text or token, an answer in a text."""
+"""BERT, RoBERTa and DistilBERT, alone or with a head: masked tokens, a class for each text or token, an answer in a
+text."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from .config import Config, activation, their_activation
 from .decoders import BLOCK
 from .rules import Rule, dense
 
-HEADS = {"MaskedLM": MaskedLanguageModel, "SequenceClassification": SequenceClassifier, "TokenClassification": TokenClassifier, "QuestionAnswering": SpanReader}
+HEADS = {"MaskedLM": MaskedLanguageModel, "SequenceClassification": SequenceClassifier,
+         "TokenClassification": TokenClassifier, "QuestionAnswering": SpanReader}
 
 
 class Family(NamedTuple):
@@ -30,16 +32,23 @@ class Family(NamedTuple):
     masked: tuple[str, str, str]  # transform, norm and bias of the head for masked tokens
 
 
-BERT_PARTS = {"query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value", "output": "attention.output.dense",
-              "inner": "intermediate.dense", "outer": "output.dense", "norm_attention": "attention.output.LayerNorm", "norm_network": "output.LayerNorm"}
+BERT_PARTS = {"query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
+              "output": "attention.output.dense",
+              "inner": "intermediate.dense", "outer": "output.dense", "norm_attention": "attention.output.LayerNorm",
+              "norm_network": "output.LayerNorm"}
 FAMILIES = {
-    "bert": Family("bert", "Bert", "bert.", "encoder.layer.", BERT_PARTS, ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias")),
-    "roberta": Family("roberta", "Roberta", "roberta.", "encoder.layer.", BERT_PARTS, ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")),
+    "bert": Family("bert", "Bert", "bert.", "encoder.layer.", BERT_PARTS,
+                   ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias")),
+    "roberta": Family("roberta", "Roberta", "roberta.", "encoder.layer.", BERT_PARTS,
+                      ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias")),
     "distilbert": Family("distilbert", "DistilBert", "distilbert.", "transformer.layer.",
-                         {"query": "attention.q_lin", "key": "attention.k_lin", "value": "attention.v_lin", "output": "attention.out_lin", "inner": "ffn.lin1", "outer": "ffn.lin2",
-                          "norm_attention": "sa_layer_norm", "norm_network": "output_layer_norm"}, ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias")),
+                         {"query": "attention.q_lin", "key": "attention.k_lin", "value": "attention.v_lin",
+                          "output": "attention.out_lin", "inner": "ffn.lin1", "outer": "ffn.lin2",
+                          "norm_attention": "sa_layer_norm", "norm_network": "output_layer_norm"},
+                         ("vocab_transform", "vocab_layer_norm", "vocab_projector.bias")),
 }
-TABLE, DECODERS = "embeddings.word_embeddings.weight", ("cls.predictions.decoder.weight", "lm_head.decoder.weight", "vocab_projector.weight")
+TABLE, DECODERS = ("embeddings.word_embeddings.weight", ("cls.predictions.decoder.weight", "lm_head.decoder.weight",
+                                                         "vocab_projector.weight"))
 
 
 def read_encoder(config: Config, arrays: Mapping[str, Any]) -> tuple[nn.Module, list[Rule]]:
@@ -51,7 +60,8 @@ def read_encoder(config: Config, arrays: Mapping[str, Any]) -> tuple[nn.Module, 
     encoder = (_distilbert if family.kind == "distilbert" else _bert)(config, pooled)
     if head == "MaskedLM":
         table, last = arrays.get(start + TABLE), next((arrays[name] for name in DECODERS if name in arrays), None)
-        Config(tie_word_embeddings=last is None or np.array_equal(last, table)).need(tie_word_embeddings=True)  # type: ignore[arg-type]
+        Config(tie_word_embeddings=last is None
+               or np.array_equal(last, table)).need(tie_word_embeddings=True)  # type: ignore[arg-type]
     return _with_head(head, encoder, config, family, arrays), rules_of(family, head, start)
 
 
@@ -64,19 +74,24 @@ def _head(config: Config, family: Family, arrays: Mapping[str, Any]) -> str | No
     if not any(name.startswith("classifier.") for name in arrays):
         return None
     said = str((config.get("architectures") or [""])[0])
-    whole = any(name in arrays for name in ("classifier.out_proj.weight", "pre_classifier.weight", family.start + "pooler.dense.weight"))
+    whole = any(name in arrays for name in ("classifier.out_proj.weight", "pre_classifier.weight",
+                                            family.start + "pooler.dense.weight"))
     return "TokenClassification" if said.endswith("TokenClassification") or not whole else "SequenceClassification"
 
 
 def _bert(config: Config, pooled: bool) -> BERT:
-    return BERT(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"],
-                config["intermediate_size"], config.get("type_vocab_size", 2), activation(config["hidden_act"]), config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"],
-                config.get("attention_probs_dropout_prob", 0.1), pooled, config.get("pad_token_id", 1) if config["model_type"] == "roberta" else None)
+    return BERT(config["vocab_size"], config["max_position_embeddings"], config["hidden_size"],
+                config["num_hidden_layers"], config["num_attention_heads"], config["intermediate_size"],
+                config.get("type_vocab_size", 2), activation(config["hidden_act"]),
+                config.get("hidden_dropout_prob", 0.1), config["layer_norm_eps"],
+                config.get("attention_probs_dropout_prob", 0.1), pooled,
+                config.get("pad_token_id", 1) if config["model_type"] == "roberta" else None)
 
 
 def _distilbert(config: Config, pooled: bool) -> BERT:
-    return BERT(config["vocab_size"], config["max_position_embeddings"], config["dim"], config["n_layers"], config["n_heads"], config["hidden_dim"], 0,
-                activation(config["activation"]), config.get("dropout", 0.1), 1e-12, config.get("attention_dropout", 0.1), False)
+    return BERT(config["vocab_size"], config["max_position_embeddings"], config["dim"], config["n_layers"],
+                config["n_heads"], config["hidden_dim"], 0, activation(config["activation"]),
+                config.get("dropout", 0.1), 1e-12, config.get("attention_dropout", 0.1), False)
 
 
 def _with_head(head: str | None, encoder: BERT, config: Config, family: Family, arrays: Mapping[str, Any]) -> nn.Module:
@@ -102,19 +117,23 @@ def rules_of(family: Family, head: str | None, start: str) -> list[Rule]:
         transform, norm, bias = family.masked
         return [*rules, *dense("transform", transform), Rule(r"norm\.(\w+)", norm + r".\1"), Rule("bias", bias)]
     if head == "SequenceClassification":
-        between, last = {"roberta": ("classifier.dense", "classifier.out_proj"), "distilbert": ("pre_classifier", "classifier")}.get(family.kind, ("", "classifier"))
+        between, last = {"roberta": ("classifier.dense", "classifier.out_proj"),
+                         "distilbert": ("pre_classifier", "classifier")}.get(family.kind, ("", "classifier"))
         return rules + dense("transform", between) + dense("head", last)
     return rules + dense("head", "qa_outputs" if head == "QuestionAnswering" else "classifier")
 
 
 def _encoder_rules(family: Family, ours: str, start: str) -> list[Rule]:
     at, parts = start + family.blocks + r"\1.", family.parts
-    rules = [Rule(ours + name + r"\.weight", start + f"embeddings.{table}_embeddings.weight") for name, table in (("tokens", "word"), ("positions", "position"), ("types", "token_type"))]
+    rules = [Rule(ours + name + r"\.weight", start + f"embeddings.{table}_embeddings.weight")
+             for name, table in (("tokens", "word"), ("positions", "position"), ("types", "token_type"))]
     rules.append(Rule(ours + r"norm\.(\w+)", start + r"embeddings.LayerNorm.\1"))
     for part in ("query", "key", "value", "output"):
         rules += dense(ours + BLOCK + rf"attention\.{part}", at + parts[part])
-    rules += dense(ours + BLOCK + r"network\.0", at + parts["inner"]) + dense(ours + BLOCK + r"network\.2", at + parts["outer"])
-    rules += [Rule(ours + BLOCK + name + r"\.(\w+)", at + parts[name] + r".\2") for name in ("norm_attention", "norm_network")]
+    rules += dense(ours + BLOCK + r"network\.0",
+                   at + parts["inner"]) + dense(ours + BLOCK + r"network\.2", at + parts["outer"])
+    rules += [Rule(ours + BLOCK + name + r"\.(\w+)", at + parts[name] + r".\2")
+              for name in ("norm_attention", "norm_network")]
     return rules + dense(ours + "pooler", start + "pooler.dense")
 
 
@@ -124,25 +143,34 @@ def describe(model: Any) -> tuple[dict[str, Any], list[Rule]]:
     """(config.json, rules) of an encoder or of a model with one."""
     encoder = model if isinstance(model, BERT) else model.encoder
     head = next((name for name, kind in HEADS.items() if isinstance(model, kind)), None)
-    family = FAMILIES["roberta" if encoder.padding is not None else "bert" if encoder.types is not None else "distilbert"]
+    family = FAMILIES["roberta" if encoder.padding is not None else "bert" if encoder.types is not None
+                      else "distilbert"]
     config = _describe_distilbert(encoder) if family.kind == "distilbert" else _describe_bert(encoder)
-    config |= {"model_type": family.kind, "architectures": [f"{family.name}For{head}" if head else f"{family.name}Model"], "torch_dtype": "float32", "tie_word_embeddings": True}
+    config |= {"model_type": family.kind,
+               "architectures": [f"{family.name}For{head}" if head else f"{family.name}Model"],
+               "torch_dtype": "float32", "tie_word_embeddings": True}
     if hasattr(model, "classes"):
         labels = [f"LABEL_{i}" for i in range(model.classes)]
-        config |= {"id2label": {str(i): label for i, label in enumerate(labels)}, "label2id": {label: i for i, label in enumerate(labels)}}
+        config |= {"id2label": {str(i): label for i, label in enumerate(labels)},
+                   "label2id": {label: i for i, label in enumerate(labels)}}
     return config, rules_of(family, head, family.start if head else "")
 
 
 def _describe_bert(encoder: BERT) -> dict[str, Any]:
     block, width = encoder.blocks[0], encoder.tokens.width
-    return {"vocab_size": encoder.tokens.vocabulary, "max_position_embeddings": encoder.length, "hidden_size": width, "num_hidden_layers": len(encoder.blocks),
-            "num_attention_heads": block.heads, "intermediate_size": block.hidden, "type_vocab_size": encoder.types.vocabulary, "hidden_act": their_activation(block.activation),
-            "hidden_dropout_prob": encoder.dropout.rate, "attention_probs_dropout_prob": block.attention_rate, "layer_norm_eps": encoder.norm.epsilon,
+    return {"vocab_size": encoder.tokens.vocabulary, "max_position_embeddings": encoder.length, "hidden_size": width,
+            "num_hidden_layers": len(encoder.blocks),
+            "num_attention_heads": block.heads, "intermediate_size": block.hidden,
+            "type_vocab_size": encoder.types.vocabulary, "hidden_act": their_activation(block.activation),
+            "hidden_dropout_prob": encoder.dropout.rate, "attention_probs_dropout_prob": block.attention_rate,
+            "layer_norm_eps": encoder.norm.epsilon,
             "pad_token_id": 0 if encoder.padding is None else encoder.padding}
 
 
 def _describe_distilbert(encoder: BERT) -> dict[str, Any]:
     block = encoder.blocks[0]
-    return {"vocab_size": encoder.tokens.vocabulary, "max_position_embeddings": encoder.length, "dim": encoder.tokens.width, "n_layers": len(encoder.blocks),
-            "n_heads": block.heads, "hidden_dim": block.hidden, "activation": their_activation(block.activation), "dropout": encoder.dropout.rate,
+    return {"vocab_size": encoder.tokens.vocabulary, "max_position_embeddings": encoder.length,
+            "dim": encoder.tokens.width, "n_layers": len(encoder.blocks),
+            "n_heads": block.heads, "hidden_dim": block.hidden, "activation": their_activation(block.activation),
+            "dropout": encoder.dropout.rate,
             "attention_dropout": block.attention_rate, "sinusoidal_pos_embds": False, "pad_token_id": 0}

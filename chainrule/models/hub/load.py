@@ -22,9 +22,12 @@ from .encoders import FAMILIES, read_encoder
 from .rules import Rule, fill
 
 Reader = Callable[[Config, Mapping[str, Any]], tuple[nn.Module, list[Rule]]]
-READERS: dict[str, Reader] = {"gpt2": read_gpt2, **dict.fromkeys(LLAMA_LIKE, read_llama), **dict.fromkeys(FAMILIES, read_encoder)}
-IGNORED = (r"attn\.(masked_)?bias$|position_ids$|rotary_emb\.inv_freq$|^lm_head\.(decoder\.)?(weight|bias)$|cls\.|pooler\."
-           r"|^vocab_projector\.weight$")
+READERS: dict[str, Reader] = {"gpt2": read_gpt2, **dict.fromkeys(LLAMA_LIKE, read_llama),
+                              **dict.fromkeys(FAMILIES, read_encoder)}
+IGNORED = (
+    r"attn\.(masked_)?bias$|position_ids$|rotary_emb\.inv_freq$|^lm_head\.(decoder\.)?(weight|bias)$|cls\.|pooler\."
+    r"|^vocab_projector\.weight$"
+)
 
 
 def load_pretrained(folder: str | Path) -> Any:
@@ -33,10 +36,10 @@ def load_pretrained(folder: str | Path) -> Any:
     | model_type | what comes out |
     |---|---|
     | gpt2, llama, mistral, qwen2, qwen3 | LanguageModel |
-    | bert, roberta, distilbert | BERT; with its head MaskedLanguageModel, SequenceClassifier, TokenClassifier, SpanReader |
+    | bert, roberta, distilbert | BERT; with a head MaskedLanguageModel, SequenceClassifier, TokenClassifier, … |
 
-    Raises DataError that lists what is missing, left over or of another shape, and for a setting in config.json that makes of the same
-    weights another function.
+    Raises DataError that lists what is missing, left over or of another shape, and for a setting in config.json that
+    makes of the same weights another function.
 
     >>> model = cr.models.llama(vocabulary=9, length=8, width=8, depth=1, heads=2)
     >>> ids = np.array([[1, 4, 2]])
@@ -50,7 +53,8 @@ def load_pretrained(folder: str | Path) -> Any:
     arrays = read_weights(folder)
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in READERS:
-        raise DataError(explain("this kind of model cannot be read", got=f"model_type {kind!r} in {folder / 'config.json'}", expected=" | ".join(READERS)))
+        raise DataError(explain("this kind of model cannot be read",
+                                got=f"model_type {kind!r} in {folder / 'config.json'}", expected=" | ".join(READERS)))
     try:
         with reading(folder / "config.json", "description of the model"):
             return _made(READERS[kind], config, arrays, folder)

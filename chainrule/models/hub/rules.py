@@ -94,7 +94,8 @@ def fill(model: nn.Module, arrays: Mapping[str, Array], rules: list[Rule], ignor
         values[name] = value.astype(variable.dtype)
     faults += [f"left over: {name}" for name in sorted(set(arrays) - used) if not re.search(ignored, name)]
     if faults:
-        raise DataError(explain("the weights do not fit the model that config.json describes", got="; ".join(faults[:12]) + ("; …" if len(faults) > 12 else ""),
+        raise DataError(explain("the weights do not fit the model that config.json describes",
+                                got="; ".join(faults[:12]) + ("; …" if len(faults) > 12 else ""),
                                 expected=f"{len(values)} arrays in {place}"))
     for name, variable in model.parameters().items():
         variable.assign(values[name])

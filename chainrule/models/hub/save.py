@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`save_pretrained`: a model -> a folder from which the library transformers, and `load_pretrained`, make the same model."""
+"""`save_pretrained`: a model -> a folder from which the library transformers, and `load_pretrained`, make the same
+model."""
 
 from __future__ import annotations
 
@@ -17,8 +18,10 @@ from . import decoders, encoders
 from .rules import Part, Rule, arrays_of, source
 
 
-def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None, config: Mapping[str, Any] | None = None) -> Path:
-    """Write config.json and model.safetensors as Hugging Face has them; the library transformers loads them with the same outputs.
+def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None,
+                    config: Mapping[str, Any] | None = None) -> Path:
+    """Write config.json and model.safetensors as Hugging Face has them; the library transformers loads them with the
+    same outputs.
 
     Args:
         model: a built model of a kind that `load_pretrained` gives; merge adapters first (`nn.merge_lora`).
@@ -36,7 +39,8 @@ def save_pretrained(model: nn.Module, folder: str | Path, tokenizer: Any = None,
     """
     made, rules = _described(model) or _refuse(model)
     if config is not None and not isinstance(config, Mapping):
-        raise ArgumentError(explain("config is what config.json shall say besides", got=shown(config), expected='a dict, such as {"eos_token_id": 2}'))
+        raise ArgumentError(explain("config is what config.json shall say besides", got=shown(config),
+                                    expected='a dict, such as {"eos_token_id": 2}'))
     from safetensors.numpy import save
 
     folder = Path(folder)
@@ -56,7 +60,8 @@ def layer_names(model: nn.Module) -> dict[str, str]:
     if found is None:
         return {}
     names = {path: source(f"{path}.weight", found[1]) for path in model.modules() if path}
-    return {path: theirs.removesuffix(".weight") for path, (theirs, turn) in names.items() if theirs != f"{path}.weight" and not isinstance(turn, Part)}
+    return {path: theirs.removesuffix(".weight") for path, (theirs, turn) in names.items() if theirs != f"{path}.weight"
+            and not isinstance(turn, Part)}
 
 
 def _described(model: Any) -> tuple[dict[str, Any], list[Rule]] | None:
@@ -69,5 +74,6 @@ def _described(model: Any) -> tuple[dict[str, Any], list[Rule]] | None:
 
 
 def _refuse(model: Any) -> Any:
-    raise ArgumentError(explain("this model cannot be written as one of Hugging Face's", got=shown(model), expected="a built GPT-2, Llama, Mistral, Qwen, BERT, RoBERTa or DistilBERT",
+    raise ArgumentError(explain("this model cannot be written as one of Hugging Face's", got=shown(model),
+                                expected="a built GPT-2, Llama, Mistral, Qwen, BERT, RoBERTa or DistilBERT",
                                 fix='cr.save(model, "model.safetensors") writes any model'))

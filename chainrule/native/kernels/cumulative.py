@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cumulative sums (prefix sums, a scan in the array sense) as a kernel: out[o, i, c] = x[o, 0, c] + … + x[o, i, c], added from left to right.
+"""Cumulative sums (prefix sums, a scan in the array sense) as a kernel: out[o, i, c] = x[o, 0, c] + … + x[o, i, c],
+added from left to right.
 
-In: a cumulative sum whose operand lies in row-major order. Out: code over units. Where there are enough columns `c`, a unit is
-one `o` and a block of columns, and lanes are columns. Elsewhere a unit is `TOGETHER` sums (o, c), whose additions wait for
-nothing but their own predecessors. Every sum has one order, so that threads and vectors never change a bit.
+In: a cumulative sum whose operand lies in row-major order. Out: code over units. Where there are enough columns `c`, a
+unit is one `o` and a block of columns, and lanes are columns. Elsewhere a unit is `TOGETHER` sums (o, c), whose
+additions wait for nothing but their own predecessors. Every sum has one order, so that threads and vectors never change
+a bit.
 """
 
 from __future__ import annotations
@@ -98,14 +100,17 @@ def _few(writer: Writer, spec: RunningSpec, x: ir.Value, out: ir.Value, unit: In
 
 
 def _sums(writer: Writer, spec: RunningSpec, x: ir.Value, out: ir.Value, places: list[Index], kind: ir.Type) -> None:
-    """The running sums that begin at these elements; -0 is what a sum of floats begins with, because it changes nothing."""
+    """The running sums that begin at these elements; -0 is what a sum of floats begins with, because it changes
+    nothing."""
     b, element = writer.builder, operations.ELEMENTS[spec.dtype]
-    at = lambda pointer, place, i: b.gep(pointer, [constant(writer.add(place, writer.mul(i, spec.columns)))], source_etype=element)
+    at = lambda pointer, place, i: b.gep(pointer, [constant(writer.add(place, writer.mul(i, spec.columns)))],
+                                         source_etype=element)
 
     def body(i: Index, totals: list[ir.Value]) -> list[ir.Value]:
         found = []
         for place, total in zip(places, totals, strict=True):
-            total = operations.OPERATIONS["add"](b, spec.dtype, total, b.load(at(x, place, i), typ=kind, align=spec.size))
+            total = operations.OPERATIONS["add"](b, spec.dtype, total,
+                                                 b.load(at(x, place, i), typ=kind, align=spec.size))
             b.store(total, at(out, place, i), align=spec.size)
             found.append(total)
         return found

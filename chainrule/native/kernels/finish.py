@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The epilogue: what happens to a finished tile of results while it is still in the L1 cache.
 
-An epilogue is a function `epilogue(builder, value, row, column, mask, pointers) -> value`. It gets one vector of results,
-the flat index of its row, the index of its first column, the mask of the columns that exist (None: all) and the extra
-pointers that the caller of the kernel passes after the result; it may load and store through them. The named steps of a
-spec (bias, relu, residual) are made into such a function here; a new step is one function in `STEPS`.
+An epilogue is a function `epilogue(builder, value, row, column, mask, pointers) -> value`. It gets one vector of
+results, the flat index of its row, the index of its first column, the mask of the columns that exist (None: all) and
+the extra pointers that the caller of the kernel passes after the result; it may load and store through them. The named
+steps of a spec (bias, relu, residual) are made into such a function here; a new step is one function in `STEPS`.
 The result must not share memory with the extra pointers, because sums pass through it before they are finished.
 """
 
@@ -38,10 +38,12 @@ def _relu(writer: Writer, value: ir.Value, *_: object) -> ir.Value:
 
 
 # name of a step: (how many extra pointers it takes, its function)
-STEPS: dict[str, tuple[int, Callable[..., ir.Value]]] = {"bias": (1, _bias), "relu": (0, _relu), "residual": (1, _residual)}
+STEPS: dict[str, tuple[int, Callable[..., ir.Value]]] = {"bias": (1, _bias), "relu": (0, _relu),
+                                                         "residual": (1, _residual)}
 
 
-def named_epilogue(steps: Sequence[tuple[str, ...]], dtype: str, columns: int, target: Target) -> tuple[Epilogue | None, int]:
+def named_epilogue(steps: Sequence[tuple[str, ...]], dtype: str, columns: int,
+                   target: Target) -> tuple[Epilogue | None, int]:
     """The epilogue made of named steps and the number of extra pointers it takes; `columns` is the length of a row."""
     unknown = [step for step, *_ in steps if step not in STEPS]
     if unknown:
@@ -58,9 +60,10 @@ def named_epilogue(steps: Sequence[tuple[str, ...]], dtype: str, columns: int, t
     return (epilogue if steps else None), sum(STEPS[step][0] for step, *_ in steps)
 
 
-def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int, epilogue: Epilogue, pointers: int,
-                target: Target) -> ir.Function:
-    """The function ``void (out, row, row step, column, rows, extras…)`` that finishes `columns` columns of rows in place."""
+def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns: int, epilogue: Epilogue,
+                pointers: int, target: Target) -> ir.Function:
+    """The function ``void (out, row, row step, column, rows, extras…)`` that finishes `columns` columns of rows in
+    place."""
     name = f"{name}_{columns}"
     known = module.globals.get(name)
     if known:
@@ -83,8 +86,10 @@ def emit_finish(module: ir.Module, name: str, dtype: str, out_step: int, columns
     return function
 
 
-def emit_ahead(module: ir.Module, name: str, dtype: str, columns: int, epilogue: Epilogue, pointers: int, target: Target) -> ir.Function:
-    """The function ``void (row, row step, column, rows, extras…)`` that fetches what `emit_finish` will need of the extras."""
+def emit_ahead(module: ir.Module, name: str, dtype: str, columns: int, epilogue: Epilogue, pointers: int,
+               target: Target) -> ir.Function:
+    """The function ``void (row, row step, column, rows, extras…)`` that fetches what `emit_finish` will need of the
+    extras."""
     name = f"{name}_ahead_{columns}"
     known = module.globals.get(name)
     if known:

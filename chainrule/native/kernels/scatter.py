@@ -3,8 +3,8 @@
 
 out[o, index[i], c] (+)= updates[o, i, c]. A unit of work is one `o` and one block of columns, and goes through the
 indices in order; so equal indices add up in the same order on any number of threads, and no two threads meet. An index
-out of bounds is reported, or (`drop`) passed over. The mode "check" only looks whether all indices are in bounds, so that a
-Variable is not touched by a step that fails.
+out of bounds is reported, or (`drop`) passed over. The mode "check" only looks whether all indices are in bounds, so
+that a Variable is not touched by a step that fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ UNITS = 8  # of work, above which the blocks are made wider: long rows are read 
 class ScatterSpec:
     """Extents: outer (axes before), extent (of the axis), count (of indices), columns (axes behind).
 
-    `check` is the number by which an index out of bounds is reported; 0: it was looked for before, or is passed over (`drop`).
+    `check` is the number by which an index out of bounds is reported; 0: it was looked for before, or is passed over
+    (`drop`).
     """
 
     outer: int
@@ -53,7 +54,8 @@ class ScatterSpec:
 
 
 def emit_scatter(module: ir.Module, name: str, spec: ScatterSpec, target: Target) -> ir.Function:
-    """The function ``void (indices, updates, out, status, i64 begin, i64 end)`` over units; a check has no updates and no out."""
+    """The function ``void (indices, updates, out, status, i64 begin, i64 end)`` over units; a check has no updates and
+    no out."""
     if spec.mode == "check":
         return _emit_check(module, name, spec, target)
     type_ = ir.FunctionType(ir.VoidType(), [POINTER] * 4 + [INDEX, INDEX])
@@ -113,7 +115,8 @@ def _add_row(writer: Writer, spec: ScatterSpec, updates: ir.Value, out: ir.Value
         value = b.load(b.gep(updates, [constant(writer.add(source, offset))], source_etype=type_), typ=kind, align=size)
         if spec.mode == "add":
             old = b.load(there, typ=kind, align=size)
-            value = b.or_(old, value) if spec.dtype == "bool" else operations.OPERATIONS["add"](b, spec.dtype, old, value)
+            value = (b.or_(old, value) if spec.dtype == "bool"
+                     else operations.OPERATIONS["add"](b, spec.dtype, old, value))
         b.store(value, there, align=size)
 
     if spec.columns < lanes:

@@ -25,7 +25,8 @@ from ..llvm.writer import INDEX, POINTER, SHORT, Index, Writer, intrinsic, open_
 from ..target import Target
 
 Loop = tuple[int, int, int]  # (count, left step, right step), steps in elements
-Segment = tuple[int, int, tuple[int, ...]]  # (first round, how many, the numbers of the rows that have them: of each axis one is added)
+# (first round, how many, the numbers of the rows that have them: of each axis one is added)
+Segment = tuple[int, int, tuple[int, ...]]
 
 FEW_STEPS = 32  # below which it does not pay to fetch the result beforehand
 ENOUGH = 8  # independent sums that hide the latency of multiply-add
@@ -33,7 +34,8 @@ ENOUGH = 8  # independent sums that hide the latency of multiply-add
 
 @dataclass(frozen=True)
 class Tile:
-    """The constants of one register tile; `loops` go from the outermost inwards, the count of the first is an argument."""
+    """The constants of one register tile; `loops` go from the outermost inwards, the count of the first is an argument.
+    """
 
     dtype: str
     offsets: tuple[int, ...]
@@ -43,13 +45,18 @@ class Tile:
     right_tail: int = 0  # lanes of the last vector that exist in memory; 0: all
     out_tail: int = 0
     lanewise: bool = False  # the left operand is read as vectors too: every lane has its own factor (grouped kernels)
-    shared: tuple[int, int] = (1, 1)  # lanewise: (a, b): b lanes share a factor, those of the next b lanes lie `a` elements further
+    # lanewise: (a, b): b lanes share a factor, those of the next b lanes lie `a` elements further
+    shared: tuple[int, int] = (1, 1)
     pairs: bool = False  # elements of both operands are pairs of bfloat16, whose products are added
-    taps: tuple[tuple[int, int, int, int], ...] = ()  # (left, right, first row, last): repeats the last loop for some of the rows
-    dotted: int = 0  # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
-    swept: bool = False  # the taps stay in registers through one round of the last loop, and what several of them read is loaded once
+    # (left, right, first row, last): repeats the last loop for some of the rows
+    taps: tuple[tuple[int, int, int, int], ...] = ()
+    # if not 0: lanes run along the sum; each of `vectors` columns has weights of its own, so many elements apart
+    dotted: int = 0
+    # the taps stay in registers through one round of the last loop, and what several of them read is loaded once
+    swept: bool = False
     rows_at: tuple[int, ...] = ()  # where each row of the result begins, if not `out_step` apart
-    segments: tuple[tuple[Segment, ...], tuple[Segment, ...]] = ((), ())  # of the last two loops, where not every row has all rounds
+    # of the last two loops, where not every row has all rounds
+    segments: tuple[tuple[Segment, ...], tuple[Segment, ...]] = ((), ())
     open: int = 1  # how many of the loops, from the outermost inwards, have their counts as arguments
 
     @property
@@ -60,13 +67,15 @@ class Tile:
 
 
 def split(extent: int, limit: int) -> tuple[int, int, int]:
-    """(tiles, size, tall): `extent` cut into the fewest tiles <= limit; the first `tall` have size + 1, the rest size."""
+    """(tiles, size, tall): `extent` cut into the fewest tiles <= limit; the first `tall` have size + 1, the rest size.
+    """
     tiles = max(1, -(-extent // limit))
     return tiles, extent // tiles, extent % tiles
 
 
 def simplify(loops: list[Loop]) -> tuple[Loop, ...]:
-    """The same nest of at least one loop, without loops of one round and with loops joined that run on in both operands."""
+    """The same nest of at least one loop, without loops of one round and with loops joined that run on in both
+    operands."""
     result: list[Loop] = []
     for count, left, right in loops:
         if count == 1:
@@ -88,7 +97,8 @@ def emit_tile(module: ir.Module, tile: Tile, target: Target) -> ir.Function:
     known = module.globals.get(tile.name)
     if known:
         return known
-    arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX), ("accumulate", ir.IntType(1)),
+    arguments = [("left", POINTER), ("right", POINTER), ("out", POINTER), ("count", INDEX),
+                 ("accumulate", ir.IntType(1)),
                  *[(f"count{number}", INDEX) for number in range(1, tile.open)]]
     function, writer = open_function(module, tile.name, arguments, tile.dtype, target, internal=True)
     left, right, out, count, accumulate, *counts = function.args
@@ -122,7 +132,8 @@ def _store_sums(writer: Writer, tile: Tile, out: ir.Value, sums: list[ir.Value])
 
 
 def _fetch(writer: Writer, tile: Tile, out: ir.Value) -> None:
-    """Bring the lines of the result nearer while the sums are made; they lie in short pieces, and are written at once."""
+    """Bring the lines of the result nearer while the sums are made; they lie in short pieces, and are written at once.
+    """
     if math.prod(count or FEW_STEPS for count, _, _ in tile.loops) < FEW_STEPS:
         return
     narrow = ir.IntType(32)
@@ -138,7 +149,8 @@ def _masks(writer: Writer, vectors: int, tail: int) -> list[ir.Value | None]:
 def _places(writer: Writer, tile: Tile, out: ir.Value) -> list[tuple[ir.Value, ir.Value | None]]:
     masks = _masks(writer, tile.vectors, tile.out_tail)
     rows = tile.rows_at or [row * tile.out_step for row in range(len(tile.offsets))]
-    return [(writer.at(out, row + column * writer.lanes), masks[column]) for row in rows for column in range(tile.vectors)]
+    return [(writer.at(out, row + column * writer.lanes), masks[column]) for row in rows
+            for column in range(tile.vectors)]
 
 
 def _load(writer: Writer, tile: Tile, out: ir.Value) -> list[ir.Value]:
@@ -173,7 +185,8 @@ def _segments(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums:
                 rows = [i + j for i in lines for j in places]
                 part = dataclasses.replace(tile, offsets=tuple(tile.offsets[row] for row in rows))
                 at = writer.at(here, first * wide_left), writer.at(there, first * wide_right)
-                for row, total in zip(rows, _innermost(writer, part, count, *at, [parts[row] for row in rows]) if rows else [], strict=True):
+                for row, total in zip(rows, _innermost(writer, part, count, *at, [parts[row] for row in rows]) if rows
+                                      else [], strict=True):
                     parts[row] = total
             return [writer.at(here, high_left), writer.at(there, high_right), *parts]
         return body
@@ -184,26 +197,31 @@ def _segments(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums:
     return sums
 
 
-def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+def _repeats(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value,
+             sums: list[ir.Value]) -> list[ir.Value]:
     """The last loop for each tap in turn, on those rows whose tap there is."""
     if tile.swept:
         _, left_step, right_step = tile.loops[-1]
         if isinstance(count, int) and count == 1:
             return _sweep(writer, tile, left, right, sums)
-        sweep = lambda _, state: [writer.at(state[0], left_step), writer.at(state[1], right_step), *_sweep(writer, tile, *state[:2], state[2:])]
+        sweep = lambda _, state: [writer.at(state[0], left_step), writer.at(state[1], right_step),
+                                  *_sweep(writer, tile, *state[:2], state[2:])]
         return writer.fold(0, count, 1, [left, right, *sums], sweep)[2:]
     sums = list(sums)
     for left_step, right_step, first, last in tile.taps:
         if first < last:
-            part, rows = slice(first * tile.vectors, last * tile.vectors), dataclasses.replace(tile, offsets=tile.offsets[first:last])
-            sums[part] = _innermost(writer, rows, count, writer.at(left, left_step), writer.at(right, right_step), sums[part])
+            part, rows = (slice(first * tile.vectors, last * tile.vectors),
+                          dataclasses.replace(tile, offsets=tile.offsets[first:last]))
+            sums[part] = _innermost(writer, rows, count, writer.at(left, left_step), writer.at(right, right_step),
+                                    sums[part])
     return sums
 
 
 def _sweep(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
     """All taps of a line: the taps stay in registers, and each factor is loaded once for all of them."""
     masks, sums = _masks(writer, tile.vectors, tile.right_tail), list(sums)
-    weights = [[writer.load_vector(writer.at(right, step + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+    weights = [[writer.load_vector(writer.at(right, step + column * writer.lanes), mask)
+                for column, mask in enumerate(masks)]
                for _, step, _, _ in tile.taps]
     places: dict[int, list[tuple[int, list[ir.Value]]]] = {}
     for (step, _, first, last), tap in zip(tile.taps, weights, strict=True):
@@ -245,7 +263,8 @@ def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: 
             done = []
             for chain in range(number):
                 part = parts[chain * len(sums):(chain + 1) * len(sums)]
-                done += _step(writer, tile, writer.at(here, chain * left_step), writer.at(there, chain * right_step), part)
+                done += _step(writer, tile, writer.at(here, chain * left_step), writer.at(there, chain * right_step),
+                              part)
             rest = parts[number * len(sums):]
             return [writer.at(here, number * left_step), writer.at(there, number * right_step), *done, *rest]
         return body
@@ -262,20 +281,25 @@ def _innermost(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: 
     return state[:len(sums)]
 
 
-def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-    """The last loop of a lanewise tile, several rounds at once: what neighbouring rounds read in common is loaded once."""
+def _unrolled(writer: Writer, tile: Tile, count: Index, left: ir.Value, right: ir.Value,
+              sums: list[ir.Value]) -> list[ir.Value]:
+    """The last loop of a lanewise tile, several rounds at once: what neighbouring rounds read in common is loaded once.
+    """
     _, left_step, right_step = tile.loops[-1]
-    masks, multiply_add = _masks(writer, tile.vectors, tile.right_tail), writer.multiply_pairs if tile.pairs else writer.multiply_add
+    masks, multiply_add = (_masks(writer, tile.vectors, tile.right_tail), writer.multiply_pairs if tile.pairs
+                           else writer.multiply_add)
     at_once = 4 if 2 * len(sums) <= writer.target.registers else 2  # as many as find registers beside the sums
 
-    def vectors(pointer: ir.Value, offset: int, load: Callable[[ir.Value, ir.Value | None], ir.Value]) -> list[ir.Value]:
+    def vectors(pointer: ir.Value, offset: int,
+                load: Callable[[ir.Value, ir.Value | None], ir.Value]) -> list[ir.Value]:
         return [load(writer.at(pointer, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
     factor = lambda pointer, mask: _factor(writer, tile, pointer, mask)
 
     def rounds(number: int) -> Callable[[Index, list[ir.Value]], list[ir.Value]]:
         def body(_: Index, state: list[ir.Value]) -> list[ir.Value]:
             here, there, parts = state[0], state[1], state[2:]
-            rights, lefts = [vectors(there, turn * right_step, writer.load_vector) for turn in range(number)], dict[int, list[ir.Value]]()
+            rights, lefts = ([vectors(there, turn * right_step, writer.load_vector) for turn in range(number)],
+                             dict[int, list[ir.Value]]())
             for row, offset in enumerate(tile.offsets):
                 for turn, right in enumerate(rights):
                     place = offset + turn * left_step
@@ -301,7 +325,8 @@ def _step(writer: Writer, tile: Tile, left: ir.Value, right: ir.Value, sums: lis
             result.append(writer.multiply_pair_at(left, offset, rights[0], sums[row]))
             continue
         if tile.lanewise:
-            factors = [_factor(writer, tile, writer.at(left, offset + column * writer.lanes), mask) for column, mask in enumerate(masks)]
+            factors = [_factor(writer, tile, writer.at(left, offset + column * writer.lanes), mask)
+                       for column, mask in enumerate(masks)]
         elif tile.dotted:
             factors = [writer.load_vector(writer.at(left, offset))] * tile.vectors
         else:

@@ -12,7 +12,8 @@ BIT = ir.IntType(1)
 
 
 def report_function(module: ir.Module) -> ir.Function:
-    """``void report(status, i1 bad, i64 check)``: keep the number of the first check that failed, as FIRST_CHECK - number."""
+    """``void report(status, i1 bad, i64 check)``: keep the number of the first check that failed, as FIRST_CHECK -
+    number."""
     known = module.globals.get("report")
     if known is not None:
         return known

@@ -3,7 +3,8 @@
 
 In: a builder, the dtype and LLVM values (booleans are one bit in registers, one byte in memory). Out: a value. The
 meaning is NumPy's: integers wrap around, shifts by too much give 0 or the sign, a NaN wins in maximum and minimum.
-`bfloat16` is a dtype of memory: 16-bit integers that hold the upper halves of float32 numbers, cast when loaded and stored.
+`bfloat16` is a dtype of memory: 16-bit integers that hold the upper halves of float32 numbers, cast when loaded and
+stored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .math.lanes import known, splat
 from .math.table import MATH, emit_floor_divide, emit_remainder
 
 ELEMENTS: dict[str, ir.Type] = {
-    "bool": ir.IntType(1), "int8": ir.IntType(8), "int16": ir.IntType(16), "int32": ir.IntType(32), "int64": ir.IntType(64),
+    "bool": ir.IntType(1), "int8": ir.IntType(8), "int16": ir.IntType(16), "int32": ir.IntType(32),
+    "int64": ir.IntType(64),
     "uint8": ir.IntType(8), "uint16": ir.IntType(16), "uint32": ir.IntType(32), "uint64": ir.IntType(64),
     "float32": ir.FloatType(), "float64": ir.DoubleType(), BRAIN: ir.IntType(16),
 }
@@ -65,7 +67,8 @@ def compare(b: ir.IRBuilder, sign: str, dtype: str, x: ir.Value, y: ir.Value) ->
 
 
 def extreme(sign: str) -> Callable[..., ir.Value]:
-    """The larger (">") or smaller ("<") of two values; a NaN wins, and of equal values (zeros of both signs) the second."""
+    """The larger (">") or smaller ("<") of two values; a NaN wins, and of equal values (zeros of both signs) the
+    second."""
     def emit(b: ir.IRBuilder, dtype: str, x: ir.Value, y: ir.Value) -> ir.Value:
         better = b.select(compare(b, sign, dtype, x, y), x, y)  # y where one is NaN: one instruction on x86
         return b.select(b.fcmp_unordered("uno", x, x), x, better) if is_float(dtype) else better
@@ -118,15 +121,17 @@ def _divide_floor(emit: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
 OPERATIONS: dict[str, Callable[..., ir.Value]] = {
     "add": _pick("fadd", "add"), "sub": _pick("fsub", "sub"), "mul": _pick("fmul", "mul"), "div": _pick("fdiv", "sdiv"),
     "neg": _negative, "not": lambda b, dtype, x: b.not_(x),
-    "and": lambda b, dtype, x, y: b.and_(x, y), "or": lambda b, dtype, x, y: b.or_(x, y), "xor": lambda b, dtype, x, y: b.xor(x, y),
+    "and": lambda b, dtype, x, y: b.and_(x, y), "or": lambda b, dtype, x, y: b.or_(x, y),
+    "xor": lambda b, dtype, x, y: b.xor(x, y),
     "shift_left": _shift("left"), "shift_right": _shift("right"),
     "equal": _compare("=="), "less": _compare("<"), "less_equal": _compare("<="),
     "maximum": extreme(">"), "minimum": extreme("<"), "where": lambda b, dtype, c, x, y: b.select(c, x, y),
     "abs": _magnitude("abs"), "sign": _magnitude("sign"),
     "floor": _rounding("floor"), "ceil": _rounding("ceil"), "round": _rounding("round"),
     "floor_divide": _divide_floor(emit_floor_divide), "remainder": _divide_floor(emit_remainder),
-    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "sinh", "cosh", "tanh",
-                                      "asinh", "acosh", "atanh", "erf", "pow")}, "atan2": _angle,
+    **{name: _math(name) for name in ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan",
+                                      "asin", "acos", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "pow")},
+                                      "atan2": _angle,
 }
 # fmt: on
 
@@ -166,12 +171,14 @@ def _from_float(b: ir.IRBuilder, x: ir.Value, source: str, result: str, type_: i
 
 
 def _upper_half(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """The bfloat16 number nearest to a float32, ties to the even one; by integers, because instructions flush tiny numbers."""
+    """The bfloat16 number nearest to a float32, ties to the even one; by integers, because instructions flush tiny
+    numbers."""
     narrow = ir.IntType(32)
     bits = b.bitcast(x, widened(x.type, narrow))
     number = lambda value: splat(bits.type, value)
     odd = b.and_(b.lshr(bits, number(16)), number(1))
-    rounded = b.select(b.fcmp_unordered("uno", x, x), b.or_(bits, number(0x400000)), b.add(b.add(bits, number(0x7FFF)), odd))
+    rounded = b.select(b.fcmp_unordered("uno", x, x), b.or_(bits, number(0x400000)),
+                       b.add(b.add(bits, number(0x7FFF)), odd))
     return b.trunc(b.lshr(rounded, number(16)), widened(x.type, ELEMENTS[BRAIN]))
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small words that kernel generators write machine code with: loops, vectors, masks, transposes.
 
-In: an `ir.IRBuilder`. Out: LLVM IR that needs hardly any optimisation afterwards: loop variables are phi nodes, constants
-are folded while writing, addresses are a pointer plus a constant wherever the shape allows it. Integers may be Python
-ints or 64-bit LLVM values everywhere; all pointers are opaque, all offsets count elements, never bytes.
+In: an `ir.IRBuilder`. Out: LLVM IR that needs hardly any optimisation afterwards: loop variables are phi nodes,
+constants are folded while writing, addresses are a pointer plus a constant wherever the shape allows it. Integers may
+be Python ints or 64-bit LLVM values everywhere; all pointers are opaque, all offsets count elements, never bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def constant(value: Index) -> ir.Value:
 
 
 class Word(ir.Constant):
-    """A vector of equal lanes that is written as one word: most of the text of a kernel would be lists of equal lanes."""
+    """A vector of equal lanes that is written as one word: most of the text of a kernel would be lists of equal lanes.
+    """
 
     def __init__(self, kind: ir.VectorType, lane: object, word: str):
         super().__init__(kind, [lane] * kind.count)
@@ -127,7 +128,8 @@ class Writer:
     def quotient(self, left: Index, right: Index) -> Index:
         """left // right of numbers that are not negative."""
         both = isinstance(left, int) and isinstance(right, int)
-        return self.divide(left, right)[0] if both or (isinstance(right, int) and right == 1) else self.builder.udiv(constant(left), constant(right))
+        return (self.divide(left, right)[0] if both or (isinstance(right, int) and right == 1)
+                else self.builder.udiv(constant(left), constant(right)))
 
     def minimum(self, left: Index, right: Index) -> Index:
         """The smaller of both."""
@@ -164,7 +166,8 @@ class Writer:
 
     def share(self, units: int, thread: Index, threads: Index) -> tuple[Index, Index]:
         """The range of `units` equal units of work that belongs to one thread."""
-        return self.quotient(self.mul(thread, units), threads), self.quotient(self.mul(self.add(thread, 1), units), threads)
+        return (self.quotient(self.mul(thread, units), threads),
+                self.quotient(self.mul(self.add(thread, 1), units), threads))
 
     # ---- memory
 
@@ -222,11 +225,14 @@ class Writer:
     def multiply_pairs(self, left: ir.Value, right: ir.Value, total: ir.Value) -> ir.Value:
         """The same with pairs of bfloat16 in every 32-bit lane: both products are added; needs `Target.pairs`."""
         numbers = ir.VectorType(BFloat(), 2 * self.lanes)
-        function = intrinsic(self.module, "llvm.x86.avx512bf16.dpbf16ps.512", self.vector, [self.vector, numbers, numbers])
-        return self.builder.call(function, [total, self.builder.bitcast(left, numbers), self.builder.bitcast(right, numbers)])
+        function = intrinsic(self.module, "llvm.x86.avx512bf16.dpbf16ps.512", self.vector,
+                             [self.vector, numbers, numbers])
+        return self.builder.call(function, [total, self.builder.bitcast(left, numbers),
+                                            self.builder.bitcast(right, numbers)])
 
     def multiply_pair_at(self, pointer: ir.Value, offset: int, right: ir.Value, total: ir.Value) -> ir.Value:
-        """The same with the pair at pointer + offset in every lane, read by the instruction itself: LLVM would read it before."""
+        """The same with the pair at pointer + offset in every lane, read by the instruction itself: LLVM would read it
+        before."""
         kind = ir.FunctionType(self.vector, [self.vector, self.vector, POINTER])
         code = ir.InlineAsm(kind, f"vdpbf16ps {self.size * offset}($3){{1to{self.lanes}}}, $2, $0", "=v,0,v,r")
         return self.builder.call(code, [total, right, pointer])
@@ -328,7 +334,8 @@ def open_function(module: ir.Module, name: str, arguments: Sequence[tuple[str, i
 
 
 def copy_elements(writer: Writer, source: ir.Value | None, destination: ir.Value, count: Index) -> None:
-    """destination[0:count] = source[0:count], or zeros where `source` is None, vector by vector with one masked tail."""
+    """destination[0:count] = source[0:count], or zeros where `source` is None, vector by vector with one masked tail.
+    """
     whole, rest = writer.divide(count, writer.lanes)
     stop = writer.mul(whole, writer.lanes)
 
@@ -364,7 +371,8 @@ def load_lanes(b: ir.IRBuilder, type_: ir.Type, lanes: int, pointer: ir.Value, m
     wide = ir.VectorType(type_, lanes)
     if mask is None:
         return b.load(pointer, typ=wide, align=size_of(type_))
-    callee = intrinsic(b.module, f"llvm.masked.load.v{lanes}{type_.intrinsic_name}.p0", wide, [POINTER, ir.IntType(32), mask.type, wide])
+    callee = intrinsic(b.module, f"llvm.masked.load.v{lanes}{type_.intrinsic_name}.p0", wide,
+                       [POINTER, ir.IntType(32), mask.type, wide])
     return b.call(callee, [pointer, ir.IntType(32)(size_of(type_)), mask, all_zero(wide)])
 
 

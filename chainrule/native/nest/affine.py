@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 
 class Var(NamedTuple):
-    """A variable: loop number `of` with values 0 … n - 1 ("i"), or the quotient ("/") or remainder ("%") of form `of` by n."""
+    """A variable: loop number `of` with values 0 … n - 1 ("i"), or the quotient ("/") or remainder ("%") of form `of`
+    by n."""
 
     kind: str
     of: Any

@@ -3,8 +3,8 @@
 
 In: a `Kernel`. Out: a function ``void (slots…, status, i64 begin, i64 end)`` that runs the units begin … end - 1. Every
 value is written at the outermost loop level at which all it depends on is known, so nothing is computed twice and no
-optimisation pass has to find that out. Vectors always have the same width; the rest of a row is done under a mask, so the
-arithmetic of an element does not depend on where a range begins.
+optimisation pass has to find that out. Vectors always have the same width; the rest of a row is done under a mask, so
+the arithmetic of an element does not depend on where a range begins.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class KernelEmitter:
         self.depths: dict[Expression, int] = {}
         self.last_depth: dict[Var, int] = {}
         self.stage_level = 0
-        self.unmet: dict[tuple[int, int], ir.Value] = {}  # for checks of `require`, the lanes in which one failed, as bits
+        # for checks of `require`, the lanes in which one failed, as bits
+        self.unmet: dict[tuple[int, int], ir.Value] = {}
         self.failed: ir.Value | None = None  # where the number of the first check that failed is kept until the end
 
     # ---- the nest
@@ -78,7 +79,8 @@ class KernelEmitter:
         kernel = self.kernel
         with self.level({}), self.writer.loop(self.begin, self.end) as unit:
             places = self.writer.unravel(unit, [v.n for v in kernel.outer[:kernel.units]])
-            with self.level(dict(zip(kernel.outer[:kernel.units], places, strict=True))), self.nest(kernel.outer[kernel.units:]):
+            with self.level(dict(zip(kernel.outer[:kernel.units], places,
+                                     strict=True))), self.nest(kernel.outer[kernel.units:]):
                 for stage in kernel.stages:
                     self.stage(stage)
         for (check, _), place in self.unmet.items():
@@ -221,7 +223,8 @@ class KernelEmitter:
             return self.spread(constant(self.offset(form)), b)
         step = coefficient(form, self.lane)
         if step is not None:
-            return b.add(self.spread(constant(self.offset(form)), b), ir.Constant(wide, [step * i for i in range(self.lanes)]))
+            return b.add(self.spread(constant(self.offset(form)), b),
+                         ir.Constant(wide, [step * i for i in range(self.lanes)]))
         total = ir.Constant(wide, [form.const] * self.lanes)
         for v, c in form.terms:
             total = b.add(total, b.mul(self.variables_of(v, b), splat(wide, c)))
@@ -285,7 +288,8 @@ class KernelEmitter:
     def make(self, x: Expression, depth: int) -> ir.Value:
         """Write an expression at a level."""
         b = self.levels[depth].builder
-        special = {"load": self.load, "take": self.take, "guard": self.guard, "random": self.random, "require": self.require}.get(x.kind)
+        special = {"load": self.load, "take": self.take, "guard": self.guard, "random": self.random,
+                   "require": self.require}.get(x.kind)
         if special is not None:
             return special(x, depth)
         if x.kind == "constant":
@@ -293,7 +297,8 @@ class KernelEmitter:
         if x.kind == "position":
             place = self.offsets(x.attr) if self.varies(x.attr) else constant(self.offset(x.attr))
             return operations.cast(b, place, "int64", x.dtype)
-        return operations.operation(b, x.kind, x.dtype, [a.dtype for a in x.args], self.even([self.value(a) for a in x.args], b))
+        return operations.operation(b, x.kind, x.dtype, [a.dtype for a in x.args],
+                                    self.even([self.value(a) for a in x.args], b))
 
     def even(self, values: list[ir.Value], b: ir.IRBuilder) -> list[ir.Value]:
         """All vectors or all scalars."""
@@ -316,7 +321,8 @@ class KernelEmitter:
         slot, form, conditions = x.attr
         return self.fetch(x.dtype, slot, form, None, conditions, depth)
 
-    def fetch(self, dtype: str, slot: int, form: Form, extra: ir.Value | None, conditions: Conditions, depth: int) -> ir.Value:
+    def fetch(self, dtype: str, slot: int, form: Form, extra: ir.Value | None, conditions: Conditions,
+              depth: int) -> ir.Value:
         """What lies at form + extra of a slot, where the conditions hold."""
         b, type_ = self.levels[depth].builder, operations.memory_type(dtype)
         spread = self.varies(form) or any(self.varies(f) for f, _ in conditions)
@@ -355,7 +361,8 @@ class KernelEmitter:
                     conditions: Conditions, depth: int) -> ir.Value:
         place = self._place(b, form, extra)
         if conditions and not any(self.varies(f) for f, _ in conditions):
-            # Where they fail, a guard chooses something else and what is read does not matter; the first vector is always there.
+            # Where they fail, a guard chooses something else and what is read does not matter; the first vector is
+            # always there.
             place, conditions = b.select(self.condition(conditions, depth), constant(place), INDEX(0)), ()
         return load_lanes(b, type_, self.lanes, self._at(b, type_, slot, place), self.mask(conditions, depth))
 
@@ -404,8 +411,8 @@ class KernelEmitter:
 
     def _scatter(self, b: ir.IRBuilder, type_: ir.Type, value: ir.Value, pointers: ir.Value) -> None:
         mask = self.tail if self.tail is not None else ir.Constant(ir.VectorType(BIT, self.lanes), [1] * self.lanes)
-        callee = intrinsic(self.module, f"llvm.masked.scatter.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0", ir.VoidType(),
-                           [value.type, ir.VectorType(POINTER, self.lanes), NARROW, mask.type])
+        callee = intrinsic(self.module, f"llvm.masked.scatter.v{self.lanes}{type_.intrinsic_name}.v{self.lanes}p0",
+                           ir.VoidType(), [value.type, ir.VectorType(POINTER, self.lanes), NARROW, mask.type])
         b.call(callee, [value, pointers, NARROW(size_of(type_)), mask])
 
     # ---- positions that are data
@@ -415,7 +422,8 @@ class KernelEmitter:
         slot, form, stride, extent, check, conditions = x.attr
         b = self.levels[depth].builder
         index = operations.cast(b, self.value(x.args[0]), x.args[0].dtype, "int64")
-        index = b.select(b.icmp_signed("<", index, splat(index.type, 0)), b.add(index, splat(index.type, extent)), index)
+        index = b.select(b.icmp_signed("<", index, splat(index.type, 0)), b.add(index, splat(index.type, extent)),
+                         index)
         bad = b.icmp_unsigned(">=", index, splat(index.type, extent))
         self.report(self._exists(bad, conditions, depth), check, b)
         if not extent:

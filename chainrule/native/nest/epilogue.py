@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The epilogue of a product as expressions: a map over rows and columns of its result.
 
-In: stores of expressions whose positions are affine in the row and the column; the load of the product's own result is the
-vector in the registers. Out: the callback that `kernel_finish` calls with each vector of a finished tile. What does not
-depend on the column is loaded once per row, what does not depend on the row is hoisted out of the rows.
+In: stores of expressions whose positions are affine in the row and the column; the load of the product's own result is
+the vector in the registers. Out: the callback that `kernel_finish` calls with each vector of a finished tile. What does
+not depend on the column is loaded once per row, what does not depend on the row is hoisted out of the rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ SPECIAL = ("take", "require", "random", "position", "guard")
 
 @dataclass
 class Finish:
-    """A map behind a product: `own` is the slot of the product's result, `main` the store that takes its place, if any."""
+    """A map behind a product: `own` is the slot of the product's result, `main` the store that takes its place, if any.
+    """
 
     row: Var | None
     column: Var
@@ -46,7 +47,8 @@ class Finish:
         return operands_of(self.stores)
 
     def is_possible(self) -> bool:
-        """Whether the callback can compute everything: plain loads and stores, the product's result at its own element."""
+        """Whether the callback can compute everything: plain loads and stores, the product's result at its own element.
+        """
         if any(self._step(s.form) != 1 or s.slot == self.own for s in self.stores):
             return False
         return all(x.kind not in SPECIAL and (x.kind != "load" or self._is_plain(x)) for x in self.operations())
@@ -91,7 +93,8 @@ class Finish:
         loads = {(x.attr[0], x.attr[1]) for x in self.operations() if x.kind == "load" and x.attr[0] != self.own}
         stores = {(s.slot, s.form) for i, s in enumerate(self.stores) if i != self.main}
         both = dict.fromkeys([*sorted(loads - stores, key=str), *sorted(stores, key=str)])
-        return [(*x, x in stores) for x in both if self.row and all(coefficient(x[1], v) for v in (self.row, self.column))]
+        return [(*x, x in stores) for x in both if self.row
+                and all(coefficient(x[1], v) for v in (self.row, self.column))]
 
     def emitter(self, target: Target) -> FinishEmitter:
         """The callback; see `kernel_finish`."""
@@ -128,8 +131,8 @@ class FinishEmitter:
 class _Vector:
     """The map of one vector being written."""
 
-    def __init__(self, finish: Finish, builder: ir.IRBuilder, target: Target, value: ir.Value | None, place: tuple[Index, Index],
-                 mask: ir.Value | None, slots: dict[int, ir.Value]):
+    def __init__(self, finish: Finish, builder: ir.IRBuilder, target: Target, value: ir.Value | None,
+                 place: tuple[Index, Index], mask: ir.Value | None, slots: dict[int, ir.Value]):
         self.finish, self.builder, self.own, self.place = finish, builder, value, place
         self.mask, self.slots = mask, slots
         self.writer = Writer(builder, "float32", target)

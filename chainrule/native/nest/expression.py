@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The second, smaller language: what one kernel computes, as expressions over positions and stages of loops.
 
-In: nothing of the graph's identity, so two layers of one network give the same text, and the same text is compiled once.
-An expression is a load at a form, a constant, a position, or an operation on expressions; a stage stores expressions over
-a nest of loops, or reduces them over one; a kernel is a list of stages under common outer loops.
+In: nothing of the graph's identity, so two layers of one network give the same text, and the same text is compiled
+once. An expression is a load at a form, a constant, a position, or an operation on expressions; a stage stores
+expressions over a nest of loops, or reduces them over one; a kernel is a list of stages under common outer loops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Conditions = tuple[Condition, ...]
 
 
 class Expression:
-    """One value per element: `kind` is load, take, require, constant, position, random, guard or the name of an operation."""
+    """One value per element: `kind` is load, take, require, constant, position, random, guard or the name of an
+    operation."""
 
     __slots__ = ("args", "attr", "dtype", "kind", "number")
 
@@ -55,8 +56,8 @@ class Store:
 class Stage:
     """Loops `inner` under the kernel's outer loops; `sums` are reduced by `reduce` over the loops in `over`.
 
-    `stores` happen at every element, of the reduced loops too. `lane` is the variable that runs through the lanes of vectors: the last of `inner`, or the last of `over`, or None.
-    `index` is the position that argmax and argmin report.
+    `stores` happen at every element, of the reduced loops too. `lane` is the variable that runs through the lanes of
+    vectors: the last of `inner`, or the last of `over`, or None. `index` is the position that argmax and argmin report.
     """
 
     inner: tuple[Var, ...]
@@ -117,7 +118,8 @@ def _attr_text(x: Expression) -> str:
 
 def kernel_text(kernel: Kernel) -> str:
     """The kernel as text."""
-    lines = [f"slots {' '.join(kernel.slots)} local {kernel.local}", f"outer {_loops(kernel.outer, kernel.limits)} units {kernel.units}"]
+    lines = [f"slots {' '.join(kernel.slots)} local {kernel.local}",
+             f"outer {_loops(kernel.outer, kernel.limits)} units {kernel.units}"]
     for stage in kernel.stages:
         kind = f"{stage.reduce} over {_loops(stage.over, kernel.limits)}" if stage.reduce else "map"
         lane = f" lane {name(stage.lane)}" if stage.lane else ""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Producer-consumer fusion: from nodes of the graph to expressions of one kernel: what is not stored in a buffer is computed where it is needed.
+"""Producer-consumer fusion: from nodes of the graph to expressions of one kernel: what is not stored in a buffer is
+computed where it is needed.
 
 In: a node and the forms of its coordinates. Out: an expression. A movement of elements only rewrites the coordinates;
 an operation asks its inputs at the same coordinates; a stored node becomes a load. One rule per operation, in `RULES`.
@@ -151,7 +152,8 @@ def _window(make: Inliner, node: Node, places: Places, conditions: Conditions) -
 
 
 def window_source(make: Inliner, node: Node, places: Places, offsets: Places) -> Expression:
-    """One summand of `unwindow`: the window element that lies at `places` for the given offsets, 0 where there is none."""
+    """One summand of `unwindow`: the window element that lies at `places` for the given offsets, 0 where there is none.
+    """
     x, inner, needed = node.inputs[0], list(places), []
     for axis, k, s, d in zip(node.attrs["axes"], offsets, node.attrs["stride"], node.attrs["dilation"], strict=True):
         place, rest = divide(add(inner[axis], scale(k, -d)), s)
@@ -163,7 +165,8 @@ def window_source(make: Inliner, node: Node, places: Places, offsets: Places) ->
 
 def is_partition(node: Node) -> bool:
     """Whether the windows of an `unwindow` do not overlap, so that it only moves elements."""
-    return all(k <= s and (d == 1 or k == 1) for k, s, d in zip(*(node.attrs[a] for a in ("kernel", "stride", "dilation")), strict=True))
+    return all(k <= s and (d == 1 or k == 1)
+               for k, s, d in zip(*(node.attrs[a] for a in ("kernel", "stride", "dilation")), strict=True))
 
 
 def _unwindow(make: Inliner, node: Node, places: Places, conditions: Conditions) -> Expression:

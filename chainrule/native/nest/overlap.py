@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sum of windows that overlap: a pass for each residue of the positions by the stride.
 
-In: an `unwindow` node, or a slice of one that leaves the padding out. Out: drafts that fill its buffer together. With stride s, position p = q s + r is touched by those
-taps t alone with t d = r (mod s), in windows o = q - (t d - r) / s. So for a fixed r every position in memory is affine in
-q and the number of the tap, and no tap is tried in vain.
+In: an `unwindow` node, or a slice of one that leaves the padding out. Out: drafts that fill its buffer together. With
+stride s, position p = q s + r is touched by those taps t alone with t d = r (mod s), in windows o = q - (t d - r) / s.
+So for a fixed r every position in memory is affine in q and the number of the tap, and no tap is tried in vain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from .schedule import Draft
 
 @dataclass(frozen=True)
 class Residue:
-    """Positions q * step + first of an axis; tap number j, of `taps`, is `tap + j * tap_step` and reads window q + window - j * window_step."""
+    """Positions q * step + first of an axis; tap number j, of `taps`, is `tap + j * tap_step` and reads window q +
+    window - j * window_step."""
 
     positions: int
     step: int
@@ -67,7 +68,8 @@ def _axes(node: Node, x: Node) -> list[list[Residue]]:
 
 
 def overlap_drafts(node: Node, make: Callable[[], Inliner], target: Any) -> dict[int, list[Draft]]:
-    """The drafts that compute a node that is `summed` into `target`, by the number of rows, windows along the first axis that
+    """The drafts that compute a node that is `summed` into `target`, by the number of rows, windows along the first
+    axis that
     has any, over which they go."""
     x, found = summed(node), dict[int, list[Draft]]()
     if x is None:
@@ -99,8 +101,10 @@ def _draft(node: Node, total: Node, make: Inliner, target: Any, residues: tuple[
         source[axis] = window if x.shape[axis] > 1 else ZERO
         taps.append(add(number(residue.tap), scale(turn, residue.tap_step)))
         needed.append((window, x.shape[axis]))
-    value = make.guard(lambda c: make.value(x, (*source, *taps), c), lambda: make.constant(0, node.dtype), tuple(needed), ())
+    value = make.guard(lambda c: make.value(x, (*source, *taps), c), lambda: make.constant(0, node.dtype),
+                       tuple(needed), ())
     slot = make.slot(target)
     out = add(*(scale(place, stride) for place, stride in zip(places, row_major(node.shape), strict=True)))
     store = Store(slot, out, make.kept(value, target) if not reduced else value)
-    return Draft(kept, reduced, [] if reduced else [store], make.buffers, "sum" if reduced else None, None, [store] if reduced else [], node)
+    return Draft(kept, reduced, [] if reduced else [store], make.buffers, "sum" if reduced else None, None,
+                 [store] if reduced else [], node)

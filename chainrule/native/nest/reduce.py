@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reductions inside a kernel: sums and extremes over loops, kept in registers, in an order that the shape alone fixes.
 
-Where the reduced axis runs through the lanes, each lane keeps a part and the parts are joined by a tree at the end; where
-a kept axis does, each lane is a result of its own. argmax and argmin keep (value, index) pairs, one for all lanes where the
-reduced axis runs through them; the first of equals wins and a NaN wins over everything, as in NumPy.
+Where the reduced axis runs through the lanes, each lane keeps a part and the parts are joined by a tree at the end;
+where a kept axis does, each lane is a result of its own. argmax and argmin keep (value, index) pairs, one for all lanes
+where the reduced axis runs through them; the first of equals wins and a NaN wins over everything, as in NumPy.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Reduction:
     def is_seldom_better(self, lane: Var) -> bool:
         """Whether so many floats are compared that a better one comes seldom."""
         floats = all(operations.is_float(store.value.dtype) for store in self.stage.sums)
-        return floats and lane.n >= MANY_VECTORS * self.emitter.lanes and coefficient(self.stage.index, lane) is not None
+        return (floats and lane.n >= MANY_VECTORS * self.emitter.lanes
+                and coefficient(self.stage.index, lane) is not None)
 
     def emit(self) -> None:
         """Loops over what is kept, and inside them over what is reduced."""
@@ -89,10 +90,16 @@ class Reduction:
                 self.reduce()
 
     def side_by_side(self, lane: Var) -> int:
-        """Several vectors of results in one pass, so that whole cache lines in a row are read and no sum waits; how many elements."""
+        """Several vectors of results in one pass, so that whole cache lines in a row are read and no sum waits; how
+        many elements."""
         emitter, writer = self.emitter, self.emitter.writer
         count = min(SIDE_BY_SIDE, lane.n // emitter.lanes)
-        if lane in emitter.kernel.limits or count < 2 or self.by_index or len(operands(self.stage)) > FEW_SIDE_OPERATIONS:
+        if (
+            lane in emitter.kernel.limits
+            or count < 2
+            or self.by_index
+            or len(operands(self.stage)) > FEW_SIDE_OPERATIONS
+        ):
             return 0
         step = count * emitter.lanes
         stop = lane.n // step * step
@@ -141,7 +148,9 @@ class Reduction:
     def types(self, store: Store, vector: bool) -> tuple[ir.Type, ...]:
         """The types of an accumulator."""
         element = operations.ELEMENTS[self.source(store)]
-        types = (element, self.index_type()) if self.by_index else (element, BIT) if self.is_apart(store) else (element,)
+        types = (
+            (element, self.index_type()) if self.by_index else (element, BIT) if self.is_apart(store) else (element,)
+        )
         if self.seldom:
             return (*types, BIT)
         return tuple(ir.VectorType(t, self.emitter.lanes) for t in types) if vector else types
@@ -217,7 +226,8 @@ class Reduction:
         return b.select(better, new[0], old[0]), b.select(better, new[1], old[1])
 
     def watch(self, b: ir.IRBuilder, new: ir.Value, places: list[ir.Value], dtype: str) -> None:
-        """A vector whose positions run along the lanes: what is best so far is one number, so a better one comes seldom.
+        """A vector whose positions run along the lanes: what is best so far is one number, so a better one comes
+        seldom.
 
         A NaN ends the search: only a NaN is better than the limit then, and it is not the first.
         """
@@ -238,10 +248,12 @@ class Reduction:
                 tree = b.select(operations.compare(b, sign, dtype, moved, tree), moved, tree)
             missing = bits(b.and_(better, b.fcmp_unordered("uno", new, new)))
             is_missing, equal = some(missing), bits(b.and_(better, operations.compare(b, "==", dtype, new, tree)))
-            best = b.select(is_missing, kinds[0](-identity(self.stage.reduce, dtype)), b.extract_element(tree, NARROW(0)))
+            best = b.select(is_missing, kinds[0](-identity(self.stage.reduce, dtype)),
+                            b.extract_element(tree, NARROW(0)))
             chosen, done = b.select(is_missing, missing, equal), b.or_(known[2], is_missing)
             place = emitter.offset(self.stage.index)
-            first = kinds[1](place) if isinstance(place, int) else place if kinds[1] == INDEX else b.trunc(place, kinds[1])
+            first = (kinds[1](place) if isinstance(place, int) else place if kinds[1] == INDEX
+                     else b.trunc(place, kinds[1]))
             lane = b.cttz(chosen, BIT(1))
             lane = b.trunc(lane, kinds[1]) if lanes > kinds[1].width else b.zext(lane, kinds[1])
             index = b.add(first, b.mul(lane, kinds[1](coefficient(self.stage.index, self.stage.lane))))
@@ -264,7 +276,8 @@ class Reduction:
         """Join the partial results and store them."""
         emitter, b = self.emitter, self.emitter.builder
         dtype, types = self.source(store), self.types(store, self.stage.lane is not None)
-        loaded = [tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True)) for places in parts]
+        loaded = [tuple(b.load(place, typ=type_) for place, type_ in zip(places, types, strict=True))
+                  for places in parts]
         while len(loaded) > 1:
             loaded = [self.join(b, one, two, dtype) for one, two in zip(loaded[::2], loaded[1::2], strict=True)]
         found = loaded[0]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loop scheduling and SIMD vectorisation: from one stored node to its kernel: which loops, in which order, through which axis the lanes of vectors run.
+"""Loop scheduling and SIMD vectorisation: from one stored node to its kernel: which loops, in which order, through
+which axis the lanes of vectors run.
 
 In: a node and where other nodes are stored. Out: kernels (two for a long reduction, which is cut into blocks whose sums
 are added up in a fixed order, whatever the number of threads). Axes that every access runs through as if they were one
@@ -73,7 +74,8 @@ class Layout:
 
 
 def draft(node: Node, make: Callable[[], Inliner], target: Any, layout: Layout | None = None) -> Draft:
-    """The kernel that computes `node` into the buffer `target`; with a layout, the value of the node into a part of it."""
+    """The kernel that computes `node` into the buffer `target`; with a layout, the value of the node into a part of it.
+    """
     inputs = _reduced_extents(node) if layout is None else []
     kept, reduced = [[n] for n in node.shape], [[n] for n in inputs]
     for _ in range(8):
@@ -121,7 +123,8 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
     reduced_loops: list[Var] = []
     outer = places(kept, kept_loops)
     inner = places(reduced, reduced_loops)
-    value, reduce, index = _body(node, make, outer, inner) if layout is None else (make.value(node, tuple(outer)), None, None)
+    value, reduce, index = (_body(node, make, outer, inner) if layout is None
+                            else (make.value(node, tuple(outer)), None, None))
     slot = make.slot(target)
     strides, offset = (row_major(node.shape), 0) if layout is None else (layout.strides, layout.offset)
     out = add(number(offset), *(scale(f, s) for f, s in zip(outer, strides, strict=True)))
@@ -130,7 +133,8 @@ def _attempt(node: Node, make: Inliner, target: Any, kept: list[list[int]], redu
     return found
 
 
-def _body(node: Node, make: Inliner, outer: list[Form], inner: list[Form]) -> tuple[Expression, str | None, Form | None]:
+def _body(node: Node, make: Inliner, outer: list[Form],
+          inner: list[Form]) -> tuple[Expression, str | None, Form | None]:
     name = node.op.name
     if name == "unwindow" and not is_partition(node):
         return window_source(make, node, tuple(outer), tuple(inner)), "sum", None
@@ -159,7 +163,8 @@ def _split(kept: list[list[int]], reduced: list[list[int]], found: Draft, cut: t
 
 # ---- joining loops
 
-def rewrite(table: Table, x: Expression, change: Callable[[Form], Form], memo: dict[Expression, Expression]) -> Expression:
+def rewrite(table: Table, x: Expression, change: Callable[[Form], Form],
+            memo: dict[Expression, Expression]) -> Expression:
     """The expression with every form changed."""
     if x not in memo:
         args = [rewrite(table, a, change, memo) for a in x.args]
@@ -289,7 +294,8 @@ def _cut(found: Draft, var: Var, size: int, limits: dict[Var, Form]) -> tuple[Va
     return block, inner
 
 
-def _reduce(found: Draft, lane: Var | None, extra: tuple[Var, ...] = (), limits: dict[Var, Form] | None = None) -> tuple[Kernel, list[Any]]:
+def _reduce(found: Draft, lane: Var | None, extra: tuple[Var, ...] = (),
+            limits: dict[Var, Form] | None = None) -> tuple[Kernel, list[Any]]:
     kept = tuple(v for v in found.kept if v != lane)
     over = tuple(v for v in found.reduced if v != lane)
     inner: tuple[Var, ...] = ()
@@ -315,7 +321,8 @@ def _blocks(found: Draft, lane: Var | None, lanes: int) -> int:
     return min(wanted, first) if first != lane else min(wanted, first // (8 * lanes))
 
 
-def _blocked(found: Draft, lane: Var | None, blocks: int, lanes: int, partial: Callable[[int, str], Any]) -> list[tuple[Kernel, list[Any]]]:
+def _blocked(found: Draft, lane: Var | None, blocks: int, lanes: int,
+             partial: Callable[[int, str], Any]) -> list[tuple[Kernel, list[Any]]]:
     var, limits = found.reduced[0], dict[Var, Form]()
     size = -(-var.n // blocks)
     size = -(-size // lanes) * lanes if var == lane else size
@@ -331,7 +338,8 @@ def _blocked(found: Draft, lane: Var | None, blocks: int, lanes: int, partial: C
     return [_reduce(found, lane, (block,), limits), _reduce(joined, lane_of(joined, lanes))]
 
 
-def _join_sums(sums: list[Any], targets: list[Any], count: int, blocks: int, reduce: str | None, dtypes: list[str]) -> Draft:
+def _join_sums(sums: list[Any], targets: list[Any], count: int, blocks: int, reduce: str | None,
+               dtypes: list[str]) -> Draft:
     """Add the sums of the blocks up, in order."""
     table, stores = Table(), []
     over, place = loop(0, blocks), loop(1, count)

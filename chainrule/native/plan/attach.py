@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Epilogue fusion: maps over what a product makes, computed while its tile is still in the L1 cache.
 
-In: the items of a plan in order, products and groups of drafts. Out: fewer of them: bias, activation, residual, scale or
-mask become the epilogue of the product before them, and a mere change of layout becomes strides of its result. Two laws
-keep it right: the map reads the product at the element that it makes, and either the map can go up to the product or the
-product down to the map without passing a step that reads or writes what they write, or writes what they read.
+In: the items of a plan in order, products and groups of drafts. Out: fewer of them: bias, activation, residual, scale
+or mask become the epilogue of the product before them, and a mere change of layout becomes strides of its result. Two
+laws keep it right: the map reads the product at the element that it makes, and either the map can go up to the product
+or the product down to the map without passing a step that reads or writes what they write, or writes what they read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from .steps import ProductStep
 
 SLOW = 3  # cost of an operation whose latency a tile is too short to hide, so that a loop of its own is faster
 MOST_OPERATIONS = 32
-MOST_STREAMS = 1  # further arrays of the product's size; short pieces of several are slower than whole rows in a loop of their own
+# further arrays of the product's size; short pieces of several are slower than whole rows in a loop of their own
+MOST_STREAMS = 1
 MOST_CONVOLUTION_STREAMS = 2  # a convolution's rows lie next to each other in all of them
 
 
@@ -71,7 +72,8 @@ def _where(items: Sequence[Any], first: int, place: int, draft: Draft, may_fail:
     if writes & {*step.reads, made}:
         return None
     inputs = any(b.kind == "input" for b in writes)
-    if not any(writes & {*x.reads, *x.writes} or (reads - {made}) & set(x.writes) or (inputs and may_fail(x)) for x in between):
+    if not any(writes & {*x.reads, *x.writes} or (reads - {made}) & set(x.writes) or (inputs and may_fail(x))
+               for x in between):
         return first
     if not any(made in x.reads or made in x.writes or set(step.reads) & set(x.writes) for x in between):
         return place
@@ -80,7 +82,11 @@ def _where(items: Sequence[Any], first: int, place: int, draft: Draft, may_fail:
 
 def _joined(step: ProductStep, draft: Draft, private: bool) -> ProductStep | None:
     """The product with the map in its epilogue."""
-    if step.finish is not None or step.node.dtype.name != "float32" or getattr(step.spec, "kind", "") == "filter_gradient":
+    if (
+        step.finish is not None
+        or step.node.dtype.name != "float32"
+        or getattr(step.spec, "kind", "") == "filter_gradient"
+    ):
         return None
     made = step.writes[0]
     if private and (moved := _other_layout(step, draft)) is not None:
@@ -113,7 +119,8 @@ def _finish(draft: Draft, made: Buffer, rows: int, columns: int) -> Finish | Non
     coalesce(found)
     if len(found.kept) > 1 or len(found.inner) != 1 or found.inner[0].n != columns:
         return None
-    finish = Finish(found.kept[0] if found.kept else None, found.inner[0], found.stores, found.buffers, found.buffers.index(made))
+    finish = Finish(found.kept[0] if found.kept else None, found.inner[0], found.stores, found.buffers,
+                    found.buffers.index(made))
     return finish if finish.is_possible() else None
 
 
@@ -128,7 +135,12 @@ def _target(finish: Finish, draft: Draft) -> int | None:
     reads = draft.reads()
     for i, store in enumerate(finish.stores):
         buffer = finish.buffers[store.slot]
-        if store.form == finish.place and store.value.dtype == "float32" and buffer.kind != "input" and buffer not in reads:
+        if (
+            store.form == finish.place
+            and store.value.dtype == "float32"
+            and buffer.kind != "input"
+            and buffer not in reads
+        ):
             if sum(s.slot == store.slot for s in finish.stores) == 1:
                 return i
     return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step of a program that is one attention or its gradient.
 
-In: a node and functions that say where its operands lie. Out: an `AttentionStep`; heads are read with strides, so nothing
-is transposed, and what it needs beside the results is a few blocks of scratch for each thread.
+In: a node and functions that say where its operands lie. Out: an `AttentionStep`; heads are read with strides, so
+nothing is transposed, and what it needs beside the results is a few blocks of scratch for each thread.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class AttentionStep(SpecStep):
         return [emit(module, name, subject, target)]
 
 
-def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Place], whole: Callable[[Node], Buffer]) -> AttentionStep:
+def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Place],
+                   whole: Callable[[Node], Buffer]) -> AttentionStep:
     """The step of a node; `view` finds an operand as a strided view, `whole` in row-major order."""
     gradient = node.op.name == "attention_gradient"
     count = 6 if gradient else 3
@@ -70,7 +71,8 @@ def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Pla
         places.append(place)
     mask = None
     if len(node.inputs) > count:
-        mask = tuple(0 if n == 1 else s for n, s in zip(node.inputs[count].shape, row_major(node.inputs[count].shape), strict=True))
+        mask = tuple(0 if n == 1 else s for n, s in zip(node.inputs[count].shape, row_major(node.inputs[count].shape),
+                                                        strict=True))
     operands = [buffer for buffer, _, _ in places]
     spec = _spec(node, tuple(places[i][1][:3] for i in VIEWED if i < count), mask, gradient)
     first = (*(place[2] for place in places), *(0 for _ in results))
@@ -79,5 +81,5 @@ def attention_step(node: Node, results: list[Buffer], view: Callable[[Node], Pla
 
 def _spec(node: Node, strides: tuple[tuple[int, ...], ...], mask: Any, gradient: bool) -> AttentionSpec:
     q, k, v = (x.shape for x in node.inputs[:3])
-    return AttentionSpec(q[0], q[1], k[1], q[2], k[2], q[3], v[3], strides, mask, node.attrs["causal"], node.attrs["scale"],
-                         node.inputs[0].dtype.name, gradient)
+    return AttentionSpec(q[0], q[1], k[1], q[2], k[2], q[3], v[3], strides, mask, node.attrs["causal"],
+                         node.attrs["scale"], node.inputs[0].dtype.name, gradient)

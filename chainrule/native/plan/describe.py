@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan as text: one line per step (what, for which operation, how much work), then the loop nests, then the memory."""
+"""A plan as text: one line per step (what, for which operation, how much work), then the loop nests, then the memory.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def describe(plan: Plan) -> str:
             seen.add(text)
             lines += ["", f"step {i}:", text]
     temporary = {b for step in plan.steps for b in (*step.reads, *step.writes) if b.kind == "temporary"}
-    lines += ["", f"arena {plan.arena:,} bytes for {len(temporary)} buffers of {sum(b.bytes for b in temporary):,} bytes"]
+    lines += ["", f"arena {plan.arena:,} bytes for {len(temporary)} buffers of {sum(b.bytes for b in temporary):,} "
+                  "bytes"]
     return "\n".join(lines)
 
 
@@ -25,7 +27,8 @@ def _text(step: Step) -> str:
     if not isinstance(step, ScanStep):
         return step.text  # type: ignore[attr-defined]
     bodies = [f"{x.count} of {x.rows} from {x.first}\n{describe(x.body)}" for x in step.blocks]
-    return "\n".join([f"{step.length} {step.reverse} {step.in_place}" + " stops" * step.stops + " alone" * step.alone, *bodies])
+    return "\n".join([f"{step.length} {step.reverse} {step.in_place}" + " stops" * step.stops + " alone" * step.alone,
+                      *bodies])
 
 
 def _line(number: int, step: Step) -> str:

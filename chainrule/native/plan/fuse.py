@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel fusion: kernels that become one: several results over the same elements, and several passes over the same rows.
+"""Kernel fusion: kernels that become one: several results over the same elements, and several passes over the same
+rows.
 
 In: drafts and other steps in order. Out: fewer of them. Two laws keep it right: a draft moves only to a place after
 everything it reads has been made, and it may read what its group makes only at the same element (then the value never
@@ -24,7 +25,8 @@ FEWEST_ROWS = 16
 SMALL_BUFFER = 64  # bytes below which reading the same buffer is no reason to join
 LONGEST_ROW = 16_384
 SLOW = 3  # cost of an operation that the epilogue of a product does not take
-FAR, MUCH = 32, 1 << 20  # steps back, and bytes of results: to join there for reading the same would keep the results for long
+# steps back, and bytes of results: to join there for reading the same would keep the results for long
+FAR, MUCH = 32, 1 << 20
 
 
 class Group:
@@ -64,7 +66,8 @@ def fuse(items: Sequence[Any], lanes: int) -> list[Any]:
     return result
 
 
-def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: dict[Buffer, set[int]], lanes: int) -> int | None:
+def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: dict[Buffer, set[int]],
+           lanes: int) -> int | None:
     """The group that takes the draft in, if any: that of its last producer, or a later one that reads the same."""
     reads = draft.reads()
     last = max((writer.get(buffer, -1) for buffer in reads), default=-1)
@@ -84,18 +87,28 @@ def _place(draft: Draft, groups: list[Any], writer: dict[Buffer, int], readers: 
 
 
 def _belongs_to_a_product(group: Group, draft: Draft, groups: list[Any], writer: dict[Buffer, int]) -> bool:
-    """Whether a group may become the epilogue of a product, which the draft with its slow operations could not: the product
+    """Whether a group may become the epilogue of a product, which the draft with its slow operations could not: the
+    product
     is then written once, with the group's result, and not read and written again."""
     part = group.parts[0]
-    if len(group.parts) > 1 or part.reduce or draft.reduce or len(part.stores) != 1 or _is_slow(part) or not _is_slow(draft):
+    if (
+        len(group.parts) > 1
+        or part.reduce
+        or draft.reduce
+        or len(part.stores) != 1
+        or _is_slow(part)
+        or not _is_slow(draft)
+    ):
         return False
     made, = part.writes()
     large = [b for b in part.reads() if b.bytes >= made.bytes]
     if len(large) != 1 or large[0] not in writer or not isinstance(groups[writer[large[0]]], ProductStep):
         return False
     product = writer[large[0]]
-    early = all(writer.get(b, -1) < product for b in part.reads() if b is not large[0])  # the map can go up to the product
-    return early or not any(large[0] in x.reads for x in groups[product + 1:] if x is not group)  # or the product down to it
+    # the map can go up to the product
+    early = all(writer.get(b, -1) < product for b in part.reads() if b is not large[0])
+    # or the product down to it
+    return early or not any(large[0] in x.reads for x in groups[product + 1:] if x is not group)
 
 
 def _is_slow(draft: Draft) -> bool:
@@ -112,7 +125,8 @@ def _merge_flat(group: Group, draft: Draft) -> bool:
         return False
     if len(first.stores) + len(draft.stores) > MOST_STORES:
         return False
-    pairs = [refined([v.n for v in a], [v.n for v in b]) for a, b in ((first.kept, draft.kept), (first.reduced, draft.reduced))]
+    pairs = [refined([v.n for v in a], [v.n for v in b])
+             for a, b in ((first.kept, draft.kept), (first.reduced, draft.reduced))]
     if len(group.parts) > 1:  # the loops that all parts share must stay
         return False
     if any(pair is None for pair in pairs):
@@ -173,7 +187,8 @@ def changed(draft: Draft, kept: list[Var], reduced: list[Var], change: Callable[
     """The draft with other loops, every form changed."""
     mover = Mover(Table(), change, {i: i for i in range(len(draft.buffers))}, {})
     index = change(draft.index) if draft.index is not None else None
-    return Draft(kept, reduced, mover.stores(draft.stores), list(draft.buffers), draft.reduce, index, mover.stores(draft.sums), draft.node)
+    return Draft(kept, reduced, mover.stores(draft.stores), list(draft.buffers), draft.reduce, index,
+                 mover.stores(draft.sums), draft.node)
 
 
 def joined(one: Draft, two: Draft, made: dict[tuple[Buffer, Form], Expression]) -> Draft:
@@ -342,7 +357,8 @@ def _with_rows(part: Draft, common: Sequence[int], inner: Sequence[int]) -> Draf
     outer = [loop(i, n) for i, n in enumerate(common)]
     within = [loop(len(outer) + i, n) for i, n in enumerate(inner)]
     over = [loop(len(outer) + len(within) + i, v.n) for i, v in enumerate(part.reduced)]
-    values = {**_in_terms_of([*part.kept, *part.inner], [*outer, *within]), **dict(zip(part.reduced, map(form_of, over), strict=True))}
+    values = {**_in_terms_of([*part.kept, *part.inner], [*outer, *within]),
+              **dict(zip(part.reduced, map(form_of, over), strict=True))}
     result = changed(part, outer, over, lambda form: substitute(form, values))
     result.inner = within
     return result
@@ -351,7 +367,8 @@ def _with_rows(part: Draft, common: Sequence[int], inner: Sequence[int]) -> Draf
 def sharing_rows(drafts: Sequence[Draft], rows: int) -> Group | None:
     """Drafts that do not read each other's results as one group over so many rows, where all have them."""
     cuts = [cut_rows([v.n for v in draft.kept], rows) for draft in drafts]
-    if len(drafts) < 2 or rows < FEWEST_ROWS or any(cut is None or cut[0] != cuts[0][0] for cut in cuts):  # type: ignore[index]
+    if len(drafts) < 2 or rows < FEWEST_ROWS or any(cut is None or cut[0] != cuts[0][0]
+                                                    for cut in cuts):  # type: ignore[index]
         return None
     group = Group(drafts[0])
     group.change([_with_rows(draft, *cut) for draft, cut in zip(drafts, cuts, strict=True)])  # type: ignore[misc]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buffer aliasing, the last stage of a lowering: outputs that take over an input's memory, such as the updated weights.
 
-In: a `Memory` whose items (groups of drafts and finished steps, in order) compute everything. Out: the same items, some of
-which write into the memory of inputs, in an order in which nothing is overwritten that somebody still reads, and nothing
-that belongs to a Variable before the last step that may fail. What cannot be made in its place is copied there at the end.
+In: a `Memory` whose items (groups of drafts and finished steps, in order) compute everything. Out: the same items, some
+of which write into the memory of inputs, in an order in which nothing is overwritten that somebody still reads, and
+nothing that belongs to a Variable before the last step that may fail. What cannot be made in its place is copied there
+at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from .steps import HostStep, ScanStep, ScatterStep
 
 
 def write_back(memory: Memory, graph: Graph) -> dict[int, int]:
-    """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index."""
+    """Let the in-place outputs be made where they belong, or copy them there at the end: output index -> input index.
+    """
     return _WriteBack(memory, graph).run()
 
 
@@ -43,7 +45,12 @@ class _WriteBack:
             buffer = self.memory.buffer_of(node)
             if buffer is target:
                 continue
-            if buffer is not None and buffer.kind == "temporary" and buffer.dtype == target.dtype and self._may_write_early(buffer, target):
+            if (
+                buffer is not None
+                and buffer.kind == "temporary"
+                and buffer.dtype == target.dtype
+                and self._may_write_early(buffer, target)
+            ):
                 first = self.writers[buffer][0]
                 needless = is_copy(self.items[first], buffer, target)
                 self._rename(buffer, target)
@@ -68,7 +75,12 @@ class _WriteBack:
         for i in range(len(self.items) - 1, -1, -1):
             item = self.items[i]
             writes = set(item.writes)
-            if isinstance(item, Group | ScatterStep) and not may_fail(item) and writes & wanted and not writes & needed_early:
+            if (
+                isinstance(item, Group | ScatterStep)
+                and not may_fail(item)
+                and writes & wanted
+                and not writes & needed_early
+            ):
                 late.append(i)
             else:
                 needed_early |= set(item.reads)
@@ -83,7 +95,8 @@ class _WriteBack:
             if may_fail(item) or needed & set(item.writes):
                 early.add(i)
                 needed |= set(item.reads)
-        self.items = [x for i, x in enumerate(self.items) if i in early] + [x for i, x in enumerate(self.items) if i not in early]
+        self.items = [x for i, x in enumerate(self.items)
+                      if i in early] + [x for i, x in enumerate(self.items) if i not in early]
 
     def _moved_away(self, node: Node) -> Node:
         """A node that is an input itself is copied first, because its memory may be written next."""
@@ -96,13 +109,15 @@ class _WriteBack:
         return node
 
     def _may_write_early(self, buffer: Buffer, target: Buffer) -> bool:
-        """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content later."""
+        """Whether `buffer` may lie in the memory of the input `target`: nothing fails, and nobody reads the old content
+        later."""
         writers = self.writers.get(buffer)
         if not writers or writers[0] <= self.last_risk or target in self.writers or target in self.read_by_outputs:
             return False
         first = writers[0]
         once = len(writers) == 1
-        return all(i < first or (i == first and (is_pointwise if once else is_copy)(self.items[i], buffer, target)) for i in self.readers.get(target, ()))
+        return all(i < first or (i == first and (is_pointwise if once else is_copy)(self.items[i], buffer, target))
+                   for i in self.readers.get(target, ()))
 
     def _survey(self) -> None:
         """Who reads and writes what, and the last step that may fail."""

@@ -75,7 +75,8 @@ class Lowering:
         arena = plan_arena(self.steps)
         panels = self.repeated.panels if self.repeated else dict[Packed, Buffer]()
         inputs = [*self.memory.inputs, *panels.values()]
-        return Plan(self.graph, self.steps, inputs, self.memory.constants, self.outputs, in_place, self.memory.checks, arena, list(panels))
+        return Plan(self.graph, self.steps, inputs, self.memory.constants, self.outputs, in_place, self.memory.checks,
+                    arena, list(panels))
 
     # ---- steps
 
@@ -116,7 +117,8 @@ class Lowering:
         axis, start, strides = node.attrs["axis"], 0, row_major(node.shape)
         for part in node.inputs:
             if part.type.size:
-                self.memory.items.append(draft(part, self.memory.inliner, target, Layout(strides, start * strides[axis])))
+                self.memory.items.append(draft(part, self.memory.inliner, target,
+                                               Layout(strides, start * strides[axis])))
             start += part.shape[axis]
 
     def _arrange(self) -> None:
@@ -127,16 +129,19 @@ class Lowering:
                 users.setdefault(buffer, set()).add(i)
         for i, item in enumerate(self.memory.items):
             if not isinstance(item, Group):
-                item.commits = bool(self.memory.checks) and isinstance(item, ProductStep | ScanStep | ScatterStep) and any(b.kind == "input" for b in item.writes)
+                item.commits = (bool(self.memory.checks) and isinstance(item, ProductStep | ScanStep | ScatterStep)
+                                and any(b.kind == "input" for b in item.writes))
                 self.steps.append(item)
                 continue
             private = lambda b, i=i: b.kind == "temporary" and users[b] <= {i}
             node = item.parts[-1].node
-            for kernel, slots in arrange_group(item.parts, self.lanes, lambda size, dtype: self.memory.fresh((size,), dtype), private):
+            for kernel, slots in arrange_group(item.parts, self.lanes,
+                                               lambda size, dtype: self.memory.fresh((size,), dtype), private):
                 self._add_kernel(node, kernel, slots)
 
     def _add_kernel(self, node: Any, kernel: Any, slots: list[Buffer]) -> None:
-        written = {slots[s.slot] for stage in kernel.stages for s in (*stage.stores, *stage.sums) if s.slot < len(slots)}
+        written = {slots[s.slot] for stage in kernel.stages for s in (*stage.stores, *stage.sums) if s.slot
+                   < len(slots)}
         step = KernelStep(node, [], sorted(written, key=slots.index), kernel, slots)
         step.commits = bool(self.memory.checks) and any(b.kind == "input" for b in written)
         step.reads = list(dict.fromkeys(buffer for _, buffer in step.loads()))
@@ -151,17 +156,20 @@ class Lowering:
         self.memory.items.append(HostStep(node, [self.memory.whole(x) for x in node.inputs], targets))
 
     def _scatter(self, node: Node) -> None:
-        """The base into the result, then the updates on top; of a Variable's update the indices are checked before that."""
+        """The base into the result, then the updates on top; of a Variable's update the indices are checked before
+        that."""
         target = self.memory.fresh(node.shape, node.dtype.name)
         self.memory.buffers[node] = target
         base, indices, updates = (resolve(x) for x in node.inputs)
         axis, drop = node.attrs["axis"], node.attrs.get("drop", False)
         size = lambda shape: int(np.prod(shape, dtype=np.int64))
-        spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]), node.dtype.name,
-                           indices.dtype.name, node.attrs["mode"], 0 if drop else self.memory.check(node), drop)
+        spec = ScatterSpec(size(node.shape[:axis]), node.shape[axis], indices.type.size, size(node.shape[axis + 1:]),
+                           node.dtype.name, indices.dtype.name, node.attrs["mode"],
+                           0 if drop else self.memory.check(node), drop)
         slots = [self.memory.whole(indices), self.memory.whole(updates), target]
         if updates.type.size and not drop and self._updates_variable(node, base):
-            self.memory.items.append(ScatterStep(node, slots[:1], [], dataclasses.replace(spec, mode="check"), slots[:1]))
+            self.memory.items.append(ScatterStep(node, slots[:1], [], dataclasses.replace(spec, mode="check"),
+                                                 slots[:1]))
             spec = dataclasses.replace(spec, check=0)
         self.memory.copy(base, target)
         if updates.type.size:
@@ -169,7 +177,8 @@ class Lowering:
 
     def _updates_variable(self, node: Node, base: Node) -> bool:
         """Whether a node made of a Variable's content becomes the content."""
-        return any(resolve(self.graph.outputs[i]) is node and self.graph.inputs[index] is base for i, index in self.graph.aliases)
+        return any(resolve(self.graph.outputs[i]) is node and self.graph.inputs[index] is base
+                   for i, index in self.graph.aliases)
 
     def _running(self, node: Node) -> None:
         """A cumulative sum."""
@@ -179,26 +188,36 @@ class Lowering:
             axis = node.attrs["axis"]
             outer, columns = (int(np.prod(part, dtype=np.int64)) for part in (node.shape[:axis], node.shape[axis + 1:]))
             slots = [self.memory.whole(node.inputs[0]), target]
-            self.memory.items.append(RunningStep(node, slots[:1], slots[1:], RunningSpec(outer, node.shape[axis], columns, node.dtype.name), slots))
+            self.memory.items.append(RunningStep(node, slots[:1], slots[1:],
+                                                 RunningSpec(outer, node.shape[axis], columns, node.dtype.name), slots))
 
     def _bodies(self, node: Node) -> Bodies | None:
         """The plans of a loop's body; None where it needs the host."""
         first = node.attrs["carries"] + node.attrs["sequences"]
-        narrow = frozenset(i for i, x in enumerate(node.inputs) if i >= first and self.memory.dtype_of(resolve(x)) == BRAIN)
-        return bodies(node, lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated), narrow, self.memory.next_check)
+        narrow = frozenset(i for i, x in enumerate(node.inputs) if i >= first and self.memory.dtype_of(resolve(x))
+                           == BRAIN)
+        return bodies(
+            node,
+            lambda graph, repeated, alone: lower(graph, self.target, 1 if alone else self.threads, repeated),
+            narrow,
+            self.memory.next_check,
+        )
 
     # ---- products
 
-    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0, first: tuple[int, ...] = (0, 0)) -> None:
+    def _product(self, node: Node, spec: Any, operands: list[Buffer], flops: int = 0,
+                 first: tuple[int, ...] = (0, 0)) -> None:
         target = self.memory.fresh(node.shape, node.dtype.name)
         self.memory.buffers[node] = target
-        self.memory.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node), first))
+        self.memory.items.append(ProductStep(node, operands, [target], spec, flops or self._convolution_flops(node),
+                                             first))
 
     def _contract(self, node: Node) -> None:
         a, b = (resolve(x) for x in node.inputs)
         *batch, m, k = a.shape
         n = b.shape[-1]
-        (left, a_strides, a_first), (right, b_strides, b_first) = self.memory.kept_operand(a), self.memory.kept_operand(b)
+        (left, a_strides, a_first), (right, b_strides,
+                                     b_first) = (self.memory.kept_operand(a), self.memory.kept_operand(b))
         narrow = left.dtype == right.dtype == BRAIN
         if not narrow:
             left, right = self.memory.widened(left, a), self.memory.widened(right, b)
@@ -214,13 +233,16 @@ class Lowering:
         x, integers, scale = (resolve(x) for x in node.inputs)
         (m, k), n = x.shape, node.shape[1]
         left, strides, first = self.memory.operand(x)
-        spec = ProductSpec(m, n, k, strides, (n, 1), (n, 1), dtype=node.dtype.name, packing=Packing(node.attrs["bits"], k // scale.shape[0]))
-        self._product(node, spec, [left, self.memory.whole(integers), self.memory.whole(scale)], 2 * node.type.size * k, (first, 0, 0))
+        spec = ProductSpec(m, n, k, strides, (n, 1), (n, 1), dtype=node.dtype.name,
+                           packing=Packing(node.attrs["bits"], k // scale.shape[0]))
+        self._product(node, spec, [left, self.memory.whole(integers), self.memory.whole(scale)], 2 * node.type.size * k,
+                      (first, 0, 0))
 
     def _attention(self, node: Node) -> None:
         targets = [self.memory.fresh(t.shape, t.dtype.name) for t in node.type]
         self.memory.parts[node] = targets
-        self.memory.items.append(attention_step(node, targets, lambda x: self.memory.operand(resolve(x)), self.memory.whole))
+        self.memory.items.append(attention_step(node, targets, lambda x: self.memory.operand(resolve(x)),
+                                                self.memory.whole))
 
     def _convolve(self, node: Node) -> None:
         spec, operands = self._convolution(node), [self.memory.kept(x) for x in node.inputs]

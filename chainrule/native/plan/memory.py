@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory planning by live ranges: where the value of each node lies while a plan is made, and the kernels that put it there.
+"""Memory planning by live ranges: where the value of each node lies while a plan is made, and the kernels that put it
+there.
 
-In: nodes in the order in which they are needed. Out: their buffers; `items` grows by the drafts of kernels that fill them. A value that is
-not in memory is computed by whoever reads it, or put there once if he needs it whole.
+In: nodes in the order in which they are needed. Out: their buffers; `items` grows by the drafts of kernels that fill
+them. A value that is not in memory is computed by whoever reads it, or put there once if he needs it whole.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Memory:
 
     def __init__(self, graph: Graph, target: Target, narrow: frozenset[int] = frozenset(), check_of_loop: int = 0):
         self.target, self.check_of_loop = target, check_of_loop
-        self.inputs = [Buffer(x.shape, BRAIN if i in narrow else x.dtype.name, "input", i) for i, x in enumerate(graph.inputs)]
+        self.inputs = [Buffer(x.shape, BRAIN if i in narrow else x.dtype.name, "input", i)
+                       for i, x in enumerate(graph.inputs)]
         self.buffers: dict[Node, Buffer] = dict(zip(graph.inputs, self.inputs, strict=True))
         self.parts: dict[Node, list[Buffer]] = {}  # of nodes with several results
         self.wide: dict[Buffer, Buffer] = {}  # float32 copies of what is kept as bfloat16
@@ -114,7 +116,8 @@ class Memory:
         return self.wide[buffer]
 
     def operand(self, node: Node) -> tuple[Buffer, tuple[int, ...], int]:
-        """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy."""
+        """(buffer, strides, first element) of an operand: a view of what is stored where that is possible, else a copy.
+        """
         buffer, strides, first = self.kept_operand(node)
         return self.widened(buffer, node), strides, first
 
@@ -144,7 +147,8 @@ class Memory:
         return make.buffers[found.attr[0]], tuple(strides), found.attr[1].const  # type: ignore[arg-type]
 
     def _sources(self, node: Node) -> list[Node]:
-        """What an operand is a view of before it is in memory, the first in the chain first: other operands may share it."""
+        """What an operand is a view of before it is in memory, the first in the chain first: other operands may share
+        it."""
         chain: list[Node] = []
         while node.op.name in ("reshape", "transpose") and self.buffer_of(node) is None:
             chain.insert(0, node)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a group of drafts to one kernel: passes over the same rows, one row after another.
 
-Passes over the same elements of a row become one. What only the group needs is not stored: values that stay in registers
-vanish, and rows that a later pass reads live in a small local buffer that never leaves the nearest cache.
+Passes over the same elements of a row become one. What only the group needs is not stored: values that stay in
+registers vanish, and rows that a later pass reads live in a small local buffer that never leaves the nearest cache.
 """
 
 from __future__ import annotations

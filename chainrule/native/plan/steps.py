@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of a program - kernels and products, which are machine code, and host steps, which are NumPy - and the plan that holds them.
+"""The steps of a program - kernels and products, which are machine code, and host steps, which are NumPy - and the plan
+that holds them.
 
-Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Functions are made of a step's
-`subject` alone, and steps of equal subjects share them.
+Each says which buffers it reads and writes; from that follow the memory plan, the barriers and the order. Functions are
+made of a step's `subject` alone, and steps of equal subjects share them.
 """
 
 from __future__ import annotations
@@ -236,7 +237,8 @@ class ProductStep(Step):
         return size(self.spec, target, threads)  # type: ignore[arg-type]
 
     @staticmethod
-    def emit(subject: tuple[ProductSpec | ConvSpec, Finish | None], module: ir.Module, name: str, target: Target) -> list[ir.Function]:
+    def emit(subject: tuple[ProductSpec | ConvSpec, Finish | None], module: ir.Module, name: str,
+             target: Target) -> list[ir.Function]:
         """The functions of the phases, to be called in turn."""
         spec, finish = subject
         emit = emit_product if isinstance(spec, ProductSpec) else emit_convolution
@@ -246,7 +248,8 @@ class ProductStep(Step):
 
 @dataclass(eq=False)
 class PackStep(Step):
-    """The right operand of a loop's products packed once for all its steps; it begins at element `first` of its buffer."""
+    """The right operand of a loop's products packed once for all its steps; it begins at element `first` of its buffer.
+    """
 
     panels: Panels
     first: int = 0
@@ -311,9 +314,10 @@ GUESSED_ROUNDS = 100  # of a loop that stops by itself
 class ScanStep(Step):
     """A loop whose body is a plan of its own, one for each size of blocks of the batch's `batch` rows.
 
-    If there is one block of all rows, all threads run it together; else each block is run by one thread. `initial`, `sliced`
-    and the `fixed` ones of the blocks are the operands, `final` and `stacked` the results. A carry in `in_place` stays in its
-    final buffer; another one lives in the stacked history, or changes between the two buffers of `turns`.
+    If there is one block of all rows, all threads run it together; else each block is run by one thread. `initial`,
+    `sliced` and the `fixed` ones of the blocks are the operands, `final` and `stacked` the results. A carry in
+    `in_place` stays in its final buffer; another one lives in the stacked history, or changes between the two buffers
+    of `turns`.
     """
 
     blocks: list[RowBlocks]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operator fusion: what gets a buffer and what is computed on the way: the cut of a graph into kernels.
 
-In: a graph. Out: the nodes that are stored, in order; each is the result of one kernel, product or host step. A value is
-stored if it must be (results, operands of products, reductions), if several users would compute it again at more than the
-price of storing it, or if a broadcast would repeat its computation for every copy.
+In: a graph. Out: the nodes that are stored, in order; each is the result of one kernel, product or host step. A value
+is stored if it must be (results, operands of products, reductions), if several users would compute it again at more
+than the price of storing it, or if a broadcast would repeat its computation for every copy.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ HEADS = (0, 1, 2, 5)  # operands of attention that may be views
 CHEAP_TO_REPEAT = 8  # work up to which several users compute a value themselves
 DEAR_TO_REPEAT = 32  # work from which the windows that `unwindow` adds up are stored; each is read once
 LOAD = 3
-REPEATED, REPEATED_LOAD = 64, 1  # a load from what is so many times smaller than the result finds it in the nearest cache
+# a load from what is so many times smaller than the result finds it in the nearest cache
+REPEATED, REPEATED_LOAD = 64, 1
 LONGEST_CHAIN = 80  # nodes that one expression may take in
 MUCH_MEMORY = 512 << 20  # bytes of all results from which the order of the steps is chosen for memory
 MANY_PARTS = 3  # above which the parts of a concatenation are written one by one
 
 
 def nearest_first(graph: Graph) -> tuple[Node, ...]:
-    """The nodes in an order in which results with the shortest way from the inputs come first: the loss, then the update of
+    """The nodes in an order in which results with the shortest way from the inputs come first: the loss, then the
+    update of
     the last layer, …, so that nothing waits for the end of the backward pass to be used up."""
     depth: dict[Node, int] = {}
     for node in graph.nodes:
@@ -78,7 +80,8 @@ class Grouping:
             return
         if kind == "inline":
             self._inline(node)
-            if (total := summed(node)) and self.users[total] == 1 and total not in self.results:  # the padding of the sum is never made
+            # the padding of the sum is never made
+            if (total := summed(node)) and self.users[total] == 1 and total not in self.results:
                 self.stored[node], self.stored[total] = True, False
             return
         self.stored[node] = True

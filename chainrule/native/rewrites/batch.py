@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The body of a loop for some of the rows of its batch.
 
-In: a body whose carries and sequences have the batch as their first axis. Out: the same for fewer rows, or None where rows
-are not independent of each other. Every node has up to two forms: `whole`, if it depends on no carry and no sequence, and
-`cut`, whose first axis has the fewer rows: row r of it is row r of the node, counted from the first of these rows.
+In: a body whose carries and sequences have the batch as their first axis. Out: the same for fewer rows, or None where
+rows are not independent of each other. Every node has up to two forms: `whole`, if it depends on no carry and no
+sequence, and `cut`, whose first axis has the fewer rows: row r of it is row r of the node, counted from the first of
+these rows.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from ...ir.node import REGISTRY, Node, Type
 from ..kinds import kind_of
 from ..nodes import IDENTITIES, MOVEMENTS, resolve, uniform
 
-LEAST, ENOUGH = 8, 16  # rows of one block: below, tiles of products are too flat; from twice as many on there are more blocks
+# rows of one block: below, tiles of products are too flat; from twice as many on there are more blocks
+LEAST, ENOUGH = 8, 16
 
 
 def row_blocks(rows: int) -> list[tuple[int, int]]:
-    """(how many blocks, of how many rows), in order: a power of two of blocks that differ by at most one row; [] for few rows."""
+    """(how many blocks, of how many rows), in order: a power of two of blocks that differ by at most one row; [] for
+    few rows."""
     if rows < 2 * LEAST:
         return []
     blocks = max(2, 1 << (rows // ENOUGH).bit_length() - 1)
@@ -73,7 +76,9 @@ class _Cut:
             return rule(self, node)
         if node.op.name in IDENTITIES:
             return self.cut.get(resolve(node))
-        elementwise = node.op.name == "bfloat16" or (kind_of(node) == "inline" and node.op.name not in (*MOVEMENTS, "iota", "random_bits", "take", "require"))
+        elementwise = (node.op.name == "bfloat16"
+                       or (kind_of(node) == "inline"
+                           and node.op.name not in (*MOVEMENTS, "iota", "random_bits", "take", "require")))
         return self.made(node) if elementwise and all(x in self.cut for x in node.inputs) else None
 
     def made(self, node: Node, **attrs: Any) -> Node:
@@ -130,6 +135,7 @@ def _contract(cut: _Cut, node: Node) -> Node | None:
 
 
 RULES: dict[str, Callable[[_Cut, Node], Node | None]] = {
-    "broadcast": _broadcast, "reshape": _reshape, "transpose": _transpose, "slice": _slice, "pad": _pad, "concat": _concat,
+    "broadcast": _broadcast, "reshape": _reshape, "transpose": _transpose, "slice": _slice, "pad": _pad,
+    "concat": _concat,
     "sum": _reduce, "max": _reduce, "min": _reduce, "argmax": _reduce, "argmin": _reduce, "contract": _contract,
 }  # fmt: skip

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loop-invariant code motion for products: work that need not be done inside a loop: many small products become one large one before or after it.
+"""Loop-invariant code motion for products: work that need not be done inside a loop: many small products become one
+large one before or after it.
 
 In: a graph. Out: the same values. A scan that is computed with and without its history is computed once; a product of a
-sliced operand and a fixed one is taken out of the loop as one product over all steps; a carry that only adds up products
-(the gradient of a weight) or sums is no carry any more: its summands are stacked and contracted over the steps at the end.
-A loop over loops stays as it is: its products are large already, and its steps are pieces that shall not be kept.
+sliced operand and a fixed one is taken out of the loop as one product over all steps; a carry that only adds up
+products (the gradient of a weight) or sums is no carry any more: its summands are stacked and contracted over the steps
+at the end. A loop over loops stays as it is: its products are large already, and its steps are pieces that shall not be
+kept.
 """
 
 from __future__ import annotations
@@ -118,14 +120,20 @@ def _as(x: Node, outside: Node) -> Node:
 
 def _before(loop: _Loop, x: Node) -> Node:
     """The product of all steps at once, steps first."""
-    (left, right), (axes, others) = (_as(y, loop.operands[loop.place[_exact(y)]]) for y in x.inputs), x.attrs["contracting"]
+    (left, right), (axes, others) = (_as(y, loop.operands[loop.place[_exact(y)]])
+                                     for y in x.inputs), x.attrs["contracting"]
     return make(x.op, left, right, at=loop.node, contracting=(tuple(a + 1 for a in axes), others), batch=NO_BATCH)
 
 
 def _summand(loop: _Loop, k: int) -> Node | None:
     """What is added to carry k in each step, if the loop does nothing else with it and it is a product or a sum."""
     carry, out = loop.body.inputs[k], resolve(loop.body.outputs[k])
-    if out.op.name != "add" or carry not in out.inputs or loop.body.users[carry] != (out,) or loop.body.outputs.count(out) != 1:
+    if (
+        out.op.name != "add"
+        or carry not in out.inputs
+        or loop.body.users[carry] != (out,)
+        or loop.body.outputs.count(out) != 1
+    ):
         return None
     if loop.body.users[out]:
         return None
@@ -151,11 +159,13 @@ def _rebuilt(loop: _Loop) -> tuple[Node, list[Node]]:
             new[x] = x if x in loop.place else like(x, tuple(new[y] for y in x.inputs))
     sliced = body.inputs[loop.carries:loop.first_fixed]
     inputs = [*(body.inputs[k] for k in kept), *sliced, *(new[x] for x in loop.slices), *body.inputs[loop.first_fixed:]]
-    outputs = [*(new[body.outputs[k]] for k in kept), *(new[x] for x in body.outputs[loop.carries:]), *(new[x] for x in loop.stacked)]
+    outputs = [*(new[body.outputs[k]] for k in kept), *(new[x] for x in body.outputs[loop.carries:]),
+               *(new[x] for x in loop.stacked)]
     operands = [*(loop.operands[k] for k in kept), *loop.operands[loop.carries:loop.first_fixed], *loop.slices.values(),
                 *loop.operands[loop.first_fixed:]]
     scan = make(node.op, *operands, at=node, body=Graph(tuple(inputs), tuple(outputs)), carries=len(kept),
-                sequences=loop.sequences + len(loop.slices), length=attrs["length"], reverse=attrs["reverse"], history=False)
+                sequences=loop.sequences + len(loop.slices), length=attrs["length"], reverse=attrs["reverse"],
+                history=False)
     pick = lambda i: make(OUTPUT, scan, at=node, index=i)
     results: list[Node] = []
     for i in range(len(node.type)):
@@ -186,5 +196,6 @@ def _after(loop: _Loop, k: int, stacked: Any) -> Node:
         total = make(summand.op, stacked(summand.inputs[0]), at=at, axes=(0, *(a + 1 for a in summand.attrs["axes"])))
     else:
         left, right = (tuple(a + 1 for a in axes) for axes in summand.attrs["contracting"])
-        total = make(summand.op, *map(stacked, summand.inputs), at=at, contracting=((0, *left), (0, *right)), batch=NO_BATCH)
+        total = make(summand.op, *map(stacked, summand.inputs), at=at, contracting=((0, *left), (0, *right)),
+                     batch=NO_BATCH)
     return make(REGISTRY["add"], loop.operands[k], total, at=at)

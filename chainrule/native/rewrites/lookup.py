@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embedding lookups before a product: products with rows of a table, where the table has fewer rows than are taken from it: the product of the table comes first.
+"""Embedding lookups before a product: products with rows of a table, where the table has fewer rows than are taken from
+it: the product of the table comes first.
 
-In: a graph. Out: the same values, summed in another order. With x = E[i], for an embedding table E and a batch of tokens i:
+In: a graph. Out: the same values, summed in another order. With x = E[i], for an embedding table E and a batch of
+tokens i:
 
     x W       = (E W)[i]              one product over the rows of the table instead of one over all tokens
     xᵀ g      = Eᵀ S(g)               S(g) adds up the rows of g that belong to one row of the table (a scatter)
@@ -23,7 +25,8 @@ from ..nodes import uniform
 
 NO_BATCH = ((), ())
 TIMES = 2  # how many more rows are taken than the table has, at least
-LEAST = 16  # extent of the reduction and of the result's rows below which a product is as cheap as the sums that replace it
+# extent of the reduction and of the result's rows below which a product is as cheap as the sums that replace it
+LEAST = 16
 
 
 def lookup(graph: Graph) -> Graph:
@@ -56,7 +59,8 @@ class _Rewrite:
         left, right = node.attrs["contracting"]
         count = len(index.shape)
         if all(a >= count for a in left):
-            return _before(node, table, index, w) if _pays(table.shape[0], index, [table.shape[a - count + 1] for a in left]) else None
+            return (_before(node, table, index, w)
+                    if _pays(table.shape[0], index, [table.shape[a - count + 1] for a in left]) else None)
         if sorted(left) != list(range(count)) or not _pays(table.shape[0], index, table.shape[1:]):
             return None
         order = [right[left.index(a)] for a in range(count)]
@@ -66,13 +70,19 @@ class _Rewrite:
     def _sum(self, node: Node, base: Node, index: Node, updates: Node) -> Node | None:
         """A scatter of a product's rows: the scatter first."""
         index, updates = self._unturned(index, updates)
-        if uniform(base) != 0 or updates.op.name != "contract" or updates.attrs["batch"] != NO_BATCH or not self._private(node.inputs[2]):
+        if (
+            uniform(base) != 0
+            or updates.op.name != "contract"
+            or updates.attrs["batch"] != NO_BATCH
+            or not self._private(node.inputs[2])
+        ):
             return None
         (g, w), (left, right), count = updates.inputs, updates.attrs["contracting"], len(index.shape)
         if any(a < count for a in left) or not _pays(node.shape[0], index, [g.shape[a] for a in left]):
             return None
         total = self._total(updates, index, g, node.shape[0])
-        return make(updates.op, total, w, at=updates, contracting=(tuple(a - count + 1 for a in left), right), batch=NO_BATCH)
+        return make(updates.op, total, w, at=updates, contracting=(tuple(a - count + 1 for a in left), right),
+                    batch=NO_BATCH)
 
     def _private(self, x: Node) -> bool:
         """Whether only one node uses x, seen through transposes."""
@@ -113,7 +123,8 @@ class _Rewrite:
         """The table with zeros in the rows that are not taken."""
         if (table, index) not in self.tables:
             zeros = _filled(table.shape, table, 0.0)
-            count = make(REGISTRY["scatter"], _filled(table.shape[:1], table, 0.0), index, _filled(index.shape, table, 1.0), axis=0, mode="add")
+            count = make(REGISTRY["scatter"], _filled(table.shape[:1], table, 0.0), index,
+                         _filled(index.shape, table, 1.0), axis=0, mode="add")
             used = make(REGISTRY["less"], _filled(table.shape[:1], table, 0.0), count)
             column = make(REGISTRY["reshape"], used, shape=(table.shape[0], *[1] * (len(table.shape) - 1)))
             wide = make(REGISTRY["broadcast"], column, shape=table.shape)

@@ -2,9 +2,9 @@
 """What is rewritten before the cut into kernels, so that the rest has fewer cases.
 
 Loops lose what can be done outside of them, products of a table's rows become rows of the table's product, parts padded
-with zeros and added up (gradients of slices) are put side by side, and a power with a small whole exponent, 1/2, -1 or -1/2
-becomes products, roots and quotients. A contraction becomes one over (batch…, m, k) and (batch…, k, n): transposes and
-reshapes of its operands, which cost nothing where they are views, and a reshape of its result.
+with zeros and added up (gradients of slices) are put side by side, and a power with a small whole exponent, 1/2, -1 or
+-1/2 becomes products, roots and quotients. A contraction becomes one over (batch…, m, k) and (batch…, k, n): transposes
+and reshapes of its operands, which cost nothing where they are views, and a reshape of its result.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ def _side_by_side(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         if low != end:
             return None
         end += x.shape[axis]
-    whole = make(REGISTRY["concat"], *(y for _, x in places for y in (x.inputs if _is_joined(x, axis) else (x,))), at=node, axis=axis)
+    whole = make(REGISTRY["concat"], *(y for _, x in places for y in (x.inputs if _is_joined(x, axis) else (x,))),
+                 at=node, axis=axis)
     if whole.shape == node.shape:
         return whole
     along = lambda n: tuple(n if i == axis else 0 for i in range(len(node.shape)))
-    return make(REGISTRY["pad"], whole, at=node, low=along(first), high=along(node.shape[axis] - end), interior=along(0), value=0.0)
+    return make(REGISTRY["pad"], whole, at=node, low=along(first), high=along(node.shape[axis] - end),
+                interior=along(0), value=0.0)
 
 
 def _is_joined(x: Node, axis: int) -> bool:
@@ -128,11 +130,13 @@ def _matrix_product(node: Node, a: Node, b: Node) -> Node:
     lead = tuple(a.shape[i] for i in batch[0])
     m, k, n = _size(a.shape, free_a), _size(a.shape, contracting[0]), _size(b.shape, free_b)
     if m == n == 1:
-        return _dot(node, *(_arranged(x, (*b, *c, *f), (*lead, k)) for x, b, c, f in zip((a, b), batch, contracting, (free_a, free_b), strict=True)))
+        return _dot(node, *(_arranged(x, (*b, *c, *f), (*lead, k))
+                            for x, b, c, f in zip((a, b), batch, contracting, (free_a, free_b), strict=True)))
     left = _arranged(a, (*batch[0], *free_a, *contracting[0]), (*lead, m, k))
     right = _arranged(b, (*batch[1], *contracting[1], *free_b), (*lead, k, n))
     axes = tuple(range(len(lead)))
-    product = make(REGISTRY["contract"], left, right, at=node, contracting=((len(lead) + 1,), (len(lead),)), batch=(axes, axes))
+    product = make(REGISTRY["contract"], left, right, at=node, contracting=((len(lead) + 1,), (len(lead),)),
+                   batch=(axes, axes))
     return product if product.shape == node.shape else make(REGISTRY["reshape"], product, at=node, shape=node.shape)
 
 

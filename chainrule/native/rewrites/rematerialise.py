@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rematerialisation (gradient checkpointing): what is made again instead of being kept: values between a forward and a backward pass, where memory would be large.
+"""Rematerialisation (gradient checkpointing): what is made again instead of being kept: values between a forward and a
+backward pass, where memory would be large.
 
-In: a graph. Out: the same values bit for bit. The law: a value is made a second time only by operations on elements, only
-from what stays in memory until then anyway (or is small), and only where that saves more than `WORTH` in all. The clock is
-the longest way from the inputs: a long time without a user is the gap between the two passes. An activation's input then
-outlives its output, as in Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016), where that is free.
+In: a graph. Out: the same values bit for bit. The law: a value is made a second time only by operations on elements,
+only from what stays in memory until then anyway (or is small), and only where that saves more than `WORTH` in all. The
+clock is the longest way from the inputs: a long time without a user is the gap between the two passes. An activation's
+input then outlives its output, as in Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016), where that is
+free.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ MOVING = {"take", "random_bits", "concat", "pad", "window", "unwindow", "slice",
 def again(graph: Graph) -> Graph:
     """The graph in which late users of such values make them themselves."""
     search = Search(graph)
-    chosen = {node: late for node in graph.nodes if (late := search.late(node)) is not None and search.can_be_made(node, late)}
+    chosen = {node: late for node in graph.nodes if (late := search.late(node)) is not None
+              and search.can_be_made(node, late)}
     if not chosen or search.saved(chosen) < WORTH:
         return graph
     new: dict[Node, Node] = {}
@@ -36,13 +39,15 @@ def again(graph: Graph) -> Graph:
 
     def copy(node: Node, at: int, most: int = MOST_OPERATIONS) -> Node:
         if node not in copies:
-            inputs = tuple(copy(x, at, most - 1) if search.can_be_made(x, at, most - 1) else new[x] for x in node.inputs)
+            inputs = tuple(copy(x, at, most - 1) if search.can_be_made(x, at, most - 1) else new[x]
+                           for x in node.inputs)
             copies[node] = like(node, inputs)
         return copies[node]
 
     def rewrite(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         late = [x in chosen and search.clock[node] >= chosen[x] for x in node.inputs]
-        made = like(node, tuple(copy(x, chosen[x]) if b else y for x, y, b in zip(node.inputs, inputs, late, strict=True))) if any(late) else None
+        made = (like(node, tuple(copy(x, chosen[x]) if b else y
+                                 for x, y, b in zip(node.inputs, inputs, late, strict=True))) if any(late) else None)
         new[node] = made or (node if inputs == node.inputs else like(node, inputs))
         return new[node]
 
@@ -75,10 +80,12 @@ class Search:
         return None
 
     def _can_be_made(self, node: Node, at: int, most: int = MOST_OPERATIONS) -> bool:
-        """Whether at most so many operations on elements in a row make a large value from what is there at a time anyway."""
+        """Whether at most so many operations on elements in a row make a large value from what is there at a time
+        anyway."""
         if not most or not _is_large(node) or kind_of(node) != "inline" or node.op.name in MOVING:
             return False
-        return all(not _is_large(x) or x.op.name in ("input", "constant") or self.can_be_made(x, at, most - 1) or self._is_there(x, at)
+        return all(not _is_large(x) or x.op.name in ("input", "constant") or self.can_be_made(x, at, most - 1)
+                   or self._is_there(x, at)
                    for x in node.inputs)
 
     def _is_there(self, node: Node, at: int) -> bool:
@@ -87,10 +94,12 @@ class Search:
 
     def saved(self, chosen: Iterable[Node]) -> int:
         """Bytes of those that would be stored: operands of products, and the ends of costly chains."""
-        return sum(x.type.bytes for x in chosen if x.op.name not in VIEWS and (self._feeds_a_product(x) or COSTS.get(x.op.name, 1) >= SLOW))
+        return sum(x.type.bytes for x in chosen if x.op.name not in VIEWS
+                   and (self._feeds_a_product(x) or COSTS.get(x.op.name, 1) >= SLOW))
 
     def _feeds_a_product(self, node: Node) -> bool:
-        return any(kind_of(u) == "product" or (u.op.name in VIEWS and self._feeds_a_product(u)) for u in self.users[node])
+        return any(kind_of(u) == "product" or (u.op.name in VIEWS and self._feeds_a_product(u))
+                   for u in self.users[node])
 
 
 def _is_large(node: Node) -> bool:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Split-K: products with weights that the same program overwrites, cut in two along the summed axis.
 
-In: a graph whose products are (m, k) times (k, n). Out: the same with small batches multiplied as two products of half the
-length, whose results are added. The reason is where the weights lie: their gradient and their update are shared out to
-threads by rows, a product of few rows by columns. Each core would read in every step what the other has just written,
-which takes longer than the update itself; with halves along k, a core reads the rows that it writes.
+In: a graph whose products are (m, k) times (k, n). Out: the same with small batches multiplied as two products of half
+the length, whose results are added. The reason is where the weights lie: their gradient and their update are shared out
+to threads by rows, a product of few rows by columns. Each core would read in every step what the other has just
+written, which takes longer than the update itself; with halves along k, a core reads the rows that it writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ def halves(graph: Graph) -> Graph:
 
 
 def _is_wanted(node: Node, overwritten: set[Node]) -> bool:
-    if node.op.name != "contract" or node.dtype.kind != "f" or node.attrs["contracting"] != PLAIN or node.attrs["batch"] != ((), ()):
+    if (
+        node.op.name != "contract"
+        or node.dtype.kind != "f"
+        or node.attrs["contracting"] != PLAIN
+        or node.attrs["batch"] != ((), ())
+    ):
         return False
     weights = node.inputs[1]
     while weights.op.name == "reshape":

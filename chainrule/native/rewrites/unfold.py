@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Legalisation: operations of the language that have no kernel for these shapes, written out in other words before the cut into kernels.
+"""Legalisation: operations of the language that have no kernel for these shapes, written out in other words before the
+cut into kernels.
 
 In: a graph. Out: the same with each attention that `attention_spec.fits` refuses as what `ops.attention` says it means.
 """

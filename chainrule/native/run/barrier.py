@@ -11,7 +11,8 @@ from ..llvm.writer import INDEX, POINTER, intrinsic
 from ..target import Target
 
 STATUS, COUNT, GENERATION, CONTROL_WORDS = 0, 16, 32, 48  # places of the control words, each in a cache line of its own
-YIELD_EVERY = 32  # rounds of waiting between two offers of the processor to others: it may be the other thread that waits for it
+# rounds of waiting between two offers of the processor to others: it may be the other thread that waits for it
+YIELD_EVERY = 32
 
 
 def emit_barrier(module: ir.Module, target: Target) -> ir.Function:

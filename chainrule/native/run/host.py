@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Host steps: what runs as NumPy between stretches of machine code.
 
-In: a node. Out: a function from arrays to an array or a tuple of arrays. `scan` runs its body as a native program of its
-own; floats are ordered together with their places, as integers; everything else that has no generator runs by its NumPy
-meaning (LAPACK, other sorting, integer powers and products).
+In: a node. Out: a function from arrays to an array or a tuple of arrays. `scan` runs its body as a native program of
+its own; floats are ordered together with their places, as integers; everything else that has no generator runs by its
+NumPy meaning (LAPACK, other sorting, integer powers and products).
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ def host_function(node: Node, load: Callable[[Graph], Program]) -> Callable[...,
         return _scan(node, load(node.attrs["body"]))
     if node.op.name == "while":
         return _while(node, load(node.attrs["body"]))
-    if node.op.name == "argsort" and node.inputs[0].dtype == np.float32 and node.type.size < 2**32 and sys.byteorder == "little":
+    if (
+        node.op.name == "argsort"
+        and node.inputs[0].dtype == np.float32
+        and node.type.size < 2**32
+        and sys.byteorder == "little"
+    ):
         return _argsort(node.attrs["axis"])
 
     def run(*arrays: np.ndarray) -> Any:

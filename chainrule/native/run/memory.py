@@ -21,7 +21,8 @@ def aligned(size: int) -> np.ndarray:
     return raw[start:start + size]
 
 
-def address_of(array: np.ndarray, address: Callable[[Any], int] = ctypes.addressof, view: Callable[[Any], Any] = ctypes.c_char.from_buffer) -> int:
+def address_of(array: np.ndarray, address: Callable[[Any], int] = ctypes.addressof,
+               view: Callable[[Any], Any] = ctypes.c_char.from_buffer) -> int:
     """Where a contiguous array lies; the array interface says so too, but takes 1 µs of a call that takes 10."""
     if array.size and array.flags.writeable:
         return address(view(array))

@@ -21,7 +21,8 @@ AFFORDED = 0.05  # share of the time that trials which fail may cost
 class Pace:
     """Chooses for each call, of one step or more, between `together` and `alone`, which compute the same bits."""
 
-    def __init__(self, together: Callable[[], None], alone: Callable[[], None], clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, together: Callable[[], None], alone: Callable[[], None],
+                 clock: Callable[[], float] = time.perf_counter):
         self.together, self.alone, self.clock = together, alone, clock
         self.run_together, self.on_trial = True, False
         self.calls, self.steps, self.seconds = 0, 0, 0.0

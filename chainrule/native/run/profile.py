@@ -28,7 +28,8 @@ def profile(program: Runnable, arrays: Sequence[np.ndarray], repeat: int) -> lis
     with program.lock:
         program.bind([np.array(x) for x in arrays])
         kept = program.fresh_outputs()
-        calls: list[Any] = [program.host(s) if isinstance(s, HostStep) else _call(PROTOTYPE(library.address(f"step{i}")), program.address)
+        calls: list[Any] = [program.host(s) if isinstance(s, HostStep)
+                            else _call(PROTOTYPE(library.address(f"step{i}")), program.address)
                             for i, s in enumerate(steps)]
         for _ in range(repeat):
             for i, call in enumerate(calls):
@@ -37,7 +38,8 @@ def profile(program: Runnable, arrays: Sequence[np.ndarray], repeat: int) -> lis
                 best[i] = min(best[i], time.perf_counter() - start)
         program.last = [None] * len(program.last)
     del kept
-    return [(f"{i} {s.label} {s.writes[0].shape if s.writes else ''}", s.kind, t, s.flops / t / 1e9, s.bytes / t / 1e9)  # type: ignore[attr-defined]
+    return [(f"{i} {s.label} {s.writes[0].shape if s.writes else ''}", s.kind, t, s.flops / t / 1e9,
+             s.bytes / t / 1e9)  # type: ignore[attr-defined]
             for i, (s, t) in enumerate(zip(steps, best, strict=True))]
 
 

@@ -64,7 +64,8 @@ _programs: WeakSet[Program] = WeakSet()
 
 @dataclass(frozen=True, eq=False)
 class Code:
-    """What calls need of a program once it is made: nothing of its graph, so it may outlive what the graph was traced from."""
+    """What calls need of a program once it is made: nothing of its graph, so it may outlive what the graph was traced
+    from."""
 
     target: Target
     threads: int
@@ -95,18 +96,22 @@ class Program(backend.Program):
 
     @classmethod
     def of(cls, code: Code, graph: Callable[[], Graph]) -> Program:
-        """A program of code that was made for a graph of the same structure; its own is asked for when something of it is to be told."""
+        """A program of code that was made for a graph of the same structure; its own is asked for when something of it
+        is to be told."""
         made = cls.__new__(cls)
-        made.code, made.graph, made.target, made.threads, made.library = code, graph, code.target, code.threads, code.library
+        made.code, made.graph = code, graph
+        made.target, made.threads, made.library = code.target, code.threads, code.library
         made._prepare()
         return made
 
     @property
     def again(self) -> Callable[[Callable[[], Graph]], Program] | None:
-        """What makes further programs for graphs of the same structure; None where steps on the host hold nodes of this one."""
+        """What makes further programs for graphs of the same structure; None where steps on the host hold nodes of this
+        one."""
         if not all(self.code.segments):
             return None
-        constants = [(place, value.copy()) for place, value in self.code.constants]  # whoever made them may write into them
+        # whoever made them may write into them
+        constants = [(place, value.copy()) for place, value in self.code.constants]
         return functools.partial(Program.of, replace(self.code, constants=constants))
 
     # ---- making it
@@ -119,7 +124,8 @@ class Program(backend.Program):
     @cached_property
     def groups(self) -> list[tuple[bool, list[Step]]]:
         """Stretches of steps, and whether each is machine code."""
-        return [(native, list(steps)) for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]  # type: ignore[attr-defined]
+        return [(native, list(steps))
+                for native, steps in groupby(self.plan.steps, key=lambda s: s.native)]  # type: ignore[attr-defined]
 
     @cached_property
     def places(self) -> dict[Buffer, int]:
@@ -177,7 +183,8 @@ class Program(backend.Program):
         _programs.add(self)  # whole: a fork may come at any time
 
     def _maker(self, i: int, buffer: Buffer) -> tuple[int, Any, Any]:
-        """What a call does for an output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)."""
+        """What a call does for an output: (entry of the table, shape, dtype) of a new array, or (-1, number of the
+        input, None)."""
         if i in self.plan.in_place:
             return -1, buffer.index, None
         return self.places[buffer], buffer.shape, np.dtype(buffer.dtype)
@@ -186,7 +193,8 @@ class Program(backend.Program):
         assert self.library is not None
         function: Any = PROTOTYPE(self.library.address(name))
         address = self.address
-        alone = functools.partial(function, ctypes.c_void_p(address), ctypes.c_int64(0), ctypes.c_int64(1))  # objects are not converted anew
+        # objects are not converted anew
+        alone = functools.partial(function, ctypes.c_void_p(address), ctypes.c_int64(0), ctypes.c_int64(1))
         if not self.parallel:
             return alone
         threads, entry = self.threads, self.library.address(name)
@@ -282,7 +290,8 @@ class Program(backend.Program):
         return results
 
     def fail(self, step: int = 0) -> None:
-        """Find the failed check by running the graph by its meaning, and say where it is; `step` of several in one call."""
+        """Find the failed check by running the graph by its meaning, and say where it is; `step` of several in one
+        call."""
         error = self._failure()
         error.step = step
         raise error
@@ -298,8 +307,10 @@ class Program(backend.Program):
         extent = node.inputs[0].shape[node.attrs["axis"]]
         wrong = np.argwhere((indices < -extent) | (indices >= extent))
         if not len(wrong):  # computed from floats, which the meanings round in other places than machine code
-            return BoundsError(explain("an index is out of bounds", expected=f"0 to {extent - 1}", at=describe_frame(node.where), layer=node.layer))
-        return index_error(indices, tuple(int(i) for i in wrong[0]), extent, at=describe_frame(node.where), layer=node.layer)
+            return BoundsError(explain("an index is out of bounds", expected=f"0 to {extent - 1}",
+                                       at=describe_frame(node.where), layer=node.layer))
+        return index_error(indices, tuple(int(i) for i in wrong[0]), extent, at=describe_frame(node.where),
+                           layer=node.layer)
 
     def _failure_in(self, loop: Node) -> BoundsError:
         """The first failure in a loop, found by running it again round by round."""
@@ -307,14 +318,16 @@ class Program(backend.Program):
             host_function(loop, Program)(*interpret(Graph(self.plan.graph.inputs, loop.inputs), self.last))
         except BoundsError as error:
             return error
-        return BoundsError(explain("an index or a value in a loop is out of bounds", at=describe_frame(loop.where), layer=loop.layer))
+        return BoundsError(explain("an index or a value in a loop is out of bounds", at=describe_frame(loop.where),
+                                   layer=loop.layer))
 
     def _unmet(self, node: Node) -> BoundsError:
         values, ok = interpret(Graph(self.plan.graph.inputs, node.inputs), self.last)
         return node.attrs["demand"].error(values, ok, at=describe_frame(node.where), layer=node.layer)
 
     def repeat(self, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int], results: int) -> Any:
-        """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in place."""
+        """Many steps in one call (see `repeat.Repeat`), or None: all outputs but the first `results` are to be in
+        place."""
         if any(place >= 0 for place, _, _ in self.makers[results:]) or not Repeat.fits(self, data, rows):
             return None
         return Repeat(self, data, rows, flag, keep)

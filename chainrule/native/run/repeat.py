@@ -29,7 +29,8 @@ from .segment import CONTROL
 from .threads import pool
 
 ENTRY = "repeat"
-STEPS, SEGMENT, TABLE, CONTROL_PLACE, FLAG, FLAG_STRIDE, RAN, CHOSEN, ROWS, SOURCES, RESULTS, HEAD = range(12)  # words of a job
+# words of a job
+STEPS, SEGMENT, TABLE, CONTROL_PLACE, FLAG, FLAG_STRIDE, RAN, CHOSEN, ROWS, SOURCES, RESULTS, HEAD = range(12)
 WORDS = 3  # of each source (from, bytes of a row, to) and of each result (entry, first address, stride)
 BYTE, LINE = ir.IntType(8), 64
 
@@ -37,32 +38,37 @@ BYTE, LINE = ir.IntType(8), 64
 class Repeat:
     """Many steps of `program`; `data` are the arrays from which `rows` rows become each of its first inputs.
 
-    `flag` is the number of the output that says whether to go on; of the outputs in `keep` the values of every step are kept.
+    `flag` is the number of the output that says whether to go on; of the outputs in `keep` the values of every step are
+    kept.
     """
 
     def __init__(self, program: Runnable, data: Sequence[np.ndarray], rows: int, flag: int, keep: frozenset[int]):
         self.program, self.data, self.rows, self.flag, self.keep = program, list(data), rows, flag, keep
         self.batches = [aligned(rows * x[:1].nbytes).view(x.dtype).reshape(rows, *x.shape[1:]) for x in data]
-        self.fresh = [(i, *maker) for i, maker in enumerate(program.makers) if maker[0] >= 0]  # outputs: number, entry, shape, dtype
+        # outputs: number, entry, shape, dtype
+        self.fresh = [(i, *maker) for i, maker in enumerate(program.makers) if maker[0] >= 0]
         self.in_place = {i: index for i, (place, index, _) in enumerate(program.makers) if place < 0}
         self.job = np.zeros(HEAD + WORDS * (len(data) + len(self.fresh)), np.int64)
         address, self.library = _driver()
         function: Any = PROTOTYPE(address)
         place = self.job.ctypes.data
         alone = lambda: function(place, 0, 1)
-        self.run = Pace(lambda: pool(program.threads).run(function, address, place, self), alone) if program.parallel else alone
+        self.run = (Pace(lambda: pool(program.threads).run(function, address, place, self), alone) if program.parallel
+                    else alone)
 
     @staticmethod
     def fits(program: Runnable, data: Sequence[np.ndarray], rows: int) -> bool:
         """Whether the program is one segment, updates all its state in place, and takes rows of these arrays."""
         kinds = [((rows, *x.shape[1:]), x.dtype) for x in data]
         return program.code.segments == (True,) and program.kinds[:len(data)] == kinds and not any(
-            place < 0 and index < len(data) for place, index, _ in program.makers) and all(x.flags.c_contiguous and x.nbytes for x in data)
+            place < 0 and index < len(data)
+            for place, index, _ in program.makers) and all(x.flags.c_contiguous and x.nbytes for x in data)
 
     def __call__(self, chosen: np.ndarray, state: Sequence[np.ndarray]) -> tuple[int, list[Any]]:
         """(steps that were run, outputs): at most one step for each row of `chosen`, int64 (steps, rows).
 
-        Outputs in `keep` have an axis of steps in front, other outputs are None or, if they are state, the updated arrays.
+        Outputs in `keep` have an axis of steps in front, other outputs are None or, if they are state, the updated
+        arrays.
         """
         program, chosen = self.program, np.ascontiguousarray(chosen, np.int64)
         with program.lock:
@@ -92,7 +98,8 @@ class Repeat:
 
     def _results(self, steps: int) -> dict[int, np.ndarray]:
         """An array for each output; those that are not kept have room for one step."""
-        found = {i: np.empty((steps if i in self.keep or i == self.flag else 1, *shape), dtype) for i, _, shape, dtype in self.fresh}
+        found = {i: np.empty((steps if i in self.keep or i == self.flag else 1, *shape), dtype)
+                 for i, _, shape, dtype in self.fresh}
         return found | {i: self.program.last[index] for i, index in self.in_place.items()}
 
     def _fill(self, chosen: np.ndarray, results: dict[int, np.ndarray]) -> None:
@@ -100,8 +107,8 @@ class Repeat:
         segment = program.library.address("segment0")  # type: ignore[union-attr]
         stride = lambda x: x[0].nbytes if len(x) > 1 else 0
         flags = results[self.flag]
-        job[:HEAD] = (len(chosen), segment, program.address, program.table[CONTROL], address(flags), stride(flags), 0, address(chosen), self.rows,
-                      len(self.data), len(self.fresh))
+        job[:HEAD] = (len(chosen), segment, program.address, program.table[CONTROL], address(flags), stride(flags), 0,
+                      address(chosen), self.rows, len(self.data), len(self.fresh))
         sources = [(address(x), x[:1].nbytes, address(batch)) for x, batch in zip(self.data, self.batches, strict=True)]
         places = [(place, address(results[i]), stride(results[i])) for i, place, _, _ in self.fresh]
         job[HEAD:] = np.array([*sources, *places], np.int64).ravel()
@@ -156,9 +163,11 @@ class _Driver:
         self._leave()
 
     def _gather(self, step: ir.Value, source: ir.Value) -> None:
-        """The rows of one batch; each thread copies its share of every row, for it is rows of weights that threads share out."""
+        """The rows of one batch; each thread copies its share of every row, for it is rows of weights that threads
+        share out."""
         writer, b = self.writer, self.builder
-        start, size, target = self.pointer(source), self.word(writer.add(source, 1)), self.pointer(writer.add(source, 2))
+        start, size, target = (self.pointer(source), self.word(writer.add(source, 1)),
+                               self.pointer(writer.add(source, 2)))
         lines, _ = writer.divide(writer.add(size, LINE - 1), LINE)
         begin, end = (writer.minimum(writer.mul(x, LINE), size) for x in writer.share(lines, self.thread, self.threads))
         rows = self.word(ROWS)
@@ -166,7 +175,8 @@ class _Driver:
         memcpy = intrinsic(b.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
         with b.if_then(writer.less(begin, end)), writer.loop(0, rows) as row:
             place = b.load(writer.at(chosen, row, INDEX), typ=INDEX)
-            to, from_ = (writer.at(x, writer.add(writer.mul(i, size), begin), BYTE) for x, i in ((target, row), (start, place)))
+            to, from_ = (writer.at(x, writer.add(writer.mul(i, size), begin), BYTE)
+                         for x, i in ((target, row), (start, place)))
             b.call(memcpy, [to, from_, writer.sub(end, begin), ir.IntType(1)(0)])
 
     def _place_results(self, step: ir.Value) -> None:
@@ -179,7 +189,8 @@ class _Driver:
             b.store(writer.add(first, writer.mul(step, stride)), writer.at(self.pointer(TABLE), entry, INDEX))
 
     def _leave_if_asked(self, step: ir.Value) -> None:
-        """Return after a failed check or a flag that is false; all threads see the same, because a segment ends with a barrier."""
+        """Return after a failed check or a flag that is false; all threads see the same, because a segment ends with a
+        barrier."""
         writer, b = self.writer, self.builder
         flag = b.load(writer.at(self.pointer(FLAG), writer.mul(step, self.word(FLAG_STRIDE)), BYTE), typ=BYTE)
         status = b.load(writer.at(self.control, STATUS, INDEX), typ=INDEX)

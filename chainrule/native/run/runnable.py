@@ -27,7 +27,8 @@ class Runnable(Protocol):
     table: np.ndarray
     address: int  # of the table
     kinds: list[tuple[tuple[int, ...], np.dtype]]  # of the inputs
-    makers: list[tuple[int, Any, Any]]  # of each output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)
+    # of each output: (entry of the table, shape, dtype) of a new array, or (-1, number of the input, None)
+    makers: list[tuple[int, Any, Any]]
     last: list[Any]  # the arrays of the last call
     checked: bool
     parallel: bool

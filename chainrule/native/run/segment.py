@@ -25,15 +25,18 @@ from .code.record import decode, encode
 
 SMALL_STEP = 20_000  # work below which one thread does a step alone
 ARENA, CONTROL, FIRST = 0, 1, 2  # places in the table
-LOOKS = 64  # rounds after which a loop that stops by itself looks whether a check has failed: from wrong values it may never stop
+# rounds after which a loop that stops by itself looks whether a check has failed: from wrong values it may never stop
+LOOKS = 64
 STEPS = 16  # of one function: register allocation is faster in several short ones, and in several threads
 
 
 Segments = Sequence[tuple[str, Sequence[Step]]]
 
 
-def write_segments(content: tuple[dict[Buffer, int], Segments], module: ir.Module, target: Target, *ready: Callable[[ir.Function], object]) -> None:
-    """Write the functions of segments and of all that they call; `content` says where each buffer's entry is, and their names and steps."""
+def write_segments(content: tuple[dict[Buffer, int], Segments], module: ir.Module, target: Target,
+                   *ready: Callable[[ir.Function], object]) -> None:
+    """Write the functions of segments and of all that they call; `content` says where each buffer's entry is, and their
+    names and steps."""
     places, segments = content
     emitter = SegmentEmitter(module, target, places.__getitem__, *ready)
     for name, steps in segments:
@@ -108,7 +111,8 @@ class SegmentEmitter:
         return self.builder.load(pointer, typ=POINTER, align=8)
 
     def pointer(self, buffer: Buffer) -> ir.Value:
-        """Where a buffer lies in this call; read where it is used, since registers would not hold all addresses of a segment."""
+        """Where a buffer lies in this call; read where it is used, since registers would not hold all addresses of a
+        segment."""
         if buffer in self.local:
             return self.local[buffer]
         if buffer.kind == "temporary":
@@ -124,7 +128,8 @@ class SegmentEmitter:
         """The functions of a step, written at the first use."""
         key = step.kind, encode(step.subject)
         if key not in self.functions:
-            self.functions[key] = step.emit(decode(key[1]), self.module, f"{step.kind}_{len(self.functions)}", self.target)
+            self.functions[key] = step.emit(decode(key[1]), self.module, f"{step.kind}_{len(self.functions)}",
+                                            self.target)
             for function in self.functions[key]:
                 function.linkage = "internal"
                 function.attributes.add("noinline")
@@ -165,7 +170,8 @@ class SegmentEmitter:
 
     def _product(self, step: ProductStep, alone: bool) -> None:
         reads = [self._moved(self.pointer(b), INDEX(n * b.item)) if n else self.pointer(b)
-                 for b, n in zip(step.reads, step.first, strict=False)]  # behind the operands come those of the epilogue
+                 for b, n in zip(step.reads, step.first,
+                                 strict=False)]  # behind the operands come those of the epilogue
         pointers = [*reads, *map(self.pointer, step.pointers)]
         turn = [self.turn] if isinstance(step.spec, ProductSpec) and step.spec.packed else []
         for number, function in enumerate(self.functions_of(step)):
@@ -185,7 +191,8 @@ class SegmentEmitter:
 
     def _attention(self, step: AttentionStep, alone: bool) -> None:
         size = SIZES[step.spec.dtype]
-        pointers = [self._moved(self.pointer(b), INDEX(n * size)) if n else self.pointer(b) for b, n in zip(step.slots, step.first, strict=True)]
+        pointers = [self._moved(self.pointer(b), INDEX(n * size)) if n else self.pointer(b)
+                    for b, n in zip(step.slots, step.first, strict=True)]
         function, = self.functions_of(step)
         if alone:
             with self._only_first():
@@ -204,7 +211,8 @@ class SegmentEmitter:
         begin, end = self.writer.share(sum(x.count for x in step.blocks), thread, threads)
         self.thread, self.threads, self.is_alone = INDEX(0), INDEX(1), True
         for blocks in step.blocks:
-            mine = (self.writer.maximum(self.writer.sub(x, done), 0) for x in (begin, self.writer.minimum(end, done + blocks.count)))
+            mine = (self.writer.maximum(self.writer.sub(x, done), 0)
+                    for x in (begin, self.writer.minimum(end, done + blocks.count)))
             with self.writer.loop(*mine) as number:
                 row = self.builder.add(self.builder.mul(number, INDEX(blocks.rows)), INDEX(blocks.first))
                 arena = self._moved(self.pointer(blocks.arena), self.builder.mul(number, INDEX(blocks.pitch)))
@@ -251,7 +259,8 @@ class SegmentEmitter:
         self._barrier()
 
     def _until(self, step: ScanStep, body: Plan, rows: _Rows) -> None:
-        """Rounds as long as the first carry is true. It changes between two buffers, so that who is late still reads the old one."""
+        """Rounds as long as the first carry is true. It changes between two buffers, so that who is late still reads
+        the old one."""
         b = self.builder
         for i, (even, _) in step.turns.items():
             rows.copy(step.initial[i], rows.of(even))
@@ -263,7 +272,8 @@ class SegmentEmitter:
         t = b.phi(INDEX)
         t.add_incoming(INDEX(0), before)
         flag = b.load(rows.turning(0, t)[0], typ=ir.IntType(8))
-        b.cbranch(b.and_(b.icmp_unsigned("!=", flag, ir.IntType(8)(0)), b.icmp_signed("<", t, INDEX(step.length))), inner, after)
+        b.cbranch(b.and_(b.icmp_unsigned("!=", flag, ir.IntType(8)(0)), b.icmp_signed("<", t, INDEX(step.length))),
+                  inner, after)
         b.position_at_end(inner)
         self._round(body, rows, t)
         t.add_incoming(self._following(t, step.length), b.block)
@@ -306,7 +316,8 @@ class _Rows:
         size = buffer.bytes if index is None else buffer.bytes // self.step.length
         pointer = emitter.pointer(buffer)
         pointer = pointer if index is None else emitter._moved(pointer, b.mul(index, INDEX(size)))
-        return emitter._moved(pointer, b.mul(self.row, INDEX(size // self.step.batch))) if self.step.is_split else pointer
+        return (emitter._moved(pointer, b.mul(self.row, INDEX(size // self.step.batch))) if self.step.is_split
+                else pointer)
 
     def bind(self, t: ir.Value) -> None:
         """The addresses of the body's inputs and outputs in round `t`."""
@@ -352,8 +363,11 @@ class _Rows:
         emitter, b = self.emitter, self.builder
         size = source.bytes // self.step.batch * self.blocks.rows if self.step.is_split else source.bytes
         begin, end = emitter.writer.share(size, emitter.thread, emitter.threads)
-        memcpy = intrinsic(emitter.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(), [POINTER, POINTER, INDEX, ir.IntType(1)])
-        b.call(memcpy, [emitter._moved(target, begin), emitter._moved(self.of(source) if place is None else place, begin), b.sub(end, begin), ir.IntType(1)(0)])
+        memcpy = intrinsic(emitter.module, "llvm.memcpy.p0.p0.i64", ir.VoidType(),
+                           [POINTER, POINTER, INDEX, ir.IntType(1)])
+        b.call(memcpy, [emitter._moved(target, begin),
+                        emitter._moved(self.of(source) if place is None else place, begin), b.sub(end, begin),
+                        ir.IntType(1)(0)])
 
 
 class Pending:
@@ -365,7 +379,8 @@ class Pending:
 
     def conflicts(self, step: Step, alone: bool) -> bool:
         """Whether the step must wait for another thread."""
-        clash = lambda mine, theirs: any(overlap(a, b) and not (alone and by_first) for a in mine for b, by_first in theirs)
+        clash = lambda mine, theirs: any(overlap(a, b) and not (alone and by_first) for a in mine
+                                         for b, by_first in theirs)
         return clash(step.reads, self.writes) or clash(step.writes, self.writes) or clash(step.writes, self.reads)
 
     def add(self, step: Step, alone: bool) -> None:

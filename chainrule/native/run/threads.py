@@ -2,12 +2,12 @@
 """The thread pool: worker threads that run one machine-code function side by side with the caller.
 
 A worker waits in machine code for a new job number, without Python and without its lock, so a call that follows soon
-finds it awake; after a while it falls asleep on a semaphore. Handing over a job is three words and a look at who sleeps.
-The caller is thread 0; a segment ends with a barrier, so when the caller returns, all have finished.
+finds it awake; after a while it falls asleep on a semaphore. Handing over a job is three words and a look at who
+sleeps. The caller is thread 0; a segment ends with a barrier, so when the caller returns, all have finished.
 
-A worker that was woken on a core on which another thread of its job runs would stay there for seconds, since threads that
-offer each other the core in turns look busy and fresh to the scheduler. It notices that at the beginning of a job and
-moves away: it forbids itself those cores and at once allows them again, so nothing is pinned.
+A worker that was woken on a core on which another thread of its job runs would stay there for seconds, since threads
+that offer each other the core in turns look busy and fresh to the scheduler. It notices that at the beginning of a job
+and moves away: it forbids itself those cores and at once allows them again, so nothing is pinned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from .barrier import spin
 from .code import engine, load
 from .code.pieces import Pieces
 
-JOB, FUNCTION, ARGUMENT, STOP, ENDED, CORES = 0, 8, 16, 24, 32, 40  # words, each in a cache line of its own; from CORES on one for each thread
+# words, each in a cache line of its own; from CORES on one for each thread
+JOB, FUNCTION, ARGUMENT, STOP, ENDED, CORES = 0, 8, 16, 24, 32, 40
 LINE = 8  # words
 JOBS_APART = 16  # between two looks at the cores after a worker has moved
 SPINS = 20_000  # rounds of waiting before a worker falls asleep, about 0.3 ms
@@ -39,8 +40,8 @@ ENTRY, FIRST = "wait_for_jobs", "run_first"
 def emit_wait(module: ir.Module, target: Target) -> ir.Function:
     """``i64 wait_for_jobs(words, i64 seen, i64 thread, i64 threads, i64 spins, i64 blind)``: run jobs until none comes.
 
-    Returns the last job that was run; also when a new one is there, but a thread of lower number is on the same core. So
-    many jobs as `blind` says are run without looking.
+    Returns the last job that was run; also when a new one is there, but a thread of lower number is on the same core.
+    So many jobs as `blind` says are run without looking.
     """
     function = ir.Function(module, ir.FunctionType(INDEX, [POINTER, INDEX, INDEX, INDEX, INDEX, INDEX]), ENTRY)
     words, seen, thread, threads, spins, blind = function.args
@@ -76,7 +77,8 @@ def emit_wait(module: ir.Module, target: Target) -> ir.Function:
 
 
 def emit_first(module: ir.Module) -> ir.Function:
-    """``void run_first(words, i64 threads)``: the part of thread 0, and then the job's number as that of the last one that ended."""
+    """``void run_first(words, i64 threads)``: the part of thread 0, and then the job's number as that of the last one
+    that ended."""
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, INDEX]), FIRST)
     words, threads = function.args
     b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -88,7 +90,8 @@ def emit_first(module: ir.Module) -> ir.Function:
     return function
 
 
-def _return_if_crowded(b: ir.IRBuilder, writer: Writer, words: ir.Value, thread: ir.Value, last: ir.Value, blind: ir.Value) -> None:
+def _return_if_crowded(b: ir.IRBuilder, writer: Writer, words: ir.Value, thread: ir.Value, last: ir.Value,
+                       blind: ir.Value) -> None:
     """Note the core; return the last job if a thread of lower number is on it too."""
     core = b.sext(b.call(intrinsic(b.module, "sched_getcpu", ir.IntType(32), []), []), INDEX)
     place = lambda i: b.gep(words, [writer.add(writer.mul(i, LINE), CORES)], source_etype=INDEX)
@@ -141,8 +144,8 @@ class Pool:
         """Run function(argument, thread, threads) on all threads; `entry` is its address.
 
         `memory` (the code and what the barrier reads) is kept until another job has ended: a worker may still be on its
-        way out of the last barrier when the caller returns and drops the program. A job within a job, of a signal handler,
-        runs on one thread.
+        way out of the last barrier when the caller returns and drops the program. A job within a job, of a signal
+        handler, runs on one thread.
         """
         with self.lock:
             if self.is_running or self.words[STOP]:

@@ -21,8 +21,8 @@ def features(model: Module, x: Any, layer: Any = None, batch_size: int = 256, ba
     """What `layer` gives for the inputs x (n, ...): an array (n, ...).
 
     Args:
-        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer that comes before the
-            last one with parameters.
+        layer: dotted name ("encoder.2"), place of a layer in a Sequential, or the module itself; by default the layer
+            that comes before the last one with parameters.
     """
     x = np.asarray(x)
     x = x.astype(float_type(model)) if x.dtype == np.float64 else x

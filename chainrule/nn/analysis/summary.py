@@ -33,7 +33,8 @@ def flops(node: Node) -> int:
 
 
 class Summary(str):
-    """The table as text; what a prompt or a notebook shows of it, and `print` of one that has been printed, is one line: its heading."""
+    """The table as text; what a prompt or a notebook shows of it, and `print` of one that has been printed, is one
+    line: its heading."""
 
     heading: str
     printed = False
@@ -51,7 +52,8 @@ class Summary(str):
 def summary(model: Module, input_shape: tuple[int, ...] | None = None) -> Summary:
     """The table as text."""
     text = Summary(_render(model, _rows(model, input_shape)))
-    text.heading = f"Summary of {type(model).__name__}: {sum(v.size for v in model.variables().values() if v.dtype.kind == 'f'):,} parameters"
+    text.heading = (f"Summary of {type(model).__name__}: "
+                    f"{sum(v.size for v in model.variables().values() if v.dtype.kind == 'f'):,} parameters")
     return text
 
 

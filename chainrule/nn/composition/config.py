@@ -25,7 +25,8 @@ FUNCTIONS = {"activation": activations.FUNCTIONS, "initializer": initializers.TA
 
 
 def to_config(model: Module) -> dict[str, Any]:
-    """The module as data for JSON: its architecture, the inputs it was built for, what was replaced, and what is frozen.
+    """The module as data for JSON: its architecture, the inputs it was built for, what was replaced, and what is
+    frozen.
 
     >>> nn.to_config(nn.Dense(3))["class"]
     'chainrule.Dense'
@@ -40,7 +41,8 @@ def to_config(model: Module) -> dict[str, Any]:
               not variable.trainable and id(variable) in parameters)]
     if model._record.replaced:
         config["replaced"] = {name: to_config(module) for name, module in model._record.replaced.items()}
-    waiting = {name: [_order(order) for order in module._record.orders] for name, module in model.modules().items() if module._record.orders}
+    waiting = {name: [_order(order) for order in module._record.orders] for name, module in model.modules().items()
+               if module._record.orders}
     return config | ({"frozen": frozen} if frozen else {}) | ({"orders": waiting} if waiting else {})
 
 
@@ -86,8 +88,10 @@ def _built_alone(model: Module) -> dict[str, Any]:
 def _order(order: freezing.Order) -> list[Any]:
     """What layers that are not built yet are to do when they are, as data."""
     if not isinstance(order[1], str):
-        raise ArgumentError(explain("a function chose what is frozen in layers that are not built yet, and a function is not saved",
-                                    got=getattr(order[1], "__name__", shown(order[1])), fix="call the model once first, model(x), or choose by a pattern"))
+        raise ArgumentError(explain("a function chose what is frozen in layers that are not built yet, and a function "
+                                    "is not saved",
+                                    got=getattr(order[1], "__name__", shown(order[1])),
+                                    fix="call the model once first, model(x), or choose by a pattern"))
     return list(order)
 
 

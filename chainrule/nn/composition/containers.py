@@ -52,8 +52,10 @@ class Sequential(Module):
 
     def _begin(self, symbol: Symbol) -> Sequential:
         if self.layers or symbol.layer is not None:
-            raise ArgumentError(explain("a symbol stands for what comes in: only an Input can be in a Sequential, before all layers", got=shown(symbol),
-                                        expected="nn.Sequential([nn.Input(shape), layer, ...])", fix="for other graphs use nn.Functional(inputs, outputs)"))
+            raise ArgumentError(explain("a symbol stands for what comes in: only an Input can be in a Sequential, "
+                                        "before all layers", got=shown(symbol),
+                                        expected="nn.Sequential([nn.Input(shape), layer, ...])",
+                                        fix="for other graphs use nn.Functional(inputs, outputs)"))
         self._record.input_shape = symbol.type.shape[1:]
         return self
 
@@ -80,8 +82,8 @@ class Sequential(Module):
             if given and before is not None and mask is None and not layer.takes_mask:
                 raise _lost(i, layer)
             if x is None:
-                raise ArgumentError(explain(f"layer {i}, {type(layer).__name__}, returns nothing", got="None", expected="a tensor",
-                                            fix="end its forward with `return ...`"))
+                raise ArgumentError(explain(f"layer {i}, {type(layer).__name__}, returns nothing", got="None",
+                                            expected="a tensor", fix="end its forward with `return ...`"))
         return x
 
     def __len__(self) -> int:
@@ -96,17 +98,22 @@ class Sequential(Module):
 
 def _lost(i: int, layer: Module) -> ArgumentError:
     """A mask was given, and what would come next takes the padding for data."""
-    return ArgumentError(explain(f"layer {i}, {type(layer).__name__}, changes the steps and takes no mask: the lengths of the sequences would be lost",
-                                 got="a mask (batch, steps)", expected="a layer that takes the mask, or one that keeps the steps",
-                                 fix="nn.GlobalAvgPool1D() or a recurrent layer before it; without sequences of different lengths, call it without mask"))
+    return ArgumentError(explain(f"layer {i}, {type(layer).__name__}, changes the steps and takes no mask: the lengths "
+                                 "of the sequences would be lost",
+                                 got="a mask (batch, steps)",
+                                 expected="a layer that takes the mask, or one that keeps the steps",
+                                 fix="nn.GlobalAvgPool1D() or a recurrent layer before it; without sequences of "
+                                     "different lengths, call it without mask"))
 
 
 def _check_mask(mask: Any) -> None:
     """What comes second is a mask: numbers there are a second input, which no layer would look at."""
     if mask is not None and getattr(getattr(mask, "dtype", None), "kind", "b") == "f":
-        raise ArgumentError(explain("Sequential takes one input; what comes second is a mask", got=f"a second input, {shown(mask)}",
+        raise ArgumentError(explain("Sequential takes one input; what comes second is a mask",
+                                    got=f"a second input, {shown(mask)}",
                                     expected="booleans (batch, steps), True where a step exists",
-                                    fix="nn.Functional([a, b], output) takes several inputs, as does a forward(self, a, b) of your own"))
+                                    fix="nn.Functional([a, b], output) takes several inputs, as does a forward(self, "
+                                        "a, b) of your own"))
 
 
 def _listed(layers: Any) -> Sequence[Any]:

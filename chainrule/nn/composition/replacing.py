@@ -9,7 +9,8 @@ from ..core.module import Module
 
 
 def replace_layers(model: Module, replaced: dict[int, Module]) -> Any:
-    """`model` itself with each built module whose id is a key replaced by another built one; files of it know of that."""
+    """`model` itself with each built module whose id is a key replaced by another built one; files of it know of that.
+    """
     names = {name: replaced[id(module)] for name, module in model.modules().items() if id(module) in replaced and name}
     result = _replace(model, replaced, set())
     result._record.replaced |= names

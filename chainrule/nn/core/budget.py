@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much may be built while a file describes what to build: a description of a few bytes can ask for any number of any size.
+"""How much may be built while a file describes what to build: a description of a few bytes can ask for any number of
+any size.
 
-Within `building_at_most` every Variable is counted before it is allocated, and every module before it is made. Weights are zeros there: they come from the file.
+Within `building_at_most` every Variable is counted before it is allocated, and every module before it is made. Weights
+are zeros there: they come from the file.
 """
 
 from __future__ import annotations
@@ -64,4 +66,5 @@ def count_module() -> None:
         return
     budget.modules -= 1
     if budget.modules < 0:
-        raise DataError(explain(f"{budget.place}: the file describes more layers than it holds weights for", fix="copy the file again"))
+        raise DataError(explain(f"{budget.place}: the file describes more layers than it holds weights for",
+                                fix="copy the file again"))

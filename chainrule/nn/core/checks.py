@@ -83,7 +83,8 @@ def need_rank(x: Tensor, rank: int) -> None:
 def positive(name: str, value: Any) -> int:
     """A positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(explain(f"{name} must be a positive integer", got=shown(value), expected="for example 64", fix=_as_integer(value)))
+        raise ArgumentError(explain(f"{name} must be a positive integer", got=shown(value), expected="for example 64",
+                                    fix=_as_integer(value)))
     return value
 
 
@@ -93,7 +94,8 @@ def _as_integer(value: Any) -> str | None:
         return f"write {int(value)}, without quotes"
     if isinstance(value, float | np.integer | np.floating) and value == value // 1 >= 1:
         return f"write {int(value)}, or int(...) of what was computed"
-    return "layers are told what comes out, and called with what comes in: nn.Dense(10)(x)" if isinstance(value, Tensor | np.ndarray) else None
+    return ("layers are told what comes out, and called with what comes in: nn.Dense(10)(x)"
+            if isinstance(value, Tensor | np.ndarray) else None)
 
 
 def probability(name: str, value: Any) -> float:
@@ -111,7 +113,8 @@ ONLY_WHAT_COMES_OUT = "layers are told only what comes out, what comes in is inf
 def small(name: str, value: Any) -> float:
     """What is added so that nothing is divided by zero: a number in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ArgumentError(explain(f"{name} is a small number against a division by zero", got=shown(value), expected=f"0 <= {name} < 1",
+        raise ArgumentError(explain(f"{name} is a small number against a division by zero", got=shown(value),
+                                    expected=f"0 <= {name} < 1",
                                     fix=ONLY_WHAT_COMES_OUT + "LayerNorm(), not LayerNorm(64)"))
     return value
 
@@ -119,7 +122,8 @@ def small(name: str, value: Any) -> float:
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        raise ArgumentError(explain(f"{name} is a switch", got=shown(value), expected="True or False", fix=ONLY_WHAT_COMES_OUT + "LSTM(64), not LSTM(32, 64)"))
+        raise ArgumentError(explain(f"{name} is a switch", got=shown(value), expected="True or False",
+                                    fix=ONLY_WHAT_COMES_OUT + "LSTM(64), not LSTM(32, 64)"))
     return value
 
 

@@ -36,13 +36,16 @@ from .foreign import ARGUMENTS, MEMBERS
 from .symbols import connect, symbols_in
 
 REGISTRY: dict[str, type[Module]] = {}
-TOOLS: dict[str, Callable[..., Any]] = {}  # what a method of that name calls; nn.analysis, which knows the layers, enters it
+# what a method of that name calls; nn.analysis, which knows the layers, enters it
+TOOLS: dict[str, Callable[..., Any]] = {}
 
 
 @dataclass
 class Record:
-    """What is remembered of a module: how it was made, whether it is built, for what inputs, what was ordered to be frozen before it was
-    built, which of the modules below it took another's place since (by dotted name), and the programs that were made of it.
+    """What is remembered of a module: how it was made, whether it is built, for what inputs, what was ordered to be
+    frozen before it was
+    built, which of the modules below it took another's place since (by dotted name), and the programs that were made of
+    it.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -96,8 +99,10 @@ def _bound(cls: type, signature: inspect.Signature, args: Any, options: Any) -> 
         raise ArgumentError(explain(f"{cls.__name__} cannot be made of these arguments: {error}",
                                     got=f"{cls.__name__}({given})",
                                     expected=f"{cls.__name__}({wanted})",
-                                    fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1 and all(isinstance(a, Module) or _is_layer(a) for a in args)
-                                    else "give the arguments that have no default" if "missing" in str(error) else "leave out what is not expected")) from None
+                                    fix=f"put them into one list: {cls.__name__}([...])" if len(args) > 1
+                                    and all(isinstance(a, Module) or _is_layer(a) for a in args)
+                                    else "give the arguments that have no default" if "missing" in str(error)
+                                    else "leave out what is not expected")) from None
 
 
 def _refuse_classes(arguments: dict[str, Any]) -> None:
@@ -109,8 +114,8 @@ def _refuse_classes(arguments: dict[str, Any]) -> None:
 
 def class_for_layer(kind: type) -> ArgumentError:
     """The error for the class of a layer in the place of a layer."""
-    return ArgumentError(explain("this is the class of a layer, not a layer", got=kind.__name__, expected=f"an instance of {kind.__name__}",
-                                 fix=f"call it: {kind.__name__}(...)"))
+    return ArgumentError(explain("this is the class of a layer, not a layer", got=kind.__name__,
+                                 expected=f"an instance of {kind.__name__}", fix=f"call it: {kind.__name__}(...)"))
 
 
 def _named(value: Any) -> str:
@@ -217,13 +222,16 @@ class Module(Watched, metaclass=_Recorder):
     # ---- what it holds
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. ArgumentError where an array would take the place of a Variable, which would then be no parameter any more, and
+        """Set an attribute. ArgumentError where an array would take the place of a Variable, which would then be no
+        parameter any more, and
         where a layer of the library would get an attribute of another's that it does not look at."""
         if name in ("trainable", "training") and self.registered_name.startswith("chainrule."):
-            raise ArgumentError(explain(f"{type(self).__name__} does not look at an attribute {name!r}", got=f".{name} = {value!r}",
-                                        expected="a call", fix=MEMBERS[name]))
-        if isinstance(vars(self).get(name), Variable) and isinstance(value, Tensor | np.ndarray | np.generic | int | float | list | tuple):
-            raise ArgumentError(explain(f"{name} of {type(self).__name__} is a Variable, an array in its place would not be a parameter",
+            raise ArgumentError(explain(f"{type(self).__name__} does not look at an attribute {name!r}",
+                                        got=f".{name} = {value!r}", expected="a call", fix=MEMBERS[name]))
+        if isinstance(vars(self).get(name),
+                      Variable) and isinstance(value, Tensor | np.ndarray | np.generic | int | float | list | tuple):
+            raise ArgumentError(explain(f"{name} of {type(self).__name__} is a Variable, an array in its place would "
+                                        "not be a parameter",
                                         got=type(value).__name__, expected="a Variable, or None",
                                         fix=f"change what it holds: layer.{name}.assign(array)"))
         super().__setattr__(name, value)
@@ -251,21 +259,25 @@ class Module(Watched, metaclass=_Recorder):
         ArgumentError if the model has not been called yet and has layers whose parameters depend on what comes in.
         """
         self._build_from_shape()
-        waiting = [] if self.built else [name for name, module in self.modules().items() if freezing.has_to_be_built(module)]
+        waiting = ([] if self.built
+                   else [name for name, module in self.modules().items() if freezing.has_to_be_built(module)])
         if waiting:
-            raise ArgumentError(explain("the model is not built yet: its parameters depend on what comes in", got=", ".join(
+            raise ArgumentError(explain("the model is not built yet: its parameters depend on what comes in",
+                                        got=", ".join(
                 display(name, self.modules()[name]) for name in waiting[:3]) + (", ..." if len(waiting) > 3 else ""),
-                expected="a model that was called once", fix="call it once, model(x), or give its first layer input_shape=..."))
+                expected="a model that was called once",
+                                        fix="call it once, model(x), or give its first layer input_shape=..."))
         return {name: value for name, value in self.variables().items() if value.trainable and value.dtype.kind == "f"}
 
     def freeze(self, *choices: str | Callable[[str, Variable], bool], **options: Any) -> None:
-        """Fix parameters here and below, those that are not built yet too; a layer's running statistics stay as they are and are used.
+        """Fix parameters here and below, those that are not built yet too; a layer's running statistics stay as they
+        are and are used.
 
             model.freeze(); model.freeze("encoder.*", "*.bias"); model.freeze(lambda name, variable: variable.ndim == 1)
 
         Args:
-            choices: patterns, as for files, of the names in `variables()` or of the modules above them, or functions (name, variable) -> bool;
-                everything if there is none.
+            choices: patterns, as for files, of the names in `variables()` or of the modules above them, or functions
+                (name, variable) -> bool; everything if there is none.
 
         Raises ArgumentError, and changes nothing, if a pattern fits nothing.
         """
@@ -273,7 +285,8 @@ class Module(Watched, metaclass=_Recorder):
         freezing.change(self, choices, True)
 
     def unfreeze(self, *choices: str | Callable[[str, Variable], bool], **options: Any) -> None:
-        """Make parameters trainable again, and let statistics follow the data again: the same choices as for `freeze`."""
+        """Make parameters trainable again, and let statistics follow the data again: the same choices as for `freeze`.
+        """
         check_options("unfreeze", options, ["choices"], {"trainable": "model.freeze()"})
         freezing.change(self, choices, False)
 
@@ -315,9 +328,15 @@ class Module(Watched, metaclass=_Recorder):
         self._record.orders = []
 
     def _build_as_declared(self, arrays: tuple[Any, ...]) -> None:
-        """Build for the `input_shape` that was given if another one comes first, so that the layer that cannot take it says so."""
+        """Build for the `input_shape` that was given if another one comes first, so that the layer that cannot take it
+        says so."""
         declared = self._record.input_shape
-        if declared is not None and len(arrays) == 1 and isinstance(arrays[0], Tensor) and arrays[0].shape[1:] != declared:
+        if (
+            declared is not None
+            and len(arrays) == 1
+            and isinstance(arrays[0], Tensor)
+            and arrays[0].shape[1:] != declared
+        ):
             self.trace(Type((*arrays[0].shape[:1], *declared), arrays[0].dtype))
 
     def _build_from_shape(self) -> None:
@@ -339,37 +358,46 @@ class Module(Watched, metaclass=_Recorder):
 
     # ---- files and tables
 
-    def load_weights(self, source: str | os.PathLike[str] | Mapping[str, Any], rename: Any = None, strict: bool = True, layout: str | None = None) -> Any:
-        """Take the weights and running statistics of another model of this architecture, whichever library it was made with.
+    def load_weights(self, source: str | os.PathLike[str] | Mapping[str, Any], rename: Any = None, strict: bool = True,
+                     layout: str | None = None) -> Any:
+        """Take the weights and running statistics of another model of this architecture, whichever library it was made
+        with.
 
             model.load_weights("resnet20.th")
             report = model.load_weights("other.safetensors", rename={"backbone.*": "*"}, strict=False)
 
-        Layers are found by their names; what is left, by shapes and order. Axes are turned: PyTorch's (out, in, height, width) and (out, in), also for
-        a Dense behind a Flatten, whose rows PyTorch has channel by channel. Queries, keys and values that lie side by side are taken apart, and so are the gates and
-        biases of recurrent layers.
+        Layers are found by their names; what is left, by shapes and order. Axes are turned: PyTorch's (out, in, height,
+        width) and (out, in), also for a Dense behind a Flatten, whose rows PyTorch has channel by channel. Queries,
+        keys and values that lie side by side are taken apart, and so are the gates and biases of recurrent layers.
 
         Args:
             source: a file that `cr.io.read_weights` reads, or a dict name -> array (also a `state_dict()`).
-            rename: a function old name -> new name (None: leave it out), or a dict of such pairs in which "*" stands for anything.
-            strict: every Variable must get its array, and every array its Variable. If not, what fits is taken and the rest stays new, such as a head
-                for other classes; a first convolution of another number of input channels takes their sum (for one), or repeats them.
+            rename: a function old name -> new name (None: leave it out), or a dict of such pairs in which "*" stands
+                for anything.
+            strict: every Variable must get its array, and every array its Variable. If not, what fits is taken and the
+                rest stays new, such as a head for other classes; a first convolution of another number of input
+                channels takes their sum (for one), or repeats them.
             layout: how the axes lie: "torch", "keras" or "chainrule"; by default what the file or its shapes tell.
 
-        Returns a report: `taken`, `missing`, `left_over`, `other_shape`, `changed`. Raises DataError, and changes nothing, if the weights do not
-        fit; ArgumentError if nothing tells how square matrices lie, or if the model is not built yet.
+        Returns a report: `taken`, `missing`, `left_over`, `other_shape`, `changed`. Raises DataError, and changes
+        nothing, if the weights do not fit; ArgumentError if nothing tells how square matrices lie, or if the model is
+        not built yet.
         """
-        return importlib.import_module(f"{__name__.partition('.')[0]}.io.transfer").load_weights(self, source, rename, strict, layout)  # it lies above this package
+        # it lies above this package
+        return importlib.import_module(f"{__name__.partition('.')[0]}.io.transfer").load_weights(
+            self, source, rename, strict, layout
+        )
 
     def config(self) -> dict[str, Any]:
         """The arguments from which the constructor makes this module again."""
         return dict(self._record.arguments)
 
     def summary(self, input_shape: Any = None, show: bool = True) -> Any:
-        """Print a table, unless `show` is False, and return it: layers, output shapes, parameters, FLOPs, memory and receptive fields.
+        """Print a table, unless `show` is False, and return it: layers, output shapes, parameters, FLOPs, memory and
+        receptive fields.
 
-        What is returned is text; at a prompt, in a notebook and in `print(model.summary())` it shows itself as one line, so that the table is
-        there once.
+        What is returned is text; at a prompt, in a notebook and in `print(model.summary())` it shows itself as one
+        line, so that the table is there once.
         """
         text = TOOLS["summary"](self, _shape(input_shape))
         if show:
@@ -389,8 +417,10 @@ def _refuse_what_is_no_array(module: Module, inputs: tuple[Any, ...], options: d
     if inputs:
         raise _no_array(inputs[0])
     _explain_call(module, inputs, options)
-    raise DTypeError(explain("a layer computes on arrays, given by position", got=", ".join(f"{name}=..." for name in options) or "nothing",
-                             expected="layer(x)", fix="write layer(x), without a name" if options else "give it what it computes on: layer(x)"))
+    raise DTypeError(explain("a layer computes on arrays, given by position",
+                             got=", ".join(f"{name}=..." for name in options) or "nothing", expected="layer(x)",
+                             fix="write layer(x), without a name" if options
+                             else "give it what it computes on: layer(x)"))
 
 
 def _no_array(value: Any) -> DTypeError:
@@ -401,9 +431,12 @@ def _no_array(value: Any) -> DTypeError:
     elif isinstance(value, type):
         got, fix = f"the class {value.__name__}", f"call it: {value.__name__}(...)"
     elif isinstance(value, tuple | list | dict | set):
-        got = f"a {type(value).__name__} of {len(value)}: " + ", ".join(map(brief, list(value)[:4])) + (", …" if len(value) > 4 else "")
-        fix = "give the one that is meant, such as outputs[0]; in a Sequential, the function `lambda outputs: outputs[0]` does so"
-    return DTypeError(explain("a layer computes on arrays", got=got, expected="a Tensor, a NumPy array or nested lists of numbers", fix=fix))
+        got = (f"a {type(value).__name__} of {len(value)}: " + ", ".join(map(brief, list(value)[:4]))
+               + (", …" if len(value) > 4 else ""))
+        fix = ("give the one that is meant, such as outputs[0]; in a Sequential, the function `lambda outputs: "
+               "outputs[0]` does so")
+    return DTypeError(explain("a layer computes on arrays", got=got,
+                              expected="a Tensor, a NumPy array or nested lists of numbers", fix=fix))
 
 
 def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, Any]) -> None:
@@ -415,10 +448,22 @@ def _explain_call(module: Module, arrays: tuple[Any, ...], options: dict[str, An
         names = list(signature.parameters)
         wrong = next((name for name in options if name not in names), None)
         many = len(arrays) > 1 and len(names) == 1
-        fix = (ARGUMENTS.get(wrong) or closest(wrong, names)) if wrong else "join arrays first: nn.Concatenate, nn.Add, ..." if many else None
+        fix = (
+            (ARGUMENTS.get(wrong) or closest(wrong, names))
+            if wrong
+            else "join arrays first: nn.Concatenate, nn.Add, ..."
+            if many
+            else None
+        )
         fix = fix or (None if arrays else "give it what it computes on, by position: layer(x)")
-        raise ArgumentError(explain(f"this layer is called otherwise: {error}", got=f"({_counted(arrays, options)})", fix=fix,
-                                    expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})")) from None
+        raise ArgumentError(
+            explain(
+                f"this layer is called otherwise: {error}",
+                got=f"({_counted(arrays, options)})",
+                fix=fix,
+                expected=f"({', '.join(str(p.replace(annotation=p.empty)) for p in signature.parameters.values())})",
+            )
+        ) from None
 
 
 def _counted(arrays: tuple[Any, ...], options: dict[str, Any]) -> str:
@@ -473,9 +518,11 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 
 def float_type(model: Any) -> np.dtype:
-    """The dtype of the floating-point numbers that a model takes: that of its first layer that has one; float32 for what is no Module."""
+    """The dtype of the floating-point numbers that a model takes: that of its first layer that has one; float32 for
+    what is no Module."""
     for module in model.modules().values() if isinstance(model, Module) else ():
-        own = [getattr(module, "dtype", None), *(value.dtype for _, value in module.attributes() if isinstance(value, Variable))]
+        own = [getattr(module, "dtype", None),
+               *(value.dtype for _, value in module.attributes() if isinstance(value, Variable))]
         for dtype in own:
             if isinstance(dtype, np.dtype) and dtype.kind == "f":
                 return dtype
@@ -483,9 +530,12 @@ def float_type(model: Any) -> np.dtype:
 
 
 def own_parameters(module: Module) -> list[Variable]:
-    """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics` or `constants`."""
+    """The Variables that are parameters by nature, frozen now or not: floating-point, not in a layer's `statistics` or
+    `constants`."""
     return [value for owner in module.modules().values() for name, value in owner.attributes()
-            if isinstance(value, Variable) and name not in (*getattr(owner, "statistics", ()), *getattr(owner, "constants", ())) and value.dtype.kind == "f"]
+            if isinstance(value, Variable)
+            and name not in (*getattr(owner, "statistics", ()), *getattr(owner, "constants", ())) and value.dtype.kind
+            == "f"]
 
 
 # ---- running

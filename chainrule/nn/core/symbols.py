@@ -16,7 +16,8 @@ from ...ir.graph import input_node
 from ...ir.trace import tracing
 from ...typing import DTypeLike, ShapeLike
 
-MERGED: dict[str, Callable[[], Callable[..., Any]]] = {}  # the layers of operators between symbols, by name; nn.layers enters them
+# the layers of operators between symbols, by name; nn.layers enters them
+MERGED: dict[str, Callable[[], Callable[..., Any]]] = {}
 
 
 @dataclass(frozen=True, eq=False)

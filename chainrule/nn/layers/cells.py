@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of a recurrent layer as a layer (cells), any cell run over a sequence (`RNN`), several recurrent layers on top
+"""One step of a recurrent layer as a layer (cells), any cell run over a sequence (`RNN`), several recurrent layers on
+top
 of each other, and sequences cut into pieces for truncated back-propagation through time.
 """
 

@@ -27,7 +27,8 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def parse_padding(padding: Any, rank: int) -> Any:
-    """"valid", "same", "same_torch", "causal" (sequences), an int, one int or one pair per axis, as one of these words or pairs."""
+    """"valid", "same", "same_torch", "causal" (sequences), an int, one int or one pair per axis, as one of these words
+    or pairs."""
     words = ("valid", "same", "same_torch", *(["causal"] if rank == 1 else []))
     if isinstance(padding, str) and padding in words:
         return padding
@@ -36,7 +37,8 @@ def parse_padding(padding: Any, rank: int) -> Any:
     pairs = tuple((p, p) if isinstance(p, int) else tuple(p) if isinstance(p, tuple | list) else () for p in items)
     if len(pairs) != rank or not all(len(p) == 2 and all(isinstance(n, int) and n >= 0 for n in p) for p in pairs):
         raise ArgumentError(explain("this padding is not understood", got=shown(padding),
-                                    expected=", ".join(f'"{word}"' for word in words) + f", an integer, or {rank} integers or pairs",
+                                    expected=", ".join(f'"{word}"' for word in words)
+                                    + f", an integer, or {rank} integers or pairs",
                                     fix=closest(padding, words)
                                     or 'use padding="same" to keep the extents'))
     return pairs
@@ -78,8 +80,8 @@ class Convolution(Module):
         filters: channels that come out.
         kernel_size, stride, dilation: an integer, or one per spatial axis.
         padding: "valid" (none), "same" (as many windows as ceil(extent / stride)), "same_torch" (the zeros of stride 1
-            at any stride, PyTorch's kernel // 2 on both sides), "causal" (of sequences: a step sees itself and what came
-            before), an integer, or one integer or pair (before, after) per axis.
+            at any stride, PyTorch's kernel // 2 on both sides), "causal" (of sequences: a step sees itself and what
+            came before), an integer, or one integer or pair (before, after) per axis.
         groups: channels in and out are split into so many groups that see only each other.
         activation: name, function or layer.
         bias: whether a number per channel is added.
@@ -88,10 +90,10 @@ class Convolution(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
-                 groups: int = 1,
-                 activation: ActivationLike = None, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 bias_initializer: InitializerLike = "zeros",
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid",
+                 dilation: Extents = 1, groups: int = 1,
+                 activation: ActivationLike = None, bias: bool = True,
+                 weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros",
                  dtype: DTypeLike = "float32", padding_mode: str = "zero"):
         self.filters, self.groups = positive("filters", filters), positive("groups", groups)
         self.kernel, self.stride, self.dilation = (extents(name, value, self.rank) for name, value in
@@ -185,8 +187,8 @@ class DepthwiseConvolution(Convolution):
 
     def __init__(self, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
                  multiplier: int = 1,
-                 activation: ActivationLike = None, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 bias_initializer: InitializerLike = "zeros",
+                 activation: ActivationLike = None, bias: bool = True,
+                 weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros",
                  dtype: DTypeLike = "float32", padding_mode: str = "zero"):
         Convolution.__init__(self, 1, kernel_size, stride, padding, dilation, 1, activation, bias, weight_initializer,
                              bias_initializer, dtype, padding_mode)
@@ -195,8 +197,8 @@ class DepthwiseConvolution(Convolution):
     def build(self, x: Any) -> None:
         self._check(x)
         if not x.shape[-1]:
-            raise ShapeError(explain("the input has no channels, which are filtered one by one here", got=describe(x.shape) + origin(x),
-                                     expected="one channel at least"))
+            raise ShapeError(explain("the input has no channels, which are filtered one by one here",
+                                     got=describe(x.shape) + origin(x), expected="one channel at least"))
         self.groups, self.filters = x.shape[-1], x.shape[-1] * self.multiplier
         super().build(x)
 
@@ -229,9 +231,9 @@ class SeparableConvolution(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
-                 multiplier: int = 1, activation: ActivationLike = None, bias: bool = True, dtype: DTypeLike = "float32",
-                 padding_mode: str = "zero"):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid",
+                 dilation: Extents = 1, multiplier: int = 1, activation: ActivationLike = None, bias: bool = True,
+                 dtype: DTypeLike = "float32", padding_mode: str = "zero"):
         depthwise, pointwise = ((DepthwiseConv1D, Conv1D), (DepthwiseConv2D, Conv2D))[self.rank - 1]
         self.depthwise = depthwise(kernel_size, stride, padding, dilation, multiplier, bias=False, dtype=dtype,
                                    padding_mode=padding_mode)
@@ -269,24 +271,29 @@ class TransposedConvolution(Convolution):
     positions along an axis, "same" gives n * stride; pairs cut positions off, `output_padding` adds some at the end.
     """
 
-    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid", dilation: Extents = 1,
-                 activation: ActivationLike = None,
-                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros",
-                 dtype: DTypeLike = "float32", groups: int = 1, output_padding: Any = 0):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "valid",
+                 dilation: Extents = 1, activation: ActivationLike = None,
+                 bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32", groups: int = 1,
+                 output_padding: Any = 0):
         Convolution.__init__(self, filters, kernel_size, stride, padding, dilation, groups, activation, bias,
                              weight_initializer, bias_initializer, dtype)
         self.more = self._added(output_padding)
         if self.padding == "causal":
             raise ArgumentError(explain("a transposed convolution has no causal padding", got="padding='causal'",
-                                        expected='"valid", "same", an integer or a pair', fix=f"cut off the end: padding=((0, {self.kernel[0] - 1}),)"))
+                                        expected='"valid", "same", an integer or a pair',
+                                        fix=f"cut off the end: padding=((0, {self.kernel[0] - 1}),)"))
 
     def _added(self, output_padding: Any) -> tuple[int, ...]:
         """The positions added along each axis: fewer than its stride or its dilation, as in PyTorch."""
         more = (output_padding,) * self.rank if isinstance(output_padding, int) else tuple(output_padding)
         most = [max(s, d) - 1 for s, d in zip(self.stride, self.dilation, strict=True)]
-        if len(more) != self.rank or not all(isinstance(n, int) and 0 <= n <= m for n, m in zip(more, most, strict=True)):
-            raise ArgumentError(explain("so many positions cannot be added at the end", got=f"output_padding={output_padding!r}",
-                                        expected=f"{self.rank} integers, at most {', '.join(map(str, most))}: less than the stride or the dilation",
+        if len(more) != self.rank or not all(isinstance(n, int) and 0 <= n <= m
+                                             for n, m in zip(more, most, strict=True)):
+            raise ArgumentError(explain("so many positions cannot be added at the end",
+                                        got=f"output_padding={output_padding!r}",
+                                        expected=f"{self.rank} integers, at most {', '.join(map(str, most))}: less "
+                                                 "than the stride or the dilation",
                                         fix=f"output_padding={tuple(most)} at most, or ZeroPad{self.rank}D behind it"))
         return more
 
@@ -298,7 +305,8 @@ class TransposedConvolution(Convolution):
                 for n, k, s, d in zip(x.shape[1:-1], self.kernel, self.stride, self.dilation, strict=True)]
         same = tuple(n * s for n, s in zip(x.shape[1:-1], self.stride, strict=True))
         padding = pads(self.padding, same, self.kernel, self.stride, self.dilation)
-        plain = same if self.padding == "same" else tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True))
+        plain = (same if self.padding == "same"
+                 else tuple(n - low - high for n, (low, high) in zip(full, padding, strict=True)))
         out = tuple(n + more for n, more in zip(plain, self.more, strict=True))
         if min(out) < 1:
             raise ShapeError(explain("the padding cuts off all that comes out", got=f"padding {self.padding}",

@@ -33,7 +33,8 @@ class ConvLSTMCell(Module):
 
     rank = 2
 
-    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "same", dtype: DTypeLike = "float32"):
+    def __init__(self, filters: int, kernel_size: Extents, stride: Extents = 1, padding: PaddingLike = "same",
+                 dtype: DTypeLike = "float32"):
         self.filters, self.dtype = positive("filters", filters), canonical(dtype)
         convolution = (Conv1D, Conv2D, Conv3D)[self.rank - 1]
         self.from_input = convolution(4 * filters, kernel_size, stride, padding, dtype=dtype)

@@ -3,7 +3,8 @@
 prefix beam search (Hannun, "Sequence modeling with CTC", 2017).
 
 A path gives each step a class; its labelling is what is left once repeats are merged and blanks removed. The best
-path's labelling need not be the most probable one, whose probability is the sum over all its paths. NumPy, outside any graph.
+path's labelling need not be the most probable one, whose probability is the sum over all its paths. NumPy, outside any
+graph.
 """
 
 from __future__ import annotations

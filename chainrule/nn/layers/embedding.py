@@ -34,8 +34,8 @@ class Embedding(Module):
 
     input_dtype = "int64"
 
-    def __init__(self, vocabulary: int, width: int, weight_initializer: InitializerLike = "uniform", dtype: DTypeLike = "float32",
-                 mask_id: int | None = None):
+    def __init__(self, vocabulary: int, width: int, weight_initializer: InitializerLike = "uniform",
+                 dtype: DTypeLike = "float32", mask_id: int | None = None):
         self.mask_id = mask_id
         self.vocabulary, self.width = positive("vocabulary", vocabulary), positive("width", width)
         self.initial, self.dtype = weight_initializer, canonical(dtype)
@@ -80,8 +80,9 @@ class EmbeddingBag(Embedding):
     (1, 8)
     """
 
-    def __init__(self, vocabulary: int, width: int, reduce: str = "mean", weight_initializer: InitializerLike = "uniform",
-                 dtype: DTypeLike = "float32", mask_id: int | None = None):
+    def __init__(self, vocabulary: int, width: int, reduce: str = "mean",
+                 weight_initializer: InitializerLike = "uniform", dtype: DTypeLike = "float32",
+                 mask_id: int | None = None):
         super().__init__(vocabulary, width, weight_initializer, dtype, mask_id)
         if reduce not in ("mean", "sum", "max"):
             raise ArgumentError(explain("a bag is reduced otherwise", got=shown(reduce), expected="mean | sum | max",
@@ -123,7 +124,8 @@ class PositionalEncoding(Module):
         kinds = ("sinusoidal", "learned")
         if kind not in kinds:
             raise ArgumentError(explain("there is no such encoding of positions", got=shown(kind),
-                                        expected=" | ".join(kinds), fix=closest(kind, kinds) or "the width is that of what comes in: PositionalEncoding()"))
+                                        expected=" | ".join(kinds), fix=closest(kind, kinds)
+                                        or "the width is that of what comes in: PositionalEncoding()"))
         self.kind, self.length, self.dtype = kind, positive("length", length), canonical(dtype)
 
     def build(self, x: Any) -> None:

@@ -170,8 +170,9 @@ class Maxout(Dense):
     (2, 4)
     """
 
-    def __init__(self, units: int, pieces: int = 2, bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
+    def __init__(self, units: int, pieces: int = 2, bias: bool = True,
+                 weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros",
+                 dtype: DTypeLike = "float32"):
         Dense.__init__(self, units * positive("pieces", pieces), None, bias, weight_initializer, bias_initializer,
                        dtype)
         self.pieces = pieces
@@ -230,8 +231,9 @@ class EinsumDense(Module):
     (2, 5, 8)
     """
 
-    def __init__(self, equation: str, output_shape: Any, activation: ActivationLike = None, bias_axes: str | None = None,
-                 weight_initializer: InitializerLike = "glorot_uniform", bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
+    def __init__(self, equation: str, output_shape: Any, activation: ActivationLike = None,
+                 bias_axes: str | None = None, weight_initializer: InitializerLike = "glorot_uniform",
+                 bias_initializer: InitializerLike = "zeros", dtype: DTypeLike = "float32"):
         left, _, self.output = equation.replace(" ", "").partition("->")
         self.inputs, _, self.letters = left.partition(",")
         if not (self.inputs and self.letters and self.output) or "." in equation:

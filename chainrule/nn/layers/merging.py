@@ -46,11 +46,13 @@ def _wide(x: Any) -> Any:
     return as_float(x) if x.dtype == uint64 else astype(x, int64)
 
 
-def _of(name: str, function: Callable[[Any, Any], Any], text: str, shown: str, prepare: Callable[[Any], Any] = lambda x: x) -> type[Module]:
+def _of(name: str, function: Callable[[Any, Any], Any], text: str, shown: str,
+        prepare: Callable[[Any], Any] = lambda x: x) -> type[Module]:
     def merge(self: Any, parts: list[Any]) -> Any:
         return functools.reduce(function, map(prepare, parts))
     example = f"    >>> nn.{name}()(cr.asarray([[1.0, 5.0]]), cr.asarray([[3.0, 2.0]])).numpy()\n    {shown}\n"
-    return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {(Merging.__doc__ or '').rstrip()}\n\n{example}", "__module__": __name__})
+    return type(name, (Merging,), {"merge": merge, "__doc__": f"{text} {(Merging.__doc__ or '').rstrip()}\n\n{example}",
+                                   "__module__": __name__})
 
 
 Add = _of("Add", add, "The sum of all.", "array([[4., 7.]], dtype=float32)", _wide)

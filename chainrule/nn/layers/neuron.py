@@ -110,7 +110,8 @@ def _svg(inputs: Sequence[str], weights: Sequence[float], bias: float, z: str, y
     for i, (name, w) in enumerate(zip([*inputs, "1"], [*weights, bias], strict=True)):
         top, colour = 28 + 36 * i, "#1f77b4" if w >= 0 else "#d62728"
         width = 1 + 4 * abs(w) / largest
-        parts.append(f'<line x1="100" y1="{top}" x2="270" y2="{middle:g}" stroke="{colour}" stroke-width="{width:.3g}"/>')
+        parts.append(f'<line x1="100" y1="{top}" x2="270" y2="{middle:g}" stroke="{colour}" '
+                     f'stroke-width="{width:.3g}"/>')
         label = f"b = {w:.4g}" if i == len(weights) else f"w{i} = {w:.4g}"
         parts.append(_text(92, top + 4, name, "end") + _text(150, top + (middle - top) * 0.29 - 4, label, "middle"))
     parts.append(f'<line x1="330" y1="{middle:g}" x2="440" y2="{middle:g}" stroke="#333"/>')

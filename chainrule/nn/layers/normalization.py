@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Normalisation: (x - mean) / sqrt(variance + epsilon) over some axes, then a scale and a shift for each channel.
 
-Mean and variance keep what float32 numbers hold however large their mean is; the mean itself is rounded, so an output may be
-off by half the distance of two numbers there over the standard deviation, 0.03 for 1e6 ± 1. The derivative is written out once, for all of them:
-dx = (g - mean(g) - y mean(g y)) / sqrt(variance + epsilon).
+Mean and variance keep what float32 numbers hold however large their mean is; the mean itself is rounded, so an output
+may be off by half the distance of two numbers there over the standard deviation, 0.03 for 1e6 ± 1. The derivative is
+written out once, for all of them: dx = (g - mean(g) - y mean(g y)) / sqrt(variance + epsilon).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def normalize(x: Tensor, axes: tuple[int, ...], epsilon: float) -> Tensor:
 def normalize_channels(x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * weight + bias, statistics and parameters per channel, the last axis.
 
-    The derivative reads g and x twice, once for two sums per channel, db = sum(g) and dw = sum(g y), y without weight and
-    bias, and once for dx = (g - db / n - y dw / n) * weight / sqrt(variance + epsilon).
+    The derivative reads g and x twice, once for two sums per channel, db = sum(g) and dw = sum(g y), y without weight
+    and bias, and once for dx = (g - db / n - y dw / n) * weight / sqrt(variance + epsilon).
     """
     axes = tuple(range(x.ndim - 1))
     parameters = [parameter for parameter in (weight, bias) if parameter is not None]
@@ -88,7 +88,8 @@ class Normalization(Module):
     def _check(self, x: Any) -> None:
         if x.ndim <= self.axes:
             raise ShapeError(explain("normalisation needs a batch and features", got=describe(x.shape) + origin(x),
-                                     expected=f"(batch, ..., {'features' if self.axes == 1 else f'{self.axes} axes of features'})"))
+                                     expected="(batch, ..., "
+                                              f"{'features' if self.axes == 1 else f'{self.axes} axes of features'})"))
         need_float(x, self.dtype)
 
     def _scaled(self, y: Tensor) -> Tensor:
@@ -99,8 +100,10 @@ class Normalization(Module):
         self._check(x)
         need_features(x, self.features[-1], _names(x), "make a new layer for what comes in")
         if x.shape[-self.axes:] != self.features:
-            raise ShapeError(explain(f"the input ends with {x.shape[-self.axes:]}, this layer was built for {self.features}",
-                                     got=describe(x.shape, _names(x)) + origin(x), expected=f"(batch, ..., {', '.join(map(str, self.features))})",
+            raise ShapeError(explain(f"the input ends with {x.shape[-self.axes:]}, this layer was built for "
+                                     f"{self.features}",
+                                     got=describe(x.shape, _names(x)) + origin(x),
+                                     expected=f"(batch, ..., {', '.join(map(str, self.features))})",
                                      fix="make a new layer for what comes in"))
         return x
 
@@ -117,7 +120,8 @@ class LayerNorm(Normalization):
     array([[-1.,  1.]], dtype=float32)
     """
 
-    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: DTypeLike = "float32", axes: int = 1):
+    def __init__(self, epsilon: float = 1e-5, scale: bool = True, shift: bool = True, dtype: DTypeLike = "float32",
+                 axes: int = 1):
         self.epsilon, self.scale, self.shift, self.dtype = small("epsilon", epsilon), scale, shift, canonical(dtype)
         self.axes = positive("axes", axes)
 
@@ -183,7 +187,8 @@ class GroupNorm(Normalization):
     (2, 8, 8, 4)
     """
 
-    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: DTypeLike = "float32", scale: bool = True, shift: bool = True):
+    def __init__(self, groups: int, epsilon: float = 1e-5, dtype: DTypeLike = "float32", scale: bool = True,
+                 shift: bool = True):
         self.groups, self.epsilon, self.dtype = positive("groups", groups), small("epsilon", epsilon), canonical(dtype)
         self.scale, self.shift = scale, shift
 
@@ -227,8 +232,8 @@ class BatchNorm(Normalization):
     (Ioffe and Szegedy, 2015).
 
     In training the statistics are those of the batch (variance / n); `running_mean` and `running_variance` (variance /
-    (n - 1)) follow them: running = momentum * running + (1 - momentum) * batch, and are used otherwise, and in training if the
-    layer is frozen.
+    (n - 1)) follow them: running = momentum * running + (1 - momentum) * batch, and are used otherwise, and in training
+    if the layer is frozen.
 
     Args:
         momentum: the share of the past, as in Keras; 0.9 here is 0.1 in PyTorch.
@@ -247,7 +252,8 @@ class BatchNorm(Normalization):
                  dtype: DTypeLike = "float32"):
         if not 0 <= momentum < 1:
             raise ArgumentError(explain("momentum is the share of the past that is kept", got=shown(momentum),
-                                        expected="0 <= momentum < 1", fix=ONLY_WHAT_COMES_OUT + "BatchNorm(), not BatchNorm(64)"))
+                                        expected="0 <= momentum < 1",
+                                        fix=ONLY_WHAT_COMES_OUT + "BatchNorm(), not BatchNorm(64)"))
         self.momentum, self.epsilon = momentum, small("epsilon", epsilon)
         self.scale, self.shift, self.dtype = scale, shift, canonical(dtype)
 

@@ -27,7 +27,8 @@ def known_mode(mode: str) -> str:
     """The mode, if there is one of this name."""
     if mode not in MODES:
         raise ArgumentError(explain("there is no such padding mode", got=shown(mode), expected=" | ".join(MODES),
-                                    fix={"replicate": "use 'edge'", "mirror": "use 'reflect'", "wrap": "use 'circular'", "constant": "use 'zero'",
+                                    fix={"replicate": "use 'edge'", "mirror": "use 'reflect'", "wrap": "use 'circular'",
+                                         "constant": "use 'zero'",
                                          "zeros": "use 'zero'"}.get(mode) or closest(mode, MODES)))
     return mode
 
@@ -111,7 +112,9 @@ def _made(name: str, base: type[Module], rank: int, mode: str = "zero") -> type[
                                          "edge": "The border pixels again. ", "circular": "The other end. "}[mode]
     x, n = (1, *(4,) * rank, 3), 2 if base is Cropping else 6
     example = f"    >>> nn.{name}(1)(cr.ones({x})).shape\n    {(1, *(n,) * rank, 3)}\n"
-    return type(name, (base,), {"rank": rank, "mode": mode, "__doc__": f"{words}{(base.__doc__ or '').rstrip()}\n\n{example}", "__module__": __name__})
+    return type(name, (base,),
+                {"rank": rank, "mode": mode, "__doc__": f"{words}{(base.__doc__ or '').rstrip()}\n\n{example}",
+                 "__module__": __name__})
 
 
 ZeroPad1D, ZeroPad2D, ZeroPad3D = (_made(f"ZeroPad{n}D", Padding, n) for n in (1, 2, 3))

@@ -27,7 +27,8 @@ class Unfold(Module):
     (1, 4, 12)
     """
 
-    def __init__(self, kernel_size: Extents, stride: Extents | None = None, padding: PaddingLike = "valid", dilation: Extents = 1):
+    def __init__(self, kernel_size: Extents, stride: Extents | None = None, padding: PaddingLike = "valid",
+                 dilation: Extents = 1):
         self.kernel = extents("kernel_size", kernel_size, 2)
         self.stride = self.kernel if stride is None else extents("stride", stride, 2)
         self.padding, self.dilation = parse_padding(padding, 2), extents("dilation", dilation, 2)
@@ -53,7 +54,8 @@ class Fold(Module):
     (1, 4, 4, 3)
     """
 
-    def __init__(self, output_size: Extents, kernel_size: Extents, stride: Extents | None = None, dilation: Extents = 1):
+    def __init__(self, output_size: Extents, kernel_size: Extents, stride: Extents | None = None,
+                 dilation: Extents = 1):
         self.size, self.kernel = extents("output_size", output_size, 2), extents("kernel_size", kernel_size, 2)
         self.stride = self.kernel if stride is None else extents("stride", stride, 2)
         self.dilation = extents("dilation", dilation, 2)

@@ -46,8 +46,10 @@ class Pooling(Module):
     def _check(self, padding: Any) -> None:
         reach = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
         if any(max(pair) >= r for pair, r in zip(padding, reach, strict=True)):
-            raise ArgumentError(explain("a window would lie in the padding alone, which has nothing to reduce", got=f"padding {padding}, windows {reach}",
-                                        expected="padding smaller than the window along each axis", fix='padding="same"'))
+            raise ArgumentError(explain("a window would lie in the padding alone, which has nothing to reduce",
+                                        got=f"padding {padding}, windows {reach}",
+                                        expected="padding smaller than the window along each axis",
+                                        fix='padding="same"'))
 
     def reduce(self, x: Any, padding: Any, given: Any) -> Any:
         """The windows of x with `padding`, of which `given` was asked for."""
@@ -72,8 +74,8 @@ class MaxPooling(Pooling):
         return_indices: give (maxima, positions) for MaxUnpool; a position counts the pixels of the image row by row.
     """
 
-    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", ceil: bool = False,
-                 dilation: Extents = 1, return_indices: bool = False):
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid",
+                 ceil: bool = False, dilation: Extents = 1, return_indices: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         self.dilation, self.return_indices = extents("dilation", dilation, self.rank), return_indices
 
@@ -89,8 +91,8 @@ class AvgPooling(Pooling):
         count_padding: count the zeros of `padding` as elements of the window, as PyTorch does unless told not to.
     """
 
-    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", ceil: bool = False,
-                 count_padding: bool = False):
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid",
+                 ceil: bool = False, count_padding: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         self.count_padding = count_padding
 
@@ -108,11 +110,12 @@ class PowerPooling(Pooling):
         power: at least 1; comes first.
     """
 
-    def __init__(self, power: float = 2.0, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid",
-                 ceil: bool = False):
+    def __init__(self, power: float = 2.0, pool_size: Extents = 2, stride: Extents | None = None,
+                 padding: PaddingLike = "valid", ceil: bool = False):
         super().__init__(pool_size, stride, padding, ceil)
         if isinstance(power, bool) or not isinstance(power, int | float) or not power >= 1:
-            raise ArgumentError(explain("the power of a norm is a number that is at least 1", got=f"power={power!r}", expected="1 <= power <= inf"))
+            raise ArgumentError(explain("the power of a norm is a number that is at least 1", got=f"power={power!r}",
+                                        expected="1 <= power <= inf"))
         self.power = power
 
     def reduce(self, x: Any, padding: Any, given: Any) -> Any:
@@ -133,7 +136,8 @@ def _example(name: str, rank: int) -> str:
 
 def _ranked(name: str, base: type[Module], rank: int) -> type[Module]:
     """The class of one rank."""
-    doc = f"Over {rank} spatial {'axis' if rank == 1 else 'axes'}. {(base.__doc__ or '').rstrip()}\n\n{_example(name, rank)}"
+    doc = (f"Over {rank} spatial {'axis' if rank == 1 else 'axes'}. "
+           f"{(base.__doc__ or '').rstrip()}\n\n{_example(name, rank)}")
     return type(name, (base,), {"rank": rank, "__doc__": doc, "__module__": __name__})
 
 
@@ -152,14 +156,15 @@ class MaxUnpooling(Module):
 
     rank = 2
 
-    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid", output_size: Extents | None = None):
+    def __init__(self, pool_size: Extents = 2, stride: Extents | None = None, padding: PaddingLike = "valid",
+                 output_size: Extents | None = None):
         self.kernel = extents("pool_size", pool_size, self.rank)
         self.stride = self.kernel if stride is None else extents("stride", stride, self.rank)
         self.padding = parse_padding(padding, self.rank)
         self.output_size = None if output_size is None else extents("output_size", output_size, self.rank)
         if self.padding in ("same", "same_torch", "causal") and output_size is None:
-            raise ArgumentError(explain("this padding does not tell the size of the image", got=f"padding={self.padding!r}",
-                                        fix="give output_size"))
+            raise ArgumentError(explain("this padding does not tell the size of the image",
+                                        got=f"padding={self.padding!r}", fix="give output_size"))
 
     def forward(self, x: Any, positions: Any) -> Any:
         need_rank(x, self.rank)
@@ -215,7 +220,8 @@ class GlobalPooling(Module):
     def forward(self, x: Any, mask: Any = None) -> Any:
         need_rank(x, self.rank)
         if 0 in x.shape[1:-1]:
-            raise ShapeError(explain("an image without pixels has no mean and no maximum", got=describe(x.shape, axis_names(self.rank)) + origin(x),
+            raise ShapeError(explain("an image without pixels has no mean and no maximum",
+                                     got=describe(x.shape, axis_names(self.rank)) + origin(x),
                                      expected="one pixel at least", fix="leave such samples out"))
         if mask is None or self.rank > 1:
             return type(self).reduce(x, axis=tuple(range(1, x.ndim - 1)))

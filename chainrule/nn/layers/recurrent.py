@@ -44,15 +44,15 @@ class Recurrent(Module):
         stateful: each batch goes on where the last one ended (samples in the same order); `reset_states()` starts
             anew. No gradient passes from batch to batch, which is truncated back-propagation through time.
         memory: the number of steps over which an LSTM or GRU shall remember from the start: its gates' biases are drawn
-            so that units keep their state for 1 to `memory` steps (Tallec and Ollivier, ICLR 2018). Needed from about 100
-            steps on; None for the usual biases.
+            so that units keep their state for 1 to `memory` steps (Tallec and Ollivier, ICLR 2018). Needed from about
+            100 steps on; None for the usual biases.
         piece: in training, keep the states before every so many steps only and compute the steps between them again,
             which takes memory for steps / piece + piece instead of all steps; None keeps everything.
 
     Call it with x, and optionally `states` (a sequence of (batch, units)) and `mask` (batch, steps), True where a step
-    exists. At a step that does not, the state stays, so the output there repeats that of the step before it (with `reverse`,
-    behind it), and is the first state where there is none: after the last step of a sequence its last output is repeated.
-    What lies there in x has no influence; outputs there are left out of a loss by the same mask.
+    exists. At a step that does not, the state stays, so the output there repeats that of the step before it (with
+    `reverse`, behind it), and is the first state where there is none: after the last step of a sequence its last output
+    is repeated. What lies there in x has no influence; outputs there are left out of a loss by the same mask.
     """
 
     gates, state_count = 1, 1
@@ -70,7 +70,11 @@ class Recurrent(Module):
                  dtype: Any = "float32", stateful: bool = False, memory: int | None = None, piece: int | None = None):
         self.piece = None if piece is None else positive("piece", piece)
         self.stateful, self.memory = stateful, None if memory is None else positive("memory", memory)
-        self.units, self.return_sequences, self.return_state = positive("units", units), flag("return_sequences", return_sequences), return_state
+        self.units, self.return_sequences, self.return_state = (
+            positive("units", units),
+            flag("return_sequences", return_sequences),
+            return_state,
+        )
         self.reverse, self.use_bias, self.dtype = reverse, bias, canonical(dtype)
         self.initial = (weight_initializer, recurrent_initializer)
 
@@ -222,11 +226,11 @@ class SimpleRNN(Recurrent):
     (2, 8)
     """
 
-    def __init__(self, units: int, activation: ActivationLike = "tanh", return_sequences: bool = False, return_state: bool = False,
-                 reverse: bool = False,
+    def __init__(self, units: int, activation: ActivationLike = "tanh", return_sequences: bool = False,
+                 return_state: bool = False, reverse: bool = False,
                  bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
-                 piece: int | None = None):
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32",
+                 stateful: bool = False, piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
                          recurrent_initializer, dtype, stateful, piece=piece)
         self.activation = activations.get(activation)
@@ -254,8 +258,8 @@ class LSTM(Recurrent):
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
-                 memory: int | None = None, piece: int | None = None, peephole: bool = False,
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32",
+                 stateful: bool = False, memory: int | None = None, piece: int | None = None, peephole: bool = False,
                  projection: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
                          recurrent_initializer, dtype, stateful, memory, piece)
@@ -312,8 +316,8 @@ class GRU(Recurrent):
 
     def __init__(self, units: int, return_sequences: bool = False, return_state: bool = False, reverse: bool = False,
                  bias: bool = True, weight_initializer: InitializerLike = "glorot_uniform",
-                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32", stateful: bool = False,
-                 reset_after: bool = True, memory: int | None = None, piece: int | None = None):
+                 recurrent_initializer: InitializerLike = "orthogonal", dtype: DTypeLike = "float32",
+                 stateful: bool = False, reset_after: bool = True, memory: int | None = None, piece: int | None = None):
         super().__init__(units, return_sequences, return_state, reverse, bias, weight_initializer,
                          recurrent_initializer, dtype, stateful, memory, piece)
         self.reset_after = reset_after
@@ -367,7 +371,8 @@ class Bidirectional(Module):
     def __init__(self, layer: ModelLike, merge: str = "concat"):
         if not isinstance(layer, Recurrent) or layer.stateful:
             raise ArgumentError(explain("this layer cannot run both ways", got=shown(layer),
-                                        expected="a SimpleRNN, LSTM or GRU that is not stateful: the way back begins at the end of the whole sequence",
+                                        expected="a SimpleRNN, LSTM or GRU that is not stateful: the way back begins "
+                                                 "at the end of the whole sequence",
                                         fix="nn.Bidirectional(nn.LSTM(64, return_sequences=True))"))
         if merge not in ("concat", "sum", "mean"):
             raise ArgumentError(explain("there is no such merge", got=shown(merge), expected="concat | sum | mean",

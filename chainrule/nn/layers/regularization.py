@@ -24,7 +24,8 @@ def own_generator() -> random.Generator:
 
 
 def drop(x: Tensor, rate: float, generator: random.Generator, shape: tuple[int, ...] | None = None) -> Tensor:
-    """x with zeros at random, what is left divided by 1 - rate; `shape`, which broadcasts to x's, has one decision each."""
+    """x with zeros at random, what is left divided by 1 - rate; `shape`, which broadcasts to x's, has one decision
+    each."""
     kept = generator.bernoulli(1 - rate, x.shape if shape is None else shape)
     return where(broadcast_to(kept, x.shape), x * (1 / (1 - rate)), zeros_like(x))
 

@@ -16,14 +16,16 @@ from ...typing import Extents
 from ..core.checks import axis_names, describe, extents, need_rank, origin, positive
 from ..core.module import Module
 
-MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic"}
+MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "trilinear": "linear", "cubic": "cubic",
+         "bicubic": "cubic"}
 
 
 def known_mode(mode: str) -> str:
     """The mode under its own name."""
     if mode not in MODES:
         expected = ("nearest", "linear", "cubic")
-        raise ArgumentError(explain("there is no such interpolation", got=shown(mode), expected=" | ".join(expected), fix=closest(mode, expected)))
+        raise ArgumentError(explain("there is no such interpolation", got=shown(mode), expected=" | ".join(expected),
+                                    fix=closest(mode, expected)))
     return MODES[mode]
 
 
@@ -35,7 +37,8 @@ def resize_axis(x: Any, axis: int, size: int, mode: str) -> Any:
     """
     n = x.shape[axis]
     if not n and size:
-        raise ShapeError(explain("an image without pixels cannot be enlarged", got=f"extent 0 along axis {axis}", expected="one pixel at least"))
+        raise ShapeError(explain("an image without pixels cannot be enlarged", got=f"extent 0 along axis {axis}",
+                                 expected="one pixel at least"))
     if mode == "nearest":
         return take(x, ((2 * np.arange(size) + 1) * n) // (2 * size), axis=axis)
     x, place = as_float(x), (np.arange(size) + 0.5) * (n / max(size, 1)) - 0.5
@@ -54,7 +57,8 @@ def _cubic(x: Any, axis: int, place: np.ndarray) -> Any:
     for k in range(-1, 3):
         d = np.abs(place - low - k)
         weight = np.where(d <= 1, (1.25 * d - 2.25) * d * d + 1, ((-0.75 * d + 3.75) * d - 6) * d + 3)
-        term = take(x, np.clip(low + k, 0, x.shape[axis] - 1), axis=axis) * weight.reshape(-1, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
+        term = take(x, np.clip(low + k, 0, x.shape[axis] - 1),
+                    axis=axis) * weight.reshape(-1, *(1,) * (x.ndim - axis - 1)).astype(x.dtype)
         total = term if total is None else total + term
     return total
 
@@ -64,8 +68,8 @@ class UpSampling(Module):
 
     Args:
         factor: an integer, or one per spatial axis.
-        mode: "nearest" repeats each pixel, "linear" ("bilinear", "trilinear") draws lines between their centres, "cubic"
-            ("bicubic") curves.
+        mode: "nearest" repeats each pixel, "linear" ("bilinear", "trilinear") draws lines between their centres,
+            "cubic" ("bicubic") curves.
     """
 
     rank = 2

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small trainable parts beside frozen layers: LoRA (Hu et al., 2022), DoRA (Liu et al., 2024) and IA3 (Liu et al., 2022).
+"""Small trainable parts beside frozen layers: LoRA (Hu et al., 2022), DoRA (Liu et al., 2024) and IA3 (Liu et al.,
+2022).
 
-In: a trained model. Out: a copy of it in which some layers are wrapped and everything else is frozen; `merge_lora` makes a plain model of it
-again. A wrapped layer computes with x W + (alpha / rank) (x A) B + b where it computed with x W + b, before its activation.
+In: a trained model. Out: a copy of it in which some layers are wrapped and everything else is frozen; `merge_lora`
+makes a plain model of it again. A wrapped layer computes with x W + (alpha / rank) (x A) B + b where it computed with x
+W + b, before its activation.
 """
 
 from __future__ import annotations
@@ -63,22 +65,26 @@ class Adapter(Module):
 
 
 class LowRank(Adapter):
-    """y = activation(x W + s (drop(x) A) B + b), s = alpha / rank; A starts at random, B with zeros, so that nothing changes at first.
+    """y = activation(x W + s (drop(x) A) B + b), s = alpha / rank; A starts at random, B with zeros, so that nothing
+    changes at first.
 
     Args:
         base: the layer, whose W and b are frozen.
         rank: columns of A.
         alpha: s = alpha / rank.
         dropout: rate for what goes into A, in training.
-        magnitude: scale each column of W + s A B to a length that is learnt apart from its direction, which starts as it was (DoRA).
+        magnitude: scale each column of W + s A B to a length that is learnt apart from its direction, which starts as
+            it was (DoRA).
 
     >>> layer = nn.LowRank(nn.Dense(3), rank=2)
     >>> layer(cr.ones((1, 4))).shape
     (1, 3)
     """
 
-    def __init__(self, base: ModelLike, rank: int = 8, alpha: float = 8.0, dropout: float = 0.0, magnitude: bool = False):
-        self.base, self.rank, self.alpha, self.rate = base, positive("rank", rank), float(alpha), probability("dropout", dropout)
+    def __init__(self, base: ModelLike, rank: int = 8, alpha: float = 8.0, dropout: float = 0.0,
+                 magnitude: bool = False):
+        self.base, self.rank = base, positive("rank", rank)
+        self.alpha, self.rate = float(alpha), probability("dropout", dropout)
         self.has_magnitude = magnitude
         self.dropout = Dropout(dropout) if dropout else None
 
@@ -87,15 +93,17 @@ class LowRank(Adapter):
         base = self.base
         bound = initializers.variance_scaling(1 / 3, "in", "uniform")  # between -1 / sqrt(in) and 1 / sqrt(in)
         if isinstance(base, Convolution):
-            self.down: Module = RANKS[base.rank](self.rank, base.kernel, base.stride, base.padding, base.dilation, bias=False, weight_initializer=bound,
-                                                 dtype=base.dtype, padding_mode=base.padding_mode)
+            self.down: Module = RANKS[base.rank](self.rank, base.kernel, base.stride, base.padding, base.dilation,
+                                                 bias=False, weight_initializer=bound, dtype=base.dtype,
+                                                 padding_mode=base.padding_mode)
         else:
             self.down = Dense(self.rank, bias=False, weight_initializer=bound, dtype=base.dtype)
         self.up = Dense(outputs(base), bias=False, weight_initializer="zeros", dtype=base.dtype)
         self.up(self.down(x))
         if self.has_magnitude:
             lengths = np.sqrt((weight_of(base) ** 2).sum(tuple(range(weight_of(base).ndim - 1))))
-            self.magnitude = initializers.make(lambda shape, dtype: lengths.astype(dtype), lengths.shape, base.dtype, "magnitude")
+            self.magnitude = initializers.make(lambda shape, dtype: lengths.astype(dtype), lengths.shape, base.dtype,
+                                               "magnitude")
 
     def forward(self, x: Any) -> Any:
         y = self.base.convolve(x) if isinstance(self.base, Convolution) else matmul(x, _matrix(self.base))
@@ -104,7 +112,8 @@ class LowRank(Adapter):
 
     def _lengths(self) -> Tensor:
         """|W + s A B| of each column, as a constant in derivatives (section 4.3 of the paper)."""
-        whole = _matrix(self.base) + matmul(as_tensor(self.down.weight), as_tensor(self.up.weight)) * (self.alpha / self.rank)
+        whole = _matrix(self.base) + matmul(as_tensor(self.down.weight),
+                                            as_tensor(self.up.weight)) * (self.alpha / self.rank)
         return stop_gradient(sqrt(sum(whole * whole, axis=tuple(range(whole.ndim - 1)))))
 
     def plain(self) -> np.ndarray:
@@ -115,7 +124,8 @@ class LowRank(Adapter):
 
 
 class Scaled(Adapter):
-    """y = activation((x W + b) * scale), or activation((x * scale) W + b): a factor for each feature, which starts with 1 (IA3).
+    """y = activation((x W + b) * scale), or activation((x * scale) W + b): a factor for each feature, which starts with
+    1 (IA3).
 
     Args:
         base: the layer, whose W and b are frozen.
@@ -131,7 +141,8 @@ class Scaled(Adapter):
 
     def build(self, x: Any) -> None:
         super().build(x)
-        self.scale = initializers.make("ones", (x.shape[-1] if self.inputs else outputs(self.base),), self.base.dtype, "scale")
+        self.scale = initializers.make("ones", (x.shape[-1] if self.inputs else outputs(self.base),), self.base.dtype,
+                                       "scale")
 
     def forward(self, x: Any) -> Any:
         if self.inputs:
@@ -164,8 +175,8 @@ def _matrix(layer: Any) -> Tensor:
 
 # ---- whole models
 
-def lora(model: Module, rank: int = 8, targets: Sequence[str] = TARGETS, alpha: float | None = None, dropout: float = 0.0, dora: bool = False,
-         train: Sequence[str] = ()) -> Any:
+def lora(model: Module, rank: int = 8, targets: Sequence[str] = TARGETS, alpha: float | None = None,
+         dropout: float = 0.0, dora: bool = False, train: Sequence[str] = ()) -> Any:
     """A copy of a built model in which low-rank changes of some layers are trained, and nothing else.
 
         adapted = nn.lora(model, rank=8, targets=("*.query", "*.value"), train=("head.*",))
@@ -195,12 +206,14 @@ def lora(model: Module, rank: int = 8, targets: Sequence[str] = TARGETS, alpha: 
     return _adapted(model, targets, train, lambda _, layer: LowRank(layer, rank, alpha, dropout, dora))
 
 
-def ia3(model: Module, targets: Sequence[str] = ("*.key", "*.value"), inputs: Sequence[str] = (), train: Sequence[str] = ()) -> Any:
+def ia3(model: Module, targets: Sequence[str] = ("*.key", "*.value"), inputs: Sequence[str] = (),
+        train: Sequence[str] = ()) -> Any:
     """A copy of a built model in which a factor for each feature of some layers is trained, and nothing else.
 
     Args:
         targets: patterns of the layers of which what comes out is scaled.
-        inputs: patterns of the layers of which what comes in is scaled, such as the second one of each network in a transformer.
+        inputs: patterns of the layers of which what comes in is scaled, such as the second one of each network in a
+            transformer.
         train: patterns of what else is trained.
 
     >>> model = nn.Sequential([nn.Dense(8), nn.Dense(2)])
@@ -212,7 +225,9 @@ def ia3(model: Module, targets: Sequence[str] = ("*.key", "*.value"), inputs: Se
     outer = {id(layer) for layer in _chosen(model, targets)} if targets or not inputs else set()
     inner = {id(layer) for layer in _chosen(model, inputs)} if inputs else set()
     if outer & inner:
-        raise ArgumentError(explain("a layer is scaled before or after, not both", got=f"targets={shown(targets)}, inputs={shown(inputs)}", expected="patterns of different layers"))
+        raise ArgumentError(explain("a layer is scaled before or after, not both",
+                                    got=f"targets={shown(targets)}, inputs={shown(inputs)}",
+                                    expected="patterns of different layers"))
     names = {name: id(layer) for name, layer in model.modules().items()}
     chosen = [name for name, key in names.items() if key in outer | inner]
     within = {name for name, key in names.items() if key in inner}
@@ -232,9 +247,11 @@ def merge_lora(model: Module) -> Any:
     True
     """
     if not any(isinstance(module, Adapter) for module in model.modules().values()):
-        raise ArgumentError(explain("there is nothing to merge: the model has no adapted layer", got=shown(model), fix="adapted = nn.lora(model, rank=8)"))
+        raise ArgumentError(explain("there is nothing to merge: the model has no adapted layer", got=shown(model),
+                                    fix="adapted = nn.lora(model, rank=8)"))
     made = copy_model(model)
-    made = replace_layers(made, {id(layer): _merged(layer) for layer in made.modules().values() if isinstance(layer, Adapter)})
+    made = replace_layers(made, {id(layer): _merged(layer) for layer in made.modules().values()
+                                 if isinstance(layer, Adapter)})
     made.unfreeze()
     return made
 
@@ -242,7 +259,8 @@ def merge_lora(model: Module) -> Any:
 def _adapted(model: Module, targets: Sequence[str], train: Sequence[str], wrap: Callable[[str, Module], Module]) -> Any:
     """A copy of the model, frozen, whose layers of these names are wrapped."""
     if not model.built or any(isinstance(module, Adapter) for module in model.modules().values()):
-        raise ArgumentError(explain("a plain model that was called once is adapted", got=shown(model), fix="model(x) first; nn.merge_lora(adapted) makes a plain model of an adapted one"))
+        raise ArgumentError(explain("a plain model that was called once is adapted", got=shown(model),
+                                    fix="model(x) first; nn.merge_lora(adapted) makes a plain model of an adapted one"))
     made = copy_model(model)
     chosen = {id(layer) for layer in _chosen(made, targets)}
     made.freeze()
@@ -261,14 +279,19 @@ def _chosen(model: Module, targets: Sequence[str]) -> list[Module]:
     """The layers that the patterns name; ArgumentError for a pattern that names none."""
     patterns = [targets] if isinstance(targets, str) else list(targets)
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ArgumentError(explain("targets are patterns of names of layers", got=shown(targets), expected='for example ("*.query", "*.value")'))
+        raise ArgumentError(explain("targets are patterns of names of layers", got=shown(targets),
+                                    expected='for example ("*.query", "*.value")'))
     known = {name: module for name, module in model.modules().items() if _adaptable(module)}
     found: dict[str, Module] = {}
     for pattern in patterns:
-        fitting = {name: module for name, module in known.items() if fnmatch.fnmatchcase(f".{name}", pattern) or fnmatch.fnmatchcase(name, pattern)}
+        fitting = {name: module for name, module in known.items() if fnmatch.fnmatchcase(f".{name}", pattern)
+                   or fnmatch.fnmatchcase(name, pattern)}
         if not fitting:
-            raise ArgumentError(explain("no layer that can be adapted has such a name", got=pattern, fix=closest(pattern, known),
-                                        expected=(", ".join([*known][:8]) or "a Dense layer or a convolution of one group") + (", …" if len(known) > 8 else "")))
+            raise ArgumentError(explain("no layer that can be adapted has such a name", got=pattern,
+                                        fix=closest(pattern, known),
+                                        expected=(", ".join([*known][:8])
+                                                  or "a Dense layer or a convolution of one group")
+                                        + (", …" if len(known) > 8 else "")))
         found |= fitting
     return list(found.values())
 
@@ -290,5 +313,6 @@ def _merged(adapter: Adapter) -> Module:
     made.weight.assign(adapter.plain().astype(base.dtype))
     if base.use_bias:
         bias = wide(base.bias)
-        made.bias.assign((bias * wide(adapter.scale) if isinstance(adapter, Scaled) and not adapter.inputs else bias).astype(base.dtype))
+        made.bias.assign((bias * wide(adapter.scale) if isinstance(adapter, Scaled) and not adapter.inputs
+                          else bias).astype(base.dtype))
     return made

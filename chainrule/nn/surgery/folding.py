@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch normalisation folded into the layer before it, for inference and export.
 
-In: a trained model. Out: the same function (with `training=False`) with fewer layers. y = (x W + b - mean) f + shift with
-f = weight / sqrt(variance + epsilon) is x (W f) + ((b - mean) f + shift) (Jacob et al., 2018, section 3.2).
+In: a trained model. Out: the same function (with `training=False`) with fewer layers. y = (x W + b - mean) f + shift
+with f = weight / sqrt(variance + epsilon) is x (W f) + ((b - mean) f + shift) (Jacob et al., 2018, section 3.2).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..layers.normalization import BatchNorm
 def fold_batch_norms(model: Module) -> int:
     """Put every BatchNorm that directly follows a Dense or convolution without activation into its weights; how many.
 
-    The model is changed in place and must have been called before. The folded layers have no running statistics any more, so
-    fold what is trained: training goes on without normalisation.
+    The model is changed in place and must have been called before. The folded layers have no running statistics any
+    more, so fold what is trained: training goes on without normalisation.
 
     >>> model = nn.Sequential([nn.Conv2D(4, 3), nn.BatchNorm()])
     >>> y = model(cr.ones((1, 8, 8, 1)))
@@ -54,7 +54,8 @@ def _takes(layer: Any) -> bool:
 def _join(layer: Any, norm: BatchNorm) -> None:
     wide = lambda variable: variable.numpy().astype(np.float64)
     factor = 1 / np.sqrt(wide(norm.running_variance) + norm.epsilon) * (wide(norm.weight) if norm.scale else 1.0)
-    bias = ((wide(layer.bias) if layer.use_bias else 0.0) - wide(norm.running_mean)) * factor + (wide(norm.bias) if norm.shift else 0.0)
+    bias = ((wide(layer.bias) if layer.use_bias else 0.0)
+            - wide(norm.running_mean)) * factor + (wide(norm.bias) if norm.shift else 0.0)
     if not layer.use_bias:
         layer.use_bias, layer.bias = True, make("zeros", bias.shape, layer.dtype, "bias")
     for variable, value in ((layer.weight, wide(layer.weight) * _along(layer, factor)), (layer.bias, bias)):
@@ -62,7 +63,8 @@ def _join(layer: Any, norm: BatchNorm) -> None:
 
 
 def _along(layer: Any, factor: np.ndarray) -> np.ndarray:
-    """A factor for each channel that comes out, as the weights have them: last, or in transposed convolutions (.., out / groups, in)."""
+    """A factor for each channel that comes out, as the weights have them: last, or in transposed convolutions (.., out
+    / groups, in)."""
     if not isinstance(layer, TransposedConvolution):
         return factor
     return np.repeat(factor.reshape(layer.groups, -1).T, layer.channels // layer.groups, axis=1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`prune_zeros`: a Sequential model without the units and filters that do nothing; the outputs stay what they were.
 
-A unit does nothing if all weights that leave it are 0. If all that lead to it are 0 it is a constant, activation(bias), which
-stays one through pooling and normalisation: 0 can be dropped, and what another constant adds is moved into the bias of the
-layer that follows, unless zeros are padded around it there.
+A unit does nothing if all weights that leave it are 0. If all that lead to it are 0 it is a constant, activation(bias),
+which stays one through pooling and normalisation: 0 can be dropped, and what another constant adds is moved into the
+bias of the layer that follows, unless zeros are padded around it there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights in 8 or 4 bits: a fully connected layer that keeps its matrix as small integers and a scale for each group.
 
-For inference, and for adapters on top: the weights are rounded once and are not trained. Products read the integers where they lie
-(`ops/packed.py`), so memory, files and the time that reading the weights takes become smaller.
+For inference, and for adapters on top: the weights are rounded once and are not trained. Products read the integers
+where they lie (`ops/packed.py`), so memory, files and the time that reading the weights takes become smaller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ LARGEST = {8: 127, 4: 7}
 
 
 class QuantizedDense(Module):
-    """y = activation(x (q s) + b): q (in, units) integers of `bits` bits, s one scale for each column of each group of rows.
+    """y = activation(x (q s) + b): q (in, units) integers of `bits` bits, s one scale for each column of each group of
+    rows.
 
     Two numbers of 4 bits share a byte: row i the lower half, row i + in / 2 the upper.
 
@@ -45,7 +46,8 @@ class QuantizedDense(Module):
 
     constants = ("integers", "scale", "bias")  # rounded once, never trained
 
-    def __init__(self, units: int, bits: int = 8, group: int | None = None, activation: ActivationLike = None, bias: bool = True, dtype: DTypeLike = "float32"):
+    def __init__(self, units: int, bits: int = 8, group: int | None = None, activation: ActivationLike = None,
+                 bias: bool = True, dtype: DTypeLike = "float32"):
         if bits not in LARGEST:
             raise ArgumentError(explain("weights cannot be kept in so many bits", got=str(bits), expected="8 or 4"))
         self.units, self.bits, self.group = positive("units", units), bits, group
@@ -81,8 +83,9 @@ def _filled_later(shape: tuple[int, int], dtype: DTypeLike, name: str) -> Variab
 def group_count(rows: int, group: int | None, bits: int) -> int:
     """How many groups the rows make; raises ArgumentError if they do not divide."""
     if not rows or rows % (group or rows) or (bits == 4 and rows % 2):
-        raise ArgumentError(explain(f"{rows} rows do not divide into groups of {group or rows}", got=f"bits={bits}, group={group}",
-                                    expected="one row at least" if not rows else f"a divisor of {rows}" + (", which must be even" if bits == 4 else "")))
+        raise ArgumentError(explain(f"{rows} rows do not divide into groups of {group or rows}",
+                                    got=f"bits={bits}, group={group}", expected="one row at least" if not rows
+                                    else f"a divisor of {rows}" + (", which must be even" if bits == 4 else "")))
     return rows // (group or rows)
 
 

@@ -31,8 +31,8 @@ from .positions import alibi_bias, rotate
 NAMES = ("batch", "steps", "width")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None, causal: bool = False,
-              weigh: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: ArrayLike | None = None,
+              causal: bool = False, weigh: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v for q (N, T, H, d), k and v (N, S, H, d) -> (N, T, H, d).
 
     Args:
@@ -41,8 +41,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias:
         causal: a step sees itself and what came before; the last one sees all sources.
         weigh: a function that the weights (N, H, T, S) go through before they meet v, such as dropout.
 
-    With `bias` or `weigh` all weights are in memory at once. Without, memory grows with T + S only, and k and v may have
-    fewer heads, each shared by several heads of queries.
+    With `bias` or `weigh` all weights are in memory at once. Without, memory grows with T + S only, and k and v may
+    have fewer heads, each shared by several heads of queries.
 
     >>> q = cr.ones((2, 5, 4, 8))
     >>> nn.attention(q, q, q, causal=True).shape
@@ -89,7 +89,8 @@ class MultiHeadAttention(Module):
 
     Args:
         heads: must divide the width of what comes in.
-        dropout: rate for the weights of attention in training, as PyTorch and Keras have it; all of them are in memory then.
+        dropout: rate for the weights of attention in training, as PyTorch and Keras have it; all of them are in memory
+            then.
         bias: of the four Dense layers query, key, value and output.
         key_heads: fewer heads for keys and values, each shared by heads / key_heads queries (Ainslie et al., 2023); 1
             is multi-query attention (Shazeer, 2019).
@@ -100,7 +101,8 @@ class MultiHeadAttention(Module):
         head_width: features of each head; None: width / heads.
         head_norm: epsilon of an RMSNorm of each head's queries and keys (Qwen3); None for none.
         rotary_scaling: how the angles are stretched for longer texts, see `nn.rotate`.
-        window: a step sees so many steps at most, itself the last, where it is `causal` or has a cache (Mistral); None: all.
+        window: a step sees so many steps at most, itself the last, where it is `causal` or has a cache (Mistral); None:
+            all.
 
     Call it with x (batch, steps, width) for self-attention, with (x, source) or (x, key, value) to look elsewhere.
     `mask`: (batch, sources), (batch, steps, sources) or (batch, heads, steps, sources), True: attend; `causal`: a step
@@ -121,7 +123,8 @@ class MultiHeadAttention(Module):
         self.rotary_scaling, self.window = rotary_scaling, None if window is None else positive("window", window)
         self.heads, self.use_bias, self.dtype = positive("heads", heads), bias, canonical(dtype)
         if isinstance(dropout, int) and dropout > 0 and heads % dropout == 0:
-            raise ArgumentError(explain("dropout is the share of weights that is dropped", got=f"MultiHeadAttention({heads}, {dropout})",
+            raise ArgumentError(explain("dropout is the share of weights that is dropped",
+                                        got=f"MultiHeadAttention({heads}, {dropout})",
                                         expected="MultiHeadAttention(heads, dropout): the width is read from the input",
                                         fix=f"if {heads} is the width: MultiHeadAttention({dropout})"))
         self.rate = probability("dropout", dropout)
@@ -151,7 +154,9 @@ class MultiHeadAttention(Module):
         self.each = self.head_width or width // self.heads
         wide, narrow = self.each * self.heads, self.each * self.key_heads
         self.query, self.key, self.value, self.output = (
-            Dense(n, bias=bias, dtype=self.dtype) for n, bias in ((wide, self.use_bias), (narrow, self.use_bias), (narrow, self.use_bias), (width, self.output_bias)))
+            Dense(n, bias=bias, dtype=self.dtype)
+            for n, bias in ((wide, self.use_bias), (narrow, self.use_bias), (narrow, self.use_bias),
+                            (width, self.output_bias)))
         if self.head_norm is not None:
             self.query_norm, self.key_norm = (RMSNorm(self.head_norm, self.dtype) for _ in range(2))
         if self.rate:
@@ -184,7 +189,8 @@ class MultiHeadAttention(Module):
         if self.head_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
         if self.positions == "rotary":
-            q, k = (rotate(part, start, self.rotary_base, cache.length if cache is not None else None, self.rotary_scaling)
+            q, k = (rotate(part, start, self.rotary_base, cache.length if cache is not None else None,
+                           self.rotary_scaling)
                     for part in (q, k))
         if cache is not None:
             k, v, start = cache.append(k, v)

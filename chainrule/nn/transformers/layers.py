@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks of the transformer (Vaswani et al., 2017): attention and a two-layer network, each with a residual connection."""
+"""The blocks of the transformer (Vaswani et al., 2017): attention and a two-layer network, each with a residual
+connection."""
 
 from __future__ import annotations
 
@@ -54,8 +55,8 @@ class TransformerLayer(Module):
     Args:
         heads: of each attention.
         hidden: width of the inner layer of the network.
-        dropout: rate after each part, within the network and, unless attention_dropout says otherwise, of the weights of
-            attention.
+        dropout: rate after each part, within the network and, unless attention_dropout says otherwise, of the weights
+            of attention.
         activation: of the inner layer.
         norm_first: normalise what goes into each part (x + part(norm(x))), or what comes out (norm(x + part(x))).
         key_heads, positions: of the self-attention, see MultiHeadAttention.
@@ -69,10 +70,10 @@ class TransformerLayer(Module):
         attention_options: further arguments of the self-attention, see MultiHeadAttention.
     """
 
-    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: ActivationLike = "gelu", norm_first: bool = True,
-                 dtype: DTypeLike = "float32", key_heads: int | None = None, positions: str | None = None,
-                 gated: bool = False, norm: str = "layer", bias: bool = True, epsilon: float | None = None,
-                 rotary_base: float = 10000.0, attention_dropout: float | None = None,
+    def __init__(self, heads: int, hidden: int, dropout: float = 0.0, activation: ActivationLike = "gelu",
+                 norm_first: bool = True, dtype: DTypeLike = "float32", key_heads: int | None = None,
+                 positions: str | None = None, gated: bool = False, norm: str = "layer", bias: bool = True,
+                 epsilon: float | None = None, rotary_base: float = 10000.0, attention_dropout: float | None = None,
                  attention_options: dict[str, Any] | None = None):
         self.attention_options = dict(attention_options or {})
         self.key_heads, self.positions, self.gated, self.use_bias = key_heads, positions, gated, bias
@@ -82,11 +83,14 @@ class TransformerLayer(Module):
         self.norm = norm
         self.heads, self.hidden = positive("heads", heads), positive("hidden", hidden)
         if hidden < heads:
-            raise ArgumentError(explain("the inner layer is narrower than the number of heads", got=f"heads {heads}, hidden {hidden}",
-                                        expected=f"{type(self).__name__}(heads, hidden): the width of the vectors is read from the input",
+            raise ArgumentError(explain("the inner layer is narrower than the number of heads",
+                                        got=f"heads {heads}, hidden {hidden}",
+                                        expected=f"{type(self).__name__}(heads, hidden): the width of the vectors is "
+                                                 "read from the input",
                                         fix=f"if {heads} is the width: {type(self).__name__}({hidden}, {4 * heads})"))
         self.rate = probability("dropout", dropout)
-        self.attention_rate = self.rate if attention_dropout is None else probability("attention_dropout", attention_dropout)
+        self.attention_rate = (self.rate if attention_dropout is None
+                               else probability("attention_dropout", attention_dropout))
         self.activation, self.norm_first, self.dtype = activation, norm_first, canonical(dtype)
 
     def _input_type(self) -> Any:
@@ -106,8 +110,8 @@ class TransformerLayer(Module):
 
     def _self_attention(self) -> MultiHeadAttention:
         options = {"bias": self.use_bias, **self.attention_options}
-        return MultiHeadAttention(self.heads, self.attention_rate, dtype=self.dtype, key_heads=self.key_heads, positions=self.positions,
-                                  rotary_base=self.rotary_base, **options)
+        return MultiHeadAttention(self.heads, self.attention_rate, dtype=self.dtype, key_heads=self.key_heads,
+                                  positions=self.positions, rotary_base=self.rotary_base, **options)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
         """Room for the self-attention's keys and values of so many steps."""
@@ -148,7 +152,8 @@ class TransformerDecoderLayer(TransformerLayer):
     def build(self, x: Any, source: Any = None) -> None:
         self._part("attention", self._self_attention())
         if source is not None:
-            self._part("cross_attention", MultiHeadAttention(self.heads, self.attention_rate, self.use_bias, self.dtype))
+            self._part("cross_attention",
+                       MultiHeadAttention(self.heads, self.attention_rate, self.use_bias, self.dtype))
         self._part("network", self._network(x.shape[-1]))
 
     def forward(self, x: Any, source: Any = None, mask: Any = None, source_mask: Any = None, cache: Any = None) -> Any:

@@ -31,7 +31,8 @@ def _stretched(steps: np.ndarray, scaling: dict[str, Any]) -> np.ndarray:
     """Steps for an angle of 1, those of the pairs that turn slowly times a factor."""
     kind = scaling.get("rope_type", "default")
     if kind not in ("default", "linear", "llama3"):
-        raise ArgumentError(explain("there is no such scaling of rotary positions", got=shown(kind), expected="linear | llama3"))
+        raise ArgumentError(explain("there is no such scaling of rotary positions", got=shown(kind),
+                                    expected="linear | llama3"))
     if kind == "default":
         return steps
     if kind == "linear":
@@ -52,9 +53,9 @@ def rotate(x: Tensor, start: Any = 0, base: float = 10000.0, most: int | None = 
     Args:
         start: position of the first step; a tensor if it changes while a compiled function runs, and then
         most: one more than the largest position.
-        scaling: for texts longer than those of training: {"rope_type": "linear", "factor": 2.0}, or "llama3" with factor, low_freq_factor,
-            high_freq_factor and original_max_position_embeddings, which slows down the pairs that turn fewer than low times in the original length, leaves
-            those above high alone, and mixes in between.
+        scaling: for texts longer than those of training: {"rope_type": "linear", "factor": 2.0}, or "llama3" with
+            factor, low_freq_factor, high_freq_factor and original_max_position_embeddings, which slows down the pairs
+            that turn fewer than low times in the original length, leaves those above high alone, and mixes in between.
 
     >>> from chainrule.nn import rotate
     >>> x = cr.ones((1, 3, 2, 8))

@@ -106,8 +106,8 @@ class Transformer(Module):
         """What the decoder looks at, (batch, S, width)."""
         return self.encoder(source, mask=source_mask, training=training)
 
-    def decode(self, target: ArrayLike, memory: ArrayLike, source_mask: ArrayLike | None = None, target_mask: ArrayLike | None = None, cache: Any = None,
-               training: bool | None = None) -> Any:
+    def decode(self, target: ArrayLike, memory: ArrayLike, source_mask: ArrayLike | None = None,
+               target_mask: ArrayLike | None = None, cache: Any = None, training: bool | None = None) -> Any:
         """The decoder on the target, or on its next steps with `cache`."""
         return self.decoder(target, memory, mask=target_mask, source_mask=source_mask, cache=cache, training=training)
 

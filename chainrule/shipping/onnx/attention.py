@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention and its gradient as nodes of ONNX, all scores at once.
 
-In and out: as the records in `ops/attention.py`. Axes in letters: n samples, t queries, s sources, g heads of keys, r heads of queries for
-each of them, d and e widths.
+In and out: as the records in `ops/attention.py`. Axes in letters: n samples, t queries, s sources, g heads of keys, r
+heads of queries for each of them, d and e widths.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def attention(use: Use, q: Value, k: Value, v: Value, *mask: Value) -> list[Valu
     return [Value(y), Value(denominator)]
 
 
-def attention_gradient(use: Use, q: Value, k: Value, v: Value, denominator: Value, delta: Value, g: Value, *mask: Value) -> list[Value]:
+def attention_gradient(use: Use, q: Value, k: Value, v: Value, denominator: Value, delta: Value, g: Value,
+                       *mask: Value) -> list[Value]:
     """Gradients of queries, keys and values."""
     names = [use.full(value, i) for i, value in enumerate((q, k, v, denominator, delta, g))]
     scores, add, dtype = _Scores(use, names[0], names[1], mask), use.add, use.operand(0).dtype
@@ -91,7 +92,8 @@ def attention_gradient(use: Use, q: Value, k: Value, v: Value, denominator: Valu
     product = lambda words, a, b: _einsum(use, words, a, b)
     slopes = add("Mul", add("Sub", product("ngrte,ngse->ngrts", grads, values), delta_column), weights)
     slopes = add("Mul", slopes, use.scalar(use.node.attrs["scale"], dtype))
-    return [Value(scores.at_back(product("ngrts,ngsd->ngrtd", slopes, keys))), Value(product("ngrts,ngrtd->nsgd", slopes, queries)),
+    return [Value(scores.at_back(product("ngrts,ngsd->ngrtd", slopes, keys))),
+            Value(product("ngrts,ngrtd->nsgd", slopes, queries)),
             Value(product("ngrts,ngrte->nsge", weights, grads))]
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays of a program that depend on the sizes of free axes, because Python computed them: numbers, and arrays of a form that can be computed.
+"""Arrays of a program that depend on the sizes of free axes, because Python computed them: numbers, and arrays of a
+form that can be computed.
 
-An array is written if it is one number everywhere, counts along an axis, counts with a border (as the positions of a reflected image do), or is a part of a
-larger one of its kind (a table of positions): the first elements, the last or those in the middle.
+An array is written if it is one number everywhere, counts along an axis, counts with a border (as the positions of a
+reflected image do), or is a part of a larger one of its kind (a table of positions): the first elements, the last or
+those in the middle.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ BORDER = 16  # elements at either end of an array that counts between
 def constant(use: Use) -> Value:
     """An array of the program."""
     arrays = use.family.values(use.node, "value")
-    if all(array is arrays[0] or (array.shape == arrays[0].shape and array.tobytes() == arrays[0].tobytes()) for array in arrays[1:]):
+    if all(array is arrays[0] or (array.shape == arrays[0].shape and array.tobytes() == arrays[0].tobytes())
+           for array in arrays[1:]):
         return Value(use.writer.constant(arrays[0]))
     if all(array.size and (array == array.flat[0]).all() for array in arrays):
         return Value(_number(use, [array.flat[0] for array in arrays]), arrays[0].ndim > 0)
     for form in (_counting, _bordered, _table):
         if (value := form(use, arrays)) is not None:
             return value
-    raise ArgumentError(explain("an array that was computed in Python depends on the size of a free axis", got=shown([a.shape for a in arrays]),
-                                expected="one that counts, or a part of a table", fix="fix the sizes: cr.export(model, path, x, free=())", layer=use.node.layer))
+    raise ArgumentError(explain("an array that was computed in Python depends on the size of a free axis",
+                                got=shown([a.shape for a in arrays]), expected="one that counts, or a part of a table",
+                                fix="fix the sizes: cr.export(model, path, x, free=())", layer=use.node.layer))
 
 
 # ---- numbers
@@ -49,8 +53,9 @@ def _number(use: Use, numbers: Sequence[Any]) -> str:
             name = cast(use.writer, use.add("Squeeze", use.writer.extent(below)), dtype)
             name = use.add("Sqrt", name) if abs(power) == 2 else name
             return use.add("Reciprocal", name) if power < 0 else name
-    raise ArgumentError(explain("a number that was computed in Python depends on the size of a free axis", got=shown(list(map(float, numbers))),
-                                layer=use.node.layer, fix="fix the sizes: cr.export(model, path, x, free=())"))
+    raise ArgumentError(explain("a number that was computed in Python depends on the size of a free axis",
+                                got=shown(list(map(float, numbers))), layer=use.node.layer,
+                                fix="fix the sizes: cr.export(model, path, x, free=())"))
 
 
 def _near(numbers: Sequence[float], dtype: np.dtype) -> Sizes | None:
@@ -80,7 +85,8 @@ def _counting(use: Use, arrays: Sequence[np.ndarray]) -> Value | None:
 
 
 def _bordered(use: Use, arrays: Sequence[np.ndarray]) -> Value | None:
-    """Of integers: some that are linear in extents, then 0, 1, 2, … from one of them on, then some that are linear again."""
+    """Of integers: some that are linear in extents, then 0, 1, 2, … from one of them on, then some that are linear
+    again."""
     if arrays[0].ndim != 1 or use.dtype.kind != "i":
         return None
     first, last = max(_before(a) for a in arrays), max(_before(a[::-1], -1) for a in arrays)
@@ -90,7 +96,8 @@ def _bordered(use: Use, arrays: Sequence[np.ndarray]) -> Value | None:
     border = [a[:first] for a in arrays], [a[len(a) - last:] for a in arrays]
     start = tuple(int(a[first]) for a in arrays)
     ends = [[use.writer.extent(tuple(map(int, numbers))) for numbers in zip(*part, strict=True)] for part in border]
-    counting = use.add("Range", use.scalar(0, np.int64), use.add("Squeeze", use.writer.extent(tuple(middle))), use.scalar(1, np.int64))
+    counting = use.add("Range", use.scalar(0, np.int64), use.add("Squeeze", use.writer.extent(tuple(middle))),
+                       use.scalar(1, np.int64))
     parts = [*ends[0], use.add("Add", counting, use.writer.extent(start)), *ends[1]]
     name = use.add("Concat", *parts, axis=0)
     return Value(name if use.dtype == np.int64 else cast(use.writer, name, use.dtype))
@@ -139,5 +146,6 @@ def _part(use: Use, table: np.ndarray, sizes: Sizes, axis: int, share: int) -> s
         return use.add("Slice", name, writer.integers(0), count, writer.integers(axis))
     begin = use.add("Sub", writer.integers(table.shape[axis]), count)
     begin = use.add("Div", begin, writer.integers(2)) if share == 1 else begin
-    places = use.add("Range", use.add("Squeeze", begin), use.add("Squeeze", use.add("Add", begin, count)), use.scalar(1, np.int64))
+    places = use.add("Range", use.add("Squeeze", begin), use.add("Squeeze", use.add("Add", begin, count)),
+                     use.scalar(1, np.int64))
     return use.add("Gather", name, places, axis=axis)

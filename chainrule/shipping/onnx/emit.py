@@ -24,8 +24,10 @@ from .writer import IR_VERSION, OPSET, Value, Writer
 WITHOUT_ONNX = ("bitcast", "cholesky", "eigh", "qr", "random_bits", "slogdet", "solve", "svd")
 
 
-def model(found: Family, names: Sequence[str], outputs: Sequence[str], weights: Mapping[int, tuple[str, np.ndarray]], version: str, longest: int) -> bytes:
-    """The bytes of a file: inputs of the graph are those of the file by `names`, or by their place `weights` with a name."""
+def model(found: Family, names: Sequence[str], outputs: Sequence[str], weights: Mapping[int, tuple[str, np.ndarray]],
+          version: str, longest: int) -> bytes:
+    """The bytes of a file: inputs of the graph are those of the file by `names`, or by their place `weights` with a
+    name."""
     writer = Writer()
     writer.longest = longest
     free = [(i, node) for i, node in enumerate(found.graph.inputs) if i not in weights]
@@ -42,12 +44,15 @@ def model(found: Family, names: Sequence[str], outputs: Sequence[str], weights: 
         writer.operations[-1].outputs[:] = [name]
         writer.results.append(name)
     read = writer.needed()
-    return _packed(writer, found, [(name, node) for (_, node), name in zip(free, names, strict=True)], outputs, read, version)
+    return _packed(writer, found, [(name, node) for (_, node), name in zip(free, names, strict=True)], outputs, read,
+                   version)
 
 
-def _packed(writer: Writer, found: Family, inputs: Sequence[tuple[str, Node]], outputs: Sequence[str], read: set[str], version: str) -> bytes:
-    info = lambda name, node: wire.value_info(name, node.dtype, [n[0] if fixed(n) else found.symbols.get(n, f"extent_{i}_of_{name}")
-                                                                 for i, n in enumerate(found.extents(node))])
+def _packed(writer: Writer, found: Family, inputs: Sequence[tuple[str, Node]], outputs: Sequence[str], read: set[str],
+            version: str) -> bytes:
+    info = lambda name, node: wire.value_info(name, node.dtype,
+                                              [n[0] if fixed(n) else found.symbols.get(n, f"extent_{i}_of_{name}")
+                                               for i, n in enumerate(found.extents(node))])
     nodes = list(writer.encoded())
     tensors = [wire.tensor(name, array) for name, array in writer.tensors.items() if name in read]
     packed = wire.graph("chainrule", nodes, [info(*pair) for pair in inputs],

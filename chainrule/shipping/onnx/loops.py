@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops as nodes of ONNX: `scan` is a Scan, or a Loop if there is nothing to go through; `while` is a Loop with a condition.
+"""Loops as nodes of ONNX: `scan` is a Scan, or a Loop if there is nothing to go through; `while` is a Loop with a
+condition.
 
 Constants of a loop are not passed: a body reads what lies around it.
 """
@@ -33,8 +34,9 @@ def scan(use: Use, *values: Value, emit: Emit) -> list[Value]:
     kept = [*results[carries:], *(given[:carries] if attrs["history"] else ())]
     _end(use, body, [], given, [*results[:carries], *(body.add("Identity", x) for x in kept)])
     direction, steps = int(attrs["reverse"]), sequences
-    names = use.add("Scan", *(use.full(value, i) for i, value in enumerate(values[:carries + sequences])), bodies={"body": body}, num_scan_inputs=steps,
-                    outputs=carries + len(kept), scan_input_directions=[direction] * steps, scan_output_directions=[direction] * len(kept))
+    names = use.add("Scan", *(use.full(value, i) for i, value in enumerate(values[:carries + sequences])),
+                    bodies={"body": body}, num_scan_inputs=steps, outputs=carries + len(kept),
+                    scan_input_directions=[direction] * steps, scan_output_directions=[direction] * len(kept))
     return [Value(name) for name in _listed(names)]
 
 
@@ -49,8 +51,8 @@ def _counted(use: Use, values: Sequence[Value], emit: Emit) -> list[Value]:
     _end(use, body, _counters(use, body), given, [body.add("Identity", x) for x in (after, *results[:carries], *kept)])
     lengths = tuple(use.family.values(use.node, "length"))
     count = use.add("Squeeze", use.writer.extent(lengths))
-    names = _listed(use.add("Loop", count, "", *(use.full(value, i) for i, value in enumerate(values[:carries])), bodies={"body": body},
-                            outputs=carries + len(kept)))
+    names = _listed(use.add("Loop", count, "", *(use.full(value, i) for i, value in enumerate(values[:carries])),
+                            bodies={"body": body}, outputs=carries + len(kept)))
     stacked = names[carries:]
     if attrs["reverse"]:
         back = (use.writer.integers(-1), use.writer.integers(-LAST), use.writer.integers(0), use.writer.integers(-1))
@@ -67,7 +69,8 @@ def repeat(use: Use, *values: Value, emit: Emit) -> list[Value]:
     _end(use, body, _counters(use, body), given, [body.add("Identity", x) for x in (results[0], *results)])
     most = "" if attrs["length"] == UNBOUNDED else use.scalar(attrs["length"], np.int64)
     names = [use.full(value, i) for i, value in enumerate(values[:carries])]
-    return [Value(name) for name in _listed(use.add("Loop", most, names[0], *names, bodies={"body": body}, outputs=carries))]
+    return [Value(name) for name in _listed(use.add("Loop", most, names[0], *names, bodies={"body": body},
+                                                    outputs=carries))]
 
 
 def _listed(names: Any) -> list[str]:
@@ -95,7 +98,8 @@ def _counters(use: Use, body: Writer) -> list[bytes]:
 def _end(use: Use, body: Writer, before: list[bytes], given: list[str], results: list[str]) -> None:
     """What goes in and what comes out, with their types."""
     graph = use.node.attrs["body"]
-    info = lambda name, node: wire.value_info(name, node.dtype, [n[0] if fixed(n) else None for n in use.family.extents(node)])
+    info = lambda name, node: wire.value_info(name, node.dtype,
+                                              [n[0] if fixed(n) else None for n in use.family.extents(node)])
     body.inputs = [*before, *(info(name, node) for name, node in zip(given, graph.inputs, strict=False))]
     first = [wire.value_info(results[0], np.bool_, ())] if before else []
     kinds = [*graph.outputs, *graph.inputs]

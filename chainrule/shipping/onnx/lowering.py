@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dictionary of the ONNX format: each primitive as nodes of ONNX, opset 18.
 
-A rule takes a `Use` (the node, its sizes and the writer) and the values of the operands, and returns the value of the result, or several.
-Where ONNX has no numbers of 8, 16 or 32 bits without sign for an operation, it is computed in wider integers, and cut to size again.
+A rule takes a `Use` (the node, its sizes and the writer) and the values of the operands, and returns the value of the
+result, or several. Where ONNX has no numbers of 8, 16 or 32 bits without sign for an operation, it is computed in wider
+integers, and cut to size again.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def elementwise(rule: Callable[..., str], wide: bool = True, narrow_result: bool
     def apply(use: Use, *values: Value) -> Value:
         kinds = [use.operand(i).dtype for i in range(len(values))]
         to = WIDE.get(kinds[-1].name) if wide else None
-        names = [cast(use.writer, value.name, to) if to and kind.name in WIDE else value.name for value, kind in zip(values, kinds, strict=True)]
+        names = [cast(use.writer, value.name, to) if to and kind.name in WIDE else value.name
+                 for value, kind in zip(values, kinds, strict=True)]
         name = rule(use, *names)
         if to and narrow_result and use.dtype.name in WIDE:
             name = cast(use.writer, name, use.dtype)
@@ -92,7 +94,8 @@ def on_floats(kind: str) -> Rule:
 
 def logical(word: str) -> Rule:
     """The operator of booleans, or that of bits."""
-    return elementwise(lambda use, *names: use.add(word if use.dtype.kind == "b" else f"Bitwise{word}", *names), wide=False)
+    return elementwise(lambda use, *names: use.add(word if use.dtype.kind == "b" else f"Bitwise{word}", *names),
+                       wide=False)
 
 
 def compared(kind: str) -> Rule:
@@ -156,7 +159,8 @@ def _atan2(use: Use, y: str, x: str) -> str:
     both = use.add("And", use.add("IsInf", x), use.add("IsInf", y))
     still = use.add("Or", both, use.add("And", zero(x), zero(y)))
     sign = use.add("Where", negative(y), scalar(-1), scalar(1))
-    magnitude = use.add("Where", both, scalar(1), use.add("Where", still, scalar(0), use.add("Abs", use.add("Div", y, x))))
+    magnitude = use.add("Where", both, scalar(1),
+                        use.add("Where", still, scalar(0), use.add("Abs", use.add("Div", y, x))))
     angle = use.add("Atan", magnitude)
     angle = use.add("Where", negative(x), use.add("Sub", scalar(math.pi), angle), angle)
     missing = use.add("Or", use.add("IsNaN", x), use.add("IsNaN", y))
@@ -207,7 +211,8 @@ def _shift(use: Use, a: str, b: str, direction: str) -> str:
     shifted = use.add("BitShift", bits, count, direction=direction)
     if direction == "RIGHT" and use.dtype.kind == "i":
         below = use.add("BitwiseNot", use.add("BitShift", use.add("BitwiseNot", bits), count, direction=direction))
-        return use.add("Where", use.add("Less", a, use.scalar(0, use.dtype)), *(cast(use.writer, x, use.dtype) for x in (below, shifted)))
+        return use.add("Where", use.add("Less", a, use.scalar(0, use.dtype)),
+                       *(cast(use.writer, x, use.dtype) for x in (below, shifted)))
     return cast(use.writer, shifted, use.dtype)
 
 
@@ -265,13 +270,15 @@ def _slice(use: Use, x: Value) -> Value:
     stops = [_stop(use, end, whole[i]) for end, i in zip(ends, axes, strict=True)]
     begins = [use.writer.extent(starts[i]) for i in axes]
     parts = [_joined(use, parts) for parts in (begins, stops)]
-    return Value(use.add("Slice", use.full(x), *parts, use.writer.integers(*axes), use.writer.integers(*(steps[i][0] for i in axes))))
+    return Value(use.add("Slice", use.full(x), *parts, use.writer.integers(*axes),
+                         use.writer.integers(*(steps[i][0] for i in axes))))
 
 
 def _stop(use: Use, end: Sizes, extent: Sizes) -> str:
     if all(n < 0 for n in end):
         return use.writer.integers(-LAST)
-    return use.writer.integers(LAST) if all(n >= m for n, m in zip(end, extent, strict=True)) else use.writer.extent(end)
+    return (use.writer.integers(LAST) if all(n >= m for n, m in zip(end, extent, strict=True))
+            else use.writer.extent(end))
 
 
 def _joined(use: Use, parts: list[str]) -> str:
@@ -281,7 +288,8 @@ def _joined(use: Use, parts: list[str]) -> str:
 
 
 def _unwritten(use: Use, what: str) -> ArgumentError:
-    return ArgumentError(explain(what, got=use.node.op.name, layer=use.node.layer, fix="fix the sizes: cr.export(model, path, x, free=())"))
+    return ArgumentError(explain(what, got=use.node.op.name, layer=use.node.layer,
+                                 fix="fix the sizes: cr.export(model, path, x, free=())"))
 
 
 def _pad(use: Use, x: Value) -> Value:
@@ -325,7 +333,8 @@ def _spaced(use: Use, name: str, extents: Sequence[Sizes], axis: int, gap: Sizes
 def _shape_now(use: Use, extents: Sequence[Sizes], axis: int, gap: Sizes) -> Sequence[Sizes]:
     """The shape with the gaps of the axes up to this one: spans for those before, one gap too many for this."""
     interior = use.family.numbers(use.node, "interior")
-    spans = [tuple((n - 1) * (g + 1) + 1 for n, g in zip(sizes, interior[i], strict=True)) if i < axis else sizes for i, sizes in enumerate(extents)]
+    spans = [tuple((n - 1) * (g + 1) + 1 for n, g in zip(sizes, interior[i], strict=True)) if i < axis else sizes
+             for i, sizes in enumerate(extents)]
     spans[axis] = tuple(n * (g + 1) for n, g in zip(extents[axis], gap, strict=True))
     return spans
 
@@ -419,7 +428,8 @@ def reduced(kind: str, of_windows: str) -> Rule:
         to = "int32" if dtype.kind == "b" else WIDE.get(dtype.name)
         name = use.full(x)
         name = cast(use.writer, name, to) if to else name
-        name = use.add(kind, name, use.writer.integers(*use.node.attrs["axes"]), keepdims=0) if use.node.attrs["axes"] else name
+        name = (use.add(kind, name, use.writer.integers(*use.node.attrs["axes"]), keepdims=0) if use.node.attrs["axes"]
+                else name)
         return Value(cast(use.writer, name, dtype) if to else name)
     return rule
 
@@ -430,13 +440,19 @@ def _pooled(use: Use, kind: str) -> Value | None:
     if window.op.name != "window" or use.dtype != np.float32 or window.inputs[0] not in use.values:
         return None
     attrs, last = window.attrs, tuple(range(rank, rank + len(window.attrs["axes"])))
-    if attrs["axes"] != tuple(range(1, rank - 1)) or use.node.attrs["axes"] != last or len(last) > 3 or 0 in use.node.shape[1:]:
+    if (
+        attrs["axes"] != tuple(range(1, rank - 1))
+        or use.node.attrs["axes"] != last
+        or len(last) > 3
+        or 0 in use.node.shape[1:]
+    ):
         return None
     if kind == "AveragePool" and any(d != 1 for d in attrs["dilation"]):
         return None
     image = spread(use.writer, use.values[window.inputs[0]], use.family.extents(window.inputs[0]))
     options = {"dilations": attrs["dilation"]} if kind == "MaxPool" else {}
-    name = use.add(kind, use.writer.transposed(image, first_channels(rank)), kernel_shape=attrs["kernel"], strides=attrs["stride"], **options)
+    name = use.add(kind, use.writer.transposed(image, first_channels(rank)), kernel_shape=attrs["kernel"],
+                   strides=attrs["stride"], **options)
     if kind == "AveragePool":
         name = use.add("Mul", name, use.scalar(math.prod(attrs["kernel"]), np.float32))
     return Value(use.writer.transposed(name, last_channels(rank)))
@@ -484,7 +500,8 @@ def _contract(use: Use, a: Value, b: Value) -> Value:
 def _product(use: Use, a: str, b: str) -> str:
     contracting, batch = use.node.attrs["contracting"], use.node.attrs["batch"]
     ranks = len(use.operand(0).shape), len(use.operand(1).shape)
-    free = [[i for i in range(rank) if i not in taken and i not in shared] for rank, taken, shared in zip(ranks, contracting, batch, strict=True)]
+    free = [[i for i in range(rank) if i not in taken and i not in shared]
+            for rank, taken, shared in zip(ranks, contracting, batch, strict=True)]
     if len(contracting[0]) == 1 and len(free[1]) == 1 and (len(free[0]) == 1 or (not batch[0] and free[0])):
         a = use.writer.transposed(a, [*batch[0], *free[0], *contracting[0]])
         return use.add("MatMul", a, use.writer.transposed(b, [*batch[1], *contracting[1], *free[1]]))
@@ -504,7 +521,8 @@ def _packed_product(use: Use, x: Value, integers: Value, scale: Value) -> Value:
     size = tuple(n // g if g else 0 for n, g in zip(rows, groups, strict=True))
     grouped = use.add("Reshape", numbers, use.writer.shape((groups, size, columns)), allowzero=1)
     weight = use.add("Mul", grouped, use.add("Unsqueeze", use.full(scale, 2), use.writer.integers(1)))
-    return Value(use.add("MatMul", use.full(x, 0), use.add("Reshape", weight, use.writer.shape((rows, columns)), allowzero=1)))
+    return Value(use.add("MatMul", use.full(x, 0), use.add("Reshape", weight, use.writer.shape((rows, columns)),
+                                                           allowzero=1)))
 
 
 def _equation(ranks: tuple[int, int], contracting: Any, batch: Any, free: list[list[int]]) -> str:
@@ -544,12 +562,14 @@ def _conv(use: Use, x: Value, w: Value) -> Value:
     attrs = use.node.attrs
     padding = tuple(tuple(map(_still(use), pair)) for pair in zip(*[iter(_flat(use, "padding"))] * 2, strict=True))
     rank = len(use.node.shape)
-    return Value(_convolution(use, use.full(x, 0), use.full(w, 1), rank, attrs["stride"], padding, attrs["dilation"], attrs["groups"]))
+    return Value(_convolution(use, use.full(x, 0), use.full(w, 1), rank, attrs["stride"], padding, attrs["dilation"],
+                              attrs["groups"]))
 
 
 def _flat(use: Use, name: str) -> list[Sizes]:
     """The sizes of an attribute of pairs, one after the other."""
-    return list(zip(*(tuple(n for pair in value for n in pair) for value in use.family.values(use.node, name)), strict=True))
+    return list(zip(*(tuple(n for pair in value for n in pair) for value in use.family.values(use.node, name)),
+                    strict=True))
 
 
 def _still(use: Use) -> Callable[[Sizes], int]:
@@ -566,10 +586,12 @@ def _conv_input_gradient(use: Use, g: Value, w: Value) -> Value:
     kernel = use.operand(1).shape[:-2]
     image = use.writer.transposed(use.full(g, 0), first_channels(rank))
     filters = use.writer.transposed(use.full(w, 1), [rank - 1, rank - 2, *range(rank - 2)])
-    whole = use.add("ConvTranspose", image, filters, strides=attrs["stride"], dilations=attrs["dilation"], group=attrs["groups"])
+    whole = use.add("ConvTranspose", image, filters, strides=attrs["stride"], dilations=attrs["dilation"],
+                    group=attrs["groups"])
     outputs, extents = use.family.extents(use.node.inputs[0])[1:-1], use.family.extents(use.node)[1:-1]
     low, high = [], []
-    for n, m, k, s, d, (a, _) in zip(outputs, extents, kernel, attrs["stride"], attrs["dilation"], attrs["padding"], strict=True):
+    for n, m, k, s, d, (a, _) in zip(outputs, extents, kernel, attrs["stride"], attrs["dilation"], attrs["padding"],
+                                     strict=True):
         spans = [(i - 1) * s + (k - 1) * d + 1 for i in n]
         low.append((-a,) * len(n))
         high.append(tuple(j + a - span for j, span in zip(m, spans, strict=True)))
@@ -596,12 +618,14 @@ def _one_filter(use: Use, image: str, out: str, rank: int, kernel: Any, group: i
     filters = use.writer.transposed(part(out, 1), [rank - 1, 0, *range(1, rank - 1)])
     y = use.add("Conv", image, filters, strides=attrs["dilation"], dilations=attrs["stride"], pads=pads)
     axes = range(2, rank)
-    y = use.add("Slice", y, use.writer.integers(*(0 for _ in kernel)), use.writer.integers(*kernel), use.writer.integers(*axes))
+    y = use.add("Slice", y, use.writer.integers(*(0 for _ in kernel)), use.writer.integers(*kernel),
+                use.writer.integers(*axes))
     return use.writer.transposed(y, [*axes, 0, 1])
 
 
 def _channels(use: Use, name: str, count: int, group: int, rank: int) -> str:
-    return use.add("Slice", name, use.writer.integers(group * count), use.writer.integers((group + 1) * count), use.writer.integers(rank - 1))
+    return use.add("Slice", name, use.writer.integers(group * count), use.writer.integers((group + 1) * count),
+                   use.writer.integers(rank - 1))
 
 
 # ---- positions
@@ -628,14 +652,16 @@ def _scatter(use: Use, base: Value, indices: Value, updates: Value) -> Value:
     size = use.writer.extent(extent)
     places = use.add("Where", use.add("Less", places, use.scalar(0, "int64")), use.add("Add", places, size), places)
     if drop:
-        outside = use.add("Or", use.add("Less", places, use.scalar(0, "int64")), use.add("Less", use.add("Sub", size, use.scalar(1, "int64")), places))
+        outside = use.add("Or", use.add("Less", places, use.scalar(0, "int64")),
+                          use.add("Less", use.add("Sub", size, use.scalar(1, "int64")), places))
         places = use.add("Where", outside, size, places)
         widths = np.zeros(2 * rank, np.int64)
         widths[rank] = 1
         target = use.add("Pad", target, use.writer.constant(widths), use.scalar(0, to or use.dtype), mode="constant")
     reduction = {"reduction": "add"} if use.node.attrs["mode"] == "add" else {}
     name = use.add("ScatterND", target, use.add("Unsqueeze", places, use.writer.integers(several)), values, **reduction)
-    name = use.add("Slice", name, use.writer.integers(0), use.writer.integers(-1), use.writer.integers(0)) if drop else name
+    name = (use.add("Slice", name, use.writer.integers(0), use.writer.integers(-1), use.writer.integers(0)) if drop
+            else name)
     name = cast(use.writer, name, use.dtype) if to else name
     return Value(use.writer.transposed(name, [*range(1, axis + 1), 0, *range(axis + 1, rank)]))
 
@@ -661,7 +687,8 @@ def counted(use: Use, sizes: Sizes, after: int, dtype: Any) -> str:
     """0, 1, 2, … along an axis that has so many others after it."""
     if fixed(sizes):
         return use.writer.constant(np.arange(sizes[0]).astype(dtype).reshape(-1, *(1,) * after))
-    name = use.add("Range", use.scalar(0, "int64"), use.add("Squeeze", use.writer.extent(sizes)), use.scalar(1, "int64"))
+    name = use.add("Range", use.scalar(0, "int64"), use.add("Squeeze", use.writer.extent(sizes)),
+                   use.scalar(1, "int64"))
     name = name if dtype == np.int64 else cast(use.writer, name, dtype)
     return use.add("Unsqueeze", name, use.writer.integers(*range(1, after + 1))) if after else name
 

@@ -15,7 +15,8 @@ import numpy as np
 from ...errors import DTypeError, explain
 
 FLOAT, INT, STRING, TENSOR, GRAPH, FLOATS, INTS, STRINGS = 1, 2, 3, 4, 5, 6, 7, 8  # kinds of attributes
-KINDS = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11,
+KINDS = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10,
+         "float64": 11,
          "uint32": 12, "uint64": 13, "complex64": 14, "complex128": 15, "bfloat16": 16}
 
 
@@ -61,7 +62,8 @@ def tensor(name: str, array: np.ndarray) -> bytes:
 
 
 def attribute(name: str, value: Any) -> bytes:
-    """AttributeProto: the kind follows from the value, which is a number, a text, an array, a graph, or a list of numbers or texts."""
+    """AttributeProto: the kind follows from the value, which is a number, a text, an array, a graph, or a list of
+    numbers or texts."""
     return content(1, name) + _value(value)
 
 
@@ -87,17 +89,20 @@ def _value(value: Any) -> bytes:
 def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: Mapping[str, Any]) -> bytes:
     """NodeProto: one use of an operator."""
     links = b"".join(content(1, x) for x in inputs) + b"".join(content(2, y) for y in outputs)
-    return links + content(3, name) + content(4, kind) + b"".join(content(5, attribute(*item)) for item in sorted(attributes.items()))
+    return (links + content(3, name) + content(4, kind)
+            + b"".join(content(5, attribute(*item)) for item in sorted(attributes.items())))
 
 
 def value_info(name: str, dtype: Any, shape: Sequence[int | str | None]) -> bytes:
     """ValueInfoProto: name, dtype and shape of an array; an axis without a fixed extent has a name or None."""
-    dims = b"".join(content(1, b"" if n is None else content(2, n) if isinstance(n, str) else integer(1, n)) for n in shape)
+    dims = b"".join(content(1, b"" if n is None else content(2, n) if isinstance(n, str) else integer(1, n))
+                    for n in shape)
     array = integer(1, kind_of(dtype)) + content(2, dims)
     return content(1, name) + content(2, content(1, array))
 
 
-def graph(name: str, nodes: Iterable[bytes], inputs: Iterable[bytes], outputs: Iterable[bytes], tensors: Iterable[bytes] = ()) -> Packed:
+def graph(name: str, nodes: Iterable[bytes], inputs: Iterable[bytes], outputs: Iterable[bytes],
+          tensors: Iterable[bytes] = ()) -> Packed:
     """GraphProto."""
     fields = [(1, nodes), (2, [name]), (5, tensors), (11, inputs), (12, outputs)]
     return Packed(b"".join(content(field, value) for field, values in fields for value in values))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Writer`: an ONNX graph as it grows, and the extents that are known in it; `Value`, an array in it.
 
-Arrays that are the same along some axes stay small: a `Value` that is *thin* has the rank of its type or less, and broadcasts to it. ONNX
-broadcasts the operands of what works on elements itself, so only what moves elements about asks for the full array.
+Arrays that are the same along some axes stay small: a `Value` that is *thin* has the rank of its type or less, and
+broadcasts to it. ONNX broadcasts the operands of what works on elements itself, so only what moves elements about asks
+for the full array.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Writer:
         """A name that nothing has yet."""
         return f"{hint}_{next(self.root._numbers)}"
 
-    def add(self, kind: str, *inputs: str, outputs: int = 1, bodies: dict[str, Writer] | None = None, **attributes: Any) -> Any:
+    def add(self, kind: str, *inputs: str, outputs: int = 1, bodies: dict[str, Writer] | None = None,
+            **attributes: Any) -> Any:
         """One node; the name of its result, or of its results."""
         names = [self.new(kind.lower()) for _ in range(outputs)]
         name = f"{self.layer}/{names[0]}" if self.layer else names[0]
@@ -144,8 +146,8 @@ class Writer:
         for some in itertools.combinations(known, 2):
             if tuple(a + b for a, b in zip(*some, strict=True)) == sizes:
                 return str(self.add("Add", *(self.extent(s) for s in some)))
-        raise ArgumentError(explain("a size depends on the free axes in a way that cannot be written", got=f"{sizes} for {list(known)}",
-                                    layer=self.layer or None))
+        raise ArgumentError(explain("a size depends on the free axes in a way that cannot be written",
+                                    got=f"{sizes} for {list(known)}", layer=self.layer or None))
 
     def _product(self, names: list[str]) -> str:
         product = names[0]
@@ -167,7 +169,8 @@ class Writer:
             return self.integers(*(sizes[0] for sizes in extents))
         parts = [self.integers(*(s[0] for s in group)) if still else None for still, group in _groups(extents)]
         groups = _groups(extents)
-        names = [part if part is not None else self.extent(group[0]) for part, (_, group) in zip(parts, groups, strict=True)]
+        names = [part if part is not None else self.extent(group[0])
+                 for part, (_, group) in zip(parts, groups, strict=True)]
         return names[0] if len(names) == 1 else str(self.add("Concat", *names, axis=0))
 
     # ---- the end
@@ -203,7 +206,8 @@ class Writer:
 def _groups(extents: Sequence[Sizes]) -> list[tuple[bool, list[Sizes]]]:
     """Neighbours that are fixed, together; each of the others alone."""
     numbered = [(fixed(sizes), 0 if fixed(sizes) else i + 1, sizes) for i, sizes in enumerate(extents)]
-    return [(key[0], [sizes for *_, sizes in group]) for key, group in itertools.groupby(numbered, key=lambda item: item[:2])]
+    return [(key[0], [sizes for *_, sizes in group])
+            for key, group in itertools.groupby(numbered, key=lambda item: item[:2])]
 
 
 def _line(x: Sizes, y: Sizes) -> tuple[Fraction, Fraction] | None:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gradient of attention: the weights are made again (recomputation, as in flash attention), block by block, from the scores and the denominators.
+"""The gradient of attention: the weights are made again (recomputation, as in flash attention), block by block, from
+the scores and the denominators.
 
 In: q, k, v, the logarithms of the denominators, delta = the sum of g y for each query, g, perhaps a mask. Out: the
 gradients of q, k and v. With p = exp(s - denominator) and d = scale p (g v^T - delta):
 
     dq = d k    dk = d^T q    dv = p^T g
 
-A unit of work is one head of keys with all queries that share it, so that no two threads add to the same numbers. A block
-of keys meets a few panels of queries in turn; then its own gradients are one product over all of them.
+A unit of work is one head of keys with all queries that share it, so that no two threads add to the same numbers. A
+block of keys meets a few panels of queries in turn; then its own gradients are one product over all of them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from .spec import SIZES, AttentionSpec, make_cut
 
 
 def backward_sizes(spec: AttentionSpec, target: Target) -> list[int]:
-    """Elements of the pieces of one thread's scratch: panels of q and g, two numbers for each query, weights, slopes, mask."""
+    """Elements of the pieces of one thread's scratch: panels of q and g, two numbers for each query, weights, slopes,
+    mask."""
     cut = make_cut(spec, target)
     queries = cut.together * cut.panel
-    return [spec.width * queries, spec.value_width * queries, queries, queries, cut.keys * cut.pitch, cut.keys * cut.pitch,
+    return [spec.width * queries, spec.value_width * queries, queries, queries, cut.keys * cut.pitch,
+            cut.keys * cut.pitch,
             cut.keys * cut.panel if spec.mask else 0]
 
 
@@ -51,7 +54,8 @@ class BackwardEmitter(AttentionWriter):
     def __init__(self, writer: Writer, spec: AttentionSpec, target: Target, arguments: dict[str, ir.Value]):
         super().__init__(writer, spec, target)
         self.given = arguments
-        mine = writer.at(arguments["scratch"], writer.mul(arguments["thread"], backward_scratch(spec, target) // writer.size))
+        mine = writer.at(arguments["scratch"],
+                         writer.mul(arguments["thread"], backward_scratch(spec, target) // writer.size))
         found = parts(mine, backward_sizes(spec, target), writer)
         self.packed_q, self.packed_g, self.denominators, self.deltas, self.weights, self.slopes, self.bytes = found
 
@@ -100,7 +104,8 @@ class BackwardEmitter(AttentionWriter):
         query, slot = w.mul(panel, cut.panel), w.mul(number, cut.panel)
         self.pack(panel, self._operand("q", 0, query, self.head), spec.strides[0][1], spec.width,
                   w.at(self.packed_q, w.mul(slot, spec.width)), spec.scale * LOG2_E)
-        self.pack(panel, self._operand("g", 3, query, self.head), spec.strides[3][1], spec.value_width, w.at(self.packed_g, w.mul(slot, spec.value_width)), spec.scale)
+        self.pack(panel, self._operand("g", 3, query, self.head), spec.strides[3][1], spec.value_width,
+                  w.at(self.packed_g, w.mul(slot, spec.value_width)), spec.scale)
         denominators, deltas = w.at(self.denominators, slot), w.at(self.deltas, slot)
         self.put([self.number(math.inf)] * cut.vectors, denominators)  # idle lanes get weight 0
         self.put([w.zeros()] * cut.vectors, deltas)
@@ -111,7 +116,8 @@ class BackwardEmitter(AttentionWriter):
             for name, there, factor in (("denominator", denominators, LOG2_E), ("delta", deltas, spec.scale)):
                 value = self.builder.fmul(w.load(w.at(self.given[name], place)), ir.Constant(w.element, factor))
                 w.store(value, w.at(there, i))
-        self.clear(self._result("dq", spec.steps, spec.heads, spec.width, query, self.head), valid, spec.heads * spec.width, spec.width)
+        self.clear(self._result("dq", spec.steps, spec.heads, spec.width, query, self.head), valid,
+                   spec.heads * spec.width, spec.width)
 
     # ---- one block of keys
 
@@ -128,7 +134,8 @@ class BackwardEmitter(AttentionWriter):
         self.k, self.v = self._operand("k", 1, block, self.group), self._operand("v", 2, block, self.group)
         with w.loop(self._begin(block), self.number_of_panels) as number:
             self._panel(number, block, rows)
-        queries = w.minimum(w.mul(self.number_of_panels, self.cut.panel), w.sub(spec.steps, w.mul(self.first, self.cut.panel)))
+        queries = w.minimum(w.mul(self.number_of_panels, self.cut.panel),
+                            w.sub(spec.steps, w.mul(self.first, self.cut.panel)))
         self.by_keys(rows, lambda key, height: self._keys(block, key, height, queries))
 
     def _keys(self, block: Index, key: Index, height: int, queries: Index) -> None:
@@ -139,8 +146,10 @@ class BackwardEmitter(AttentionWriter):
         query = w.add(w.mul(self.first, self.cut.panel), start)
         row = w.add(block, key)
         with self.builder.if_then(w.less(0, count)):
-            for left, name, number, width, out in ((self.weights, "g", 3, spec.value_width, self.dv), (self.slopes, "q", 0, spec.width, self.dk)):
-                self.product(height, width, w.at(left, place), (pitch, 1), self._operand(name, number, query, self.head), spec.strides[number][1],
+            for left, name, number, width, out in ((self.weights, "g", 3, spec.value_width, self.dv),
+                                                   (self.slopes, "q", 0, spec.width, self.dk)):
+                self.product(height, width, w.at(left, place), (pitch, 1),
+                             self._operand(name, number, query, self.head), spec.strides[number][1],
                              w.at(out, w.mul(row, spec.groups * width)), spec.groups * width, count, True)
 
     def _panel(self, number: Index, block: Index, rows: Index) -> None:
@@ -150,8 +159,10 @@ class BackwardEmitter(AttentionWriter):
         query, slot = w.mul(panel, cut.panel), w.mul(number, cut.panel)
         count, plain = self.limits(query, block, rows)
         weights, slopes = w.at(self.weights, slot), w.at(self.slopes, slot)
-        self.scores(count, self.k, spec.strides[1][1], w.at(self.packed_q, w.mul(slot, spec.width)), spec.width, weights)
-        self.scores(count, self.v, spec.strides[2][1], w.at(self.packed_g, w.mul(slot, spec.value_width)), spec.value_width, slopes)
+        self.scores(count, self.k, spec.strides[1][1], w.at(self.packed_q, w.mul(slot, spec.width)), spec.width,
+                    weights)
+        self.scores(count, self.v, spec.strides[2][1], w.at(self.packed_g, w.mul(slot, spec.value_width)),
+                    spec.value_width, slopes)
         denominators, deltas = (self.row(w.at(x, slot), cut.vectors) for x in (self.denominators, self.deltas))
         with w.loop(0, plain) as key:
             self._slopes(weights, slopes, key, denominators, deltas, None)
@@ -159,13 +170,14 @@ class BackwardEmitter(AttentionWriter):
             if self.mask is not None:
                 self.bring_mask(self.mask, query, block, count, self.bytes)
             with w.loop(plain, count) as key:
-                self._slopes(weights, slopes, key, denominators, deltas, self.seen(query, block, key, self.mask, self.bytes))
+                self._slopes(weights, slopes, key, denominators, deltas,
+                             self.seen(query, block, key, self.mask, self.bytes))
         dq = self._result("dq", spec.steps, spec.heads, spec.width, query, self.head)
-        self.by_panel(panel, lambda valid: self.product(valid, spec.width, slopes, (1, cut.pitch), self.k, spec.strides[1][1], dq,
-                                                        spec.heads * spec.width, count, True))
+        self.by_panel(panel, lambda valid: self.product(valid, spec.width, slopes, (1, cut.pitch), self.k,
+                                                        spec.strides[1][1], dq, spec.heads * spec.width, count, True))
 
-    def _slopes(self, weights: ir.Value, slopes: ir.Value, key: Index, denominators: list[ir.Value], deltas: list[ir.Value],
-                seen: list[ir.Value] | None) -> None:
+    def _slopes(self, weights: ir.Value, slopes: ir.Value, key: Index, denominators: list[ir.Value],
+                deltas: list[ir.Value], seen: list[ir.Value] | None) -> None:
         """Scores and scale g v^T of one key become weights and slopes."""
         w, b = self.writer, self.builder
         here, there = (w.at(x, w.mul(key, self.cut.pitch)) for x in (weights, slopes))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The words that both attention kernels are written with: panels of queries, tiles of scores, masks, weights.
 
-Scores lie transposed, one row for each key, with the queries of a panel in the lanes: a panel of queries is packed once,
-keys are read where they lie, and everything that runs over the keys of a query (maximum, sum, the causal limit) is a
-running vector, without sums inside of vectors. Scores are logarithms to base 2, for which a weight costs least.
+Scores lie transposed, one row for each key, with the queries of a panel in the lanes: a panel of queries is packed
+once, keys are read where they lie, and everything that runs over the keys of a query (maximum, sum, the causal limit)
+is a running vector, without sums inside of vectors. Scores are logarithms to base 2, for which a weight costs least.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class AttentionWriter:
 
     def vectors(self, width: int) -> list[tuple[int, ir.Value | None]]:
         """(first element, mask) of the vectors of a row of `width` elements."""
-        return [(i, None if i + self.lanes <= width else self.writer.mask(width - i)) for i in range(0, width, self.lanes)]
+        return [(i, None if i + self.lanes <= width else self.writer.mask(width - i))
+                for i in range(0, width, self.lanes)]
 
     def row(self, pointer: ir.Value, number: int) -> list[ir.Value]:
         """The vectors of one row of a panel."""
@@ -75,7 +76,8 @@ class AttentionWriter:
                 with no:
                     body(self.rest)
 
-    def pack(self, panel: Index, source: ir.Value, step: int, width: int, destination: ir.Value, scale: float = 1.0) -> None:
+    def pack(self, panel: Index, source: ir.Value, step: int, width: int, destination: ir.Value,
+             scale: float = 1.0) -> None:
         """A panel of queries turned over: destination[c, query] = scale * source[query, c]."""
         def whole(valid: int) -> None:
             function = emit_pack(self.module, Panel(self.spec.dtype, self.cut.panel, valid, step, 1), self.target)
@@ -89,9 +91,10 @@ class AttentionWriter:
 
     # ---- products
 
-    def product(self, rows: int, width: int, left: ir.Value, left_steps: tuple[int, int], right: ir.Value, right_step: int,
-                out: ir.Value, out_step: int, count: Index, accumulate: ir.Value | bool) -> None:
-        """out[rows, width] (+)= the sum over `count` steps of left[row] * right[step, :]; strides of left: row, step."""
+    def product(self, rows: int, width: int, left: ir.Value, left_steps: tuple[int, int], right: ir.Value,
+                right_step: int, out: ir.Value, out_step: int, count: Index, accumulate: ir.Value | bool) -> None:
+        """out[rows, width] (+)= the sum over `count` steps of left[row] * right[step, :]; strides of left: row, step.
+        """
         at, lanes = self.writer.at, self.lanes
         flag = BIT(int(accumulate)) if isinstance(accumulate, bool) else accumulate
         total = -(-width // lanes)
@@ -104,9 +107,11 @@ class AttentionWriter:
             for number in range(tiles):
                 height = size + (number < tall)
                 offsets = tuple(r * left_steps[0] for r in range(height))
-                tile = Tile(self.spec.dtype, offsets, vectors, ((1, left_steps[1], right_step),), out_step, tail, tail)  # the result is near
+                # the result is near
+                tile = Tile(self.spec.dtype, offsets, vectors, ((1, left_steps[1], right_step),), out_step, tail, tail)
                 self.builder.call(emit_tile(self.module, tile, self.target), [
-                    at(left, begin * left_steps[0]), at(right, first * lanes), at(out, begin * out_step + first * lanes), constant(count), flag])
+                    at(left, begin * left_steps[0]), at(right, first * lanes),
+                    at(out, begin * out_step + first * lanes), constant(count), flag])
                 begin += height
 
     def by_keys(self, count: Index, body) -> None:  # type: ignore[no-untyped-def]
@@ -123,12 +128,14 @@ class AttentionWriter:
         """out[key, query] = the sum over c of keys[key, c] * panel[c, query], for `count` keys."""
         at, mul, pitch = self.writer.at, self.writer.mul, self.cut.pitch
         self.by_keys(count, lambda key, height: self.product(
-            height, self.cut.panel, at(keys, mul(key, step)), (step, 1), panel, self.cut.panel, at(out, mul(key, pitch)), pitch, width, False))
+            height, self.cut.panel, at(keys, mul(key, step)), (step, 1), panel, self.cut.panel,
+            at(out, mul(key, pitch)), pitch, width, False))
 
     # ---- who sees whom
 
     def limits(self, query: Index, block: Index, rows: Index) -> tuple[Index, Index]:
-        """Of `rows` keys from `block` on: how many concern the panel that begins at `query`, and how many all of it sees."""
+        """Of `rows` keys from `block` on: how many concern the panel that begins at `query`, and how many all of it
+        sees."""
         if not self.spec.causal:
             return rows, 0 if self.spec.mask else rows
         w = self.writer
@@ -138,7 +145,8 @@ class AttentionWriter:
         return count, 0 if self.spec.mask else w.minimum(w.maximum(w.add(ahead, 1), 0), count)
 
     def last_allowed(self, row: ir.Value, count: Index) -> Index:
-        """How many of the first `count` keys there are up to the last one that a row of the mask lets through, in whole vectors."""
+        """How many of the first `count` keys there are up to the last one that a row of the mask lets through, in whole
+        vectors."""
         w, b = self.writer, self.builder
 
         def look(key: Index, last: list[ir.Value]) -> list[ir.Value]:
@@ -154,13 +162,15 @@ class AttentionWriter:
         return self.builder.icmp_unsigned("!=", bytes_, all_zero(bytes_.type))
 
     def seen_by(self, mask: ir.Value | None, query: Index, queries: Index, count: Index) -> Index:
-        """Of `count` keys, those up to the last one that one of `queries` queries from `query` on sees, in whole tiles."""
+        """Of `count` keys, those up to the last one that one of `queries` queries from `query` on sees, in whole tiles.
+        """
         w, strides = self.writer, self.spec.mask
         if mask is None or strides is None or not strides[3]:
             return count
         row = lambda i: self.builder.gep(mask, [constant(w.mul(w.add(query, i), strides[2]))], source_etype=BYTE)
         if strides[2]:
-            last = w.fold(0, queries, 1, [constant(0)], lambda i, s: [constant(w.maximum(self.last_allowed(row(i), count), s[0]))])[0]
+            last = w.fold(0, queries, 1, [constant(0)],
+                          lambda i, s: [constant(w.maximum(self.last_allowed(row(i), count), s[0]))])[0]
         else:
             last = self.last_allowed(row(0), count)
         tiles, _ = w.divide(w.add(last, self.cut.rows - 1), self.cut.rows)
@@ -176,9 +186,11 @@ class AttentionWriter:
         with w.loop(0, w.minimum(self.cut.panel, w.sub(self.spec.steps, query))) as i, w.loop(0, count) as key:
             far = w.add(corner, w.add(w.mul(i, strides[2]), w.mul(key, strides[3])))
             near = w.add(w.mul(key, self.cut.panel), i)
-            b.store(b.load(b.gep(mask, [constant(far)], source_etype=BYTE), typ=BYTE), b.gep(bytes_, [constant(near)], source_etype=BYTE))
+            b.store(b.load(b.gep(mask, [constant(far)], source_etype=BYTE), typ=BYTE),
+                    b.gep(bytes_, [constant(near)], source_etype=BYTE))
 
-    def seen(self, query: Index, block: Index, key: Index, mask: ir.Value | None, bytes_: ir.Value | None) -> list[ir.Value]:
+    def seen(self, query: Index, block: Index, key: Index, mask: ir.Value | None,
+             bytes_: ir.Value | None) -> list[ir.Value]:
         """For each vector of the panel at `query`, which lanes see the key `block` + `key`."""
         w, b = self.writer, self.builder
         place = w.add(block, key)
@@ -217,7 +229,8 @@ class AttentionWriter:
         return Lanes(self.builder, value)
 
     def weight(self, x: ir.Value) -> ir.Value:
-        """2**x, 0 where that would be no normal number; NaN stays NaN. With x = k + r, k is added to the exponent of 2**r."""
+        """2**x, 0 where that would be no normal number; NaN stays NaN. With x = k + r, k is added to the exponent of
+        2**r."""
         lanes = self.lanes_of(x)
         shifted = lanes + lanes.format.round_shift
         power = (lanes - (shifted - lanes.format.round_shift)).polynomial(POWER[self.spec.dtype])

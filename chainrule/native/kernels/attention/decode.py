@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention of a few queries with many keys, as when a model writes word by word: lanes run along the keys.
 
-In: q, k, v, perhaps a mask. Out: y and the logarithm of each query's denominator. A unit of work is one sample with some of
-its heads of keys and all queries that share them; each query has a row of scores in scratch. The scores come first, a few
-keys at a time for all queries, then the weights, then the values, a few keys at a time: keys and values are read once, as
-they lie, and only up to the last key that somebody sees. So room for steps to come costs nothing.
+In: q, k, v, perhaps a mask. Out: y and the logarithm of each query's denominator. A unit of work is one sample with
+some of its heads of keys and all queries that share them; each query has a row of scores in scratch. The scores come
+first, a few keys at a time for all queries, then the weights, then the values, a few keys at a time: keys and values
+are read once, as they lie, and only up to the last key that somebody sees. So room for steps to come costs nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ ENOUGH_UNITS = 16  # of work, below which fewer heads are taken together
 
 def heads_together(spec: AttentionSpec) -> int:
     """How many heads of keys a unit has: as many as possible, since they lie side by side in memory."""
-    fit = [n for n in range(1, spec.groups + 1) if spec.groups % n == 0 and spec.batch * (spec.groups // n) >= ENOUGH_UNITS]
+    fit = [n for n in range(1, spec.groups + 1) if spec.groups % n == 0 and spec.batch * (spec.groups // n)
+           >= ENOUGH_UNITS]
     return max(fit, default=1)
 
 
@@ -83,13 +84,15 @@ class FewEmitter(AttentionWriter):
         with w.loop(0, count, lanes) as key, self._queries(key, 2) as (group, number, head, step):
             left, right = w.at(self._row(number), key), self._source(2, key, group)
             y = w.at(self.given["y"], w.mul(self._place(step, head), spec.value_width))
-            self.product(1, spec.value_width, left, (0, 1), right, spec.strides[2][1], y, spec.value_width, w.minimum(lanes, w.sub(count, key)), True)
+            self.product(1, spec.value_width, left, (0, 1), right, spec.strides[2][1], y, spec.value_width,
+                         w.minimum(lanes, w.sub(count, key)), True)
         with self._queries() as query:
             self._divide(*query)
 
     @contextlib.contextmanager
     def _queries(self, key: Index | None = None, operand: int = 0) -> Iterator[tuple[Index, Index, Index, Index]]:
-        """Loops over the queries of a unit: (head of keys, number in the unit, head, step); brings the keys after `key` nearer."""
+        """Loops over the queries of a unit: (head of keys, number in the unit, head, step); brings the keys after `key`
+        nearer."""
         spec, w = self.spec, self.writer
         with w.loop(0, self.together) as place:
             group = w.add(self.group, place)
@@ -103,7 +106,8 @@ class FewEmitter(AttentionWriter):
 
     def _source(self, operand: int, key: Index, group: Index) -> ir.Value:
         """Where a key (operand 1) or its value (2) lies."""
-        return self.writer.at(self.given["qkv"[operand]], self.place(self.spec.strides[operand], self.sample, key, group))
+        return self.writer.at(self.given["qkv"[operand]],
+                              self.place(self.spec.strides[operand], self.sample, key, group))
 
     def _fetch(self, operand: int, key: Index, group: Index) -> None:
         """Bring the next keys nearer; there may be none, a fetch never fails."""
@@ -135,7 +139,8 @@ class FewEmitter(AttentionWriter):
 
         def look(head: Index, step: Index) -> None:
             assert spec.mask is not None
-            row = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step), spec.mask[:3]))], source_etype=BYTE)
+            row = b.gep(self.given["mask"], [constant(w.dot((self.sample, head, step), spec.mask[:3]))],
+                        source_etype=BYTE)
             last = self.last_allowed(row, count)
             b.store(constant(w.maximum(last, b.load(most, typ=INDEX))), most)
 
@@ -149,7 +154,8 @@ class FewEmitter(AttentionWriter):
     def _sees(self, key: Index, head: Index, step: Index) -> ir.Value:
         """Which of the keys from `key` on a query sees."""
         spec, w, b = self.spec, self.writer, self.builder
-        seen = w.mask(w.minimum(w.sub(spec.sources, key), w.maximum(w.sub(w.add(step, spec.offset + 1), key), 0)) if spec.causal else w.sub(spec.sources, key))
+        seen = w.mask(w.minimum(w.sub(spec.sources, key), w.maximum(w.sub(w.add(step, spec.offset + 1), key), 0))
+                      if spec.causal else w.sub(spec.sources, key))
         return seen if spec.mask is None else b.and_(seen, self._mask_of(key, head, step))
 
     def _mask_of(self, key: Index, head: Index, step: Index) -> ir.Value:
@@ -184,14 +190,18 @@ class FewEmitter(AttentionWriter):
     def _weights(self, count: Index, group: Index, number: Index, head: Index, step: Index) -> None:
         """The scores of a query become weights; the logarithm and the inverse of their sum; y begins at zero."""
         spec, w, b, row = self.spec, self.writer, self.builder, self._row(number)
-        high = w.fold(0, count, self.lanes, [self.number(-math.inf)], lambda key, s: [self._larger(w.load_vector(w.at(row, key)), s[0])])[0]
+        high = w.fold(0, count, self.lanes, [self.number(-math.inf)],
+                      lambda key, s: [self._larger(w.load_vector(w.at(row, key)), s[0])])[0]
         base = self.finite(self._in_all_lanes(self._across(high, self._larger)))
 
         def weigh(key: Index, sums: list[ir.Value]) -> list[ir.Value]:
             weights = self.weight(b.fsub(w.load_vector(w.at(row, key)), base))
             w.store_vector(weights, w.at(row, key))
             return [b.fadd(sums[0], weights)]
-        sums = self.lanes_of(self._in_all_lanes(self._across(w.fold(0, count, self.lanes, [w.zeros()], weigh)[0], b.fadd)))
+
+        sums = self.lanes_of(
+            self._in_all_lanes(self._across(w.fold(0, count, self.lanes, [w.zeros()], weigh)[0], b.fadd))
+        )
         first = lambda value: b.extract_element(value, ir.IntType(32)(0))
         w.store(first(b.fdiv(self.number(1.0), sums.equals(0.0).choose(1.0, sums).value)), w.at(self.factors, number))
         log = b.fmul(b.fadd(base, exponential.log2(sums).value), self.number(LN2))

@@ -24,7 +24,8 @@ def forward_sizes(spec: AttentionSpec, target: Target) -> list[int]:
     cut = make_cut(spec, target)
     lanes = target.lanes(spec.dtype)
     wide = -(-spec.value_width // lanes) * lanes
-    return [spec.width * cut.panel, cut.keys * cut.pitch, cut.panel * wide, 2 * cut.panel, cut.keys * cut.panel if spec.mask else 0]
+    return [spec.width * cut.panel, cut.keys * cut.pitch, cut.panel * wide, 2 * cut.panel,
+            cut.keys * cut.panel if spec.mask else 0]
 
 
 def forward_scratch(spec: AttentionSpec, target: Target) -> int:
@@ -48,7 +49,8 @@ class ForwardEmitter(AttentionWriter):
     def __init__(self, writer: Writer, spec: AttentionSpec, target: Target, arguments: dict[str, ir.Value]):
         super().__init__(writer, spec, target)
         self.given = arguments
-        mine = writer.at(arguments["scratch"], writer.mul(arguments["thread"], forward_scratch(spec, target) // writer.size))
+        mine = writer.at(arguments["scratch"],
+                         writer.mul(arguments["thread"], forward_scratch(spec, target) // writer.size))
         self.packed, self.block, self.sums, self.numbers, self.bytes = parts(mine, forward_sizes(spec, target), writer)
         self.sum_step = -(-spec.value_width // self.lanes) * self.lanes
 
@@ -67,13 +69,15 @@ class ForwardEmitter(AttentionWriter):
         if not self.spec.causal or self.cut.panels == 1:
             return place
         half, odd = self.writer.divide(place, 2)
-        return self.builder.select(self.writer.less(0, odd), self.builder.sub(constant(self.cut.panels - 1), constant(half)), constant(half))
+        return self.builder.select(self.writer.less(0, odd),
+                                   self.builder.sub(constant(self.cut.panels - 1), constant(half)), constant(half))
 
     def _panel(self, panel: Index) -> None:
         spec, w, given = self.spec, self.writer, self.given
         self.query = w.mul(panel, self.cut.panel)
         at = lambda name, strides, step, head: w.at(given[name], self.place(strides, self.sample, step, head))
-        self.pack(panel, at("q", spec.strides[0], self.query, self.head), spec.strides[0][1], spec.width, self.packed, spec.scale * LOG2_E)
+        self.pack(panel, at("q", spec.strides[0], self.query, self.head), spec.strides[0][1], spec.width, self.packed,
+                  spec.scale * LOG2_E)
         self.k, self.v = at("k", spec.strides[1], 0, self.group), at("v", spec.strides[2], 0, self.group)
         self.mask = None
         if spec.mask:
@@ -92,7 +96,8 @@ class ForwardEmitter(AttentionWriter):
         """One block of keys: (maximum, sum) before → after."""
         spec, w, b = self.spec, self.writer, self.builder
         rows = w.minimum(self.cut.keys, w.sub(limit, block))
-        self.scores(rows, w.at(self.k, w.mul(block, spec.strides[1][1])), spec.strides[1][1], self.packed, spec.width, self.block)
+        self.scores(rows, w.at(self.k, w.mul(block, spec.strides[1][1])), spec.strides[1][1], self.packed, spec.width,
+                    self.block)
         new = self._maximum(block, rows, high)
         base = [self.finite(x) for x in new]
         lost = [self.weight(b.fsub(x, y)) for x, y in zip(high, base, strict=True)]
@@ -101,8 +106,9 @@ class ForwardEmitter(AttentionWriter):
         later = b.icmp_signed("!=", constant(block), constant(0))
         with b.if_then(later):
             self._shrink(lost)
-        self.product(self.cut.panel, spec.value_width, self.block, (1, self.cut.pitch), w.at(self.v, w.mul(block, spec.strides[2][1])),
-                     spec.strides[2][1], self.sums, self.sum_step, rows, later)
+        self.product(self.cut.panel, spec.value_width, self.block, (1, self.cut.pitch),
+                     w.at(self.v, w.mul(block, spec.strides[2][1])), spec.strides[2][1], self.sums, self.sum_step, rows,
+                     later)
         return [*new, *sums]
 
     def _row(self, key: Index) -> ir.Value:
@@ -121,14 +127,16 @@ class ForwardEmitter(AttentionWriter):
 
         def masked(key: Index, state: list[ir.Value]) -> list[ir.Value]:
             seen = self.seen(self.query, block, key, self.mask, self.bytes)
-            values = [b.select(c, x, self.number(-math.inf)) for c, x in zip(seen, self.row(self._row(key), self.cut.vectors), strict=True)]
+            values = [b.select(c, x, self.number(-math.inf))
+                      for c, x in zip(seen, self.row(self._row(key), self.cut.vectors), strict=True)]
             self.put(values, self._row(key))
             return larger(values, state)
         return w.fold(plain, rows, 1, high, masked)
 
     def _weights(self, key: Index, base: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
         b = self.builder
-        values = [self.weight(b.fsub(x, y)) for x, y in zip(self.row(self._row(key), self.cut.vectors), base, strict=True)]
+        values = [self.weight(b.fsub(x, y))
+                  for x, y in zip(self.row(self._row(key), self.cut.vectors), base, strict=True)]
         self.put(values, self._row(key))
         return [b.fadd(x, y) for x, y in zip(sums, values, strict=True)]
 
@@ -153,7 +161,8 @@ class ForwardEmitter(AttentionWriter):
         safe = [self.lanes_of(x).equals(0.0).choose(1.0, self.lanes_of(x)).value for x in sums]
         self.put([b.fdiv(self.number(1.0), x) for x in safe], self.numbers)
         logs = w.at(self.numbers, self.cut.panel)
-        total = [b.fadd(self.finite(x), exponential.log2(self.lanes_of(y)).value) for x, y in zip(high, sums, strict=True)]
+        total = [b.fadd(self.finite(x), exponential.log2(self.lanes_of(y)).value)
+                 for x, y in zip(high, sums, strict=True)]
         self.put([b.fmul(x, self.number(LN2)) for x in total], logs)
         first = w.mul(w.add(w.mul(self.sample, spec.steps), self.query), spec.heads)
         with w.loop(0, w.minimum(self.cut.panel, w.sub(spec.steps, self.query))) as query:

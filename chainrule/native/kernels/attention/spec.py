@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an attention kernel is made for: extents, strides, and how queries and keys are cut into blocks.
 
-In: a node, and where its operands lie. Out: an `AttentionSpec`, from which everything else follows. Queries are cut into
-panels of a few vectors, whose lanes are the queries, so that maxima and sums over keys are sums of vectors; keys are cut
-into blocks that stay in the nearest cache. The cut depends on the shapes alone, so the number of threads changes no bit.
+In: a node, and where its operands lie. Out: an `AttentionSpec`, from which everything else follows. Queries are cut
+into panels of a few vectors, whose lanes are the queries, so that maxima and sums over keys are sums of vectors; keys
+are cut into blocks that stay in the nearest cache. The cut depends on the shapes alone, so the number of threads
+changes no bit.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ Strides = tuple[int, ...]
 class AttentionSpec:
     """One attention, or its gradient; strides count elements along (batch, steps, heads), the last axis has stride 1.
 
-    `strides` are those of q, k, v and (of the gradient) g; `mask` those of the mask along (batch, heads, steps, sources),
-    0 where it has extent 1.
+    `strides` are those of q, k, v and (of the gradient) g; `mask` those of the mask along (batch, heads, steps,
+    sources), 0 where it has extent 1.
     """
 
     batch: int

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Direct convolutions (no im2col) on channels-last arrays: x (N, *S, Cin), w (*K, Cin / groups, Cout), y (N, *O, Cout).
 
-In: a `ConvSpec`. Out: LLVM functions to be called in turn by every thread, with barriers between them. Nothing is unfolded
-into columns: in x the taps of one kernel row and their channels lie next to each other, so the register tile of the
-product reads its left operand straight from the image (`conv_correlate`, `conv_filter`).
+In: a `ConvSpec`. Out: LLVM functions to be called in turn by every thread, with barriers between them. Nothing is
+unfolded into columns: in x the taps of one kernel row and their channels lie next to each other, so the register tile
+of the product reads its left operand straight from the image (`conv_correlate`, `conv_filter`).
 
     forward          y[n, o, c] = sum over t, i  x[n, o * stride + t * dilation - low, i] * w[t, i, c]
     input_gradient   the same correlation over the gradient of y with w transposed and turned round, once per residue of
@@ -39,7 +39,8 @@ PAIR_LANES = 16  # of the processors that multiply pairs
 
 
 def _lanewise(spec: ConvSpec, lanes: int) -> bool:
-    """Whether the groups are so narrow that lanes run through several of them; in a depthwise convolution through all."""
+    """Whether the groups are so narrow that lanes run through several of them; in a depthwise convolution through all.
+    """
     inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     summed, made = (outside, inside) if spec.kind == "input_gradient" else (inside, outside)
     return spec.groups > 1 < groups_in_lanes(summed, made, lanes)
@@ -69,8 +70,9 @@ def _forward(spec: ConvSpec, target: Target) -> Correlation:
     steps = (axes[1].taps * axes[2].taps * tap, axes[2].taps * tap, tap)
     lanewise = _lanewise(spec, target.lanes(spec.dtype))
     groups, columns = (1 if lanewise else spec.groups), spec.out_channels // spec.groups
-    return Correlation(spec.dtype, spec.batch, axes, groups, inside, spec.out_channels // groups, steps, 0, panel or spec.out_channels,
-                       columns, lanewise, columns, pairs=spec.narrow, panel=panel and math.prod(spec.kernel) * tap)
+    return Correlation(spec.dtype, spec.batch, axes, groups, inside, spec.out_channels // groups, steps, 0,
+                       panel or spec.out_channels, columns, lanewise, columns, pairs=spec.narrow,
+                       panel=panel and math.prod(spec.kernel) * tap)
 
 
 def _parts(spec: ConvSpec, target: Target) -> list[Correlation]:
@@ -81,7 +83,8 @@ def _parts(spec: ConvSpec, target: Target) -> list[Correlation]:
 
 @dataclass(frozen=True)
 class Residue:
-    """One correlation along one axis of the gradient of x; `repeats` residues follow that differ by `shift` taps each."""
+    """One correlation along one axis of the gradient of x; `repeats` residues follow that differ by `shift` taps each.
+    """
 
     axis: Axis
     first: int  # turned tap
@@ -108,8 +111,8 @@ def _residues(axis: Axis) -> list[Residue]:
         step = taps[0] - taps[1] if len(taps) > 1 else 1
         dilation = places[1] - places[0] if len(taps) > 1 else 1
         positions = -(-(axis.source - residue) // axis.stride)
-        found = Residue(Axis(axis.out, positions, 1, len(taps), dilation, -places[0] if taps else 0, axis.stride, residue,
-                             axis.source), axis.taps - 1 - taps[0] if taps else 0, step)
+        found = Residue(Axis(axis.out, positions, 1, len(taps), dilation, -places[0] if taps else 0, axis.stride,
+                             residue, axis.source), axis.taps - 1 - taps[0] if taps else 0, step)
         joined = result[-1].followed_by(found) if result else None
         result[-1:] = [joined] if joined else [*result[-1:], found]
     return result
@@ -120,21 +123,29 @@ def _input_gradient(spec: ConvSpec, target: Target) -> list[Correlation]:
     tap = spec.out_channels * (panel or inside)
     strides = (spec.axes[1].taps * spec.axes[2].taps * tap, spec.axes[2].taps * tap, tap)
     result, lanewise = [], _lanewise(spec, target.lanes(spec.dtype))
-    groups, columns, channel = (1, spec.in_channels, spec.in_channels) if lanewise else (spec.groups, inside, panel or inside)
+    groups, columns, channel = (1, spec.in_channels,
+                                spec.in_channels) if lanewise else (spec.groups, inside, panel or inside)
     for residues in itertools.product(*map(_residues, spec.axes)):
-        steps, shifts = (tuple(getattr(residue, name) * stride for residue, stride in zip(residues, strides, strict=True))
+        steps, shifts = (tuple(getattr(residue, name) * stride
+                               for residue, stride in zip(residues, strides, strict=True))
                          for name in ("step", "shift"))
         first = sum(residue.first * stride for residue, stride in zip(residues, strides, strict=True))
         axes, repeats = (tuple(getattr(residue, name) for residue in residues) for name in ("axis", "repeats"))
-        result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first, channel,
-                                               outside * inside, lanewise, inside, repeats, shifts, pairs=spec.narrow,  # type: ignore[arg-type]
+        result.append(fold_samples(Correlation(spec.dtype, spec.batch, axes, groups, outside, columns, steps, first,
+                                               channel, outside * inside, lanewise, inside, repeats, shifts,
+                                               pairs=spec.narrow,  # type: ignore[arg-type]
                                                panel=panel and math.prod(spec.kernel) * tap)))
     return result
 
 
 def _product(spec: ConvSpec) -> ProductSpec | None:
     """The same as a matrix product, if the kernel covers the whole image once and nothing else."""
-    if spec.kernel != spec.spatial or spec.groups > 1 or any(pad != (0, 0) for pad in spec.padding) or set(spec.out) != {1}:
+    if (
+        spec.kernel != spec.spatial
+        or spec.groups > 1
+        or any(pad != (0, 0) for pad in spec.padding)
+        or set(spec.out) != {1}
+    ):
         return None
     n, inside, outside = spec.batch, math.prod(spec.kernel) * spec.in_channels, spec.out_channels
     if spec.kind == "forward":
@@ -172,7 +183,8 @@ def convolution_scratch(spec: ConvSpec, target: Target, threads: int) -> int:
 def _correlation_room(spec: ConvSpec, target: Target, threads: int) -> int:
     """Elements of scratch that the forward pass or the gradient of the input needs as a correlation."""
     kind = "input_gradient" if spec.kind == "input_gradient" else "forward"
-    largest = max((correlation_scratch(part, target) for part in _parts(dataclasses.replace(spec, kind=kind), target)), default=0)
+    largest = max((correlation_scratch(part, target) for part in _parts(dataclasses.replace(spec, kind=kind), target)),
+                  default=0)
     packed = kind != "forward" or spec.narrow or (spec.kind == kind and _panel(spec, target) > 0)
     return _weights_size(spec, target) * packed + largest * threads
 
@@ -183,18 +195,21 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
                      pointers: int = 0) -> list[ir.Function]:
     """Functions ``void (left, right, out, extras…, scratch, i64 thread, i64 threads)``, with barriers between them.
 
-    forward: (x, w, y); input_gradient: (gradient of y, w, gradient of x); filter_gradient: (x, gradient of y, gradient of
-    w). `epilogue` sees the flat pixel of the result as its row and the channel as its column; filter gradients have none.
+    forward: (x, w, y); input_gradient: (gradient of y, w, gradient of x); filter_gradient: (x, gradient of y, gradient
+    of w). `epilogue` sees the flat pixel of the result as its row and the channel as its column; filter gradients have
+    none.
     """
     product = _product(spec)
     if product and not (spec.kind == "input_gradient" and (epilogue or spec.epilogue)):  # rows there are pixels
         return emit_product(module, name, product, target, epilogue, pointers)
     if spec.kind == "filter_gradient":
-        return (emit_filter_pairs if spec.narrow else emit_filter_gradient)(module, name, _forward(spec, target), target)
+        return (emit_filter_pairs if spec.narrow
+                else emit_filter_gradient)(module, name, _forward(spec, target), target)
     columns = spec.out_channels if spec.kind == "forward" else spec.in_channels
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, columns, target)
-    packing = [emit_filter_packing(module, f"{name}_pack", spec, target, _arguments(pointers))] if spec.narrow and spec.kind == "forward" else []
+    packing = ([emit_filter_packing(module, f"{name}_pack", spec, target, _arguments(pointers))] if spec.narrow
+               and spec.kind == "forward" else [])
     spec = in_pairs(spec) if spec.narrow else spec
     if spec.kind == "input_gradient":
         packing = [_emit_transpose(module, f"{name}_transpose", spec, target, pointers)]
@@ -204,7 +219,8 @@ def emit_convolution(module: ir.Module, name: str, spec: ConvSpec, target: Targe
 
 
 def _arguments(pointers: int) -> list[tuple[str, ir.Type]]:
-    return [("left", POINTER), ("right", POINTER), ("out", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
+    return [("left", POINTER), ("right", POINTER), ("out", POINTER),
+            *[(f"extra{number}", POINTER) for number in range(pointers)],
             ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX)]
 
 
@@ -217,13 +233,16 @@ def _emit_main(module: ir.Module, name: str, spec: ConvSpec, target: Target, par
         right, scratch = scratch, writer.at(scratch, _weights_size(spec, target))
     mine = writer.at(scratch, writer.mul(thread, room))
     for number, part in enumerate(parts):
-        emit_correlation(writer, f"{name}_{number}", part, epilogue, extras, (left, right, out, mine), (thread, threads))
+        emit_correlation(writer, f"{name}_{number}", part, epilogue, extras, (left, right, out, mine),
+                         (thread, threads))
     writer.builder.ret_void()
     return function
 
 
-def _emit_panels(module: ir.Module, name: str, spec: ConvSpec, target: Target, pointers: int, panel: int) -> ir.Function:
-    """The first phase of the forward pass with large weights: the columns of each tile side by side, at the start of the scratch."""
+def _emit_panels(module: ir.Module, name: str, spec: ConvSpec, target: Target, pointers: int,
+                 panel: int) -> ir.Function:
+    """The first phase of the forward pass with large weights: the columns of each tile side by side, at the start of
+    the scratch."""
     function, writer = open_function(module, name, _arguments(pointers), spec.dtype, target)
     weights, packed, (thread, threads) = function.args[1], function.args[3 + pointers], function.args[-2:]
     rows, columns = math.prod(spec.kernel) * spec.in_channels, spec.out_channels
@@ -242,13 +261,15 @@ def _emit_panels(module: ir.Module, name: str, spec: ConvSpec, target: Target, p
     return function
 
 
-def _turn_groups(writer: Writer, spec: ConvSpec, taps: int, pointers: tuple[ir.Value, ir.Value], share: tuple[Index, Index]) -> None:
+def _turn_groups(writer: Writer, spec: ConvSpec, taps: int, pointers: tuple[ir.Value, ir.Value],
+                 share: tuple[Index, Index]) -> None:
     """The same for lanes that run through the groups: w[t, i, (g, c)] becomes w'[last - t, c, (g, i)]."""
     inside, outside = spec.in_channels // spec.groups, spec.out_channels // spec.groups
     with writer.loop(*share) as unit, writer.loop(0, inside) as row:
         tap, group, column = writer.unravel(unit, (taps, spec.groups, outside))
         source = writer.dot((tap, row, group, column), (inside * spec.out_channels, spec.out_channels, outside, 1))
-        place = writer.dot((writer.sub(taps - 1, tap), column, group, row), (outside * spec.in_channels, spec.in_channels, inside, 1))
+        place = writer.dot((writer.sub(taps - 1, tap), column, group, row),
+                           (outside * spec.in_channels, spec.in_channels, inside, 1))
         writer.store(writer.load(writer.at(pointers[0], source)), writer.at(pointers[1], place))
 
 
@@ -272,7 +293,8 @@ def _emit_transpose(module: ir.Module, name: str, spec: ConvSpec, target: Target
             row = writer.add(writer.mul(chunk, width), first)
             source = writer.add(writer.mul(tap, inside * outside), writer.mul(row, outside))
             number, column = writer.divide(row, panel)
-            destination = writer.dot((number, writer.sub(taps - 1, tap), column), (taps * outside * panel, outside * panel, 1))
+            destination = writer.dot((number, writer.sub(taps - 1, tap), column),
+                                     (taps * outside * panel, outside * panel, 1))
             writer.builder.call(pack, [writer.at(weights, source), writer.at(turned, destination), constant(outside)])
     writer.builder.ret_void()
     return function

@@ -2,9 +2,9 @@
 """The dense correlation behind the forward convolution and the gradient of its input.
 
 In: a correlation and its plan (`conv_plan`). Out: code that walks over units (samples, plane, band of output lines) and
-fills each with register tiles. Where the kernel reaches over the edge, the taps beyond it are left out: lines of taps by the
-count of a loop, single taps by tiles of their own for the ends of a line. Only where short lines of a sample are put
-together, the thread first copies the band with its zeros into its own scratch.
+fills each with register tiles. Where the kernel reaches over the edge, the taps beyond it are left out: lines of taps
+by the count of a loop, single taps by tiles of their own for the ends of a line. Only where short lines of a sample are
+put together, the thread first copies the band with its zeros into its own scratch.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def taps_inside(writer: Writer, axis: Axis, place: Index) -> tuple[Index, Index]
 
 def pixels_inside(writer: Writer, axis: Axis, tap: Index) -> tuple[Index, Index]:
     """(the first, how many) output positions from which a tap reads inside the source; perhaps none."""
-    start = writer.sub(axis.low, writer.mul(tap, axis.dilation))  # of the source, seen from where the tap reads at first
+    # of the source, seen from where the tap reads at first
+    start = writer.sub(axis.low, writer.mul(tap, axis.dilation))
     first, _ = writer.divide(writer.add(writer.maximum(0, start), axis.stride - 1), axis.stride)
     last, _ = writer.divide(writer.maximum(0, writer.add(start, axis.source - 1 + axis.stride)), axis.stride)
     first = writer.minimum(first, axis.out)
@@ -118,7 +119,8 @@ class _Correlate:
             writer.store(writer.load(writer.at(self.weights, source)), writer.at(self.scratch, number))
         self.weights, self.scratch = self.scratch, writer.at(self.scratch, packed_weights(part, writer.lanes))
         packed = [math.prod(extents[i + 1:]) for i in range(6)]
-        return dataclasses.replace(part, tap_steps=tuple(packed[3:]), repeat_steps=tuple(packed[:3]), first_tap=0, channel_step=1)
+        return dataclasses.replace(part, tap_steps=tuple(packed[3:]), repeat_steps=tuple(packed[:3]), first_tap=0,
+                                   channel_step=1)
 
     def _pack_band(self) -> Correlation:
         """Copy the weights into scratch as (tap, channel, pixel, column), zeros where a pixel does not have a tap."""
@@ -182,7 +184,8 @@ class _Correlate:
         """Copy the source lines of a band, with the zeros around them, into scratch."""
         writer, (deep, high, wide), natural = self.writer, self.part.axes, self.part.source_strides
         top = writer.mul(self._row(first), high.stride)
-        rows = writer.add(writer.mul(writer.sub(writer.sub(self._row(last), self._row(first)), 1), high.stride), high.reach(1))
+        rows = writer.add(writer.mul(writer.sub(writer.sub(self._row(last), self._row(first)), 1), high.stride),
+                          high.reach(1))
         with writer.loop(0, deep.taps) as tap:
             depth = writer.sub(writer.add(writer.mul(plane, deep.stride), writer.mul(tap, deep.dilation)), deep.low)
             with writer.loop(0, rows) as row:
@@ -190,7 +193,8 @@ class _Correlate:
                 offset = writer.add(writer.mul(depth, natural[0]), writer.mul(height, natural[1]))
                 place = writer.add(writer.mul(tap, self.strides[0]), writer.mul(row, self.strides[1]))
                 exists = writer.builder.and_(inside_axis(writer, depth, deep), inside_axis(writer, height, high))
-                copy_padded_line(writer, wide, natural[2], writer.at(image, offset), writer.at(self.scratch, place), exists)
+                copy_padded_line(writer, wide, natural[2], writer.at(image, offset), writer.at(self.scratch, place),
+                                 exists)
         return self.scratch
 
     def _groups(self, first: Index, last: Index) -> None:
@@ -220,7 +224,8 @@ class _Correlate:
         writer, part, lines = self.writer, self.part, self.lines
         left = writer.at(self.origin, column if part.lanewise else writer.mul(group, part.inside))
         ahead = writer.mul(writer.divide(column, self.width)[0], part.panel) if part.panel else column
-        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), self.first_tap), ahead))
+        right = writer.at(self.weights, writer.add(writer.add(writer.mul(group, part.group_step), self.first_tap),
+                                                   ahead))
         channel = writer.add(writer.mul(group, part.columns), column)
         spans = ((first, writer.minimum(last, lines.tall), 1), (writer.maximum(first, lines.tall), last, 0))
         if not lines.together:
@@ -239,7 +244,8 @@ class _Correlate:
         widths = [lines.size + (tile < lines.tall) for tile in range(lines.tiles)]
         starts = [sum(widths[:tile]) for tile in range(lines.tiles)]
         full = lambda width: ((0, width),) * wide.taps
-        kinds = [(width, ranges_of(wide, start, width) if lines.cut else full(width)) for start, width in zip(starts, widths, strict=True)]
+        kinds = [(width, ranges_of(wide, start, width) if lines.cut else full(width))
+                 for start, width in zip(starts, widths, strict=True)]
         tile = 0
         for (width, ranges), same in itertools.groupby(kinds):
             count, start = len(list(same)), starts[tile]
@@ -248,10 +254,11 @@ class _Correlate:
                 self._tile(line, start, 1, width, ranges, left, right, channel, valid)
                 continue
             with writer.loop(0, count) as number:
-                self._tile(line, writer.add(writer.mul(number, width), start), 1, width, ranges, left, right, channel, valid)
+                self._tile(line, writer.add(writer.mul(number, width), start), 1, width, ranges, left, right, channel,
+                           valid)
 
-    def _tile(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...], left: ir.Value,
-              right: ir.Value, channel: Index, valid: int) -> None:
+    def _tile(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...],
+              left: ir.Value, right: ir.Value, channel: Index, valid: int) -> None:
         if valid:
             self._tile_of(row, pixel, height, width, ranges, left, right, channel, valid)
             return
@@ -260,16 +267,16 @@ class _Correlate:
 
         def columns(number: Index, valid: int) -> None:
             first = writer.mul(number, self.width)
-            self._tile_of(row, pixel, height, width, ranges, writer.at(left, writer.mul(number, step)), writer.at(right, first),
-                          writer.add(channel, first), valid)
+            self._tile_of(row, pixel, height, width, ranges, writer.at(left, writer.mul(number, step)),
+                          writer.at(right, first), writer.add(channel, first), valid)
         if whole:
             with writer.loop(0, whole) as number:
                 columns(number, self.width)
         if rest:
             columns(whole, rest)
 
-    def _tile_of(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...], left: ir.Value,
-                 right: ir.Value, channel: Index, valid: int) -> None:
+    def _tile_of(self, row: Index, pixel: Index, height: int, width: int, ranges: tuple[tuple[int, int], ...],
+                 left: ir.Value, right: ir.Value, channel: Index, valid: int) -> None:
         writer, part = self.writer, self.part
         _, high, wide = part.axes
         offset = writer.add(writer.mul(writer.sub(row, self.base), high.stride * self.strides[1]),
@@ -282,21 +289,27 @@ class _Correlate:
         function = emit_tile(self.module, tile, self.target)
         zero = ir.IntType(1)(0)
         pixels = part.pixels  # of a tile's row, each a row of the epilogue
-        step, columns, apart = (1, self.channels, self.channels) if pixels > 1 else (wide.place_step, valid, self.out_step)
-        numbers = [[writer.add(place, sample * self.places), step, channel, height * width * pixels] for sample in range(self.samples)]
+        step, columns, apart = (1, self.channels,
+                                self.channels) if pixels > 1 else (wide.place_step, valid, self.out_step)
+        numbers = [[writer.add(place, sample * self.places), step, channel, height * width * pixels]
+                   for sample in range(self.samples)]
         if getattr(self.epilogue, "reads_ahead", False):
-            ahead = emit_ahead(self.module, self.name, part.dtype, columns, self.epilogue, len(self.extras), self.target)
+            ahead = emit_ahead(self.module, self.name, part.dtype, columns, self.epilogue, len(self.extras),
+                               self.target)
             for rows in numbers:
                 writer.builder.call(ahead, [*map(constant, rows), *self.extras])
         counts: list[Index] = []
-        for axis, position, loop in zip(self._cut_axes(), (self.plane, row)[-len(self._cut_axes()):], tile.loops, strict=False):
+        for axis, position, loop in zip(self._cut_axes(), (self.plane, row)[-len(self._cut_axes()):], tile.loops,
+                                        strict=False):
             skipped, count = taps_inside(writer, axis, position)
             left, right = writer.at(left, writer.mul(skipped, loop[1])), writer.at(right, writer.mul(skipped, loop[2]))
             counts.append(count)
         count, *further = counts or [tile.loops[0][0]]
-        writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero, *map(constant, further)])
+        writer.builder.call(function, [writer.at(left, offset), right, out, constant(count), zero,
+                                       *map(constant, further)])
         if self.epilogue:
-            finish = emit_finish(self.module, self.name, part.dtype, apart, columns, self.epilogue, len(self.extras), self.target)
+            finish = emit_finish(self.module, self.name, part.dtype, apart, columns, self.epilogue, len(self.extras),
+                                 self.target)
             for sample, rows in enumerate(numbers):
                 here = writer.at(out, sample * self.places * self.channels)
                 writer.builder.call(finish, [here, *map(constant, rows), *self.extras])
@@ -317,7 +330,8 @@ class _Correlate:
         apart = deep.source * part.source_strides[0]  # the samples of a tile; a pixel of all of them, then the next
         offsets = tuple(row * high.stride * strides[1] + pixel * wide.stride * strides[2] + sample * apart
                         for row in range(height) for pixel in range(width) for sample in samples)
-        rows_at = tuple(pixel * self.out_step + sample * self.places * self.channels for pixel in range(width) for sample in samples)
+        rows_at = tuple(pixel * self.out_step + sample * self.places * self.channels for pixel in range(width)
+                        for sample in samples)
         ranges = tuple((first * self.samples, last * self.samples) for first, last in ranges)
         lanes = self.writer.lanes
         tail, last = valid % lanes, (part.inside, 1, part.channel_step)
@@ -331,6 +345,6 @@ class _Correlate:
         nest = (*outer, *(simplify(inner) if any(count != 1 for count, _, _ in inner) else ()), last) if taps else (
             *outer, *simplify([*inner, last]))
         vectors = part.columns if self.dotted else -(-valid // lanes)
-        return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, factors_of(part), part.pairs, taps,
-                    part.inside if self.dotted else 0, self.swept,
+        return Tile(part.dtype, offsets, vectors, nest, self.out_step, tail, tail, part.lanewise, factors_of(part),
+                    part.pairs, taps, part.inside if self.dotted else 0, self.swept,
                     rows_at if self.samples > 1 else (), open=max(1, cut))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gradient of a convolution's weights: w'[t, i, c] = sum over samples and pixels x[reached, i] * g[pixel, c].
 
-In: the forward correlation. Out: one or two LLVM functions. The rows of the register tile are weights (taps of one kernel
-row and their channels lie next to each other in x), its reduction runs over pixels. The law: the batch is cut into blocks
-whose number the shape alone fixes, every block sums into its own copy, and a second phase adds the copies in order; so the
-number of threads never changes a bit.
+In: the forward correlation. Out: one or two LLVM functions. The rows of the register tile are weights (taps of one
+kernel row and their channels lie next to each other in x), its reduction runs over pixels. The law: the batch is cut
+into blocks whose number the shape alone fixes, every block sums into its own copy, and a second phase adds the copies
+in order; so the number of threads never changes a bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ ENOUGH_PIXELS = 192  # that a tile sums over before it is stored
 
 @dataclass(frozen=True)
 class FilterPlan:
-    """How the sum over the batch and the rows of the result are cut; `runs` are rows that lie next to each other in x."""
+    """How the sum over the batch and the rows of the result are cut; `runs` are rows that lie next to each other in x.
+    """
 
     blocks: int
     chunk: int  # samples that one tile sums over
@@ -44,7 +45,8 @@ class FilterPlan:
     size: int  # runs (together) or rows per tile; the first `tall` have one more
     tall: int
     parts: int  # pieces of the result that different threads may take
-    turned: bool = False  # so few columns that lanes run along the rows; the copies are (line of runs, column, row) then
+    # so few columns that lanes run along the rows; the copies are (line of runs, column, row) then
+    turned: bool = False
 
     @property
     def copies(self) -> int:
@@ -64,7 +66,8 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     """The cut of a filter gradient."""
     strides = padded_strides(part)
     plane = rows_of_lanes(part, target)
-    vectors = 1 if plane or factors_of(part) != (1, 1) else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target)
+    vectors = (1 if plane or factors_of(part) != (1, 1)
+               else choose_vectors(-(-part.columns // target.lanes(part.dtype)), target))
     limit = tile_rows(target, vectors)
     wide = part.axes[2]
     joined = part.groups == 1 and wide.dilation == 1 and not part.lanewise and not cut(part)
@@ -74,7 +77,8 @@ def plan_filter(part: Correlation, target: Target) -> FilterPlan:
     runs = (*runs[:3 - axes_in_tile(part, target)], (len(plane), 0)) if plane else runs
     turned = gains_by_turning(part, run, target)
     together = not turned and (bool(plane) or 0 < 2 * run <= limit)
-    tiles, size, tall = (1, len(plane), 0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
+    tiles, size, tall = (1, len(plane),
+                         0) if plane else split(runs[-1][0], limit // run) if together else split(run, limit)
     copy = result_size(part) * (8 if part.dtype == "float64" else 4)
     blocks = max(1, min(part.batch, BLOCKS, COPIES_BYTES // max(1, copy)))
     samples = max(1, -(-part.batch // blocks))
@@ -95,7 +99,8 @@ def gains_by_turning(part: Correlation, run: int, target: Target) -> bool:
 
 
 def cut(part: Correlation) -> bool:
-    """Whether all rows of a tile have one tap, so that pixels whose tap is beyond the edge can be left out of its loops."""
+    """Whether all rows of a tile have one tap, so that pixels whose tap is beyond the edge can be left out of its
+    loops."""
     return not (part.direct or part.copied or part.lanewise or part.pairs) and part.inside >= LONG_RUN
 
 
@@ -112,7 +117,8 @@ def edged(part: Correlation) -> bool:
 
 
 def most_rows(part: Correlation, target: Target) -> int:
-    """Rows of one tile where lanes run through the groups; those of one channel are cut where there are few registers."""
+    """Rows of one tile where lanes run through the groups; those of one channel are cut where there are few registers.
+    """
     return min(MOST_TAPS, target.registers - 3) if part.inside == 1 else MOST_TAPS
 
 
@@ -126,7 +132,8 @@ def axes_in_tile(part: Correlation, target: Target) -> int:
 
 
 def rows_of_lanes(part: Correlation, target: Target) -> tuple[int, ...]:
-    """Where the rows of a tile read, if lanes run through the groups: taps, and the channels of a group; nothing where that
+    """Where the rows of a tile read, if lanes run through the groups: taps, and the channels of a group; nothing where
+    that
     would be one row, or too many."""
     _, high, wide = part.axes
     _, _, line, pixel = padded_strides(part)
@@ -197,7 +204,8 @@ ARGUMENTS = [("source", POINTER), ("gradient", POINTER), ("out", POINTER), ("scr
               ("threads", INDEX)]
 
 
-def _share_copy(writer: Writer, source: ir.Value | None, out: ir.Value, size: int, thread: Index, threads: Index) -> None:
+def _share_copy(writer: Writer, source: ir.Value | None, out: ir.Value, size: int, thread: Index,
+                threads: Index) -> None:
     begin, end = writer.share(size, thread, threads)
     copy_elements(writer, source, writer.at(out, begin), writer.sub(end, begin))
 
@@ -233,14 +241,17 @@ def emit_sum(module: ir.Module, name: str, part: Correlation, plan: FilterPlan, 
     return function
 
 
-def _sum_turned(writer: Writer, part: Correlation, plan: FilterPlan, out: ir.Value, copies: ir.Value, share: tuple[Index, Index]) -> None:
+def _sum_turned(writer: Writer, part: Correlation, plan: FilterPlan, out: ir.Value, copies: ir.Value,
+                share: tuple[Index, Index]) -> None:
     """The same where each copy is (line of runs, column, row) and the result (line of runs, row, column)."""
     with writer.loop(*share) as number:
         line, row, column = writer.unravel(number, (plan.lines, plan.run, part.columns))
         place = writer.dot((line, column, row), (plan.run * part.columns, plan.run, 1))
         total = writer.load(writer.at(copies, place))
         for block in range(1, plan.blocks):
-            total = writer.builder.fadd(total, writer.load(writer.at(copies, writer.add(place, block * cache_lines(result_size(part))))))
+            total = writer.builder.fadd(
+                total, writer.load(writer.at(copies, writer.add(place, block * cache_lines(result_size(part)))))
+            )
         writer.store(total, writer.at(out, number))
 
 
@@ -265,7 +276,8 @@ class _Filter:
             with writer.loop(first, last, plan.chunk) as sample:
                 self.count = writer.minimum(plan.chunk, writer.sub(last, sample))
                 self.accumulate = writer.less(first, sample)
-                image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]), self.kind)
+                image = writer.at(self.source, writer.mul(sample, part.axes[0].source * part.source_strides[0]),
+                                  self.kind)
                 left = self._direct(image) if in_place(part) else self._padded(image)
                 self._jobs(left, self._right(sample))
 
@@ -318,7 +330,8 @@ class _Filter:
         right = writer.at(right, channel)
         rows = plan.run * (plan.runs[-1][0] if plan.together else 1)
         out = writer.at(self.copy, writer.add(writer.mul(line, rows * self.channels), channel))
-        for begin, end, size, shift in ((0, plan.tall, plan.size + 1, 0), (plan.tall, plan.tiles, plan.size, plan.tall)):
+        for begin, end, size, shift in ((0, plan.tall, plan.size + 1, 0),
+                                        (plan.tall, plan.tiles, plan.size, plan.tall)):
             if begin < end:
                 with writer.loop(begin, end) as tile:
                     self._tile(writer.add(writer.mul(tile, size), shift), size, valid, left, right, out)
@@ -329,7 +342,8 @@ class _Filter:
         self.taps = writer.unravel(line, [count for count, _ in plan.runs])
         left = writer.at(left, writer.dot(self.taps, [step for _, step in plan.runs]))
         out = writer.at(self.copy, writer.mul(line, plan.run * part.columns))
-        tiles, size, tall = split(-(-plan.run // writer.lanes), max(1, (self.target.registers - 2) // (part.columns + 1)))
+        tiles, size, tall = split(-(-plan.run // writer.lanes),
+                                  max(1, (self.target.registers - 2) // (part.columns + 1)))
         first = 0
         for tile in range(tiles):
             valid = min((size + (tile < tall)) * writer.lanes, plan.run - first)
@@ -384,9 +398,11 @@ class _Filter:
         inner = () if inner == ((1, 0, 0),) else inner
         segments: Any = ((), ())
         if edged(part):
-            inner, rows = tuple(loops), lambda taps, apart, alike: tuple(tap * apart + row for tap in taps for row in range(alike))
+            inner, rows = (tuple(loops),
+                           lambda taps, apart, alike: tuple(tap * apart + row for tap in taps for row in range(alike)))
             segments = tuple(tuple((first, count, rows(taps, apart, alike)) for first, count, taps in segments_of(axis))
-                             for axis, apart, alike in ((high, wide.taps * part.inside, 1), (wide, part.inside, part.inside)))
+                             for axis, apart, alike in ((high, wide.taps * part.inside, 1),
+                                                        (wide, part.inside, part.inside)))
         tail = valid % self.writer.lanes
         nest = ((0, self.strides[0], self.pixels * self.channels), *kept, *inner)
         return Tile(part.dtype, offsets, -(-valid // self.writer.lanes), nest, self.channels, tail, tail, part.lanewise,

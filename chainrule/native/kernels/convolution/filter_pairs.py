@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gradient of a convolution's weights from bfloat16: the reduction runs over pairs of neighbouring output pixels.
 
-In: the forward correlation of 16-bit operands. Out: the functions of `conv_filter`. A pair of pixels of the gradient is two
-of its lines side by side. Seen from one weight, the source pixels behind them are `stride` apart, wherever the weight's tap
-begins; so the padded copy that a thread keeps holds at each pixel the pair of it and the pixel `stride` further, and every
-tap reads pairs. An odd last pixel is paired with zeros.
+In: the forward correlation of 16-bit operands. Out: the functions of `conv_filter`. A pair of pixels of the gradient is
+two of its lines side by side. Seen from one weight, the source pixels behind them are `stride` apart, wherever the
+weight's tap begins; so the padded copy that a thread keeps holds at each pixel the pair of it and the pixel `stride`
+further, and every tap reads pairs. An odd last pixel is paired with zeros.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def emit_filter_pairs(module: ir.Module, name: str, part: Correlation, target: T
 class _FilterPairs(_Filter):
     """The same walk; what differs is how a chunk of samples gets into scratch."""
 
-    def __init__(self, writer: Writer, part: Correlation, plan: FilterPlan, pointers: tuple[ir.Value, ...], whole: Correlation):
+    def __init__(self, writer: Writer, part: Correlation, plan: FilterPlan, pointers: tuple[ir.Value, ...],
+                 whole: Correlation):
         super().__init__(writer, part, plan, pointers)
         self.whole, self.kind = whole, HALF
         first, second, _ = _room(part, plan)
@@ -109,7 +110,8 @@ class _FilterPairs(_Filter):
                     self._fill(writer.at(image, offset, HALF))
                     self._pair_line(there)
                 with no:
-                    self._over(self.strides[2], lambda place, mask: self._put(self._zeros(PAIR), there, place, mask, PAIR))
+                    self._over(self.strides[2],
+                               lambda place, mask: self._put(self._zeros(PAIR), there, place, mask, PAIR))
         return self.scratch
 
     # ---- one line

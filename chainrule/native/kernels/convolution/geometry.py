@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a correlation is, and how its pixels and columns become register tiles.
 
-In: three axes with stride, dilation and padding, and where weights and results lie. Out: the plan of `Lines`. Its laws: a
-line of pixels is cut into the fewest tiles whose widths differ by at most one; short lines of one sample, or the same short
-line of several samples, make one tile; lanes run along the columns, of several pixels where there are few of them, through
-several groups where these are narrow, or along the sum. So no pixel is computed twice and few lanes are idle.
+In: three axes with stride, dilation and padding, and where weights and results lie. Out: the plan of `Lines`. Its laws:
+a line of pixels is cut into the fewest tiles whose widths differ by at most one; short lines of one sample, or the same
+short line of several samples, make one tile; lanes run along the columns, of several pixels where there are few of
+them, through several groups where these are narrow, or along the sum. So no pixel is computed twice and few lanes are
+idle.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ MANY_WEIGHTS = 1 << 19  # bytes from which the rows of a tile's columns lie on s
 class Axis:
     """One axis: output position o reads source positions o * stride + tap * dilation - low.
 
-    The result of position o is put at o * place_step + place_first of an axis of `place_extent` (default: out) positions.
+    The result of position o is put at o * place_step + place_first of an axis of `place_extent` (default: out)
+    positions.
     """
 
     source: int
@@ -71,15 +73,19 @@ class Correlation:
     first_tap: int  # offset of the first tap
     channel_step: int
     group_step: int
-    lanewise: bool = False  # so narrow groups that lanes run through several of them: `columns` are those of all, `groups` is 1
-    shared: int = 1  # lanewise: columns of one group, which read the same channels; 1 and `inside` 1: a depthwise kernel
+    # so narrow groups that lanes run through several of them: `columns` are those of all, `groups` is 1
+    lanewise: bool = False
+    # lanewise: columns of one group, which read the same channels; 1 and `inside` 1: a depthwise kernel
+    shared: int = 1
     repeats: tuple[int, int, int] = (1, 1, 1)  # the same again with results one place further and other taps, per axis
     repeat_steps: tuple[int, int, int] = (0, 0, 0)  # elements of the weights from one repeat to the next
     steps: tuple[int, int, int] | None = None  # source strides, where they are not those of dense axes
     pairs: bool = False  # elements of source and weights are pairs of bfloat16
     copied: bool = False  # the source is never read where it lies
-    panel: int = 0  # if not 0: elements from the weights of one tile's columns to the next's, which lie `tile_columns` wide
-    pixels: int = 1  # that lie side by side in the columns, each with `columns / pixels` of them and the taps shifted by one
+    # if not 0: elements from the weights of one tile's columns to the next's, which lie `tile_columns` wide
+    panel: int = 0
+    # that lie side by side in the columns, each with `columns / pixels` of them and the taps shifted by one
+    pixels: int = 1
 
     @property
     def empty(self) -> bool:
@@ -106,13 +112,23 @@ class Correlation:
 
 
 def side_by_side(part: Correlation, lanes: int) -> list[Correlation]:
-    """The same with several pixels side by side in the lanes, if there are so few columns that this gains; and the rest of the lines.
+    """The same with several pixels side by side in the lanes, if there are so few columns that this gains; and the rest
+    of the lines.
 
-    With k taps and m pixels the weights are a band of m + k - 1 taps, whose zeros cost (m + k - 1) / (m k) of what the lanes gain.
+    With k taps and m pixels the weights are a band of m + k - 1 taps, whose zeros cost (m + k - 1) / (m k) of what the
+    lanes gain.
     """
     wide = part.axes[2]
     plain = (wide.stride, wide.dilation, wide.place_step, wide.place_first) == (1, 1, 1, 0) and wide.extent == wide.out
-    if not plain or part.groups > 1 or part.lanewise or part.pairs or dotted(part, lanes) or math.prod(part.repeats) > 1 or part.empty:
+    if (
+        not plain
+        or part.groups > 1
+        or part.lanewise
+        or part.pairs
+        or dotted(part, lanes)
+        or math.prod(part.repeats) > 1
+        or part.empty
+    ):
         return [part]
     count = min(lanes // part.columns, MOST_SWEPT + 1 - wide.taps, wide.out)
     if count < 2 or count * wide.taps < GAIN * (count + wide.taps - 1):
@@ -129,17 +145,20 @@ def _beside(part: Correlation, count: int, first: int, groups: int) -> Correlati
 
 
 def groups_in_lanes(inside: int, columns: int, lanes: int) -> int:
-    """How many groups, of so many channels summed and made, find room in the lanes of one vector and their factors in another."""
+    """How many groups, of so many channels summed and made, find room in the lanes of one vector and their factors in
+    another."""
     return min(lanes // columns, (lanes - 1) // inside + 1) if inside and columns else 0
 
 
 def tile_columns(part: Correlation, vectors: int, lanes: int) -> int:
     """How many columns a whole tile of so many vectors has."""
-    return vectors * lanes if factors_of(part) == (1, 1) else groups_in_lanes(part.inside, part.shared, lanes) * part.shared
+    return (vectors * lanes if factors_of(part) == (1, 1) else groups_in_lanes(part.inside, part.shared, lanes)
+            * part.shared)
 
 
 def panel_columns(columns: int, weights: int, target: Target, dtype: str) -> int:
-    """How wide panels of weights are, a tile's columns each, if the weights are so many bytes that their rows of all columns lie on
+    """How wide panels of weights are, a tile's columns each, if the weights are so many bytes that their rows of all
+    columns lie on
     many pages; else 0."""
     lanes = target.lanes(dtype)
     width = choose_vectors(-(-columns // lanes), target) * lanes
@@ -197,7 +216,8 @@ def plan_lines(part: Correlation, target: Target) -> Lines:
     limit = min(WIDEST_SWEEP, target.registers - wide.taps - 2) if swept else tile_rows(target, vectors)
     limit = lanes // part.columns if dotted(part, lanes) else limit
     together = 2 * wide.out <= limit and (wide.place_step, wide.extent, high.place_step) == (1, wide.out, 1)
-    together = together and (high.inside or wide.out * vectors < ENOUGH)  # taps beyond the edge are left out line by line
+    # taps beyond the edge are left out line by line
+    together = together and (high.inside or wide.out * vectors < ENOUGH)
     if together:
         lines, size, tall = split(high.out, limit // wide.out)
         tiles = 1
@@ -223,7 +243,8 @@ def dotted(part: Correlation, lanes: int) -> bool:
     if part.groups > 1 or part.lanewise or part.pairs or part.pixels > 1 or part.inside % lanes or not taps:
         return False
     rows = lanes // max(1, part.columns)
-    return rows > 1 and 1.3 * (taps * part.inside // lanes * rows * part.columns + 5 * lanes) < taps * part.inside * rows
+    return (rows > 1 and 1.3 * (taps * part.inside // lanes * rows * part.columns + 5 * lanes) < taps * part.inside
+            * rows)
 
 
 def packed_weights(part: Correlation, lanes: int) -> int:
@@ -233,12 +254,14 @@ def packed_weights(part: Correlation, lanes: int) -> int:
 
 
 def is_swept(part: Correlation, lanes: int) -> bool:
-    """Whether the tiles keep the taps of a line in registers: where a tile is one vector wide, most of its loads are factors."""
+    """Whether the tiles keep the taps of a line in registers: where a tile is one vector wide, most of its loads are
+    factors."""
     wide = part.axes[2]
     if part.lanewise:
         return 1 <= wide.taps <= MOST_SWEPT
     shared = wide.stride // math.gcd(wide.stride, wide.dilation) < wide.taps
-    return shared and 1 < wide.taps <= MOST_SWEPT and part.columns <= lanes and not part.pairs and not dotted(part, lanes)
+    return (shared and 1 < wide.taps <= MOST_SWEPT and part.columns <= lanes and not part.pairs
+            and not dotted(part, lanes))
 
 
 def ranges_of(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]:
@@ -253,7 +276,8 @@ def ranges_of(wide: Axis, start: int, width: int) -> tuple[tuple[int, int], ...]
 
 def segments_of(axis: Axis) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     """Runs of output positions with the same taps inside the source: (first, how many, the taps)."""
-    taps = lambda place: tuple(t for t in range(axis.taps) if 0 <= place * axis.stride + t * axis.dilation - axis.low < axis.source)
+    taps = lambda place: tuple(t for t in range(axis.taps) if 0 <= place * axis.stride + t * axis.dilation - axis.low
+                               < axis.source)
     runs = [(found, list(places)) for found, places in itertools.groupby(range(axis.out), taps)]
     return tuple((places[0], len(places), found) for found, places in runs)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolutions that read bfloat16: with an even number of channels an image is one of half as many 32-bit pairs.
 
-In: a `ConvSpec` with `narrow`. Out: the same convolution in units of pairs, for which the float32 generators write the code
-with another multiply-add, and the phase that packs the filter: w[t, i, c] becomes w'[t, i / 2, c], a pair each. (In the
-gradient of the input the pairs are of output channels, which lie next to each other in the filter already.)
+In: a `ConvSpec` with `narrow`. Out: the same convolution in units of pairs, for which the float32 generators write the
+code with another multiply-add, and the phase that packs the filter: w[t, i, c] becomes w'[t, i / 2, c], a pair each.
+(In the gradient of the input the pairs are of output channels, which lie next to each other in the filter already.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def in_pairs(spec: ConvSpec) -> ConvSpec:
     return dataclasses.replace(spec, out_channels=spec.out_channels // 2)
 
 
-def emit_filter_packing(module: ir.Module, name: str, spec: ConvSpec, target: Target, arguments: list[tuple[str, ir.Type]]) -> ir.Function:
+def emit_filter_packing(module: ir.Module, name: str, spec: ConvSpec, target: Target,
+                        arguments: list[tuple[str, ir.Type]]) -> ir.Function:
     """The first phase of the forward pass: the filter in pairs of input channels, at the start of the scratch."""
     function, writer = open_function(module, name, arguments, spec.dtype, target)
     weights, packed, (thread, threads) = function.args[1], function.args[-3], function.args[-2:]

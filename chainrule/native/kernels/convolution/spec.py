@@ -39,7 +39,8 @@ class ConvSpec:
                 object.__setattr__(self, name, (default,) * rank)
         lengths = {len(self.kernel), len(self.stride), len(self.dilation), len(self.padding)}
         if self.kind not in KINDS or lengths != {rank} or not 1 <= rank <= 3:
-            raise ArgumentError(explain("this is not a convolution", got=str(self), expected=f"one of {KINDS}, rank 1 to 3"))
+            raise ArgumentError(explain("this is not a convolution", got=str(self),
+                                        expected=f"one of {KINDS}, rank 1 to 3"))
         if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
             raise ArgumentError(explain("groups must divide the channels", got=str(self)))
 
@@ -51,8 +52,8 @@ class ConvSpec:
     @property
     def axes(self) -> tuple[Axis, Axis, Axis]:
         """The three axes of the forward correlation; missing ones are in front and have extent 1."""
-        axes = [Axis(extent, max(0, (extent + low + high - (taps - 1) * dilation - 1) // stride + 1), stride, taps, dilation,
-                     low)
+        axes = [Axis(extent, max(0, (extent + low + high - (taps - 1) * dilation - 1) // stride + 1), stride, taps,
+                     dilation, low)
                 for extent, taps, stride, dilation, (low, high)
                 in zip(self.spatial, self.kernel, self.stride, self.dilation, self.padding, strict=True)]
         return (*[Axis(1, 1)] * (3 - len(axes)), *axes)  # type: ignore[return-value]

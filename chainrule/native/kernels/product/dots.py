@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Narrow GEMM by dot products: products of a few rows with a matrix whose reduction lies next to each other in memory: a vector of dot products.
+"""Narrow GEMM by dot products: products of a few rows with a matrix whose reduction lies next to each other in memory:
+a vector of dot products.
 
-In: a product of at most `FEW` rows where a and b both have unit stride along k. Out: code that keeps one vector of partial
-sums for each of `lanes` columns, and turns these sums over and adds them at the end. It reads b once, as it lies, where the
-register tile would have to transpose it first.
+In: a product of at most `FEW` rows where a and b both have unit stride along k. Out: code that keeps one vector of
+partial sums for each of `lanes` columns, and turns these sums over and adds them at the end. It reads b once, as it
+lies, where the register tile would have to transpose it first.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def emit_dots(module: ir.Module, dots: Dots, target: Target) -> ir.Function:
 
 
 def _partial_sums(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value) -> list[ir.Value]:
-    """One vector of partial sums for each column, some columns at a time: all of them may fall on one set of the cache."""
+    """One vector of partial sums for each column, some columns at a time: all of them may fall on one set of the cache.
+    """
     return [total for first in range(0, dots.columns, TOGETHER)
             for total in _sums_of(writer, dots, a, b, range(first, min(first + TOGETHER, dots.columns)))]
 
@@ -83,7 +85,8 @@ def _sums_of(writer: Writer, dots: Dots, a: ir.Value, b: ir.Value, columns: rang
     blocks = whole // BLOCK * BLOCK if whole > BLOCK else 0
     sums = block(blocks, whole)
     if blocks:
-        sums = writer.fold(0, blocks, BLOCK, sums, lambda first, totals: added(totals, block(first, writer.add(first, BLOCK))))
+        sums = writer.fold(0, blocks, BLOCK, sums,
+                           lambda first, totals: added(totals, block(first, writer.add(first, BLOCK))))
     if whole < stop:
         sums = step(whole, sums)
     return step(stop, sums, writer.mask(dots.k - stop)) if stop < dots.k else sums

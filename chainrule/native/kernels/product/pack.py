@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packing: a panel of one operand copied so that a register tile reads it front to back.
 
-In: a strided matrix of `valid` rows and `count` steps of the reduction. Out: panel[step, row] with `width` rows, zeros in
-the rows that do not exist. Three ways: rows next to each other in memory are copied as vectors, steps next to each other
-are transposed in registers, everything else is copied one by one. Copies of steps that lie far apart, which no processor
-foresees, fetch what the next two panels will need.
+In: a strided matrix of `valid` rows and `count` steps of the reduction. Out: panel[step, row] with `width` rows, zeros
+in the rows that do not exist. Three ways: rows next to each other in memory are copied as vectors, steps next to each
+other are transposed in registers, everything else is copied one by one. Copies of steps that lie far apart, which no
+processor foresees, fetch what the next two panels will need.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def _transpose_square(writer: Writer, panel: Panel, source: ir.Value, destinatio
         writer.store_vector(value, writer.at(destination, step * panel.step + first), mask)
 
 
-def _one_by_one(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, start: Index, stop: Index) -> None:
+def _one_by_one(writer: Writer, panel: Panel, source: ir.Value, destination: ir.Value, start: Index,
+                stop: Index) -> None:
     zero = ir.Constant(writer.element, 0.0)
     with writer.loop(start, stop) as step:
         here = writer.at(source, writer.mul(step, panel.step_stride))

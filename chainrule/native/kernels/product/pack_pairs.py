@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packing for products of bfloat16: two steps of the reduction side by side, as the processor multiplies them.
 
-In: a strided matrix of 16-bit numbers, `valid` rows and `count` steps. Out: panel[step / 2, row], each a 32-bit pair of two
-steps, with `width` rows; rows and the second step of an odd `count` that do not exist are zeros. From there on a product of
-pairs is one of float32 with half as many steps and another multiply-add. Three ways: rows next to each other in memory are
-interleaved, steps next to each other are pairs already and are transposed, everything else is copied one by one.
+In: a strided matrix of 16-bit numbers, `valid` rows and `count` steps. Out: panel[step / 2, row], each a 32-bit pair of
+two steps, with `width` rows; rows and the second step of an odd `count` that do not exist are zeros. From there on a
+product of pairs is one of float32 with half as many steps and another multiply-add. Three ways: rows next to each other
+in memory are interleaved, steps next to each other are pairs already and are transposed, everything else is copied one
+by one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ HALF, PAIR = ir.IntType(16), ir.IntType(32)
 
 
 def emit_pairs(module: ir.Module, panel: Panel, target: Target) -> ir.Function:
-    """The function ``void (source, panel, i64 count)`` that packs `count` steps of 16-bit numbers; strides count these."""
+    """The function ``void (source, panel, i64 count)`` that packs `count` steps of 16-bit numbers; strides count these.
+    """
     known = module.globals.get(f"{panel.name}_pairs")
     if known:
         return known

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panels of a right operand packed once for many products: the weights of a loop, which every step reads.
 
-In: how the operand lies and how wide the products' column tiles are. Out: a function that writes panel after panel, each one
-column tile wide with its steps in turn, as the register tile reads them: front to back, from few pages, and without a
-transpose or (of bfloat16) an interleaving in every step.
+In: how the operand lies and how wide the products' column tiles are. Out: a function that writes panel after panel,
+each one column tile wide with its steps in turn, as the register tile reads them: front to back, from few pages, and
+without a transpose or (of bfloat16) an interleaving in every step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ MOST_ROWS = 128  # of the left operand, which every panel meets as a whole
 
 @dataclass(frozen=True)
 class Panels:
-    """The right operand of products, (k, n) with strides in elements, cut into panels of `width` columns, a whole number of vectors."""
+    """The right operand of products, (k, n) with strides in elements, cut into panels of `width` columns, a whole
+    number of vectors."""
 
     dtype: str
     narrow: bool
@@ -54,14 +55,15 @@ class Panels:
 def panels_of(spec: ProductSpec, target: Target) -> Panels:
     """The panels that a product with `packed` reads."""
     plan, lanes = make_plan(dataclasses.replace(spec, packed=True), target), target.lanes(spec.dtype)
-    return Panels(spec.dtype, spec.narrow, spec.k, spec.n, spec.b_strides[-2:], plan.vectors * lanes, lanes)  # type: ignore[arg-type]
+    return Panels(spec.dtype, spec.narrow, spec.k, spec.n, spec.b_strides[-2:], plan.vectors * lanes,
+                  lanes)  # type: ignore[arg-type]
 
 
 def panels_pay(spec: ProductSpec, target: Target, length: int) -> bool:
     """Whether a product that is made `length` times with one right operand shall have it packed once.
 
-    Law: packing costs about as much as one of the products, so it pays from a few on; column tiles are taken one by one, so
-    the left operand must stay in the cache meanwhile, and a narrow one be readable as pairs where it lies.
+    Law: packing costs about as much as one of the products, so it pays from a few on; column tiles are taken one by
+    one, so the left operand must stay in the cache meanwhile, and a narrow one be readable as pairs where it lies.
     """
     dense = not spec.batch and spec.m <= MOST_ROWS and spec.c_strides[-1] == 1 and spec.n >= target.lanes(spec.dtype)
     return dense and length >= FEWEST and (not spec.narrow or spec.reads_pairs)
@@ -88,4 +90,5 @@ def _pack(writer: Writer, panels: Panels, b: ir.Value, place: ir.Value, column: 
     panel = Panel(panels.dtype, -(-valid // panels.lanes) * panels.lanes, valid, across, step)
     emit, kind = (emit_pairs, ir.IntType(16)) if panels.narrow else (emit_pack, None)
     source = writer.at(b, writer.mul(column, across), kind)
-    writer.builder.call(emit(writer.module, panel, writer.target), [source, writer.at(place, writer.mul(column, panels.steps)), constant(panels.k)])
+    writer.builder.call(emit(writer.module, panel, writer.target),
+                        [source, writer.at(place, writer.mul(column, panels.steps)), constant(panels.k)])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matrix products: c[…, m, n] (+)= a[…, m, k] b[…, k, n] with any strides, then an epilogue.
 
-In: a `ProductSpec` (extents and strides, known when the kernel is made). Out: LLVM functions that every thread calls with
-its own number. The law: rows and columns are cut into the fewest register tiles whose sizes differ by at most one, so
-edges waste nothing; one element of c is summed by one thread in an order that the spec alone fixes, so the number of
+In: a `ProductSpec` (extents and strides, known when the kernel is made). Out: LLVM functions that every thread calls
+with its own number. The law: rows and columns are cut into the fewest register tiles whose sizes differ by at most one,
+so edges waste nothing; one element of c is summed by one thread in an order that the spec alone fixes, so the number of
 threads never changes a bit. Operands are read where they lie; a panel is packed only where reading it in place would
 break vectors or thrash the caches (`make_plan` decides, and is the place to tune).
 """
@@ -32,7 +32,8 @@ FAR = 1 << 14  # steps that are added up without a break, else: long sums lose d
 SHORT_ROW = 256  # columns up to which b is read front to back, row by row
 LARGE = 1 << 24  # bytes of b that no cache holds
 FINISHED = 8  # vectors of a long row that go through the epilogue in one call
-SHORT_TILE = 8  # rows of a tile below which operands are read so often that packing pays earlier (processors with 16 registers)
+# rows of a tile below which operands are read so often that packing pays earlier (processors with 16 registers)
+SHORT_TILE = 8
 WAYS = 8  # of the L1 cache: so many rows that fall on the same sets live there beside each other
 FEW_COLUMN_TILES = 16  # below which a is read in place, so that its rows should not drive each other out
 MOST_ROWS = 16  # of a tile; more gain nothing, and compile longer
@@ -67,7 +68,8 @@ class ProductSpec:
 
     @property
     def steps(self) -> int:
-        """Steps of the reduction: pairs of elements if the operands are narrow, rows of bytes if b is packed integers."""
+        """Steps of the reduction: pairs of elements if the operands are narrow, rows of bytes if b is packed integers.
+        """
         return self.k // self.parts if self.packing else -(-self.k // 2) if self.narrow else self.k
 
     @property
@@ -90,7 +92,8 @@ class ProductSpec:
             a_strides = (*a_strides[:-2], *a_strides[:-3:-1])
         if transpose_b:
             b_strides = (*b_strides[:-2], *b_strides[:-3:-1])
-        return ProductSpec(m, n, k, a_strides, b_strides, _contiguous((*batch, m, n)), batch, **options)  # type: ignore[arg-type]
+        return ProductSpec(m, n, k, a_strides, b_strides, _contiguous((*batch, m, n)), batch,
+                           **options)  # type: ignore[arg-type]
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -136,8 +139,9 @@ def canonical(spec: ProductSpec, target: Target) -> tuple[ProductSpec, bool]:
     """The same product with batch axes joined into m where the layout allows; True: a and b have changed places."""
     while spec.batch and _joins(spec):
         merge = lambda strides: (*strides[:-3], *strides[-2:])
-        spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m, a_strides=merge(spec.a_strides),
-                                   b_strides=merge(spec.b_strides), c_strides=merge(spec.c_strides))
+        spec = dataclasses.replace(spec, batch=spec.batch[:-1], m=spec.batch[-1] * spec.m,
+                                   a_strides=merge(spec.a_strides), b_strides=merge(spec.b_strides),
+                                   c_strides=merge(spec.c_strides))
     if spec.packed or spec.packing or not _swaps(spec, target.lanes(spec.dtype)):
         return spec, False
     swap = lambda strides: (*strides[:-2], strides[-1], strides[-2])
@@ -172,7 +176,8 @@ def choose_vectors(rows: int, columns: int, target: Target) -> int:
 
 
 def cut_rows(spec: ProductSpec, size: int, limit: int) -> tuple[int, int, int]:
-    """The row tiles as in `split`; tiles of one size are preferred where they cost nothing, since they compile faster."""
+    """The row tiles as in `split`; tiles of one size are preferred where they cost nothing, since they compile faster.
+    """
     if spec.m >= 64 and spec.a_strides[-1] == 1 and (spec.b_strides[-2] * size < 4096 or spec.b_strides[-1] != 1):
         for rows in range(limit, limit // 2, -1):
             if spec.m % rows == 0:
@@ -217,7 +222,8 @@ class Tiling:
 
 
 def make_plan(spec: ProductSpec, target: Target) -> Plan:
-    """The cut of a product; `spec` is canonical. In BLIS's words: `steps` is k_c, `tiles_per_block` times the width of a tile is n_c, and
+    """The cut of a product; `spec` is canonical. In BLIS's words: `steps` is k_c, `tiles_per_block` times the width of
+    a tile is n_c, and
     m_c is all rows, since every thread packs what it reads itself.
     """
     if spec.packing:
@@ -231,10 +237,10 @@ def make_plan(spec: ProductSpec, target: Target) -> Plan:
     tiles_per_block = _tiles_per_block(spec, size, tiling, steps, pack_a, target)
     scratch = lambda elements: -(-elements * size // 64) * 64 // size  # whole cache lines
     return Plan(
-        row_tiles=tiling.row_tiles, rows=tiling.rows, tall=tiling.tall, vectors=tiling.vectors, whole_tiles=tiling.whole_tiles,
-        rest=tiling.rest, blocks=-(-tiling.column_tiles // max(1, tiles_per_block)), tiles_per_block=tiles_per_block, steps=steps,
-        step_blocks=step_blocks, pack_a=pack_a, pack_b=pack_b, dots=tiling.dots, row=tiling.row, staged=staged,
-        a_size=scratch(steps * tiling.height) if pack_a else 0,
+        row_tiles=tiling.row_tiles, rows=tiling.rows, tall=tiling.tall, vectors=tiling.vectors,
+        whole_tiles=tiling.whole_tiles, rest=tiling.rest, blocks=-(-tiling.column_tiles // max(1, tiles_per_block)),
+        tiles_per_block=tiles_per_block, steps=steps, step_blocks=step_blocks, pack_a=pack_a, pack_b=pack_b,
+        dots=tiling.dots, row=tiling.row, staged=staged, a_size=scratch(steps * tiling.height) if pack_a else 0,
         b_size=scratch(steps * tiling.width * tiles_per_block) if pack_b else 0,
         tile_size=scratch(tiling.height * tiling.width) if staged else 0)
 
@@ -253,7 +259,8 @@ def _tiling(spec: ProductSpec, target: Target, size: int) -> Tiling:
     return Tiling(dots, row, vectors, lanes, whole_tiles, rest, row_tiles, rows, tall, limit < SHORT_TILE)
 
 
-def _reduction(spec: ProductSpec, size: int, tiling: Tiling, packs: bool, staged: bool, target: Target) -> tuple[int, int]:
+def _reduction(spec: ProductSpec, size: int, tiling: Tiling, packs: bool, staged: bool,
+               target: Target) -> tuple[int, int]:
     """How many blocks the reduction is cut into, and the steps of the longest."""
     if staged or tiling.dots:
         limit = max(1, spec.steps)
@@ -278,7 +285,8 @@ def _tiles_per_block(spec: ProductSpec, size: int, tiling: Tiling, steps: int, p
 
 
 def _unpacking_plan(spec: ProductSpec, target: Target) -> Plan:
-    """The cut of a product with packed integers. A panel is one tile wide; it is unpacked for all row tiles together, or, where there is only
+    """The cut of a product with packed integers. A panel is one tile wide; it is unpacked for all row tiles together,
+    or, where there is only
     one of them, just before its tile, so that rows of the integers are read in long stretches.
     """
     lanes, size = target.lanes(spec.dtype), SIZES[spec.dtype]
@@ -287,27 +295,36 @@ def _unpacking_plan(spec: ProductSpec, target: Target) -> Plan:
     whole_tiles, rest = divmod(spec.n, width)
     tiles = whole_tiles + bool(rest)
     row_tiles, rows, tall = split(spec.m, min(MOST_ROWS, tile_rows(target, vectors)))
-    step_blocks, steps, longer = split(spec.steps, max(1, LONGEST // spec.parts if row_tiles > 1 else NEAR // (width * size * spec.parts)))
+    step_blocks, steps, longer = split(spec.steps, max(1, LONGEST // spec.parts if row_tiles > 1 else NEAR
+                                                       // (width * size * spec.parts)))
     steps += bool(longer)
     pack_a = row_tiles > 1 and tiles >= 4 and _collides(spec, size)
     tiles_per_block = 1 if row_tiles > 1 else max(1, min(STRETCH // width, tiles // FEWEST_UNITS))
     scratch = lambda columns: -(-spec.parts * steps * columns * size // 64) * 64 // size  # whole cache lines
     return Plan(
-        row_tiles=row_tiles, rows=rows, tall=tall, vectors=vectors, whole_tiles=whole_tiles, rest=rest, blocks=-(-tiles // tiles_per_block),
-        tiles_per_block=tiles_per_block,
+        row_tiles=row_tiles, rows=rows, tall=tall, vectors=vectors, whole_tiles=whole_tiles, rest=rest,
+        blocks=-(-tiles // tiles_per_block), tiles_per_block=tiles_per_block,
         steps=steps, step_blocks=step_blocks, pack_a=pack_a, pack_b=True, dots=False, row=False, staged=False,
         a_size=scratch(rows + bool(tall)) if pack_a else 0, b_size=scratch(width), tile_size=0)
 
 
 def _dots(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of dot products along k."""
-    along = not (spec.narrow or spec.packed) and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1 and spec.b_strides[-1] != 1
+    along = (not (spec.narrow or spec.packed) and spec.a_strides[-1] == 1 and spec.b_strides[-2] == 1
+             and spec.b_strides[-1] != 1)
     return along and spec.m <= FEW and spec.k >= lanes and spec.c_strides[-1] == 1 and spec.n > 1
 
 
 def _is_row(spec: ProductSpec, lanes: int) -> bool:
     """Whether the product is better made of sums of rows of b, because these are short or come from memory."""
-    if spec.narrow or spec.packed or spec.m > 1 or spec.n < lanes or spec.k < TOGETHER or not spec.b_strides[-1] == spec.c_strides[-1] == 1:
+    if (
+        spec.narrow
+        or spec.packed
+        or spec.m > 1
+        or spec.n < lanes
+        or spec.k < TOGETHER
+        or not spec.b_strides[-1] == spec.c_strides[-1] == 1
+    ):
         return False
     return spec.n <= SHORT_ROW or spec.k * spec.n * SIZES[spec.dtype] >= LARGE
 
@@ -339,7 +356,8 @@ def _packs_b(spec: ProductSpec, size: int, tiling: Tiling) -> bool:
 
 
 def _streams(spec: ProductSpec, size: int, tiling: Tiling, target: Target) -> bool:
-    """Whether the rows and columns that other tiles read again are too long for the L2 cache; blocks of them are not."""
+    """Whether the rows and columns that other tiles read again are too long for the L2 cache; blocks of them are not.
+    """
     if tiling.special:
         return False
     read_again = tiling.width * (tiling.row_tiles > 1) + tiling.rows * (tiling.column_tiles > 1)
@@ -361,21 +379,24 @@ def product_scratch(spec: ProductSpec, target: Target, threads: int) -> int:
 
 def emit_product(module: ir.Module, name: str, spec: ProductSpec, target: Target, epilogue: Epilogue | None = None,
                  pointers: int = 0) -> list[ir.Function]:
-    """Functions ``void (a, b, c, extras…, scratch, i64 thread, i64 threads)``, to be called in turn with barriers between.
+    """Functions ``void (a, b, c, extras…, scratch, i64 thread, i64 threads)``, to be called in turn with barriers
+    between.
 
     Behind b that is packed integers come their scales.
     `epilogue` (with its number of extra `pointers`) replaces the named steps of the spec; see `kernel_finish`. Its row
     counts over batch and m together. c must overlap neither the operands nor the extras. A packed product has a further
-    argument, `turn`: if it is 1, panels are taken in the opposite order, so that a loop which takes turns finds those of the
-    end of the last round in the cache when all of them do not fit.
+    argument, `turn`: if it is 1, panels are taken in the opposite order, so that a loop which takes turns finds those
+    of the end of the last round in the cache when all of them do not fit.
     """
     if epilogue is None:
         epilogue, pointers = named_epilogue(spec.epilogue, spec.dtype, spec.n, target)
     elif not spec.epilogue:
         spec = dataclasses.replace(spec, epilogue=(("callback",),))
     spec, swapped = canonical(spec, target)
-    arguments = [("a", POINTER), ("b", POINTER), *([("scales", POINTER)] if spec.packing else []), ("c", POINTER), *[(f"extra{number}", POINTER) for number in range(pointers)],
-                 ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX), *([("turn", INDEX)] if spec.packed else [])]
+    arguments = [("a", POINTER), ("b", POINTER), *([("scales", POINTER)] if spec.packing else []), ("c", POINTER),
+                 *[(f"extra{number}", POINTER) for number in range(pointers)],
+                 ("scratch", POINTER), ("thread", INDEX), ("threads", INDEX),
+                 *([("turn", INDEX)] if spec.packed else [])]
     function, writer = open_function(module, name, arguments, spec.dtype, target)
     a, b, *scales, c = function.args[:3 + bool(spec.packing)]
     rest = function.args[3 + bool(spec.packing):]
@@ -392,12 +413,14 @@ class _Product:
 
     def __init__(self, writer: Writer, name: str, spec: ProductSpec, plan: Plan, epilogue: Epilogue | None,
                  extras: list[ir.Value], swapped: bool, scales: ir.Value | None = None):
-        self.writer, self.spec, self.plan, self.extras, self.swapped, self.scales = writer, spec, plan, extras, swapped, scales
+        self.writer, self.spec, self.plan = writer, spec, plan
+        self.extras, self.swapped, self.scales = extras, swapped, scales
         self.module, self.target = writer.module, writer.target
         self.width = plan.vectors * writer.lanes
         self.out_step = self.width if plan.staged else spec.c_strides[-2]
         self.name, self.epilogue = f"{name}_finish", epilogue
-        self.pack, self.kind = (emit_pairs, ir.IntType(16)) if spec.narrow else (emit_pack, None)  # of the operands' elements
+        # of the operands' elements
+        self.pack, self.kind = (emit_pairs, ir.IntType(16)) if spec.narrow else (emit_pack, None)
 
     def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, scratch: ir.Value, thread: Index, threads: Index,
              turn: ir.Value | None = None) -> None:
@@ -413,7 +436,9 @@ class _Product:
         last, _ = writer.divide(writer.add(end, plan.row_tiles - 1), plan.row_tiles)
         with writer.loop(first, last) as group:
             if turn is not None:
-                group = writer.builder.select(writer.less(0, turn), writer.sub(writer.add(first, writer.sub(last, 1)), group), constant(group))
+                group = writer.builder.select(writer.less(0, turn),
+                                              writer.sub(writer.add(first, writer.sub(last, 1)), group),
+                                              constant(group))
             done = writer.mul(group, plan.row_tiles)
             tiles = writer.maximum(writer.sub(begin, done), 0), writer.minimum(writer.sub(end, done), plan.row_tiles)
             self._group(group, tiles, a, b, c)
@@ -426,7 +451,8 @@ class _Product:
         self.begin = writer.mul(block, plan.tiles_per_block) if plan.blocks > 1 else 0
         self.end = writer.minimum(writer.add(self.begin, plan.tiles_per_block), plan.whole_tiles + bool(plan.rest))
         a, b, c = (writer.at(pointer, writer.dot(places, strides[:-2]), kind)
-                   for pointer, strides, kind in ((a, spec.a_strides, self.kind), (b, spec.b_strides, self.kind), (c, spec.c_strides, None)))
+                   for pointer, strides, kind in ((a, spec.a_strides, self.kind), (b, spec.b_strides, self.kind),
+                                                  (c, spec.c_strides, None)))
         if plan.step_blocks == 1:
             self._steps(0, tiles, a, b, c)
             return
@@ -450,12 +476,14 @@ class _Product:
             return
         if plan.pack_b:
             self._over_columns(lambda column, number, valid: self._pack_b(b, column, number, valid))
-        heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall), 0) if plan.tall else None
+        heights = (plan.rows + 1, writer.maximum(tiles[0], 0), writer.minimum(tiles[1], plan.tall),
+                   0) if plan.tall else None
         if heights:
             self._row_tiles(*heights, a, b, c)
         self._row_tiles(plan.rows, writer.maximum(tiles[0], plan.tall), tiles[1], plan.tall, a, b, c)
 
-    def _row_tiles(self, height: int, begin: Index, end: Index, shift: int, a: ir.Value, b: ir.Value, c: ir.Value) -> None:
+    def _row_tiles(self, height: int, begin: Index, end: Index, shift: int, a: ir.Value, b: ir.Value,
+                   c: ir.Value) -> None:
         writer, spec, plan = self.writer, self.spec, self.plan
         with writer.loop(begin, end) as tile:
             row = writer.add(writer.mul(tile, height), shift)
@@ -463,7 +491,8 @@ class _Product:
             if plan.pack_a:
                 panel = Panel(spec.dtype, height, height, spec.a_strides[-2], spec.a_strides[-1])
                 for part in range(spec.parts):
-                    places = writer.at(left, part * self._apart, self.kind), writer.at(self.a_panel, part * plan.steps * height)
+                    places = (writer.at(left, part * self._apart, self.kind),
+                              writer.at(self.a_panel, part * plan.steps * height))
                     writer.builder.call(self.pack(self.module, panel, self.target), [*places, constant(self.packed)])
                 left = self.a_panel
             self._over_columns(lambda column, number, valid: self._tile(height, row, column, number, valid, left, b, c))
@@ -491,9 +520,11 @@ class _Product:
         writer, strides = self.writer, self.spec.b_strides
         width = -(-valid // writer.lanes) * writer.lanes
         if self.spec.packing:
-            unpacking = Unpacking(self.spec.dtype, self.spec.packing, width, valid, self.spec.n, self.spec.k, self.plan.steps)
+            unpacking = Unpacking(self.spec.dtype, self.spec.packing, width, valid, self.spec.n, self.spec.k,
+                                  self.plan.steps)
             places = writer.at(b, column, BYTE), writer.at(self.scales, column), self._b_panel(number)
-            writer.builder.call(emit_unpack(self.module, unpacking, self.target), [*places, *map(constant, (self.start, self.count))])
+            writer.builder.call(emit_unpack(self.module, unpacking, self.target),
+                                [*places, *map(constant, (self.start, self.count))])
             return
         pack = self.pack(self.module, Panel(self.spec.dtype, width, valid, strides[-1], strides[-2]), self.target)
         source = writer.at(b, writer.mul(column, strides[-1]), self.kind)
@@ -510,7 +541,8 @@ class _Product:
     def _panel(self, b: ir.Value, column: Index, valid: int) -> ir.Value:
         """Where this block of a panel packed beforehand begins: panels lie one after the other, steps in turn."""
         writer = self.writer
-        return writer.at(b, writer.add(writer.mul(column, self.spec.steps), writer.mul(self.start, -(-valid // writer.lanes) * writer.lanes)))
+        return writer.at(b, writer.add(writer.mul(column, self.spec.steps),
+                                       writer.mul(self.start, -(-valid // writer.lanes) * writer.lanes)))
 
     def _tile(self, height: int, row: Index, column: Index, number: Index, valid: int, left: ir.Value, b: ir.Value,
               c: ir.Value) -> None:
@@ -552,14 +584,17 @@ class _Product:
         panels = plan.pack_b or spec.packed
         right_step = vectors * lanes if panels else spec.b_strides[-2]
         apart = plan.steps * height if plan.pack_a else self._apart
-        taps = tuple((part * apart, part * right_step, 0, height) for part in range(spec.parts)) if spec.parts > 1 else ()
-        return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors, ((0, step, spec.parts * right_step),),
-                    self.out_step, 0 if panels else tail, tail, pairs=spec.narrow, taps=taps)
+        taps = (tuple((part * apart, part * right_step, 0, height) for part in range(spec.parts)) if spec.parts > 1
+                else ())
+        return Tile(spec.dtype, tuple(number * row for number in range(height)), vectors,
+                    ((0, step, spec.parts * right_step),), self.out_step, 0 if panels else tail, tail,
+                    pairs=spec.narrow, taps=taps)
 
     def _ahead(self, row: Index, column: Index, rows: int, columns: int) -> None:
         """Fetch what the epilogue will read, while the sums are made."""
         if getattr(self.epilogue, "reads_ahead", False):
-            self._last(emit_ahead(self.module, self.name, self.spec.dtype, columns, self.epilogue, len(self.extras), self.target),
+            self._last(emit_ahead(self.module, self.name, self.spec.dtype, columns, self.epilogue, len(self.extras),
+                                  self.target),
                        [], row, column, rows)
 
     def _finish(self, out: ir.Value, row: Index, column: Index, rows: int, columns: int) -> None:
@@ -591,7 +626,8 @@ class _Product:
             writer.builder.call(dots, [a, right, c, accumulate])
         self._finish(out, *((column, row, valid, spec.m) if self.swapped else (row, column, spec.m, valid)))
 
-    def _sum_rows(self, left: ir.Value, right: ir.Value, out: ir.Value, column: Index, valid: int, accumulate: ir.Value) -> None:
+    def _sum_rows(self, left: ir.Value, right: ir.Value, out: ir.Value, column: Index, valid: int,
+                  accumulate: ir.Value) -> None:
         writer, spec = self.writer, self.spec
         function = emit_row(self.module, Row(spec.dtype, valid, spec.a_strides[-1], spec.b_strides[-2]), self.target)
         writer.builder.call(function, [left, right, out, constant(self.count), accumulate])

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GEMV: one row times a matrix whose rows lie in memory as they are: the rows of b, each times its factor, are added up.
+"""GEMV: one row times a matrix whose rows lie in memory as they are: the rows of b, each times its factor, are added
+up.
 
-In: a product with m = 1 where b and c have unit stride along n. Out: code that takes `TOGETHER` rows of b at a time through
-a block of columns, whose sums stay in the L1 cache. It reads b in long stretches, as fast as memory gives it,
+In: a product with m = 1 where b and c have unit stride along n. Out: code that takes `TOGETHER` rows of b at a time
+through a block of columns, whose sums stay in the L1 cache. It reads b in long stretches, as fast as memory gives it,
 where a register tile would read a few lines of every row before it comes to the next.
 """
 
@@ -51,7 +52,8 @@ def emit_row(module: ir.Module, row: Row, target: Target) -> ir.Function:
     function, writer = open_function(module, row.name, arguments, row.dtype, target, internal=True)
     a, b, out, count, accumulate = function.args
     with writer.builder.if_then(writer.builder.not_(accumulate)):
-        _over(writer, row.columns, lambda column, mask: writer.store_vector(writer.zeros(), writer.at(out, column), mask))
+        _over(writer, row.columns,
+              lambda column, mask: writer.store_vector(writer.zeros(), writer.at(out, column), mask))
     rounds, _ = writer.divide(count, TOGETHER)
     stop = writer.mul(rounds, TOGETHER)
     for start, end, step in ((0, stop, TOGETHER), (stop, count, 1)):

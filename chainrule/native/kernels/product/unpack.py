@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unpacking: a panel of a matrix of small integers as floats, so that a register tile reads it front to back.
 
-In: integers of 8 or 4 bits, (k, n) with n next to each other, and scales (k / group, n). Out: panel[step, part, column] = q scale, of each column
-that exists, zeros in the others. One step is one row of bytes: of 4 bits it has two parts, row i and row i + k / 2. The panel is as
-large as the nearest cache, so the integers are all that comes from memory; the rows ahead are fetched meanwhile, for they lie far apart.
+In: integers of 8 or 4 bits, (k, n) with n next to each other, and scales (k / group, n). Out: panel[step, part, column]
+= q scale, of each column that exists, zeros in the others. One step is one row of bytes: of 4 bits it has two parts,
+row i and row i + k / 2. The panel is as large as the nearest cache, so the integers are all that comes from memory; the
+rows ahead are fetched meanwhile, for they lie far apart.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Packing:
 
 @dataclass(frozen=True)
 class Unpacking:
-    """The constants of one function: `valid` columns of `width` exist; `n` columns and `k` rows in all; rows of bytes `ahead` are fetched."""
+    """The constants of one function: `valid` columns of `width` exist; `n` columns and `k` rows in all; rows of bytes
+    `ahead` are fetched."""
 
     dtype: str
     packing: Packing
@@ -63,7 +65,8 @@ class Unpacking:
 
 
 def emit_unpack(module: ir.Module, unpacking: Unpacking, target: Target) -> ir.Function:
-    """The function ``void (integers, scales, panel, i64 start, i64 count)`` that unpacks rows of bytes; both pointers are at the first column."""
+    """The function ``void (integers, scales, panel, i64 start, i64 count)`` that unpacks rows of bytes; both pointers
+    are at the first column."""
     known = module.globals.get(unpacking.name)
     if known:
         return known
@@ -89,7 +92,8 @@ def _row(writer: Writer, unpacking: Unpacking, source: ir.Value, scales: list[ir
         mask = None if exist == writer.lanes else writer.mask(exist)
         raw = load_lanes(writer.builder, BYTE, writer.lanes, writer.at(source, first, BYTE), mask) if exist else None
         for part, numbers in enumerate(_numbers(writer, unpacking.packing.bits, raw)):
-            value = writer.builder.fmul(numbers, writer.load_vector(writer.at(scales[part], first), mask)) if exist else writer.zeros()
+            value = (writer.builder.fmul(numbers, writer.load_vector(writer.at(scales[part], first), mask)) if exist
+                     else writer.zeros())
             writer.store_vector(value, writer.at(panel, part * unpacking.width + first))
 
 

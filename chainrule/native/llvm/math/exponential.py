@@ -172,7 +172,8 @@ def log_rest(f: Lanes) -> Lanes:
 
 
 def log_sum(k: Lanes, f: Lanes, share: Lanes | float = 0.0) -> Lanes:
-    """k ln 2 + log(1 + f) + share, the small terms first; both parts of ln 2 are positive, so that an infinite k stays."""
+    """k ln 2 + log(1 + f) + share, the small terms first; both parts of ln 2 are positive, so that an infinite k stays.
+    """
     high, low = LN2_BELOW[f.format.bits]
     rest = log_rest(f)
     return k.fma(high, k.fma(low, rest + share if isinstance(share, Lanes) else rest) + f)
@@ -202,7 +203,8 @@ def log1p(x: Lanes) -> Lanes:
     """log(1 + x), precise near 0; at most 1.1 ulp in float and double."""
     u = x + 1.0
     k, m = split(u)
-    share = (x - (u - 1.0)) / u                                     # of u is what rounding it has lost; NaN of 0 and infinity
+    # of u is what rounding it has lost; NaN of 0 and infinity
+    share = (x - (u - 1.0)) / u
     result = log_sum(k, m - 1.0, share.equals(share).choose(share, 0.0))
     return x.equals(0.0).choose(x, result)                          # keeps -0
 

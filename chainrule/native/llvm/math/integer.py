@@ -36,7 +36,8 @@ def _signed(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes]:
     inverse = 1.0 / safe.convert("sitofp", DOUBLE)
     quotient, rest = a.constant(0), a
     for _ in range(1 + (a.element.width == 64)):                   # the nearest quotient, off by one at most in the end
-        estimate = (rest.convert("sitofp", DOUBLE) * inverse).call("rint").clamp(-(2.0**63), LARGEST).convert("fptosi", WIDE)
+        estimate = (rest.convert("sitofp", DOUBLE)
+                    * inverse).call("rint").clamp(-(2.0**63), LARGEST).convert("fptosi", WIDE)
         step = estimate if a.element.width == 64 else estimate.convert("trunc", a.element)
         quotient, rest = quotient + step, rest - step * safe
     quotient, rest = _towards_minus_infinity(quotient, rest, safe)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trigonometric functions of angles that are too large for a product with π/2: a branch that is seldom taken.
 
-The angle is m 2**e with a whole m. Of its product with 2/π only what is below four quarter turns matters, so of the bits of
-2/π only the 192 that begin where m 2**e times a bit is below that (Payne and Hanek 1983). Doubles come within 2**-61.5 of a
-whole number of quarter turns at the closest; 75 bits of what is left of the product are right then.
+The angle is m 2**e with a whole m. Of its product with 2/π only what is below four quarter turns matters, so of the
+bits of 2/π only the 192 that begin where m 2**e times a bit is below that (Payne and Hanek 1983). Doubles come within
+2**-61.5 of a whole number of quarter turns at the closest; 75 bits of what is left of the product are right then.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from .lanes import DOUBLE, FLOAT, FORMATS, Lanes, intrinsic, type_name
 LARGE_ANGLE = 2.0**47  # a multiple of π/2 taken from a smaller one leaves all digits
 WORD, NARROW, BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 BITS = WORD.width
-LOWEST_EXPONENT = FORMATS["double"].bias + 47  # whose window begins with the first bit of TWO_OVER_PI, which is worth 2**6
+# whose window begins with the first bit of TWO_OVER_PI, which is worth 2**6
+LOWEST_EXPONENT = FORMATS["double"].bias + 47
 Finish = Callable[..., Lanes]
 
 
 def mend_large(x: Lanes, result: Lanes, finish: Finish) -> Lanes:
-    """`result`, but in lanes with a finite |x| >= 2**47 `finish(x, n, r, rest)` with x = n π/2 + r + rest (see `trigonometric`)."""
+    """`result`, but in lanes with a finite |x| >= 2**47 `finish(x, n, r, rest)` with x = n π/2 + r + rest (see
+    `trigonometric`)."""
     b = x.builder
     close = _open_end(b)
     large = (x.call("fabs") >= LARGE_ANGLE).value
@@ -42,7 +44,8 @@ def mend_large(x: Lanes, result: Lanes, finish: Finish) -> Lanes:
 
 
 def _open_end(b: ir.IRBuilder) -> Callable[[], None]:
-    """Make room for branches where a block that already ends is written; what is returned lets the last of them end so."""
+    """Make room for branches where a block that already ends is written; what is returned lets the last of them end so.
+    """
     end = b.block.terminator
     if end is None:
         return lambda: None
@@ -118,8 +121,10 @@ def _finished(x: Lanes, finish: Finish) -> Lanes:
 # ---- one angle
 
 def _reduction(module: ir.Module) -> ir.Function:
-    """``{i64 n, double r, double rest} reduce(double x)`` with x = n π/2 + r + rest, up to whole turns, and |r| <= π/4."""
-    function, b = _function(module, "reduce_large_angle", ir.FunctionType(ir.LiteralStructType([WORD, DOUBLE, DOUBLE]), [DOUBLE]))
+    """``{i64 n, double r, double rest} reduce(double x)`` with x = n π/2 + r + rest, up to whole turns, and |r| <= π/4.
+    """
+    function, b = _function(module, "reduce_large_angle",
+                            ir.FunctionType(ir.LiteralStructType([WORD, DOUBLE, DOUBLE]), [DOUBLE]))
     if b is not None:
         result = ir.Constant(function.ftype.return_type, ir.Undefined)
         for i, part in enumerate(_reduced(Lanes(b, function.args[0]))):
@@ -132,7 +137,8 @@ def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     b = x.builder
     turns, sign = _quarter_turns(x), x.bits() >> (BITS - 1)
     n = (turns[0] + (1 << 61)).logical_right(62)
-    fraction = [_funnel(b, turns[0], turns[1], 2), _funnel(b, turns[1], turns[2], 2), turns[2] << 2]  # signed, in 2**-192 quarter turns
+    # signed, in 2**-192 quarter turns
+    fraction = [_funnel(b, turns[0], turns[1], 2), _funnel(b, turns[1], turns[2], 2), turns[2] << 2]
     below = fraction[0] >> (BITS - 1)
     fraction = [part ^ below for part in fraction]
     zeros = Lanes(b, b.ctlz(fraction[0].value, BIT(0)))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """x**y as C's pow defines it, as a function of `Lanes`: 2**(y log2 |x|), then the special cases.
 
-In and out: two values of float or double lanes of any width. The power multiplies the relative error of the logarithm by up to
-1075, so this has about ten bits more than the result, as a sum of two lanes (T. J. Dekker, "A floating-point technique for extending
-the available precision", 1971). |x| = 2**k m, and m times the short inverse of its sixteenth of the range is 1 + r with |r| < 0.043
-and r exact (P. T. P. Tang, "Table-driven implementation of the logarithm function in IEEE floating-point arithmetic", 1990).
+In and out: two values of float or double lanes of any width. The power multiplies the relative error of the logarithm
+by up to 1075, so this has about ten bits more than the result, as a sum of two lanes (T. J. Dekker, "A floating-point
+technique for extending the available precision", 1971). |x| = 2**k m, and m times the short inverse of its sixteenth of
+the range is 1 + r with |r| < 0.043 and r exact (P. T. P. Tang, "Table-driven implementation of the logarithm function
+in IEEE floating-point arithmetic", 1990).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def log2_pair(a: Lanes) -> Pair:
     k, m = split(a)
     bits, fraction = a.format.bits, a.format.fraction
     sixteenth = 1 << (fraction - 4)                                 # of the numbers between two powers of 2
-    place = (m.bits() - (LOWEST_BITS[bits] - sixteenth // 2)).logical_right(fraction - 4).call("umin", len(tables.INVERSES) - 1)
+    place = (m.bits() - (LOWEST_BITS[bits] - sixteenth
+                         // 2)).logical_right(fraction - 4).call("umin", len(tables.INVERSES) - 1)
     look = lambda table: lookup(table, place, a.element)
     r = m.fma(look(tables.INVERSES), -1.0)
     first, below = map(look, PARTS[bits])

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """x = 2**k m with 3/4 <= m < 3/2, the first step of every logarithm, and tables in registers.
 
-In: `Lanes`. Out: exact `Lanes`, so that the way there never changes a bit. AVX-512 has an instruction for k, one for m, which know all
-special values, and one that looks up sixteen numbers at once; other processors need some fifteen operations on integers and as many loads.
+In: `Lanes`. Out: exact `Lanes`, so that the way there never changes a bit. AVX-512 has an instruction for k, one for m,
+which know all special values, and one that looks up sixteen numbers at once; other processors need some fifteen
+operations on integers and as many loads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ POSITIVE, CURRENT_ROUNDING = 3 | 3 << 2, 4  # significands in [3/4, 3/2), NaN of
 
 
 def split(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(k, m) with x = 2**k m; k is minus infinity of 0 and infinite of infinity, one of both is NaN of NaN and below 0."""
+    """(k, m) with x = 2**k m; k is minus infinity of 0 and infinite of infinity, one of both is NaN of NaN and below 0.
+    """
     return _by_instructions(x) if _has_instructions(x) else _by_integers(x)
 
 
@@ -38,7 +40,8 @@ def _by_integers(x: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def scale(x: Lanes, k: Lanes) -> Lanes:
-    """x * 2**k for a whole or infinite k, rounded once; |x| is between 1/2 and 2 or NaN, and NaN is what NaN in k gives."""
+    """x * 2**k for a whole or infinite k, rounded once; |x| is between 1/2 and 2 or NaN, and NaN is what NaN in k
+    gives."""
     if _has_instructions(x):
         return _by_registers(lambda *both: _instruction("scalef", *both), x, k)
     bias, fraction = x.format.bias, x.format.fraction
@@ -51,8 +54,10 @@ def scale(x: Lanes, k: Lanes) -> Lanes:
 # ---- with AVX-512
 
 def _has_instructions(x: Lanes) -> bool:
-    """Whether there are instructions for these lanes: whole registers of a processor that has them (`Target.module`)."""
-    return getattr(x.builder.module, "has_avx512", False) and isinstance(x.type, ir.VectorType) and x.type.count * x.format.bits % 512 == 0
+    """Whether there are instructions for these lanes: whole registers of a processor that has them (`Target.module`).
+    """
+    return (getattr(x.builder.module, "has_avx512", False) and isinstance(x.type, ir.VectorType) and x.type.count
+            * x.format.bits % 512 == 0)
 
 
 def _by_instructions(x: Lanes) -> tuple[Lanes, Lanes]:
@@ -65,9 +70,11 @@ def _instruction(name: str, *operands: Lanes | ir.Constant) -> Lanes:
     """One instruction on one register, by its intrinsic with a mask."""
     b, type_ = operands[0].builder, operands[0].type
     mask = ir.IntType(type_.count)
-    values = [*(x.value if isinstance(x, Lanes) else x for x in operands), ir.Constant(type_, ir.Undefined), mask(-1), NARROW(CURRENT_ROUNDING)]
+    values = [*(x.value if isinstance(x, Lanes) else x for x in operands), ir.Constant(type_, ir.Undefined), mask(-1),
+              NARROW(CURRENT_ROUNDING)]
     suffix = "ps" if type_.count == 16 else "pd"
-    callee = declare(b.module, f"llvm.x86.avx512.mask.{name}.{suffix}.512", ir.FunctionType(type_, [x.type for x in values]))
+    callee = declare(b.module, f"llvm.x86.avx512.mask.{name}.{suffix}.512",
+                     ir.FunctionType(type_, [x.type for x in values]))
     return Lanes(b, b.call(callee, values))
 
 
@@ -88,7 +95,8 @@ def _by_registers(function: Callable[..., Lanes], *values: Lanes) -> Lanes:
 def lookup(table: Sequence[float], place: Lanes, element: ir.Type = DOUBLE) -> Lanes:
     """table[place] in every lane, as `element`; the length of the table is a power of 2, and places are below it.
 
-    Written as choices of single lanes from registers of as many numbers as there are lanes, which LLVM turns into one permutation.
+    Written as choices of single lanes from registers of as many numbers as there are lanes, which LLVM turns into one
+    permutation.
     """
     b, type_ = place.builder, place.type
     if not isinstance(type_, ir.VectorType):

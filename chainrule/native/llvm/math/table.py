@@ -4,8 +4,9 @@
 In: an `ir.IRBuilder` and one or two values of type float, double, or a vector of them, of any width (`abs` and `sign`
 take signed integers too). Out: a value of the same type. Float lanes never call the C library, so loops stay vectors;
 double lanes do for `erf`. NaN, infinities, signed zeros and subnormals behave as in NumPy; no emitter adds a
-basic block but those of `sin`, `cos` and `tan`, which branch where an angle is very large. The speed rests on the processor's fused multiply-add; without one LLVM calls the C library's `fma`, which
-is slow but right. Errors in units in the last place (ulp) are the largest found by tests/native/test_math.py.
+basic block but those of `sin`, `cos` and `tan`, which branch where an angle is very large. The speed rests on the
+processor's fused multiply-add; without one LLVM calls the C library's `fma`, which is slow but right. Errors in units
+in the last place (ulp) are the largest found by tests/native/test_math.py.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ def reciprocal(x: Lanes) -> Lanes:
 # fmt: off
 _FUNCTIONS = {
     "exp": exponential.exp,        "exp2": exponential.exp2,      "expm1": exponential.expm1,
-    "log": exponential.log,        "log2": exponential.log2,      "log10": exponential.log10,    "log1p": exponential.log1p,
+    "log": exponential.log,        "log2": exponential.log2,      "log10": exponential.log10,
+    "log1p": exponential.log1p,
     "sinh": exponential.sinh,      "cosh": exponential.cosh,      "tanh": exponential.tanh,
     "asinh": exponential.asinh,    "acosh": exponential.acosh,    "atanh": exponential.atanh,
     "sigmoid": exponential.sigmoid, "erf": exponential.erf,       "pow": power.power,
     "sin": trigonometric.sin,       "cos": trigonometric.cos,       "tan": trigonometric.tan,
-    "asin": trigonometric.asin,     "acos": trigonometric.acos,     "atan": trigonometric.atan,     "atan2": trigonometric.atan2,
+    "asin": trigonometric.asin,     "acos": trigonometric.acos,     "atan": trigonometric.atan,
+    "atan2": trigonometric.atan2,
     "sqrt": sqrt,               "rsqrt": rsqrt,             "reciprocal": reciprocal,
     "floor": _rounded("floor"), "ceil": _rounded("ceil"),   "trunc": _rounded("trunc"), "round": _rounded("rint"),
     "abs": absolute,            "sign": sign,

@@ -2,8 +2,8 @@
 """Sine, cosine, tangent and their inverses, as functions of `Lanes`.
 
 In and out: float or double lanes of any width, angles in radians. The argument is reduced to x = k π/2 + r with
-|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which holds up to |x| = 2**47. Larger angles
-are seldom, so `large_angles` mends them in a branch; infinities give NaN.
+|r| <= π/4 in double precision with π/2 in three parts (Cody and Waite 1980), which holds up to |x| = 2**47. Larger
+angles are seldom, so `large_angles` mends them in a branch; infinities give NaN.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def low_words(x: Lanes) -> Lanes:
     if not isinstance(type_, ir.VectorType):
         return x.convert("trunc", NARROW)
     words = b.bitcast(x.value, ir.VectorType(NARROW, 2 * type_.count))
-    return Lanes(b, b.shuffle_vector(words, words, ir.Constant(ir.VectorType(NARROW, type_.count), list(range(0, 2 * type_.count, 2)))))
+    return Lanes(b, b.shuffle_vector(words, words,
+                                     ir.Constant(ir.VectorType(NARROW, type_.count),
+                                                 list(range(0, 2 * type_.count, 2)))))
 
 
 def reduce(x: Lanes) -> tuple[Lanes, ...]:
@@ -170,7 +172,8 @@ def atan2(y: Lanes, x: Lanes) -> Lanes:
     steep = a > b
     small, big = steep.choose(b, a), steep.choose(a, b)
     limit = 2.0 ** (x.format.bias - 1)                              # beyond it small + big may overflow
-    scale = (big > limit).choose(x.constant(0.25), (big < 1 / limit * 2.0**x.format.fraction).choose(x.constant(2.0**60), 1.0))
+    scale = (big > limit).choose(x.constant(0.25),
+                                 (big < 1 / limit * 2.0**x.format.fraction).choose(x.constant(2.0**60), 1.0))
     small, big = small * scale, big * scale
     both_infinite = small.equals(math.inf)
     small, big = both_infinite.choose(1.0, small), (both_infinite | big.equals(0.0)).choose(1.0, big)

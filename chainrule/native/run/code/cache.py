@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machine code kept on disk between processes, in a directory that only its owner can write.
 
-A file is a line with the checksum of its name and the rest, a line with the lengths of the object files, then these. A file that is damaged,
-foreign or writable by others is not loaded but made again; where nothing can be kept, that is said once and compilation happens each time.
-Beyond `CHAINRULE_CACHE_SIZE` the entries that were not used for the longest time are removed.
+A file is a line with the checksum of its name and the rest, a line with the lengths of the object files, then these. A
+file that is damaged, foreign or writable by others is not loaded but made again; where nothing can be kept, that is
+said once and compilation happens each time. Beyond `CHAINRULE_CACHE_SIZE` the entries that were not used for the
+longest time are removed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def key(record: bytes) -> str:
 
 
 HERE = Path(__file__).parents[2]  # native/
-READ = ("errors.py", "foundations/__init__.py", "foundations/config.py", "foundations/fork.py", "ir", "ops/index.py", "ops/philox.py", "ops/require.py")  # outside this folder, by the files that write code
+# outside this folder, by the files that write code
+READ = ("errors.py", "foundations/__init__.py", "foundations/config.py", "foundations/fork.py", "ir", "ops/index.py",
+        "ops/philox.py", "ops/require.py")
 
 
 @functools.cache
@@ -57,7 +60,8 @@ def _generators() -> bytes:
 
 
 def own_code() -> list[Path]:
-    """The files from which the code that is written for a record follows; FileNotFoundError for one that has gone elsewhere, since it would not be looked at."""
+    """The files from which the code that is written for a record follows; FileNotFoundError for one that has gone
+    elsewhere, since it would not be looked at."""
     outside = [HERE.parent / name for name in READ]
     if gone := [str(path) for path in outside if not path.exists()]:
         raise FileNotFoundError(f"the cache of compiled code is keyed by files that are not there: {', '.join(gone)}")
@@ -116,7 +120,8 @@ def write(name: str, code: Sequence[bytes]) -> None:
 
 
 def tidy(folder: Folder, size: int) -> None:
-    """Remove what killed processes have left, and entries, those first that were not used for the longest time, beyond `size` bytes."""
+    """Remove what killed processes have left, and entries, those first that were not used for the longest time, beyond
+    `size` bytes."""
     entries = folder.entries()
     for name in [x for x, state in entries.items() if _is_left(x, state)]:
         del entries[name]
@@ -169,5 +174,6 @@ def _say(base: str, why: object) -> None:
     if base not in _said:
         _said.add(base)
         logging.getLogger("chainrule").warning("%s", explain(
-            "compiled code is not kept", got=str(why), expected="a folder that only you can write, below folders of which that is true too",
+            "compiled code is not kept", got=str(why),
+            expected="a folder that only you can write, below folders of which that is true too",
             fix="set CHAINRULE_CACHE to another folder, or to off"))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From LLVM text to machine code in memory.
 
-In: modules. Out: object code, or the address of a function in it. Three passes are enough, because the kernels are written
-as vectors, with every value at the loop level where it belongs; the usual pipeline takes far longer and gains nothing.
-Each text is compiled in a context of its own, so several threads compile at the same time (`pieces`).
+In: modules. Out: object code, or the address of a function in it. Three passes are enough, because the kernels are
+written as vectors, with every value at the loop level where it belongs; the usual pipeline takes far longer and gains
+nothing. Each text is compiled in a context of its own, so several threads compile at the same time (`pieces`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class _Tools(threading.local):
             machine, passes = target_machine(target), llvm.create_new_module_pass_manager()
             for name in PASSES:
                 getattr(passes, f"add_{name}_pass")()
-            self.known[target] = machine, passes, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+            self.known[target] = (machine, passes,
+                                  llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1)))
         return self.known[target]
 
 
@@ -59,7 +60,8 @@ _tools = _Tools()
 
 
 def optimised(text: str, target: Target) -> llvm.ModuleRef:
-    """The module, verified and optimised: stack into registers, simpler instructions; loops are written as they should be."""
+    """The module, verified and optimised: stack into registers, simpler instructions; loops are written as they should
+    be."""
     module = llvm.parse_assembly(text, llvm.create_context())
     module.verify()
     _, passes, builder = _tools.of(target)
@@ -78,10 +80,12 @@ def assembly(module: llvm.ModuleRef, target: Target) -> str:
 
 
 class _Linker:
-    """What links object code into this process. It gives the sections of a library one stretch of memory: code reaches its
+    """What links object code into this process. It gives the sections of a library one stretch of memory: code reaches
+    its
     constants over 2 GiB at most, and in a process with large arrays free pages may lie farther apart than that.
 
-    LLVM keeps some kilobytes for each library that has gone, until the linker goes; so one makes `LIBRARIES` of them and lives as long as these.
+    LLVM keeps some kilobytes for each library that has gone, until the linker goes; so one makes `LIBRARIES` of them
+    and lives as long as these.
     """
 
     def __init__(self) -> None:
@@ -103,7 +107,8 @@ def _next_linker() -> _Linker:
 
 
 class Library:
-    """Object code that is loaded into this process, files whose functions may call each other, until nobody refers to it any more."""
+    """Object code that is loaded into this process, files whose functions may call each other, until nobody refers to
+    it any more."""
 
     def __init__(self, code: Sequence[bytes]):
         self.name = f"library{next(_number)}"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two long calls of LLVM, made without the lock that llvmlite holds during each call, so that several threads compile at once.
+"""The two long calls of LLVM, made without the lock that llvmlite holds during each call, so that several threads
+compile at once.
 
-Both touch nothing but their arguments. The functions are not of llvmlite's public face, so each is used only where it is found as this
-file knows it (`PARAMETERS`); else the public call does the same, one thread at a time. A fork waits until no thread is in LLVM, for a child
-that is born within would never see its locks opened.
+Both touch nothing but their arguments. The functions are not of llvmlite's public face, so each is used only where it
+is found as this file knows it (`PARAMETERS`); else the public call does the same, one thread at a time. A fork waits
+until no thread is in LLVM, for a child that is born within would never see its locks opened.
 """
 
 from __future__ import annotations
@@ -121,4 +122,5 @@ def _after_fork(open_gate: Callable[[], None]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=lambda: _after_fork(gate.open), after_in_child=lambda: _after_fork(gate.open_in_child))
+    os.register_at_fork(before=_before_fork, after_in_parent=lambda: _after_fork(gate.open),
+                        after_in_child=lambda: _after_fork(gate.open_in_child))

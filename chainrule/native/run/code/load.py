@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module as loaded machine code, from the disk if it is there: the key is the record of all that the module is made of."""
+"""A module as loaded machine code, from the disk if it is there: the key is the record of all that the module is made
+of."""
 
 from __future__ import annotations
 
@@ -15,13 +16,16 @@ from . import cache, engine
 from .pieces import Pieces
 from .record import decode, encode
 
-ROOM = 160 << 20  # bytes of addresses that LLVM and the threads which compile may want; LLVM ends the process where it gets none
+# bytes of addresses that LLVM and the threads which compile may want; LLVM ends the process where it gets none
+ROOM = 160 << 20
 
 
 def library(content: Any, write: Callable[[Any, Pieces], object], target: Target) -> engine.Library:
-    """The library of the module that `write` fills from `content`, which is done only where no code is kept for its record.
+    """The library of the module that `write` fills from `content`, which is done only where no code is kept for its
+    record.
 
-    `write` gets what the record says, so that code depends on nothing else; it must not know the content from elsewhere.
+    `write` gets what the record says, so that code depends on nothing else; it must not know the content from
+    elsewhere.
     """
     _need_room()
     record = encode((target, content))
@@ -37,7 +41,8 @@ def _need_room() -> None:
     try:
         np.empty(ROOM, np.uint8)
     except MemoryError:
-        raise OutOfMemoryError(explain("there is not enough memory to compile", expected=f"{ROOM:,} bytes for the compiler", fix=FIX)) from None
+        raise OutOfMemoryError(explain("there is not enough memory to compile",
+                                       expected=f"{ROOM:,} bytes for the compiler", fix=FIX)) from None
 
 
 def _generated(record: bytes, write: Callable[[Any, Pieces], object]) -> list[bytes]:

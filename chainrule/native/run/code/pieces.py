@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A module as object code, compiled in pieces while it is still being written.
 
-In: a module whose functions are finished one after the other. Out: object files whose functions call each other. A piece
-holds neighbouring functions and the declarations of what they call; pieces are cut by the length of their text alone. They
-are compiled by as many threads as programs run on; with one thread, or one piece, by the caller.
+In: a module whose functions are finished one after the other. Out: object files whose functions call each other. A
+piece holds neighbouring functions and the declarations of what they call; pieces are cut by the length of their text
+alone. They are compiled by as many threads as programs run on; with one thread, or one piece, by the caller.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Pieces:
         """The piece as a module of its own."""
         body = "".join(self.texts)
         called = dict.fromkeys(REFERENCE.findall(body))
-        heads = [_declaration(self.module.globals[name]) for name in called if name in self.module.globals and name not in self.own]
+        heads = [_declaration(self.module.globals[name]) for name in called if name in self.module.globals
+                 and name not in self.own]
         return "\n".join([f'target triple = "{self.module.triple}"', *heads, body, *map(str, self.module.metadata)])
 
     def _compile(self, text: str) -> bytes:
@@ -76,7 +77,8 @@ class Pieces:
 
 
 def _forget(function: ir.Function) -> None:
-    """Drop the instructions: they refer to each other in cycles, which else the garbage collector would have to find one day."""
+    """Drop the instructions: they refer to each other in cycles, which else the garbage collector would have to find
+    one day."""
     for block in function.blocks:
         for instruction in block.instructions:
             if isinstance(instruction, ir.PhiInstr):
@@ -88,4 +90,5 @@ def _forget(function: ir.Function) -> None:
 def _declaration(function: ir.Function) -> str:
     if function.is_declaration:
         return str(function)
-    return f"declare {function.ftype.return_type} {function.get_reference()}({', '.join(map(str, function.ftype.args))})"
+    return (f"declare {function.ftype.return_type} "
+            f"{function.get_reference()}({', '.join(map(str, function.ftype.args))})")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders and files that only this user (or the system's own) can have changed, opened and looked at by one descriptor.
 
-From the root on each folder is opened within the one before, without following links, and its owner and mode are read from the descriptor
-itself, so what was checked is what is used, whoever renames something in between. Where others may write to a folder, they must not be able
-to rename what is in it: it has the sticky bit, as /tmp has. Links directly below the root are the system's own (macOS has /tmp as one).
+From the root on each folder is opened within the one before, without following links, and its owner and mode are read
+from the descriptor itself, so what was checked is what is used, whoever renames something in between. Where others may
+write to a folder, they must not be able to rename what is in it: it has the sticky bit, as /tmp has. Links directly
+below the root are the system's own (macOS has /tmp as one).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 HAS_OWNERS = hasattr(os, "getuid") and os.open in os.supports_dir_fd
 FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 PASSAGE = os.O_PATH | FOLDER if hasattr(os, "O_PATH") else FOLDER  # a folder that may be passed, but not listed
-FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC",
+                                              0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -26,7 +28,8 @@ class Refused(OSError):
 
 
 class Folder:
-    """A private folder; it and missing ones above it are made. It is open until the end of the `with` block that it is used in."""
+    """A private folder; it and missing ones above it are made. It is open until the end of the `with` block that it is
+    used in."""
 
     def __init__(self, path: Path):
         self.path = Path(os.path.abspath(path))
@@ -58,11 +61,13 @@ class Folder:
 
     def write(self, name: str, content: bytes, temporary: str) -> None:
         """Write a file: under a temporary name first, then one rename."""
-        descriptor = os.open(self._place(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o600, dir_fd=self.descriptor)
+        descriptor = os.open(self._place(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o600,
+                             dir_fd=self.descriptor)
         try:
             with open(descriptor, "wb") as file:
                 file.write(content)
-            os.replace(self._place(temporary), self._place(name), src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+            os.replace(self._place(temporary), self._place(name), src_dir_fd=self.descriptor,
+                       dst_dir_fd=self.descriptor)
         except BaseException:
             self.remove(temporary)
             raise

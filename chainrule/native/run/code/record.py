@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a generator reads, as bytes: the key of the code that it writes, and its only input.
 
-In: a nested value of numbers, strings, containers, forms, expressions, buffers and the records of steps. Out: bytes that are equal where
-the values are, and from which `decode` makes the value anew. Code is generated from the decoded value, never from the one that was encoded,
-so nothing that is missing in the bytes can reach the code: a class leaves out only what it names in `UNSEEN`, which decoded objects lack.
-A value of a kind that is not known here is refused.
+In: a nested value of numbers, strings, containers, forms, expressions, buffers and the records of steps. Out: bytes
+that are equal where the values are, and from which `decode` makes the value anew. Code is generated from the decoded
+value, never from the one that was encoded, so nothing that is missing in the bytes can reach the code: a class leaves
+out only what it names in `UNSEEN`, which decoded objects lack. A value of a kind that is not known here is refused.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _variable(var: Var) -> Plain:
 
 
 class _Encoder:
-    """One value on its way; expressions and buffers, which are shared, are numbered in the order in which they are met."""
+    """One value on its way; expressions and buffers, which are shared, are numbered in the order in which they are met.
+    """
 
     def __init__(self) -> None:
         self.expressions: list[Plain] = []
@@ -107,10 +108,12 @@ class _Encoders(dict[type, Callable[[_Encoder, Any], Plain]]):
 
 
 def _encoder_of(kind: type) -> Callable[[_Encoder, Any], Plain]:
-    """How records of a class are encoded: all that an instance holds, but for what it can compute again or declares unseen."""
+    """How records of a class are encoded: all that an instance holds, but for what it can compute again or declares
+    unseen."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     _kinds[name] = kind
-    hidden = {*getattr(kind, "UNSEEN", ()), *(k for c in kind.__mro__ for k, v in vars(c).items() if isinstance(v, cached_property))}
+    hidden = {*getattr(kind, "UNSEEN", ()),
+              *(k for c in kind.__mro__ for k, v in vars(c).items() if isinstance(v, cached_property))}
 
     def encode_object(encoder: _Encoder, x: Any) -> Plain:
         return OBJECT, name, *[(k, _encoders[type(v)](encoder, v)) for k, v in vars(x).items() if k not in hidden]
@@ -121,7 +124,8 @@ _kinds: dict[str, type] = {}
 _encoders = _Encoders({
     **dict.fromkeys(ATOMS, lambda _, x: x),
     tuple: _Encoder.tuple, list: _Encoder.list, dict: _Encoder.dict, set: _Encoder.set, frozenset: _Encoder.set,
-    Form: lambda _, x: _form(x), Var: lambda _, x: _variable(x), Expression: _Encoder.expression, Buffer: _Encoder.buffer,
+    Form: lambda _, x: _form(x), Var: lambda _, x: _variable(x), Expression: _Encoder.expression,
+    Buffer: _Encoder.buffer,
 })
 
 
@@ -130,9 +134,11 @@ class _Decoder:
 
     def __init__(self, plain: Plain, expressions: tuple[Plain, ...], buffers: tuple[Plain, ...]):
         self.root, self.expressions = plain, list[Expression]()
-        self.buffers = [Buffer(shape, dtype, kind, index, offset=offset) for shape, dtype, kind, index, offset in buffers]
+        self.buffers = [Buffer(shape, dtype, kind, index, offset=offset)
+                        for shape, dtype, kind, index, offset in buffers]
         for number, (kind, dtype, args, attr) in enumerate(expressions):
-            self.expressions.append(Expression(kind, dtype, tuple([self.expressions[i] for i in args]), self.make(attr), number))
+            self.expressions.append(Expression(kind, dtype, tuple([self.expressions[i] for i in args]), self.make(attr),
+                                               number))
 
     def value(self) -> Any:
         """The whole."""
