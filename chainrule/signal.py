@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution and cross-correlation of two signals over one, two or three axes, as `scipy.signal` defines them.
+"""Convolution and cross-correlation of two signals over one, two or three axes, as `scipy.signal` defines them; spectra
+of sounds (`spectra.py`).
 
 (a * b)[n] = sum over k of a[k] b[n - k], computed in one of three ways: "direct" by the primitive of convolutional
 layers, "im2col" by one product of all windows with the kernel, "fft" by the convolution theorem, F(a * b) = F(a) F(b).
@@ -23,6 +24,7 @@ from .ops.compose import stack
 from .ops.contract import contract, conv
 from .ops.elementwise import astype
 from .ops.movement import flip, pad, permute_dims, reshape, slice_axis, window
+from .spectra import log_mel, mel_filters, mfcc, power_spectrogram
 from .typing import ArrayLike
 
 MODES, METHODS = ("full", "same", "valid"), ("auto", "direct", "im2col", "fft")
@@ -196,3 +198,5 @@ def _halves(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return tuple(reshape(slice_axis(parts, axis, i, i + 1), (*parts.shape[:axis], parts.shape[-1])) for i in (0, 1))
 
 guard(globals(), ("convolve", "correlate"))
+
+__all__ = ["convolve", "correlate", "log_mel", "mel_filters", "mfcc", "power_spectrogram"]

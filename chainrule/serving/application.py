@@ -15,6 +15,7 @@ import contextlib
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from .page import page
 from .protocol import HEADER, read_request, write_answer
 from .schema import schema
 from .served import Served
+
+LONG = 2**20  # bytes of a body from which it is read in a thread, while other requests go on
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Models:
                                         expected="one name for each"))
         self.limits, self.measures, self.working = limits, Measures(self.by_name), 0
         self.batchers: dict[str, Batcher] = {}
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Begin to compute."""
@@ -101,15 +105,16 @@ class Models:
                                f"there are {', '.join(self.by_name)}")
         return self.by_name[name]
 
-    @contextlib.contextmanager
-    def at_work(self) -> Any:
+    def begin(self) -> None:
         """One more request; 503 where there are too many."""
-        if self.working >= self.limits.waiting:
-            raise Refused(503, f"{self.working:,} requests are in work, come again later")
-        self.working += 1
-        try:
-            yield
-        finally:
+        with self._lock:
+            if self.working >= self.limits.waiting:
+                raise Refused(503, f"{self.working:,} requests are in work, come again later")
+            self.working += 1
+
+    def end(self) -> None:
+        """One request less."""
+        with self._lock:
             self.working -= 1
 
 
@@ -171,12 +176,19 @@ def application(models: Sequence[Served], limits: Limits | None = None) -> Any:
 
     async def infer(request: Any) -> Response:
         model = _model(request)
-        with have.at_work():
-            asked = read_request(await _body(request, have.limits.bytes), request.headers.get(HEADER))
-            arrays = model.checked(asked.arrays)
-            future = have.batchers[model.name].submit(arrays)
-            outputs = await _within(asyncio.wrap_future(future), have.limits.seconds)
-            body, size = write_answer(model.name, asked, outputs)
+
+        async def answered() -> tuple[bytes, int | None]:
+            content = await _body(request, have.limits.bytes)
+            header = request.headers.get(HEADER)
+            read = asyncio.to_thread(read_request, content, header) if len(content) > LONG else None
+            asked = read_request(content, header) if read is None else await read
+            future = have.batchers[model.name].submit(model.checked(asked.arrays))
+            return write_answer(model.name, asked, await asyncio.wrap_future(future))
+        have.begin()
+        try:
+            body, size = await _within(answered(), have.limits.seconds)
+        finally:
+            have.end()
         kind = "application/json" if size is None else "application/octet-stream"
         return Response(body, media_type=kind, headers={} if size is None else {HEADER: str(size)})
 
@@ -184,11 +196,17 @@ def application(models: Sequence[Served], limits: Limits | None = None) -> Any:
         model = _model(request)
         if model.of_file is None:
             raise Refused(404, f"{model.name} reads no files; POST tensors to /v2/models/{model.name}/infer")
-        with have.at_work():
-            content, suffix = await _uploaded(request, have.limits.bytes)
-            loop = asyncio.get_running_loop()
-            answers = await _within(loop.run_in_executor(have.files, _of_upload, model, content, suffix),
-                                    have.limits.seconds)
+        have.begin()
+        work = None
+        try:
+            content, suffix = await _within(_uploaded(request, have.limits.bytes), have.limits.seconds)
+            work = have.files.submit(_of_upload, model, content, suffix)
+            answers = await _within(asyncio.wrap_future(work), have.limits.seconds)
+        finally:  # what runs on after its time keeps its place
+            if work is None or work.cancel() or work.done():
+                have.end()
+            else:
+                work.add_done_callback(lambda _: have.end())
         return JSONResponse({"model_name": model.name, "predictions": answers})
 
     async def metrics(request: Any) -> Response:

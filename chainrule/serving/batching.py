@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import ChainruleError
 from .served import Arrays
 
 Compute = Callable[[Arrays], Arrays]
@@ -101,16 +100,12 @@ class Batcher:
             return
         try:
             outputs = self._joined(together)
-        except ChainruleError as error:
+        except BaseException as error:
             if len(together) == 1:
                 together[0].answer.set_exception(error)
                 return
             for one in together:  # the guilty one alone has the error
                 self._answer_alone(one)
-            return
-        except BaseException as error:
-            for one in together:
-                one.answer.set_exception(error)
             return
         place = 0
         for one in together:
@@ -132,14 +127,15 @@ class Batcher:
 
 
 def filled(arrays: Arrays, rows: int, most: int) -> Arrays:
-    """The arrays with their last row repeated up to the next power of two; as they are from `most` rows on.
+    """The arrays with their last row repeated up to the next power of two, and beyond `most` rows up to a multiple of
+    it.
 
     >>> from chainrule.serving.batching import filled
     >>> filled({"x": np.arange(3)}, 3, 8)["x"].tolist()
     [0, 1, 2, 2]
     """
-    size = 1 << (rows - 1).bit_length()
-    if size == rows or rows >= most:
+    size = 1 << (rows - 1).bit_length() if rows <= most else -(-rows // most) * most
+    if size == rows:
         return arrays
     places = np.minimum(np.arange(size), rows - 1)
     return {name: array[places] for name, array in arrays.items()}

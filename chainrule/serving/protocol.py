@@ -188,6 +188,8 @@ def _of_lists(name: str, datatype: str, shape: Sequence[int], data: Any) -> np.n
     for value in values:
         if not isinstance(value, kinds) or (isinstance(value, bool) and datatype != "BOOL"):
             raise ArgumentError(explain(f"input {name!r} holds what is no {datatype}", got=brief(value)))
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise ArgumentError(explain(f"a text of input {name!r} has half of a character", got=ascii(value)[:60]))
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, object if datatype == "BYTES" else DATATYPES[datatype])

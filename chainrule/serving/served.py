@@ -65,6 +65,9 @@ class Field:
                                                 for want, have in zip(self.shape, array.shape, strict=True)):
             raise ShapeError(explain(f"input {self.name!r} has another shape", got=f"{list(array.shape)}",
                                      expected=f"{list(self.shape)}"))
+        if array.dtype.kind == "f" and not self.numbers and not np.isfinite(array).all():  # of a column: missing
+            raise ArgumentError(explain(f"input {self.name!r} holds what is no number", got="NaN or infinity",
+                                        expected="finite numbers"))
         if array.dtype.kind == "f" and self.datatype.startswith(("INT", "UINT", "BOOL")):
             raise ArgumentError(explain(f"input {self.name!r} takes whole numbers", got=NAMES[array.dtype.name],
                                         expected=self.datatype))

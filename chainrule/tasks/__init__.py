@@ -19,10 +19,12 @@ from .image import ImageClassifier
 from .objective import Objective, binary, multiclass, multilabel, regression, right_labels
 from .recommend import Recommender
 from .report import Report
+from .sound import SoundClassifier
 from .tabular import TabularClassifier, TabularRegressor
 from .text import TextClassifier
 
 __all__ = [
-    "Forecast", "Forecaster", "ImageClassifier", "Objective", "Recommender", "Report", "TabularClassifier",
+    "Forecast", "Forecaster", "ImageClassifier", "Objective", "Recommender", "Report", "SoundClassifier",
+    "TabularClassifier",
     "TabularRegressor", "Task", "TextClassifier", "binary", "multiclass", "multilabel", "regression", "right_labels",
 ]

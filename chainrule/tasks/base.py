@@ -160,7 +160,8 @@ class Task:
 
 dataclasses.dataclass(kw_only=True, repr=False, eq=False)(Task)
 
-COUNTS = frozenset({"epochs", "batch_size", "members", "bins", "patience", "horizon", "lookback", "factors", "width",
+COUNTS = frozenset({"bands", "epochs", "batch_size", "members", "bins", "patience", "horizon", "lookback", "factors",
+                    "width",
                     "length"})
 RATES = frozenset({"learning_rate"})
 SHARES = frozenset({"dropout", "held_out"})

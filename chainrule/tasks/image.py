@@ -8,28 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from .. import augment, losses, nn, optim
-from ..data import Dataset, ImageFolder, preprocess_from_config, split
+from .. import augment, nn
+from ..data import Dataset, ImageFolder
 from ..data.inputs import as_network_inputs
-from ..data.preprocess import fit_array
 from ..errors import ArgumentError, DataError, ShapeError, explain, shown
-from ..metrics.scores import softmax
 from ..models.cnn import cnn
 from ..models.resnet import resnet_cifar
-from ..train.evaluate import predict
-from ..train.fit import fit
-from .answers import Classification
-from .base import NETWORK
 from .forms import is_pair
+from .grids import GridClassifier
 
 MODELS = ("auto", "cnn", "resnet")
-STEPS = 1800  # of the optimiser, where the number of epochs is not given
 SIDE = 64     # pixels to which images are brought whose sizes differ
 LARGE = 24    # pixels from which colour images get a residual network
-LINEAR_EPOCHS = 8
 
 
-class ImageClassifier(Classification):
+class ImageClassifier(GridClassifier):
     """Which class an image belongs to.
 
     Args:
@@ -58,15 +51,6 @@ class ImageClassifier(Classification):
 
     model: str = "auto"
     size: int | tuple[int, int] | None = None
-    augment: Any = True
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.05
-    held_out: float = 0.1
-    progress: bool = False
-    backend: str | None = None
 
     def check(self) -> None:
         """Raise ArgumentError for settings that make no sense."""
@@ -74,31 +58,13 @@ class ImageClassifier(Classification):
         if self.model not in MODELS:
             raise ArgumentError(explain("there is no such model of images", got=f"model={shown(self.model)}",
                                         expected=" | ".join(MODELS)))
-        if not 0 <= self.label_smoothing < 1:
-            raise ArgumentError(explain("label_smoothing is a share", got=f"{self.label_smoothing}",
-                                        expected="a number from 0 to below 1"))
 
     # ---- forms of data
-
-    @property
-    def feature_shape(self) -> tuple[int, ...]:
-        """(H, W, C) of an image as the network takes it; ArgumentError before `fit`."""
-        self._need_fit()
-        return tuple(self._preprocess.feature_shape)
-
-    @property
-    def _preprocess(self) -> Any:
-        return preprocess_from_config(self.state["preprocess"])
 
     def _inputs(self, data: Any) -> np.ndarray:
         return as_network_inputs(data, self._preprocess)
 
-    def _pairs(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = self._images_and_labels(data, "test", self.feature_shape[:2])
-        return self._inputs(images), labels
-
-    def _images_and_labels(self, data: Any, part: str, size: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(images (n, H, W, C), labels as they came in)."""
+    def _grids_and_labels(self, data: Any, part: str) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(data, Dataset):
             x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
             return _images(x), np.array(data.target.decode(y))
@@ -110,16 +76,18 @@ class ImageClassifier(Classification):
                                          expected="one label for each image"))
             return images, labels
         if isinstance(data, str | os.PathLike):
-            data = ImageFolder(data, size=size,
-                               colour=None if size is None else {1: "grey", 3: "rgb"}.get(self._channels))
+            data = self._folder(data)
         if isinstance(data, ImageFolder):
             return self._of_folder(data)
         raise DataError(explain("these are no images with their classes", got=shown(data),
                                 expected="(images, labels), a folder of class folders, or a data.Dataset"))
 
-    @property
-    def _channels(self) -> int:
-        return self._preprocess.feature_shape[-1] if "preprocess" in self.state else 3
+    def _folder(self, path: Any) -> ImageFolder:
+        """The images of a folder, as those that were learnt where there are any."""
+        if "preprocess" not in self.state:
+            return ImageFolder(path, size=self.size, colour=None if self.size is None else "rgb")
+        height, width, channels = self._preprocess.feature_shape
+        return ImageFolder(path, size=(height, width), colour={1: "grey", 3: "rgb"}.get(channels))
 
     def _of_folder(self, source: ImageFolder) -> tuple[np.ndarray, np.ndarray]:
         if not source.class_names:
@@ -135,34 +103,6 @@ class ImageClassifier(Classification):
 
     # ---- learning
 
-    def _learn(self, data: Any, validation: Any, seed: int) -> None:
-        images, labels = self._images_and_labels(data, "train", self.size)
-        codes = self._classes_of(labels, fix="to predict numbers of images, give a network of your own to cr.fit")
-        kept, held = (np.arange(len(codes)), None) if validation is not None or not self.held_out else \
-            split(len(codes), (1 - self.held_out, self.held_out), seed, stratify=codes)
-        self.state["preprocess"] = fit_array(images[kept]).to_config()
-        x = self._inputs(images)
-        checked = (x[held], codes[held]) if held is not None else None
-        if validation is not None:
-            more, names = self._images_and_labels(validation, "test", x.shape[1:3])
-            checked = self._inputs(more), self._codes(names)
-        self.notes.append(f"{len(kept):,} images of {'x'.join(map(str, x.shape[1:]))} to learn from"
-                          + ("" if checked is None else f", {len(checked[1]):,} to check by"))
-        self._choose(len(kept))
-        network, training = self._network(x.shape[1:]), (x[kept], codes[kept])
-        fit(network, training, loss=losses.cross_entropy.using(label_smoothing=self.label_smoothing),
-            optimizer=self._optimizer(len(kept)), epochs=self.epochs or 1, batch_size=self.batch_size or 1,
-            validation=checked, metrics=["accuracy"], augment=self._augmentation(images[kept], codes[kept]), seed=seed,
-            progress=self.progress, backend=self.backend)
-        self.parts = {NETWORK: network, "linear": self._linear(training, seed)}
-        self.state["temperature"] = 1.0
-        if checked is not None:
-            self.state["temperature"] = best_temperature(self._logits(checked[0], NETWORK), checked[1])
-
-    def _choose(self, images: int) -> None:
-        self.batch_size = min(images, self.batch_size or (128 if images >= 20_000 else 64 if images >= 4000 else 32))
-        self.epochs = self.epochs or int(np.clip(round(STEPS * self.batch_size / images), 4, 40))
-
     def _network(self, shape: tuple[int, ...]) -> nn.Module:
         kind = self.model
         if kind == "auto":
@@ -171,35 +111,13 @@ class ImageClassifier(Classification):
         self.notes.append(f"model: {kind}")
         return resnet_cifar(20, count, shape) if kind == "resnet" else cnn(count, shape, width=16)  # type: ignore[arg-type]
 
-    def _optimizer(self, images: int) -> Any:
-        steps = (self.epochs or 1) * -(-images // (self.batch_size or 1))
-        return optim.AdamW(optim.schedules.one_cycle(self.learning_rate, steps), weight_decay=self.weight_decay)
-
     def _augmentation(self, images: np.ndarray, codes: np.ndarray) -> Any:
-        if not isinstance(self.augment, bool):
-            return self.augment
-        if not self.augment:
-            return None
         steps: list[Any] = [augment.Translate(1 / 14, fill="edge")]
         found = augment.handedness(images, codes)
         self.notes.append(str(found))
         if not found.matters:
             steps.append(augment.Flip())
         return augment.Compose(steps)
-
-    def _linear(self, training: Any, seed: int) -> nn.Module:
-        linear = nn.Sequential([nn.Flatten(), nn.Dense(len(self.classes), weight_initializer="zeros")])
-        fit(linear, training, loss="cross_entropy", optimizer=optim.AdamW(1e-3), epochs=LINEAR_EPOCHS,
-            batch_size=self.batch_size or 1, seed=seed, progress=False, backend=self.backend)
-        return linear
-
-    # ---- answers
-
-    def _logits(self, x: np.ndarray, part: str) -> np.ndarray:
-        return predict(self.parts[part], x, backend=self.backend, batch_size=256).numpy().astype(np.float64)
-
-    def _proba(self, x: Any, part: str = NETWORK) -> np.ndarray:
-        return softmax(self._logits(x, part) / (self.state.get("temperature", 1.0) if part == NETWORK else 1.0))
 
 
 def _images(x: Any) -> np.ndarray:
@@ -216,20 +134,3 @@ def _images(x: Any) -> np.ndarray:
         raise DataError(explain("the channels of an image come last", got=f"shape {x.shape}", expected="(n, H, W, C)",
                                 fix="np.moveaxis(x, 1, -1)"))
     return x[..., np.newaxis] if x.ndim == 3 else x
-
-
-def best_temperature(logits: np.ndarray, codes: np.ndarray) -> float:
-    """The T with the least cross-entropy of softmax(logits / T), between 0.05 and 20: it is convex in 1 / T, so
-    bisected by its slope.
-
-    Targets are smoothed by one sample in n + 2 (Platt, 1999), without which T were 0 where all n samples are right.
-    """
-    n, k = logits.shape
-    targets = np.full((n, k), 1 / (n + 2) / max(1, k - 1))
-    targets[np.arange(n), codes] = 1 - 1 / (n + 2)
-    low, high = 1 / 20, 20.0  # of 1 / T
-    for _ in range(60):
-        middle = np.sqrt(low * high)
-        slope = ((softmax(logits * middle) - targets) * logits).sum()
-        low, high = (low, middle) if slope > 0 else (middle, high)
-    return float(1 / np.sqrt(low * high))

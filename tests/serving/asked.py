@@ -21,11 +21,12 @@ class Answer:
 
 
 def ask(app: Any, *requests: tuple[str, str, bytes], headers: dict[str, str] | None = None,
-        pieces: int = 1) -> list[Answer]:
+        pieces: int = 1, pause: float = 0.0) -> list[Answer]:
     """The answers to (method, path, body), all at the same time, within one life of the application."""
     async def all_of_them() -> list[Answer]:
         async with lifespan(app):
-            return list(await asyncio.gather(*(one(app, *request, headers or {}, pieces) for request in requests)))
+            return list(await asyncio.gather(*(one(app, *request, headers or {}, pieces, pause)
+                                               for request in requests)))
     return asyncio.run(all_of_them())
 
 
@@ -48,7 +49,8 @@ class lifespan:
         await self.task
 
 
-async def one(app: Any, method: str, path: str, body: bytes, headers: dict[str, str], pieces: int) -> Answer:
+async def one(app: Any, method: str, path: str, body: bytes, headers: dict[str, str], pieces: int,
+              pause: float) -> Answer:
     step = max(1, -(-len(body) // pieces))
     parts: Sequence[bytes] = [body[i:i + step] for i in range(0, len(body), step)] or [b""]
     waiting = iter([{"type": "http.request", "body": part, "more_body": i + 1 < len(parts)}
@@ -56,6 +58,7 @@ async def one(app: Any, method: str, path: str, body: bytes, headers: dict[str, 
     sent: list[dict[str, Any]] = []
 
     async def receive() -> Any:
+        await asyncio.sleep(pause)
         return next(waiting, {"type": "http.disconnect"})
 
     async def send(message: Any) -> None:

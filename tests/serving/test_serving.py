@@ -266,6 +266,7 @@ HOSTILE = {
                                 b'{"binary_data_size": 16}}]}',
     "a negative size": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "parameters": '
                        b'{"binary_data_size": -16}}]}',
+    "half a character": b'{"inputs": [{"name": "input", "datatype": "BYTES", "shape": [1], "data": ["\\ud800"]}]}',
     "ragged": b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, [2, 3, 4]]}]}',
 }
 
@@ -276,6 +277,28 @@ def test_a_hostile_request_is_told_what_is_wrong(name: str, lines: nn.Module) ->
     bad, good = ask(app, post("lines", HOSTILE[name]), post("lines", body()))
     assert bad.status == 400 and bad.json["error"] and "  at  " not in bad.json["error"]
     assert good.status == 200
+
+
+def test_bytes_that_are_no_number(lines: nn.Module) -> None:
+    text = json.dumps({"inputs": [{"name": "input", "shape": [1, 4], "datatype": "FP32",
+                                   "parameters": {"binary_data_size": 16}}]}).encode()
+    bad, = ask(application([served(lines, "lines")]), post("lines", text + np.full(4, np.nan, "<f4").tobytes()),
+               headers={HEADER: str(len(text))})
+    assert bad.status == 400 and "NaN or infinity" in bad.json["error"]
+
+
+def test_a_body_that_comes_too_slowly_is_ended(lines: nn.Module) -> None:
+    app = application([served(lines, "lines")], Limits(seconds=0.2, waiting=1))
+    slow, = ask(app, post("lines", body()), pause=0.2, pieces=10)
+    again, = ask(app, post("lines", body()))
+    assert slow.status == 504 and again.status == 200
+
+
+def test_many_rows_have_few_sizes() -> None:
+    from chainrule.serving.batching import filled
+
+    sizes = {len(filled({"x": np.arange(rows)}, rows, 64)["x"]) for rows in range(1, 300)}
+    assert sizes == {1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320}
 
 
 @pytest.mark.parametrize("header", ["-1", "x", "99999", "10", "9" * 30, ""])

@@ -11,7 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.metrics.scores import softmax
-from chainrule.tasks.image import best_temperature
+from chainrule.tasks.grids import best_temperature
 
 
 @pytest.fixture(scope="module")
