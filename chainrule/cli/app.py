@@ -278,7 +278,7 @@ def predict(
       chainrule predict runs/people-001 - < people.csv
 
     Exit status: 0 done; 1 a file cannot be used (then no output file is written); 2 the command cannot be understood;
-        141 nobody reads the output any more.
+    141 nobody reads the output any more.
     """
     from .predict import predict_run
 
@@ -337,7 +337,7 @@ def serve(
       curl -F file=@seven.png http://127.0.0.1:8000/v2/models/digits-001/files
 
     Exit status: 0 ended by Ctrl-C or SIGTERM, which let requests in work end; 1 a model or an address cannot be used; 2
-        the command cannot be understood.
+    the command cannot be understood.
     """
     from .serve import serve_runs
 

@@ -26,7 +26,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         whiten: whether each component is divided by its standard deviation.
 
     After `fit`: `components_` (k, features), `mean_`, `explained_variance_`, `explained_variance_ratio_`,
-        `singular_values_`.
+    `singular_values_`.
 
     >>> import numpy as np, chainrule as cr
     >>> cr.estimators.PCA(1).fit_transform([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]).round(3).ravel().tolist()

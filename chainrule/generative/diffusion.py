@@ -105,9 +105,9 @@ class Diffusion(GenerativeModel):
         """Samples by "ddim" (no noise on the way) or "ancestral" (noise in each step) over `steps` of the times, with
         `guidance`.
 
-        What is predicted as x_0 in each step is kept inside the range of the data that were learnt, or in [-clip,
-        clip]: where there is hardly any signal, an error of the noise would be many times as large there (Ho et al.,
-            2020).
+        What is predicted as x_0 in each step is kept inside the range of the data that were learnt, or in
+        [-clip, clip]: where there is hardly any signal, an error of the noise would be many times as large there
+        (Ho et al., 2020).
         """
         if method not in ("ddim", "ancestral"):
             raise ArgumentError(explain("there is no such sampler", got=shown(method),

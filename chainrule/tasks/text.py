@@ -39,9 +39,8 @@ class TextClassifier(Classification):
         progress, backend: as in `cr.fit`.
 
     Data are (texts, labels); or a table (file, DataFrame, dict of columns, list of dicts) with the columns `text` and
-    `target`.
-    To predict: texts, or such a table. Baselines: the most frequent class, and multinomial naive Bayes on the same
-        n-grams.
+    `target`. To predict: texts, or such a table. Baselines: the most frequent class, and multinomial naive Bayes on the
+    same n-grams.
 
     >>> good = ["good fun", "great film", "good film", "great fun"]
     >>> bad = ["bad plot", "dull film", "bad end", "dull plot"]

@@ -45,7 +45,7 @@ def training_step(model: Any, loss: Any, optimizer: Any, penalty: Callable[[Any]
     any batch: also in a batch of its own.
 
     `weighted`: whether any weight will be another number than 1, which a loss that gives one number for a batch
-        refuses.
+    refuses.
     `parts`: for how many parts of the objective the optimiser adds up gradients apart (`accumulated_parts`).
     """
     def step(x: Any, y: Any, weights: Any) -> tuple[Tensor, Tensor, Any, Tensor]:

@@ -28,7 +28,7 @@ class LoadReport:
     """What `load_weights` did.
 
     `taken`: our name -> name in the file. `missing`: our names that kept what they had. `left_over`: names in the file
-        that went nowhere.
+    that went nowhere.
     `other_shape`: our name -> (name in the file, its shape, ours). `changed`: our name -> what was done to make it fit.
     `layout`: in which the axes of the file lie. `open`: layers of which nothing tells which is which.
     """
